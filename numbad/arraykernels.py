@@ -1,0 +1,524 @@
+"""Compiled kernels of array rows: elementwise blocks, sums and products over index spaces, gather and scatter.
+
+Operands are raw addresses: `bases[space]` is where a space begins in memory. The same kernels
+serve the primal sweep (spaces of values), the tangent sweep (spaces of tangents) and the adjoint
+sweep (spaces of cotangents), for the transpose of a strided sum is the same sum with its operands
+exchanged.
+"""
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from numbad._kernels import block_partials, block_primal
+from numbad._vm import linearise
+from numbad.rows import ADD, CONTRACT, GATHER, MAP, SCATTER
+from numbad.scalarkernels import adjoint, tangent
+from numbad.sweeps import BLOCK
+from numbad.vectormath import view
+
+LARGE = 1 << 15  # elements: larger rows go back to Python, which runs them in parallel
+HEAD = 4  # words before the shape: size, count, ndim, zeroed
+
+compiled = njit(nogil=True, cache=True, error_model="numpy")
+inlined = njit(nogil=True, error_model="numpy")
+
+
+@inlined
+def descriptor(words, w, operand):
+    """Return the position of an operand's kind, space, address and strides."""
+    ndim = words[w + 2]
+    return w + HEAD + ndim + operand * (3 + ndim)
+
+
+@inlined
+def operand_count(words, w):
+    """Return the number of operands of a row, the output included."""
+    ndim = words[w + 2]
+    return (words[w] - HEAD - ndim) // (3 + ndim)
+
+
+@inlined
+def memory(words, d, bases, like):
+    """Return the memory address of an operand's first element, 0 if it has none."""
+    base = bases[words[d + 1]]
+    if base == 0:
+        return np.uint64(0)
+    return base + np.uint64(words[d + 2] * like.itemsize)
+
+
+@inlined
+def shifted(address, count, like):
+    """Return a memory address moved by a number of elements, which may be negative."""
+    return np.uint64(np.int64(address) + count * like.itemsize)
+
+
+@compiled
+def fetch(words, w, d, address, start, count, like, scratch):
+    """Return elements start .. start+count of an operand over the row's index space, contiguous."""
+    kind = words[d]
+    if kind == 1:
+        return view(shifted(address, start, like), count, like)
+    if kind == 2:
+        value = view(address, 1, like)[0]
+        for j in range(count):
+            scratch[j] = value
+        return scratch[:count]
+    ndim = words[w + 2]
+    shape, strides = w + HEAD, d + 3
+    inner = words[shape + ndim - 1]
+    step = words[strides + ndim - 1]
+    row, column = start // inner, start % inner
+    done = 0
+    while done < count:
+        offset = column * step
+        rest = row
+        for axis in range(ndim - 2, -1, -1):
+            offset += (rest % words[shape + axis]) * words[strides + axis]
+            rest //= words[shape + axis]
+        run = min(inner - column, count - done)
+        if step == 0:
+            value = view(shifted(address, offset, like), 1, like)[0]
+            for j in range(run):
+                scratch[done + j] = value
+        elif step == 1:
+            source = view(shifted(address, offset, like), run, like)
+            for j in range(run):
+                scratch[done + j] = source[j]
+        else:
+            for j in range(run):
+                scratch[done + j] = view(shifted(address, offset + j * step, like), 1, like)[0]
+        done += run
+        row += 1
+        column = 0
+    return scratch[:count]
+
+
+@compiled
+def deposit(words, w, d, address, start, block):
+    """Add a block to elements start .. of an operand over the row's index space."""
+    kind = words[d]
+    count = block.size
+    if kind == 1:
+        target = view(shifted(address, start, block), count, block)
+        for j in range(count):
+            target[j] += block[j]
+        return
+    if kind == 2:
+        view(address, 1, block)[0] += total(block)
+        return
+    ndim = words[w + 2]
+    shape, strides = w + HEAD, d + 3
+    inner = words[shape + ndim - 1]
+    step = words[strides + ndim - 1]
+    row, column = start // inner, start % inner
+    done = 0
+    while done < count:
+        offset = column * step
+        rest = row
+        for axis in range(ndim - 2, -1, -1):
+            offset += (rest % words[shape + axis]) * words[strides + axis]
+            rest //= words[shape + axis]
+        run = min(inner - column, count - done)
+        if step == 0:
+            view(shifted(address, offset, block), 1, block)[0] += total(block[done : done + run])
+        elif step == 1:
+            target = view(shifted(address, offset, block), run, block)
+            for j in range(run):
+                target[j] += block[done + j]
+        else:
+            for j in range(run):
+                view(shifted(address, offset + j * step, block), 1, block)[0] += block[done + j]
+        done += run
+        row += 1
+        column = 0
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
+def run_total(values):
+    """Return the sum of a short run, in as many partial sums as the registers hold."""
+    result = values.dtype.type(0)
+    for j in range(values.size):
+        result += values[j]
+    return result
+
+
+@compiled
+def total(values):
+    """Return the sum: runs of 128 elements, added in pairs (Higham 1993, "The accuracy of floating point summation")."""
+    n = values.size
+    if n <= 128:
+        return run_total(values)
+    partial = np.empty(32, values.dtype)
+    level = 0
+    blocks = 0
+    for start in range(0, n, 128):
+        subtotal = run_total(values[start : min(start + 128, n)])
+        blocks += 1
+        k = blocks
+        while k % 2 == 0:
+            level -= 1
+            subtotal = partial[level] + subtotal
+            k //= 2
+        partial[level] = subtotal
+        level += 1
+    result = partial[level - 1]
+    for k in range(level - 2, -1, -1):
+        result = partial[k] + result
+    return result
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
+def run_product(one, other):
+    """Return the sum of products of two contiguous runs."""
+    result = one.dtype.type(0)
+    for j in range(one.size):
+        result += one[j] * other[j]
+    return result
+
+
+@compiled
+def map_primal(opcode, words, w, bases, like, scratch, start, stop):
+    """Compute elements start .. stop of an elementwise row."""
+    operands = operand_count(words, w)
+    out = descriptor(words, w, 0)
+    x_at = descriptor(words, w, 1)
+    y_at = descriptor(words, w, 2) if operands == 3 else x_at
+    x_address, y_address = memory(words, x_at, bases, like), memory(words, y_at, bases, like)
+    z_address = memory(words, out, bases, like)
+    for first in range(start, stop, BLOCK):
+        count = min(BLOCK, stop - first)
+        xs = fetch(words, w, x_at, x_address, first, count, like, scratch[0])
+        ys = fetch(words, w, y_at, y_address, first, count, like, scratch[1]) if operands == 3 else xs
+        block_primal(opcode, view(shifted(z_address, first, like), count, like), xs, ys)
+
+
+@inlined
+def scale_block(partials, bars):
+    """Multiply partials by cotangents (or tangents) in place; zero times anything is zero."""
+    zero = partials.dtype.type(0)
+    for j in range(partials.size):
+        p, b = partials[j], bars[j]
+        product = p * b
+        partials[j] = zero if (p == 0) | (b == 0) else product
+
+
+@inlined
+def all_zero(values):
+    """Whether every element is zero."""
+    for j in range(values.size):
+        if values[j] != 0:
+            return False
+    return True
+
+
+@compiled
+def map_adjoint(opcode, words, w, bases, bars, like, scratch, start, stop, which):
+    """Add the cotangents of elements start .. stop to the operands' (which: 1 x, 2 y, 3 both)."""
+    operands = operand_count(words, w)
+    out = descriptor(words, w, 0)
+    x_at = descriptor(words, w, 1)
+    y_at = descriptor(words, w, 2) if operands == 3 else x_at
+    x_address, y_address = memory(words, x_at, bases, like), memory(words, y_at, bases, like)
+    z_address = memory(words, out, bases, like)
+    x_bar = memory(words, x_at, bars, like)
+    y_bar = memory(words, y_at, bars, like) if operands == 3 else np.uint64(0)
+    z_bar = memory(words, out, bars, like)
+    for first in range(start, stop, BLOCK):
+        count = min(BLOCK, stop - first)
+        zb = view(shifted(z_bar, first, like), count, like)
+        if all_zero(zb):
+            continue
+        xs = fetch(words, w, x_at, x_address, first, count, like, scratch[0])
+        ys = fetch(words, w, y_at, y_address, first, count, like, scratch[1]) if operands == 3 else xs
+        zs = view(shifted(z_address, first, like), count, like)
+        ps, qs = scratch[2][:count], scratch[3][:count]
+        block_partials(opcode, ps, qs, xs, ys, zs)
+        if x_bar != 0 and which & 1:
+            scale_block(ps, zb)
+            deposit(words, w, x_at, x_bar, first, ps)
+        if y_bar != 0 and which & 2:
+            scale_block(qs, zb)
+            deposit(words, w, y_at, y_bar, first, qs)
+
+
+@compiled
+def map_tangent(opcode, words, w, bases, dots, like, scratch, start, stop):
+    """Compute the tangents of elements start .. stop of an elementwise row."""
+    operands = operand_count(words, w)
+    out = descriptor(words, w, 0)
+    x_at = descriptor(words, w, 1)
+    y_at = descriptor(words, w, 2) if operands == 3 else x_at
+    x_address, y_address = memory(words, x_at, bases, like), memory(words, y_at, bases, like)
+    z_address = memory(words, out, bases, like)
+    x_dot = memory(words, x_at, dots, like)
+    y_dot = memory(words, y_at, dots, like) if operands == 3 else np.uint64(0)
+    z_dot = memory(words, out, dots, like)
+    for first in range(start, stop, BLOCK):
+        count = min(BLOCK, stop - first)
+        xs = fetch(words, w, x_at, x_address, first, count, like, scratch[0])
+        ys = fetch(words, w, y_at, y_address, first, count, like, scratch[1]) if operands == 3 else xs
+        zs = view(shifted(z_address, first, like), count, like)
+        zd = view(shifted(z_dot, first, like), count, like)
+        ps, qs = scratch[2][:count], scratch[3][:count]
+        block_partials(opcode, ps, qs, xs, ys, zs)
+        for j in range(count):
+            zd[j] = 0
+        if x_dot != 0:
+            scale_block(ps, fetch(words, w, x_at, x_dot, first, count, like, scratch[0]))
+            for j in range(count):
+                zd[j] += ps[j]
+        if y_dot != 0:
+            scale_block(qs, fetch(words, w, y_at, y_dot, first, count, like, scratch[1]))
+            for j in range(count):
+                zd[j] += qs[j]
+
+
+@compiled
+def add_strided(words, w, target, t_address, source, s_address, like):
+    """Add a source to a target over an index space; either may repeat elements."""
+    count, ndim = words[w + 1], words[w + 2]
+    if count == 0:
+        return
+    shape = w + HEAD
+    inner = words[shape + ndim - 1]
+    t_step, s_step = words[target + 3 + ndim - 1], words[source + 3 + ndim - 1]
+    for row in range(count // inner):
+        rest = row
+        t_offset = s_offset = np.int64(0)
+        for axis in range(ndim - 2, -1, -1):
+            place = rest % words[shape + axis]
+            rest //= words[shape + axis]
+            t_offset += place * words[target + 3 + axis]
+            s_offset += place * words[source + 3 + axis]
+        here, there = shifted(t_address, t_offset, like), shifted(s_address, s_offset, like)
+        if t_step == 1 and s_step == 1:
+            t, s = view(here, inner, like), view(there, inner, like)
+            for j in range(inner):
+                t[j] += s[j]
+        elif t_step == 0 and s_step == 1:
+            view(here, 1, like)[0] += total(view(there, inner, like))
+        elif t_step == 1 and s_step == 0:
+            t, value = view(here, inner, like), view(there, 1, like)[0]
+            for j in range(inner):
+                t[j] += value
+        else:
+            for j in range(inner):
+                view(shifted(here, j * t_step, like), 1, like)[0] += view(shifted(there, j * s_step, like), 1, like)[0]
+
+
+@compiled
+def contract_strided(words, w, target, t_address, one, u_address, other, v_address, like):
+    """Add the products of two operands to a target over an index space."""
+    count, ndim = words[w + 1], words[w + 2]
+    if count == 0:
+        return
+    shape = w + HEAD
+    inner = words[shape + ndim - 1]
+    t_step, u_step = words[target + 3 + ndim - 1], words[one + 3 + ndim - 1]
+    v_step = words[other + 3 + ndim - 1]
+    for row in range(count // inner):
+        rest = row
+        t_offset = u_offset = v_offset = np.int64(0)
+        for axis in range(ndim - 2, -1, -1):
+            place = rest % words[shape + axis]
+            rest //= words[shape + axis]
+            t_offset += place * words[target + 3 + axis]
+            u_offset += place * words[one + 3 + axis]
+            v_offset += place * words[other + 3 + axis]
+        here = shifted(t_address, t_offset, like)
+        left, right = shifted(u_address, u_offset, like), shifted(v_address, v_offset, like)
+        if t_step == 0 and u_step == 1 and v_step == 1:
+            view(here, 1, like)[0] += run_product(view(left, inner, like), view(right, inner, like))
+        elif t_step == 1 and u_step == 0 and v_step == 1:
+            factor, t, v = view(left, 1, like)[0], view(here, inner, like), view(right, inner, like)
+            for j in range(inner):
+                t[j] += factor * v[j]
+        elif t_step == 1 and u_step == 1 and v_step == 0:
+            factor, t, u = view(right, 1, like)[0], view(here, inner, like), view(left, inner, like)
+            for j in range(inner):
+                t[j] += factor * u[j]
+        else:
+            for j in range(inner):
+                view(shifted(here, j * t_step, like), 1, like)[0] += (
+                    view(shifted(left, j * u_step, like), 1, like)[0]
+                    * view(shifted(right, j * v_step, like), 1, like)[0]
+                )
+
+
+@inlined
+def clear(address, count, like):
+    """Set a run of elements to zero."""
+    target = view(address, count, like)
+    for j in range(count):
+        target[j] = 0
+
+
+@compiled
+def forward_rows(code, words, bases, values, partials, scratch, start, stop):
+    """Compute scalar and array rows in order; return the first row that is left to Python."""
+    i = start
+    n = np.int64(stop)
+    while i < n:
+        opcode = np.int64(code[i, 0])
+        if opcode < MAP:
+            i = linearise(code, values, partials, i, n)
+            if i < n and code[i, 0] < MAP:
+                return i
+            continue
+        w = np.int64(code[i, 2])
+        if opcode < 2 * MAP:
+            if words[w + 1] >= LARGE:
+                return i
+            map_primal(opcode - MAP, words, w, bases, values, scratch, 0, words[w + 1])
+        elif opcode == ADD or opcode == CONTRACT:
+            if words[w + 1] >= LARGE:
+                return i
+            out, one = descriptor(words, w, 0), descriptor(words, w, 1)
+            start_of_out = memory(words, out, bases, values)
+            if words[w + 3]:
+                clear(bases[0] + np.uint64(code[i, 1] * np.uint64(values.itemsize)), words[w + 3], values)
+            if opcode == ADD:
+                add_strided(words, w, out, start_of_out, one, memory(words, one, bases, values), values)
+            else:
+                other = descriptor(words, w, 2)
+                contract_strided(
+                    words,
+                    w,
+                    out,
+                    start_of_out,
+                    one,
+                    memory(words, one, bases, values),
+                    other,
+                    memory(words, other, bases, values),
+                    values,
+                )
+        elif opcode == GATHER:
+            out = np.int64(code[i, 1])
+            for k in range(words[w + 1]):
+                values[out + k] = values[words[w + 2 + k]]
+        elif opcode == SCATTER:
+            out = np.int64(code[i, 1])
+            for k in range(words[w + 2]):
+                values[out + k] = 0
+            source = view(shifted(bases[words[w + 3]], words[w + 4], values), words[w + 1], values)
+            for k in range(words[w + 1]):
+                values[out + words[w + 5 + k]] += source[k]
+        else:
+            before = i
+            i = linearise(code, values, partials, i, n)  # a guard, or a row for Python
+            if i == before:
+                return i
+            continue
+        i += 1
+    return i
+
+
+@compiled
+def adjoint_rows(code, words, bases, bars, values, partials, bar, scratch, start, stop):
+    """Take rows backwards from stop to start; return the end of what is left to Python."""
+    i = np.int64(stop)
+    while i > start:
+        opcode = np.int64(code[i - 1, 0])
+        if opcode < MAP:
+            i = adjoint(code, partials, bar, start, i)
+            continue
+        row = i - 1
+        w = np.int64(code[row, 2])
+        if opcode < 2 * MAP:
+            if words[w + 1] >= LARGE:
+                return i
+            map_adjoint(opcode - MAP, words, w, bases, bars, values, scratch, 0, words[w + 1], 3)
+        elif opcode == ADD or opcode == CONTRACT:
+            if words[w + 1] >= LARGE:
+                return i
+            out, one = descriptor(words, w, 0), descriptor(words, w, 1)
+            start_of_out = memory(words, out, bars, values)
+            if words[w + 3] and all_zero(view(memory_at(bars[0], code[row, 1], values), words[w + 3], values)):
+                i = row
+                continue
+            target = memory(words, one, bars, values)
+            if opcode == ADD:
+                if target != 0:
+                    add_strided(words, w, one, target, out, start_of_out, values)
+            else:
+                other = descriptor(words, w, 2)
+                if target != 0:
+                    factor = memory(words, other, bases, values)
+                    contract_strided(words, w, one, target, out, start_of_out, other, factor, values)
+                target = memory(words, other, bars, values)
+                if target != 0:
+                    factor = memory(words, one, bases, values)
+                    contract_strided(words, w, other, target, out, start_of_out, one, factor, values)
+        elif opcode == GATHER:
+            out = np.int64(code[row, 1])
+            for k in range(words[w + 1]):
+                bar[words[w + 2 + k]] += bar[out + k]
+        elif opcode == SCATTER:
+            out = np.int64(code[row, 1])
+            if bars[words[w + 3]] != 0:
+                target = view(shifted(bars[words[w + 3]], words[w + 4], values), words[w + 1], values)
+                for k in range(words[w + 1]):
+                    target[k] += bar[out + words[w + 5 + k]]
+        elif opcode >= GATHER:
+            return i
+        i = row
+    return i
+
+
+@inlined
+def memory_at(base, address, like):
+    """Return the memory address of an arena address."""
+    return base + np.uint64(address) * np.uint64(like.itemsize)
+
+
+@compiled
+def tangent_rows(code, words, bases, dots, values, partials, dot, scratch, start, stop):
+    """Take rows forwards; return the first row that is left to Python."""
+    i = np.int64(start)
+    while i < stop:
+        opcode = np.int64(code[i, 0])
+        if opcode < MAP:
+            i = tangent(code, partials, dot, i, stop)
+            continue
+        w = np.int64(code[i, 2])
+        if opcode < 2 * MAP:
+            map_tangent(opcode - MAP, words, w, bases, dots, values, scratch, 0, words[w + 1])
+        elif opcode == ADD or opcode == CONTRACT:
+            if opcode == CONTRACT and words[w + 1] >= LARGE:
+                return i
+            out, one = descriptor(words, w, 0), descriptor(words, w, 1)
+            start_of_out = memory(words, out, dots, values)
+            if words[w + 3]:
+                clear(memory_at(dots[0], code[i, 1], values), words[w + 3], values)
+            source = memory(words, one, dots, values)
+            if opcode == ADD:
+                if source != 0:
+                    add_strided(words, w, out, start_of_out, one, source, values)
+            else:
+                other = descriptor(words, w, 2)
+                if source != 0:
+                    factor = memory(words, other, bases, values)
+                    contract_strided(words, w, out, start_of_out, one, source, other, factor, values)
+                source = memory(words, other, dots, values)
+                if source != 0:
+                    factor = memory(words, one, bases, values)
+                    contract_strided(words, w, out, start_of_out, one, factor, other, source, values)
+        elif opcode == GATHER:
+            out = np.int64(code[i, 1])
+            for k in range(words[w + 1]):
+                dot[out + k] = dot[words[w + 2 + k]]
+        elif opcode == SCATTER:
+            out = np.int64(code[i, 1])
+            for k in range(words[w + 2]):
+                dot[out + k] = 0
+            if dots[words[w + 3]] != 0:
+                source_block = view(shifted(dots[words[w + 3]], words[w + 4], values), words[w + 1], values)
+                for k in range(words[w + 1]):
+                    dot[out + words[w + 5 + k]] += source_block[k]
+        elif opcode >= GATHER:
+            return i
+        i += 1
+    return i

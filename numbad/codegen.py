@@ -1,0 +1,336 @@
+"""Generate the compiled sweeps from the ops' blocks: `python -m numbad.codegen` writes `_vm.py` and `_kernels.py`.
+
+Each op's text is put into one arm of a switch, with the reads of its operands before it. In the
+scalar machine (`_vm.py`) `where` becomes a conditional; in the block kernels (`_kernels.py`) it
+becomes a select and literals take the dtype of the arrays, so that LLVM vectorises the loop.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import copy
+import hashlib
+import inspect
+import math
+from pathlib import Path
+
+from numbad.ops.definition import Op, body
+
+HERE = Path(__file__).parent
+SOURCES = ("codegen.py", "vectormath.py", "ops/definition.py")
+LIBRARY = set(
+    "exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh"
+    " cbrt erf erfc lgamma tgamma pow atan2 hypot fmod remainder floor_divide".split()
+)
+RENAMED = {
+    "arcsin": "asin",
+    "arccos": "acos",
+    "arctan": "atan",
+    "arcsinh": "asinh",
+    "arccosh": "acosh",
+    "arctanh": "atanh",
+    "arctan2": "atan2",
+    "power": "pow",
+    "gamma": "tgamma",
+}
+NUMBA = {"sqrt": "math.sqrt", "floor": "math.floor", "ceil": "math.ceil", "trunc": "math.trunc"}
+
+
+class Translator(ast.NodeTransformer):
+    """Turn the text of one op into text for a compiled arm."""
+
+    def __init__(self, function, prefix: str, kernel: bool) -> None:
+        self.globals = function.__globals__
+        self.function = function
+        self.prefix = prefix
+        self.kernel = kernel
+        self.locals: set[str] = set()
+        self.calls: set[Op] = set()
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        if node.id in ("x", "y", "z"):
+            return node
+        if isinstance(node.ctx, ast.Store) or node.id in self.locals:
+            self.locals.add(node.id)
+            return ast.Name(self.prefix + node.id, node.ctx)
+        value = self.globals.get(node.id)
+        if isinstance(value, (int, float)):
+            return self.literal(float(value))
+        if node.id == "abs":
+            return node
+        raise NameError(f"{self.function.__code__.co_filename}: {self.function.__name__} uses {node.id}")
+
+    def visit_Constant(self, node: ast.Constant) -> ast.expr:
+        return self.literal(float(node.value))
+
+    def literal(self, value: float) -> ast.expr:
+        text = repr(value) if math.isfinite(value) else {math.inf: "INF", -math.inf: "-INF"}.get(value, "NAN")
+        return ast.parse(f"number({text}, x)" if self.kernel else text, mode="eval").body
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
+        if isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant):
+            return self.literal(-float(node.operand.value))
+        return ast.UnaryOp(node.op, self.visit(node.operand))
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        left, right = self.visit(node.left), self.visit(node.right)
+        if isinstance(node.op, ast.Pow):
+            return call("pow", left, right)
+        return ast.BinOp(left, node.op, right)
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        value = getattr(self.globals[node.value.id], node.attr)
+        return self.literal(float(value))
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        arguments = [self.visit(argument) for argument in node.args]
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
+        target = self.globals.get(name) if isinstance(node.func, ast.Name) else None
+        if name == "where":
+            if self.kernel:
+                return call("select", *arguments)
+            return ast.IfExp(arguments[0], arguments[1], arguments[2])
+        if isinstance(target, Op):
+            self.calls.add(target)
+            return call("op_" + name, *arguments)
+        if isinstance(node.func, ast.Name) and hasattr(builtins, name):
+            return call(name, *arguments)
+        if name == "sign":
+            return call("np.sign", *arguments)
+        name = RENAMED.get(name, name)
+        return call(name if name in LIBRARY else NUMBA.get(name, "np." + name), *arguments)
+
+
+def call(name: str, *arguments: ast.expr) -> ast.Call:
+    """Return the tree of a call."""
+    return ast.Call(ast.parse(name, mode="eval").body, list(arguments), [])
+
+
+def translate(function, prefix: str, kernel: bool, targets: tuple[str, ...]) -> tuple[list[str], set[Op]]:
+    """Return an op's text as lines that assign its results to `targets`, and the ops it calls."""
+    assignments, value = body(function)
+    translator = Translator(function, prefix, kernel)
+    lines = []
+    for statement in assignments:
+        statement = copy.deepcopy(statement)
+        expression = translator.visit(statement.value)
+        target = translator.visit(statement.targets[0])
+        lines.append(f"{ast.unparse(target)} = {ast.unparse(ast.fix_missing_locations(expression))}")
+    parts = value.elts if isinstance(value, ast.Tuple) else [value]
+    for target, part in zip(targets, parts, strict=True):
+        lines.append(f"{target} = {ast.unparse(ast.fix_missing_locations(translator.visit(part)))}")
+    return lines, translator.calls
+
+
+def indent(lines: list[str], depth: int) -> list[str]:
+    """Indent lines by `depth` steps of four blanks."""
+    return ["    " * depth + line for line in lines]
+
+
+def names(function) -> tuple[str, ...]:
+    """Return the parameter names of an op's function."""
+    return tuple(inspect.signature(function).parameters)
+
+
+def reads(op: Op, wanted: set[str], scalar: bool) -> list[str]:
+    """Return the lines that read the operands of an arm."""
+    if scalar:
+        places = {"x": "np.float64(values[code[i, A]])", "y": "np.float64(values[code[i, B]])"}
+    else:
+        places = {"x": "xs[i]", "y": "ys[i]", "z": "zs[i]"}
+    return [f"{name} = {place}" for name, place in places.items() if name in wanted]
+
+
+def scalar_arm(op: Op, partials: bool, calls: set[Op]) -> list[str]:
+    """Return the arm of one op in the scalar machine."""
+    lines, used = translate(op.primal, f"{op.name}_", False, ("z",))
+    calls |= used
+    lines = reads(op, {"x", "y"}, True) + lines + ["values[code[i, OUT]] = z"]
+    if op.arity == 1:
+        lines = [line for line in lines if not line.startswith("y = np.float64")]
+    if partials:
+        targets = ("p", "q")[: op.arity]
+        more, used = translate(op.partials_function, f"{op.name}_", False, targets)
+        calls |= used
+        lines += more + [f"partials[i, {'PQ'[k]}] = {name}" for k, name in enumerate(targets)]
+        if op.arity == 1:
+            lines.append("partials[i, Q] = 0.0")
+    return lines
+
+
+def kernel_arm(op: Op, partials: bool, calls: set[Op]) -> list[str]:
+    """Return the arm of one op in a block kernel: one loop."""
+    if not partials:
+        lines, used = translate(op.primal, f"{op.name}_", True, ("z",))
+        calls |= used
+        loop = reads(op, set(names(op.primal)), False) + lines + ["zs[i] = z"]
+    else:
+        targets = ("p", "q")[: op.arity]
+        lines, used = translate(op.partials_function, f"{op.name}_", True, targets)
+        calls |= used
+        wanted = set(names(op.partials_function)) | {"x"}
+        loop = reads(op, wanted, False) + lines + [f"{name}s[i] = {name}" for name in targets]
+    return ["for i in range(n):", *indent(loop, 1)]
+
+
+def switch(ops: list[Op], arm, variable: str) -> list[str]:
+    """Return an if-chain over opcodes, which LLVM turns into a jump table."""
+    lines = []
+    for k, op in enumerate(ops):
+        lines.append(f"{'if' if k == 0 else 'elif'} {variable} == {op.opcode}:  # {op.name}")
+        lines += indent(arm(op), 1)
+    return lines
+
+
+def helper_functions(calls: set[Op], kernel: bool) -> list[str]:
+    """Return the ops that other ops' texts call, as compiled functions."""
+    done: set[Op] = set()
+    blocks: list[list[str]] = []
+    while calls - done:
+        op = min(calls - done, key=lambda op: op.opcode)
+        lines, used = translate(op.primal, "", kernel, ("z",))
+        calls |= used
+        done.add(op)
+        head = ["@njit(error_model='numpy', inline='never')", f"def op_{op.name}({', '.join(names(op.primal))}):"]
+        blocks.append([*head, *indent([*lines, "return z"], 1), "", ""])
+    return [line for block in reversed(blocks) for line in block]
+
+
+def sources_digest() -> str:
+    """Return a digest of the files that the generated ones depend on."""
+    digest = hashlib.sha256()
+    for path in sorted([HERE / name for name in SOURCES] + list((HERE / "ops").glob("*.py"))):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def header(purpose: str) -> list[str]:
+    """Return the first lines of a generated file."""
+    library = ", ".join(sorted(LIBRARY))
+    return [
+        f'"""{purpose}',
+        "",
+        "Generated by `python -m numbad.codegen` from numbad/ops; do not edit.",
+        f"Sources: {sources_digest()}",
+        '"""',
+        "# ruff: noqa",
+        "# mypy: ignore-errors",
+        "",
+        "import math",
+        "",
+        "import numpy as np",
+        "from numba import njit",
+        "",
+        f"from numbad.vectormath import {library}, number, select",
+        "",
+        "INF = math.inf",
+        "NAN = math.nan",
+        "",
+        "",
+    ]
+
+
+def compiled_ops() -> list[Op]:
+    """Return the ops that the compiled sweeps hold."""
+    from numbad.ops import REGISTRY
+
+    return [op for op in REGISTRY if not op.host]
+
+
+MACHINE = '''OUT, A, B = np.uint64(1), np.uint64(2), np.uint64(3)
+P, Q = np.uint64(0), np.uint64(1)
+GUARD = 1024
+GUARD_VALUE = 1025
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def {name}(code, values, {partials}start, stop):
+    """{doc}"""
+    for i in range(np.uint64(start), np.uint64(stop)):
+        opcode = code[i, np.uint64(0)]
+{arms}
+        elif opcode == GUARD:
+            if (values[code[i, A]] != 0.0) != (code[i, OUT] != 0):
+                return np.int64(i)
+        elif opcode == GUARD_VALUE:
+            x = values[code[i, A]]
+            y = values[code[i, OUT]]
+            if not (x == y or (x != x and y != y)):
+                return np.int64(i)
+        else:
+            return np.int64(i)
+    return np.int64(stop)
+
+
+'''
+
+
+def machine_text() -> str:
+    """Return the text of `_vm.py`."""
+    calls: set[Op] = set()
+    ops = compiled_ops()
+    functions = []
+    for name, partials, doc in (
+        ("primal", False, "Compute the values of scalar rows; return the first row that is not done."),
+        ("linearise", True, "Compute values and partials of scalar rows; return the first row that is not done."),
+    ):
+        arms = switch(ops, lambda op, partials=partials: scalar_arm(op, partials, calls), "opcode")
+        functions.append(
+            MACHINE.format(
+                name=name,
+                doc=doc,
+                partials="partials, " if partials else "",
+                arms="\n".join(indent(arms, 2)),
+            )
+        )
+    lines = header("The scalar machine: one arm for each op.") + helper_functions(calls, False)
+    return "\n".join(lines) + "\n".join(functions).replace("\n\n\n\n", "\n\n\n").rstrip() + "\n"
+
+
+KERNEL = '''@njit(nogil=True, cache=True, error_model="numpy")
+def {name}(opcode, {arguments}):
+    """{doc}"""
+    n = zs.size
+{arms}
+'''
+
+
+def kernels_text() -> str:
+    """Return the text of `_kernels.py`."""
+    calls: set[Op] = set()
+    ops = compiled_ops()
+    functions = []
+    for name, partials, arguments, doc in (
+        ("block_primal", False, "zs, xs, ys", "Compute zs from xs (and ys), contiguous arrays of one length."),
+        (
+            "block_partials",
+            True,
+            "ps, qs, xs, ys, zs",
+            "Compute the partials ps (and qs) of a block; zs is its output.",
+        ),
+    ):
+        chosen = [op for op in ops if op.smooth] if partials else ops
+        arms = switch(chosen, lambda op, partials=partials: kernel_arm(op, partials, calls), "opcode")
+        if partials:
+            arms += ["else:", "    for i in range(n):", "        ps[i] = 0.0", "        qs[i] = 0.0"]
+        functions.append(KERNEL.format(name=name, arguments=arguments, doc=doc, arms="\n".join(indent(arms, 1))))
+    lines = header("The block kernels: one loop for each op.") + helper_functions(calls, True)
+    return "\n".join(lines) + "\n\n".join(functions)
+
+
+GENERATED = {"_vm.py": machine_text, "_kernels.py": kernels_text}
+
+
+def main() -> None:
+    """Write the generated files where they are not fresh."""
+    for name, text in GENERATED.items():
+        path = HERE / name
+        new = text()
+        if not path.exists() or path.read_text() != new:
+            path.write_text(new)
+            print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,322 @@
+"""The derivatives of a function at a point: gradient and value, by recording and sweeping."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from numbad.active import Active, Array, Scalar, make_block, make_scalar, outside
+from numbad.errors import InputError, OutputError, message
+from numbad.recorder import Recorder, current, set_current
+from numbad.trees import flatten
+
+LARGE_INPUT = 1 << 12  # elements: larger inputs are swept where they are
+
+
+class Leaf:
+    """One differentiable input: where it lives in the recording, and what its gradient looks like.
+
+    Attributes
+    ----------
+    space, address : int
+        Where its values are.
+    value : float or ndarray
+        What the caller gave.
+    active : Active
+        What the function gets.
+    """
+
+    __slots__ = ("active", "address", "order", "space", "value")
+
+    def __init__(self, recorder: Recorder, value: Any, dtype: np.dtype) -> None:
+        self.value = value
+        self.space = 0
+        self.order = "C"
+        kind = type(value)
+        if kind is float:
+            self.address = address = recorder.size
+            recorder.size = address + 1
+            recorder.numbers.append((address, value))
+            self.active = make_scalar(recorder, address)
+            return
+        values = np.asarray(value)
+        if values.dtype != dtype:
+            values = values.astype(dtype)
+        if not values.ndim:
+            self.address = recorder.allocate(1)
+            recorder.numbers.append((self.address, float(values)))
+            self.active = make_scalar(recorder, self.address)
+        elif values.size <= LARGE_INPUT:
+            self.address = recorder.load(values)
+            self.active = make_block(recorder, self.address, values.shape)
+        else:
+            if not (values.flags.c_contiguous or values.flags.f_contiguous) or not values.flags.aligned:
+                values = np.ascontiguousarray(values)
+            self.address = 0
+            self.order = "C" if values.flags.c_contiguous else "F"
+            self.space = recorder.refer(values, is_input=True)
+            recorder.lock(values)
+            self.active = Array(recorder, *outside(self.space, values))
+
+    def read(self, bars: Any) -> Any:
+        """Return the cotangent of this input, with the shape and dtype that the caller gave."""
+        value = self.value
+        if type(value) is float:
+            return float(bars.arena[self.address])
+        values = np.asarray(value)
+        dtype = values.dtype
+        if self.space:
+            found = bars.spaces[self.space].reshape(values.shape, order=self.order)
+            return found.astype(dtype, copy=False)
+        if isinstance(value, np.generic) or not values.ndim:
+            scalar = dtype.type(bars.arena[self.address])
+            return scalar if isinstance(value, np.generic) else np.asarray(scalar)
+        return bars.arena[self.address : self.address + values.size].reshape(values.shape).astype(dtype)
+
+
+def check_leaf(value: Any) -> None:
+    """Raise an InputError unless the value is real and floating."""
+    if type(value) is float:
+        return
+    if isinstance(value, (bool, int)) and not isinstance(value, np.generic):
+        found = f"a Python {type(value).__name__} ({value})"
+        do = f"write {value}.0" if type(value) is int else "differentiate with respect to floats"
+    elif isinstance(value, complex):
+        found, do = "a complex number", "differentiate with respect to the real and imaginary parts"
+    elif isinstance(value, (np.ndarray, np.generic)):
+        kind = np.asarray(value).dtype.kind
+        if kind == "f" and value.dtype.itemsize in (4, 8):
+            return
+        found = f"an array of dtype {value.dtype}" if isinstance(value, np.ndarray) else f"a {value.dtype} number"
+        do = {
+            "f": "convert it: x.astype(float)",
+            "c": "differentiate with respect to x.real and x.imag",
+        }.get(kind, "convert it: x.astype(float)")
+    else:
+        found, do = f"{type(value).__name__}", "pass floats, arrays of floats, or nested tuples, lists and dicts of them"
+    raise InputError(message(f"the derivative with respect to {found} is not defined", do))
+
+
+def input_dtype(leaves: list[Any]) -> np.dtype:
+    """Return the dtype of the arena: float32 if all arrays are, else float64."""
+    found = {leaf.dtype for leaf in leaves if isinstance(leaf, (np.ndarray, np.generic))}
+    return np.dtype(np.float32) if found == {np.dtype(np.float32)} else np.dtype(np.float64)
+
+
+def as_leaf(value: Any) -> Any:
+    """Return an input as a float, an array or a recording value."""
+    if isinstance(value, (float, int, np.ndarray, np.generic, Active, complex, str)) or value is None:
+        return float(value) if type(value) is not float and isinstance(value, float) and not isinstance(
+            value, np.generic
+        ) else value
+    if hasattr(value, "__array__"):
+        return np.asarray(value)
+    return value
+
+
+def record_call(
+    f: Callable[..., Any], arguments: tuple[Any, ...], argnums: tuple[int, ...], keywords: dict[str, Any]
+) -> tuple[Recorder, list[Leaf], list[Callable[[list[Any]], Any]], list[int], Any]:
+    """Run `f` once on recording values.
+
+    Returns the recorder (still open), the leaves, for each argument the function that rebuilds its tree
+    and the number of its leaves, and what `f` returned.
+    """
+    flat = [flatten(arguments[k]) for k in argnums]
+    values = [as_leaf(value) for leaves, _ in flat for value in leaves]
+    for value in values:
+        check_leaf(value)
+    dtype = input_dtype(values)
+    recorder = Recorder(dtype)
+    leaves = [Leaf(recorder, value, dtype) for value in values]
+    position = 0
+    given = list(arguments)
+    for k, (tree, rebuild) in zip(argnums, flat, strict=True):
+        given[k] = rebuild([leaf.active for leaf in leaves[position : position + len(tree)]])
+        position += len(tree)
+    set_current(recorder)
+    try:
+        result = f(*given, **keywords)
+    except BaseException:
+        recorder.close()
+        raise
+    finally:
+        set_current(None)
+    return recorder, leaves, [rebuild for _, rebuild in flat], [len(tree) for tree, _ in flat], result
+
+
+def scalar_output(recorder: Recorder, result: Any, name: str) -> Scalar | None:
+    """Return the recording scalar that a function returned; None for a plain number (a constant)."""
+    if isinstance(result, Scalar):
+        if result.recorder is not recorder:
+            result.recorder.extend(())
+        return result
+    if isinstance(result, np.ndarray) and result.dtype == object and result.size == 1:
+        result = result.reshape(-1)[0]
+        if isinstance(result, Scalar):
+            return result
+    if isinstance(result, Array):
+        if result.ndim == 0:
+            return result.item()
+        raise OutputError(
+            message(
+                f"{name} is defined for functions that return one number; this one returned an array of shape "
+                f"{result.shape}",
+                "sum the result, or use numbad.jacobian",
+                where=False,
+            )
+        )
+    if isinstance(result, (bool, complex)) or not isinstance(result, (int, float, np.generic, np.ndarray)):
+        raise OutputError(
+            message(
+                f"{name} is defined for functions that return one number; this one returned "
+                + ("None" if result is None else f"a {type(result).__name__}"),
+                "return the number" if result is None else "return one number; has_aux=True passes other results on",
+                where=False,
+            )
+        )
+    if np.ndim(result):
+        raise OutputError(
+            message(
+                f"{name} is defined for functions that return one number; this one returned a constant array of "
+                f"shape {np.shape(result)}",
+                "sum the result, or use numbad.jacobian",
+                where=False,
+            )
+        )
+    return None
+
+
+def concrete(tree: Any) -> Any:
+    """Replace recording values of a tree by what they are now."""
+    leaves, rebuild = flatten(tree)
+    return rebuild([plain(leaf) if isinstance(leaf, Active) else leaf for leaf in leaves])
+
+
+def plain(value: Active) -> Any:
+    """Return a recording value as NumPy would hold it; a float for a scalar in double precision."""
+    found = value.value()
+    return float(found) if isinstance(found, np.float64) else found
+
+
+def differentiate(
+    f: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    argnums: tuple[int, ...],
+    keywords: dict[str, Any],
+    name: str,
+    has_aux: bool = False,
+    wants_value: bool = True,
+) -> tuple[Any, Any, list[Any]]:
+    """Return the value, the auxiliary result and the gradient with respect to each of `argnums`."""
+    if current() is not None:
+        from numbad.nested import differentiate_inside
+
+        return differentiate_inside(f, arguments, argnums, keywords, name, has_aux)
+    recorder, leaves, rebuilds, counts, result = record_call(f, arguments, argnums, keywords)
+    try:
+        auxiliary = None
+        if has_aux:
+            result, auxiliary = split_auxiliary(result, name)
+        output = scalar_output(recorder, result, name)
+        execution = recorder.run()
+        if has_aux:
+            auxiliary = concrete(auxiliary)
+        value = None
+        if output is None:
+            value, seeds = result, []
+        else:
+            seeds = [(output.address, 1.0)]
+            if wants_value:
+                value = plain(output)
+        bars = execution.backward(seeds)
+    finally:
+        recorder.close()
+    found = [leaf.read(bars) for leaf in leaves]
+    gradients = []
+    position = 0
+    for rebuild, count in zip(rebuilds, counts, strict=True):
+        gradients.append(rebuild(found[position : position + count]))
+        position += count
+    return value, auxiliary, gradients
+
+
+def split_auxiliary(result: Any, name: str) -> tuple[Any, Any]:
+    """Split what a function with has_aux=True returned."""
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise OutputError(
+            message(f"{name} with has_aux=True needs a function that returns a pair", "return value, auxiliary")
+        )
+    return result
+
+
+def gradient(f: Callable[..., Any], *points: Any, **keywords: Any) -> Any:
+    """Return the gradient of `f` at a point, or the function that computes it.
+
+    Parameters
+    ----------
+    f : callable
+        A function of floats, arrays of floats, or nested tuples, lists and dicts of them, that
+        returns one number.
+    *points : float, ndarray or tree
+        Where to differentiate, one for each positional argument of `f`. With none, the gradient
+        is returned as a function.
+    **keywords
+        Passed to `f` as they are; not differentiated.
+
+    Returns
+    -------
+    float, ndarray or tree
+        With the structure, shapes and dtypes of the point; a tuple of them for several points.
+
+    Raises
+    ------
+    InputError
+        For integers, complex numbers and other inputs that have no derivative.
+    OutputError
+        When `f` does not return one number.
+
+    Notes
+    -----
+    One run of `f` to record it, and two sweeps over its tape: about three times the cost of `f` in
+    compiled code (Griewank and Walther, 2008, section 3.3), whatever the number of inputs.
+
+    Examples
+    --------
+    >>> import numpy as np, numbad
+    >>> numbad.gradient(lambda x: np.sum(x**2), np.array([1.0, 2.0, 3.0]))
+    array([2., 4., 6.])
+    >>> numbad.gradient(lambda x, y: x * y, 2.0, 5.0)
+    (5.0, 2.0)
+    """
+    if not points:
+        return lambda *points, **more: gradient(f, *points, **(keywords | more))
+    _, _, found = differentiate(f, points, tuple(range(len(points))), keywords, "gradient", wants_value=False)
+    return found[0] if len(points) == 1 else tuple(found)
+
+
+def value_and_gradient(f: Callable[..., Any], *points: Any, **keywords: Any) -> Any:
+    """Return the value of `f` and its gradient at a point, or the function that computes both.
+
+    The arguments are those of `gradient`.
+
+    Returns
+    -------
+    tuple
+        The value, and what `gradient` returns.
+
+    Examples
+    --------
+    >>> import numbad
+    >>> numbad.value_and_gradient(lambda x: x**3, 2.0)
+    (8.0, 12.0)
+    """
+    if not points:
+        return lambda *points, **more: value_and_gradient(f, *points, **(keywords | more))
+    value, _, found = differentiate(f, points, tuple(range(len(points))), keywords, "value_and_gradient")
+    return value, found[0] if len(points) == 1 else tuple(found)
+
+
+

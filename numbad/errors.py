@@ -1,0 +1,75 @@
+"""What can go wrong, said in three parts: what, where in the user's code, what to do."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+from types import CodeType, FrameType
+
+PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+class NumbadError(Exception):
+    """Base of all errors that numbad raises on its own account."""
+
+
+class RecordingError(NumbadError, TypeError):
+    """The function does something that cannot be recorded."""
+
+
+class InputError(NumbadError, TypeError):
+    """An argument that is not differentiable: integers, complex numbers, text, other objects."""
+
+
+class OutputError(NumbadError, TypeError):
+    """The function returned something that this derivative is not defined for."""
+
+
+class LeakError(NumbadError, RuntimeError):
+    """A recording value was used after its recording had ended, or in another one."""
+
+
+class BranchError(NumbadError, RuntimeError):
+    """A replayed tape met a comparison that came out otherwise than when it was recorded."""
+
+
+class TapeError(NumbadError, ValueError):
+    """A tape that does not pass verification."""
+
+
+def user_frame() -> FrameType | None:
+    """Return the innermost frame of the running program that is not numbad's own."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        frame = frame.f_back
+    return frame
+
+
+def user_site() -> tuple[CodeType, int] | None:
+    """Return the code object and line of the user's statement that is being recorded."""
+    frame = user_frame()
+    while frame is not None and f"{os.sep}site-packages{os.sep}numpy{os.sep}" in frame.f_code.co_filename:
+        frame = frame.f_back
+    return None if frame is None else (frame.f_code, frame.f_lineno)
+
+
+def describe_site(site: tuple[CodeType, int] | None) -> str:
+    """Write a site as `file:line, in function:  source`."""
+    if site is None:
+        return "an unknown place"
+    code, line = site
+    source = linecache.getline(code.co_filename, line).strip()
+    name = os.path.relpath(code.co_filename) if os.path.isabs(code.co_filename) else code.co_filename
+    if name.startswith(".."):
+        name = code.co_filename
+    return f"{name}:{line}, in {code.co_name}" + (f":  {source}" if source else "")
+
+
+def message(what: str, do: str, site: tuple[CodeType, int] | None = None, *, where: bool = True) -> str:
+    """Compose the three parts of an error message; the site is the running statement unless given."""
+    lines = [what]
+    if where:
+        lines.append(f"  at {describe_site(site or user_site())}")
+    lines.append(f"  do  {do}")
+    return "\n".join(lines)

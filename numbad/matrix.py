@@ -1,0 +1,109 @@
+"""The matrix path: large products over index spaces, brought to BLAS or to compiled matrix-vector loops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from numbad.hostrows import bar_spaces, operand, primal_spaces, space_of
+
+
+def contract_forward(execution: Any, code: Any, words: Any, row: int) -> None:
+    """Compute out[...] += one[...] * other[...] over an index space."""
+    w = int(code[row, 2])
+    get = primal_spaces(execution)
+    zeroed, out = int(words[w + 3]), int(code[row, 1])
+    if zeroed:
+        execution.values[out : out + zeroed] = 0.0
+    multiply_add(*(operand(get, words, w, k) for k in range(3)))
+
+
+def contract_backward(execution: Any, code: Any, words: Any, row: int, bars: Any) -> None:
+    """Take back a product: the other operand times the cotangent; nothing where that is zero."""
+    w = int(code[row, 2])
+    get, get_bar = primal_spaces(execution), bar_spaces(bars)
+    bar = operand(get_bar, words, w, 0)
+    if not bar.any():
+        return
+    for k in (1, 2):
+        if get_bar(space_of(words, w, k)) is not None:
+            multiply_add(operand(get_bar, words, w, k), bar, operand(get, words, w, 3 - k))
+
+
+def contract_tangent(execution: Any, code: Any, words: Any, row: int, dots: Any) -> None:
+    """Push tangents through a product."""
+    w = int(code[row, 2])
+    get, get_dot = primal_spaces(execution), bar_spaces(dots)
+    zeroed, out = int(words[w + 3]), int(code[row, 1])
+    if zeroed:
+        dots.arena[out : out + zeroed] = 0.0
+    target = operand(get_dot, words, w, 0)
+    for k in (1, 2):
+        if get_dot(space_of(words, w, k)) is not None:
+            dot = operand(get_dot, words, w, k)
+            if dot.any():
+                multiply_add(target, dot, operand(get, words, w, 3 - k))
+
+
+def multiply_add(target: np.ndarray, one: np.ndarray, other: np.ndarray) -> None:
+    """Add one * other to target over their common index space, where each may repeat elements.
+
+    Axes are sorted by the operands that they move: all three (batch), target and one (m), target
+    and other (n), one and other (k). That is a batched matrix product.
+    """
+    batch, rows, columns, inner = [], [], [], []
+    lone = {0: [], 1: [], 2: []}  # type: ignore[var-annotated]
+    for axis, length in enumerate(target.shape):
+        if length == 1:
+            continue
+        moves = tuple(a.strides[axis] != 0 for a in (target, one, other))
+        if moves == (True, True, True):
+            batch.append(axis)
+        elif moves == (True, True, False):
+            rows.append(axis)
+        elif moves == (True, False, True):
+            columns.append(axis)
+        elif moves == (False, True, True):
+            inner.append(axis)
+        elif any(moves):
+            lone[moves.index(True)].append(axis)
+        else:
+            one = one * length
+    one, other = sum_axes(one, lone[1]), sum_axes(other, lone[2])
+    left = take_axes(one, batch, rows, inner)
+    right = take_axes(other, batch, inner, columns)
+    shape = [target.shape[axis] for axis in (*batch, *rows, *columns)]
+    product = np.matmul(left, right)
+    result = take_axes(target, batch + rows + columns, lone[0])
+    result += product.reshape([*shape, *([1] * len(lone[0]))]) if lone[0] else product.reshape(shape)
+
+
+def sum_axes(values: np.ndarray, axes: list[int]) -> np.ndarray:
+    """Sum over some axes, keeping them with length 1 and a stride of zero."""
+    if not axes:
+        return values
+    return values.sum(axis=tuple(axes), keepdims=True)
+
+
+def take_axes(values: np.ndarray, *groups: list[int]) -> np.ndarray:
+    """Return the array with its other axes dropped: the first group kept, each later one merged into one axis."""
+    kept = [axis for group in groups for axis in group]
+    index = tuple(slice(None) if axis in kept else 0 for axis in range(values.ndim))
+    order = sorted(kept)
+    values = values[index].transpose([order.index(axis) for axis in kept])
+    if len(groups) == 2 and not groups[1]:
+        return values
+    shape = list(values.shape[: len(groups[0])])
+    position = len(groups[0])
+    for group in groups[1:]:
+        length = 1
+        for n in values.shape[position : position + len(group)]:
+            length *= n
+        shape.append(length)
+        position += len(group)
+    if len(groups) == 2:
+        return values
+    return values.reshape(shape)
+
+

@@ -1,0 +1,215 @@
+"""Arithmetic: the four operations, powers, remainders, absolute values and rounding."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from numbad.ops.definition import Interval, inf, op, where
+
+
+@op
+def add(x, y):
+    """Sum."""
+    return x + y
+
+
+@add.partials
+def add_partials():
+    return 1.0, 1.0
+
+
+@op
+def subtract(x, y):
+    """Difference."""
+    return x - y
+
+
+@subtract.partials
+def subtract_partials():
+    return 1.0, -1.0
+
+
+@op
+def multiply(x, y):
+    """Product."""
+    return x * y
+
+
+@multiply.partials
+def multiply_partials(x, y):
+    return y, x
+
+
+@op
+def divide(x, y):
+    """Quotient."""
+    return x / y
+
+
+@divide.partials
+def divide_partials(y, z):
+    return 1.0 / y, -z / y
+
+
+@op
+def negative(x):
+    """The number with its sign changed."""
+    return -x
+
+
+@negative.partials
+def negative_partials():
+    return -1.0
+
+
+@op(kinks=(0.0,))
+def absolute(x):
+    """Absolute value; its derivative at 0 is 0."""
+    return abs(x)
+
+
+@absolute.partials
+def absolute_partials(x):
+    return np.sign(x)
+
+
+@op(kinks=(0.0,), smooth=False)
+def sign(x):
+    """-1, 0 or 1; NaN for NaN."""
+    return where(x > 0.0, 1.0, where(x < 0.0, -1.0, where(x == 0.0, 0.0, x)))
+
+
+@op
+def square(x):
+    """The number times itself."""
+    return x * x
+
+
+@square.partials
+def square_partials(x):
+    return 2.0 * x
+
+
+@op
+def reciprocal(x):
+    """One over the number."""
+    return 1.0 / x
+
+
+@reciprocal.partials
+def reciprocal_partials(z):
+    return -z * z
+
+
+@op(domain=(Interval(0.0, inf), Interval()), reference="DLMF 4.2.26")
+def power(x, y):
+    """x to the power y, both variable; d/dy is 0 where x is 0 and y is positive."""
+    return x**y
+
+
+@power.partials
+def power_partials(x, y, z):
+    logarithm = np.log(where(x == 0.0, 1.0, x))
+    return where(y == 0.0, 0.0, y * power(x, y - 1.0)), where(y == 0.0, np.log(x), z * logarithm)
+
+
+@op(domain=(Interval(), Interval()), ufunc="")
+def power_by_constant(x, y):
+    """x to a power that does not vary: no logarithm is taken, so x may be negative."""
+    return x**y
+
+
+@power_by_constant.partials
+def power_by_constant_partials(x, y):
+    return where(y == 0.0, 0.0, y * power_by_constant(x, y - 1.0)), 0.0
+
+
+@op(ufunc="", reference="design.md, section 6: zero times anything is zero")
+def scale(x, y):
+    """Product of a partial and a cotangent: zero if either is, whatever the other."""
+    return where((x == 0.0) | (y == 0.0), 0.0, x * y)
+
+
+@scale.partials
+def scale_partials(x, y):
+    return y, x
+
+
+@op(kinks=(), domain=(Interval(), Interval(0.0, inf, closed=False)))
+def remainder(x, y):
+    """Remainder with the sign of the divisor, as Python's %."""
+    return np.remainder(x, y)
+
+
+@remainder.partials
+def remainder_partials(x, y):
+    return 1.0, -np.floor(x / y)
+
+
+@op(kinks=(), domain=(Interval(), Interval(0.0, inf, closed=False)))
+def fmod(x, y):
+    """Remainder with the sign of the dividend, as C's fmod."""
+    return np.fmod(x, y)
+
+
+@fmod.partials
+def fmod_partials(x, y):
+    return 1.0, -np.trunc(x / y)
+
+
+@op(smooth=False, domain=(Interval(), Interval(0.0, inf, closed=False)))
+def floor_divide(x, y):
+    """The largest integer not above the quotient."""
+    return np.floor_divide(x, y)
+
+
+@op(smooth=False)
+def floor(x):
+    """The largest integer not above the number."""
+    return np.floor(x)
+
+
+@op(smooth=False)
+def ceil(x):
+    """The smallest integer not below the number."""
+    return np.ceil(x)
+
+
+@op(smooth=False)
+def trunc(x):
+    """The number without its fraction."""
+    return np.trunc(x)
+
+
+@op(smooth=False)
+def rint(x):
+    """The nearest integer, ties to even."""
+    return np.rint(x)
+
+
+@op(kinks=(0.0,))
+def copysign(x, y):
+    """The magnitude of x with the sign of y."""
+    return np.copysign(x, y)
+
+
+@copysign.partials
+def copysign_partials(x, y):
+    return np.copysign(np.sign(x) * np.sign(x), y) * np.copysign(1.0, x), 0.0
+
+
+@op(ufunc="")
+def identity(x):
+    """The number itself, at an address of its own."""
+    return x
+
+
+@identity.partials
+def identity_partials():
+    return 1.0
+
+
+@op(ufunc="", smooth=False)
+def stop_gradient(x):
+    """The number, held constant by every derivative."""
+    return x

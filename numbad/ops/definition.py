@@ -1,0 +1,249 @@
+"""How an elementwise op is declared: a primal function, a partials function, and what is known of them."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import math
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+inf = math.inf
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An interval of the real line; `closed` says whether finite ends belong to it."""
+
+    low: float = -inf
+    high: float = inf
+    closed: bool = True
+
+
+REALS = Interval()
+
+
+class DefinitionError(TypeError):
+    """An op's block is not well formed; the message begins with file:line."""
+
+
+@dataclass(eq=False)
+class Op:
+    """An elementwise op of one or two operands, defined by two functions of numbers.
+
+    Attributes
+    ----------
+    primal : callable
+        The value as a function of `x` (and `y`).
+    partials_function : callable
+        The partial derivatives as a function of any of `x`, `y` and the output `z`: one
+        expression, or a pair for a binary op. It runs on numbers (compiled into the sweeps) and
+        on recording values (to emit derivative rows), so one text serves every order.
+    domain : tuple of Interval
+        Where the op is defined, an interval for each operand.
+    kinks : tuple of float
+        Points (of a unary op), or differences x - y (of a binary one), where it is not
+        differentiable.
+    ufunc : str
+        Name of the NumPy or SciPy ufunc that this op is, if there is one.
+    host : bool
+        True when the primal is a SciPy function: sweeps stop at the row and call it.
+    opcode : int
+        Its number in the tape, given by the order of registration.
+    """
+
+    name: str
+    primal: Callable[..., Any]
+    arity: int
+    domain: tuple[Interval, ...]
+    kinks: tuple[float, ...]
+    reference: str
+    ufunc: str
+    host: bool
+    smooth: bool
+    note: str
+    opcode: int
+    boolean: bool = False
+    partials_function: Callable[..., Any] = field(default=None)  # type: ignore[assignment]
+
+    def partials(self, function: Callable[..., Any]) -> Op:
+        """Register the partials function (used as a decorator)."""
+        parameters = tuple(inspect.signature(function).parameters)
+        allowed = ("x", "y")[: self.arity] + ("z",)
+        unknown = [name for name in parameters if name not in allowed]
+        if unknown:
+            complain(function, f"partials take {', '.join(allowed)}, not {', '.join(unknown)}")
+        if self.partials_function is not None:
+            complain(function, f"{self.name} has partials already")
+        self.partials_function = function
+        return self
+
+    def symbolic_partials(self, x: Any, y: Any, z: Any) -> tuple[Any, ...]:
+        """Return the partials as a tuple, for operands that are numbers or recording values."""
+        values = {"x": x, "y": y, "z": z}
+        names = inspect.signature(self.partials_function).parameters
+        result = self.partials_function(*(values[name] for name in names))
+        return result if self.arity == 2 else (result,)
+
+    def evaluate(self, *operands: Any) -> Any:
+        """Return the value for numbers or arrays, computed by NumPy or SciPy."""
+        function = find_ufunc(self.ufunc) if self.ufunc else self.primal
+        with np.errstate(all="ignore"):
+            return function(*operands)
+
+    def __call__(self, *operands: Any) -> Any:
+        """Record the op if an operand is recording, else evaluate it."""
+        for operand in operands:
+            record = getattr(operand, "record_op", None)
+            if record is not None:
+                return record(self, operands)
+        return self.evaluate(*operands)
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+
+REGISTRY: list[Op] = []
+BY_NAME: dict[str, Op] = {}
+BY_UFUNC: dict[str, Op] = {}
+
+
+def op(
+    function: Callable[..., Any] | None = None,
+    *,
+    domain: Interval | tuple[Interval, ...] = REALS,
+    kinks: tuple[float, ...] = (),
+    reference: str = "",
+    ufunc: str | None = None,
+    host: bool = False,
+    smooth: bool = True,
+    boolean: bool = False,
+    note: str = "",
+) -> Any:
+    """Declare an elementwise op from its primal function.
+
+    Parameters
+    ----------
+    function : callable
+        The primal: a function of `x`, or of `x` and `y`, of straight-line code.
+    domain : Interval or tuple of Interval
+        Where it is defined, one for each operand.
+    kinks : tuple of float
+        Where it is not differentiable.
+    reference : str
+        Where the formula stands, for instance "DLMF 4.2".
+    ufunc : str, optional
+        The ufunc that it implements, as `numpy.sin` or `scipy.special.erf`. By default the NumPy
+        ufunc of the same name; an empty string if there is none.
+    host : bool
+        The primal is the ufunc of SciPy: it is called by Python, not compiled.
+    smooth : bool
+        False for a piecewise constant op, whose partials are zero.
+    boolean : bool
+        The result is a truth value, kept as 0.0 or 1.0.
+    note : str
+        Said in the documentation: why an accuracy target is not met, and the like.
+
+    Returns
+    -------
+    Op
+        Callable on numbers, arrays and recording values; `.partials` registers its derivative.
+    """
+    if function is None:
+        return lambda function: op(
+            function,
+            domain=domain,
+            kinks=kinks,
+            reference=reference,
+            ufunc=ufunc,
+            host=host,
+            smooth=smooth,
+            boolean=boolean,
+            note=note,
+        )
+    parameters = tuple(inspect.signature(function).parameters)
+    if parameters not in (("x",), ("x", "y")):
+        complain(function, f"the operands of an op are x, or x and y, not {', '.join(parameters)}")
+    name = function.__name__
+    if name in BY_NAME:
+        complain(function, f"there is an op {name} already")
+    if ufunc is None:
+        ufunc = f"numpy.{name}" if isinstance(getattr(np, name, None), np.ufunc) else ""
+    domains = domain if isinstance(domain, tuple) else (domain,) * len(parameters)
+    new = Op(
+        name,
+        function,
+        len(parameters),
+        domains,
+        kinks,
+        reference,
+        ufunc,
+        host,
+        smooth,
+        note,
+        len(REGISTRY),
+        boolean,
+    )
+    new.__doc__ = function.__doc__
+    if not smooth:
+        new.partials_function = zero_partial if new.arity == 1 else zero_partials
+    REGISTRY.append(new)
+    BY_NAME[name] = new
+    if ufunc:
+        BY_UFUNC[ufunc.rpartition(".")[2]] = new
+    return new
+
+
+def zero_partial() -> float:
+    """The partial of a piecewise constant op of one operand."""
+    return 0.0
+
+
+def zero_partials() -> tuple[float, float]:
+    """The partials of a piecewise constant op of two operands."""
+    return 0.0, 0.0
+
+
+def where(condition: Any, x: Any, y: Any) -> Any:
+    """Select `x` where the condition holds, else `y`: for numbers, arrays and recording values.
+
+    The bodies of ops say `where` instead of `if`, so that they run on recording values too.
+    """
+    return np.where(condition, x, y)
+
+
+def find_ufunc(path: str) -> Callable[..., Any]:
+    """Import the ufunc of a dotted name."""
+    module, _, name = path.rpartition(".")
+    return getattr(np if module == "numpy" else __import__(module, fromlist=[name]), name)
+
+
+def complain(function: Callable[..., Any], what: str) -> None:
+    """Raise a DefinitionError that names the function's place."""
+    code = function.__code__
+    raise DefinitionError(f"{code.co_filename}:{code.co_firstlineno}: {function.__name__}: {what}")
+
+
+def body(function: Callable[..., Any]) -> tuple[list[ast.stmt], ast.expr]:
+    """Return the assignments and the returned expression of a straight-line function."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+    assert isinstance(tree, ast.FunctionDef)
+    statements = tree.body
+    if isinstance(statements[0], ast.Expr) and isinstance(statements[0].value, ast.Constant):
+        statements = statements[1:]
+    *assignments, last = statements
+    if not all(isinstance(line, ast.Assign) for line in assignments) or not isinstance(last, ast.Return):
+        complain(function, "the body of an op is assignments and one return; choose with where()")
+    assert isinstance(last, ast.Return) and last.value is not None
+    return assignments, last.value
+
+
+def check_registry() -> None:
+    """Raise a DefinitionError for an op without partials."""
+    for entry in REGISTRY:
+        if entry.partials_function is None:
+            complain(entry.primal, "an op needs partials, or smooth=False")

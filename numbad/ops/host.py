@@ -1,0 +1,182 @@
+"""Array ops that a Python kernel computes: a primal and one rule, its pullback, from which all else follows."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from numbad.errors import NumbadError, message
+
+Shape = tuple[int, ...]
+ARRAY_OPS: dict[str, ArrayOp] = {}
+
+
+class ArrayOp:
+    """An array op with a Python kernel.
+
+    Attributes
+    ----------
+    primal : callable
+        `primal(*operands, **settings)`: NumPy arrays in, an array (or a tuple of arrays) out.
+    shapes_function : callable
+        `shapes(*operand_shapes, **settings)`: the shapes of the results, as a list. By default the
+        shape of the first operand.
+    vjp_function : callable
+        `vjp(bars, results, operands, **settings)`: a tuple of cotangents, one for each operand, or
+        None where there is none. It runs on NumPy arrays in a sweep, and on recording values when
+        the derivative is recorded, so it is written in NumPy functions that numbad records. The
+        tangent sweep uses its transpose.
+    """
+
+    def __init__(self, primal: Callable[..., Any], shapes: Callable[..., list[Shape]] | None) -> None:
+        self.name = primal.__name__
+        self.primal = primal
+        self.shapes_function = shapes
+        self.vjp_function: Callable[..., Any] | None = None
+        self.__doc__ = primal.__doc__
+
+    def vjp(self, function: Callable[..., Any]) -> ArrayOp:
+        """Register the pullback (used as a decorator)."""
+        self.vjp_function = function
+        return self
+
+    def __call__(self, *operands: Any, **settings: Any) -> Any:
+        """Record the op if an operand is recording, else compute it."""
+        from numbad.active import Active
+
+        recorder = next((part.recorder for part in operands if isinstance(part, Active)), None)
+        if recorder is None:
+            return self.primal(*operands, **settings)
+        return record_host(recorder, self, operands, settings)
+
+    def __repr__(self) -> str:
+        return f"<array op {self.name}>"
+
+
+def array_op(primal: Callable[..., Any] | None = None, *, shapes: Callable[..., list[Shape]] | None = None) -> Any:
+    """Declare an array op from its primal (used as a decorator); `.vjp` registers its pullback."""
+    if primal is None:
+        return lambda primal: array_op(primal, shapes=shapes)
+    entry = ArrayOp(primal, shapes)
+    ARRAY_OPS[entry.name] = entry
+    return entry
+
+
+class HostCall:
+    """One use of an array op in a tape: the op, its settings, and the shapes of operands and results."""
+
+    __slots__ = ("op", "operand_shapes", "result_shapes", "settings", "single")
+
+    def __init__(self, op: Any, settings: dict[str, Any], operand_shapes: list[Shape], result_shapes: list[Shape]):
+        self.op = op
+        self.settings = settings
+        self.operand_shapes = operand_shapes
+        self.result_shapes = result_shapes
+
+    def shaped(self, flats: list[Any], shapes: list[Shape]) -> list[Any]:
+        """Give flat views their shapes; None stays."""
+        return [None if f is None else f.reshape(s) for f, s in zip(flats, shapes, strict=True)]
+
+    def forward(self, inputs: list[Any], outputs: list[Any]) -> None:
+        """Compute the results into flat views."""
+        with np.errstate(all="ignore"):
+            found = self.op.primal(*self.shaped(inputs, self.operand_shapes), **self.settings)
+        for view, result, shape in zip(outputs, as_tuple(found), self.result_shapes, strict=True):
+            self.check(result, shape, "result")
+            view[...] = np.asarray(result).reshape(-1)
+
+    def backward(self, inputs: list[Any], outputs: list[Any], input_bars: list[Any], output_bars: list[Any]) -> None:
+        """Add the operands' cotangents to flat views."""
+        with np.errstate(all="ignore"):
+            found = self.pull(
+                self.shaped(output_bars, self.result_shapes),
+                self.shaped(outputs, self.result_shapes),
+                self.shaped(inputs, self.operand_shapes),
+            )
+        for view, addend, shape in zip(input_bars, found, self.operand_shapes, strict=True):
+            if view is not None and addend is not None:
+                self.check(addend, shape, "cotangent")
+                view += np.asarray(addend).reshape(-1)
+
+    def pull(self, bars: list[Any], results: list[Any], operands: list[Any]) -> tuple[Any, ...]:
+        """Return the cotangents of the operands, for arrays or recording values."""
+        if self.op.vjp_function is None:
+            raise NumbadError(message(f"{self.op.name} has no derivative", "use numbad.stop_gradient on its operands"))
+        return as_tuple(self.op.vjp_function(bars, results, operands, **self.settings))
+
+    def tangent(self, inputs: list[Any], outputs: list[Any], input_dots: list[Any], output_dots: list[Any]) -> None:
+        """Compute the results' tangents into flat views: the transpose of the pullback."""
+        from numbad.derivatives import differentiate
+        from numbad.recorder import current, set_current
+
+        results = self.shaped(outputs, self.result_shapes)
+        operands = self.shaped(inputs, self.operand_shapes)
+        dots = self.shaped(input_dots, self.operand_shapes)
+
+        def paired(*bars: Any) -> Any:
+            total: Any = 0.0
+            for dot, cotangent in zip(dots, self.pull(list(bars), results, operands), strict=True):
+                if dot is not None and cotangent is not None:
+                    total = total + np.sum(dot * cotangent)
+            return total
+
+        outer = current()
+        set_current(None)
+        try:
+            bars = tuple(np.zeros(shape, view.dtype) for shape, view in zip(self.result_shapes, outputs, strict=True))
+            _, _, found = differentiate(paired, bars, tuple(range(len(bars))), {}, self.op.name)
+        finally:
+            set_current(outer)
+        for view, dot in zip(output_dots, found, strict=True):
+            view[...] = np.asarray(dot).reshape(-1)
+
+    def check(self, found: Any, shape: Shape, what: str) -> None:
+        """Raise when a rule gives an array of another shape."""
+        if np.shape(found) != shape and np.size(found) != int(np.prod(shape, dtype=np.int64)):
+            raise NumbadError(
+                message(
+                    f"{self.op.name} gave a {what} of shape {np.shape(found)}; {shape} is wanted",
+                    f"mend the rule of {self.op.name}"
+                    + (f" ({inspect.getsourcefile(self.op.primal)})" if inspect.isfunction(self.op.primal) else ""),
+                    where=False,
+                )
+            )
+
+
+def as_tuple(found: Any) -> tuple[Any, ...]:
+    """Return one result or several as a tuple."""
+    return tuple(found) if isinstance(found, (tuple, list)) else (found,)
+
+
+def record_host(recorder: Any, op: Any, operands: tuple[Any, ...], settings: dict[str, Any]) -> Any:
+    """Append a host row; return its results."""
+    from numbad.active import as_active, as_array, make_block
+
+    values = [as_array(as_active(recorder, part)) for part in operands]
+    shapes = [value.shape for value in values]
+    result_shapes = [shapes[0]] if op.shapes_function is None else op.shapes_function(*shapes, **settings)
+    places = []
+    for value in values:
+        space, address, strides = value.place()
+        if strides is not None and value.shape:
+            space, address, _ = value.copy().place() if any(strides) else filled(recorder, value).place()
+        places.append((space, address, value.size))
+    call = HostCall(op, settings, shapes, result_shapes)
+    addresses = recorder.host_row(call, places, [int(np.prod(shape, dtype=np.int64)) for shape in result_shapes])
+    results = [make_block(recorder, a, s) for a, s in zip(addresses, result_shapes, strict=True)]
+    return results[0] if len(results) == 1 else tuple(results)
+
+
+def filled(recorder: Any, value: Any) -> Any:
+    """Return an array of one repeated value as a block of its own."""
+    from numbad.active import make_block
+    from numbad.recorder import contiguous
+
+    space, address, _ = value.place()
+    block = recorder.add_row(
+        value.shape, value.size, contiguous(value.shape), (space, address, (0,) * len(value.shape))
+    )
+    return make_block(recorder, block, value.shape)

@@ -1,0 +1,358 @@
+"""The recorder: appends rows, addresses and constants to a flat tape while the user's function runs."""
+
+from __future__ import annotations
+
+import math
+import threading
+from array import array
+from types import CodeType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from numbad.errors import LeakError, RecordingError, message, user_site
+from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+
+if TYPE_CHECKING:
+    from numbad.sweeps import Execution
+
+SMALL = 512  # elements: larger constants and inputs are kept by reference
+MOST_ADDRESSES = 2**32 - 1
+
+_thread = threading.local()
+
+
+class Recorder:
+    """The tape of one thread's recording while it grows.
+
+    Attributes
+    ----------
+    code : array of uint32
+        Rows of four: opcode, out, a, b.
+    words : array of int64
+        Operand words of array rows.
+    size : int
+        The next free address. Address 0 holds the constant zero.
+    constants : dict
+        Address of each Python number that has been met.
+    loads : list of (int, ndarray)
+        Blocks of the arena whose values are known: small inputs and constants.
+    spaces : list
+        Memory that operands live in: the arena (None), then large inputs and constants by reference.
+    sites : dict
+        The user's statement (code object, line) of guards, host and array rows.
+    dtype : dtype
+        float32 or float64: of the arena.
+    """
+
+    __slots__ = (
+        "code",
+        "constants",
+        "dtype",
+        "execution",
+        "extend",
+        "hosts",
+        "identities",
+        "input_spaces",
+        "loads",
+        "locks",
+        "numbers",
+        "size",
+        "sites",
+        "spaces",
+        "words",
+        "zeros",
+    )
+
+    def __init__(self, dtype: Any = np.float64) -> None:
+        self.code = array("I")
+        self.extend: Any = self.code.extend
+        self.words = array("q")
+        self.size = 1
+        self.constants: dict[Any, int] = {}
+        self.zeros = 0  # address of -0.0 once it is needed
+        self.numbers: list[tuple[int, float]] = []
+        self.loads: list[tuple[int, np.ndarray]] = []
+        self.spaces: list[Any] = [None]
+        self.input_spaces: set[int] = set()
+        self.identities: dict[int, int] = {}
+        self.hosts: list[Any] = []
+        self.sites: dict[int, tuple[CodeType, int]] = {}
+        self.locks: list[np.ndarray] = []
+        self.dtype = np.dtype(dtype)
+        self.execution: Execution | None = None
+
+    # ------------------------------------------------------------ life
+
+    def close(self) -> None:
+        """End the recording: from now on its values refuse to be used."""
+        self.extend = raise_leak
+        for locked in reversed(self.locks):
+            locked.flags.writeable = True
+        self.locks = []
+
+    @property
+    def closed(self) -> bool:
+        """Whether the recording has ended."""
+        return self.extend is raise_leak
+
+    def rows(self) -> int:
+        """Return the number of rows."""
+        return len(self.code) // 4
+
+    # ------------------------------------------------------------ constants and inputs
+
+    def constant(self, value: Any) -> int:
+        """Return the address of a number that is not in `constants` yet."""
+        number = float(value)
+        if number == 0.0:
+            if math.copysign(1.0, number) > 0.0:
+                return 0
+            if not self.zeros:
+                self.zeros = self.size
+                self.size += 1
+                self.numbers.append((self.zeros, number))
+            return self.zeros
+        address = self.size
+        self.size = address + 1
+        self.constants[value] = address
+        self.numbers.append((address, number))
+        return address
+
+    def load(self, values: np.ndarray) -> int:
+        """Copy an array into the arena; return its address."""
+        address = self.allocate(values.size)
+        if values.size:
+            self.loads.append((address, np.array(values, self.dtype, copy=True).reshape(-1)))
+        return address
+
+    def allocate(self, count: int) -> int:
+        """Reserve `count` addresses; return the first."""
+        address = self.size
+        self.size = address + count
+        if self.size > MOST_ADDRESSES:
+            raise MemoryError(
+                message(f"the tape would need more than {MOST_ADDRESSES:,} addresses", "differentiate a smaller part")
+            )
+        return address
+
+    def refer(self, values: np.ndarray, is_input: bool = False) -> int:
+        """Keep an array by reference; return its space. It is read-only until the recording ends."""
+        known = self.identities.get(id(values))
+        if known is not None and not is_input and self.spaces[known] is values:
+            return known
+        space = len(self.spaces)
+        self.spaces.append(values)
+        if is_input:
+            self.input_spaces.add(space)
+        else:
+            self.identities[id(values)] = space
+            self.lock(values)
+        return space
+
+    def lock(self, values: Any) -> None:
+        """Make an array and those it is a view of read-only, until `close`."""
+        while isinstance(values, np.ndarray):
+            if values.flags.writeable:
+                values.flags.writeable = False
+                self.locks.append(values)
+            values = values.base
+
+    def promote(self, dtype: np.dtype) -> None:
+        """Widen the arena if an operand of this dtype asks for it."""
+        if self.dtype == np.float32 and np.result_type(np.float32, dtype) != np.float32:
+            self.dtype = np.dtype(np.float64)
+            self.execution = None
+
+    # ------------------------------------------------------------ rows
+
+    def note_site(self) -> None:
+        """Remember the user's statement for the row that comes next."""
+        site = user_site()
+        if site is not None:
+            self.sites[len(self.code) // 4] = site
+
+    def append(self, opcode: int, out: int, a: int, b: int) -> None:
+        """Append a row and its site."""
+        self.note_site()
+        self.extend((opcode, out, a, b))
+
+    def map_row(self, opcode: int, shape: tuple[int, ...], operands: tuple[Any, ...]) -> int:
+        """Append an elementwise array row.
+
+        Each operand is (kind, space, address, strides); kind 1 is contiguous, 2 a scalar, 0 neither.
+        """
+        count = math.prod(shape)
+        out = self.allocate(count)
+        words = self.words
+        position = len(words)
+        if all(operand[0] for operand in operands):
+            head = [0, count, 1, count, count, 1, 0, out, 1]
+            for kind, space, address, _ in operands:
+                head += (kind, space, address, 2 - kind)
+        else:
+            shape, strides = collapse(shape, [contiguous(shape), *(operand[3] for operand in operands)])
+            head = [0, count, len(shape), count, *shape, 1, 0, out, *strides[0]]
+            for (kind, space, address, _), stride in zip(operands, strides[1:], strict=True):
+                head += (kind, space, address, *stride)
+        head[0] = len(head)
+        words.extend(head)
+        self.append(MAP + opcode, out, position, len(operands))
+        return out
+
+    def structural_row(
+        self, opcode: int, shape: tuple[int, ...], zeroed: int, out: int, operands: tuple[Any, ...]
+    ) -> None:
+        """Append an ADD or CONTRACT row over an index space.
+
+        `operands` are (space, address, strides), the output first; `zeroed` elements at `out`
+        are set to zero before the row adds to them.
+        """
+        shape, strides = collapse(shape, [operand[2] for operand in operands])
+        head = [0, math.prod(shape), len(shape), zeroed, *shape]
+        flat = contiguous(shape)
+        for (space, address, _), stride in zip(operands, strides, strict=True):
+            kind = 1 if stride == flat else 0 if any(stride) else 2
+            head += (kind, space, address, *stride)
+        head[0] = len(head)
+        position = len(self.words)
+        self.words.extend(head)
+        self.append(opcode, out, position, len(operands))
+
+    def add_row(self, shape: tuple[int, ...], count: int, strides: tuple[int, ...], operand: Any) -> int:
+        """Append out[strides] += operand over an index space, into a new block of `count`; return its address."""
+        out = self.allocate(count)
+        self.structural_row(ADD, shape, count, out, ((0, out, strides), operand))
+        return out
+
+    def accumulate_row(self, shape: tuple[int, ...], out: int, strides: tuple[int, ...], operand: Any) -> None:
+        """Append out[strides] += operand into a block that exists."""
+        self.structural_row(ADD, shape, 0, out, ((0, out, strides), operand))
+
+    def contract_row(self, shape: tuple[int, ...], count: int, strides: tuple[int, ...], one: Any, other: Any) -> int:
+        """Append out[strides] += one * other over an index space, into a new block; return its address."""
+        out = self.allocate(count)
+        self.structural_row(CONTRACT, shape, count, out, ((0, out, strides), one, other))
+        return out
+
+    def gather_row(self, addresses: np.ndarray) -> int:
+        """Append a row that collects arena addresses into a new block; return its address."""
+        count = addresses.size
+        out = self.allocate(count)
+        position = len(self.words)
+        self.words.extend((2 + count, count))
+        self.words.frombytes(np.ascontiguousarray(addresses, np.int64).tobytes())
+        self.append(GATHER, out, position, 1)
+        return out
+
+    def scatter_row(self, addresses: np.ndarray, size: int, space: int, source: int) -> int:
+        """Append a row that adds a contiguous block onto places of a new zeroed block; return its address."""
+        count = addresses.size
+        out = self.allocate(size)
+        position = len(self.words)
+        self.words.extend((5 + count, count, size, space, source))
+        self.words.frombytes(np.ascontiguousarray(addresses, np.int64).tobytes())
+        self.append(SCATTER, out, position, 1)
+        return out
+
+    def host_row(self, host: Any, inputs: list[tuple[int, int, int]], outputs: list[int]) -> list[int]:
+        """Append a row computed by Python; inputs are (space, address, count); return the outputs' addresses."""
+        addresses = [self.allocate(count) for count in outputs]
+        position = len(self.words)
+        head = [0, len(self.hosts), len(inputs), len(outputs)]
+        for entry in inputs:
+            head += entry
+        for address, count in zip(addresses, outputs, strict=True):
+            head += (0, address, count)
+        head[0] = len(head)
+        self.words.extend(head)
+        self.hosts.append(host)
+        self.append(HOST, addresses[0] if addresses else 0, position, 0)
+        return addresses
+
+    # ------------------------------------------------------------ values on the way
+
+    def run(self) -> Execution:
+        """Sweep the rows that have not been computed; return the execution that holds the values."""
+        if self.closed:
+            raise_leak()
+        if self.execution is None:
+            from numbad.sweeps import Execution
+
+            self.execution = Execution(self)
+        self.execution.forward()
+        return self.execution
+
+    def peek(self, address: int) -> float:
+        """Return the value at an address now."""
+        return float(self.run().values[address])
+
+    def guard(self, address: int) -> bool:
+        """Return the truth of a value now, and record that the path depends on it."""
+        truth = self.peek(address) != 0.0
+        self.append(GUARD, int(truth), address, 0)
+        return truth
+
+    def guard_value(self, address: int) -> float:
+        """Return a value now, and record that the path depends on it."""
+        value = self.peek(address)
+        known = self.constants.get(value)
+        self.append(GUARD_VALUE, self.constant(value) if known is None or value == 0.0 else known, address, 0)
+        return value
+
+
+def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the strides, in elements, of a C-contiguous array."""
+    strides = []
+    step = 1
+    for length in reversed(shape):
+        strides.append(step)
+        step *= length
+    return tuple(reversed(strides))
+
+
+def collapse(shape: tuple[int, ...], strides: list[tuple[int, ...]]) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
+    """Merge the axes of an index space that all operands step through alike; drop axes of length 1."""
+    new_shape: list[int] = []
+    new_strides: list[list[int]] = [[] for _ in strides]
+    for axis, length in enumerate(shape):
+        if length == 1:
+            continue
+        if new_shape and all(
+            merged[-1] == length * stride[axis] for merged, stride in zip(new_strides, strides, strict=True)
+        ):
+            new_shape[-1] *= length
+            for merged, stride in zip(new_strides, strides, strict=True):
+                merged[-1] = stride[axis]
+        else:
+            new_shape.append(length)
+            for merged, stride in zip(new_strides, strides, strict=True):
+                merged.append(stride[axis])
+    if not new_shape:
+        return (1,), [(0,) if k else (1,) for k in range(len(strides))]
+    return tuple(new_shape), [tuple(merged) for merged in new_strides]
+
+
+def raise_leak(*_: Any) -> None:
+    """Refuse a row: the recording has ended."""
+    raise LeakError(
+        message(
+            "a recording value is used after the function that recorded it has returned",
+            "return what you need from the function; do not keep its values in globals or on objects",
+        )
+    )
+
+
+def current() -> Recorder | None:
+    """Return the recorder of this thread, if it is recording."""
+    return getattr(_thread, "recorder", None)
+
+
+def set_current(recorder: Recorder | None) -> None:
+    """Make a recorder the thread's own."""
+    _thread.recorder = recorder
+
+
+def refuse(what: str, do: str) -> Any:
+    """Raise a RecordingError at the user's statement."""
+    raise RecordingError(message(what, do))

@@ -1,0 +1,37 @@
+"""The kinds of rows that are not elementwise ops of scalars, and how their operand words are laid out.
+
+MAP + opcode    an elementwise op over arrays
+ADD             out[...] += a[...] over an index space: sums, copies, broadcasts
+CONTRACT        out[...] += a[...] * b[...] over an index space: products of matrices and tensors
+GATHER, SCATTER read from, or add to, a list of places
+HOST            a Python kernel
+GUARD           the recorded truth of a value: replay stops where it differs
+GUARD_VALUE     the recorded value itself
+
+Words of MAP, ADD and CONTRACT, from the position that the row's `a` names:
+
+    size, count, ndim, zeroed, shape[ndim], then for out, a (and b): kind, space, address, strides[ndim]
+
+`kind` is 1 for an operand that is contiguous over the index space, 2 for a scalar, 0 for another.
+"""
+
+from __future__ import annotations
+
+MAP = 256
+GUARD = 1024
+GUARD_VALUE = 1025
+ADD = 1026
+CONTRACT = 1027
+GATHER = 1028
+SCATTER = 1029
+HOST = 1030
+
+NAMES = {
+    GUARD: "guard",
+    GUARD_VALUE: "guard_value",
+    ADD: "add_over",
+    CONTRACT: "contract",
+    GATHER: "gather",
+    SCATTER: "scatter",
+    HOST: "host",
+}

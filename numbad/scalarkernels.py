@@ -1,0 +1,49 @@
+"""Compiled adjoint and tangent sweeps of scalar rows: with the partials known, they need no opcodes."""
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from numbad.rows import MAP
+
+compiled = njit(nogil=True, cache=True, error_model="numpy")
+
+
+@compiled
+def adjoint(code, partials, bar, start, stop):
+    """Take scalar rows backwards from stop to start; return the row after which it stopped."""
+    i = np.uint64(stop)
+    one = np.uint64(1)
+    first = np.uint64(start)
+    while i > first:
+        k = i - one
+        if code[k, np.uint64(0)] >= np.uint32(MAP):
+            return np.int64(i)
+        b = bar[code[k, one]]
+        if b != 0:
+            p, q = partials[k, np.uint64(0)], partials[k, one]
+            if p != 0:
+                bar[code[k, np.uint64(2)]] += p * b
+            if q != 0:
+                bar[code[k, np.uint64(3)]] += q * b
+        i = k
+    return np.int64(i)
+
+
+@compiled
+def tangent(code, partials, dot, start, stop):
+    """Take scalar rows forwards; return the first row that is not one."""
+    for i in range(np.uint64(start), np.uint64(stop)):
+        if code[i, np.uint64(0)] >= np.uint32(MAP):
+            return np.int64(i)
+        p, q = partials[i, np.uint64(0)], partials[i, np.uint64(1)]
+        a, b = dot[code[i, np.uint64(2)]], dot[code[i, np.uint64(3)]]
+        total_dot = dot[0]  # address 0 is the constant zero, so its tangent is zero
+        if p != 0 and a != 0:
+            total_dot += p * a
+        if q != 0 and b != 0:
+            total_dot += q * b
+        dot[code[i, np.uint64(1)]] = total_dot
+    return np.int64(stop)

@@ -1,0 +1,327 @@
+"""Running a tape: the primal, adjoint and tangent sweeps over rows, and what they leave to Python."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numbad.recorder import Recorder
+
+BLOCK = 1024  # elements of an array operand that are worked on at a time: they stay in the first cache
+CHUNK = 1 << 24  # scalar rows between two looks at Python's signals
+CHECKED = 1 << 28  # bytes: smaller requests for memory are not checked beforehand
+NOTICE_AFTER = 1.0  # seconds
+
+_announced = threading.Event()
+
+
+class Execution:
+    """The values, partials and cotangents of one tape at one point.
+
+    Attributes
+    ----------
+    values : ndarray of float, shape (size,)
+        The arena.
+    partials : ndarray of float, shape (rows, 2)
+        Partial derivatives of the scalar rows.
+    done : int
+        Rows that have been computed.
+    """
+
+    __slots__ = ("bases", "done", "loaded", "numbers", "partials", "recorder", "scratch", "spaces", "values")
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+        self.values = np.empty(0, recorder.dtype)
+        self.partials = np.empty((0, 2), recorder.dtype)
+        self.done = 0
+        self.numbers = 0
+        self.loaded = 0
+        self.bases = np.zeros(0, np.uint64)
+        self.spaces: list[Any] = [None]
+        self.scratch: Any = None
+
+    # ------------------------------------------------------------ forward
+
+    def forward(self) -> None:
+        """Compute all rows that have been recorded and not been computed yet."""
+        recorder = self.recorder
+        rows = len(recorder.code) // 4
+        self.prepare(rows)
+        if rows == self.done:
+            return
+        code = np.frombuffer(recorder.code, np.uint32).reshape(rows, 4)
+        if recorder.words:
+            self.forward_mixed(code, rows)
+        else:
+            linearise = kernel("linearise", recorder.dtype)
+            row = self.done
+            while row < rows:
+                stop = min(rows, row + CHUNK)
+                row = linearise(code, self.values, self.partials, row, stop)
+                if row < stop:
+                    row = self.python_row(code, None, row)
+        self.done = rows
+
+    def forward_mixed(self, code: np.ndarray, rows: int) -> None:
+        """Compute rows of all kinds."""
+        recorder = self.recorder
+        words = np.frombuffer(recorder.words, np.int64)
+        self.locate_spaces()
+        forward_rows = kernel("forward_rows", recorder.dtype)
+        row = self.done
+        while row < rows:
+            stop = min(rows, row + CHUNK)
+            row = forward_rows(code, words, self.bases, self.values, self.partials, self.blocks(), row, stop)
+            if row < stop:
+                row = self.python_row(code, words, row)
+
+    def blocks(self) -> np.ndarray:
+        """Return the scratch memory of the array kernels."""
+        if self.scratch is None:
+            self.scratch = np.empty((4, BLOCK), self.recorder.dtype)
+        return self.scratch
+
+    def prepare(self, rows: int) -> None:
+        """Make room for all addresses and rows, and write the constants."""
+        recorder = self.recorder
+        size = recorder.size
+        values = self.values
+        if values.size < size:
+            capacity = size if not values.size else max(size, 2 * values.size)
+            check_memory(capacity * recorder.dtype.itemsize)
+            grown = np.empty(capacity, recorder.dtype)
+            if self.done:
+                grown[: values.size] = values
+            else:
+                self.numbers = self.loaded = 0
+            grown[0] = 0.0
+            self.values = values = grown
+        if len(self.partials) < rows:
+            capacity = rows if not len(self.partials) else max(rows, 2 * len(self.partials))
+            check_memory(2 * capacity * recorder.dtype.itemsize)
+            more = np.empty((capacity, 2), recorder.dtype)
+            more[: self.done] = self.partials[: self.done]
+            self.partials = more
+        numbers = recorder.numbers
+        for address, number in numbers[self.numbers :] if self.numbers else numbers:
+            values[address] = number
+        self.numbers = len(numbers)
+        loads = recorder.loads
+        for address, block in loads[self.loaded :] if self.loaded else loads:
+            values[address : address + block.size] = block
+        self.loaded = len(loads)
+
+    def locate_spaces(self) -> None:
+        """Note where each space begins in memory."""
+        recorder = self.recorder
+        for space in recorder.spaces[len(self.spaces) :]:
+            self.spaces.append(space if space.dtype == recorder.dtype else space.astype(recorder.dtype, order="K"))
+        self.bases = base_addresses([self.values, *self.spaces[1:]])
+
+    def python_row(self, code: np.ndarray, words: Any, row: int) -> int:
+        """Compute a row that the compiled sweeps leave to Python; return the next row."""
+        from numbad import hostrows
+
+        return hostrows.forward(self, code, words, row)
+
+    # ------------------------------------------------------------ backward
+
+    def backward(self, seeds: list[tuple[int, Any]]) -> Cotangents:
+        """Propagate cotangents from the outputs; seeds are (address, value or values)."""
+        recorder = self.recorder
+        rows = self.done
+        check_memory(self.values.nbytes)
+        bars = Cotangents(self)
+        bar = bars.arena
+        for address, seed in seeds:
+            if type(seed) is float:
+                bar[address] += seed
+            else:
+                bar[address : address + seed.size] += seed.reshape(-1)
+        if not rows:
+            return bars
+        code = np.frombuffer(recorder.code, np.uint32).reshape(-1, 4)
+        if recorder.words:
+            self.backward_mixed(code, rows, bars)
+            return bars
+        adjoint = kernel("adjoint", recorder.dtype)
+        row = rows
+        while row:
+            start = max(0, row - CHUNK)
+            row = adjoint(code, self.partials, bar, start, row)
+            if row > start:
+                row = self.python_row_back(code, None, row, bars)
+        return bars
+
+    def backward_mixed(self, code: np.ndarray, rows: int, bars: Cotangents) -> None:
+        """Take rows of all kinds backwards."""
+        words = np.frombuffer(self.recorder.words, np.int64)
+        self.locate_spaces()
+        bars.locate()
+        adjoint_rows = kernel("adjoint_rows", self.recorder.dtype)
+        memory = (self.bases, bars.bases, self.values, self.partials, bars.arena, self.blocks())
+        row = rows
+        while row:
+            start = max(0, row - CHUNK)
+            row = adjoint_rows(code, words, *memory, start, row)
+            if row > start:
+                row = self.python_row_back(code, words, row, bars)
+
+    def python_row_back(self, code: np.ndarray, words: Any, row: int, bars: Cotangents) -> int:
+        """Take back the row before `row`, which the compiled sweeps leave to Python."""
+        from numbad import hostrows
+
+        return hostrows.backward(self, code, words, row - 1, bars)
+
+    # ------------------------------------------------------------ tangents
+
+    def pushforward(self, seeds: list[tuple[int, int, Any]]) -> Cotangents:
+        """Propagate tangents from the inputs; seeds are (space, address, values)."""
+        recorder = self.recorder
+        rows = self.done
+        dots = Cotangents(self)
+        for space, address, seed in seeds:
+            seed = np.asarray(seed, recorder.dtype).reshape(-1)
+            (dots.arena if space == 0 else dots.space(space))[address : address + seed.size] = seed
+        if not rows:
+            return dots
+        code = np.frombuffer(recorder.code, np.uint32).reshape(-1, 4)
+        words = np.frombuffer(recorder.words, np.int64) if recorder.words else np.zeros(1, np.int64)
+        self.locate_spaces()
+        dots.locate()
+        tangent_rows = kernel("tangent_rows", recorder.dtype)
+        memory = (self.bases, dots.bases, self.values, self.partials, dots.arena, self.blocks())
+        row = 0
+        while row < rows:
+            stop = min(rows, row + CHUNK)
+            row = tangent_rows(code, words, *memory, row, stop)
+            if row < stop:
+                from numbad import hostrows
+
+                row = hostrows.tangent(self, code, words, row, dots)
+        return dots
+
+
+class Cotangents:
+    """The cotangents (or tangents) of an execution: an arena of the same layout, and arrays for large inputs."""
+
+    __slots__ = ("arena", "bases", "execution", "spaces")
+
+    def __init__(self, execution: Execution) -> None:
+        recorder = execution.recorder
+        self.execution = execution
+        self.arena = np.zeros(recorder.size, recorder.dtype)
+        self.spaces: dict[int, np.ndarray] = {}
+        for space in recorder.input_spaces:
+            self.spaces[space] = np.zeros(recorder.spaces[space].size, recorder.dtype)
+        self.bases = np.zeros(0, np.uint64)
+
+    def space(self, space: int) -> np.ndarray:
+        """Return the cotangents of a large input, flat in its memory order."""
+        return self.spaces[space]
+
+    def locate(self) -> None:
+        """Note where each space begins in memory; constants have no cotangents."""
+        bases = np.zeros(len(self.execution.recorder.spaces), np.uint64)
+        bases[0] = self.arena.ctypes.data
+        for space, values in self.spaces.items():
+            bases[space] = values.ctypes.data
+        self.bases = bases
+
+
+def base_addresses(spaces: list[Any]) -> np.ndarray:
+    """Return where arrays begin in memory."""
+    return np.array([space.ctypes.data for space in spaces], np.uint64)
+
+
+def check_memory(size: int) -> None:
+    """Raise MemoryError when a request for memory would make the machine swap."""
+    if size < CHECKED:
+        return
+    available = available_memory()
+    if size > available:
+        from numbad.errors import message
+
+        raise MemoryError(
+            message(
+                f"the sweep needs {size / 1e9:.1f} GB and {available / 1e9:.1f} GB are free",
+                "differentiate a smaller part, use numbad.checkpoint, or float32 inputs",
+                where=False,
+            )
+        )
+
+
+def available_memory() -> float:
+    """Return the bytes that can be used without swapping, infinity where it is not known."""
+    try:
+        with open("/proc/meminfo") as file:
+            for line in file:
+                if line.startswith("MemAvailable:"):
+                    return 1024.0 * int(line.split()[1])
+    except OSError:
+        pass
+    return float("inf")
+
+
+MODULES = {
+    "linearise": "_vm",
+    "primal": "_vm",
+    "adjoint": "scalarkernels",
+    "forward_rows": "arraykernels",
+    "adjoint_rows": "arraykernels",
+    "tangent_rows": "arraykernels",
+}
+_kernels: dict[Any, Any] = {}
+
+
+def kernel(name: str, dtype: np.dtype) -> Any:
+    """Return a compiled sweep; the first call for a dtype compiles it, or loads it from the disk cache."""
+    found = _kernels.get((name, dtype))
+    if found is None:
+        found = getattr(importlib.import_module(f"numbad.{MODULES[name]}"), name)
+        with compile_notice():
+            compile_kernel(found, name, dtype)
+        _kernels[name, dtype] = found
+    return found
+
+
+def compile_kernel(function: Any, name: str, dtype: np.dtype) -> None:
+    """Compile a sweep by running it over no rows."""
+    code, words = np.empty((0, 4), np.uint32), np.empty(0, np.int64)
+    bases, values, partials = np.empty(1, np.uint64), np.zeros(1, dtype), np.empty((0, 2), dtype)
+    scratch = np.empty((4, 1), dtype)
+    arguments = {
+        "linearise": (code, values, partials),
+        "primal": (code, values),
+        "adjoint": (code, partials, values),
+        "forward_rows": (code, words, bases, values, partials, scratch),
+    }
+    rest = (code, words, bases, bases, values, partials, values, scratch)
+    function(*arguments.get(name, rest), 0, 0)
+
+
+@contextlib.contextmanager
+def compile_notice() -> Iterator[None]:
+    """Say on stderr, once, that a first call takes long because it compiles."""
+    timer = threading.Timer(NOTICE_AFTER, announce)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def announce() -> None:
+    """Print the notice, unless it has been printed."""
+    if not _announced.is_set():
+        _announced.set()
+        print("numbad: compiling the sweeps, once on this machine; it takes some seconds", file=sys.stderr)

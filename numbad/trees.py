@@ -1,0 +1,27 @@
+"""Nested inputs and outputs: flattened with optree, which is imported when something is nested."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from numbad.active import Active
+
+LEAVES = (float, int, np.ndarray, Active)
+
+
+def flatten(tree: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
+    """Return the leaves of a tree and a function that rebuilds it from as many leaves."""
+    if isinstance(tree, LEAVES):
+        return [tree], first
+    import optree
+
+    leaves, specification = optree.tree_flatten(tree, none_is_leaf=True, namespace="numbad")
+    return leaves, lambda new: optree.tree_unflatten(specification, new)
+
+
+def first(leaves: list[Any]) -> Any:
+    """Rebuild a tree that is a leaf."""
+    return leaves[0]
