@@ -446,10 +446,10 @@ class Array(Active):
             result = getattr(self, operator)(other)
             if result is NotImplemented:
                 return result
-            if np.shape(result) != self.shape:
+            if result.shape != self.shape:
                 raise ValueError(
                     f"non-broadcastable output operand with shape {self.shape} "
-                    f"doesn't match the broadcast shape {np.shape(result)}"
+                    f"doesn't match the broadcast shape {result.shape}"
                 )
             self[...] = result
             return self

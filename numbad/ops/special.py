@@ -187,7 +187,7 @@ def ndtr_partials(x):
 @op(
     ufunc="scipy.special.erfcx",
     reference="DLMF 7.2, 7.10, 7.12",
-    note="the derivative 2*x*z - 2/sqrt(pi) cancels between 1 and 9: up to 2*x*x ulp, 95 measured near x = 6",
+    note="the derivative 2*x*z - 2/sqrt(pi) cancels between 1 and 9: up to 2*x*x ulp, 190 measured",
 )
 def erfcx(x):
     """exp(x*x) * erfc(x), the scaled complementary error function; above 9 an asymptotic series."""
@@ -240,8 +240,7 @@ def log_ndtr_partials(x):
 @op(
     ufunc="scipy.special.erfinv",
     host=True,
-    domain=Interval(-1.0, 1.0,
-    closed=False),
+    domain=Interval(-1.0, 1.0, closed=False),
     reference="DLMF 7.17",
     note="the derivative magnifies the rounding of the value by 2*z*z: 75 ulp measured at 1 - 1e-14",
 )
@@ -260,8 +259,7 @@ def erfinv_partials(z):
 @op(
     ufunc="scipy.special.erfcinv",
     host=True,
-    domain=Interval(0.0, 2.0,
-    closed=False),
+    domain=Interval(0.0, 2.0, closed=False),
     reference="DLMF 7.17",
     note="the derivative magnifies the rounding of the value by 2*z*z: 100 ulp measured at 1e-14, 1400 possible",
 )
@@ -490,7 +488,7 @@ def j1_partials(x, z):
     ufunc="scipy.special.iv",
     host=True,
     reference="DLMF 10.29.1",
-    note="SciPy's value: 9 ulp measured near y = 26",
+    note="SciPy's value: 11 ulp measured, the derivative 15",
 )
 def iv(x, y):
     """Modified Bessel function of order x at y; the derivative with respect to x is NaN."""
