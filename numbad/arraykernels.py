@@ -12,14 +12,13 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from numbad._kernels import block_partials, block_primal
-from numbad._vm import linearise
-from numbad.rows import ADD, CONTRACT, GATHER, MAP, SCATTER
+from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, MAP, SCATTER
 from numbad.scalarkernels import adjoint, tangent
 from numbad.sweeps import BLOCK
-from numbad.vectormath import view
+from numbad.vectormath import call_at, pointer_of, view
 
 LARGE = 1 << 15  # elements: larger rows go back to Python, which runs them in parallel
+LINEARISE, PRIMAL, PARTIALS = 0, 1, 2  # places in the table of compiled switches
 HEAD = 4  # words before the shape: size, count, ndim, zeroed
 
 compiled = njit(nogil=True, cache=True, error_model="numpy")
@@ -57,15 +56,18 @@ def shifted(address, count, like):
 
 @compiled
 def fetch(words, w, d, address, start, count, like, scratch):
-    """Return elements start .. start+count of an operand over the row's index space, contiguous."""
+    """Return the memory address of elements start .. start+count of an operand over the row's index space.
+
+    Where they are not contiguous they are copied into `scratch` first.
+    """
     kind = words[d]
     if kind == 1:
-        return view(shifted(address, start, like), count, like)
+        return shifted(address, start, like)
     if kind == 2:
         value = view(address, 1, like)[0]
         for j in range(count):
             scratch[j] = value
-        return scratch[:count]
+        return pointer_of(scratch)
     ndim = words[w + 2]
     shape, strides = w + HEAD, d + 3
     inner = words[shape + ndim - 1]
@@ -93,7 +95,7 @@ def fetch(words, w, d, address, start, count, like, scratch):
         done += run
         row += 1
         column = 0
-    return scratch[:count]
+    return pointer_of(scratch)
 
 
 @compiled
@@ -180,9 +182,10 @@ def run_product(one, other):
 
 
 @compiled
-def map_primal(opcode, words, w, bases, like, scratch, start, stop):
-    """Compute elements start .. stop of an elementwise row."""
+def map_primal(kernels, opcode, words, w, bases, like, scratch, start, stop):
+    """Compute elements start .. stop of an elementwise row; return 1 for a host op."""
     operands = operand_count(words, w)
+    zero = like.dtype.type(0)
     out = descriptor(words, w, 0)
     x_at = descriptor(words, w, 1)
     y_at = descriptor(words, w, 2) if operands == 3 else x_at
@@ -192,7 +195,10 @@ def map_primal(opcode, words, w, bases, like, scratch, start, stop):
         count = min(BLOCK, stop - first)
         xs = fetch(words, w, x_at, x_address, first, count, like, scratch[0])
         ys = fetch(words, w, y_at, y_address, first, count, like, scratch[1]) if operands == 3 else xs
-        block_primal(opcode, view(shifted(z_address, first, like), count, like), xs, ys)
+        zs = shifted(z_address, first, like)
+        if call_at(kernels[PRIMAL], zero, (opcode, zs, xs, ys, count)) != 0:
+            return 1
+    return 0
 
 
 @inlined
@@ -215,9 +221,10 @@ def all_zero(values):
 
 
 @compiled
-def map_adjoint(opcode, words, w, bases, bars, like, scratch, start, stop, which):
-    """Add the cotangents of elements start .. stop to the operands' (which: 1 x, 2 y, 3 both)."""
+def map_adjoint(kernels, opcode, words, w, bases, bars, like, scratch, start, stop, which):
+    """Add the cotangents of elements start .. stop to the operands' (which: 1 x, 2 y, 3 both); 1 for a host op."""
     operands = operand_count(words, w)
+    zero = like.dtype.type(0)
     out = descriptor(words, w, 0)
     x_at = descriptor(words, w, 1)
     y_at = descriptor(words, w, 2) if operands == 3 else x_at
@@ -233,21 +240,24 @@ def map_adjoint(opcode, words, w, bases, bars, like, scratch, start, stop, which
             continue
         xs = fetch(words, w, x_at, x_address, first, count, like, scratch[0])
         ys = fetch(words, w, y_at, y_address, first, count, like, scratch[1]) if operands == 3 else xs
-        zs = view(shifted(z_address, first, like), count, like)
         ps, qs = scratch[2][:count], scratch[3][:count]
-        block_partials(opcode, ps, qs, xs, ys, zs)
+        places = (opcode, pointer_of(ps), pointer_of(qs), xs, ys, shifted(z_address, first, like), count)
+        if call_at(kernels[PARTIALS], zero, places) != 0:
+            return 1
         if x_bar != 0 and which & 1:
             scale_block(ps, zb)
             deposit(words, w, x_at, x_bar, first, ps)
         if y_bar != 0 and which & 2:
             scale_block(qs, zb)
             deposit(words, w, y_at, y_bar, first, qs)
+    return 0
 
 
 @compiled
-def map_tangent(opcode, words, w, bases, dots, like, scratch, start, stop):
-    """Compute the tangents of elements start .. stop of an elementwise row."""
+def map_tangent(kernels, opcode, words, w, bases, dots, like, scratch, start, stop):
+    """Compute the tangents of elements start .. stop of an elementwise row; return 1 for a host op."""
     operands = operand_count(words, w)
+    zero = like.dtype.type(0)
     out = descriptor(words, w, 0)
     x_at = descriptor(words, w, 1)
     y_at = descriptor(words, w, 2) if operands == 3 else x_at
@@ -260,20 +270,22 @@ def map_tangent(opcode, words, w, bases, dots, like, scratch, start, stop):
         count = min(BLOCK, stop - first)
         xs = fetch(words, w, x_at, x_address, first, count, like, scratch[0])
         ys = fetch(words, w, y_at, y_address, first, count, like, scratch[1]) if operands == 3 else xs
-        zs = view(shifted(z_address, first, like), count, like)
-        zd = view(shifted(z_dot, first, like), count, like)
         ps, qs = scratch[2][:count], scratch[3][:count]
-        block_partials(opcode, ps, qs, xs, ys, zs)
+        places = (opcode, pointer_of(ps), pointer_of(qs), xs, ys, shifted(z_address, first, like), count)
+        if call_at(kernels[PARTIALS], zero, places) != 0:
+            return 1
+        zd = view(shifted(z_dot, first, like), count, like)
         for j in range(count):
             zd[j] = 0
         if x_dot != 0:
-            scale_block(ps, fetch(words, w, x_at, x_dot, first, count, like, scratch[0]))
+            scale_block(ps, view(fetch(words, w, x_at, x_dot, first, count, like, scratch[0]), count, like))
             for j in range(count):
                 zd[j] += ps[j]
         if y_dot != 0:
-            scale_block(qs, fetch(words, w, y_at, y_dot, first, count, like, scratch[1]))
+            scale_block(qs, view(fetch(words, w, y_at, y_dot, first, count, like, scratch[1]), count, like))
             for j in range(count):
                 zd[j] += qs[j]
+    return 0
 
 
 @compiled
@@ -357,22 +369,54 @@ def clear(address, count, like):
 
 
 @compiled
-def forward_rows(code, words, bases, values, partials, scratch, start, stop):
+def scalar_by_blocks(kernels, code, values, partials, i):
+    """Compute one scalar row by the block kernels, on blocks of one element; return 1 for a host op."""
+    opcode = np.int64(code[i, 0])
+    zero = values.dtype.type(0)
+    z = pointer_of(values[np.int64(code[i, 1]) :])
+    x, y = pointer_of(values[np.int64(code[i, 2]) :]), pointer_of(values[np.int64(code[i, 3]) :])
+    if call_at(kernels[PRIMAL], zero, (opcode, z, x, y, 1)) != 0:
+        return 1
+    partials[i, 1] = 0
+    p, q = pointer_of(partials[i]), pointer_of(partials[i, 1:])
+    call_at(kernels[PARTIALS], zero, (opcode, p, q, x, y, z, 1))
+    return 0
+
+
+@compiled
+def forward_rows(kernels, code, words, bases, values, partials, scratch, start, stop):
     """Compute scalar and array rows in order; return the first row that is left to Python."""
     i = start
     n = np.int64(stop)
+    zero = values.dtype.type(0)
     while i < n:
         opcode = np.int64(code[i, 0])
-        if opcode < MAP:
-            i = linearise(code, values, partials, i, n)
-            if i < n and code[i, 0] < MAP:
-                return i
+        if opcode < MAP or opcode == GUARD or opcode == GUARD_VALUE:
+            if kernels[LINEARISE] != 0:
+                places = (pointer_of(code), pointer_of(values), pointer_of(partials), i, n)
+                before = i
+                i = call_at(kernels[LINEARISE], zero, places)
+                if i == before or (i < n and code[i, 0] < MAP):
+                    return i
+                continue
+            if opcode < MAP:
+                if scalar_by_blocks(kernels, code, values, partials, i) != 0:
+                    return i
+            elif opcode == GUARD:
+                if (values[code[i, 2]] != 0) != (code[i, 1] != 0):
+                    return i
+            else:
+                x, y = values[code[i, 2]], values[code[i, 1]]
+                if not (x == y or (x != x and y != y)):
+                    return i
+            i += 1
             continue
         w = np.int64(code[i, 2])
         if opcode < 2 * MAP:
             if words[w + 1] >= LARGE:
                 return i
-            map_primal(opcode - MAP, words, w, bases, values, scratch, 0, words[w + 1])
+            if map_primal(kernels, opcode - MAP, words, w, bases, values, scratch, 0, words[w + 1]) != 0:
+                return i
         elif opcode == ADD or opcode == CONTRACT:
             if words[w + 1] >= LARGE:
                 return i
@@ -407,17 +451,13 @@ def forward_rows(code, words, bases, values, partials, scratch, start, stop):
             for k in range(words[w + 1]):
                 values[out + words[w + 5 + k]] += source[k]
         else:
-            before = i
-            i = linearise(code, values, partials, i, n)  # a guard, or a row for Python
-            if i == before:
-                return i
-            continue
+            return i
         i += 1
     return i
 
 
 @compiled
-def adjoint_rows(code, words, bases, bars, values, partials, bar, scratch, start, stop):
+def adjoint_rows(kernels, code, words, bases, bars, values, partials, bar, scratch, start, stop):
     """Take rows backwards from stop to start; return the end of what is left to Python."""
     i = np.int64(stop)
     while i > start:
@@ -430,7 +470,8 @@ def adjoint_rows(code, words, bases, bars, values, partials, bar, scratch, start
         if opcode < 2 * MAP:
             if words[w + 1] >= LARGE:
                 return i
-            map_adjoint(opcode - MAP, words, w, bases, bars, values, scratch, 0, words[w + 1], 3)
+            if map_adjoint(kernels, opcode - MAP, words, w, bases, bars, values, scratch, 0, words[w + 1], 3) != 0:
+                return i
         elif opcode == ADD or opcode == CONTRACT:
             if words[w + 1] >= LARGE:
                 return i
@@ -475,7 +516,7 @@ def memory_at(base, address, like):
 
 
 @compiled
-def tangent_rows(code, words, bases, dots, values, partials, dot, scratch, start, stop):
+def tangent_rows(kernels, code, words, bases, dots, values, partials, dot, scratch, start, stop):
     """Take rows forwards; return the first row that is left to Python."""
     i = np.int64(start)
     while i < stop:
@@ -485,7 +526,8 @@ def tangent_rows(code, words, bases, dots, values, partials, dot, scratch, start
             continue
         w = np.int64(code[i, 2])
         if opcode < 2 * MAP:
-            map_tangent(opcode - MAP, words, w, bases, dots, values, scratch, 0, words[w + 1])
+            if map_tangent(kernels, opcode - MAP, words, w, bases, dots, values, scratch, 0, words[w + 1]) != 0:
+                return i
         elif opcode == ADD or opcode == CONTRACT:
             if opcode == CONTRACT and words[w + 1] >= LARGE:
                 return i

@@ -222,7 +222,7 @@ def header(purpose: str) -> list[str]:
         "import numpy as np",
         "from numba import njit",
         "",
-        f"from numbad.vectormath import {library}, number, select",
+        f"from numbad.vectormath import {library}, number, rows_of, select, view",
         "",
         "INF = math.inf",
         "NAN = math.nan",
@@ -244,10 +244,11 @@ GUARD = 1024
 GUARD_VALUE = 1025
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def {name}(code, values, {partials}start, stop):
+def {name}(like, code_at, values_at, {partials_at}start, stop):
     """{doc}"""
-    for i in range(np.uint64(start), np.uint64(stop)):
+    code = rows_of(view(np.uint64(code_at), 4 * stop, np.uint32(0)), 4)
+    values = view(np.uint64(values_at), 1, like)
+{partials_line}    for i in range(np.uint64(start), np.uint64(stop)):
         opcode = code[i, np.uint64(0)]
 {arms}
         elif opcode == GUARD:
@@ -280,7 +281,10 @@ def machine_text() -> str:
             MACHINE.format(
                 name=name,
                 doc=doc,
-                partials="partials, " if partials else "",
+                partials_at="partials_at, " if partials else "",
+                partials_line="    partials = rows_of(view(np.uint64(partials_at), 2 * stop, like), 2)\n"
+                if partials
+                else "",
                 arms="\n".join(indent(arms, 2)),
             )
         )
@@ -288,33 +292,44 @@ def machine_text() -> str:
     return "\n".join(lines) + "\n".join(functions).replace("\n\n\n\n", "\n\n\n").rstrip() + "\n"
 
 
-KERNEL = '''@njit(nogil=True, cache=True, error_model="numpy")
-def {name}(opcode, {arguments}):
+KERNEL = '''def {name}(like, opcode, {arguments}, n):
     """{doc}"""
-    n = zs.size
+{views}
 {arms}
+    return np.int64(0)
 '''
 
 
 def kernels_text() -> str:
     """Return the text of `_kernels.py`."""
+    from numbad.ops import REGISTRY
+
     calls: set[Op] = set()
     ops = compiled_ops()
     functions = []
     for name, partials, arguments, doc in (
-        ("block_primal", False, "zs, xs, ys", "Compute zs from xs (and ys), contiguous arrays of one length."),
-        (
-            "block_partials",
-            True,
-            "ps, qs, xs, ys, zs",
-            "Compute the partials ps (and qs) of a block; zs is its output.",
-        ),
+        ("block_primal", False, "z x y", "Compute z from x (and y), runs of n elements; return 1 for a host op."),
+        ("block_partials", True, "p q x y z", "Compute the partials p (and q) of n elements; return 1 for a host op."),
     ):
         chosen = [op for op in ops if op.smooth] if partials else ops
         arms = switch(chosen, lambda op, partials=partials: kernel_arm(op, partials, calls), "opcode")
         if partials:
+            hosts = " or ".join(f"opcode == {op.opcode}" for op in REGISTRY if op.host)
+            arms += [f"elif {hosts}:", "    return np.int64(1)"]
             arms += ["else:", "    for i in range(n):", "        ps[i] = 0.0", "        qs[i] = 0.0"]
-        functions.append(KERNEL.format(name=name, arguments=arguments, doc=doc, arms="\n".join(indent(arms, 1))))
+        else:
+            arms += ["else:", "    return np.int64(1)"]
+        places = [name + "s_at" for name in arguments.split()]
+        views = [f"{place[:-3]} = view(np.uint64({place}), n, like)" for place in places]
+        functions.append(
+            KERNEL.format(
+                name=name,
+                arguments=", ".join(places),
+                doc=doc,
+                views="\n".join(indent(views, 1)),
+                arms="\n".join(indent(arms, 1)),
+            )
+        )
     lines = header("The block kernels: one loop for each op.") + helper_functions(calls, True)
     return "\n".join(lines) + "\n\n".join(functions)
 

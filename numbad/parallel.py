@@ -11,7 +11,7 @@ from numba import njit, prange
 
 from numbad.arraykernels import add_strided, map_adjoint, map_primal, total
 from numbad.hostrows import add_broadcast, bar_spaces, operand, primal_spaces, space_of
-from numbad.sweeps import BLOCK
+from numbad.sweeps import BLOCK, block_kernels
 from numbad.vectormath import view
 
 PIECE = 16 * BLOCK  # elements of one unit of parallel work; sums do not depend on the number of threads
@@ -19,20 +19,21 @@ _lock = threading.Lock()  # Numba's workqueue threads serve one caller at a time
 
 
 @njit(nogil=True, cache=True, parallel=True, error_model="numpy")
-def map_primal_pieces(opcode, words, w, bases, like, count):
+def map_primal_pieces(kernels, opcode, words, w, bases, like, count):
     """Compute an elementwise row."""
     for piece in prange((count + PIECE - 1) // PIECE):
         scratch = np.empty((2, BLOCK), like.dtype)
-        map_primal(opcode, words, w, bases, like, scratch, piece * PIECE, min(count, (piece + 1) * PIECE))
+        stop = min(count, (piece + 1) * PIECE)
+        map_primal(kernels, opcode, words, w, bases, like, scratch, piece * PIECE, stop)
 
 
 @njit(nogil=True, cache=True, parallel=True, error_model="numpy")
-def map_adjoint_pieces(opcode, words, w, bases, bars, like, count, which):
+def map_adjoint_pieces(kernels, opcode, words, w, bases, bars, like, count, which):
     """Take back an elementwise row whose operands are as large as it."""
     for piece in prange((count + PIECE - 1) // PIECE):
         scratch = np.empty((4, BLOCK), like.dtype)
         stop = min(count, (piece + 1) * PIECE)
-        map_adjoint(opcode, words, w, bases, bars, like, scratch, piece * PIECE, stop, which)
+        map_adjoint(kernels, opcode, words, w, bases, bars, like, scratch, piece * PIECE, stop, which)
 
 
 @njit(nogil=True, cache=True, parallel=True, error_model="numpy")
@@ -50,7 +51,7 @@ def total_pieces(address, like, count):
 def map_forward(execution: Any, words: Any, w: int, opcode: int) -> None:
     """Compute a large elementwise row."""
     with _lock:
-        map_primal_pieces(opcode, words, w, execution.bases, execution.values, int(words[w + 1]))
+        map_primal_pieces(block_kernels(execution.values.dtype), opcode, words, w, execution.bases, execution.values, int(words[w + 1]))
 
 
 def map_backward(execution: Any, words: Any, w: int, opcode: int, bars: Any) -> None:
@@ -59,7 +60,7 @@ def map_backward(execution: Any, words: Any, w: int, opcode: int, bars: Any) -> 
     width = 3 + ndim
     operands = (int(words[w]) - 4 - ndim) // width
     kinds = [int(words[w + 4 + ndim + k * width]) for k in range(1, operands)]
-    arguments = (opcode, words, w, execution.bases, bars.bases, execution.values)
+    arguments = (block_kernels(execution.values.dtype), opcode, words, w, execution.bases, bars.bases, execution.values)
     count = int(words[w + 1])
     both = kinds == [1, 1] and (space_of(words, w, 1) != space_of(words, w, 2) or disjoint(words, w, count))
     with _lock:

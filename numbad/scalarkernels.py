@@ -7,6 +7,7 @@ import numpy as np
 from numba import njit
 
 from numbad.rows import MAP
+from numbad.vectormath import call_at, pointer_of
 
 compiled = njit(nogil=True, cache=True, error_model="numpy")
 
@@ -47,3 +48,17 @@ def tangent(code, partials, dot, start, stop):
             total_dot += q * b
         dot[code[i, np.uint64(1)]] = total_dot
     return np.int64(stop)
+
+
+@compiled
+def linearise_rows(pointer, code, values, partials, start, stop):
+    """Compute values and partials of scalar rows; return the first row that is not done."""
+    zero = values.dtype.type(0)
+    return call_at(pointer, zero, (pointer_of(code), pointer_of(values), pointer_of(partials), start, stop))
+
+
+@compiled
+def primal_rows(pointer, code, values, start, stop):
+    """Compute values of scalar rows; return the first row that is not done."""
+    zero = values.dtype.type(0)
+    return call_at(pointer, zero, (pointer_of(code), pointer_of(values), start, stop))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +20,9 @@ if TYPE_CHECKING:
 BLOCK = 1024  # elements of an array operand that are worked on at a time: they stay in the first cache
 CHUNK = 1 << 24  # scalar rows between two looks at Python's signals
 CHECKED = 1 << 28  # bytes: smaller requests for memory are not checked beforehand
+MANY = 2000  # rows: a tape with arrays that has more is worth the compilation of the scalar machine
 NOTICE_AFTER = 1.0  # seconds
+STAMPED = ("_vm", "_kernels", "vectormath", "rows", "sweeps", "scalarkernels", "arraykernels", "parallel")
 
 _announced = threading.Event()
 
@@ -61,11 +66,12 @@ class Execution:
         if recorder.words:
             self.forward_mixed(code, rows)
         else:
-            linearise = kernel("linearise", recorder.dtype)
+            linearise = kernel("linearise_rows", recorder.dtype)
+            pointer = switch("linearise", recorder.dtype)
             row = self.done
             while row < rows:
                 stop = min(rows, row + CHUNK)
-                row = linearise(code, self.values, self.partials, row, stop)
+                row = linearise(pointer, code, self.values, self.partials, row, stop)
                 if row < stop:
                     row = self.python_row(code, None, row)
         self.done = rows
@@ -76,10 +82,11 @@ class Execution:
         words = np.frombuffer(recorder.words, np.int64)
         self.locate_spaces()
         forward_rows = kernel("forward_rows", recorder.dtype)
+        kernels = block_kernels(recorder.dtype, rows > MANY)
         row = self.done
         while row < rows:
             stop = min(rows, row + CHUNK)
-            row = forward_rows(code, words, self.bases, self.values, self.partials, self.blocks(), row, stop)
+            row = forward_rows(kernels, code, words, self.bases, self.values, self.partials, self.blocks(), row, stop)
             if row < stop:
                 row = self.python_row(code, words, row)
 
@@ -167,11 +174,12 @@ class Execution:
         self.locate_spaces()
         bars.locate()
         adjoint_rows = kernel("adjoint_rows", self.recorder.dtype)
+        kernels = block_kernels(self.recorder.dtype)
         memory = (self.bases, bars.bases, self.values, self.partials, bars.arena, self.blocks())
         row = rows
         while row:
             start = max(0, row - CHUNK)
-            row = adjoint_rows(code, words, *memory, start, row)
+            row = adjoint_rows(kernels, code, words, *memory, start, row)
             if row > start:
                 row = self.python_row_back(code, words, row, bars)
 
@@ -198,11 +206,12 @@ class Execution:
         self.locate_spaces()
         dots.locate()
         tangent_rows = kernel("tangent_rows", recorder.dtype)
+        kernels = block_kernels(recorder.dtype)
         memory = (self.bases, dots.bases, self.values, self.partials, dots.arena, self.blocks())
         row = 0
         while row < rows:
             stop = min(rows, row + CHUNK)
-            row = tangent_rows(code, words, *memory, row, stop)
+            row = tangent_rows(kernels, code, words, *memory, row, stop)
             if row < stop:
                 from numbad import hostrows
 
@@ -272,14 +281,22 @@ def available_memory() -> float:
 
 
 MODULES = {
-    "linearise": "_vm",
-    "primal": "_vm",
     "adjoint": "scalarkernels",
+    "linearise_rows": "scalarkernels",
+    "primal_rows": "scalarkernels",
     "forward_rows": "arraykernels",
     "adjoint_rows": "arraykernels",
     "tangent_rows": "arraykernels",
 }
+SWITCHES = {
+    "primal": ("_vm", 4),
+    "linearise": ("_vm", 5),
+    "block_primal": ("_kernels", 5),
+    "block_partials": ("_kernels", 7),
+}
 _kernels: dict[Any, Any] = {}
+_tables: dict[Any, np.ndarray] = {}
+compile_seconds: dict[str, float] = {}
 
 
 def kernel(name: str, dtype: np.dtype) -> Any:
@@ -287,10 +304,37 @@ def kernel(name: str, dtype: np.dtype) -> Any:
     found = _kernels.get((name, dtype))
     if found is None:
         found = getattr(importlib.import_module(f"numbad.{MODULES[name]}"), name)
-        with compile_notice():
+        with compile_notice(f"{name} {dtype}"):
             compile_kernel(found, name, dtype)
         _kernels[name, dtype] = found
     return found
+
+
+def switch(name: str, dtype: np.dtype) -> np.uint64:
+    """Return the memory address of a compiled switch over all ops; the first call compiles or loads it."""
+    found = _kernels.get((name, dtype))
+    if found is None:
+        import numba
+
+        module, integers = SWITCHES[name]
+        element = numba.from_dtype(dtype)
+        signature = numba.int64(element, *[numba.int64] * integers)
+        function = getattr(importlib.import_module(f"numbad.{module}"), name)
+        with compile_notice(f"{name} {dtype}"):
+            compiled = numba.cfunc(signature, cache=True, error_model="numpy")(function)
+        _kernels[name, dtype, "kept"] = compiled
+        found = _kernels[name, dtype] = np.uint64(compiled.address)
+    return found
+
+
+def block_kernels(dtype: np.dtype, scalar: bool = False) -> np.ndarray:
+    """Return the table of switches that the array kernels call; `scalar` adds the one for many scalar rows."""
+    table = _tables.get((dtype, scalar))
+    if table is None:
+        first = switch("linearise", dtype) if scalar else 0
+        table = np.array([first, switch("block_primal", dtype), switch("block_partials", dtype)], np.uint64)
+        _tables[dtype, scalar] = table
+    return table
 
 
 def compile_kernel(function: Any, name: str, dtype: np.dtype) -> None:
@@ -298,19 +342,22 @@ def compile_kernel(function: Any, name: str, dtype: np.dtype) -> None:
     code, words = np.empty((0, 4), np.uint32), np.empty(0, np.int64)
     bases, values, partials = np.empty(1, np.uint64), np.zeros(1, dtype), np.empty((0, 2), dtype)
     scratch = np.empty((4, 1), dtype)
-    arguments = {
-        "linearise": (code, values, partials),
-        "primal": (code, values),
-        "adjoint": (code, partials, values),
-        "forward_rows": (code, words, bases, values, partials, scratch),
-    }
-    rest = (code, words, bases, bases, values, partials, values, scratch)
-    function(*arguments.get(name, rest), 0, 0)
+    if name in ("linearise_rows", "primal_rows"):
+        arrays: tuple[Any, ...] = (code, values, partials) if name == "linearise_rows" else (code, values)
+        function(switch(name.removesuffix("_rows"), dtype), *arrays, 0, 0)
+    elif name == "adjoint":
+        function(code, partials, values, 0, 0)
+    elif name == "forward_rows":
+        function(np.zeros(3, np.uint64), code, words, bases, values, partials, scratch, 0, 0)
+    else:
+        function(np.zeros(3, np.uint64), code, words, bases, bases, values, partials, values, scratch, 0, 0)
 
 
 @contextlib.contextmanager
-def compile_notice() -> Iterator[None]:
-    """Say on stderr, once, that a first call takes long because it compiles."""
+def compile_notice(name: str) -> Iterator[None]:
+    """Say on stderr, once, that a first call takes long because it compiles; note the seconds it took."""
+    refresh_stamps()
+    start = time.perf_counter()
     timer = threading.Timer(NOTICE_AFTER, announce)
     timer.daemon = True
     timer.start()
@@ -318,6 +365,22 @@ def compile_notice() -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+        compile_seconds[name] = time.perf_counter() - start
+
+
+def refresh_stamps() -> None:
+    """Make the compiled modules as new as the newest of them.
+
+    Numba's disk cache looks at the time stamp of a function's own file only, but these modules
+    inline functions of one another.
+    """
+    paths = [Path(__file__).with_name(f"{name}.py") for name in STAMPED]
+    stamps = [path.stat().st_mtime_ns for path in paths]
+    newest = max(stamps)
+    for path, stamp in zip(paths, stamps, strict=True):
+        if stamp < newest:
+            with contextlib.suppress(OSError):
+                os.utime(path, ns=(newest, newest))
 
 
 def announce() -> None:

@@ -177,17 +177,18 @@ def number(typing_context, value, like):  # type: ignore[no-untyped-def]
 
 @intrinsic
 def view(typing_context, address, size, like):  # type: ignore[no-untyped-def]
-    """Return the 1-d contiguous array of `size` elements of like's dtype at a memory address."""
-    array_type = types.Array(like.dtype, 1, "C")
+    """Return the 1-d contiguous array of `size` elements of the type of `like` at a memory address."""
+    element = like.dtype if isinstance(like, types.Array) else like
+    array_type = types.Array(element, 1, "C")
 
     def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         from numba.np.arrayobj import make_array, populate_array
 
         address, size, _ = arguments
         array = make_array(array_type)(context, builder)
-        width = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(like.dtype)))
+        width = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(element)))
         count = context.cast(builder, size, signature.args[1], types.intp)
-        data = builder.inttoptr(address, context.get_data_type(like.dtype).as_pointer())
+        data = builder.inttoptr(address, context.get_data_type(element).as_pointer())
         populate_array(array, data=data, shape=[count], strides=[width], itemsize=width, meminfo=None)
         return array._getvalue()
 
@@ -217,3 +218,63 @@ def floor_divide(x, y):  # type: ignore[no-untyped-def]
     if quotient - rounded > 0.5:
         rounded += 1.0
     return rounded
+
+
+@intrinsic(prefer_literal=False)
+def call_at(typing_context, pointer, like, arguments):  # type: ignore[no-untyped-def]
+    """Call a compiled function by its memory address: (like, *integers) -> int64.
+
+    The big switches are compiled once and called so, for Numba would otherwise link them into every caller
+    and optimise them there again, which takes seconds.
+    """
+
+    def codegen(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        address, dummy, packed = values
+        kinds = list(signature.args[2])
+        integer = ir.IntType(64)
+        cast = [
+            context.cast(builder, builder.extract_value(packed, k), kind, types.int64) for k, kind in enumerate(kinds)
+        ]
+        function_type = ir.FunctionType(integer, [dummy.type] + [integer] * len(cast))
+        function = builder.inttoptr(address, function_type.as_pointer())
+        return builder.call(function, [dummy, *cast])
+
+    return types.int64(pointer, like, arguments), codegen
+
+
+@intrinsic
+def pointer_of(typing_context, array):  # type: ignore[no-untyped-def]
+    """Return the memory address of an array's first element."""
+
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        from numba.np.arrayobj import make_array
+
+        data = make_array(signature.args[0])(context, builder, arguments[0]).data
+        return builder.ptrtoint(data, ir.IntType(64))
+
+    return types.uint64(array), codegen
+
+
+@intrinsic
+def rows_of(typing_context, flat, width):  # type: ignore[no-untyped-def]
+    """Return a flat array as rows of a literal width."""
+    array_type = types.Array(flat.dtype, 2, "C")
+
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        from numba.np.arrayobj import make_array, populate_array
+
+        source = make_array(signature.args[0])(context, builder, arguments[0])
+        count = builder.extract_value(source.shape, 0)
+        columns = context.cast(builder, arguments[1], signature.args[1], types.intp)
+        array = make_array(array_type)(context, builder)
+        populate_array(
+            array,
+            data=source.data,
+            shape=[builder.udiv(count, columns), columns],
+            strides=[builder.mul(columns, source.itemsize), source.itemsize],
+            itemsize=source.itemsize,
+            meminfo=None,
+        )
+        return array._getvalue()
+
+    return array_type(flat, width), codegen

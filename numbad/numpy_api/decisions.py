@@ -1,0 +1,77 @@
+"""Concrete answers: what depends on values now (order, positions, truth), guarded so that replay notices a change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from numbad.active import Active, Array, as_array
+from numbad.numpy_api.dispatch import recorder_of, to_active
+from numbad.ops.host import array_op, record_host
+from numbad.rows import GUARD
+
+DECISIONS: dict[str, Callable[..., Any]] = {}
+
+
+def decision(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Register a function from arrays to plain integers or truth values, by its name."""
+    DECISIONS[function.__name__] = function
+    return function
+
+
+def decide(name: str, *operands: Any, **settings: Any) -> Any:
+    """Return a decision about recording values as they are now, and guard it.
+
+    The answer is computed now. One host row recomputes and compares it whenever the tape runs again,
+    and one guard row stops the sweep when it differs: two rows, however many numbers the answer has.
+    """
+    recorder = recorder_of(*operands)
+    arrays = [as_array(to_active(part, recorder)) for part in operands]
+    answer = DECISIONS[name](*(current_value(a) for a in arrays), **settings)
+    flag = record_host(recorder, agrees, tuple(arrays), {"decision": name, "answer": answer, "settings": settings})
+    recorder.append(GUARD, 1, flag.address, 0)
+    return answer
+
+
+def current_value(array: Array) -> np.ndarray:
+    """Return the values now as an array of floats (truth values as booleans)."""
+    return np.asarray(array.value())
+
+
+def agrees_shape(*_: Any, **__: Any) -> list[tuple[int, ...]]:
+    """The shape of a single truth value."""
+    return [()]
+
+
+@array_op(shapes=agrees_shape)
+def agrees(*operands: Any, decision: str, answer: Any, settings: dict[str, Any]) -> float:
+    """Whether a decision comes out as it did when it was recorded: 1.0 or 0.0."""
+    try:
+        found = DECISIONS[decision](*operands, **settings)
+    except (ValueError, IndexError, ArithmeticError):
+        return 0.0
+    return float(same_answer(found, answer))
+
+
+@agrees.vjp
+def agrees_vjp(bars: Any, results: Any, operands: Any, **settings: Any) -> tuple[None, ...]:
+    """A truth value has no derivative."""
+    return (None,) * len(operands)
+
+
+def same_answer(found: Any, answer: Any) -> bool:
+    """Whether two decisions are equal: numbers, arrays or tuples of them."""
+    if isinstance(answer, tuple):
+        return len(found) == len(answer) and all(same_answer(f, a) for f, a in zip(found, answer, strict=True))
+    return np.array_equal(found, answer)
+
+
+def truth_of(value: Any) -> Any:
+    """Return truth values now, guarded: a bool, or an array of them. Plain values pass through."""
+    if not isinstance(value, Active):
+        return np.asarray(value, bool)
+    from numbad.active import concrete_truth
+
+    return concrete_truth(value if value.boolean else value != 0.0)
