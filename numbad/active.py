@@ -11,6 +11,7 @@ import numpy as np
 from numbad.errors import LeakError, RecordingError, message
 from numbad.ops.definition import BY_NAME, BY_UFUNC, Op
 from numbad.recorder import SMALL, Recorder, contiguous, refuse
+from numbad.rows import GUARD, LARGE, MAP
 
 Shape = tuple[int, ...]
 BOOL = np.dtype(bool)
@@ -145,16 +146,16 @@ class Active:
 
 
 def binary(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Make the operator methods of an op of two operands, plain and reflected."""
+    """Make the operator methods of a scalar for an op of two operands, plain and reflected."""
     op = BY_NAME[name]
     opcode = op.opcode
 
     def method(self: Any, other: Any) -> Any:
         recorder = self.recorder
         kind = type(other)
-        if kind is Scalar and other.recorder is recorder and type(self) is Scalar:
+        if kind is Scalar and other.recorder is recorder:
             b = other.address
-        elif (kind is float or kind is int) and type(self) is Scalar:
+        elif kind is float or kind is int:
             b = recorder.constants.get(other)
             if b is None:
                 b = recorder.constant(other)
@@ -171,7 +172,7 @@ def binary(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
     def reflected(self: Any, other: Any) -> Any:
         recorder = self.recorder
         kind = type(other)
-        if (kind is float or kind is int) and type(self) is Scalar:
+        if kind is float or kind is int:
             a = recorder.constants.get(other)
             if a is None:
                 a = recorder.constant(other)
@@ -187,6 +188,84 @@ def binary(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
 
     method.__name__, reflected.__name__ = f"__{name}__", f"__r{name}__"
     return method, reflected
+
+
+def array_binary(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Make the operator methods of an array for an op of two operands, plain and reflected."""
+    op = BY_NAME[name]
+    logical = name in ("add", "multiply")  # of truth values: or, and
+
+    def method(self: Any, other: Any) -> Any:
+        if logical and self.boolean:
+            return record_operator(op, self, other)
+        return record_arrays(op, self, other, False)
+
+    def reflected(self: Any, other: Any) -> Any:
+        if logical and self.boolean:
+            return record_operator(op, other, self)
+        return record_arrays(op, self, other, True)
+
+    method.__name__, reflected.__name__ = f"__{name}__", f"__r{name}__"
+    return method, reflected
+
+
+def record_arrays(op: Op, x: Any, y: Any, swapped: bool) -> Any:
+    """Append an elementwise row of a contiguous array and a number or an array like it: the common case, fast."""
+    recorder = x.recorder
+    storage = x.storage
+    shape = x.shape
+    if storage.addresses is not None or x.strides is not None or not storage.step or not shape:
+        return record_operator(op, y, x) if swapped else record_operator(op, x, y)
+    kind = type(y)
+    if kind is float or kind is int:
+        address = recorder.constants.get(y)
+        if address is None:
+            address = recorder.constant(y)
+        other = (2, 0, address, 0)
+    elif kind is Scalar and y.recorder is recorder:
+        other = (2, 0, y.address, 0)
+    elif (
+        kind is Array
+        and y.shape == shape
+        and y.strides is None
+        and y.storage.addresses is None
+        and y.storage.step
+        and y.recorder is recorder
+    ):
+        other = (1, y.storage.space, y.storage.address + y.offset, 1)
+    else:
+        return record_operator(op, y, x) if swapped else record_operator(op, x, y)
+    count = shape[0] if len(shape) == 1 else math.prod(shape)
+    out = recorder.allocate(count)
+    words = recorder.words
+    position = len(words)
+    one = (1, storage.space, storage.address + x.offset, 1)
+    if swapped:
+        one, other = other, one
+    words.extend((17, count, 1, count, count, 1, 0, out, 1, *one, *other))
+    return finish_row(recorder, op, out, position, 2, shape, count)
+
+
+def finish_row(recorder: Recorder, op: Op, out: int, position: int, operands: int, shape: Shape, count: int) -> Array:
+    """Append the row of an elementwise op whose words are written; return its result."""
+    if count >= LARGE:
+        recorder.large.append(len(recorder.code) // 4)
+    recorder.note_site()
+    recorder.extend((MAP + op.opcode, out, position, operands))
+    storage = new(Storage)
+    storage.space = 0
+    storage.address = out
+    storage.size = count
+    storage.step = 1
+    storage.addresses = None
+    result = new(Array)
+    result.recorder = recorder
+    result.storage = storage
+    result.shape = shape
+    result.offset = 0
+    result.strides = None
+    result.boolean = op.boolean
+    return result
 
 
 def comparison(name: str) -> Callable[..., Any]:
@@ -412,12 +491,12 @@ class Array(Active):
         self.strides = strides
         self.boolean = boolean
 
-    __add__, __radd__ = binary("add")
-    __sub__, __rsub__ = binary("subtract")
-    __mul__, __rmul__ = binary("multiply")
-    __truediv__, __rtruediv__ = binary("divide")
-    __floordiv__, __rfloordiv__ = binary("floor_divide")
-    __mod__, __rmod__ = binary("remainder")
+    __add__, __radd__ = array_binary("add")
+    __sub__, __rsub__ = array_binary("subtract")
+    __mul__, __rmul__ = array_binary("multiply")
+    __truediv__, __rtruediv__ = array_binary("divide")
+    __floordiv__, __rfloordiv__ = array_binary("floor_divide")
+    __mod__, __rmod__ = array_binary("remainder")
     __divmod__ = divmod_
     __pow__, __rpow__ = square_or_power, power_from
     __neg__, __abs__ = unary("negative"), unary("absolute")
@@ -902,17 +981,24 @@ def foreign(value: Active) -> None:
 def record(op: Op, x: Any, y: Any = None) -> Any:
     """Append an elementwise op; return its result. At least one operand is recording."""
     recorder = x.recorder if isinstance(x, Active) else y.recorder
-    x = as_active(recorder, x)
     if op.arity == 1:
+        if type(x) is Array and x.strides is None and x.shape:
+            storage = x.storage
+            if storage.addresses is None and storage.step:
+                count = math.prod(x.shape)
+                out = recorder.allocate(count)
+                words = recorder.words
+                position = len(words)
+                one = (1, storage.space, storage.address + x.offset, 1)
+                words.extend((13, count, 1, count, count, 1, 0, out, 1, *one))
+                return finish_row(recorder, op, out, position, 1, x.shape, count)
         if isinstance(x, Scalar):
             return scalar_row(recorder, op, x.address, 0)
-        if x is NotImplemented:
-            return x
         shape = x.shape
         if not shape:
             return scalar_row(recorder, op, x.item().address, 0)
         return make_block(recorder, recorder.map_row(op.opcode, shape, (x.operand(shape),)), shape, op.boolean)
-    y = as_active(recorder, y)
+    x, y = as_active(recorder, x), as_active(recorder, y)
     if x is NotImplemented or y is NotImplemented:
         return NotImplemented
     if isinstance(x, Scalar) and isinstance(y, Scalar):
@@ -1157,8 +1243,6 @@ def concrete_truth(mask: Any) -> Any:
     addresses = mask.address_view()
     truth = values[addresses] != 0.0
     recorder.note_site()
-    from numbad.rows import GUARD
-
     for address, flag in zip(addresses.reshape(-1).tolist(), truth.reshape(-1).tolist(), strict=True):
         recorder.extend((GUARD, int(flag), address, 0))
     return truth

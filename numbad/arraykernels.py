@@ -12,12 +12,11 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, MAP, SCATTER
+from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, LARGE, MAP, SCATTER
 from numbad.scalarkernels import adjoint, tangent
 from numbad.sweeps import BLOCK
 from numbad.vectormath import call_at, pointer_of, view
 
-LARGE = 1 << 15  # elements: larger rows go back to Python, which runs them in parallel
 LINEARISE, PRIMAL, PARTIALS = 0, 1, 2  # places in the table of compiled switches
 HEAD = 4  # words before the shape: size, count, ndim, zeroed
 
@@ -386,6 +385,7 @@ def scalar_by_blocks(kernels, code, values, partials, i):
 @compiled
 def forward_rows(kernels, code, words, bases, values, partials, scratch, start, stop):
     """Compute scalar and array rows in order; return the first row that is left to Python."""
+    bases[0] = pointer_of(values)
     i = start
     n = np.int64(stop)
     zero = values.dtype.type(0)
@@ -459,6 +459,8 @@ def forward_rows(kernels, code, words, bases, values, partials, scratch, start, 
 @compiled
 def adjoint_rows(kernels, code, words, bases, bars, values, partials, bar, scratch, start, stop):
     """Take rows backwards from stop to start; return the end of what is left to Python."""
+    bases[0] = pointer_of(values)
+    bars[0] = pointer_of(bar)
     i = np.int64(stop)
     while i > start:
         opcode = np.int64(code[i - 1, 0])
@@ -518,6 +520,8 @@ def memory_at(base, address, like):
 @compiled
 def tangent_rows(kernels, code, words, bases, dots, values, partials, dot, scratch, start, stop):
     """Take rows forwards; return the first row that is left to Python."""
+    bases[0] = pointer_of(values)
+    dots[0] = pointer_of(dot)
     i = np.int64(start)
     while i < stop:
         opcode = np.int64(code[i, 0])

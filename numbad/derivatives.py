@@ -10,8 +10,11 @@ import numpy as np
 from numbad.active import Active, Array, Scalar, make_block, make_scalar, outside
 from numbad.errors import InputError, OutputError, message
 from numbad.recorder import Recorder, current, set_current
+from numbad.sweeps import kernel, switch
 from numbad.trees import flatten
 
+FLOAT64 = np.dtype(np.float64)
+MOST_AT_ONCE = 1 << 20  # words of code: a longer tape is swept in chunks, so that Ctrl-C is answered
 LARGE_INPUT = 1 << 12  # elements: larger inputs are swept where they are
 
 
@@ -38,15 +41,15 @@ class Leaf:
         if kind is float:
             self.address = address = recorder.size
             recorder.size = address + 1
-            recorder.numbers.append((address, value))
+            recorder.numbers.extend((address, value))
             self.active = make_scalar(recorder, address)
             return
         values = np.asarray(value)
-        if values.dtype != dtype:
+        if values.dtype is not dtype and values.dtype != dtype:
             values = values.astype(dtype)
         if not values.ndim:
             self.address = recorder.allocate(1)
-            recorder.numbers.append((self.address, float(values)))
+            recorder.numbers.extend((self.address, float(values)))
             self.active = make_scalar(recorder, self.address)
         elif values.size <= LARGE_INPUT:
             self.address = recorder.load(values)
@@ -101,6 +104,9 @@ def check_leaf(value: Any) -> None:
 
 def input_dtype(leaves: list[Any]) -> np.dtype:
     """Return the dtype of the arena: float32 if all arrays are, else float64."""
+    if type(leaves[0]) is float if leaves else True:
+        if len(leaves) < 2 or all(type(leaf) is float for leaf in leaves):
+            return FLOAT64
     found = {leaf.dtype for leaf in leaves if isinstance(leaf, (np.ndarray, np.generic))}
     return np.dtype(np.float32) if found == {np.dtype(np.float32)} else np.dtype(np.float64)
 
@@ -116,26 +122,60 @@ def as_leaf(value: Any) -> Any:
     return value
 
 
+def collect(arguments: tuple[Any, ...], argnums: tuple[int, ...]) -> tuple[list[Any], list[Any]]:
+    """Return the differentiable leaves of some arguments, checked, and for each argument how to rebuild it.
+
+    How is None for an argument that is a leaf, else the number of its leaves and a function of them.
+    """
+    values: list[Any] = []
+    rebuilds: list[Any] = []
+    for k in argnums:
+        argument = arguments[k]
+        kind = type(argument)
+        if kind is float or (kind is np.ndarray and argument.dtype is FLOAT64):
+            values.append(argument)
+            rebuilds.append(None)
+            continue
+        tree, rebuild = flatten(argument)
+        tree = [as_leaf(value) for value in tree]
+        for value in tree:
+            if not isinstance(value, Active):
+                check_leaf(value)
+        values += tree
+        rebuilds.append((len(tree), rebuild))
+    return values, rebuilds
+
+
+def regroup(found: list[Any], rebuilds: list[Any]) -> list[Any]:
+    """Return one tree for each argument from the flat list of its leaves."""
+    if None in rebuilds and rebuilds.count(None) == len(rebuilds):
+        return found
+    result = []
+    position = 0
+    for how in rebuilds:
+        if how is None:
+            result.append(found[position])
+            position += 1
+        else:
+            result.append(how[1](found[position : position + how[0]]))
+            position += how[0]
+    return result
+
+
 def record_call(
     f: Callable[..., Any], arguments: tuple[Any, ...], argnums: tuple[int, ...], keywords: dict[str, Any]
-) -> tuple[Recorder, list[Leaf], list[Callable[[list[Any]], Any]], list[int], Any]:
+) -> tuple[Recorder, list[Leaf], list[Any], Any]:
     """Run `f` once on recording values.
 
-    Returns the recorder (still open), the leaves, for each argument the function that rebuilds its tree
-    and the number of its leaves, and what `f` returned.
+    Returns the recorder (still open), the leaves, how to rebuild each argument, and what `f` returned.
     """
-    flat = [flatten(arguments[k]) for k in argnums]
-    values = [as_leaf(value) for leaves, _ in flat for value in leaves]
-    for value in values:
-        check_leaf(value)
+    values, rebuilds = collect(arguments, argnums)
     dtype = input_dtype(values)
     recorder = Recorder(dtype)
     leaves = [Leaf(recorder, value, dtype) for value in values]
-    position = 0
     given = list(arguments)
-    for k, (tree, rebuild) in zip(argnums, flat, strict=True):
-        given[k] = rebuild([leaf.active for leaf in leaves[position : position + len(tree)]])
-        position += len(tree)
+    for k, active in zip(argnums, regroup([leaf.active for leaf in leaves], rebuilds)):
+        given[k] = active
     set_current(recorder)
     try:
         result = f(*given, **keywords)
@@ -144,7 +184,7 @@ def record_call(
         raise
     finally:
         set_current(None)
-    return recorder, leaves, [rebuild for _, rebuild in flat], [len(tree) for tree, _ in flat], result
+    return recorder, leaves, rebuilds, result
 
 
 def scalar_output(recorder: Recorder, result: Any, name: str) -> Scalar | None:
@@ -215,16 +255,30 @@ def differentiate(
         from numbad.nested import differentiate_inside
 
         return differentiate_inside(f, arguments, argnums, keywords, name, has_aux)
-    recorder, leaves, rebuilds, counts, result = record_call(f, arguments, argnums, keywords)
+    recorder, leaves, rebuilds, result = record_call(f, arguments, argnums, keywords)
+    if (
+        type(result) is Scalar
+        and not recorder.words
+        and not has_aux
+        and recorder.execution is None
+        and result.recorder is recorder
+        and len(recorder.code) < MOST_AT_ONCE
+        and recorder.dtype is FLOAT64
+        and all([type(leaf.value) is float for leaf in leaves])
+    ):
+        found = gradient_of_numbers(recorder, result.address, len(leaves))
+        if found is not None:
+            return found[0], None, regroup(found[1], rebuilds)
     try:
-        auxiliary = None
+        auxiliary = value = None
         if has_aux:
             result, auxiliary = split_auxiliary(result, name)
-        output = scalar_output(recorder, result, name)
-        execution = recorder.run()
+        output = result if type(result) is Scalar and result.recorder is recorder else None
+        if output is None:
+            output = scalar_output(recorder, result, name)
+        execution = recorder.run(final=not has_aux, wanted=(output,) if wants_value and output is not None else ())
         if has_aux:
             auxiliary = concrete(auxiliary)
-        value = None
         if output is None:
             value, seeds = result, []
         else:
@@ -234,13 +288,19 @@ def differentiate(
         bars = execution.backward(seeds)
     finally:
         recorder.close()
-    found = [leaf.read(bars) for leaf in leaves]
-    gradients = []
-    position = 0
-    for rebuild, count in zip(rebuilds, counts, strict=True):
-        gradients.append(rebuild(found[position : position + count]))
-        position += count
-    return value, auxiliary, gradients
+    return value, auxiliary, regroup([leaf.read(bars) for leaf in leaves], rebuilds)
+
+
+def gradient_of_numbers(recorder: Recorder, output: int, inputs: int) -> tuple[float, list[float]] | None:
+    """Return value and gradient of a short tape of scalar rows; None if a row is not for the scalar machine."""
+    gradient_rows = kernel("gradient_rows", FLOAT64)
+    code, numbers = np.frombuffer(recorder.code, np.uint32), np.frombuffer(recorder.numbers)
+    pointer = switch("linearise", FLOAT64)
+    done, value, found = gradient_rows(pointer, code, numbers, recorder.size, output, inputs)
+    if 4 * done < len(code):
+        return None
+    recorder.close()
+    return value, found.tolist()
 
 
 def split_auxiliary(result: Any, name: str) -> tuple[Any, Any]:

@@ -7,8 +7,6 @@ import os
 import sys
 from types import CodeType, FrameType
 
-PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-
 
 class NumbadError(Exception):
     """Base of all errors that numbad raises on its own account."""
@@ -38,27 +36,41 @@ class TapeError(NumbadError, ValueError):
     """A tape that does not pass verification."""
 
 
+INTERNAL = {"numbad", "numbad.ops", "numbad.numpy_api"}  # packages whose frames are not the user's
+Site = tuple[CodeType, int]
+
+
 def user_frame() -> FrameType | None:
-    """Return the innermost frame of the running program that is not numbad's own."""
+    """Return the innermost frame of the running program that is neither numbad's nor NumPy's own."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+    while frame is not None:
+        package = frame.f_globals.get("__package__")
+        if package not in INTERNAL and not (package and package.partition(".")[0] == "numpy"):
+            return frame
         frame = frame.f_back
-    return frame
+    return None
 
 
-def user_site() -> tuple[CodeType, int] | None:
-    """Return the code object and line of the user's statement that is being recorded."""
+def user_site() -> Site | None:
+    """Return the user's statement that is being recorded: its code object and the place in it."""
     frame = user_frame()
-    while frame is not None and f"{os.sep}site-packages{os.sep}numpy{os.sep}" in frame.f_code.co_filename:
-        frame = frame.f_back
-    return None if frame is None else (frame.f_code, frame.f_lineno)
+    return None if frame is None else (frame.f_code, frame.f_lasti)
 
 
-def describe_site(site: tuple[CodeType, int] | None) -> str:
+def line_of(site: Site) -> int:
+    """Return the line number of a site."""
+    code, place = site
+    for start, stop, line in code.co_lines():
+        if start <= place < stop and line is not None:
+            return line
+    return code.co_firstlineno
+
+
+def describe_site(site: Site | None) -> str:
     """Write a site as `file:line, in function:  source`."""
     if site is None:
         return "an unknown place"
-    code, line = site
+    code, line = site[0], line_of(site)
     source = linecache.getline(code.co_filename, line).strip()
     name = os.path.relpath(code.co_filename) if os.path.isabs(code.co_filename) else code.co_filename
     if name.startswith(".."):
@@ -66,7 +78,7 @@ def describe_site(site: tuple[CodeType, int] | None) -> str:
     return f"{name}:{line}, in {code.co_name}" + (f":  {source}" if source else "")
 
 
-def message(what: str, do: str, site: tuple[CodeType, int] | None = None, *, where: bool = True) -> str:
+def message(what: str, do: str, site: Site | None = None, *, where: bool = True) -> str:
     """Compose the three parts of an error message; the site is the running statement unless given."""
     lines = [what]
     if where:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.ops.definition import REGISTRY
-from numbad.rows import ADD, CONTRACT, HOST, MAP
+from numbad.rows import ADD, CONTRACT, GUARD, GUARD_VALUE, HOST, MAP
 
 if TYPE_CHECKING:
     from numbad.sweeps import Cotangents, Execution
@@ -27,6 +27,10 @@ def forward(execution: Execution, code: np.ndarray, words: Any, row: int) -> int
         large().add_forward(execution, code, words, row)
     elif opcode == CONTRACT:
         matrix().contract_forward(execution, code, words, row)
+    elif opcode in (GUARD, GUARD_VALUE):
+        from numbad.branching import raise_branch
+
+        raise_branch(execution, row)
     else:
         host_forward(execution, words, int(code[row, 2]))
     return row + 1

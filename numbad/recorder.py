@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import threading
 from array import array
-from types import CodeType
+from sys import _getframe
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numbad.errors import LeakError, RecordingError, message, user_site
-from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+from numbad.errors import INTERNAL, LeakError, RecordingError, Site, message
+from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, LARGE, MAP, SCATTER
 
 if TYPE_CHECKING:
     from numbad.sweeps import Execution
@@ -40,7 +40,7 @@ class Recorder:
     spaces : list
         Memory that operands live in: the arena (None), then large inputs and constants by reference.
     sites : dict
-        The user's statement (code object, line) of guards, host and array rows.
+        The user's statement (code object and place in it) of guards, host and array rows.
     dtype : dtype
         float32 or float64: of the arena.
     """
@@ -54,6 +54,7 @@ class Recorder:
         "hosts",
         "identities",
         "input_spaces",
+        "large",
         "loads",
         "locks",
         "numbers",
@@ -71,13 +72,14 @@ class Recorder:
         self.size = 1
         self.constants: dict[Any, int] = {}
         self.zeros = 0  # address of -0.0 once it is needed
-        self.numbers: list[tuple[int, float]] = []
+        self.numbers = array("d")  # pairs: address, value
         self.loads: list[tuple[int, np.ndarray]] = []
         self.spaces: list[Any] = [None]
         self.input_spaces: set[int] = set()
         self.identities: dict[int, int] = {}
         self.hosts: list[Any] = []
-        self.sites: dict[int, tuple[CodeType, int]] = {}
+        self.large: list[int] = []  # large elementwise rows, which are fused where they follow one another
+        self.sites: dict[int, Site] = {}
         self.locks: list[np.ndarray] = []
         self.dtype = np.dtype(dtype)
         self.execution: Execution | None = None
@@ -87,6 +89,7 @@ class Recorder:
     def close(self) -> None:
         """End the recording: from now on its values refuse to be used."""
         self.extend = raise_leak
+        self.execution = None  # a cycle of references would keep the arena until the next collection
         for locked in reversed(self.locks):
             locked.flags.writeable = True
         self.locks = []
@@ -111,12 +114,12 @@ class Recorder:
             if not self.zeros:
                 self.zeros = self.size
                 self.size += 1
-                self.numbers.append((self.zeros, number))
+                self.numbers.extend((self.zeros, number))
             return self.zeros
         address = self.size
         self.size = address + 1
         self.constants[value] = address
-        self.numbers.append((address, number))
+        self.numbers.extend((address, number))
         return address
 
     def load(self, values: np.ndarray) -> int:
@@ -129,8 +132,8 @@ class Recorder:
     def allocate(self, count: int) -> int:
         """Reserve `count` addresses; return the first."""
         address = self.size
-        self.size = address + count
-        if self.size > MOST_ADDRESSES:
+        size = self.size = address + count
+        if size > MOST_ADDRESSES:
             raise MemoryError(
                 message(f"the tape would need more than {MOST_ADDRESSES:,} addresses", "differentiate a smaller part")
             )
@@ -168,9 +171,10 @@ class Recorder:
 
     def note_site(self) -> None:
         """Remember the user's statement for the row that comes next."""
-        site = user_site()
-        if site is not None:
-            self.sites[len(self.code) // 4] = site
+        frame = _getframe(2)
+        while frame.f_globals.get("__package__") in INTERNAL:
+            frame = frame.f_back
+        self.sites[len(self.code) // 4] = (frame.f_code, frame.f_lasti)
 
     def append(self, opcode: int, out: int, a: int, b: int) -> None:
         """Append a row and its site."""
@@ -183,6 +187,8 @@ class Recorder:
         Each operand is (kind, space, address, strides); kind 1 is contiguous, 2 a scalar, 0 neither.
         """
         count = math.prod(shape)
+        if count >= LARGE:
+            self.large.append(len(self.code) // 4)
         out = self.allocate(count)
         words = self.words
         position = len(words)
@@ -272,16 +278,21 @@ class Recorder:
 
     # ------------------------------------------------------------ values on the way
 
-    def run(self) -> Execution:
-        """Sweep the rows that have not been computed; return the execution that holds the values."""
-        if self.closed:
+    def run(self, final: bool = False, wanted: tuple[Any, ...] = ()) -> Execution:
+        """Sweep the rows that have not been computed; return the execution that holds the values.
+
+        `final` says that nothing more will be recorded and that only the `wanted` values will be read:
+        large intermediate arrays then need not exist in memory.
+        """
+        if self.extend is raise_leak:
             raise_leak()
-        if self.execution is None:
+        execution = self.execution
+        if execution is None:
             from numbad.sweeps import Execution
 
-            self.execution = Execution(self)
-        self.execution.forward()
-        return self.execution
+            execution = self.execution = Execution(self)
+        execution.forward(final, wanted)
+        return execution
 
     def peek(self, address: int) -> float:
         """Return the value at an address now."""

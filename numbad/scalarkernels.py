@@ -7,7 +7,7 @@ import numpy as np
 from numba import njit
 
 from numbad.rows import MAP
-from numbad.vectormath import call_at, pointer_of
+from numbad.vectormath import call_at, pointer_of, rows_of
 
 compiled = njit(nogil=True, cache=True, error_model="numpy")
 
@@ -62,3 +62,26 @@ def primal_rows(pointer, code, values, start, stop):
     """Compute values of scalar rows; return the first row that is not done."""
     zero = values.dtype.type(0)
     return call_at(pointer, zero, (pointer_of(code), pointer_of(values), start, stop))
+
+
+@compiled
+def gradient_rows(pointer, code, numbers, size, output, inputs):
+    """Run both sweeps over a tape of scalar rows: the whole of a small gradient in one call.
+
+    The inputs are at addresses 1 .. inputs; `numbers` holds pairs of address and value. Returns the
+    first row that was not done (all is well if there is none), the value and the gradient.
+    """
+    zero = numbers.dtype.type(0)
+    values = np.empty(size, numbers.dtype)
+    values[0] = zero
+    for k in range(0, numbers.size, 2):
+        values[np.int64(numbers[k])] = numbers[k + 1]
+    rows = code.size // 4
+    partials = np.empty((rows, 2), numbers.dtype)
+    bar = np.zeros(size, numbers.dtype)
+    places = (pointer_of(code), pointer_of(values), pointer_of(partials), 0, rows)
+    stop = call_at(pointer, zero, places)
+    if stop == rows:
+        bar[output] = 1
+        adjoint(rows_of(code, 4), partials, bar, 0, rows)
+    return stop, values[output], bar[1 : 1 + inputs].copy()

@@ -24,7 +24,10 @@ MANY = 2000  # rows: a tape with arrays that has more is worth the compilation o
 NOTICE_AFTER = 1.0  # seconds
 STAMPED = ("_vm", "_kernels", "vectormath", "rows", "sweeps", "scalarkernels", "arraykernels", "parallel")
 
+NOTHING: Any = np.empty(0)
+
 _announced = threading.Event()
+_thread = threading.local()
 
 
 class Execution:
@@ -40,23 +43,34 @@ class Execution:
         Rows that have been computed.
     """
 
-    __slots__ = ("bases", "done", "loaded", "numbers", "partials", "recorder", "scratch", "spaces", "values")
+    __slots__ = (
+        "bases",
+        "done",
+        "groups",
+        "loaded",
+        "numbers",
+        "partials",
+        "recorder",
+        "scratch",
+        "spaces",
+        "values",
+    )
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
-        self.values = np.empty(0, recorder.dtype)
-        self.partials = np.empty((0, 2), recorder.dtype)
+        self.values = self.partials = NOTHING
         self.done = 0
         self.numbers = 0
         self.loaded = 0
-        self.bases = np.zeros(0, np.uint64)
+        self.bases = np.zeros(1, np.uint64)
         self.spaces: list[Any] = [None]
         self.scratch: Any = None
+        self.groups: dict[int, Any] = {}
 
     # ------------------------------------------------------------ forward
 
-    def forward(self) -> None:
-        """Compute all rows that have been recorded and not been computed yet."""
+    def forward(self, final: bool = False, wanted: tuple[Any, ...] = ()) -> None:
+        """Compute all rows that have been recorded and not been computed yet (see `Recorder.run`)."""
         recorder = self.recorder
         rows = len(recorder.code) // 4
         self.prepare(rows)
@@ -64,7 +78,7 @@ class Execution:
             return
         code = np.frombuffer(recorder.code, np.uint32).reshape(rows, 4)
         if recorder.words:
-            self.forward_mixed(code, rows)
+            self.forward_mixed(code, rows, final, wanted)
         else:
             linearise = kernel("linearise_rows", recorder.dtype)
             pointer = switch("linearise", recorder.dtype)
@@ -76,24 +90,33 @@ class Execution:
                     row = self.python_row(code, None, row)
         self.done = rows
 
-    def forward_mixed(self, code: np.ndarray, rows: int) -> None:
+    def forward_mixed(self, code: np.ndarray, rows: int, final: bool, wanted: tuple[Any, ...]) -> None:
         """Compute rows of all kinds."""
         recorder = self.recorder
         words = np.frombuffer(recorder.words, np.int64)
         self.locate_spaces()
+        if final and recorder.large:
+            from numbad import fusion
+
+            self.groups = fusion.plan(self, code, words, wanted)
         forward_rows = kernel("forward_rows", recorder.dtype)
         kernels = block_kernels(recorder.dtype, rows > MANY)
+        scratch = self.blocks()
         row = self.done
         while row < rows:
             stop = min(rows, row + CHUNK)
-            row = forward_rows(kernels, code, words, self.bases, self.values, self.partials, self.blocks(), row, stop)
+            row = forward_rows(kernels, code, words, self.bases, self.values, self.partials, scratch, row, stop)
             if row < stop:
                 row = self.python_row(code, words, row)
 
     def blocks(self) -> np.ndarray:
         """Return the scratch memory of the array kernels."""
         if self.scratch is None:
-            self.scratch = np.empty((4, BLOCK), self.recorder.dtype)
+            dtype = self.recorder.dtype
+            kept = _thread.__dict__
+            self.scratch = kept.get(dtype.num)
+            if self.scratch is None:
+                self.scratch = kept[dtype.num] = np.empty((4, BLOCK), dtype)
         return self.scratch
 
     def prepare(self, rows: int) -> None:
@@ -112,26 +135,30 @@ class Execution:
             grown[0] = 0.0
             self.values = values = grown
         if len(self.partials) < rows:
-            capacity = rows if not len(self.partials) else max(rows, 2 * len(self.partials))
+            capacity = rows if self.partials is NOTHING else max(rows, 2 * len(self.partials))
             check_memory(2 * capacity * recorder.dtype.itemsize)
             more = np.empty((capacity, 2), recorder.dtype)
-            more[: self.done] = self.partials[: self.done]
+            if self.done:
+                more[: self.done] = self.partials[: self.done]
             self.partials = more
         numbers = recorder.numbers
-        for address, number in numbers[self.numbers :] if self.numbers else numbers:
-            values[address] = number
-        self.numbers = len(numbers)
+        if len(numbers) > self.numbers:
+            pairs = np.frombuffer(numbers, np.float64)[self.numbers :]
+            values[pairs[::2].astype(np.int64)] = pairs[1::2]
+            self.numbers = len(numbers)
         loads = recorder.loads
         for address, block in loads[self.loaded :] if self.loaded else loads:
             values[address : address + block.size] = block
         self.loaded = len(loads)
 
     def locate_spaces(self) -> None:
-        """Note where each space begins in memory."""
+        """Note where each space begins in memory; the kernels themselves note where the arena does."""
         recorder = self.recorder
+        if len(recorder.spaces) == len(self.spaces) == len(self.bases):
+            return
         for space in recorder.spaces[len(self.spaces) :]:
             self.spaces.append(space if space.dtype == recorder.dtype else space.astype(recorder.dtype, order="K"))
-        self.bases = base_addresses([self.values, *self.spaces[1:]])
+        self.bases = np.array([0] + [address_of(space) for space in self.spaces[1:]], np.uint64)
 
     def python_row(self, code: np.ndarray, words: Any, row: int) -> int:
         """Compute a row that the compiled sweeps leave to Python; return the next row."""
@@ -231,7 +258,7 @@ class Cotangents:
         self.spaces: dict[int, np.ndarray] = {}
         for space in recorder.input_spaces:
             self.spaces[space] = np.zeros(recorder.spaces[space].size, recorder.dtype)
-        self.bases = np.zeros(0, np.uint64)
+        self.bases = np.zeros(1, np.uint64)
 
     def space(self, space: int) -> np.ndarray:
         """Return the cotangents of a large input, flat in its memory order."""
@@ -240,15 +267,14 @@ class Cotangents:
     def locate(self) -> None:
         """Note where each space begins in memory; constants have no cotangents."""
         bases = np.zeros(len(self.execution.recorder.spaces), np.uint64)
-        bases[0] = self.arena.ctypes.data
         for space, values in self.spaces.items():
-            bases[space] = values.ctypes.data
+            bases[space] = address_of(values)
         self.bases = bases
 
 
-def base_addresses(spaces: list[Any]) -> np.ndarray:
-    """Return where arrays begin in memory."""
-    return np.array([space.ctypes.data for space in spaces], np.uint64)
+def address_of(values: np.ndarray) -> int:
+    """Return where an array begins in memory."""
+    return values.__array_interface__["data"][0]
 
 
 def check_memory(size: int) -> None:
@@ -282,6 +308,7 @@ def available_memory() -> float:
 
 MODULES = {
     "adjoint": "scalarkernels",
+    "gradient_rows": "scalarkernels",
     "linearise_rows": "scalarkernels",
     "primal_rows": "scalarkernels",
     "forward_rows": "arraykernels",
@@ -301,18 +328,18 @@ compile_seconds: dict[str, float] = {}
 
 def kernel(name: str, dtype: np.dtype) -> Any:
     """Return a compiled sweep; the first call for a dtype compiles it, or loads it from the disk cache."""
-    found = _kernels.get((name, dtype))
+    found = _kernels.get((name, dtype.num))
     if found is None:
         found = getattr(importlib.import_module(f"numbad.{MODULES[name]}"), name)
         with compile_notice(f"{name} {dtype}"):
             compile_kernel(found, name, dtype)
-        _kernels[name, dtype] = found
+        _kernels[name, dtype.num] = found
     return found
 
 
 def switch(name: str, dtype: np.dtype) -> np.uint64:
     """Return the memory address of a compiled switch over all ops; the first call compiles or loads it."""
-    found = _kernels.get((name, dtype))
+    found = _kernels.get((name, dtype.num))
     if found is None:
         import numba
 
@@ -322,18 +349,18 @@ def switch(name: str, dtype: np.dtype) -> np.uint64:
         function = getattr(importlib.import_module(f"numbad.{module}"), name)
         with compile_notice(f"{name} {dtype}"):
             compiled = numba.cfunc(signature, cache=True, error_model="numpy")(function)
-        _kernels[name, dtype, "kept"] = compiled
-        found = _kernels[name, dtype] = np.uint64(compiled.address)
+        _kernels[name, dtype.num, "kept"] = compiled
+        found = _kernels[name, dtype.num] = np.uint64(compiled.address)
     return found
 
 
 def block_kernels(dtype: np.dtype, scalar: bool = False) -> np.ndarray:
     """Return the table of switches that the array kernels call; `scalar` adds the one for many scalar rows."""
-    table = _tables.get((dtype, scalar))
+    table = _tables.get((dtype.num, scalar))
     if table is None:
         first = switch("linearise", dtype) if scalar else 0
         table = np.array([first, switch("block_primal", dtype), switch("block_partials", dtype)], np.uint64)
-        _tables[dtype, scalar] = table
+        _tables[dtype.num, scalar] = table
     return table
 
 
@@ -345,6 +372,8 @@ def compile_kernel(function: Any, name: str, dtype: np.dtype) -> None:
     if name in ("linearise_rows", "primal_rows"):
         arrays: tuple[Any, ...] = (code, values, partials) if name == "linearise_rows" else (code, values)
         function(switch(name.removesuffix("_rows"), dtype), *arrays, 0, 0)
+    elif name == "gradient_rows":
+        function(switch("linearise", dtype), code.reshape(-1), values[:0], 1, 0, 0)
     elif name == "adjoint":
         function(code, partials, values, 0, 0)
     elif name == "forward_rows":

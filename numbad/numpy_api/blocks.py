@@ -10,6 +10,7 @@ import numpy as np
 
 from numbad.active import Array, Storage, make_block, make_scalar
 from numbad.recorder import Recorder, contiguous
+from numbad.rows import ADD
 
 RELABEL = 4096  # elements: up to here a table of addresses is cheaper than a row that copies
 Shape = tuple[int, ...]
@@ -62,14 +63,9 @@ def assemble(recorder: Recorder, shape: Shape, pieces: list[tuple[int, Shape, Ar
     if not operands:
         return zeros(recorder, shape, boolean)
     out = recorder.allocate(count)
-    from numbad.rows import ADD
-
-    zeroed = count
-    if operands[0][0]:  # zero the whole block by a row that begins at its start
-        recorder.structural_row(ADD, (1,), count, out, ((0, out, (0,)), (0, 0, (0,))))
-        zeroed = 0
+    zeroed = count  # the first row clears the whole block, the others add to it
     for offset, strides, part_shape, operand in operands:
-        recorder.structural_row(ADD, part_shape, zeroed, out + offset, ((0, out + offset, strides), operand))
+        recorder.structural_row(ADD, part_shape, zeroed, out, ((0, out + offset, strides), operand))
         zeroed = 0
     return make_block(recorder, out, shape, boolean)
 

@@ -1,0 +1,407 @@
+"""The tape: what one run of a function did, as flat arrays that can be read, printed, checked and run again."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+
+from numbad.active import Active
+from numbad.errors import InputError, OutputError, Site, TapeError, message
+from numbad.recorder import refuse
+from numbad.rows import GUARD, GUARD_VALUE, LARGE, MAP
+from numbad.sweeps import Execution
+
+Shape = tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """A differentiable input: its name, where its values go, and what the caller has to give.
+
+    Attributes
+    ----------
+    space, address : int
+        Small inputs live in the arena (space 0), large ones in a space of their own.
+    order : str
+        Memory order, "C" or "F", in which the rows address a large input.
+    """
+
+    name: str
+    space: int
+    address: int
+    shape: Shape
+    dtype: np.dtype
+    order: str = "C"
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    def accept(self, value: Any) -> np.ndarray:
+        """Return a given value as an array, or raise an InputError if it does not fit."""
+        from numbad.derivatives import check_leaf
+
+        if isinstance(value, Active):
+            refuse("a tape is called with recording values", "call the function that it was recorded from")
+        check_leaf(value)
+        values = np.asarray(value)
+        if values.shape == self.shape and values.dtype == self.dtype:
+            return values
+        raise InputError(
+            message(
+                f"{self.name} was recorded as {self.dtype} of shape {self.shape};"
+                f" it is {values.dtype} of shape {values.shape} now",
+                f"pass {self.name} in that shape and dtype, or record again with numbad.record",
+            )
+        )
+
+    def read(self, bars: Any, given: Any) -> Any:
+        """Return the cotangent of this input, like the given value: a float for a float, an array for an array."""
+        if self.space:
+            found = bars.spaces[self.space].reshape(self.shape, order=self.order)
+            return found.astype(self.dtype, copy=False)
+        found = bars.arena[self.address : self.address + self.size].reshape(self.shape).astype(self.dtype)
+        if type(given) is float:
+            return float(found)
+        return found[()] if isinstance(given, np.generic) else found
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """A result: a strided view of a space, or a constant that no row computes."""
+
+    space: int
+    address: int
+    shape: Shape
+    strides: Shape
+    boolean: bool = False
+    constant: Any = None
+
+    def read(self, execution: Execution) -> Any:
+        """Return the value, as NumPy would hold it; a float for a scalar in double precision."""
+        if self.constant is not None:
+            return self.constant
+        memory = execution.values if self.space == 0 else execution.spaces[self.space]
+        memory = memory.reshape(-1) if memory.flags.c_contiguous else memory.T.reshape(-1)
+        strides = tuple(memory.itemsize * step for step in self.strides)
+        start = memory[self.address :] if 0 not in self.shape else memory[:0]
+        found = np.lib.stride_tricks.as_strided(start, self.shape, strides).copy()
+        if self.boolean:
+            found = found != 0.0
+        if self.shape:
+            return found
+        return float(found) if found.dtype == np.float64 else found[()]
+
+
+@dataclasses.dataclass
+class Program:
+    """What an execution reads of a tape: its rows, and the inputs of one run."""
+
+    tape: Tape
+    code: memoryview
+    words: memoryview
+    size: int
+    dtype: np.dtype
+    numbers: list[tuple[int, float]]
+    loads: list[tuple[int, np.ndarray]]
+    spaces: list[Any]
+    input_spaces: set[int]
+    hosts: list[Any]
+    large: list[int]
+
+
+@dataclasses.dataclass(eq=False, repr=False)
+class Tape:
+    """The recording of one run of a function: flat arrays, which run again at other points.
+
+    `numbad.record` makes tapes. A tape is called like the function; the branches that the function
+    took are guarded, and a point where it would take another raises a BranchError. Constant arrays of
+    more than 512 elements are kept by reference: where the program changes one after recording, later
+    runs use what it holds then. Smaller arrays and numbers were copied when they were met.
+
+    Attributes
+    ----------
+    code : ndarray of uint32, shape (rows, 4), read-only
+        Rows (opcode, out, a, b).
+    words : ndarray of int64, read-only
+        Operands of array rows; numbad/rows.py says how they are laid out.
+    size : int
+        Addresses of the arena.
+    dtype : dtype
+        float32 or float64: of the arena.
+    numbers : list of (int, float)
+        Constants and their addresses.
+    loads : list of (int, ndarray)
+        Small constant arrays and their addresses.
+    spaces : list
+        Memory outside of the arena: large constant arrays by reference; None for the arena and inputs.
+    hosts : list
+        The Python kernels of host rows.
+    inputs : tuple of Input
+        Where the inputs go, their names and shapes.
+    outputs : tuple of Output
+        Where the results are.
+    sites : ndarray of int32, shape (rows,)
+        The index in `places` of the user's statement that a row comes from, or -1.
+    places : list of (code object, int)
+        Statements of the user's program: the function's code and the place in it.
+    name : str
+        Name of the recorded function.
+
+    Examples
+    --------
+    >>> import numbad
+    >>> tape = numbad.record(lambda x, y: x * y + 1.0, 2.0, 5.0)
+    >>> tape(3.0, 4.0)
+    13.0
+    >>> tape.gradient(3.0, 4.0)
+    (4.0, 3.0)
+    """
+
+    code: np.ndarray
+    words: np.ndarray
+    size: int
+    dtype: np.dtype
+    numbers: list[tuple[int, float]]
+    loads: list[tuple[int, np.ndarray]]
+    spaces: list[Any]
+    hosts: list[Any]
+    inputs: tuple[Input, ...]
+    outputs: tuple[Output, ...]
+    input_trees: tuple[Any, ...]
+    output_tree: Any
+    sites: np.ndarray
+    places: list[Site]
+    name: str = "f"
+    space_names: tuple[str, ...] = ()
+    examples: tuple[Any, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Copy the rows, so that nothing outside changes them after they have been verified."""
+        code = np.array(self.code, np.uint32, order="C")
+        if code.ndim != 2 or code.shape[1] != 4:
+            raise TapeError(
+                message(f"a tape's code has the shape (rows, 4), not {code.shape}", "record again", where=False)
+            )
+        words = np.array(self.words, np.int64).reshape(-1)
+        self._code, self._words = code, words
+        self.code, self.words = code.view(), words.view()
+        self.code.flags.writeable = self.words.flags.writeable = False
+        self._verified = False
+        self._large: list[int] = []
+
+    # ------------------------------------------------------------ reading
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self._code)
+
+    def __repr__(self) -> str:
+        return f"<tape of {self.name}: {len(self)} rows, {self.size} addresses, {self.dtype}>"
+
+    def __str__(self) -> str:
+        from numbad.listing import list_tape
+
+        return list_tape(self)
+
+    def show(self, *points: Any, adjoints: bool = False, rows: int = 30) -> None:
+        """Print the tape with the values of one point.
+
+        Parameters
+        ----------
+        *points
+            Where to run it; the point of the recording if none is given.
+        adjoints : bool
+            Print the derivative of the result with respect to each intermediate, too.
+        rows : int
+            Longer tapes are abbreviated to about as many rows.
+        """
+        from numbad.listing import list_tape
+
+        print(list_tape(self, *points, adjoints=adjoints, rows=rows))
+
+    def summary(self) -> str:
+        """Return how many rows of each op the tape has, and its size in bytes, as text."""
+        from numbad.listing import summarise
+
+        return summarise(self)
+
+    def site(self, row: int) -> Site | None:
+        """Return the user's statement of a row, if it was noted."""
+        while row > 0 and self.sites[row] < 0 and self._code[row, 0] in (GUARD, GUARD_VALUE):
+            row -= 1  # the guards of one mask share the site of the first
+        index = int(self.sites[row])
+        return self.places[index] if 0 <= index < len(self.places) else None
+
+    def program_code(self) -> np.ndarray:
+        """Return the rows as the array that compiled functions read."""
+        return self._code
+
+    def program_words(self) -> np.ndarray:
+        """Return the words as the array that compiled functions read."""
+        return self._words
+
+    # ------------------------------------------------------------ running
+
+    def __call__(self, *points: Any) -> Any:
+        """Return the value of the recorded function at a point.
+
+        Raises
+        ------
+        BranchError
+            When a branch would be taken otherwise than when it was recorded.
+        InputError
+            When an input has another structure, shape or dtype than the recorded one.
+        TapeError
+            When the tape does not pass verification.
+        """
+        execution, _ = self.run(points)
+        return self.read_outputs(execution)
+
+    def gradient(self, *points: Any) -> Any:
+        """Return the gradient at a point: like the point, or a tuple for several arguments."""
+        return self.value_and_gradient(*points)[1]
+
+    def value_and_gradient(self, *points: Any) -> tuple[Any, Any]:
+        """Return the value and the gradient at a point.
+
+        Raises
+        ------
+        OutputError
+            When the recorded function did not return one number; and the errors of a call.
+
+        Examples
+        --------
+        >>> import numpy as np, numbad
+        >>> tape = numbad.record(lambda x: np.sum(x**2), np.zeros(3))
+        >>> tape.value_and_gradient(np.array([1.0, 2.0, 3.0]))
+        (14.0, array([2., 4., 6.]))
+        """
+        output = self.scalar_output()
+        execution, given = self.run(points)
+        seeds = [(output.address, 1.0)] if output.constant is None else []
+        bars = execution.backward(seeds)
+        found = [slot.read(bars, value) for slot, value in zip(self.inputs, given, strict=True)]
+        gradients = self.rebuild_inputs(found)
+        return self.read_outputs(execution), gradients[0] if len(gradients) == 1 else gradients
+
+    def run(self, points: tuple[Any, ...]) -> tuple[Execution, list[Any]]:
+        """Run the primal sweep at a point; return the execution and the leaves of the point."""
+        given = self.flatten_inputs(points)
+        if not self._verified:
+            from numbad.checks import verify
+
+            verify(self)
+            self._large = find_large(code=self._code, words=self._words)
+            self._verified = True
+        execution = Execution(self.load(given))  # type: ignore[arg-type]
+        execution.forward()
+        return execution, given
+
+    def load(self, given: list[Any]) -> Program:
+        """Return the rows together with the inputs of one run."""
+        loads, spaces = list(self.loads), list(self.spaces)
+        for slot, value in zip(self.inputs, given, strict=True):
+            values = slot.accept(value)
+            if slot.space:
+                spaces[slot.space] = np.asarray(values, self.dtype, order=slot.order)
+            elif slot.size:
+                loads.append((slot.address, np.asarray(values, self.dtype).reshape(-1)))
+        return Program(
+            self,
+            memoryview(self._code.reshape(-1)),
+            memoryview(self._words),
+            self.size,
+            self.dtype,
+            array("d", [part for pair in self.numbers for part in pair]),
+            loads,
+            spaces,
+            {slot.space for slot in self.inputs if slot.space},
+            self.hosts,
+            self._large,
+        )
+
+    # ------------------------------------------------------------ trees
+
+    def flatten_inputs(self, points: tuple[Any, ...]) -> list[Any]:
+        """Return the leaves of the arguments, or raise an InputError if their structure is another."""
+        flat = [flatten(point) for point in points]
+        found = tuple(tree for _, tree in flat)
+        if found != self.input_trees:
+            raise InputError(
+                message(
+                    f"the tape was recorded with arguments of the structure {describe_trees(self.input_trees)};"
+                    f" it is called with {describe_trees(found)}",
+                    "pass arguments of that structure, or record again with numbad.record",
+                )
+            )
+        return [leaf for leaves, _ in flat for leaf in leaves]
+
+    def rebuild_inputs(self, leaves: list[Any]) -> tuple[Any, ...]:
+        """Give a list of leaves the structure of the arguments."""
+        result, position = [], 0
+        for tree in self.input_trees:
+            count = count_leaves(tree)
+            result.append(unflatten(tree, leaves[position : position + count]))
+            position += count
+        return tuple(result)
+
+    def read_outputs(self, execution: Execution) -> Any:
+        """Return the results in the structure in which the function returned them."""
+        return unflatten(self.output_tree, [slot.read(execution) for slot in self.outputs])
+
+    def scalar_output(self) -> Output:
+        """Return the one number that the function returned, or raise an OutputError."""
+        if self.output_tree is None and self.outputs[0].shape == () and not np.ndim(self.outputs[0].constant):
+            return self.outputs[0]
+        shapes = ", ".join(str(slot.shape) for slot in self.outputs)
+        raise OutputError(
+            message(
+                f"the gradient is defined for functions that return one number; {self.name} returned {shapes}",
+                "sum the result before it is returned",
+                where=False,
+            )
+        )
+
+
+def find_large(code: np.ndarray, words: np.ndarray) -> list[int]:
+    """Return the elementwise rows of many elements, which sweeps run in parallel."""
+    rows = np.flatnonzero((code[:, 0] >= MAP) & (code[:, 0] < 2 * MAP))
+    return rows[words[code[rows, 2].astype(np.int64) + 1] >= LARGE].tolist() if len(rows) else []
+
+
+# ---------------------------------------------------------------- structure of arguments and results
+
+
+def flatten(tree: Any) -> tuple[list[Any], Any]:
+    """Return the leaves of a tree and its structure, None for a tree that is a leaf."""
+    if isinstance(tree, (float, int, np.ndarray, np.generic, Active)):
+        return [tree], None
+    import optree
+
+    leaves, structure = optree.tree_flatten(tree, none_is_leaf=True, namespace="numbad")
+    return leaves, None if structure.is_leaf() else structure
+
+
+def unflatten(structure: Any, leaves: list[Any]) -> Any:
+    """Give leaves a structure."""
+    if structure is None:
+        return leaves[0]
+    import optree
+
+    return optree.tree_unflatten(structure, leaves)
+
+
+def count_leaves(structure: Any) -> int:
+    """Return the number of leaves of a structure."""
+    return 1 if structure is None else structure.num_leaves
+
+
+def describe_trees(structures: tuple[Any, ...]) -> str:
+    """Write the structures of arguments."""
+    texts = ["*" if tree is None else str(tree).split(", NoneIsLeaf")[0] for tree in structures]
+    return f"({', '.join(text.removeprefix('PyTreeSpec(') for text in texts)})"
