@@ -135,8 +135,8 @@ def mark_given(tape: Tape, last: np.ndarray) -> None:
         if (last[address : address + count] == 0).any():
             complain(f"{name} lies at address {address}, where something else does")
         last[address : address + count] = 0
-    if tape.numbers:
-        addresses = np.array([address for address, _ in tape.numbers], np.int64)
+    addresses = tape.numbers[:, 0].astype(np.int64)
+    if len(addresses):
         if addresses.min() < 1 or addresses.max() >= tape.size:
             complain("a constant lies outside of the arena")
         if len(np.unique(addresses)) < len(addresses) or (last[addresses] == 0).any():

@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 SOURCES = ("codegen.py", "vectormath.py", "ops/definition.py")
 LIBRARY = set(
     "exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh"
-    " cbrt erf erfc lgamma tgamma pow atan2 hypot fmod remainder floor_divide".split()
+    " floor ceil trunc cbrt erf erfc lgamma tgamma pow atan2 hypot fmod remainder floor_divide".split()
 )
 RENAMED = {
     "arcsin": "asin",
@@ -34,7 +34,7 @@ RENAMED = {
     "power": "pow",
     "gamma": "tgamma",
 }
-NUMBA = {"sqrt": "math.sqrt", "floor": "math.floor", "ceil": "math.ceil", "trunc": "math.trunc"}
+NUMBA = {"sqrt": "math.sqrt"}
 
 
 class Translator(ast.NodeTransformer):

@@ -106,7 +106,7 @@ class Names:
         self.tape = tape
         code = tape.code
         given = [(slot.address, 0, k) for k, slot in enumerate(tape.inputs) if not slot.space and slot.size]
-        given += [(address, 1, k) for k, (address, _) in enumerate(tape.numbers)]
+        given += [(int(address), 1, k) for k, address in enumerate(tape.numbers[:, 0].tolist())]
         given += [(address, 2, k) for k, (address, _) in enumerate(tape.loads)]
         rows = np.flatnonzero((code[:, 0] != GUARD) & (code[:, 0] != GUARD_VALUE) & ~accumulates(tape))
         fixed = np.array(given, np.int64).reshape(-1, 3)
@@ -144,7 +144,7 @@ class Names:
         if kind == 0:
             return tape.inputs[index].name, tape.inputs[index].shape, place
         if kind == 1:
-            return (repr(tape.numbers[index][1]) if index >= 0 else "0.0"), (), 0
+            return (repr(float(tape.numbers[index, 1])) if index >= 0 else "0.0"), (), 0
         if kind == 2:
             block = tape.loads[index][1]
             return write_values(block), (block.size,), place

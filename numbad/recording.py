@@ -13,7 +13,6 @@ from numbad.recorder import Recorder, contiguous, current, refuse
 from numbad.tape import Input, Output, Tape, flatten
 
 
-
 def record(f: Callable[..., Any], *examples: Any, **keywords: Any) -> Tape:
     """Record a function at example inputs and return its tape.
 
@@ -91,7 +90,8 @@ def freeze(
     outputs = tuple(place_output(recorder, value) for value in flat)
     names = names or [f"x{k}" for k in range(len(leaves))]
     inputs = tuple(place_input(leaf, name) for leaf, name in zip(leaves, names, strict=True))
-    taken = {slot.address for slot in inputs if not slot.space and slot.size}
+    taken = [slot.address for slot in inputs if not slot.space and slot.size]
+    numbers = np.array(recorder.numbers, np.float64).reshape(-1, 2)
     spaces: list[Any] = [
         None if space is None or k in recorder.input_spaces else np.asarray(space, recorder.dtype)
         for k, space in enumerate(recorder.spaces)
@@ -102,7 +102,7 @@ def freeze(
         words=np.frombuffer(recorder.words, np.int64) if recorder.words else np.empty(0, np.int64),
         size=recorder.size,
         dtype=recorder.dtype,
-        numbers=[(address, number) for address, number in recorder.numbers if address not in taken],
+        numbers=numbers[~np.isin(numbers[:, 0], taken)],
         loads=[(address, block) for address, block in recorder.loads if address not in taken],
         spaces=spaces,
         hosts=list(recorder.hosts),

@@ -22,7 +22,7 @@ CHUNK = 1 << 24  # scalar rows between two looks at Python's signals
 CHECKED = 1 << 28  # bytes: smaller requests for memory are not checked beforehand
 MANY = 2000  # rows: a tape with arrays that has more is worth the compilation of the scalar machine
 NOTICE_AFTER = 1.0  # seconds
-STAMPED = ("_vm", "_kernels", "vectormath", "rows", "sweeps", "scalarkernels", "arraykernels", "parallel")
+STAMPED = ("_vm", "_kernels", "vectormath", "rows", "sweeps", "scalarkernels", "arraykernels", "parallel", "fusion")
 
 NOTHING: Any = np.empty(0)
 
@@ -161,7 +161,13 @@ class Execution:
         self.bases = np.array([0] + [address_of(space) for space in self.spaces[1:]], np.uint64)
 
     def python_row(self, code: np.ndarray, words: Any, row: int) -> int:
-        """Compute a row that the compiled sweeps leave to Python; return the next row."""
+        """Compute a row, or a group of fused rows, that the compiled sweeps leave to Python; return the next row."""
+        group = self.groups.get(row)
+        if group is not None:
+            from numbad import fusion
+
+            fusion.forward(self, group)
+            return group.last
         from numbad import hostrows
 
         return hostrows.forward(self, code, words, row)
@@ -211,7 +217,13 @@ class Execution:
                 row = self.python_row_back(code, words, row, bars)
 
     def python_row_back(self, code: np.ndarray, words: Any, row: int, bars: Cotangents) -> int:
-        """Take back the row before `row`, which the compiled sweeps leave to Python."""
+        """Take back the row before `row`, or a group; return where to go on."""
+        group = self.groups.get(-row)
+        if group is not None:
+            from numbad import fusion
+
+            fusion.backward(self, group, bars)
+            return group.first
         from numbad import hostrows
 
         return hostrows.backward(self, code, words, row - 1, bars)

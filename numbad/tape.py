@@ -106,7 +106,7 @@ class Program:
     words: memoryview
     size: int
     dtype: np.dtype
-    numbers: list[tuple[int, float]]
+    numbers: memoryview
     loads: list[tuple[int, np.ndarray]]
     spaces: list[Any]
     input_spaces: set[int]
@@ -133,8 +133,8 @@ class Tape:
         Addresses of the arena.
     dtype : dtype
         float32 or float64: of the arena.
-    numbers : list of (int, float)
-        Constants and their addresses.
+    numbers : ndarray of float64, shape (constants, 2), read-only
+        Constant numbers: address, value.
     loads : list of (int, ndarray)
         Small constant arrays and their addresses.
     spaces : list
@@ -166,7 +166,7 @@ class Tape:
     words: np.ndarray
     size: int
     dtype: np.dtype
-    numbers: list[tuple[int, float]]
+    numbers: np.ndarray
     loads: list[tuple[int, np.ndarray]]
     spaces: list[Any]
     hosts: list[Any]
@@ -188,9 +188,10 @@ class Tape:
                 message(f"a tape's code has the shape (rows, 4), not {code.shape}", "record again", where=False)
             )
         words = np.array(self.words, np.int64).reshape(-1)
+        numbers = np.array(self.numbers, np.float64).reshape(-1, 2)
         self._code, self._words = code, words
-        self.code, self.words = code.view(), words.view()
-        self.code.flags.writeable = self.words.flags.writeable = False
+        self.code, self.words, self.numbers = code.view(), words.view(), numbers
+        self.code.flags.writeable = self.words.flags.writeable = self.numbers.flags.writeable = False
         self._verified = False
         self._large: list[int] = []
 
@@ -308,7 +309,7 @@ class Tape:
         for slot, value in zip(self.inputs, given, strict=True):
             values = slot.accept(value)
             if slot.space:
-                spaces[slot.space] = np.asarray(values, self.dtype, order=slot.order)
+                spaces[slot.space] = np.array(values, self.dtype, order=slot.order, copy=None)  # type: ignore[call-overload]
             elif slot.size:
                 loads.append((slot.address, np.asarray(values, self.dtype).reshape(-1)))
         return Program(
@@ -317,7 +318,7 @@ class Tape:
             memoryview(self._words),
             self.size,
             self.dtype,
-            array("d", [part for pair in self.numbers for part in pair]),
+            memoryview(self.numbers.reshape(-1)),
             loads,
             spaces,
             {slot.space for slot in self.inputs if slot.space},

@@ -19,10 +19,10 @@ from numba.extending import intrinsic
 
 UNARY = (
     "exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh"
-    " cbrt erf erfc lgamma tgamma"
+    " cbrt erf erfc lgamma tgamma floor ceil trunc"
 ).split()
 BINARY = ("pow", "atan2", "hypot", "fmod")
-NOT_VECTOR = ("lgamma", "tgamma", "fmod")
+NOT_VECTOR = ("lgamma", "tgamma", "fmod", "floor", "ceil", "trunc")
 NUMPY_NAMES = {
     "arcsin": "asin",
     "arccos": "acos",
@@ -212,8 +212,12 @@ def floor_divide(x, y):  # type: ignore[no-untyped-def]
     """Return Python's x // y, computed as NumPy does."""
     if y == 0.0:
         return x / y
-    z = remainder(x, y)
+    z = fmod(x, y)  # type: ignore[name-defined]  # noqa: F821
     quotient = (x - z) / y
+    if z != 0.0 and (z < 0.0) != (y < 0.0):
+        quotient -= 1.0
+    if quotient == 0.0:
+        return np.copysign(quotient, x / y)
     rounded = np.floor(quotient)
     if quotient - rounded > 0.5:
         rounded += 1.0

@@ -174,6 +174,9 @@ def check_places(code, words, last, space_sizes, row):
     if count < 0 or count > words.size or words[w] != head + count or w + words[w] > words.size:
         return 8, words[w]
     if code[row, 0] == GATHER:
+        for k in range(w + 2, w + 2 + count):
+            if words[k] < 0 or words[k] >= last.size:
+                return 2, words[k]
         return mark(last, row, out, count)
     size, space, source = words[w + 2], words[w + 3], words[w + 4]
     if space < 0 or space >= space_sizes.size:
@@ -292,11 +295,9 @@ def read_operands(words, last, row, frontier, w, operands):
 
 @compiled
 def read_places(code, words, last, row, frontier, w):
-    """Return an address that a gather, scatter or host row reads before it is written, or -2 for one outside."""
+    """Return an address that a gather, scatter or host row reads before it is written, or -1."""
     if code[row, 0] == GATHER:
         for k in range(w + 2, w + 2 + words[w + 1]):
-            if words[k] < 0 or words[k] >= last.size:
-                return -2
             if words[k] >= frontier and last[words[k]] > row:
                 return words[k]
     elif code[row, 0] == SCATTER:
@@ -337,6 +338,6 @@ def check_reads(code, words, last, arities):
                 found = np.int64(code[row, 1])
         else:
             found = read_places(code, words, last, row, frontier, a)
-        if found != -1:
-            return row, 2 if found == -2 else 3, found
+        if found >= 0:
+            return row, 3, found
     return -1, 0, 0

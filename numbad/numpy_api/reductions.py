@@ -10,7 +10,7 @@ import numpy as np
 from numbad.active import Array, as_array, make_block, record
 from numbad.numpy_api.axes import count_over, last, normal_axes, one_axis, reduced_shape
 from numbad.numpy_api.blocks import operand_of
-from numbad.numpy_api.dispatch import demote, finish, implements, to_array, unsupported
+from numbad.numpy_api.dispatch import demote, finish, implements, to_array
 from numbad.ops import reductions as ops
 from numbad.ops.definition import BY_NAME
 from numbad.recorder import contiguous
@@ -110,11 +110,8 @@ def extreme(name: str, a: Any, axis: Any, out: Any, keepdims: Any, initial: Any,
     axes = normal_axes(axis, a.ndim)
     if not count_over(a.shape, axes):
         if initial is ABSENT:
-            if a.size or math.prod(reduced_shape(a.shape, axes, False)):
-                raise ValueError(f"zero-size array to reduction operation {name} which has no identity")
-            result = np.zeros(reduced_shape(a.shape, axes, bool(keepdims)))
-        else:
-            result = np.broadcast_to(initial, reduced_shape(a.shape, axes, bool(keepdims)))
+            raise ValueError(f"zero-size array to reduction operation {name} which has no identity")
+        result = np.broadcast_to(initial, reduced_shape(a.shape, axes, bool(keepdims)))
         return finish(demote(to_array(result, a.recorder)), None, out)
     result = reduce_last(ops.greatest if greatest else ops.least, a, axis, keepdims)
     if initial is not ABSENT:
@@ -233,13 +230,6 @@ def without_nan(a: Any, replacement: float) -> Any:
     """Return the array with NaN replaced."""
     a = to_array(a)
     return np.where(np.isnan(a), replacement, a)
-
-
-def refuse_arguments(name: str, **given: Any) -> None:
-    """Refuse arguments that have been given and are not recorded."""
-    for key, value in given.items():
-        if value is not ABSENT and value is not True:
-            unsupported(name, f"its argument {key}", "select the elements first with np.where")
 
 
 @implements("nansum")

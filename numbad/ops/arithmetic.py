@@ -101,7 +101,11 @@ def reciprocal_partials(z):
     return -z * z
 
 
-@op(domain=(Interval(0.0, inf), Interval()), reference="DLMF 4.2.26")
+@op(
+    domain=(Interval(0.0, inf), Interval()),
+    reference="DLMF 4.2.26",
+    note="the rounding of y - 1 is magnified by log(x) in the derivative: 60 ulp measured at x = 3e-5, y = -7.9",
+)
 def power(x, y):
     """x to the power y, both variable; d/dy is 0 where x is 0 and y is positive."""
     return x**y
@@ -113,7 +117,12 @@ def power_partials(x, y, z):
     return where(y == 0.0, 0.0, y * power(x, y - 1.0)), where(y == 0.0, np.log(x), z * logarithm)
 
 
-@op(domain=(Interval(), Interval()), ufunc="")
+@op(
+    domain=(Interval(), Interval()),
+    ufunc="",
+    note="the rounding of y - 1 is magnified by log(x) in the derivative, for y that is no multiple of 1/2: "
+    "18 ulp measured at x = 2e-4, y = -1.7",
+)
 def power_by_constant(x, y):
     """x to a power that does not vary: no logarithm is taken, so x may be negative."""
     return x**y
@@ -142,8 +151,8 @@ def remainder(x, y):
 
 
 @remainder.partials
-def remainder_partials(x, y):
-    return 1.0, -np.floor(x / y)
+def remainder_partials(x, y, z):
+    return 1.0, -where(abs(z) < inf, np.rint((x - z) / y), np.floor(x / y))
 
 
 @op(kinks=(), domain=(Interval(), Interval(0.0, inf, closed=False)))
@@ -153,8 +162,8 @@ def fmod(x, y):
 
 
 @fmod.partials
-def fmod_partials(x, y):
-    return 1.0, -np.trunc(x / y)
+def fmod_partials(x, y, z):
+    return 1.0, -np.rint((x - z) / y)
 
 
 @op(smooth=False, domain=(Interval(), Interval(0.0, inf, closed=False)))

@@ -15,8 +15,8 @@ from numbad.ops.definition import Interval, inf, op, where
 NAN = math.nan
 PI = 3.141592653589793
 SQRT_HALF = 0.7071067811865476
-SQRT_HALF_HIGH = 0.7071067690849304  # the leading 24 bits
-SQRT_HALF_LOW = 1.210161710447897e-08
+SQRT_HALF_HIGH = 0.70703125  # the leading 8 bits: products with coarse numbers are exact, in single precision too
+SQRT_HALF_LOW = 7.55311865475244e-05
 TWO_OVER_SQRT_PI = 1.1283791670955126
 ONE_OVER_SQRT_PI = 0.5641895835477563
 HALF_SQRT_PI = 0.886226925452758

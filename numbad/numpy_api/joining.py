@@ -1,0 +1,316 @@
+"""Putting arrays together, repeating, padding, inserting and deleting: elements are moved, not computed."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from numbad.active import Active, Array, addresses_of, as_active, as_array, normal_axis
+from numbad.numpy_api.blocks import assemble, is_small, join, labelled, relabel, zeros
+from numbad.numpy_api.dispatch import (
+    finish,
+    implements,
+    plain_integers,
+    recorder_of,
+    to_active,
+    to_array,
+    to_arrays,
+    unsupported,
+)
+from numbad.recorder import contiguous
+
+
+def sequence(arrays: Any) -> list[Any]:
+    """Return the parts of a sequence; an array is one of its rows."""
+    return list(arrays)
+
+
+@implements("concatenate", "concat")
+def concatenate(arrays: Any, /, axis: Any = 0, out: Any = None, *, dtype: Any = None, casting: Any = None) -> Any:
+    """Arrays one after the other along an axis."""
+    parts = to_arrays(*sequence(arrays))
+    recorder = parts[0].recorder
+    if axis is None:
+        parts, axis = [part.reshape(-1) for part in parts], 0
+    if any(not part.shape for part in parts):
+        raise ValueError("zero-dimensional arrays cannot be concatenated")
+    count = parts[0].ndim
+    axis = normal_axis(axis, count)
+    first = parts[0].shape
+    for k, part in enumerate(parts):
+        if part.ndim != count:
+            raise ValueError(
+                "all the input array dimensions must match: the array at index 0 has "
+                f"{count} dimension(s) and the array at index {k} has {part.ndim} dimension(s)"
+            )
+        if part.shape[:axis] != first[:axis] or part.shape[axis + 1 :] != first[axis + 1 :]:
+            raise ValueError(
+                "all the input array dimensions except for the concatenation axis must match exactly: "
+                f"the array at index 0 has shape {first} and the array at index {k} has shape {part.shape}"
+            )
+    return finish(join(recorder, parts, axis), dtype, out)
+
+
+@implements("stack")
+def stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, casting: Any = None) -> Any:
+    """Arrays of one shape along a new axis."""
+    parts = to_arrays(*sequence(arrays))
+    if len({part.shape for part in parts}) > 1:
+        raise ValueError("all input arrays must have the same shape")
+    axis = normal_axis(axis, parts[0].ndim + 1)
+    return finish(join(parts[0].recorder, [np.expand_dims(part, axis) for part in parts], axis), dtype, out)
+
+
+def stack_nested(values: Any) -> Any:
+    """Return nested sequences that hold recording values as a recording array."""
+    recorder = recorder_of(*values)
+    active = [to_active(part, recorder) for part in values]
+    if all(isinstance(part, Array) for part in active):
+        return stack(active)
+    if any(part.shape for part in active):
+        raise ValueError("the parts of a nested sequence have different shapes")
+    boolean = all(part.boolean for part in active)
+    table = np.array([part.item().address for part in active], np.int64)
+    return labelled(recorder, table, boolean)
+
+
+@implements("vstack", "row_stack")
+def vstack(tup: Any, *, dtype: Any = None, casting: Any = None) -> Any:
+    """Rows on top of one another."""
+    return concatenate([np.atleast_2d(part) for part in to_arrays(*sequence(tup))], 0, dtype=dtype)
+
+
+@implements("hstack")
+def hstack(tup: Any, *, dtype: Any = None, casting: Any = None) -> Any:
+    """Arrays side by side."""
+    parts = [np.atleast_1d(part) for part in to_arrays(*sequence(tup))]
+    return concatenate(parts, 0 if parts[0].ndim == 1 else 1, dtype=dtype)
+
+
+@implements("dstack")
+def dstack(tup: Any) -> Any:
+    """Arrays behind one another, along the third axis."""
+    return concatenate([np.atleast_3d(part) for part in to_arrays(*sequence(tup))], 2)
+
+
+@implements("column_stack")
+def column_stack(tup: Any) -> Any:
+    """Vectors as columns."""
+    parts = to_arrays(*sequence(tup))
+    return concatenate([part if part.ndim > 1 else part.reshape(-1, 1) for part in parts], 1)
+
+
+@implements("append")
+def append(arr: Any, values: Any, axis: Any = None) -> Any:
+    """Values at the end of a copy."""
+    return concatenate(to_arrays(arr, values), axis)
+
+
+@implements("block")
+def block(arrays: Any) -> Any:
+    """Nested lists of blocks as one array."""
+    recorder = recorder_of(arrays)
+    depth = block_depth(arrays)
+
+    def most_axes(part: Any) -> int:
+        return max(map(most_axes, part)) if isinstance(part, list) else np.ndim(part)
+
+    wanted = max(depth, most_axes(arrays))
+
+    def build(part: Any, level: int) -> Any:
+        if isinstance(part, list):
+            return concatenate([build(inner, level + 1) for inner in part], wanted - depth + level)
+        array = to_array(part, recorder)
+        return array.reshape((1,) * (wanted - array.ndim) + array.shape)
+
+    return build(arrays, 0)
+
+
+def block_depth(part: Any) -> int:
+    """Return how deeply lists are nested."""
+    return 1 + block_depth(part[0]) if isinstance(part, list) else 0
+
+
+# ---------------------------------------------------------------- repeating
+
+
+@implements("tile")
+def tile(A: Any, reps: Any) -> Any:
+    """An array repeated as a whole along its axes."""
+    array = to_array(A)
+    counts = tuple(int(n) for n in np.atleast_1d(plain_integers(reps, "a number of repeats")))
+    width = max(array.ndim, len(counts))
+    shape = (1,) * (width - array.ndim) + array.shape
+    counts = (1,) * (width - len(counts)) + counts
+    total = tuple(n * c for n, c in zip(shape, counts, strict=True))
+    if is_small(array) and math.prod(total) <= 4096:
+        return relabel(array, lambda addresses: np.tile(addresses, counts))
+    view = array.reshape(tuple(k for n in shape for k in (1, n)))
+    return view.broadcast_to(tuple(k for n, c in zip(shape, counts, strict=True) for k in (c, n))).copy().reshape(total)
+
+
+@implements("repeat")
+def repeat(a: Any, repeats: Any, axis: Any = None) -> Any:
+    """Each element repeated."""
+    array = to_array(a)
+    if axis is None:
+        array, axis = array.reshape(-1), 0
+    axis = normal_axis(axis, array.ndim)
+    counts = np.asarray(plain_integers(repeats, "a number of repeats"))
+    length = array.shape[axis]
+    if counts.size == 1:
+        each = int(counts.reshape(-1)[0])
+        lead, rest = array.shape[:axis], array.shape[axis + 1 :]
+        view = array.reshape((*lead, length, 1, *rest)).broadcast_to((*lead, length, each, *rest))
+        return view.copy().reshape((*lead, length * each, *rest))
+    if counts.shape != (length,):
+        raise ValueError(f"operands could not be broadcast together with shape ({length},) {counts.shape}")
+    return np.take(array, np.repeat(np.arange(length), counts), axis=axis)
+
+
+@implements("meshgrid")
+def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> tuple[Any, ...]:
+    """Coordinate arrays of a grid."""
+    if indexing not in ("xy", "ij"):
+        raise ValueError("Valid values for `indexing` are 'xy' and 'ij'.")
+    parts = [part.reshape(-1) for part in to_arrays(*xi)]
+    width = len(parts)
+    found = []
+    for k, part in enumerate(parts):
+        place = 1 - k if indexing == "xy" and k < 2 and width > 1 else k
+        found.append(part.reshape(tuple(part.size if j == place else 1 for j in range(width))))
+    if not sparse:
+        shape = np.broadcast_shapes(*(part.shape for part in found))
+        found = [part.broadcast_to(shape) for part in found]
+    return tuple(part.copy() if copy else part for part in found)
+
+
+# ---------------------------------------------------------------- padding, inserting, deleting
+
+
+@implements("pad")
+def pad(array: Any, pad_width: Any, mode: Any = "constant", **keywords: Any) -> Any:
+    """An array with a margin: elements of its own, or constants."""
+    a = to_array(array)
+    recorder = a.recorder
+    if mode in ("edge", "wrap") or (mode in ("reflect", "symmetric") and keywords.get("reflect_type", "even") == "even"):
+        return relabel(a, lambda addresses: np.pad(addresses, pad_width, mode=mode))
+    if mode in ("constant", "empty"):
+        if is_small(a):
+            values = addresses_of(as_active(recorder, keywords.get("constant_values", 0.0)))
+            return relabel(a, lambda addresses: np.pad(addresses, pad_width, constant_values=values))
+        if not np.any(keywords.get("constant_values", 0.0)):
+            return pad_large(a, pad_width)
+        inner = pad(a, pad_width)
+        margin = np.pad(np.ones(a.shape, bool), pad_width)
+        return np.where(margin, inner, pad(zeros(recorder, (1,) * a.ndim), margin_of(a, pad_width), **keywords))
+    return unsupported("pad", f"mode {mode!r}", "compute the margin and put it on with np.concatenate")
+
+
+def margins(array: Array, pad_width: Any) -> list[tuple[int, int]]:
+    """Return how many elements come before and after each axis."""
+    if isinstance(pad_width, dict):
+        full = [(0, 0)] * array.ndim
+        for axis, width in pad_width.items():
+            full[axis] = tuple(np.broadcast_to(width, (2,)).tolist())
+        return full
+    pairs = np.broadcast_to(np.asarray(pad_width), (array.ndim, 2)).tolist()
+    return [(before, after) for before, after in pairs]
+
+
+def pad_large(array: Array, pad_width: Any) -> Any:
+    """Copy a large array into a block of zeros."""
+    pairs = margins(array, pad_width)
+    shape = tuple(before + n + after for n, (before, after) in zip(array.shape, pairs, strict=True))
+    strides = contiguous(shape)
+    offset = sum(stride * before for stride, (before, _) in zip(strides, pairs, strict=True))
+    return assemble(array.recorder, shape, [(offset, strides, array)])
+
+
+def margin_of(array: Array, pad_width: Any) -> list[tuple[int, int]]:
+    """Return the widths that pad an array of one element to the padded shape."""
+    return [(b + n - 1, a) for n, (b, a) in zip(array.shape, margins(array, pad_width), strict=True)]
+
+
+@implements("insert")
+def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Any:
+    """Values before some places of a copy."""
+    a, new = to_arrays(arr, values)
+    added = addresses_of(new) if new.shape else addresses_of(new.item())
+    return relabel(a, lambda addresses: np.insert(addresses, plain_integers(obj, "an index"), added, axis))
+
+
+@implements("delete")
+def delete(arr: Any, obj: Any, axis: Any = None) -> Any:
+    """A copy without some elements."""
+    a = to_array(arr)
+    if axis is None:
+        a, axis = a.reshape(-1), 0
+    axis = normal_axis(axis, a.ndim)
+    if isinstance(obj, Active):
+        from numbad.numpy_api.decisions import truth_of
+
+        obj = truth_of(obj)
+    return np.take(a, np.delete(np.arange(a.shape[axis]), obj), axis=axis)
+
+
+@implements("trim_zeros")
+def trim_zeros(filt: Any, trim: str = "fb", axis: Any = None) -> Any:
+    """The elements between the first and the last that are not zero."""
+    from numbad.numpy_api.decisions import truth_of
+
+    a = to_array(filt)
+    if a.ndim != 1:
+        unsupported("trim_zeros", "more than one axis", "slice the array")
+    places = np.flatnonzero(truth_of(a))
+    if not places.size:
+        return a[:0]
+    trim = trim.lower()
+    return a[int(places[0]) if "f" in trim else 0 : int(places[-1]) + 1 if "b" in trim else a.size]
+
+
+# ---------------------------------------------------------------- diagonals and triangles
+
+
+@implements("diag")
+def diag(v: Any, k: int = 0) -> Any:
+    """The diagonal of a matrix, or the matrix of a diagonal."""
+    a = to_array(v)
+    if a.ndim == 2:
+        return np.diagonal(a, k)
+    if a.ndim != 1:
+        raise ValueError("Input must be 1- or 2-d.")
+    n = a.size + abs(k)
+    if n * n <= 4096 and is_small(a):
+        return relabel(a, lambda addresses: np.diag(addresses, k))  # address 0 holds the constant zero
+    return assemble(a.recorder, (n, n), [(k if k >= 0 else -k * n, (n + 1,), a)])
+
+
+@implements("diagflat")
+def diagflat(v: Any, k: int = 0) -> Any:
+    """The matrix whose diagonal is the flattened input."""
+    return diag(np.ravel(v), k)
+
+
+@implements("tril")
+def tril(m: Any, k: int = 0) -> Any:
+    """The lower triangle, zero above."""
+    return triangle(m, lambda rows, columns: np.tri(rows, columns, k, dtype=bool))
+
+
+@implements("triu")
+def triu(m: Any, k: int = 0) -> Any:
+    """The upper triangle, zero below."""
+    return triangle(m, lambda rows, columns: ~np.tri(rows, columns, k - 1, dtype=bool))
+
+
+def triangle(m: Any, mask: Any) -> Any:
+    """Keep the elements of the last two axes where a mask is true."""
+    a = to_array(m)
+    if a.ndim == 1:
+        a = a.broadcast_to((a.size, a.size))
+    return as_array(np.where(mask(*a.shape[-2:]), a, 0.0))
+
+

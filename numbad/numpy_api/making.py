@@ -1,0 +1,263 @@
+"""Making arrays like others, copying, rounding, and what NumPy tells about an array without its values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from numbad.active import Active, Array, as_array
+from numbad.numpy_api.blocks import repeated, zeros
+from numbad.numpy_api.dispatch import demote, finish, implements, to_active, to_array
+from numbad.recorder import refuse
+
+
+def like_shape(a: Any, shape: Any) -> tuple[int, ...]:
+    """Return the shape of an array like another."""
+    if shape is None:
+        return np.shape(a)
+    return (int(shape),) if np.ndim(shape) == 0 else tuple(shape)
+
+
+def is_integer(dtype: Any) -> bool:
+    """Whether a dtype is for counting, so that the array can be a plain one."""
+    return dtype is not None and np.dtype(dtype).kind in "iu"
+
+
+def alike(a: Any, value: Any, dtype: Any, shape: Any) -> Any:
+    """Return a recording array like another, filled with one value; a plain one for integers."""
+    wanted = like_shape(a, shape)
+    if is_integer(dtype):
+        return np.full(wanted, value, dtype)
+    active = to_active(a)
+    if isinstance(value, Active) and value.shape or np.ndim(value):
+        return to_array(value, active.recorder).broadcast_to(wanted).copy()
+    boolean = active.boolean if dtype is None else np.dtype(dtype).kind == "b"
+    address = to_array(value, active.recorder).item().address
+    found = repeated(active.recorder, address, wanted, boolean)
+    return found if wanted else as_array(found)
+
+
+@implements("zeros_like", "empty_like")
+def zeros_like(a: Any = None, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *,
+               prototype: Any = None, device: Any = None) -> Any:  # fmt: skip
+    """Zeros that recording values can be assigned to."""
+    return alike(prototype if a is None else a, 0.0, dtype, shape)
+
+
+@implements("ones_like")
+def ones_like(a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *,
+              device: Any = None) -> Any:  # fmt: skip
+    """Ones that recording values can be assigned to."""
+    return alike(a, 1.0, dtype, shape)
+
+
+@implements("full_like")
+def full_like(a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *,
+              device: Any = None) -> Any:  # fmt: skip
+    """One value everywhere, in an array that recording values can be assigned to."""
+    if not isinstance(a, Active):
+        value = to_array(fill_value)
+        return value.broadcast_to(like_shape(a, shape)).copy()
+    return alike(a, fill_value, dtype, shape)
+
+
+@implements("copy")
+def copy(a: Any, order: str = "K", subok: bool = False) -> Any:
+    """An array that shares no memory."""
+    return to_active(a).copy()
+
+
+# ---------------------------------------------------------------- rounding and cleaning
+
+
+@implements("round", "around")
+def round_(a: Any, decimals: int = 0, out: Any = None) -> Any:
+    """Rounded to decimals: piecewise constant, derivative 0."""
+    a = to_active(a)
+    if decimals == 0:
+        return finish(np.rint(a), None, out)
+    scale = 10.0 ** abs(decimals)
+    return finish(np.rint(a * scale) / scale if decimals > 0 else np.rint(a / scale) * scale, None, out)
+
+
+@implements("fix")
+def fix(x: Any, out: Any = None) -> Any:
+    """Rounded towards zero: piecewise constant, derivative 0."""
+    return finish(np.trunc(to_active(x)), None, out)
+
+
+@implements("clip")
+def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = None, max: Any = None,
+         **keywords: Any) -> Any:  # fmt: skip
+    """Limited to an interval, as minimum(maximum(x, low), high): split evenly at a bound."""
+    low = a_min if min is None or min is np._NoValue else min
+    high = a_max if max is None or max is np._NoValue else max
+    low, high = (None if end is np._NoValue else end for end in (low, high))
+    result = a
+    if low is not None:
+        result = np.maximum(result, low)
+    if high is not None:
+        result = np.minimum(result, high)
+    mask = keywords.get("where", True)
+    result = to_active(result).copy() if low is None and high is None else result
+    return finish(result if mask is True else np.where(mask, result, a), keywords.get("dtype"), out)
+
+
+@implements("nan_to_num")
+def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
+    """NaN and infinities replaced by numbers."""
+    x = to_active(x)
+    limits = np.finfo(x.dtype)
+    result = np.where(np.isnan(x), nan, x)
+    result = np.where(x == np.inf, limits.max if posinf is None else posinf, result)
+    result = np.where(x == -np.inf, limits.min if neginf is None else neginf, result)
+    if not copy and isinstance(x, Array):
+        x[...] = result
+        return x
+    return result
+
+
+# ---------------------------------------------------------------- real numbers
+
+
+@implements("real", "real_if_close")
+def real(val: Any, tol: Any = None) -> Any:
+    """The value itself."""
+    return to_active(val)
+
+
+@implements("imag")
+def imag(val: Any) -> Any:
+    """Zeros."""
+    active = to_active(val)
+    return demote(as_array(zeros(active.recorder, active.shape)))
+
+
+@implements("angle")
+def angle(z: Any, deg: bool = False) -> Any:
+    """0 for positive numbers, pi for negative ones: derivative 0."""
+    return np.where(np.signbit(to_active(z)), 180.0 if deg else np.pi, 0.0 * np.zeros(np.shape(z)))
+
+
+@implements("isreal")
+def isreal(x: Any) -> Any:
+    """True everywhere."""
+    return np.ones(np.shape(x), bool)[()]
+
+
+@implements("iscomplex")
+def iscomplex(x: Any) -> Any:
+    """False everywhere."""
+    return np.zeros(np.shape(x), bool)[()]
+
+
+@implements("isrealobj")
+def isrealobj(x: Any) -> bool:
+    """True: recording values are real."""
+    return True
+
+
+@implements("iscomplexobj")
+def iscomplexobj(x: Any) -> bool:
+    """False: recording values are real."""
+    return False
+
+
+@implements("isposinf")
+def isposinf(x: Any, out: Any = None) -> Any:
+    """Whether it is plus infinity."""
+    return finish(to_active(x) == np.inf, None, out)
+
+
+@implements("isneginf")
+def isneginf(x: Any, out: Any = None) -> Any:
+    """Whether it is minus infinity."""
+    return finish(to_active(x) == -np.inf, None, out)
+
+
+# ---------------------------------------------------------------- dtypes and memory
+
+
+def standing(value: Any) -> Any:
+    """Return a dtype, number or plain array in place of a recording value."""
+    return value.dtype if isinstance(value, Active) else value
+
+
+@implements("result_type")
+def result_type(*arrays_and_dtypes: Any) -> np.dtype:
+    """The dtype of a result."""
+    return np.result_type(*(standing(part) for part in arrays_and_dtypes))
+
+
+@implements("can_cast")
+def can_cast(from_: Any, to: Any, casting: Any = "safe") -> bool:
+    """Whether a dtype can be cast to another."""
+    return np.can_cast(standing(from_), to, casting)
+
+
+@implements("min_scalar_type")
+def min_scalar_type(a: Any) -> np.dtype:
+    """The dtype."""
+    return to_active(a).dtype
+
+
+@implements("common_type")
+def common_type(*arrays: Any) -> type:
+    """The scalar type that holds all arrays."""
+    return np.common_type(*(np.empty(0, standing(a)) if isinstance(a, Active) else a for a in arrays))
+
+
+@implements("may_share_memory", "shares_memory")
+def shares_memory(a: Any, b: Any, /, max_work: Any = None) -> bool:
+    """Whether two recording arrays are views of one storage."""
+    return isinstance(a, Array) and isinstance(b, Array) and a.storage is b.storage
+
+
+@implements("array_repr")
+def array_repr(arr: Any, *args: Any, **kwargs: Any) -> str:
+    """The repr of the recording array, with its values now."""
+    return repr(arr)
+
+
+@implements("array_str", "array2string")
+def array_str(a: Any, *args: Any, **kwargs: Any) -> str:
+    """The values now as text."""
+    return np.array2string(np.asarray(to_active(a).value()), *args, **kwargs)
+
+
+@implements("save", "savez", "savez_compressed", "savetxt")
+def save(*args: Any, **kwargs: Any) -> Any:
+    """Refuse: recording values are not for files."""
+    return refuse("a recording value cannot be saved", "return it from the function, and save the result")
+
+
+@implements("linspace")
+def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None,
+             axis: int = 0, *, device: Any = None) -> Any:  # fmt: skip
+    """Evenly spaced numbers between recorded ends."""
+    intervals = num - 1 if endpoint else num
+    part = np.arange(num) / max(intervals, 1)
+    part = part.reshape((-1,) + (1,) * max(np.ndim(start), np.ndim(stop)))
+    width = stop - to_active(start) if isinstance(start, Active) else to_active(stop) - start
+    points = start + part * width
+    if endpoint and num > 1:
+        points = np.concatenate([points[:-1], np.reshape(stop + 0.0 * width, (1, *np.shape(width)))])
+    points = np.moveaxis(points, 0, axis) if axis else points
+    return (points, width / intervals if intervals else np.nan) if retstep else finish(points, dtype)
+
+
+@implements("logspace")
+def logspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None,
+             axis: int = 0) -> Any:  # fmt: skip
+    """Numbers evenly spaced on a logarithmic scale."""
+    if not isinstance(start, Active) and not isinstance(stop, Active):
+        return np.power(base, np.linspace(start, stop, num, endpoint, axis=axis))
+    return np.power(base, linspace(start, stop, num, endpoint, axis=axis))
+
+
+@implements("geomspace")
+def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Any:
+    """Numbers in geometric progression."""
+    sign = np.sign(start)
+    return sign * np.exp(linspace(np.log(sign * start), np.log(sign * stop), num, endpoint, axis=axis))
