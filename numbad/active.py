@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from numbad.errors import LeakError, RecordingError, message
+from numbad.errors import LeakError, MissingError, RecordingError, message
 from numbad.ops.definition import BY_NAME, BY_UFUNC, Op
 from numbad.recorder import SMALL, Recorder, contiguous, refuse
 from numbad.rows import GUARD, LARGE, MAP
@@ -24,9 +24,11 @@ class Storage:
 
     Element k is at `address + k * step` of `space`, or at `addresses[k]` of the arena once
     elements have been assigned. Values at an address never change; assignment changes addresses.
+    `frozen` says why elements can no longer be assigned.
     """
 
     __slots__ = ("address", "addresses", "size", "space", "step")
+    frozen = ""
 
     def __init__(self, space: int, address: int, size: int, step: int = 1) -> None:
         self.space = space
@@ -34,6 +36,21 @@ class Storage:
         self.size = size
         self.step = step
         self.addresses: np.ndarray | None = None
+
+
+class SnapshotStorage(Storage):
+    """A storage of which there is an array of objects: NumPy's alias of the two cannot be kept."""
+
+    __slots__ = ()
+    frozen = "np.asarray made an array of objects of them"
+
+
+class FlatStorage(Storage):
+    """A copy of the elements of an array that is not contiguous, where NumPy's `x.flat` is an alias."""
+
+    __slots__ = ()
+    frozen = "they are x.flat of an array that is not contiguous"
+
 
 
 class Active:
@@ -127,6 +144,16 @@ class Active:
 
     def __complex__(self) -> complex:
         return refuse("a recording value cannot become a complex number", "use real arrays for both parts")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or not hasattr(np.ndarray, name):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        raise MissingError(
+            message(
+                f"{name} of an array is not recorded",
+                f"use a function that returns a new array, as np.{name}(x) if there is one",
+            )
+        )
 
     def __hash__(self) -> int:
         return id(self)
@@ -701,8 +728,11 @@ class Array(Active):
 
     @property
     def flat(self) -> Any:
-        """The elements in C order, as a view where there is one."""
-        return self.reshape(-1)
+        """The elements in C order, as a view where there is one; where there is none they cannot be assigned."""
+        result = self.reshape(-1)
+        if result.storage is not self.storage:
+            result.storage.__class__ = FlatStorage
+        return result
 
     def scalar_at(self, position: int) -> Scalar:
         """Return the element at a position of the storage."""
@@ -745,6 +775,11 @@ class Array(Active):
     def __setitem__(self, key: Any, value: Any) -> None:
         if self.recorder.closed:
             self.recorder.extend(())
+        if self.storage.frozen:
+            refuse(
+                f"the elements of this array cannot be assigned: {self.storage.frozen}",
+                "assign to a copy: y = x.copy()",
+            )
         value = as_active(self.recorder, value)
         if value is NotImplemented:
             refuse("this cannot be assigned to an element of a recording array", "assign numbers or arrays")
@@ -815,6 +850,8 @@ class Array(Active):
         return int(self.item())
 
     def __index__(self) -> int:
+        if self.size != 1:
+            raise TypeError("only integer scalar arrays can be converted to a scalar index")
         return self.item().__index__()
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
@@ -823,6 +860,9 @@ class Array(Active):
         result = np.empty(self.shape, dtype=object)
         flat = result.reshape(-1)
         flat[:] = scalars(self.recorder, self.address_view().reshape(-1).tolist())
+        if not copy:  # NumPy would keep an alias: neither of the two may be written to
+            result.flags.writeable = False
+            self.storage.__class__ = SnapshotStorage
         return result
 
 
@@ -921,9 +961,11 @@ def as_active(recorder: Recorder, value: Any) -> Any:
             return pack(recorder, value)
         if value.ndim:
             return constant_array(recorder, value)
-        return as_active(recorder, value.item()) if value.dtype.kind in "fiub" else complex_operand(value)
+        return as_active(recorder, value[()])
     if isinstance(value, np.generic):
-        return as_active(recorder, value.item()) if value.dtype.kind in "fiub" else complex_operand(value)
+        if value.dtype.kind == "f":
+            return as_active(recorder, float(value))
+        return as_active(recorder, value.item()) if value.dtype.kind in "iub" else complex_operand(value)
     if isinstance(value, (list, tuple)):
         return as_active(recorder, nested_array(value))
     if isinstance(value, complex):
@@ -1361,8 +1403,10 @@ def _flatten(self: Any, order: str = "C") -> Any:
     return self.copy().reshape(-1) if order == "C" else np.ravel(self, order=order).copy()
 
 
-def _astype(self: Any, dtype: Any, *_: Any, **__: Any) -> Any:
-    """Return the array: its values are floating already; other dtypes have no derivative."""
+def _astype(
+    self: Any, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
+) -> Any:
+    """Return a copy of the array: its values are floating already; other dtypes have no derivative."""
     wanted = np.dtype(dtype)
     if wanted.kind == "b":
         return self if self.boolean else self != 0.0
@@ -1374,8 +1418,11 @@ def _astype(self: Any, dtype: Any, *_: Any, **__: Any) -> Any:
         )
     if wanted.kind != "f":
         return refuse(f"a recording value cannot become {wanted}", "use real floating-point numbers")
+    same = wanted == self.recorder.dtype
     self.recorder.promote(wanted)
-    return as_active(self.recorder, self).copy() if not self.boolean else self * 1.0
+    if self.boolean:
+        return self * 1.0
+    return self if same and not copy else self.copy()
 
 
 Active.flatten = _flatten  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from numbad.active import Active, Array, Scalar, make_block, make_scalar, outside
-from numbad.errors import InputError, OutputError, message
+from numbad.errors import InputError, OutputError, clarify, message
 from numbad.recorder import Recorder, current, set_current
 from numbad.sweeps import kernel, switch
 from numbad.trees import flatten
@@ -179,8 +179,9 @@ def record_call(
     set_current(recorder)
     try:
         result = f(*given, **keywords)
-    except BaseException:
+    except BaseException as error:
         recorder.close()
+        clarify(error)
         raise
     finally:
         set_current(None)
@@ -286,9 +287,11 @@ def differentiate(
             if wants_value:
                 value = plain(output)
         bars = execution.backward(seeds)
+        found = [leaf.read(bars) for leaf in leaves]
+        execution.release(bars)
     finally:
         recorder.close()
-    return value, auxiliary, regroup([leaf.read(bars) for leaf in leaves], rebuilds)
+    return value, auxiliary, regroup(found, rebuilds)
 
 
 def gradient_of_numbers(recorder: Recorder, output: int, inputs: int) -> tuple[float, list[float]] | None:

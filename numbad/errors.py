@@ -16,6 +16,10 @@ class RecordingError(NumbadError, TypeError):
     """The function does something that cannot be recorded."""
 
 
+class MissingError(RecordingError, AttributeError):
+    """An attribute of NumPy's arrays that recording values lack."""
+
+
 class InputError(NumbadError, TypeError):
     """An argument that is not differentiable: integers, complex numbers, text, other objects."""
 
@@ -85,3 +89,24 @@ def message(what: str, do: str, site: Site | None = None, *, where: bool = True)
         lines.append(f"  at {describe_site(site or user_site())}")
     lines.append(f"  do  {do}")
     return "\n".join(lines)
+
+
+def clarify(error: BaseException) -> None:
+    """Raise numbad's own error where NumPy put another before it, or where NumPy's does not say what to do."""
+    cause = error.__cause__
+    if isinstance(error, ValueError) and isinstance(cause, NumbadError):
+        raise cause.with_traceback(error.__traceback__) from None
+    if isinstance(error, TypeError) and "which has no callable" in str(error):
+        site = None
+        trace = error.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_globals.get("__package__") not in INTERNAL:
+                site = trace.tb_frame.f_code, trace.tb_lasti
+            trace = trace.tb_next
+        raise RecordingError(
+            message(
+                "an array of objects mixes recording values with plain numbers, which NumPy's functions do not take",
+                "build it with numbad.array([...]) or np.stack instead of np.array",
+                site,
+            )
+        ) from error

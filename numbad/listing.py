@@ -30,10 +30,8 @@ def list_tape(tape: Tape, *points: Any, adjoints: bool = False, rows: int = 30) 
             table.append(["...", f"{skipped} rows", "", "", "", "", ""])
             continue
         table.append(describe_row(tape, names, row, execution, bars))
-    if bars is None:
-        table = [line[:5] + line[6:] for line in table]
-    if execution is None:
-        table = [line[:4] + line[5:] for line in table]
+    kept = [k for k in range(7) if k == 2 or any(line[k] for line in table[1:])]
+    table = [[line[k] for k in kept] for line in table]
     lines = [repr(tape)[1:-1], *list_inputs(tape, execution, bars), align(table), list_outputs(tape, names, execution)]
     return "\n".join(lines + [note] * bool(note))
 

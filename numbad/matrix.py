@@ -71,6 +71,9 @@ def multiply_add(target: np.ndarray, one: np.ndarray, other: np.ndarray) -> None
         else:
             one = one * length
     one, other = sum_axes(one, lone[1]), sum_axes(other, lone[2])
+    if inner and not batch and not lone[0] and (bool(rows) != bool(columns)):
+        matrix_vector(target, one, other, rows, columns, inner)
+        return
     left = take_axes(one, batch, rows, inner)
     right = take_axes(other, batch, inner, columns)
     shape = [target.shape[axis] for axis in (*batch, *rows, *columns)]
@@ -107,3 +110,28 @@ def take_axes(values: np.ndarray, *groups: list[int]) -> np.ndarray:
     return values.reshape(shape)
 
 
+
+
+def matrix_vector(
+    target: np.ndarray, one: np.ndarray, other: np.ndarray, rows: list[int], columns: list[int], inner: list[int]
+) -> None:
+    """Add a product of a matrix and a vector to target, reading the matrix along its rows in memory."""
+    matrix, vector, kept = (one, other, rows) if rows else (other, one, columns)
+    table = take_axes(matrix, [], kept, inner)
+    values = np.ascontiguousarray(take_axes(vector, [], inner, []).reshape(-1))
+    result = take_axes(target, kept)
+    flat = np.zeros(table.shape[0], target.dtype)
+    transposed = table.strides[0] < table.strides[1]
+    if transposed:
+        table = table.T
+    if table.strides[1] != table.itemsize or table.strides[0] < 0:
+        table = np.ascontiguousarray(table)
+    from numbad import matrixkernels
+    from numbad.parallel import lock
+
+    with lock:
+        if transposed:
+            matrixkernels.vector_times_matrix(values, table, flat)
+        else:
+            matrixkernels.matrix_times_vector(table, values, flat)
+    result += flat.reshape(result.shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import mmap
 import os
 import sys
 import threading
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
 BLOCK = 1024  # elements of an array operand that are worked on at a time: they stay in the first cache
 CHUNK = 1 << 24  # scalar rows between two looks at Python's signals
 CHECKED = 1 << 28  # bytes: smaller requests for memory are not checked beforehand
+UNTOUCHED = 1 << 20  # bytes: larger sparse arenas are mapped by themselves
+KEPT_LEAST, KEPT_MOST = 1 << 14, 1 << 26  # bytes of an array whose memory is kept for the next sweeps
 MANY = 2000  # rows: a tape with arrays that has more is worth the compilation of the scalar machine
 NOTICE_AFTER = 1.0  # seconds
-STAMPED = ("_vm", "_kernels", "vectormath", "rows", "sweeps", "scalarkernels", "arraykernels", "parallel", "fusion")
+STAMPED = ("_vm", "_kernels", "vectormath", "rows", "sweeps", "scalarkernels", "arraykernels", "parallel", "fusion", "matrixkernels")
 
 NOTHING: Any = np.empty(0)
 
@@ -109,6 +112,12 @@ class Execution:
             if row < stop:
                 row = self.python_row(code, words, row)
 
+    def release(self, *bars: Cotangents) -> None:
+        """Give the memory back; the values must not be read afterwards."""
+        for values in (self.values, self.partials, *(bar.arena for bar in bars)):
+            give_back(values)
+        self.values = self.partials = NOTHING
+
     def blocks(self) -> np.ndarray:
         """Return the scratch memory of the array kernels."""
         if self.scratch is None:
@@ -127,7 +136,7 @@ class Execution:
         if values.size < size:
             capacity = size if not values.size else max(size, 2 * values.size)
             check_memory(capacity * recorder.dtype.itemsize)
-            grown = np.empty(capacity, recorder.dtype)
+            grown = take_memory(capacity, recorder.dtype, bool(recorder.large))
             if self.done:
                 grown[: values.size] = values
             else:
@@ -137,7 +146,7 @@ class Execution:
         if len(self.partials) < rows:
             capacity = rows if self.partials is NOTHING else max(rows, 2 * len(self.partials))
             check_memory(2 * capacity * recorder.dtype.itemsize)
-            more = np.empty((capacity, 2), recorder.dtype)
+            more = take_memory(2 * capacity, recorder.dtype, False).reshape(capacity, 2)
             if self.done:
                 more[: self.done] = self.partials[: self.done]
             self.partials = more
@@ -174,18 +183,17 @@ class Execution:
 
     # ------------------------------------------------------------ backward
 
-    def backward(self, seeds: list[tuple[int, Any]]) -> Cotangents:
-        """Propagate cotangents from the outputs; seeds are (address, value or values)."""
+    def backward(self, seeds: list[tuple[int, Any]], scattered: Any = ()) -> Cotangents:
+        """Propagate cotangents from the outputs; seeds are (address, value), `scattered` (addresses, values)."""
         recorder = self.recorder
         rows = self.done
         check_memory(self.values.nbytes)
         bars = Cotangents(self)
         bar = bars.arena
         for address, seed in seeds:
-            if type(seed) is float:
-                bar[address] += seed
-            else:
-                bar[address : address + seed.size] += seed.reshape(-1)
+            bar[address] += seed
+        for addresses, values in scattered:
+            np.add.at(bar, addresses, values)
         if not rows:
             return bars
         code = np.frombuffer(recorder.code, np.uint32).reshape(-1, 4)
@@ -266,7 +274,9 @@ class Cotangents:
     def __init__(self, execution: Execution) -> None:
         recorder = execution.recorder
         self.execution = execution
-        self.arena = np.zeros(recorder.size, recorder.dtype)
+        self.arena = take_memory(recorder.size, recorder.dtype, bool(recorder.large))
+        if not recorder.large:
+            self.arena[:] = 0.0
         self.spaces: dict[int, np.ndarray] = {}
         for space in recorder.input_spaces:
             self.spaces[space] = np.zeros(recorder.spaces[space].size, recorder.dtype)
@@ -287,6 +297,41 @@ class Cotangents:
 def address_of(values: np.ndarray) -> int:
     """Return where an array begins in memory."""
     return values.__array_interface__["data"][0]
+
+
+def take_memory(count: int, dtype: np.dtype, sparse: bool) -> np.ndarray:
+    """Return an array: of zeros that cost nothing until they are written if `sparse`, else of anything.
+
+    A fresh page of memory costs about as much as a thousand additions, so `give_back` keeps what was used,
+    and large arenas that are hardly touched (see `fusion`) come from the system, untouched.
+    """
+    size = count * dtype.itemsize
+    if sparse and size > UNTOUCHED:
+        return np.frombuffer(mmap.mmap(-1, size), dtype)
+    if sparse:
+        return np.zeros(count, dtype)
+    kept = _thread.__dict__.get("kept")
+    if kept and KEPT_LEAST < size <= KEPT_MOST:
+        for k, buffer in enumerate(kept):
+            if buffer.nbytes >= size:
+                del kept[k]
+                return buffer[:size].view(dtype)
+    if KEPT_LEAST < size <= KEPT_MOST:
+        return np.empty(size, np.uint8).view(dtype)
+    return np.empty(count, dtype)
+
+
+def give_back(values: np.ndarray) -> None:
+    """Keep the memory of an array that nobody reads any more for the next sweeps of this thread."""
+    while isinstance(values.base, np.ndarray):
+        values = values.base
+    if values.dtype != np.uint8 or not KEPT_LEAST < values.nbytes <= KEPT_MOST:
+        return
+    kept = _thread.__dict__.setdefault("kept", [])
+    kept.append(values)
+    kept.sort(key=len)
+    if len(kept) > 3:
+        del kept[0]
 
 
 def check_memory(size: int) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+import numbad
 from numbad.errors import message
 from numbad.ops.definition import Interval, Op
 from numbad.trees import flatten
@@ -370,17 +371,15 @@ def check_dot_product(
     >>> from numbad.testing import check_dot_product
     >>> check_dot_product(lambda x: x[:2] * np.sin(x[1:]), (np.array([0.5, 1.0, 1.5]),))
     """
-    from numbad import jvp, vjp
-
     args = tuple(args)
     inputs = Layout(args)
-    value, pullback = vjp(f, *args)
+    value, pullback = numbad.vjp(f, *args)
     outputs = Layout(value)
     generator = np.random.default_rng(3)
     for _ in range(samples):
         v = inputs.rounded(generator.standard_normal(inputs.size))
         w = outputs.rounded(generator.standard_normal(outputs.size))
-        pushed = as_vector(jvp(f, args, inputs.tree(v, exact=True))[1])
+        pushed = as_vector(numbad.jvp(f, args, inputs.tree(v, exact=True))[1])
         pulled = as_vector(pullback(outputs.tree(w, exact=True)))
         tolerance = (1e-4 if inputs.single or outputs.single else 1e-10) if rtol is None else rtol
         size = float(np.abs(pushed) @ np.abs(w) + np.abs(pulled) @ np.abs(v))
@@ -430,8 +429,6 @@ def check_grads(
     >>> from numbad.testing import check_grads
     >>> check_grads(lambda x: np.sum(np.sin(x) ** 2), (np.array([0.5, 1.0]),), modes=["rev"])
     """
-    from numbad import jvp, vjp
-
     args = tuple(args)
     unknown = [mode for mode in modes if mode not in ("fwd", "rev")]
     if unknown or not modes or isinstance(modes, str):
@@ -442,7 +439,7 @@ def check_grads(
     if "fwd" in modes:
 
         def f_jvp(primals: Any, tangents: Any) -> Any:
-            return jvp(f, primals, tangents)
+            return numbad.jvp(f, primals, tangents)
 
         compare_jvp(numeric, f_jvp, atol, rtol)
         if order > 1:
@@ -450,10 +447,10 @@ def check_grads(
     if "rev" in modes:
 
         def f_vjp(*arguments: Any) -> Any:
-            return vjp(f, *arguments)
+            return numbad.vjp(f, *arguments)
 
         def pulled(*arguments: Any) -> Any:
-            value, pullback = vjp(f, *arguments)
+            value, pullback = numbad.vjp(f, *arguments)
             return pullback(value)
 
         compare_vjp(numeric, f_vjp, atol, rtol)
@@ -527,8 +524,6 @@ def check_op(
     >>> from numbad.testing import check_op
     >>> check_op(log1p)
     """
-    from numbad.derivatives import gradient
-
     given = sample_points(op) if points is None else points
     inputs = tuple(np.asarray(part, np.float64) for part in given)
     chosen = range(op.arity) if operands is None else operands
@@ -567,7 +562,7 @@ def check_op(
             def slope_on_numbers(values: np.ndarray, slope: Any = slope) -> np.ndarray:
                 return np.broadcast_to(np.asarray(slope(values), np.float64), z.shape)
 
-            found = gradient(lambda values, slope=slope: np.sum(slope(values) + 0.0 * values), inputs[n])
+            found = numbad.gradient(lambda values, slope=slope: np.sum(slope(values) + 0.0 * values), inputs[n])
             scale = np.maximum(np.abs(inputs[n]), 1.0)
             quotient, error = difference(slope_on_numbers, inputs[n], scale)
             slack = 2.0 * error / scale + 1e-8 * (1.0 + np.abs(text[k]))

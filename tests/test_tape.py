@@ -1,6 +1,7 @@
 """Tapes: recording, running again, guards, printing, and the verification of damaged ones."""
 
 import dataclasses
+import re
 import threading
 import time
 
@@ -80,6 +81,13 @@ def test_trees_keep_their_structure():
     assert gradient[0]["b"] == 1.0
     assert gradient[1] == (5.0,)
     assert [slot.name for slot in tape.inputs] == ["parameters['b']", "parameters['w']", "scale[0]"]
+
+
+def test_a_tree_of_one_number_is_not_a_number():
+    tape = numbad.record(lambda p: p["a"] * 2.0, {"a": 1.0})
+    assert tape.gradient({"a": 5.0}) == {"a": 2.0}
+    with pytest.raises(InputError, match="structure"):
+        tape.gradient(5.0)
 
 
 def test_results_may_be_nested_arrays_and_constants():
@@ -235,7 +243,7 @@ def test_a_changed_integer_raises():
 def test_a_changed_mask_names_the_element():
     tape = numbad.record(lambda x: np.sum(x[x > 1.0]), np.array([0.0, 2.0, 3.0]))
     assert tape(np.array([0.5, 4.0, 5.0])) == 9.0
-    with pytest.raises(BranchError, match="compared x\\[2\\] > 1.0 as True when recorded") as caught:
+    with pytest.raises(BranchError, match=re.escape("compared x[2] > 1.0 as True when recorded")) as caught:
         tape(np.array([0.0, 2.0, 0.0]))
     assert "test_tape.py" in str(caught.value)
 
@@ -245,7 +253,7 @@ def test_expressions_of_branches_are_written_out():
         return x[0] if 2.0 * x[0] - x[1] ** 2 < 0.0 else x[1]
 
     tape = numbad.record(f, np.array([1.0, 2.0]))
-    with pytest.raises(BranchError, match="\\(2.0 \\* x\\[0\\]\\) - x\\[1\\]\\*\\*2\\) < 0.0"):
+    with pytest.raises(BranchError, match=re.escape("(2.0 * x[0]) - x[1]**2) < 0.0")):
         tape(np.array([2.0, 1.0]))
 
 
@@ -259,8 +267,18 @@ def test_loops_on_recorded_values_are_guarded():
 
     tape = numbad.record(f, 10.0)
     assert tape(11.0) == f(11.0)
-    with pytest.raises(BranchError, match="< 100.0"):
+    with pytest.raises(BranchError, match=re.escape("< 100.0")):
         tape(30.0)
+
+
+def test_a_branch_that_differs_between_single_and_double_precision_is_named():
+    def f(x):
+        y = x[0] if x[0] * 3.0 > 0.3 else x[1]  # equal in float32, greater in float64
+        return np.sum(y * np.ones(3))  # a float64 array makes the whole recording float64
+
+    with pytest.raises(BranchError, match="taken in float32 would be taken otherwise in float64") as caught:
+        numbad.gradient(f, np.array([0.1, 2.0], np.float32))
+    assert "x[0] * 3.0 > 0.3" in str(caught.value)
 
 
 # ---------------------------------------------------------------- printing
@@ -276,7 +294,7 @@ def test_show_prints_adjoints_at_another_point(capsys):
     numbad.record(five, 2.0, 4.0).show(0.0, 0.0, adjoints=True)
     text = capsys.readouterr().out
     assert "input x1 = 0, adjoint 1" in text
-    assert text.splitlines()[3].split() == ["row", "result", "operation", "value", "adjoint", "where"]
+    assert text.splitlines()[3].split() == ["row", "result", "operation", "value", "adjoint"]
 
 
 def test_array_rows_are_listed_with_their_lines_and_operands(tape):
@@ -417,7 +435,7 @@ WRONG = {
     "scatters from nowhere": (built, (rows((SCATTER, 5, 0, 1)), [7, 2, 3, 5, 1, 0, 2]), "space 5"),
     "host": (built, (rows((HOST, 5, 0, 0)), [10, 0, 1, 1, 0, 1, 3, 0, 5, 3]), "host 0"),
     "output outside": (built, (rows((SIN, 5, 1, 0)), (), 10, (None,), (), (Output(0, 99, (), ()),)), "output"),
-    "output not written": (built, (rows((SIN, 5, 1, 0)), (), 10, (None,), (), (Output(0, 7, (), ()),)), "never written"),
+    "output not written": (built, (rows((SIN, 5, 1, 0)), (), 10, (None,), (), (Output(0, 7, (), ()),)), "never"),
     "size": (built, (rows((SIN, 5, 1, 0)), (), 0), "0 addresses"),
     "small": (built, (rows((SIN, 2, 1, 0)), (), 3), "outside of the arena"),
     "object space": (built, (rows((SIN, 5, 1, 0)), (), 10, (None, np.array([None]))), "not an array of real"),
@@ -431,6 +449,16 @@ def test_wrong_tapes_are_refused_before_anything_runs(name):
     build, arguments, words = WRONG[name]
     with pytest.raises(TapeError, match=words):
         build(*arguments)(np.ones(3))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [([[99.0, 1.0]], "outside of the arena"), ([[2.0, 1.0]], "share an address"), ([[4.0, 1.0], [4.0, 2.0]], "share")],
+)
+def test_constants_have_places_of_their_own(numbers, words):
+    tape = dataclasses.replace(built(rows((SIN, 5, 1, 0))), numbers=np.array(numbers))
+    with pytest.raises(TapeError, match=words):
+        tape(np.ones(3))
 
 
 def test_rows_cannot_be_changed_after_verification(tape):

@@ -28,9 +28,14 @@ def labelled(recorder: Recorder, addresses: Any, boolean: bool = False) -> Any:
 
 def is_small(*arrays: Array) -> bool:
     """Whether arrays are small, and in the arena, so that their addresses may be listed."""
-    return all(not a.storage.space or a.storage.size <= RELABEL for a in arrays) and (
-        sum(a.size for a in arrays) <= RELABEL
+    return all(not a.storage.space or a.storage.size <= RELABEL for a in arrays) and is_short(
+        sum(a.size for a in arrays)
     )
+
+
+def is_short(count: int) -> bool:
+    """Whether a result of so many elements may be a table of addresses."""
+    return count <= RELABEL
 
 
 def relabel(array: Array, rearrange: Callable[[np.ndarray], Any]) -> Any:

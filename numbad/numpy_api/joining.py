@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from numbad.active import Active, Array, addresses_of, as_active, as_array, normal_axis
-from numbad.numpy_api.blocks import assemble, is_small, join, labelled, relabel, zeros
+from numbad.numpy_api.blocks import assemble, is_short, is_small, join, labelled, relabel
 from numbad.numpy_api.dispatch import (
     finish,
     implements,
@@ -145,7 +145,7 @@ def tile(A: Any, reps: Any) -> Any:
     shape = (1,) * (width - array.ndim) + array.shape
     counts = (1,) * (width - len(counts)) + counts
     total = tuple(n * c for n, c in zip(shape, counts, strict=True))
-    if is_small(array) and math.prod(total) <= 4096:
+    if is_small(array) and is_short(math.prod(total)):
         return relabel(array, lambda addresses: np.tile(addresses, counts))
     view = array.reshape(tuple(k for n in shape for k in (1, n)))
     return view.broadcast_to(tuple(k for n, c in zip(shape, counts, strict=True) for k in (c, n))).copy().reshape(total)
@@ -195,17 +195,18 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **keywords: Any) -> 
     """An array with a margin: elements of its own, or constants."""
     a = to_array(array)
     recorder = a.recorder
-    if mode in ("edge", "wrap") or (mode in ("reflect", "symmetric") and keywords.get("reflect_type", "even") == "even"):
+    mirrored = mode in ("reflect", "symmetric") and keywords.get("reflect_type", "even") == "even"
+    if mirrored or mode in ("edge", "wrap"):
         return relabel(a, lambda addresses: np.pad(addresses, pad_width, mode=mode))
     if mode in ("constant", "empty"):
+        values = addresses_of(as_active(recorder, keywords.get("constant_values", 0.0)))
         if is_small(a):
-            values = addresses_of(as_active(recorder, keywords.get("constant_values", 0.0)))
             return relabel(a, lambda addresses: np.pad(addresses, pad_width, constant_values=values))
-        if not np.any(keywords.get("constant_values", 0.0)):
-            return pad_large(a, pad_width)
-        inner = pad(a, pad_width)
-        margin = np.pad(np.ones(a.shape, bool), pad_width)
-        return np.where(margin, inner, pad(zeros(recorder, (1,) * a.ndim), margin_of(a, pad_width), **keywords))
+        inner = pad_large(a, pad_width)
+        if not np.any(values):  # address 0 holds the constant zero
+            return inner
+        margin = np.pad(np.zeros(a.shape, np.int64), pad_width, constant_values=values)
+        return np.where(np.pad(np.ones(a.shape, bool), pad_width), inner, labelled(recorder, margin))
     return unsupported("pad", f"mode {mode!r}", "compute the margin and put it on with np.concatenate")
 
 
@@ -227,11 +228,6 @@ def pad_large(array: Array, pad_width: Any) -> Any:
     strides = contiguous(shape)
     offset = sum(stride * before for stride, (before, _) in zip(strides, pairs, strict=True))
     return assemble(array.recorder, shape, [(offset, strides, array)])
-
-
-def margin_of(array: Array, pad_width: Any) -> list[tuple[int, int]]:
-    """Return the widths that pad an array of one element to the padded shape."""
-    return [(b + n - 1, a) for n, (b, a) in zip(array.shape, margins(array, pad_width), strict=True)]
 
 
 @implements("insert")
@@ -283,7 +279,7 @@ def diag(v: Any, k: int = 0) -> Any:
     if a.ndim != 1:
         raise ValueError("Input must be 1- or 2-d.")
     n = a.size + abs(k)
-    if n * n <= 4096 and is_small(a):
+    if is_short(n * n) and is_small(a):
         return relabel(a, lambda addresses: np.diag(addresses, k))  # address 0 holds the constant zero
     return assemble(a.recorder, (n, n), [(k if k >= 0 else -k * n, (n + 1,), a)])
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from numbad.active import Active, Array, as_array
-from numbad.numpy_api.blocks import repeated, zeros
+from numbad.numpy_api.blocks import relabel, repeated, zeros
 from numbad.numpy_api.dispatch import demote, finish, implements, to_active, to_array
 from numbad.recorder import refuse
 
@@ -30,7 +30,7 @@ def alike(a: Any, value: Any, dtype: Any, shape: Any) -> Any:
     if is_integer(dtype):
         return np.full(wanted, value, dtype)
     active = to_active(a)
-    if isinstance(value, Active) and value.shape or np.ndim(value):
+    if (isinstance(value, Active) and value.shape) or np.ndim(value):
         return to_array(value, active.recorder).broadcast_to(wanted).copy()
     boolean = active.boolean if dtype is None else np.dtype(dtype).kind == "b"
     address = to_array(value, active.recorder).item().address
@@ -261,3 +261,33 @@ def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype
     """Numbers in geometric progression."""
     sign = np.sign(start)
     return sign * np.exp(linspace(np.log(sign * start), np.log(sign * stop), num, endpoint, axis=axis))
+
+
+@implements("astype")
+def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
+    """The array as another floating-point dtype."""
+    return to_active(x).astype(dtype)
+
+
+@implements("resize")
+def resize(a: Any, new_shape: Any) -> Any:
+    """The flattened elements repeated until they fill a shape."""
+    return relabel(to_array(a), lambda addresses: np.resize(addresses, new_shape))
+
+
+@implements("diag_indices_from")
+def diag_indices_from(arr: Any) -> Any:
+    """Indices of the main diagonal."""
+    return np.diag_indices_from(np.empty(np.shape(arr), bool))
+
+
+@implements("tril_indices_from")
+def tril_indices_from(arr: Any, k: int = 0) -> Any:
+    """Indices of the lower triangle."""
+    return np.tril_indices_from(np.empty(np.shape(arr), bool), k)
+
+
+@implements("triu_indices_from")
+def triu_indices_from(arr: Any, k: int = 0) -> Any:
+    """Indices of the upper triangle."""
+    return np.triu_indices_from(np.empty(np.shape(arr), bool), k)

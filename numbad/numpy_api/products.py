@@ -161,9 +161,8 @@ def contraction_order(
     if len(labels) == 2:
         return [(0, 1)]
     shapes = [np.broadcast_to(0.0, [sizes[name] for name in names]) for names in labels]
-    how = optimize if isinstance(optimize, (list, tuple)) and optimize and not isinstance(optimize[0], int) else "greedy"
-    if isinstance(optimize, str):
-        how = optimize
+    chosen = isinstance(optimize, str) or (isinstance(optimize, (list, tuple)) and not isinstance(optimize[0], int))
+    how = optimize if chosen else "greedy"
     path = np.einsum_path(",".join(labels) + "->" + out_labels, *shapes, optimize=how)[0][1:]
     order: list[tuple[int, ...]] = []
     count = len(labels)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from numbad.active import Active, addresses_of, as_active, as_array, normal_axis, record
-from numbad.numpy_api.blocks import add_at, is_small, labelled
+from numbad.numpy_api.blocks import add_at, is_short, is_small, labelled
 from numbad.numpy_api.decisions import truth_of
 from numbad.numpy_api.dispatch import implements, plain_integers, recorder_of, to_array, writable
 from numbad.ops.definition import BY_NAME
@@ -34,7 +34,7 @@ def where_(condition: Any, x: Any = None, y: Any = None) -> Any:
 def select_fixed(recorder: Any, condition: np.ndarray, x: Any, y: Any) -> Any:
     """Select by a condition that does not depend on the inputs."""
     x, y = as_array(as_active(recorder, x)), as_array(as_active(recorder, y))
-    if is_small(x, y) and condition.size <= 4096:
+    if is_small(x, y) and is_short(condition.size):
         table = np.where(condition, x.address_view(), y.address_view())
         return labelled(recorder, table, x.boolean and y.boolean)
     result = record(BY_NAME["add"], record(BY_NAME["keep"], condition, x), record(BY_NAME["drop"], condition, y))
@@ -60,7 +60,7 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
 def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> Any:
     """Apply a function to the elements of each condition; functions see the whole array, as elementwise ones may."""
     x = to_array(x)
-    if isinstance(condlist, Active) or not isinstance(condlist, (list, tuple)) or not np.ndim(condlist[0]) and x.ndim:
+    if isinstance(condlist, Active) or not isinstance(condlist, (list, tuple)) or (not np.ndim(condlist[0]) and x.ndim):
         condlist = [condlist] if np.ndim(condlist) == x.ndim else list(condlist)
     conditions, functions = list(condlist), list(funclist)
     if len(functions) == len(conditions) + 1:

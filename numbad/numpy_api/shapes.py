@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -318,7 +319,7 @@ def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
         each, extra = divmod(length, sections)
         marks = [0, *np.cumsum([each + 1] * extra + [each] * (sections - extra)).tolist()]
     lead = (slice(None),) * axis
-    return [array[(*lead, slice(start, stop))] for start, stop in zip(marks[:-1], marks[1:], strict=True)]
+    return [array[(*lead, slice(start, stop))] for start, stop in itertools.pairwise(marks)]
 
 
 @implements("split")

@@ -1,0 +1,160 @@
+"""`python -m numbad`: one function recorded, printed and differentiated, and what does the work on this machine."""
+
+from __future__ import annotations
+
+import math
+import platform
+import time
+from typing import Any
+
+import numpy as np
+
+import numbad
+from numbad import sweeps
+
+POINT = (2.0, 4.0)
+
+
+def f(x1: Any, x2: Any) -> Any:
+    """The example: five operations of two numbers."""
+    return np.exp(x1) - x1 * x2 + np.cos(x2)
+
+
+def closed_form(x1: float, x2: float) -> tuple[float, float]:
+    """The gradient of the example, worked out by hand."""
+    return math.exp(x1) - x2, -x1 - math.sin(x2)
+
+
+def central_difference(x1: float, x2: float) -> tuple[float, float]:
+    """The gradient of the example, estimated from values at neighbouring points."""
+    h = np.finfo(float).eps ** (1.0 / 3.0) * 2.0
+    return (
+        float(f(x1 + h, x2) - f(x1 - h, x2)) / (2.0 * h),
+        float(f(x1, x2 + h) - f(x1, x2 - h)) / (2.0 * h),
+    )
+
+
+def print_tape() -> None:
+    """Record the example and print its tape."""
+    tape = numbad.record(f, *POINT)
+    print("numbad records  exp(x1) - x1 * x2 + cos(x2)  at x1 = 2, x2 = 4 as a tape, one row an operation.")
+    print("The value of a row is computed from top to bottom; its adjoint, the derivative of the result")
+    print("with respect to it, from bottom to top. The adjoints of the inputs are the gradient.\n")
+    tape.show(*POINT, adjoints=True)
+
+
+def print_gradients() -> None:
+    """Print the gradient beside the closed form and a finite difference."""
+    found, exact, estimate = numbad.gradient(f, *POINT), closed_form(*POINT), central_difference(*POINT)
+    print("\nThe gradient:\n")
+    print(f"  {'':6}{'numbad.gradient':>22}{'closed form':>22}{'central difference':>22}")
+    for name, one, other, third in zip(("d/dx1", "d/dx2"), found, exact, estimate, strict=True):
+        print(f"  {name:6}{one:22.15f}{other:22.15f}{third:22.15f}")
+    errors = [max(abs(a - b) for a, b in zip(part, exact, strict=True)) for part in (found, estimate)]
+    print(f"  {'error':6}{errors[0]:22.1e}{'':22}{errors[1]:22.1e}")
+    count = 2000
+    start = time.perf_counter()
+    for _ in range(count):
+        numbad.gradient(f, *POINT)
+    microseconds = (time.perf_counter() - start) / count * 1e6
+    print(f"\n  one call of gradient, recording included: {microseconds:.1f} microseconds")
+
+
+def print_compiled() -> None:
+    """Print what was compiled, or loaded from the disk cache, and how long that took."""
+    loaded = loaded_from_cache()
+    print("\nCompiled code (compiled once on a machine, afterwards loaded from the disk cache):\n")
+    for name, seconds in sweeps.compile_seconds.items():
+        how = "loaded" if loaded.get(name.split()[0], False) else "compiled"
+        print(f"  {name:28}{how:>10} in {seconds:7.3f} s")
+    print(f"  cache: {cache_directory()}")
+
+
+def loaded_from_cache() -> dict[str, bool]:
+    """Return for each compiled function whether it came from Numba's disk cache."""
+    from numbad import verification
+
+    result = {"verify": bool(verification.check_writes.stats.cache_hits)}
+    for key, function in sweeps._kernels.items():
+        hits = getattr(function, "cache_hits", None)
+        if hits is None and hasattr(function, "stats"):
+            hits = len(function.stats.cache_hits)
+        if hits is not None:
+            result[key[0]] = hits > 0
+    return result
+
+
+def cache_directory() -> str:
+    """Return where Numba keeps what numbad has compiled."""
+    from numbad import verification
+
+    return str(verification.check_writes.stats.cache_path)
+
+
+def print_machine() -> None:
+    """Print threads, vector instructions and libraries in use."""
+    import llvmlite
+    import numba
+
+    print("\nThis machine:\n")
+    rows = [
+        ("processor", f"{platform.machine()}, {simd()}"),
+        ("vector functions", vector_functions()),
+        ("threads", f"{numba.get_num_threads()} of Numba, threading layer {threading_layer()}"),
+        ("BLAS of NumPy", blas()),
+        ("versions", f"Python {platform.python_version()}, NumPy {np.__version__}, Numba {numba.__version__}"),
+        ("", f"llvmlite {llvmlite.__version__}, {platform.platform()}"),
+    ]
+    for name, text in rows:
+        print(f"  {name:18}{text}")
+
+
+def simd() -> str:
+    """Return the vector instructions that LLVM compiles for."""
+    import llvmlite.binding as llvm
+
+    try:
+        features = llvm.get_host_cpu_features()
+    except RuntimeError:
+        return "instructions unknown to LLVM"
+    known = ["avx512f", "avx2", "avx", "sse4.2", "neon", "sve"]
+    found = [name for name in known if features.get(name)]
+    return f"{llvm.get_host_cpu_name()}: {', '.join(found) if found else 'no vector instructions known'}"
+
+
+def vector_functions() -> str:
+    """Return whether exp, sin and the like run on whole registers."""
+    from numbad.vectormath import HAVE_LIBMVEC
+
+    if HAVE_LIBMVEC:
+        return "libmvec found: exp, sin, .. of arrays run on whole registers"
+    return "libmvec not found: exp, sin, .. of arrays run one number at a time"
+
+
+def threading_layer() -> str:
+    """Return Numba's threading layer, which is known once threads have started."""
+    import numba
+
+    try:
+        return str(numba.threading_layer())
+    except ValueError:
+        return "not started"
+
+
+def blas() -> str:
+    """Return the BLAS that NumPy was built with."""
+    settings: Any = np.show_config(mode="dicts")
+    found = settings.get("Build Dependencies", {}).get("blas", {})
+    return f"{found.get('name', 'unknown')} {found.get('version', '')}".strip()
+
+
+def main() -> None:
+    """Print everything."""
+    print_tape()
+    print_gradients()
+    print_compiled()
+    print_machine()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,324 @@
+"""vmap: a function of one example recorded once, and its rows emitted again for a whole batch."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from numbad.active import Active, Array, make_block, make_scalar
+from numbad.derivatives import as_leaf
+from numbad.emission import Linear, filled
+from numbad.errors import InputError, NumbadError, message
+from numbad.nested import Region, addresses_of, finish, output_value, session
+from numbad.ops.definition import REGISTRY
+from numbad.recorder import contiguous
+from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+from numbad.trees import flatten
+
+
+def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable[..., Any]:
+    """Return `f` vectorised over an axis of its arguments, as jax.vmap does.
+
+    `f` is recorded for the first example; its rows are then run for all examples at once, so a
+    matrix-vector product becomes one product of matrices. Where examples take different branches,
+    each group that agrees is recorded for itself.
+
+    Parameters
+    ----------
+    f : callable
+        Of one example.
+    in_axes : int, None, or a tuple (or tree) of them
+        The axis of each argument that counts the examples; None for an argument that all share.
+    out_axes : int or tree of int
+        Where the axis of examples goes in each result.
+
+    Returns
+    -------
+    callable
+        Takes the arguments with the extra axis; positional only.
+
+    Raises
+    ------
+    InputError
+        For axes of different lengths, or where no argument has one.
+
+    Examples
+    --------
+    >>> import numpy as np, numbad
+    >>> numbad.vmap(numbad.grad(lambda x: x**3))(np.array([1.0, 2.0]))
+    array([ 3., 12.])
+    """
+
+    @functools.wraps(f, assigned=("__doc__", "__name__"), updated=())
+    def mapped(*arguments: Any) -> Any:
+        leaves, rebuild = flatten(tuple(arguments))
+        leaves = [as_leaf(leaf) for leaf in leaves]
+        axes = spread_axes(in_axes, arguments, len(leaves))
+        size = batch_size(leaves, axes)
+        with session([leaf for leaf in leaves if np.asarray(0 if isinstance(leaf, Active) else leaf).dtype.kind == "f"]
+                     or [0.0]) as (recorder, mine):  # fmt: skip
+            batch = [front(leaf, axis) for leaf, axis in zip(leaves, axes, strict=True)]
+            results, restore = run_batch(f, recorder, batch, axes, rebuild, np.arange(size))
+            placed = spread_axes(out_axes, restore(results), len(results))
+            results = [back(result, axis) for result, axis in zip(results, placed, strict=True)]
+            found = restore(results)
+            return finish(found) if mine else found
+
+    return mapped
+
+
+def spread_axes(axes: Any, tree: Any, count: int) -> list[int | None]:
+    """Return one axis for each leaf of a tree; `axes` is one for all, or a prefix of the tree."""
+    if axes is None or isinstance(axes, (int, np.integer)):
+        return [None if axes is None else int(axes)] * count
+    import optree
+
+    if isinstance(tree, tuple) and isinstance(axes, list):
+        axes = tuple(axes)
+    found = optree.broadcast_prefix(axes, tree, none_is_leaf=True, namespace="numbad")
+    if len(found) != count:
+        raise InputError(message("in_axes does not fit the arguments", "give one axis an argument", where=False))
+    return list(found)
+
+
+def batch_size(leaves: list[Any], axes: list[int | None]) -> int:
+    """Return the number of examples."""
+    sizes = set()
+    for leaf, axis in zip(leaves, axes, strict=True):
+        if axis is not None:
+            shape = np.shape(leaf)
+            if not -len(shape) <= axis < len(shape):
+                raise InputError(
+                    message(f"vmap: an argument of shape {shape} has no axis {axis}", "mend in_axes", where=False)
+                )
+            sizes.add(shape[axis])
+    if len(sizes) != 1:
+        what = f"axes of lengths {sorted(sizes)} are to be mapped together" if sizes else "no argument is mapped"
+        raise InputError(message(f"vmap: {what}", "map axes of one length; mend in_axes", where=False))
+    return sizes.pop()
+
+
+def front(leaf: Any, axis: int | None) -> Any:
+    """Return an argument with its axis of examples in front."""
+    return leaf if axis is None or axis == 0 else np.moveaxis(leaf, axis, 0)
+
+
+def back(result: Any, axis: int | None) -> Any:
+    """Return a result, whose axis of examples is in front, with it where it is wanted."""
+    return result if axis in (0, None) else np.moveaxis(result, 0, axis)
+
+
+def run_batch(f: Any, recorder: Any, batch: list[Any], axes: list[Any], rebuild: Any, which: np.ndarray) -> Any:
+    """Record `f` for the first example, emit its rows for all; return the results' leaves and their tree."""
+    mapped = [k for k, axis in enumerate(axes) if axis is not None and is_real(batch[k])]
+    first = list(batch)
+    for k, axis in enumerate(axes):
+        if axis is not None:
+            first[k] = batch[k][0] if len(which) else np.zeros(np.shape(batch[k])[1:])
+    region = Region(recorder, [first[k] for k in mapped])
+    given = list(first)
+    for k, value in zip(mapped, region.inputs, strict=True):
+        given[k] = value
+    result = f(*rebuild(given))
+    region.close()
+    leaves, restore = flatten(result)
+    outputs = [addresses_of(output_value(recorder, leaf)) for leaf in leaves]
+    lanes = Lanes(recorder, region.base, region.start, region.stop, len(which))
+    for addresses, k in zip(region.addresses, mapped, strict=True):
+        lanes.enter(addresses, batch[k])
+    split = emit_lanes(lanes)
+    if split is None:
+        return [lanes.output(addresses) for addresses in outputs], restore
+    parts = []
+    for choice in (split, ~split):
+        chosen = np.flatnonzero(choice)
+        smaller = [part[chosen] if axis is not None else part for part, axis in zip(batch, axes, strict=True)]
+        parts.append(run_batch(f, recorder, smaller, axes, rebuild, chosen)[0])
+    order = np.argsort(np.concatenate([np.flatnonzero(split), np.flatnonzero(~split)]), kind="stable")
+    return [np.concatenate([a, b], axis=0)[order] for a, b in zip(*parts, strict=True)], restore
+
+
+def is_real(value: Any) -> bool:
+    """Whether an argument is floating, so that it is recorded."""
+    return isinstance(value, Active) or np.asarray(value).dtype.kind == "f"
+
+
+class Lanes(Linear):
+    """The values of a region for many examples: `places` says where the lanes of an address begin, 0 if all agree."""
+
+    def enter(self, addresses: np.ndarray, values: Any) -> None:
+        """Note the lanes of an input; `values` has the axis of examples in front."""
+        if not addresses.size:
+            return
+        values = values if isinstance(values, Active) else np.asarray(values)
+        moved = np.moveaxis(values, 0, -1)
+        if not isinstance(moved, Active):
+            address = self.recorder.load(np.ascontiguousarray(moved))
+            moved = make_block(self.recorder, address, moved.shape)
+        moved = filled(moved)
+        self.places[addresses.reshape(-1) - self.base] = moved.address_view()[..., 0].reshape(-1)
+
+    def laned(self, space: int, address: int, shape: Any, strides: Any) -> bool:
+        """Whether an operand differs between examples."""
+        return self.covers(space, address) and bool(self.table(address, shape, strides, self.places).any())
+
+    def value(self, space: int, address: int, shape: Any, strides: Any) -> Any:
+        """Return an operand with its lanes as last axis, of length 1 where all examples agree."""
+        if not self.laned(space, address, shape, strides):
+            shared = self.primal(space, address, shape, strides)
+            return shared.reshape((*shape, 1))
+        places = self.table(address, shape, strides, self.places)
+        if places.all():
+            return self.collect(places)
+        lanes = np.arange(self.lanes, dtype=np.int64)
+        own = self.table(address, shape, strides, np.arange(self.places.size, dtype=np.int64) + self.base)
+        spread = np.where(places[..., None] == 0, own[..., None], places[..., None] + lanes)
+        return make_block(self.recorder, self.recorder.gather_row(spread.reshape(-1)), spread.shape)
+
+    def scalar(self, address: int) -> Any:
+        """Return a scalar operand: an array of lanes, or the scalar that all examples share."""
+        place = self.places[address - self.base] if address >= self.base else 0
+        return self.at(int(place)) if place else make_scalar(self.recorder, address)
+
+    def output(self, addresses: np.ndarray) -> Any:
+        """Return a result with the axis of examples in front."""
+        inside = addresses >= self.base
+        places = np.where(inside, self.places[np.where(inside, addresses - self.base, 0)], 0)
+        lanes = np.arange(self.lanes, dtype=np.int64)
+        spread = np.where(places[..., None] == 0, addresses[..., None], places[..., None] + lanes)
+        storage = make_block(self.recorder, 0, (spread.size,)).storage
+        storage.addresses = np.ascontiguousarray(np.moveaxis(spread, -1, 0)).reshape(-1)
+        return Array(self.recorder, storage, (self.lanes, *addresses.shape))
+
+    def store(self, target: Any, value: Any) -> None:
+        """Note where the lanes of a row's output are."""
+        _, address, shape, strides = target
+        value = filled(np.broadcast_to(value, (*shape, self.lanes)))
+        self.table(address, shape, strides, self.places)[...] = value.address_view()[..., 0]
+
+
+def emit_lanes(lanes: Lanes) -> np.ndarray | None:
+    """Append the rows of a region for all examples; return a mask of examples where a branch divides them."""
+    base, places, words = lanes.base, lanes.places, lanes.words
+    for row in lanes.code.tolist():
+        opcode, out, a, b = row
+        if opcode < MAP:
+            op = REGISTRY[opcode]
+            operands = (a, b)[: op.arity]
+            if any(address >= base and places[address - base] for address in operands):
+                result = op(*(lanes.scalar(address) for address in operands))
+                places[out - base] = filled(result).storage.address
+        elif opcode < 2 * MAP:
+            target, *sources = lanes.operands(row)
+            if any(lanes.laned(*source) for source in sources):
+                lanes.store(target, REGISTRY[opcode - MAP](*(lanes.value(*source) for source in sources)))
+        elif opcode in (ADD, CONTRACT):
+            reduce_lanes(lanes, row, opcode)
+        elif opcode == GATHER:
+            indices = words[a + 2 : a + 2 + int(words[a + 1])]
+            inside = indices >= base
+            found = np.where(inside, places[np.where(inside, indices - base, 0)], 0)
+            if found.any():
+                shared = [index for index, place in zip(indices.tolist(), found.tolist(), strict=True) if not place]
+                table = {index: repeat(lanes, index) for index in set(shared)}
+                places[out - base : out - base + indices.size] = [
+                    place or table[index] for index, place in zip(indices.tolist(), found.tolist(), strict=True)
+                ]
+        elif opcode == SCATTER:
+            scatter_lanes(lanes, row)
+        elif opcode == HOST:
+            host_lanes(lanes, row)
+        elif opcode in (GUARD, GUARD_VALUE):
+            split = check_guard(lanes, row)
+            if split is not None:
+                return split
+    return None
+
+
+def repeat(lanes: Lanes, address: int) -> int:
+    """Return the place of lanes that all hold the value at an address."""
+    value = np.broadcast_to(make_scalar(lanes.recorder, address).reshape(1), (lanes.lanes,))
+    return filled(value).storage.address
+
+
+def reduce_lanes(lanes: Lanes, row: Any, opcode: int) -> None:
+    """Append an ADD or CONTRACT row with one more axis, of lanes."""
+    target, *sources = lanes.operands(row)
+    if not any(lanes.laned(*source) for source in sources):
+        return
+    _, address, shape, strides = target
+    full = (*shape, lanes.lanes)
+    operands = []
+    for source in sources:
+        _, space, where, steps = lanes.value(*source).operand(full)
+        operands.append((space, where, steps))
+    w = int(row[2])
+    zeroed = int(lanes.words[w + 3])
+    recorder = lanes.recorder
+    start = int(row[1]) if zeroed else address
+    if zeroed:
+        block = recorder.allocate(zeroed * lanes.lanes)
+        lanes.places[start - lanes.base : start - lanes.base + zeroed] = block + lanes.lanes * np.arange(zeroed)
+    first = int(lanes.places[address - lanes.base])
+    steps = (*(s * lanes.lanes for s in strides), 1)
+    recorder.structural_row(
+        opcode, full, zeroed * lanes.lanes, first, ((0, first, steps), *operands)
+    )
+
+
+def scatter_lanes(lanes: Lanes, row: Any) -> None:
+    """Append a SCATTER row for all examples."""
+    a = int(row[2])
+    count, size, space, source = lanes.words[a + 1 : a + 5].tolist()
+    entry = (space, source, (count,), (1,))
+    if not lanes.laned(*entry):
+        return
+    values = filled(np.broadcast_to(lanes.value(*entry), (count, lanes.lanes)))
+    width = lanes.lanes
+    indices = lanes.words[a + 5 : a + 5 + count]
+    targets = (indices[:, None] * width + np.arange(width)).reshape(-1)
+    out = lanes.recorder.scatter_row(targets, size * width, 0, values.storage.address)
+    start = int(row[1]) - lanes.base
+    lanes.places[start : start + size] = out + width * np.arange(size)
+
+
+def host_lanes(lanes: Lanes, row: Any) -> None:
+    """Append a host row for each example."""
+    from numbad.ops.host import as_tuple
+
+    call, operands, results = lanes.host_operands(row)
+    entries = [(o.storage.space, o.storage.address, o.shape, contiguous(o.shape)) for o in operands]
+    if not any(lanes.laned(*entry) for entry in entries):
+        return
+    values = [lanes.value(*entry) for entry in entries]
+    found = []
+    for lane in range(lanes.lanes):
+        given = [value[..., lane if value.shape[-1] > 1 else 0] for value in values]
+        found.append(as_tuple(call.op(*given, **call.settings)))
+    for result, parts in zip(results, zip(*found, strict=True), strict=True):
+        target = (0, result.storage.address, result.shape, contiguous(result.shape))
+        lanes.store(target, np.stack(parts, axis=-1))
+
+
+def check_guard(lanes: Lanes, row: Any) -> np.ndarray | None:
+    """Return the examples that go the recorded way, where not all do."""
+    opcode, expected, address, _ = row
+    place = lanes.places[address - lanes.base] if address >= lanes.base else 0
+    if not place:
+        return None
+    values = lanes.at(int(place)).value()
+    if opcode == GUARD:
+        agree = (values != 0.0) == bool(expected)
+    else:
+        wanted = lanes.recorder.peek(expected)
+        agree = (values == wanted) | (np.isnan(values) & np.isnan(wanted))
+    if agree.all():
+        return None
+    if not agree.any():
+        raise NumbadError(message("vmap: no example follows the path of the first", "report this", where=False))
+    return agree
+
+

@@ -1,0 +1,518 @@
+"""Derivatives as rows: the adjoint and the tangent of a region of the tape, appended to the same tape.
+
+A region is a run of rows together with its inputs: fresh blocks of the arena. The emitted rows are
+ordinary rows, so they can be swept, differentiated again, and run over many seeds at once: with
+*lanes*, each cotangent is a row of as many numbers, and a product of matrix and vector becomes one
+of matrices.
+
+The zero rule (ARCHITECTURE.md) holds in emitted rows: partials are multiplied by the op `scale`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from numbad.active import Active, Array, Storage, make_block, make_scalar
+from numbad.ops.definition import BY_NAME, REGISTRY
+from numbad.recorder import Recorder, contiguous
+from numbad.rows import ADD, CONTRACT, GATHER, HOST, MAP, SCATTER
+
+Shape = tuple[int, ...]
+
+
+class Linear:
+    """The cotangents, or tangents, of a region's addresses while rows for them are emitted.
+
+    Attributes
+    ----------
+    base : int
+        The first address of the region.
+    places : ndarray of int64
+        For each address from `base` on, the address of its cotangent (of its first lane); 0 is zero.
+    active : ndarray of bool
+        For each address, whether it depends on the region's inputs.
+    lanes : int
+        Number of seeds; 0 for one seed without an axis of its own.
+    """
+
+    def __init__(self, recorder: Recorder, base: int, start: int, stop: int, lanes: int = 0) -> None:
+        self.recorder = recorder
+        self.base = base
+        self.start, self.stop = start, stop
+        self.lanes = lanes
+        self.tail: Shape = (lanes,) if lanes else ()
+        self.places = np.zeros(recorder.size - base, np.int64)
+        self.active = np.zeros(recorder.size - base, np.bool_)
+        self.code = np.frombuffer(recorder.code, np.uint32).reshape(-1, 4)[start:stop].copy()
+        self.words = np.frombuffer(recorder.words, np.int64).copy() if recorder.words else np.empty(0, np.int64)
+
+    # ------------------------------------------------------------ reading and adding
+
+    def table(self, address: int, shape: Shape, strides: Shape, of: np.ndarray) -> np.ndarray:
+        """Return the entries of a strided view of the region's addresses, as a view."""
+        offset = address - self.base
+        item = of.itemsize
+        return np.ndarray(shape, of.dtype, of, offset * item, tuple(s * item for s in strides))
+
+    def covers(self, space: int, address: int) -> bool:
+        """Whether an operand lies in the region."""
+        return space == 0 and address >= self.base and address - self.base < self.places.size
+
+    def read(self, address: int, shape: Shape, strides: Shape) -> Any:
+        """Return the cotangents of a strided view, with the lanes as last axis; None if all are zero."""
+        return self.collect(self.table(address, shape, strides, self.places))
+
+    def collect(self, places: np.ndarray) -> Any:
+        """Return what lies at some addresses (of first lanes) as a recording value; None if all are zero."""
+        recorder = self.recorder
+        if not places.any():
+            return None
+        if places.ndim == 0:
+            return self.at(int(places))
+        strides = affine_strides(places)
+        if strides is not None:
+            first = int(places[(0,) * places.ndim])
+            shape, steps = places.shape + self.tail, strides + ((1,) if self.lanes else ())
+            storage = Storage(0, first, 0)
+            return Array(recorder, storage, shape, 0, None if steps == contiguous(shape) else steps)
+        if self.lanes:
+            lanes = np.arange(self.lanes, dtype=np.int64)
+            places = np.where(places[..., None] == 0, 0, places[..., None] + lanes)
+        return make_block(recorder, recorder.gather_row(places.reshape(-1)), places.shape)
+
+    def at(self, place: int) -> Any:
+        """Return the cotangent at one place: a scalar, or an array of lanes."""
+        return make_block(self.recorder, place, self.tail)
+
+    def write(self, target: np.ndarray, value: Any) -> None:
+        """Enter the addresses of a value into a view of the table."""
+        places = value.address_view() if isinstance(value, Array) else np.int64(value.address)
+        target[...] = places[..., 0] if self.lanes else places
+
+    def add(self, address: int, shape: Shape, strides: Shape, value: Any) -> None:
+        """Add a value to the cotangents of a strided view, which may repeat elements."""
+        repeated = tuple(k for k, (n, s) in enumerate(zip(shape, strides, strict=True)) if s == 0 and n > 1)
+        if repeated:
+            value = np.sum(value, axis=repeated, keepdims=True)
+            shape = tuple(1 if k in repeated else n for k, n in enumerate(shape))
+        target = self.table(address, shape, strides, self.places)
+        if isinstance(value, Array) and value.shape != shape + self.tail:
+            value = np.broadcast_to(value, shape + self.tail)
+        elif not isinstance(value, Array) and (shape or self.lanes):
+            value = np.broadcast_to(value, shape + self.tail)
+        old = self.collect(target)
+        self.write(target, self.own(value) if old is None else old + value)
+
+    def own(self, value: Any) -> Any:
+        """Return a value with addresses of its own arena, lanes contiguous."""
+        if isinstance(value, Array) and self.lanes:
+            if value.storage.addresses is not None or value.storage.space or not value.storage.step:
+                return filled(value)
+            if value.strides is not None and value.strides[-1] != 1:
+                return filled(value)
+        return value
+
+    def seed(self, addresses: np.ndarray, seed: Any) -> None:
+        """Add a seed, with the lanes as last axis, to the cotangents of some addresses."""
+        inside = (addresses >= self.base) & (addresses - self.base < self.places.size)
+        if not inside.any():
+            return
+        if not isinstance(seed, Active):
+            seed = constant(self.recorder, np.broadcast_to(np.asarray(seed, float), addresses.shape + self.tail))
+        if addresses.ndim == 0:
+            target = self.places[addresses - self.base :][:1].reshape(())
+            old = self.collect(target)
+            self.write(target, self.own(seed) if old is None else old + seed)
+        else:
+            self.scatter(addresses.reshape(-1), seed.reshape((addresses.size, *self.tail)))
+
+    def scatter(self, addresses: np.ndarray, values: Any) -> None:
+        """Add values (one row of lanes an address) to the cotangents of a list of addresses."""
+        unique, inverse = np.unique(addresses, return_inverse=True)
+        if unique[0] < self.base or unique[-1] - self.base >= self.places.size:
+            keep = (addresses >= self.base) & (addresses - self.base < self.places.size)
+            if not keep.any():
+                return
+            self.scatter(addresses[keep], values[np.flatnonzero(keep)])
+            return
+        if unique.size < addresses.size or not np.array_equal(inverse, np.arange(inverse.size)):
+            width = max(self.lanes, 1)
+            source = filled(values)
+            targets = (inverse[:, None] * width + np.arange(width)).reshape(-1)
+            out = self.recorder.scatter_row(targets, unique.size * width, 0, source.storage.address + source.offset)
+            values = make_block(self.recorder, out, (unique.size, *self.tail))
+        old = self.collect(self.places[unique - self.base])
+        total = self.own(values) if old is None else old + values
+        places = total.address_view()
+        self.places[unique - self.base] = places[..., 0] if self.lanes else places
+
+    def result(self, addresses: np.ndarray) -> Any:
+        """Return the cotangents of some addresses, with the lanes as last axis; zeros where there are none."""
+        inside = (addresses >= self.base) & (addresses - self.base < self.places.size)
+        found = self.collect(np.where(inside, self.places[np.where(inside, addresses - self.base, 0)], 0))
+        if found is not None:
+            return found
+        shape = addresses.shape + self.tail
+        if not shape:
+            return make_scalar(self.recorder, 0)
+        return Array(self.recorder, Storage(0, 0, int(np.prod(shape, dtype=np.int64)), 0), shape)
+
+    def widen(self, partial: Any) -> Any:
+        """Return a partial with an axis of length 1 for the lanes."""
+        if self.lanes and isinstance(partial, Array):
+            return partial.reshape((*partial.shape, 1))
+        return partial
+
+    def scaled(self, partial: Any, bar: Any) -> Any:
+        """Return a partial times a cotangent; None for zero."""
+        if isinstance(partial, Active):
+            return BY_NAME["scale"](self.widen(partial), bar)
+        number = np.asarray(partial)
+        if number.ndim:
+            return BY_NAME["scale"](number[..., None] if self.lanes else number, bar)
+        value = float(number)
+        if value == 0.0:
+            return None
+        if value == 1.0:
+            return bar
+        return -bar if value == -1.0 else bar * value
+
+    # ------------------------------------------------------------ rows as recording values
+
+    def operands(self, row: Any) -> list[tuple[int, int, Shape, Shape]]:
+        """Return (space, address, shape, strides) of the output and the operands of a MAP, ADD or CONTRACT row."""
+        words = self.words
+        w = int(row[2])
+        ndim = int(words[w + 2])
+        shape = tuple(words[w + 4 : w + 4 + ndim].tolist())
+        found = []
+        for d in range(w + 4 + ndim, w + int(words[w]), 3 + ndim):
+            space, address = words[d + 1 : d + 3].tolist()
+            found.append((space, address, shape, tuple(words[d + 3 : d + 3 + ndim].tolist())))
+        return found
+
+    def primal(self, space: int, address: int, shape: Shape, strides: Shape) -> Array:
+        """Return the values of an operand as a recording array over its row's index space."""
+        storage = Storage(space, address, 0)
+        return Array(self.recorder, storage, shape, 0, None if strides == contiguous(shape) else strides)
+
+    def host_operands(self, row: Any) -> tuple[Any, list[Any], list[Any]]:
+        """Return the call of a host row, and its operands and results as recording arrays."""
+        w = int(row[2])
+        words = self.words
+        call = self.recorder.hosts[int(words[w + 1])]
+        count = int(words[w + 2])
+        parts = []
+        for k, shape in enumerate([*call.operand_shapes, *call.result_shapes]):
+            space, address, _ = words[w + 4 + 3 * k : w + 7 + 3 * k].tolist()
+            parts.append(self.primal(space, address, shape, contiguous(shape)))
+        return call, parts[:count], parts[count:]
+
+    def mark_active(self, inputs: Iterable[np.ndarray]) -> None:
+        """Find the addresses that depend on the inputs' addresses."""
+        active, base, words = self.active, self.base, self.words
+        for addresses in inputs:
+            active[addresses - base] = True
+        for row in self.code.tolist():
+            opcode, out, a, b = row
+            if opcode < MAP:
+                if not REGISTRY[opcode].smooth:
+                    continue
+                if (a >= base and active[a - base]) or (b >= base and active[b - base]):
+                    active[out - base] = True
+            elif opcode < 2 * MAP or opcode in (ADD, CONTRACT):
+                if opcode < 2 * MAP and not REGISTRY[opcode - MAP].smooth:
+                    continue
+                target, *sources = self.operands(row)
+                if any(self.covers(*s[:2]) and self.table(*s[1:], active).any() for s in sources):
+                    self.table(*target[1:], active)[...] = True
+            elif opcode == GATHER:
+                count = int(words[a + 1])
+                indices = words[a + 2 : a + 2 + count]
+                inside = indices >= base
+                flags = np.zeros(count, np.bool_)
+                flags[inside] = active[indices[inside] - base]
+                active[out - base : out - base + count] = flags
+            elif opcode == SCATTER:
+                count, size, space, source = words[a + 1 : a + 5].tolist()
+                if self.covers(space, source) and active[source - base : source - base + count].any():
+                    active[out - base : out - base + size] = True
+            elif opcode == HOST:
+                inputs_, outputs = words[a + 2 : a + 4].tolist()
+                entries = words[a + 4 : a + 4 + 3 * (inputs_ + outputs)].reshape(-1, 3).tolist()
+                if any(
+                    self.covers(space, source) and active[source - base : source - base + count].any()
+                    for space, source, count in entries[:inputs_]
+                ):
+                    for _, target, count in entries[inputs_:]:
+                        active[target - base : target - base + count] = True
+
+
+def constant(recorder: Recorder, values: np.ndarray) -> Any:
+    """Return numbers as constants of the arena."""
+    if values.ndim:
+        return make_block(recorder, recorder.load(values), values.shape)
+    number = float(values)
+    address = recorder.constants.get(number)
+    return make_scalar(recorder, recorder.constant(number) if address is None else address)
+
+
+def affine_strides(places: np.ndarray) -> Shape | None:
+    """Return the strides of an array of addresses if it is a strided view of memory, else None."""
+    first = int(places[(0,) * places.ndim])
+    strides = []
+    expected = np.zeros((1,) * places.ndim, np.int64)
+    for axis, length in enumerate(places.shape):
+        index = [0] * places.ndim
+        index[axis] = 1
+        step = int(places[tuple(index)]) - first if length > 1 else 0
+        strides.append(step)
+        ramp = [1] * places.ndim
+        ramp[axis] = length
+        expected = expected + (step * np.arange(length, dtype=np.int64)).reshape(ramp)
+    if any(s < 0 for s in strides):
+        return None
+    return tuple(strides) if np.array_equal(places, expected + first) else None
+
+
+def filled(value: Any) -> Any:
+    """Return a recording array as a contiguous block of the arena."""
+    space, address, strides = value.place()
+    if strides is None and space == 0:
+        return make_block(value.recorder, address, value.shape) if value.shape else value
+    strides = contiguous(value.shape) if strides is None else strides
+    out = value.recorder.add_row(value.shape, value.size, contiguous(value.shape), (space, address, strides))
+    return make_block(value.recorder, out, value.shape)
+
+
+# ---------------------------------------------------------------- adjoint
+
+
+def emit_adjoint(linear: Linear) -> None:
+    """Append the adjoint of a region; its seeds have been added and its active addresses marked."""
+    active, base, places = linear.active, linear.base, linear.places
+    recorder = linear.recorder
+    for row in reversed(linear.code.tolist()):
+        opcode, out, a, b = row
+        if opcode < MAP:
+            place = places[out - base]
+            if not place or not active[out - base]:
+                continue
+            op = REGISTRY[opcode]
+            bar = linear.at(int(place))
+            operands = [make_scalar(recorder, address) for address in (a, b, out)]
+            for address, partial in zip((a, b), op.symbolic_partials(*operands), strict=False):
+                if address >= base and active[address - base]:
+                    addend = linear.scaled(partial, bar)
+                    if addend is not None:
+                        linear.add(address, (), (), addend)
+        elif opcode < 2 * MAP:
+            map_adjoint(linear, row, REGISTRY[opcode - MAP])
+        elif opcode == ADD:
+            target, source = linear.operands(row)
+            if linear.covers(*source[:2]) and linear.table(*source[1:], active).any():
+                bar = linear.read(*target[1:])
+                if bar is not None:
+                    linear.add(*source[1:], bar)
+        elif opcode == CONTRACT:
+            contract_adjoint(linear, row)
+        elif opcode == GATHER:
+            count = int(linear.words[a + 1])
+            bar = linear.read(out, (count,), (1,))
+            if bar is not None:
+                linear.scatter(linear.words[a + 2 : a + 2 + count], bar)
+        elif opcode == SCATTER:
+            count, size, space, source = linear.words[a + 1 : a + 5].tolist()
+            if linear.covers(space, source):
+                picked = places[out - base + linear.words[a + 5 : a + 5 + count]]
+                bar = linear.collect(picked)
+                if bar is not None:
+                    linear.add(source, (count,), (1,), bar)
+        elif opcode == HOST:
+            host_adjoint(linear, row)
+
+
+def map_adjoint(linear: Linear, row: Any, op: Any) -> None:
+    """Append the adjoint of an elementwise array row."""
+    target, *sources = linear.operands(row)
+    wanted = [linear.covers(*s[:2]) and linear.table(*s[1:], linear.active).any() for s in sources]
+    if not any(wanted):
+        return
+    bar = linear.read(*target[1:])
+    if bar is None:
+        return
+    values = [linear.primal(*source) for source in sources]
+    y = values[1] if op.arity == 2 else None
+    for source, want, partial in zip(
+        sources, wanted, op.symbolic_partials(values[0], y, linear.primal(*target)), strict=True
+    ):
+        if want:
+            addend = linear.scaled(partial, bar)
+            if addend is not None:
+                linear.add(*source[1:], addend)
+
+
+def contract_adjoint(linear: Linear, row: Any) -> None:
+    """Append the adjoint of a product: the other operand times the cotangent."""
+    target, *sources = linear.operands(row)
+    bar = None
+    for k, source in enumerate(sources):
+        if not (linear.covers(*source[:2]) and linear.table(*source[1:], linear.active).any()):
+            continue
+        if bar is None:
+            bar = linear.read(*target[1:])
+            if bar is None:
+                return
+        product(linear, bar, linear.primal(*sources[1 - k]), source)
+
+
+def product(linear: Linear, bar: Any, factor: Array, target: tuple[int, int, Shape, Shape]) -> None:
+    """Add bar * factor over an index space to the cotangents of an operand, as one CONTRACT row."""
+    _, address, shape, strides = target
+    kept = [k for k, (n, s) in enumerate(zip(shape, strides, strict=True)) if s != 0 and n > 1]
+    compact_shape = tuple(shape[k] if k in kept else 1 for k in range(len(shape)))
+    compact = contiguous(compact_shape + linear.tail)
+    steps = tuple(compact[k] if k in kept else 0 for k in range(len(shape))) + ((1,) if linear.lanes else ())
+    full = shape + linear.tail
+    one = place_of(bar, full)
+    other = place_of(linear.widen(factor), full)
+    count = int(np.prod(compact_shape + linear.tail, dtype=np.int64))
+    out = linear.recorder.contract_row(full, count, steps, one, other)
+    linear.add(address, compact_shape, strides, make_block(linear.recorder, out, compact_shape + linear.tail))
+
+
+def place_of(value: Array, shape: Shape) -> tuple[int, int, Shape]:
+    """Return (space, address, strides) of an array broadcast over an index space."""
+    _, space, address, strides = value.operand(shape)
+    return space, address, strides
+
+
+def host_adjoint(linear: Linear, row: Any) -> None:
+    """Append the adjoint of a host row: its rule, run on recording values."""
+    call, operands, results = linear.host_operands(row)
+    bars = [linear.read(r.storage.address, r.shape, contiguous(r.shape)) for r in results]
+    if all(bar is None for bar in bars):
+        return
+    if linear.lanes:
+        each = [
+            call.pull([bar_lane(bar, r, k) for bar, r in zip(bars, results, strict=True)], results, operands)
+            for k in range(linear.lanes)
+        ]
+        found = [
+            None if parts[0] is None else np.stack([np.broadcast_to(p, o.shape) for p in parts], axis=-1)
+            for parts, o in zip(zip(*each, strict=True), operands, strict=True)
+        ]
+    else:
+        given = [np.zeros(r.shape) if bar is None else bar for bar, r in zip(bars, results, strict=True)]
+        found = list(call.pull(given, results, operands))
+    for addend, operand in zip(found, operands, strict=True):
+        storage = operand.storage
+        if addend is not None and linear.covers(storage.space, storage.address):
+            if isinstance(addend, Active):
+                linear.add(storage.address, operand.shape, contiguous(operand.shape), addend)
+
+
+def bar_lane(bar: Any, result: Array, lane: int) -> Any:
+    """Return one lane of a cotangent, zeros where there is none."""
+    return np.zeros(result.shape) if bar is None else bar[..., lane]
+
+
+# ---------------------------------------------------------------- tangent
+
+
+def emit_tangent(linear: Linear) -> None:
+    """Append the tangent of a region; the tangents of its inputs have been entered."""
+    base, places = linear.base, linear.places
+    recorder = linear.recorder
+    for row in linear.code.tolist():
+        opcode, out, a, b = row
+        if opcode < MAP:
+            op = REGISTRY[opcode]
+            if not op.smooth or not any(address >= base and places[address - base] for address in (a, b)):
+                continue
+            operands = [make_scalar(recorder, address) for address in (a, b, out)]
+            total = None
+            for address, partial in zip((a, b), op.symbolic_partials(*operands), strict=False):
+                if address >= base and places[address - base]:
+                    total = plus(total, linear.scaled(partial, linear.at(int(places[address - base]))))
+            if total is not None:
+                linear.write(places[out - base :][:1].reshape(()), linear.own(total))
+        elif opcode < 2 * MAP:
+            map_tangent(linear, row, REGISTRY[opcode - MAP])
+        elif opcode == ADD:
+            target, source = linear.operands(row)
+            dot = linear.read(*source[1:]) if linear.covers(*source[:2]) else None
+            if dot is not None:
+                linear.add(*target[1:], dot)
+        elif opcode == CONTRACT:
+            target, *sources = linear.operands(row)
+            for k, source in enumerate(sources):
+                dot = linear.read(*source[1:]) if linear.covers(*source[:2]) else None
+                if dot is not None:
+                    product(linear, dot, linear.primal(*sources[1 - k]), target)
+        elif opcode == GATHER:
+            count = int(linear.words[a + 1])
+            indices = linear.words[a + 2 : a + 2 + count]
+            inside = indices >= base
+            places[out - base : out - base + count] = np.where(inside, places[np.where(inside, indices - base, 0)], 0)
+        elif opcode == SCATTER:
+            count, size, space, source = linear.words[a + 1 : a + 5].tolist()
+            dot = linear.read(source, (count,), (1,)) if linear.covers(space, source) else None
+            if dot is not None:
+                linear.scatter(out + linear.words[a + 5 : a + 5 + count], dot)
+        elif opcode == HOST:
+            host_tangent(linear, row)
+
+
+def plus(total: Any, addend: Any) -> Any:
+    """Add where None is zero."""
+    return addend if total is None else total if addend is None else total + addend
+
+
+def map_tangent(linear: Linear, row: Any, op: Any) -> None:
+    """Append the tangent of an elementwise array row."""
+    if not op.smooth:
+        return
+    target, *sources = linear.operands(row)
+    dots = [linear.read(*s[1:]) if linear.covers(*s[:2]) else None for s in sources]
+    if all(dot is None for dot in dots):
+        return
+    values = [linear.primal(*source) for source in sources]
+    y = values[1] if op.arity == 2 else None
+    total = None
+    for dot, partial in zip(dots, op.symbolic_partials(values[0], y, linear.primal(*target)), strict=True):
+        if dot is not None:
+            total = plus(total, linear.scaled(partial, dot))
+    if total is not None:
+        linear.add(*target[1:], total)
+
+
+def host_tangent(linear: Linear, row: Any) -> None:
+    """Append the tangent of a host row: the transpose of its rule."""
+    from numbad.nested import pull_inside
+
+    call, operands, results = linear.host_operands(row)
+    dots = [
+        linear.read(o.storage.address, o.shape, contiguous(o.shape))
+        if linear.covers(o.storage.space, o.storage.address)
+        else None
+        for o in operands
+    ]
+    if all(dot is None for dot in dots):
+        return
+    zeros = [np.zeros(r.shape) for r in results]
+
+    def pull(*bars: Any) -> Any:
+        return call.pull(list(bars), results, operands)
+
+    lanes = range(linear.lanes) if linear.lanes else [None]
+    found = []
+    for lane in lanes:
+        given = [None if dot is None else dot if lane is None else dot[..., lane] for dot in dots]
+        found.append(pull_inside(linear.recorder, pull, zeros, given))
+    for k, result in enumerate(results):
+        value = np.stack([part[k] for part in found], axis=-1) if linear.lanes else found[0][k]
+        linear.add(result.storage.address, result.shape, contiguous(result.shape), value)

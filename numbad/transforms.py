@@ -1,0 +1,571 @@
+"""JAX's names: grad, value_and_grad, jvp, vjp, linearize, jacfwd, jacrev, hessian; and jacobian, hvp, derivative."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from numbad.active import Active
+from numbad.derivatives import as_leaf, collect, concrete, differentiate, plain, record_call, regroup
+from numbad.errors import InputError, message
+from numbad.nested import Call, addresses_of, cast, finish, output_value, session
+from numbad.recorder import current
+from numbad.trees import flatten
+
+Argnums = int | tuple[int, ...]
+
+
+def positions(argnums: Any, count: int, name: str) -> tuple[int, ...]:
+    """Return argnums as a tuple of positions, checked against the number of arguments."""
+    given = argnums if isinstance(argnums, (tuple, list)) else (argnums,)
+    found = []
+    for number in given:
+        if not isinstance(number, (int, np.integer)) or isinstance(number, bool):
+            raise TypeError(
+                message(f"{name}: argnums is {argnums!r}", "give an int or a tuple of ints", where=False)
+            )
+        if not -count <= number < count:
+            raise ValueError(
+                message(
+                    f"{name}: argnums names argument {number}, and the function was called with {count}",
+                    "count positional arguments from 0; keyword arguments are not differentiated",
+                    where=False,
+                )
+            )
+        found.append(int(number) % count)
+    if len(set(found)) != len(found):
+        raise ValueError(
+            message(f"{name}: argnums {argnums!r} names an argument twice", "name each argument once", where=False)
+        )
+    return tuple(found)
+
+
+def grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
+    """Return the function that computes the gradient of `f`, as jax.grad does.
+
+    Parameters
+    ----------
+    f : callable
+        Returns one number, or a pair of it and anything else if `has_aux`.
+    argnums : int or tuple of int
+        The arguments to differentiate with respect to.
+    has_aux : bool
+        Whether `f` returns a pair (value, auxiliary); the gradient function then returns
+        (gradient, auxiliary).
+
+    Returns
+    -------
+    callable
+        Takes the arguments of `f`; returns the gradient with the structure, shapes and dtypes of
+        the differentiated argument, a tuple of them if `argnums` is a tuple.
+
+    Examples
+    --------
+    >>> import numpy as np, numbad
+    >>> round(numbad.grad(np.tanh)(2.0), 6)
+    0.070651
+    >>> round(numbad.grad(numbad.grad(np.tanh))(2.0), 6)
+    -0.136219
+    """
+
+    @functools.wraps(f, assigned=("__doc__", "__name__"), updated=())
+    def gradient_function(*arguments: Any, **keywords: Any) -> Any:
+        places = positions(argnums, len(arguments), "grad")
+        _, auxiliary, found = differentiate(f, arguments, places, keywords, "grad", has_aux, wants_value=False)
+        result = found[0] if isinstance(argnums, int) else tuple(found)
+        return (result, auxiliary) if has_aux else result
+
+    return gradient_function
+
+
+def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
+    """Return the function that computes value and gradient of `f`, as jax.value_and_grad does.
+
+    The arguments are those of `grad`. With `has_aux` the result is ((value, auxiliary), gradient).
+
+    Examples
+    --------
+    >>> import numbad
+    >>> numbad.value_and_grad(lambda x: x**3)(2.0)
+    (8.0, 12.0)
+    """
+
+    @functools.wraps(f, assigned=("__doc__", "__name__"), updated=())
+    def both(*arguments: Any, **keywords: Any) -> Any:
+        places = positions(argnums, len(arguments), "value_and_grad")
+        value, auxiliary, found = differentiate(f, arguments, places, keywords, "value_and_grad", has_aux)
+        result = found[0] if isinstance(argnums, int) else tuple(found)
+        return ((value, auxiliary), result) if has_aux else (value, result)
+
+    return both
+
+
+def derivative(f: Callable[[Any], Any], x: Any = None, order: int = 1) -> Any:
+    """Return the derivative of a function of one number, of any order, or the function that computes it.
+
+    Examples
+    --------
+    >>> import numbad
+    >>> numbad.derivative(lambda x: x**3, 2.0, order=2)
+    12.0
+    """
+    nested = f
+    for _ in range(order):
+        nested = tangent_of(nested)
+    return nested if x is None else nested(x)
+
+
+def tangent_of(f: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return the derivative of a function of one number, which may return an array."""
+
+    def slope(x: Any) -> Any:
+        return jvp(f, (x,), (np.ones_like(x) if isinstance(x, np.ndarray) else 1.0,))[1]
+
+    return slope
+
+
+# ---------------------------------------------------------------- tangents and cotangents
+
+
+def match(primals: Any, tangents: Any, name: str, what: str) -> tuple[list[Any], list[Any]]:
+    """Return the leaves of tangents, checked against those of the primals."""
+    values, rebuilds = collect(tuple(primals), tuple(range(len(primals))))
+    if not isinstance(tangents, (tuple, list)) or len(tangents) != len(primals):
+        raise InputError(
+            message(f"{name} takes {len(primals)} {what}s for {len(primals)} inputs", "pass a tuple", where=False)
+        )
+    found: list[Any] = []
+    for tangent in tangents:
+        found += [as_leaf(leaf) for leaf in flatten(tangent)[0]]
+    if len(found) != len(values):
+        raise InputError(
+            message(
+                f"{name}: the {what}s have {len(found)} leaves, the inputs {len(values)}",
+                f"give the {what}s the structure of the inputs",
+                where=False,
+            )
+        )
+    for value, tangent in zip(values, found, strict=True):
+        if np.shape(tangent) != np.shape(value):
+            raise InputError(
+                message(
+                    f"{name}: a {what} has shape {np.shape(tangent)} where the input has {np.shape(value)}",
+                    f"give each {what} the shape of its input",
+                    where=False,
+                )
+            )
+        check_real(tangent, name, what)
+    return found, rebuilds
+
+
+def check_real(value: Any, name: str, what: str) -> None:
+    """Raise an InputError for a tangent or cotangent that is not real."""
+    kind = "f" if isinstance(value, Active) else getattr(np.asarray(value).dtype, "kind", "O")
+    if kind not in "fiub":
+        raise InputError(
+            message(f"{name}: a {what} of dtype {np.asarray(value).dtype}", "use real numbers", where=False)
+        )
+
+
+def jvp(f: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool = False) -> Any:
+    """Return the value of `f` and its derivative along tangents: the Jacobian-vector product.
+
+    Parameters
+    ----------
+    f : callable
+        Of arrays, or trees of them.
+    primals, tangents : tuple
+        The arguments, and a tangent of the same structure and shapes for each.
+    has_aux : bool
+        Whether `f` returns a pair (result, auxiliary).
+
+    Returns
+    -------
+    tuple
+        (value, tangent of the value), and the auxiliary result if there is one.
+
+    Notes
+    -----
+    The cost is about twice that of `f` in compiled code, whatever the number of outputs.
+
+    Examples
+    --------
+    >>> import numpy as np, numbad
+    >>> numbad.jvp(lambda x: x**2, (3.0,), (1.0,))
+    (9.0, 6.0)
+    """
+    primals = tuple(primals)
+    seeds, _ = match(primals, tangents, "jvp", "tangent")
+    places = tuple(range(len(primals)))
+    if current() is not None:
+        with session([]) as (recorder, _):
+            call = Call(recorder, f, primals, places, {}, has_aux, "jvp")
+            outputs, rebuild = call.outputs()
+            dots = call.region.push([addresses_of(o) for o in outputs], seeds)
+            both = rebuild(outputs), rebuild(dots)
+            return (*both, call.auxiliary) if has_aux else both
+    evaluation = Evaluation(f, primals, places, {}, has_aux)
+    found = evaluation.value, evaluation.push(seeds)
+    return (*found, evaluation.auxiliary) if has_aux else found
+
+
+class Evaluation:
+    """A function recorded and swept at a point, ready for any number of tangents and cotangents.
+
+    Attributes
+    ----------
+    value, auxiliary : tree
+        The results, as NumPy's.
+    """
+
+    def __init__(
+        self, f: Any, arguments: tuple[Any, ...], argnums: tuple[int, ...], keywords: dict[str, Any], has_aux: bool
+    ) -> None:
+        from numbad.derivatives import split_auxiliary
+
+        self.recorder, self.leaves, self.rebuilds, result = record_call(f, arguments, argnums, keywords)
+        self.auxiliary = None
+        try:
+            if has_aux:
+                result, self.auxiliary = split_auxiliary(result, "jvp or vjp")
+            leaves, self.rebuild = flatten(result)
+            self.outputs = [output_value(self.recorder, leaf) for leaf in leaves]
+            self.execution = self.recorder.run()
+            self.values = [plain(output) for output in self.outputs]
+            self.addresses = [addresses_of(output) for output in self.outputs]
+            self.execution.forward()
+            self.auxiliary = concrete(self.auxiliary)
+        finally:
+            self.recorder.close()
+        self.value = self.rebuild(self.values)
+
+    def push(self, tangents: list[Any]) -> Any:
+        """Return the outputs' tangents for the inputs'."""
+        seeds = []
+        for leaf, tangent in zip(self.leaves, tangents, strict=True):
+            values = np.asarray(tangent, self.recorder.dtype)
+            seeds.append((leaf.space, leaf.address, values.ravel(order=leaf.order)))
+        dots = self.execution.pushforward(seeds)
+        found = [dots.arena[addresses] for addresses in self.addresses]
+        return self.rebuild([like(part, value) for part, value in zip(found, self.values, strict=True)])
+
+    def pull(self, cotangents: list[Any]) -> tuple[Any, ...]:
+        """Return the inputs' cotangents for the outputs'."""
+        bars = self.execution.backward([], list(zip(self.addresses, cotangents, strict=True)))
+        found = [leaf.read(bars) for leaf in self.leaves]
+        return tuple(regroup(found, self.rebuilds))
+
+
+def like(part: Any, value: Any) -> Any:
+    """Return a result as a float where the value is one."""
+    return float(part) if type(value) is float else np.asarray(part) if isinstance(value, np.ndarray) else part
+
+
+class Pullback:
+    """The function from the outputs' cotangents to the inputs', at one point; see `vjp`."""
+
+    def __init__(self, f: Any, primals: tuple[Any, ...], has_aux: bool) -> None:
+        self.f, self.primals, self.has_aux = f, primals, has_aux
+        self.call: Any = None
+        self.evaluation: Any = None
+        if current() is None:
+            self.evaluation = Evaluation(f, primals, tuple(range(len(primals))), {}, has_aux)
+        else:
+            self.begin()
+
+    def begin(self) -> None:
+        """Record the function in the running recording."""
+        recorder = current()
+        assert recorder is not None
+        self.call = Call(recorder, self.f, self.primals, tuple(range(len(self.primals))), {}, self.has_aux, "vjp")
+        self.outputs, self.rebuild = self.call.outputs()
+        self.addresses = [addresses_of(output) for output in self.outputs]
+
+    def __call__(self, cotangent: Any) -> tuple[Any, ...]:
+        """Return the inputs' cotangents, a tuple with one entry for each input."""
+        leaves = [as_leaf(leaf) for leaf in flatten(cotangent)[0]]
+        recorder = current()
+        if recorder is None:
+            if self.evaluation is None:
+                self.evaluation = Evaluation(
+                    self.f, concrete(self.primals), tuple(range(len(self.primals))), {}, self.has_aux
+                )
+            self.check(leaves, [np.shape(value) for value in self.evaluation.values])
+            return self.evaluation.pull(leaves)
+        if self.call is None or self.call.region.recorder is not recorder:
+            self.begin()
+        self.check(leaves, [output.shape for output in self.outputs])
+        found = self.call.region.pull(self.addresses, leaves)
+        return tuple(regroup(found, self.call.rebuilds))
+
+    def check(self, leaves: list[Any], shapes: list[Any]) -> None:
+        """Raise an InputError for cotangents of another structure or shape than the outputs."""
+        if len(leaves) != len(shapes):
+            raise InputError(
+                message(
+                    f"the pullback takes {len(shapes)} cotangents, one for each output; it got {len(leaves)}",
+                    "give the cotangent the structure of the function's result",
+                    where=False,
+                )
+            )
+        for leaf, shape in zip(leaves, shapes, strict=True):
+            if np.shape(leaf) != tuple(shape):
+                raise InputError(
+                    message(
+                        f"the pullback got a cotangent of shape {np.shape(leaf)} where the output has {tuple(shape)}",
+                        "give each cotangent the shape of its output",
+                        where=False,
+                    )
+                )
+            check_real(leaf, "the pullback", "cotangent")
+
+
+def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
+    """Return the value of `f` and its pullback: the function of vector-Jacobian products.
+
+    Parameters
+    ----------
+    f : callable
+    *primals : tree
+        The arguments.
+    has_aux : bool
+        Whether `f` returns a pair (result, auxiliary).
+
+    Returns
+    -------
+    tuple
+        (value, pullback), and the auxiliary result if there is one. `pullback(cotangent)` returns a
+        tuple with the cotangent of each argument, and can be called again and again.
+
+    Examples
+    --------
+    >>> import numpy as np, numbad
+    >>> value, pullback = numbad.vjp(lambda x: x**2, np.array([1.0, 2.0]))
+    >>> pullback(np.array([1.0, 10.0]))
+    (array([ 2., 40.]),)
+    """
+    pullback = Pullback(f, primals, has_aux)
+    if pullback.evaluation is not None:
+        value, auxiliary = pullback.evaluation.value, pullback.evaluation.auxiliary
+    else:
+        value, auxiliary = pullback.rebuild(pullback.outputs), pullback.call.auxiliary
+    return (value, pullback, auxiliary) if has_aux else (value, pullback)
+
+
+def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
+    """Return the value of `f` at a point and the function that pushes tangents forward there.
+
+    Examples
+    --------
+    >>> import numbad
+    >>> value, pushforward = numbad.linearize(lambda x: x**2, 3.0)
+    >>> pushforward(2.0)
+    12.0
+    """
+    if current() is not None:
+        value = f(*primals)
+        return value, lambda *tangents: jvp(f, primals, tangents)[1]
+    evaluation = Evaluation(f, primals, tuple(range(len(primals))), {}, False)
+
+    def pushforward(*tangents: Any) -> Any:
+        seeds, _ = match(primals, tangents, "linearize", "tangent")
+        if current() is not None or any(isinstance(seed, Active) for seed in seeds):
+            return jvp(f, primals, tangents)[1]
+        return evaluation.push(seeds)
+
+    return evaluation.value, pushforward
+
+
+# ---------------------------------------------------------------- Jacobians
+
+
+def nest_blocks(outputs: list[Any], rebuild: Any, blocks: list[list[Any]], call: Call, argnums: Any) -> Any:
+    """Return a tree of blocks: for each output leaf, the inputs' structure with a block in each leaf."""
+    found = []
+    for row in blocks:
+        parts = regroup(row, call.rebuilds)
+        found.append(parts[0] if isinstance(argnums, int) else tuple(parts))
+    return rebuild(found)
+
+
+def size_of(value: Any) -> int:
+    """Return the number of elements."""
+    return math.prod(np.shape(value))
+
+
+def jacobian_by(mode: str, f: Any, arguments: Any, keywords: Any, argnums: Any, has_aux: bool) -> Any:
+    """Return the Jacobian of `f` at a point by lanes of tangents or of cotangents."""
+    places = positions(argnums, len(arguments), mode)
+    values, _ = collect(arguments, places)
+    with session(values) as (recorder, mine):
+        call = Call(recorder, f, arguments, places, keywords, has_aux, mode)
+        outputs, rebuild = call.outputs()
+        addresses = [addresses_of(output) for output in outputs]
+        if mode == "jacobian":
+            forward = sum(map(size_of, call.region.inputs)) <= sum(map(size_of, outputs))
+            mode = "jacfwd" if forward else "jacrev"
+        blocks = (columns if mode == "jacfwd" else rows)(call, outputs, addresses)
+        if mine:
+            blocks = [
+                [cast(finish(block), value) for block, value in zip(row, call.values, strict=True)] for row in blocks
+            ]
+        result = nest_blocks(outputs, rebuild, blocks, call, argnums)
+        auxiliary = concrete(call.auxiliary) if mine else call.auxiliary
+    return (result, auxiliary) if has_aux else result
+
+
+def columns(call: Call, outputs: list[Any], addresses: list[Any]) -> list[list[Any]]:
+    """Return the blocks of a Jacobian by one tangent for each input element."""
+    inputs = call.region.inputs
+    sizes = [size_of(value) for value in inputs]
+    lanes = sum(sizes)
+    if not lanes:
+        return [[np.zeros(o.shape + i.shape) for i in inputs] for o in outputs]
+    seeds, start = [], 0
+    for value, size in zip(inputs, sizes, strict=True):
+        seeds.append(np.eye(size, lanes, start).reshape(value.shape + (lanes,)))
+        start += size
+    dots = call.region.push(addresses, seeds, lanes)
+    blocks = []
+    for output, dot in zip(outputs, dots, strict=True):
+        row, start = [], 0
+        for value, size in zip(inputs, sizes, strict=True):
+            row.append(dot[..., start : start + size].reshape(output.shape + value.shape))
+            start += size
+        blocks.append(row)
+    return blocks
+
+
+def rows(call: Call, outputs: list[Any], addresses: list[Any]) -> list[list[Any]]:
+    """Return the blocks of a Jacobian by one cotangent for each output element."""
+    inputs = call.region.inputs
+    sizes = [size_of(output) for output in outputs]
+    lanes = sum(sizes)
+    if not lanes:
+        return [[np.zeros(o.shape + i.shape) for i in inputs] for o in outputs]
+    seeds, start = [], 0
+    for output, size in zip(outputs, sizes, strict=True):
+        seeds.append(np.eye(size, lanes, start).reshape(output.shape + (lanes,)))
+        start += size
+    bars = call.region.pull(addresses, seeds, lanes)
+    blocks, start = [], 0
+    for output, size in zip(outputs, sizes, strict=True):
+        row = []
+        for value, bar in zip(inputs, bars, strict=True):
+            part = bar[..., start : start + size]
+            row.append(np.moveaxis(part, -1, 0).reshape(output.shape + value.shape))
+        blocks.append(row)
+        start += size
+    return blocks
+
+
+def jacfwd(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
+    """Return the function that computes the Jacobian of `f` in forward mode, as jax.jacfwd does.
+
+    All tangents run at once, as lanes: cheap where there are fewer inputs than outputs.
+
+    Returns
+    -------
+    callable
+        Takes the arguments of `f`. An output of shape s and an input of shape t give a block of shape
+        s + t; trees give trees of blocks.
+
+    Examples
+    --------
+    >>> import numpy as np, numbad
+    >>> numbad.jacfwd(lambda x: x**2)(np.array([1.0, 2.0]))
+    array([[2., 0.],
+           [0., 4.]])
+    """
+    return functools.wraps(f, assigned=("__doc__", "__name__"), updated=())(
+        lambda *arguments, **keywords: jacobian_by("jacfwd", f, arguments, keywords, argnums, has_aux)
+    )
+
+
+def jacrev(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
+    """Return the function that computes the Jacobian of `f` in reverse mode, as jax.jacrev does.
+
+    All cotangents run at once, as lanes: cheap where there are fewer outputs than inputs. The
+    result is that of `jacfwd`.
+    """
+    return functools.wraps(f, assigned=("__doc__", "__name__"), updated=())(
+        lambda *arguments, **keywords: jacobian_by("jacrev", f, arguments, keywords, argnums, has_aux)
+    )
+
+
+def split_points(points: tuple[Any, ...], argnums: Any) -> tuple[tuple[Any, ...], Any]:
+    """Tell points from JAX's second positional argument: ints, and tuples of ints, are argnums."""
+    if len(points) == 1:
+        only = points[0]
+        whole = (int, np.integer)
+        if isinstance(only, whole) or (isinstance(only, tuple) and only and all(isinstance(k, whole) for k in only)):
+            return (), only
+    return points, argnums
+
+
+def jacobian(f: Callable[..., Any], *points: Any, argnums: Any = None, has_aux: bool = False, **keywords: Any) -> Any:
+    """Return the Jacobian of `f` at a point, or the function that computes it, in the cheaper mode.
+
+    Forward mode is taken when the inputs have no more elements than the outputs, else reverse mode:
+    the number of lanes is what a Jacobian costs.
+
+    Parameters
+    ----------
+    f : callable
+    *points : tree
+        Where to differentiate, one for each positional argument; with none a function is returned.
+    argnums : int or tuple of int, optional
+        The arguments to differentiate with respect to; all of the points by default (the first
+        alone for the returned function).
+
+    Examples
+    --------
+    >>> import numpy as np, numbad
+    >>> numbad.jacobian(lambda x: np.array([[1.0, 2.0], [3.0, 4.0]]) @ x, np.array([1.0, 1.0]))
+    array([[1., 2.],
+           [3., 4.]])
+    """
+    points, argnums = split_points(points, argnums)
+    if not points:
+        chosen = 0 if argnums is None else argnums
+        return lambda *arguments, **more: jacobian_by("jacobian", f, arguments, keywords | more, chosen, has_aux)
+    if argnums is None:
+        argnums = 0 if len(points) == 1 else tuple(range(len(points)))
+    return jacobian_by("jacobian", f, points, keywords, argnums, has_aux)
+
+
+def hessian(f: Callable[..., Any], *points: Any, argnums: Any = None, has_aux: bool = False, **keywords: Any) -> Any:
+    """Return the second derivatives of `f` at a point, or the function that computes them: forward over reverse.
+
+    The arguments are those of `jacobian`. For a function of an array of shape t that returns one
+    number the result has shape t + t; trees give trees of trees, as jax.hessian nests them.
+
+    Examples
+    --------
+    >>> import numpy as np, numbad
+    >>> numbad.hessian(lambda x: x[0] ** 2 * x[1], np.array([1.0, 2.0]))
+    array([[4., 2.],
+           [2., 0.]])
+    """
+    points, argnums = split_points(points, argnums)
+    chosen = argnums
+    if chosen is None:
+        chosen = tuple(range(len(points))) if len(points) > 1 else 0
+    second = jacfwd(jacrev(f, chosen, has_aux), chosen, has_aux)
+    return second(*points, **keywords) if points else second
+
+
+def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
+    """Return the product of the Hessian of `f` at `x` with `v`, without forming the Hessian.
+
+    Examples
+    --------
+    >>> import numpy as np, numbad
+    >>> numbad.hvp(lambda x: np.sum(x**3), np.array([1.0, 2.0]), np.array([1.0, 0.0]))
+    array([6., 0.])
+    """
+    return jvp(grad(f), (x,), (v,))[1]

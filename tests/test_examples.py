@@ -1,0 +1,75 @@
+"""The examples run headless at their small size, and print what they claim."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def run(name):
+    environment = os.environ | {"MPLBACKEND": "Agg"}
+    command = [sys.executable, str(EXAMPLES / f"{name}.py"), "--small"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def numbers(text):
+    return [float(part) for part in re.findall(r"-?\d+\.?\d*(?:e[+-]?\d+)?", text)]
+
+
+def test_every_example_is_short_and_tested():
+    for path in EXAMPLES.glob("*.py"):
+        assert len(path.read_text().splitlines()) < 80, path
+        assert f'run("{path.stem}")' in Path(__file__).read_text(), path
+
+
+def test_first_gradient_agrees_in_all_four_ways():
+    printed = run("first_gradient")
+    names = ("hand", "forward", "reverse", "numbad")
+    rows = [numbers(re.search(rf"^   {name} .*", printed, re.M)[0]) for name in names]
+    for row in rows:
+        assert row == pytest.approx([3.38905609893065, -1.243197504692072], rel=1e-14)
+    assert "exp(x1)" in printed
+    assert "dv4/dv1 = -1.0" in printed
+
+
+def test_two_layer_network_agrees_to_fourteen_digits():
+    lines = [line for line in run("two_layer_network").splitlines() if re.match(r"\s+\d+ +[\d-]", line)]
+    assert [int(line.split()[0]) for line in lines] == [50, 100, 300]
+    assert all(float(line.split()[-1]) < 1e-14 for line in lines)
+
+
+def test_finite_differences_are_worse_than_numbad():
+    pytest.importorskip("matplotlib")
+    printed = run("finite_differences")
+    best = [float(found) for found in re.findall(r"best relative error (\S+),", printed)]
+    own = [float(found) for found in re.findall(r"numbad: \S+ relative error (\S+),", printed)]
+    assert len(best) == 4
+    assert len(own) == 2
+    assert max(own) < 1e-14 < min(best)
+    assert (EXAMPLES / "output" / "finite_differences.png").stat().st_size > 10_000
+
+
+def test_symbolic_swell_grows_while_the_tape_does_not():
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("sympy")
+    printed = run("symbolic_swell")
+    table = [numbers(line) for line in printed.splitlines() if re.match(r"\s+\d+ +\d+ +\d+ +\d", line)]
+    assert [int(row[2]) for row in table[:4]] == [4, 8, 12, 16]
+    assert table[3][1] > 20 * table[0][1]
+    assert all(row[3] < 1e-13 for row in table)
+    assert "SymPy cannot take it: TypeError" in printed
+    assert "at x = 1.9: derivative 10.83" in printed
+    assert "at x = 3.0: derivative 3" in printed
+
+
+def test_zero_function_has_a_zero_gradient_cheaply():
+    printed = run("zero_function")
+    assert "largest: 0.0" in printed
+    assert re.search(r"gradient / value of numbad's sweep: \d+\.\d+", printed)

@@ -1,0 +1,1123 @@
+"""What a recording makes of Python and NumPy: aliases of arrays that are written to, control flow, constants."""
+
+from __future__ import annotations
+
+import gc
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+import numbad
+
+X = np.array([0.7, -1.3, 2.1, 0.4, -0.6, 1.9])
+WEIGHTS = np.array([1.0, -2.0, 3.0, -5.0, 7.0, -11.0])
+
+
+def jacobian_of_linear(f: Any, n: int = 6) -> np.ndarray:
+    """Return the matrix of a linear function, computed by NumPy alone on unit vectors."""
+    return np.array([np.asarray(f(unit.copy()), float).reshape(-1) for unit in np.eye(n)])
+
+
+def check_linear(f: Any) -> None:
+    """Compare a function that NumPy runs linearly: value, and every row of its Jacobian."""
+    rows = jacobian_of_linear(f)
+    expected = np.asarray(f(X.copy()), float)
+    for k in range(expected.size):
+        seen = []
+
+        def one(x: Any, k: int = k, seen: list[Any] = seen) -> Any:
+            result = f(x)
+            seen.append(np.asarray(result.value() if hasattr(result, "value") else result, float))
+            return np.reshape(result, (-1,))[k]
+
+        found = numbad.gradient(one, X.copy())
+        np.testing.assert_allclose(seen[0], expected, rtol=1e-15, atol=1e-15)
+        np.testing.assert_allclose(found, rows[:, k], rtol=1e-15, atol=1e-15)
+
+
+# ---------------------------------------------------------------- in-place assignment and aliases
+
+
+def view_before_writing(x: Any) -> Any:
+    y = x * 1.0
+    z = y[:3]
+    y *= 2.0
+    return z
+
+
+def view_after_writing(x: Any) -> Any:
+    y = x * 1.0
+    y *= 2.0
+    z = y[2:5]
+    y[3] = x[0]
+    return z
+
+
+def writing_through_a_view(x: Any) -> Any:
+    y = x * 1.0
+    z = y[1:4]
+    z[1] = 3.0 * x[5]
+    return y
+
+
+def writing_through_a_view_of_a_view(x: Any) -> Any:
+    y = x * 1.0
+    z = y[1:][::2][1:]
+    z[0] = 4.0 * x[0]
+    return y
+
+
+def shift_forward(x: Any) -> Any:
+    y = x * 1.0
+    y[1:] += y[:-1]
+    return y
+
+
+def shift_backward(x: Any) -> Any:
+    y = x * 1.0
+    y[:-1] += y[1:]
+    return y
+
+
+def overlapping_copy(x: Any) -> Any:
+    y = x * 1.0
+    y[2:] = y[:-2]
+    return y
+
+
+def reversed_onto_itself(x: Any) -> Any:
+    y = x * 1.0
+    y[:] = y[::-1]
+    return y
+
+
+def reversed_view_scaled(x: Any) -> Any:
+    y = x * 1.0
+    z = y[::-1]
+    z[:2] *= 3.0
+    y[0] += x[4]
+    return z
+
+
+def negative_stride_assignment(x: Any) -> Any:
+    y = x * 1.0
+    y[::-2] = x[:3]
+    return y
+
+
+def boolean_assignment(x: Any) -> Any:
+    y = x * 1.0
+    y[np.array([True, False, True, False, False, True])] = x[:3]
+    return y
+
+
+def boolean_assignment_of_a_number(x: Any) -> Any:
+    y = x * 1.0
+    y[np.array([True, False, True, False, False, True])] *= 2.0
+    return y
+
+
+def fancy_assignment(x: Any) -> Any:
+    y = x * 1.0
+    y[[4, 1]] = x[[0, 5]]
+    return y
+
+
+def fancy_assignment_twice_to_one_place(x: Any) -> Any:
+    y = x * 1.0
+    y[[2, 2, 3]] = x[:3]
+    return y
+
+
+def fancy_augmented_counts_once(x: Any) -> Any:
+    y = x * 1.0
+    y[[2, 2, 3]] += x[:3]
+    return y
+
+
+def fancy_read_is_a_copy(x: Any) -> Any:
+    y = x * 1.0
+    z = y[[0, 1, 2]]
+    z[0] = 9.0 * x[3]
+    y[1] = 8.0 * x[4]
+    return np.concatenate([y, z])
+
+
+def boolean_read_is_a_copy(x: Any) -> Any:
+    y = x * 1.0
+    z = y[np.array([True, True, False, False, False, False])]
+    y *= 5.0
+    return np.concatenate([y, z])
+
+
+def reshape_is_a_view(x: Any) -> Any:
+    y = x * 1.0
+    z = y.reshape(2, 3)
+    z[1] = 2.0 * x[:3]
+    y[0] = x[5]
+    return z
+
+
+def reshape_of_a_transpose_is_a_copy(x: Any) -> Any:
+    y = (x * 1.0).reshape(2, 3)
+    z = y.T.reshape(-1)
+    z[0] = 7.0 * x[1]
+    y[0, 1] = 3.0 * x[2]
+    return np.concatenate([y.reshape(-1), z])
+
+
+def transpose_is_a_view(x: Any) -> Any:
+    y = (x * 1.0).reshape(2, 3)
+    y.T[2] = x[:2]
+    y[0] += 1.0 * x[3]
+    return y.T
+
+
+def ravel_is_a_view(x: Any) -> Any:
+    y = (x * 1.0).reshape(2, 3)
+    y.ravel()[4] = 5.0 * x[0]
+    return y
+
+
+def flatten_is_a_copy(x: Any) -> Any:
+    y = (x * 1.0).reshape(2, 3)
+    z = y.flatten()
+    z[4] = 5.0 * x[0]
+    return np.concatenate([y.reshape(-1), z])
+
+
+def copy_does_not_alias(x: Any) -> Any:
+    y = x * 1.0
+    z = np.copy(y)
+    w = y.copy()
+    y *= 2.0
+    z[0] = x[5]
+    return np.concatenate([y, z, w])
+
+
+def view_of_a_copy(x: Any) -> Any:
+    y = x * 1.0
+    z = y.copy()[1:4]
+    z *= 3.0
+    return np.concatenate([y, z])
+
+
+def new_axis_and_ellipsis_views(x: Any) -> Any:
+    y = x * 1.0
+    y[None, :, None][0, 2, 0] = 6.0 * x[0]
+    y[..., 1] = x[5]
+    y[...] *= 2.0
+    return y
+
+
+def expand_and_squeeze_are_views(x: Any) -> Any:
+    y = x * 1.0
+    np.squeeze(np.expand_dims(y, 0), 0)[3] = 2.0 * x[1]
+    return y
+
+
+def split_gives_views(x: Any) -> Any:
+    y = x * 1.0
+    first, second = np.split(y, 2)
+    first *= 2.0
+    second[0] = x[0]
+    return y
+
+
+def swapaxes_is_a_view(x: Any) -> Any:
+    y = (x * 1.0).reshape(1, 2, 3)
+    np.swapaxes(y, 1, 2)[0, 1] = x[:2]
+    return y
+
+
+def diagonal_write(x: Any) -> Any:
+    y = np.zeros_like(x[:4]).reshape(2, 2) + x[:4].reshape(2, 2)
+    y[np.arange(2), np.arange(2)] = x[4:]
+    return y
+
+
+def iteration_sees_writes(x: Any) -> Any:
+    y = (x * 1.0).reshape(3, 2)
+    total = 0.0
+    for k, row in enumerate(y):
+        if k < 2:
+            y[k + 1] += row
+        total = total + row
+    return total
+
+
+def iteration_over_views_of_a_matrix_writes_through(x: Any) -> Any:
+    y = (x * 1.0).reshape(3, 2)
+    for row in y:
+        row *= 2.0
+    return y
+
+
+def scalars_keep_their_value(x: Any) -> Any:
+    y = x * 1.0
+    first = y[0]
+    y[0] = 5.0 * x[1]
+    return np.stack([first, y[0]])
+
+
+def augmented_scalar_rebinds(x: Any) -> Any:
+    a = x[0]
+    b = a
+    a += x[1]
+    a *= 2.0
+    a -= x[2]
+    a /= 4.0
+    return np.stack([a, b])
+
+
+def augmented_element(x: Any) -> Any:
+    y = x * 1.0
+    for k in range(1, 6):
+        y[k] += 0.5 * y[k - 1]
+    return y
+
+
+def augmented_array_rebinds_nothing(x: Any) -> Any:
+    y = x * 1.0
+    z = y
+    y += 1.0 * x
+    y -= 0.25 * x
+    y *= 2.0
+    y /= 4.0
+    return z
+
+
+def broadcast_assignment(x: Any) -> Any:
+    y = (x * 1.0).reshape(2, 3)
+    y[:, 1:] = x[:2]
+    y[1] = x[5]
+    return y
+
+
+def column_assignment(x: Any) -> Any:
+    y = (x * 1.0).reshape(2, 3)
+    y[:, 0] = x[4:]
+    y[:, 2:] = x[:2, None]
+    return y
+
+
+def assignment_of_constants(x: Any) -> Any:
+    y = x * 1.0
+    y[1:3] = 0.0
+    y[4] = 0
+    y[5:] = [0]
+    return y
+
+
+def filled(x: Any) -> Any:
+    y = np.zeros_like(x)
+    y[:] = x[2]
+    y[1] = x[0]
+    return y
+
+
+def built_up(x: Any) -> Any:
+    y = np.zeros_like(x)
+    for k in range(6):
+        y[k] = x[5 - k] * (k + 1)
+    return y
+
+
+def full_and_empty_like(x: Any) -> Any:
+    y = np.empty_like(x)
+    y[:] = 2.0 * x
+    z = np.full_like(x, 0.0)
+    z += y
+    y *= 3.0
+    return np.concatenate([y, z])
+
+
+def swapped_elements(x: Any) -> Any:
+    y = x * 1.0
+    y[0], y[1] = y[1], y[0]
+    y[[2, 3]] = y[[3, 2]]
+    return y
+
+
+def swapped_rows_of_views(x: Any) -> Any:
+    y = (x * 1.0).reshape(3, 2)
+    y[0], y[1] = y[1].copy(), y[0].copy()
+    return y
+
+
+def swapped_views_overwrite_as_in_numpy(x: Any) -> Any:
+    y = (x * 1.0).reshape(3, 2)
+    y[0], y[1] = y[1], y[0]
+    return y
+
+
+def write_into_a_broadcast_source(x: Any) -> Any:
+    y = x * 1.0
+    z = np.broadcast_to(y[:2], (3, 2))
+    y[0] = 4.0 * x[5]
+    return z
+
+
+def out_argument(x: Any) -> Any:
+    y = np.zeros_like(x)
+    view = y[::2]
+    np.multiply(x, 3.0, out=y)
+    np.add(x[:3], view, out=y[3:])
+    return y
+
+
+def input_is_written(x: Any) -> Any:
+    x[0] = 2.0 * x[1]
+    x[2:] *= 3.0
+    return x
+
+
+def in_place_matmul(x: Any) -> Any:
+    y = (x[:4] * 1.0).reshape(2, 2)
+    z = y
+    y @= np.array([[1.0, 2.0], [3.0, 4.0]])
+    return z
+
+
+def roll_by_hand(x: Any) -> Any:
+    y = x * 1.0
+    last = y[-1:].copy()
+    y[1:] = y[:-1]
+    y[:1] = last
+    return y
+
+
+LINEAR = [
+    value
+    for name, value in list(globals().items())
+    if callable(value) and getattr(value, "__module__", "") == __name__ and getattr(value, "__annotations__", {}).keys() == {"x", "return"}
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("f", LINEAR, ids=lambda f: f.__name__)
+def test_in_place_assignment_has_the_aliases_of_numpy(f: Any) -> None:
+    check_linear(f)
+
+
+def test_all_aliasing_programs_are_collected() -> None:
+    assert len(LINEAR) >= 45
+
+
+@pytest.mark.parametrize("f", LINEAR[::3], ids=lambda f: f.__name__)
+def test_aliases_of_an_input_that_is_large_and_kept_by_reference(f: Any) -> None:
+    """The same programs on the first elements of a large input, which must not be written to."""
+    large = np.zeros(6000)
+    large[:6] = X
+    before = large.copy()
+    expected = np.asarray(f(X.copy()), float)
+
+    def total(x: Any) -> Any:
+        return np.sum(np.reshape(f(x[:6]), (-1,)) * np.arange(1.0, expected.size + 1.0))
+
+    found = numbad.gradient(total, large)
+    rows = jacobian_of_linear(f)
+    np.testing.assert_allclose(found[:6], rows @ np.arange(1.0, expected.size + 1.0), rtol=1e-14, atol=1e-14)
+    assert not found[6:].any()
+    assert np.array_equal(large, before)
+
+
+def test_the_callers_array_is_not_changed() -> None:
+    for n in (6, 6000):
+        x = np.linspace(0.1, 1.0, n)
+        before = x.copy()
+
+        def f(x: Any) -> Any:
+            x *= 2.0
+            x[0] = 0.0
+            return np.sum(x * x)
+
+        found = numbad.gradient(f, x)
+        assert np.array_equal(x, before)
+        assert x.flags.writeable
+        np.testing.assert_allclose(found[1:], 8.0 * x[1:], rtol=1e-15)
+        assert found[0] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("statement", "error"),
+    [
+        ("y += np.ones((2, 6))", ValueError),
+        ("y += np.ones(5)", ValueError),
+        ("y[:2] = x[:3]", ValueError),
+        ("y[[0, 1]] = x[:3]", ValueError),
+        ("y[6] = x[0]", IndexError),
+        ("y[0, 0] = x[0]", IndexError),
+        ("y[np.array([True, False])] = 1.0", IndexError),
+        ("y[0] = 'text'", (TypeError, ValueError)),
+        ("y[0] = 1j", TypeError),
+        ("y[0] = x[:2]", ValueError),
+        ("y['a'] = 1.0", IndexError),
+        ("y[1.5] = 1.0", IndexError),
+    ],
+)
+def test_impossible_assignments_raise_what_numpy_raises(statement: str, error: Any) -> None:
+    def f(x: Any) -> Any:
+        y = x * 1.0
+        scope = {"x": x, "y": y, "np": np}
+        exec(statement, scope)
+        return np.sum(scope["y"])
+
+    with pytest.raises((ValueError, IndexError, TypeError)):
+        f(X.copy())
+    with pytest.raises(error):
+        numbad.gradient(f, X)
+    assert numbad.gradient(lambda x: x**2, 3.0) == 6.0
+
+
+def test_a_failed_assignment_changes_nothing() -> None:
+    def f(x: Any) -> Any:
+        y = x * 1.0
+        for bad in (lambda: y.__setitem__(slice(0, 2), x[:3]), lambda: y.__iadd__(np.ones(5))):
+            with pytest.raises(ValueError, match="broadcast"):
+                bad()
+        return np.sum(y * WEIGHTS)
+
+    np.testing.assert_array_equal(numbad.gradient(f, X), WEIGHTS)
+
+
+def test_assigning_into_a_plain_array_says_what_to_write() -> None:
+    def f(x: Any) -> Any:
+        y = np.zeros(6)
+        y[0] = x[0]
+        return y[0]
+
+    with pytest.raises(numbad.errors.RecordingError, match="np.zeros_like") as caught:
+        numbad.gradient(f, X)
+    assert "y[0] = x[0]" in str(caught.value)
+
+
+@pytest.mark.parametrize("write", ["z[0] = 5.0", "z += 1.0", "y[0] = 5.0", "y += 1.0", "y[1:][:2] = 0.0"])
+@pytest.mark.parametrize("make", ["np.asarray(y)", "np.ascontiguousarray(y)", "y.T.reshape(3, 2).T.flat"])
+def test_an_alias_that_cannot_be_kept_is_an_error(make: str, write: str) -> None:
+    """NumPy would write through; the array of objects is a snapshot, so writing to either is refused."""
+
+    def f(x: Any) -> Any:
+        y = x * 1.0
+        if "flat" in make:
+            y = y.reshape(2, 3).T
+        scope = {"x": x, "y": y, "np": np}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            exec(f"z = {make}", scope)
+        exec(write, scope)
+        return np.sum(scope["y"]) + np.sum(scope["z"])
+
+    if "flat" in make and write.startswith("y"):
+        return test_flat_of_a_transpose_reads_in_order()
+    with pytest.raises((ValueError, numbad.errors.RecordingError), match="read-only|cannot be assigned"):
+        numbad.gradient(f, X)
+
+
+def test_flat_of_a_transpose_reads_in_order() -> None:
+    found = numbad.gradient(lambda x: sum(k * v for k, v in enumerate(x.reshape(2, 3).T.flat)), X)
+    np.testing.assert_array_equal(found, [0, 2, 4, 1, 3, 5])
+
+
+def test_np_array_copies_and_may_be_written_to() -> None:
+    def f(x: Any) -> Any:
+        y = x * 1.0
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            z = np.array(y)
+        z[0] = 5.0
+        y[1] = 7.0
+        return np.sum(y) + 10.0 * np.sum(z)
+
+    np.testing.assert_array_equal(numbad.gradient(f, X), [1, 10, 11, 11, 11, 11])
+
+
+def test_astype_copies_unless_told_not_to() -> None:
+    def f(x: Any) -> Any:
+        y = x * 1.0
+        copied, same = y.astype(float), y.astype(float, copy=False)
+        y *= 3.0
+        return copied[0] + same[1]
+
+    np.testing.assert_array_equal(numbad.gradient(f, X), [1, 3, 0, 0, 0, 0])
+
+
+@pytest.mark.parametrize("name", ["sort", "partition", "byteswap", "tobytes", "resize", "ctypes", "setflags"])
+def test_missing_methods_of_arrays_say_so(name: str) -> None:
+    with pytest.raises(numbad.errors.RecordingError, match=name) as caught:
+        numbad.gradient(lambda x: getattr(x, name), X)
+    assert isinstance(caught.value, AttributeError)
+    assert "test_recording.py" in str(caught.value)
+    assert numbad.gradient(lambda x: x * hasattr(x, name) + x * hasattr(x, "anything"), 2.0) == 0.0
+    with pytest.raises(AttributeError, match="no attribute 'anything'"):
+        numbad.gradient(lambda x: x.anything, X)
+
+
+# ---------------------------------------------------------------- control flow
+
+
+def test_if_takes_the_branch_of_the_value() -> None:
+    def f(x: Any) -> Any:
+        if x > 1.0:
+            return x**2
+        elif x > 0.0 and not x > 0.5:
+            return 3.0 * x
+        return -x
+
+    assert [numbad.gradient(f, value) for value in (2.0, 0.25, 0.75, -1.0)] == [4.0, 3.0, -1.0, -1.0]
+
+
+def test_while_runs_on_recorded_values() -> None:
+    def f(x: Any) -> Any:
+        count = 0
+        while x < 100.0:
+            x = x * x
+            count += 1
+        return x * count
+
+    value, slope = numbad.value_and_gradient(f, 3.0)
+    assert value == 6561.0 * 3
+    assert slope == pytest.approx(8 * 3.0**7 * 3)
+
+
+def test_for_over_elements_and_over_range_of_int() -> None:
+    def f(x: Any) -> Any:
+        total = 0.0
+        for value in x:
+            for _ in range(int(abs(value)) + 1):
+                total = total + value
+        return total
+
+    np.testing.assert_array_equal(numbad.gradient(f, X), np.abs(X).astype(int) + 1.0)
+
+
+def test_newton_iteration_until_convergence() -> None:
+    def root(a: Any) -> Any:
+        x = a
+        while abs(x * x - a) > 1e-14 * a:
+            x = 0.5 * (x + a / x)
+        return x
+
+    value, slope = numbad.value_and_gradient(root, 2.0)
+    assert value == pytest.approx(math.sqrt(2.0))
+    assert slope == pytest.approx(0.5 / math.sqrt(2.0), rel=1e-10)
+
+
+def test_int_float_round_floor_ceil_give_python_numbers() -> None:
+    seen: list[Any] = []
+
+    def f(x: Any) -> Any:
+        seen.extend([int(x), float(x), round(x), math.floor(x), math.ceil(x), math.trunc(x), bool(x)])
+        return x * int(x) + float(x) * 0.0
+
+    assert numbad.gradient(f, 2.7) == 2.0
+    assert seen == [2, 2.7, 3, 2, 3, 2, True]
+    assert [type(value) for value in seen] == [int, float, int, int, int, int, bool]
+
+
+def test_round_to_digits_is_piecewise_constant() -> None:
+    assert numbad.gradient(lambda x: round(x, 2) + x, 2.714) == 1.0
+
+
+def test_indexing_by_int_of_a_value() -> None:
+    def f(x: Any) -> Any:
+        return x[int(x[2])] * 3.0
+
+    np.testing.assert_array_equal(numbad.gradient(f, X), [0, 0, 3, 0, 0, 0])
+
+
+def test_a_recording_value_as_an_index_or_count_is_an_error() -> None:
+    for f in (lambda x: x[x[2]], lambda x: sum(range(x[0])), lambda x: [1.0, 2.0][x[2]] * x[0]):
+        with pytest.raises(numbad.errors.RecordingError, match=r"int\("):
+            numbad.gradient(f, X)
+
+
+def test_argmax_argmin_argsort() -> None:
+    np.testing.assert_array_equal(numbad.gradient(lambda x: x[np.argmax(x)] ** 2, X), [0, 0, 4.2, 0, 0, 0])
+    np.testing.assert_array_equal(numbad.gradient(lambda x: x[x.argmin()] ** 2, X), [0, -2.6, 0, 0, 0, 0])
+
+    def ranked(x: Any) -> Any:
+        return np.sum(x[np.argsort(x)] * np.arange(6.0))
+
+    np.testing.assert_array_equal(numbad.gradient(ranked, X), np.argsort(np.argsort(X)))
+
+
+def test_boolean_masks_index() -> None:
+    np.testing.assert_array_equal(numbad.gradient(lambda x: np.sum(x[x > 0.5] ** 2), X), np.where(X > 0.5, 2 * X, 0))
+
+    def clipped(x: Any) -> Any:
+        y = x * 1.0
+        y[y < 0.0] = 0.0
+        return np.sum(y)
+
+    np.testing.assert_array_equal(numbad.gradient(clipped, X), np.where(X < 0.0, 0.0, 1.0))
+
+
+def test_sorted_min_max_sum_of_python() -> None:
+    np.testing.assert_array_equal(
+        numbad.gradient(lambda x: sum(k * value for k, value in enumerate(sorted(x))), X), np.argsort(np.argsort(X))
+    )
+    np.testing.assert_array_equal(numbad.gradient(lambda x: max(x) + 2.0 * min(x), X), [0, 2, 1, 0, 0, 0])
+    np.testing.assert_array_equal(numbad.gradient(lambda x: sum(x), X), np.ones(6))
+    np.testing.assert_array_equal(numbad.gradient(lambda x: sum(x, 3.0 * x[0]), X), [4, 1, 1, 1, 1, 1])
+    np.testing.assert_array_equal(
+        numbad.gradient(lambda x: sorted(x, key=lambda value: -value)[1], X), [0, 0, 0, 0, 0, 1]
+    )
+    np.testing.assert_array_equal(numbad.gradient(lambda x: abs(x[1]) + pow(x[0], 2), X), [1.4, -1, 0, 0, 0, 0])
+
+
+def test_chained_comparison_any_all_and_in() -> None:
+    def f(x: Any) -> Any:
+        if 0.0 < x[0] < 1.0 and (x > -2.0).all() and (x > 2.0).any() and x[3] in x and not np.all(x > 0):
+            return x[0] * 5.0
+        return x[1]
+
+    np.testing.assert_array_equal(numbad.gradient(f, X), [5, 0, 0, 0, 0, 0])
+
+
+def test_truth_of_an_array_is_ambiguous_as_in_numpy() -> None:
+    with pytest.raises(ValueError, match="ambiguous"):
+        numbad.gradient(lambda x: x[0] if x > 0 else x[1], X)
+    assert numbad.gradient(lambda x: x[0] if x > 0 else -x[0], np.array([2.0])) == [1.0]
+
+
+def test_conditional_expressions_assertions_and_match() -> None:
+    def f(x: Any) -> Any:
+        assert x > 0.0
+        y = x if x < 2.0 else x**2
+        match int(y):
+            case 9:
+                return 7.0 * y
+            case _:
+                return y
+
+    assert numbad.gradient(f, 3.0) == 42.0
+    with pytest.raises(AssertionError):
+        numbad.gradient(f, -1.0)
+
+
+def test_try_and_with_work_around_recording() -> None:
+    class Context:
+        def __enter__(self) -> float:
+            return 2.0
+
+        def __exit__(self, *_: Any) -> bool:
+            return True
+
+    def f(x: Any) -> Any:
+        with Context() as factor:
+            y = factor * x
+            raise KeyError
+        try:
+            _ = y[3]
+        except IndexError:
+            y = y * y
+        return y
+
+    assert numbad.gradient(f, 3.0) == 24.0
+
+
+def test_recursion() -> None:
+    def horner(coefficients: Any, x: Any) -> Any:
+        return coefficients[0] + x * horner(coefficients[1:], x) if len(coefficients) else 0.0
+
+    found = numbad.gradient(lambda c: horner(c, 2.0), X)
+    np.testing.assert_array_equal(found, 2.0 ** np.arange(6))
+
+
+# ---------------------------------------------------------------- iteration, closures, captured arrays
+
+
+def test_generators_comprehensions_zip_enumerate_reversed() -> None:
+    def squares(x: Any) -> Any:
+        for value in x:
+            yield value * value
+
+    np.testing.assert_array_equal(numbad.gradient(lambda x: sum(squares(x)), X), 2 * X)
+    np.testing.assert_array_equal(
+        numbad.gradient(lambda x: sum(a * b for a, b in zip(x, reversed(x))), X), 2 * X[::-1]
+    )
+    np.testing.assert_array_equal(numbad.gradient(lambda x: sum([k * v for k, v in enumerate(x)]), X), np.arange(6.0))
+    np.testing.assert_array_equal(numbad.gradient(lambda x: next(v for v in x if v > 1.0), X), [0, 0, 1, 0, 0, 0])
+
+
+def test_a_generator_that_outlives_its_recording_leaks() -> None:
+    kept = []
+
+    def values(x: Any) -> Any:
+        for value in x:
+            yield value * 2.0
+
+    def f(x: Any) -> Any:
+        generator = values(x)
+        kept.append(generator)
+        return next(generator)
+
+    np.testing.assert_array_equal(numbad.gradient(f, X), [2, 0, 0, 0, 0, 0])
+    with pytest.raises(numbad.errors.LeakError):
+        next(kept[0])
+
+
+def test_unpacking_and_star() -> None:
+    def f(x: Any) -> Any:
+        first, *middle, last = x
+        return first * last + sum(middle)
+
+    np.testing.assert_array_equal(numbad.gradient(f, X), [1.9, 1, 1, 1, 1, 0.7])
+    np.testing.assert_allclose(numbad.gradient(lambda x: math.prod([*x[:2], 3.0]), X), [-3.9, 2.1, 0, 0, 0, 0])
+
+
+@pytest.mark.parametrize("n", [6, 600, 50_000])
+def test_closures_over_arrays(n: int) -> None:
+    weights = np.linspace(-1.0, 1.0, n)
+    x = np.linspace(0.5, 2.0, n)
+    found = numbad.gradient(lambda x: np.sum(weights * x * x) + weights @ x, x)
+    np.testing.assert_allclose(found, 2.0 * weights * x + weights, rtol=1e-15)
+    assert weights.flags.writeable
+
+
+@pytest.mark.parametrize("n", [6, 500])
+def test_small_captured_arrays_are_copied_when_they_are_used(n: int) -> None:
+    weights = np.ones(n)
+
+    def f(x: Any) -> Any:
+        first = np.sum(weights * x)
+        weights[:] = 10.0
+        second = np.sum(weights * x)
+        weights[:] = 0.0
+        return first + second
+
+    np.testing.assert_array_equal(numbad.gradient(f, np.ones(n)), np.full(n, 11.0))
+    assert not weights.any()
+
+
+@pytest.mark.parametrize("n", [1000, 50_000])
+def test_large_captured_arrays_are_locked_while_recording(n: int) -> None:
+    weights = np.ones(n)
+    view = weights[10:]
+
+    def f(x: Any, target: Any) -> Any:
+        first = np.sum(weights * x)
+        target[0] = 10.0
+        return first
+
+    for target in (weights,):
+        with pytest.raises(ValueError, match="read-only"):
+            numbad.gradient(lambda x, target=target: f(x, target), np.ones(n))
+        assert weights.flags.writeable, "the lock is taken off after an error"
+        weights[0] = 1.0
+    np.testing.assert_array_equal(numbad.gradient(lambda x: np.sum(weights * x), np.ones(n)), weights)
+    assert weights.flags.writeable
+    assert view.flags.writeable
+
+
+@pytest.mark.parametrize("n", [1000, 50_000])
+def test_views_of_a_large_captured_array_lock_it_too(n: int) -> None:
+    weights = np.ones(n + 10)
+
+    def f(x: Any) -> Any:
+        first = np.sum(weights[10:] * x)
+        weights[20] = 10.0
+        return first
+
+    with pytest.raises(ValueError, match="read-only"):
+        numbad.gradient(f, np.ones(n))
+    assert weights.flags.writeable
+
+
+def test_arrays_that_were_read_only_stay_so() -> None:
+    weights = np.ones(1000)
+    weights.flags.writeable = False
+    numbad.gradient(lambda x: np.sum(weights * x), np.ones(1000))
+    assert not weights.flags.writeable
+
+
+def test_captured_arrays_are_not_kept_alive() -> None:
+    import weakref
+
+    class Owned(np.ndarray):
+        pass
+
+    weights = np.ones(2000).view(Owned)
+    reference = weakref.ref(weights)
+    numbad.gradient(lambda x: np.sum(np.asarray(weights) * x), np.ones(2000))
+    del weights
+    gc.collect()
+    assert reference() is None
+
+
+def test_temporaries_of_plain_arrays_are_not_confused() -> None:
+    """Arrays made and dropped while recording may get the same id; each must keep its own values."""
+
+    def f(x: Any) -> Any:
+        total = 0.0
+        for k in range(1, 6):
+            total = total + np.sum(np.full(1000, float(k)) * x)
+        return total
+
+    np.testing.assert_array_equal(numbad.gradient(f, np.ones(1000)), np.full(1000, 15.0))
+
+
+# ---------------------------------------------------------------- arrays of objects
+
+
+def test_np_array_of_scalars_records() -> None:
+    def f(x: Any) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            y = np.array([x[0], x[1] * x[2]])
+        return np.sum(np.sin(y) * np.array([1.0, 2.0]))
+
+    expected = np.zeros(6)
+    expected[0] = np.cos(X[0])
+    expected[1] = 2 * np.cos(X[1] * X[2]) * X[2]
+    expected[2] = 2 * np.cos(X[1] * X[2]) * X[1]
+    np.testing.assert_allclose(numbad.gradient(f, X), expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("convert", [np.asarray, np.array, np.asanyarray, np.ascontiguousarray])
+def test_np_asarray_records(convert: Any) -> None:
+    def f(x: Any) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            y = convert(x)
+        return np.sum(np.exp(y) * WEIGHTS + y**2)
+
+    np.testing.assert_allclose(numbad.gradient(f, X), np.exp(X) * WEIGHTS + 2 * X, rtol=1e-14)
+
+
+def test_object_arrays_of_values_and_numbers_work_or_say_what_to_write() -> None:
+    found = numbad.gradient(lambda x: np.sum(np.array([x[0], 2.0]) * np.array([3.0, x[1]])), X)
+    np.testing.assert_array_equal(found, [3, 2, 0, 0, 0, 0])
+
+    def f(x: Any) -> Any:
+        return np.sum(np.sin(np.array([x[0], 2.0])))
+
+    with pytest.raises(numbad.errors.RecordingError, match=r"numbad\.array") as caught:
+        numbad.gradient(f, X)
+    assert "return np.sum(np.sin(np.array([x[0], 2.0])))" in str(caught.value)
+
+
+def test_object_arrays_mix_with_recording_arrays() -> None:
+    def f(x: Any) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            y = np.asarray(x).reshape(2, 3)
+        z = x.reshape(2, 3) * y + y @ np.eye(3)
+        return np.sum(z * WEIGHTS.reshape(2, 3))
+
+    np.testing.assert_allclose(numbad.gradient(f, X), WEIGHTS * (2 * X + 1), rtol=1e-14)
+
+
+def test_np_asarray_warns_once_with_the_place() -> None:
+    from numbad import active
+
+    previous = active._warned
+    active._warned = False
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            numbad.gradient(lambda x: np.sum(np.asarray(x)), X)
+            numbad.gradient(lambda x: np.sum(np.asarray(x)), X)
+    finally:
+        active._warned = previous
+    assert len(caught) == 1
+    assert "array of objects" in str(caught[0].message)
+    assert "test_recording.py" in str(caught[0].message)
+
+
+def test_np_vectorize_and_fromiter() -> None:
+    def step(value: Any) -> Any:
+        return value * value if value > 0 else -3.0 * value
+
+    def f(x: Any) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return np.sum(np.vectorize(step, otypes=[object])(x))
+
+    np.testing.assert_allclose(numbad.gradient(f, X), np.where(X > 0, 2 * X, -3.0), rtol=1e-15)
+
+
+def test_asarray_with_a_dtype_is_refused() -> None:
+    for convert in (lambda x: np.asarray(x, dtype=float), lambda x: np.array(x, dtype=np.float32)):
+        with pytest.raises(numbad.errors.RecordingError, match="plain array of float"):
+            numbad.gradient(lambda x, convert=convert: np.sum(convert(x)), X)
+
+
+def test_math_functions_are_refused_and_say_why() -> None:
+    for f in (lambda x: math.sin(x), lambda x: math.exp(x) * x, lambda x: math.sqrt(x)):
+        with pytest.raises(numbad.errors.RecordingError, match=r"np\.sin instead of math\.sin"):
+            numbad.gradient(f, 1.0)
+
+
+# ---------------------------------------------------------------- constants
+
+
+@pytest.mark.parametrize(
+    "dtype", ["bool", "int8", "uint8", "int16", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64"]
+)
+@pytest.mark.parametrize("n", [4, 700])
+def test_constants_of_all_dtypes(dtype: str, n: int) -> None:
+    constant = (np.arange(n) % 3).astype(dtype)
+    x = np.linspace(1.0, 2.0, n)
+    value, found = numbad.value_and_gradient(lambda x: np.sum(constant * x + x / (constant + 1.0)), x)
+    wide = constant.astype(float)
+    assert value == pytest.approx(np.sum(wide * x + x / (wide + 1.0)), rel=1e-13)
+    np.testing.assert_allclose(found, wide + 1.0 / (wide + 1.0), rtol=1e-13)
+    assert found.dtype == np.float64
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+def test_complex_constants_are_refused(dtype: Any) -> None:
+    for constant in (np.ones(6, dtype), dtype(1.0), 1j):
+        with pytest.raises(numbad.errors.RecordingError, match="complex"):
+            numbad.gradient(lambda x, constant=constant: np.sum(x * constant), X)
+
+
+@pytest.mark.parametrize(
+    "constant",
+    [np.array("text"), np.array(["a", "b"]), np.datetime64("2020-01-01"), np.array([None, 1.0]), "text", None, {}],
+    ids=repr,
+)
+def test_constants_that_are_no_numbers_are_refused(constant: Any) -> None:
+    with pytest.raises(TypeError):
+        numbad.gradient(lambda x: np.sum(x * constant), X)
+
+
+@pytest.mark.parametrize(
+    "constant",
+    [2, 2.0, True, np.float64(2), np.float32(2), np.float16(2), np.int8(2), np.uint64(2), np.bool_(True),
+     np.array(2), np.array(2.0), np.array([2.0]), [2.0], (2,), np.float32([2.0]), np.longdouble(2.0)],
+    ids=lambda c: f"{type(c).__name__}-{c!r}",
+)  # fmt: skip
+def test_scalar_constants_of_every_kind(constant: Any) -> None:
+    wide = float(np.asarray(constant).reshape(-1)[0])
+    for f in (lambda x: np.sum(x * constant), lambda x: np.sum(constant * x), lambda x: np.sum(np.multiply(constant, x))):
+        np.testing.assert_array_equal(numbad.gradient(f, X), np.full(6, wide))
+    found = numbad.gradient(lambda x: np.sum(x * constant - constant / x), 4.0)
+    assert found == wide + wide / 16.0
+    assert type(found) is float
+
+
+def test_numpy_operands_on_the_left_and_on_the_right() -> None:
+    left = np.arange(1.0, 7.0)
+    cases = {
+        "add": (lambda x: left + x, np.ones(6)),
+        "sub": (lambda x: left - x, -np.ones(6)),
+        "mul": (lambda x: left * x, left),
+        "div": (lambda x: left / x, -left / X**2),
+        "matmul": (lambda x: left @ x, left),
+        "matmul of a matrix": (lambda x: np.diag(left) @ x, left),
+        "compare": (lambda x: np.where(left > x, x, 0.0), np.where(left > X, 1.0, 0.0)),
+        "mod": (lambda x: left % (abs(x) + 2.0), -np.floor(left / (abs(X) + 2.0)) * np.sign(X)),
+        "power": (lambda x: left**x, left**X * np.log(left)),
+    }
+    for name, (f, expected) in cases.items():
+        np.testing.assert_allclose(numbad.gradient(lambda x, f=f: np.sum(f(x)), X), expected, rtol=1e-13, err_msg=name)
+
+
+def test_single_precision_follows_numpys_promotion() -> None:
+    x = X.astype(np.float32)
+    for constant, dtype in (
+        (2.0, np.float32), (2, np.float32), (np.float32(2), np.float32), (np.ones(6, np.float32), np.float32),
+        (np.ones(6, np.int8), np.float32), (np.ones(6), np.float64), (np.ones(6, np.int64), np.float64),
+    ):  # fmt: skip
+        kinds = []
+
+        def f(x: Any, constant: Any = constant, kinds: list[Any] = kinds) -> Any:
+            y = x * constant
+            kinds.append(y.dtype)
+            return np.sum(y)
+
+        value, found = numbad.value_and_gradient(f, x)
+        assert kinds == [dtype]
+        assert found.dtype == np.float32
+        assert np.asarray(value).dtype == dtype
+
+
+def test_special_constants() -> None:
+    np.testing.assert_array_equal(numbad.gradient(lambda x: np.sum(x * math.inf), X), np.full(6, math.inf))
+    assert np.isnan(numbad.gradient(lambda x: np.sum(x * math.nan), X)).all()
+    assert numbad.value_and_gradient(lambda x: 1.0 / (x * -0.0), 1.0)[0] == -math.inf
+    assert numbad.value_and_gradient(lambda x: 1.0 / (x * 0.0), 1.0)[0] == math.inf
+    assert numbad.value_and_gradient(lambda x: x * (2**53 + 1), 1.0) == (2.0**53, 2.0**53)
+    assert numbad.value_and_gradient(lambda x: np.copysign(x, -0.0), 1.0) == (-1.0, -1.0)
+
+
+def test_big_integers_overflow_as_in_python() -> None:
+    with pytest.raises(OverflowError):
+        numbad.gradient(lambda x: x * 10**400, 1.0)
+
+
+def test_lists_and_tuples_of_recording_values() -> None:
+    def f(x: Any) -> Any:
+        parts = [x[0] * 2.0, x[1], 3.0]
+        nested = [[x[0], 1.0], [x[2], x[3]]]
+        return np.sum(parts) + np.sum(np.multiply(nested, 2.0)) + np.dot([x[4], x[5]], [1.0, 2.0]) + np.mean(np.stack(parts))
+
+    np.testing.assert_allclose(numbad.gradient(f, X), [2 + 2 + 2 / 3, 1 + 1 / 3, 2, 2, 1, 2], rtol=1e-15)
+
+
+def test_zero_dimensional_arrays() -> None:
+    x = np.array(2.0)
+    found = numbad.gradient(lambda x: x**3, x)
+    assert isinstance(found, np.ndarray)
+    assert found.shape == ()
+    assert found == 12.0
+
+    def f(x: Any) -> Any:
+        y = x[2, ...]
+        assert y.shape == ()
+        assert x[2].shape == ()
+        return y[()] * y.item() + y.reshape(1)[0]
+
+    np.testing.assert_array_equal(numbad.gradient(f, X), [0, 0, 2 * X[2] + 1, 0, 0, 0])
+
+
+def test_numpy_scalars_as_inputs_keep_their_type() -> None:
+    for kind in (np.float32, np.float64):
+        found = numbad.gradient(lambda x: x * x * 3.0, kind(2))
+        assert type(found) is kind
+        assert found == 12.0
+
+
+def test_printing_shows_values_and_does_not_disturb() -> None:
+    seen = []
+
+    def f(x: Any) -> Any:
+        y = x * 2.0
+        seen.append((str(y[0]), f"{y[1]:.2f}", repr(y), "{:+.1f}".format(y[2])))
+        return np.sum(y * y)
+
+    np.testing.assert_allclose(numbad.gradient(f, X), 8 * X)
+    assert seen[0][0] == "1.4"
+    assert seen[0][1] == "-2.60"
+    assert "1.4" in seen[0][2]
+    assert seen[0][3] == "+4.2"
+
+
+def test_hash_and_identity_allow_sets_and_dicts_of_scalars() -> None:
+    def f(x: Any) -> Any:
+        table = {x[0]: 1.0}
+        assert len(table) == 1
+        return x[0] * 2.0
+
+    np.testing.assert_array_equal(numbad.gradient(f, X), [2, 0, 0, 0, 0, 0])
+
+
+def test_copy_and_pickle() -> None:
+    import copy
+    import pickle
+
+    def f(x: Any) -> Any:
+        y = copy.deepcopy(x)
+        z = copy.copy(x)
+        y *= 2.0
+        z *= 3.0
+        return np.sum(x + y + z)
+
+    np.testing.assert_array_equal(numbad.gradient(f, X), np.full(6, 6.0))
+    with pytest.raises(numbad.errors.RecordingError, match="pickled"):
+        numbad.gradient(lambda x: len(pickle.dumps(x)) * x[0], X)
