@@ -1276,11 +1276,18 @@ def concrete_key(key: Any) -> Any:
     return key
 
 
+MANY_TRUTHS = 64  # more of them are compared by one host row instead of a guard for each
+
+
 def concrete_truth(mask: Any) -> Any:
     """Return truth values now, and guard each of them."""
     if isinstance(mask, Scalar):
         return bool(mask)
     recorder = mask.recorder
+    if mask.size > MANY_TRUTHS:
+        from numbad.numpy_api.decisions import decide
+
+        return decide("truths", mask)
     values = recorder.run().values
     addresses = mask.address_view()
     truth = values[addresses] != 0.0
@@ -1389,7 +1396,7 @@ def numpy_method(name: str) -> Callable[..., Any]:
 
 METHODS = (
     "sum mean prod max min var std clip cumsum cumprod dot argmax argmin argsort squeeze ravel trace diagonal"
-    " repeat take round any all nonzero searchsorted compress choose ptp"
+    " repeat take round any all nonzero searchsorted compress choose argpartition put"
 ).split()
 for _name in METHODS:
     setattr(Active, _name, numpy_method(_name))
@@ -1425,5 +1432,17 @@ def _astype(
     return self if same and not copy else self.copy()
 
 
+def _sort(self: Array, axis: int = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> None:
+    """Sort in place."""
+    self[...] = np.sort(self, axis, kind)
+
+
+def _partition(self: Array, kth: Any, axis: int = -1, kind: str = "introselect", order: Any = None) -> None:
+    """Partition in place."""
+    self[...] = np.partition(self, kth, axis)
+
+
+Array.sort = _sort  # type: ignore[attr-defined]
+Array.partition = _partition  # type: ignore[attr-defined]
 Active.flatten = _flatten  # type: ignore[attr-defined]
 Active.astype = _astype  # type: ignore[attr-defined]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from numbad.hostrows import bar_spaces, operand, primal_spaces, space_of
+from numbad.threads import parallel_section
 
 
 def contract_forward(execution: Any, code: Any, words: Any, row: int) -> None:
@@ -24,7 +25,7 @@ def contract_backward(execution: Any, code: Any, words: Any, row: int, bars: Any
     w = int(code[row, 2])
     get, get_bar = primal_spaces(execution), bar_spaces(bars)
     bar = operand(get_bar, words, w, 0)
-    if not bar.any():
+    if not distinct(bar).any():
         return
     for k in (1, 2):
         if get_bar(space_of(words, w, k)) is not None:
@@ -42,7 +43,7 @@ def contract_tangent(execution: Any, code: Any, words: Any, row: int, dots: Any)
     for k in (1, 2):
         if get_dot(space_of(words, w, k)) is not None:
             dot = operand(get_dot, words, w, k)
-            if dot.any():
+            if distinct(dot).any():
                 multiply_add(target, dot, operand(get, words, w, 3 - k))
 
 
@@ -80,6 +81,11 @@ def multiply_add(target: np.ndarray, one: np.ndarray, other: np.ndarray) -> None
     product = np.matmul(left, right)
     result = take_axes(target, batch + rows + columns, lone[0])
     result += product.reshape([*shape, *([1] * len(lone[0]))]) if lone[0] else product.reshape(shape)
+
+
+def distinct(values: np.ndarray) -> np.ndarray:
+    """Return a view without the repetitions of a broadcast array."""
+    return values[tuple(slice(0, 1) if step == 0 else slice(None) for step in values.strides)]
 
 
 def sum_axes(values: np.ndarray, axes: list[int]) -> np.ndarray:
@@ -127,9 +133,7 @@ def matrix_vector(
     if table.strides[1] != table.itemsize or table.strides[0] < 0:
         table = np.ascontiguousarray(table)
     from numbad import matrixkernels
-    from numbad.parallel import lock
-
-    with lock:
+    with parallel_section:
         if transposed:
             matrixkernels.vector_times_matrix(values, table, flat)
         else:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,10 @@ from numba import njit, prange
 from numbad.arraykernels import add_strided, map_adjoint, map_primal, total
 from numbad.hostrows import add_broadcast, bar_spaces, operand, primal_spaces, space_of
 from numbad.sweeps import BLOCK, block_kernels
+from numbad.threads import parallel_section
 from numbad.vectormath import view
 
 PIECE = 16 * BLOCK  # elements of one unit of parallel work; sums do not depend on the number of threads
-lock = threading.Lock()  # Numba's workqueue threads serve one caller at a time
 
 
 @njit(nogil=True, cache=True, parallel=True, error_model="numpy")
@@ -50,7 +49,7 @@ def total_pieces(address, like, count):
 
 def map_forward(execution: Any, words: Any, w: int, opcode: int) -> None:
     """Compute a large elementwise row."""
-    with lock:
+    with parallel_section:
         map_primal_pieces(block_kernels(execution.values.dtype), opcode, words, w, execution.bases, execution.values, int(words[w + 1]))
 
 
@@ -63,7 +62,7 @@ def map_backward(execution: Any, words: Any, w: int, opcode: int, bars: Any) -> 
     arguments = (block_kernels(execution.values.dtype), opcode, words, w, execution.bases, bars.bases, execution.values)
     count = int(words[w + 1])
     both = kinds == [1, 1] and (space_of(words, w, 1) != space_of(words, w, 2) or disjoint(words, w, count))
-    with lock:
+    with parallel_section:
         if both:
             map_adjoint_pieces(*arguments, count, 3)
             return
@@ -105,7 +104,7 @@ def add_over(
     """Add a view to another over one index space."""
     ndim = int(words[w + 2])
     if ndim == 1 and target.strides == (0,) and source.strides == (source.itemsize,):
-        with lock:
+        with parallel_section:
             target[0] += total_pieces(np.uint64(source.ctypes.data), source, source.size)
     elif any(s == 0 and n > 1 for s, n in zip(target.strides, target.shape, strict=True)):
         places = [w + 4 + ndim + k * (3 + ndim) for k in (t, s)]

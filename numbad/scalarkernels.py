@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from numbad.rows import MAP
+from numbad.rows import GUARD, GUARD_VALUE, MAP
 from numbad.vectormath import call_at, pointer_of, rows_of
 
 compiled = njit(nogil=True, cache=True, error_model="numpy")
@@ -20,8 +20,12 @@ def adjoint(code, partials, bar, start, stop):
     first = np.uint64(start)
     while i > first:
         k = i - one
-        if code[k, np.uint64(0)] >= np.uint32(MAP):
-            return np.int64(i)
+        opcode = code[k, np.uint64(0)]
+        if opcode >= np.uint32(MAP):
+            if opcode != np.uint32(GUARD) and opcode != np.uint32(GUARD_VALUE):
+                return np.int64(i)
+            i = k
+            continue
         b = bar[code[k, one]]
         if b != 0:
             p, q = partials[k, np.uint64(0)], partials[k, one]
@@ -37,8 +41,11 @@ def adjoint(code, partials, bar, start, stop):
 def tangent(code, partials, dot, start, stop):
     """Take scalar rows forwards; return the first row that is not one."""
     for i in range(np.uint64(start), np.uint64(stop)):
-        if code[i, np.uint64(0)] >= np.uint32(MAP):
-            return np.int64(i)
+        opcode = code[i, np.uint64(0)]
+        if opcode >= np.uint32(MAP):
+            if opcode != np.uint32(GUARD) and opcode != np.uint32(GUARD_VALUE):
+                return np.int64(i)
+            continue
         p, q = partials[i, np.uint64(0)], partials[i, np.uint64(1)]
         a, b = dot[code[i, np.uint64(2)]], dot[code[i, np.uint64(3)]]
         total_dot = dot[0]  # address 0 is the constant zero, so its tangent is zero

@@ -95,7 +95,7 @@ def apply_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], keywords: dict
         return result
     if dtype is not None and np.dtype(dtype).kind not in "fb":
         unsupported(ufunc.__name__, f"dtype {np.dtype(dtype)}")
-    if out is None or out == (None,):
+    if out is None or (isinstance(out, tuple) and all(target is None for target in out)):
         if mask is not True:
             unsupported(ufunc.__name__, "where= without out= leaves elements undefined: it")
         return result

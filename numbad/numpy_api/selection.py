@@ -208,7 +208,7 @@ def place(arr: Any, mask: Any, vals: Any) -> None:
     target = writable(arr, "place")
     chosen = truth_of(mask)
     values = addresses_of(to_array(vals, target.recorder)).reshape(-1)
-    target.own_addresses()[chosen] = np.resize(values, np.count_nonzero(chosen))
+    target[chosen] = labelled(target.recorder, np.resize(values, np.count_nonzero(chosen)))
 
 
 @implements("put")
@@ -221,7 +221,7 @@ def put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
     index = np.clip(index, 0, target.size - 1) if mode == "clip" else index % target.size if mode == "wrap" else index
     flat = places[index].reshape(-1)
     if flat.size:
-        target.own_addresses()[np.unravel_index(flat, target.shape)] = np.resize(values, flat.size)
+        target[np.unravel_index(flat, target.shape)] = labelled(target.recorder, np.resize(values, flat.size))
 
 
 @implements("put_along_axis")
