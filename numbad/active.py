@@ -1345,6 +1345,9 @@ def concrete_float(value: Scalar) -> float:
 
 def refuse_conversion(dtype: Any) -> None:
     """Refuse np.asarray(x, dtype=float) and the like."""
+    from numbad.conversion import refuse_in_scipy
+
+    refuse_in_scipy()
     if dtype is not None and np.dtype(dtype) != object:
         refuse(
             f"a recording value cannot be converted to a plain array of {np.dtype(dtype)}",

@@ -6,7 +6,7 @@ import ast
 import linecache
 import sys
 
-from numbad.errors import user_frame
+from numbad.errors import RecordingError, message, user_frame
 
 
 def called_by_name(name: str) -> bool:
@@ -28,3 +28,20 @@ def called_by_name(name: str) -> bool:
     except SyntaxError:
         return False
     return isinstance(expression, ast.Call) and isinstance(expression.func, ast.Name) and expression.func.id == name
+
+
+OWN_VERSIONS = {"logsumexp", "log_softmax"}  # functions of SciPy that take no array of objects
+
+
+def refuse_in_scipy() -> None:
+    """Refuse np.asarray(x) inside a function of SciPy that numbad has its own version of."""
+    frame = user_frame()
+    name = ""
+    while frame is not None and (frame.f_globals.get("__package__") or "").partition(".")[0] == "scipy":
+        name = frame.f_code.co_name
+        frame = frame.f_back
+    if name in OWN_VERSIONS and frame is not None:
+        site = (frame.f_code, frame.f_lasti)
+        raise RecordingError(
+            message(f"scipy.special.{name} does not take recording values", f"write numbad.{name}, which does", site)
+        ) from None

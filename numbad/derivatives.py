@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active, Array, Scalar, make_block, make_scalar, outside
+from numbad.active import Active, Array, Scalar, foreign, make_block, make_scalar, outside
 from numbad.errors import InputError, OutputError, clarify, message
 from numbad.recorder import Recorder, current, set_current
 from numbad.sweeps import kernel, switch
@@ -44,6 +44,8 @@ class Leaf:
             recorder.numbers.extend((address, value))
             self.active = make_scalar(recorder, address)
             return
+        if isinstance(value, Active):
+            foreign(value)
         values = np.asarray(value)
         if values.dtype is not dtype and values.dtype != dtype:
             values = values.astype(dtype)
@@ -193,11 +195,19 @@ def scalar_output(recorder: Recorder, result: Any, name: str) -> Scalar | None:
     if isinstance(result, Scalar):
         if result.recorder is not recorder:
             result.recorder.extend(())
+        if result.boolean:
+            raise OutputError(
+                message(
+                    f"{name} is defined for functions that return one number; this one returned a truth value",
+                    "return one number; np.where selects by a truth value",
+                    where=False,
+                )
+            )
         return result
     if isinstance(result, np.ndarray) and result.dtype == object and result.size == 1:
         result = result.reshape(-1)[0]
         if isinstance(result, Scalar):
-            return result
+            return scalar_output(recorder, result, name)
     if isinstance(result, Array):
         if result.ndim == 0:
             return result.item()
@@ -209,11 +219,16 @@ def scalar_output(recorder: Recorder, result: Any, name: str) -> Scalar | None:
                 where=False,
             )
         )
-    if isinstance(result, (bool, complex)) or not isinstance(result, (int, float, np.generic, np.ndarray)):
+    kind = result.dtype.kind if isinstance(result, (np.ndarray, np.generic)) else ""
+    if (
+        isinstance(result, (bool, complex))
+        or not isinstance(result, (int, float, np.generic, np.ndarray))
+        or (kind and kind not in "fiu")
+    ):
         raise OutputError(
             message(
                 f"{name} is defined for functions that return one number; this one returned "
-                + ("None" if result is None else f"a {type(result).__name__}"),
+                + ("None" if result is None else f"a {type(result).__name__}" + (f" of {result.dtype}" if kind else "")),
                 "return the number" if result is None else "return one number; has_aux=True passes other results on",
                 where=False,
             )

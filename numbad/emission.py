@@ -493,6 +493,7 @@ def map_tangent(linear: Linear, row: Any, op: Any) -> None:
 def host_tangent(linear: Linear, row: Any) -> None:
     """Append the tangent of a host row: the transpose of its rule."""
     from numbad.nested import pull_inside
+    from numbad.ops.host import as_tuple
 
     call, operands, results = linear.host_operands(row)
     dots = [
@@ -512,7 +513,10 @@ def host_tangent(linear: Linear, row: Any) -> None:
     found = []
     for lane in lanes:
         given = [None if dot is None else dot if lane is None else dot[..., lane] for dot in dots]
-        found.append(pull_inside(linear.recorder, pull, zeros, given))
+        if call.op.jvp_function is not None:
+            found.append(as_tuple(call.op.jvp_function(operands, given, **call.settings)))
+        else:
+            found.append(pull_inside(linear.recorder, pull, zeros, given))
     for k, result in enumerate(results):
         value = np.stack([part[k] for part in found], axis=-1) if linear.lanes else found[0][k]
         linear.add(result.storage.address, result.shape, contiguous(result.shape), value)

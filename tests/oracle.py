@@ -104,3 +104,40 @@ def check_rule_is_differentiable(op: Any, operands: list[Any], settings: dict[st
         return [part for part in (found if isinstance(found, tuple) else (found,)) if part is not None]
 
     check_against_numpy(pulled, *operands, rtol=rtol, atol=rtol, value_rtol=1e-9, kinds=False)
+
+
+def check_higher(f: Callable[..., Any], *arrays: Any) -> None:
+    """Compare the tangent of `f` with its gradient, and its second derivative with differences of the gradient."""
+    arrays = tuple(a if isinstance(a, float) else np.asarray(a) for a in arrays)
+    weights = [weight(np.shape(part), seed) for seed, part in enumerate(leaves_of(f(*arrays)))]
+    random = np.random.default_rng(5)
+    directions = tuple(
+        float(random.normal()) if isinstance(a, float) else np.asarray(random.normal(size=a.shape)) for a in arrays
+    )
+
+    def curved(*points: Any) -> Any:
+        total: Any = 0.0
+        for part, w in zip(leaves_of(f(*points)), weights, strict=True):
+            total = total + np.sum(np.sin(part) * w)
+        return total
+
+    def slope(*points: Any) -> Any:
+        found = numbad.gradient(curved, *points)
+        found = found if len(points) > 1 else (found,)
+        return sum((np.sum(part * v) for part, v in zip(found, directions, strict=True)), 0.0)
+
+    def moved(shift: float) -> float:
+        points = [a + shift * v if isinstance(a, float) else np.asarray(a + shift * v)
+                  for a, v in zip(arrays, directions, strict=True)]  # fmt: skip
+        return float(slope(*points))
+
+    expected = float(slope(*arrays))
+    assert np.isfinite(expected)
+    np.testing.assert_allclose(numbad.jvp(curved, arrays, directions)[1], expected, rtol=1e-9, atol=1e-9)
+    step = 1e-4
+    second = (8 * (moved(step) - moved(-step)) - (moved(2 * step) - moved(-2 * step))) / (12 * step)
+    found = numbad.gradient(slope, *arrays)
+    found = found if len(arrays) > 1 else (found,)
+    curvature = sum(float(np.sum(part * v)) for part, v in zip(found, directions, strict=True))
+    assert np.isfinite(second)
+    np.testing.assert_allclose(curvature, second, rtol=2e-6, atol=1e-6)

@@ -286,8 +286,8 @@ def test_division_by_zero_is_numpys_not_pythons() -> None:
 
 def test_functions_that_are_not_recorded_name_themselves_and_the_line() -> None:
     with pytest.raises(RecordingError) as caught:
-        gradient(lambda x: np.sum(np.unwrap(x)), X)
-    says(caught, "unwrap", "", "np.unwrap(x)")
+        gradient(lambda x: np.sum(np.packbits(x)), X)
+    says(caught, "packbits", "", "np.packbits(x)")
     with pytest.raises(RecordingError) as caught:
         gradient(lambda x: np.spacing(x[0]), X)
     says(caught, "spacing", "", "np.spacing(x[0])")
@@ -332,7 +332,7 @@ def test_values_that_leak_out_of_f() -> None:
         lambda: array.__setitem__(0, scalar),
         lambda: np.where(truth, 1.0, 0.0),
         lambda: truth.any(),
-        lambda: np.concatenate([array, np.ones(2)]),
+        lambda: np.sum(np.concatenate([array, np.ones(2)])),
         lambda: f"{scalar:.3f}",
         lambda: sorted(array),
     ]
@@ -357,7 +357,7 @@ def test_a_leaked_value_in_the_next_recording() -> None:
 def test_a_leaked_value_as_an_input() -> None:
     kept: list[Any] = []
     gradient(lambda x: kept.append(x) or np.sum(x), X)
-    with pytest.raises((LeakError, InputError)):
+    with pytest.raises(LeakError):
         gradient(np.sum, kept[0])
 
 
@@ -482,11 +482,11 @@ def test_a_tape_that_does_not_fit_is_a_memory_error(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(numbad.sweeps, "CHECKED", 1 << 16)
 
     def long(x: Any) -> Any:
-        for _ in range(200_000):
+        for _ in range(300_000):
             x = x * 1.0000001
         return x
 
-    for f, x in ((long, 2.0), (lambda x: np.sum(np.sin(x) * x), np.ones(500_000))):
+    for f, x in ((long, 2.0), (lambda x: np.sum(np.cumsum(np.sin(x))), np.ones(500_000))):
         with pytest.raises(MemoryError) as caught:
             gradient(f, x)
         says(caught, "GB", "checkpoint")
@@ -583,8 +583,8 @@ def test_every_error_is_numbads_and_a_builtin_kind() -> None:
 
 def test_the_place_is_that_of_the_user_even_from_a_called_function() -> None:
     def helper(values: Any) -> Any:
-        return np.unwrap(values)
+        return np.packbits(values)
 
     with pytest.raises(RecordingError) as caught:
         gradient(lambda x: np.sum(helper(x)), X)
-    says(caught, "unwrap", "", "in helper:  return np.unwrap(values)")
+    says(caught, "packbits", "", "in helper:  return np.packbits(values)")

@@ -110,6 +110,8 @@ class Op:
 REGISTRY: list[Op] = []
 BY_NAME: dict[str, Op] = {}
 BY_UFUNC: dict[str, Op] = {}
+MOST_OPS = 256
+BUILDING = True  # False once the library's own ops are registered: later ones are not in the compiled sweeps
 
 
 def op(
@@ -173,6 +175,8 @@ def op(
         complain(function, f"there is an op {name} already")
     if ufunc is None:
         ufunc = f"numpy.{name}" if isinstance(getattr(np, name, None), np.ufunc) else ""
+    if len(REGISTRY) == MOST_OPS:
+        complain(function, f"there are {MOST_OPS} ops already")
     domains = domain if isinstance(domain, tuple) else (domain,) * len(parameters)
     new = Op(
         name,
@@ -182,7 +186,7 @@ def op(
         kinks,
         reference,
         ufunc,
-        host,
+        host or not BUILDING,
         smooth,
         note,
         len(REGISTRY),
@@ -244,6 +248,8 @@ def body(function: Callable[..., Any]) -> tuple[list[ast.stmt], ast.expr]:
 
 def check_registry() -> None:
     """Raise a DefinitionError for an op without partials."""
+    global BUILDING
     for entry in REGISTRY:
         if entry.partials_function is None:
             complain(entry.primal, "an op needs partials, or smooth=False")
+    BUILDING = False

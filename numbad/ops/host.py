@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ class ArrayOp:
         self.primal = primal
         self.shapes_function = shapes
         self.vjp_function: Callable[..., Any] | None = None
+        self.jvp_function: Callable[..., Any] | None = None
         self.__doc__ = primal.__doc__
 
     def vjp(self, function: Callable[..., Any]) -> ArrayOp:
@@ -90,7 +92,7 @@ class HostCall:
 
     def backward(self, inputs: list[Any], outputs: list[Any], input_bars: list[Any], output_bars: list[Any]) -> None:
         """Add the operands' cotangents to flat views."""
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), alone():
             found = self.pull(
                 self.shaped(output_bars, self.result_shapes),
                 self.shaped(outputs, self.result_shapes),
@@ -115,6 +117,17 @@ class HostCall:
         results = self.shaped(outputs, self.result_shapes)
         operands = self.shaped(inputs, self.operand_shapes)
         dots = self.shaped(input_dots, self.operand_shapes)
+        if self.op.jvp_function is not None:
+            outer = current()
+            set_current(None)
+            try:
+                found = as_tuple(self.op.jvp_function(operands, dots, **self.settings))
+            finally:
+                set_current(outer)
+            for view, dot, shape in zip(output_dots, found, self.result_shapes, strict=True):
+                self.check(dot, shape, "tangent")
+                view[...] = np.asarray(dot).reshape(-1)
+            return
 
         def paired(*bars: Any) -> Any:
             total: Any = 0.0
@@ -146,6 +159,19 @@ class HostCall:
             )
 
 
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Run a rule on plain arrays as if nothing were being recorded."""
+    from numbad.recorder import current, set_current
+
+    outer = current()
+    set_current(None)
+    try:
+        yield
+    finally:
+        set_current(outer)
+
+
 def as_tuple(found: Any) -> tuple[Any, ...]:
     """Return one result or several as a tuple."""
     return tuple(found) if isinstance(found, (tuple, list)) else (found,)
@@ -153,18 +179,26 @@ def as_tuple(found: Any) -> tuple[Any, ...]:
 
 def record_host(recorder: Any, op: Any, operands: tuple[Any, ...], settings: dict[str, Any]) -> Any:
     """Append a host row; return its results."""
-    from numbad.active import as_active, as_array, make_block
+    from numbad.active import as_active, as_array
 
-    values = [as_array(as_active(recorder, part)) for part in operands]
+    values = tuple(as_array(as_active(recorder, part)) for part in operands)
     shapes = [value.shape for value in values]
     result_shapes = [shapes[0]] if op.shapes_function is None else op.shapes_function(*shapes, **settings)
+    return record_call(recorder, HostCall(op, settings, shapes, result_shapes), values)
+
+
+def record_call(recorder: Any, call: HostCall, operands: tuple[Any, ...]) -> Any:
+    """Append the row of a call; return its results."""
+    from numbad.active import as_active, as_array, make_block
+
     places = []
-    for value in values:
+    for part in operands:
+        value = as_array(as_active(recorder, part))
         space, address, strides = value.place()
         if strides is not None and value.shape:
             space, address, _ = value.copy().place() if any(strides) else filled(recorder, value).place()
         places.append((space, address, value.size))
-    call = HostCall(op, settings, shapes, result_shapes)
+    result_shapes = call.result_shapes
     addresses = recorder.host_row(call, places, [int(np.prod(shape, dtype=np.int64)) for shape in result_shapes])
     results = [make_block(recorder, a, s) for a, s in zip(addresses, result_shapes, strict=True)]
     return results[0] if len(results) == 1 else tuple(results)

@@ -1,0 +1,64 @@
+"""Fresh processes: what the import costs, and the first derivative with a warm and with an empty disk cache."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+NUMBERS = "import numbad, numpy as np; numbad.gradient(lambda x, y: np.exp(x) * y, 2.0, 4.0)"
+ARRAYS = "import numbad, numpy as np; numbad.gradient(lambda x: np.sum(np.sin(x)), np.ones(9))"
+LARGE = "import numbad, numpy as np; numbad.gradient(lambda x: np.sum(np.sin(x)), np.ones(99999))"
+PROGRAMS = {"numbers": NUMBERS, "arrays": ARRAYS, "large arrays": LARGE}
+
+
+def run(program, **environment):
+    """Return the seconds that a fresh Python takes for a program."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", program], check=True, stderr=subprocess.DEVNULL, env=os.environ | environment)
+    return time.perf_counter() - start
+
+
+def shortest(program, times=3):
+    """Return the seconds of the shortest of several runs."""
+    return min(run(program) for _ in range(times))
+
+
+class Import:
+    """Importing a package, without the interpreter's own start."""
+
+    params = ["numbad", "numba", "numpy"]
+    param_names = ["package"]
+
+    def track_seconds(self, package):
+        return shortest(f"import {package}") - shortest("pass")
+
+    track_seconds.unit = "seconds"
+
+
+def track_import_over_numba():
+    return shortest("import numbad") / shortest("import numba")
+
+
+track_import_over_numba.unit = "ratio"
+
+
+class FirstGradient:
+    """From the start of a process to its first gradient."""
+
+    params = list(PROGRAMS)
+    param_names = ["of"]
+    timeout = 180
+
+    def track_warm_seconds(self, of):
+        run(PROGRAMS[of])
+        return shortest(PROGRAMS[of])
+
+    track_warm_seconds.unit = "seconds"
+
+    def track_cold_seconds(self, of):
+        """Everything is compiled: the first gradient ever on a machine."""
+        with tempfile.TemporaryDirectory() as empty:
+            return run(PROGRAMS[of], NUMBA_CACHE_DIR=empty)
+
+    track_cold_seconds.unit = "seconds"

@@ -1,0 +1,391 @@
+"""Rules of the user's own: custom_jvp, custom_vjp, stop_gradient and checkpoint."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from numbad.active import Active, as_array
+from numbad.errors import NumbadError, RecordingError, message
+from numbad.ops.host import HostCall, record_call
+from numbad.recorder import Recorder, current, set_current
+from numbad.trees import flatten
+
+
+class Rule:
+    """One call of a function with a rule, as a host row sees it: arrays in, a list of arrays out.
+
+    Attributes
+    ----------
+    name : str
+    primal : callable
+        From the recording operands' values to the leaves of the result.
+    vjp_function : callable
+        `(bars, results, operands)` to the operands' cotangents.
+    jvp_function : callable or None
+        `(operands, tangents)` to the results' tangents.
+    """
+
+    def __init__(self, name: str, primal: Any, vjp_function: Any, jvp_function: Any = None) -> None:
+        self.name = name
+        self.primal = primal
+        self.vjp_function = vjp_function
+        self.jvp_function = jvp_function
+
+    def __call__(self, *operands: Any, **_: Any) -> Any:
+        """Apply the rule again, to other operands."""
+        recorder = current()
+        if recorder is None or not any(isinstance(part, Active) for part in operands):
+            return self.primal(*operands)
+        shapes = [np.shape(part) for part in self.primal(*[plain_value(part) for part in operands])]
+        return record_call(recorder, HostCall(self, {}, [np.shape(part) for part in operands], shapes), operands)
+
+
+def plain_value(value: Any) -> Any:
+    """Return a recording value as NumPy would hold it."""
+    return np.asarray(value.value()) if isinstance(value, Active) else np.asarray(value)
+
+
+class Arguments:
+    """The arguments of a call: which leaves are recording, and how to put others in their place."""
+
+    def __init__(self, arguments: tuple[Any, ...]) -> None:
+        self.leaves, self.rebuild = flatten(arguments)
+        self.places = [k for k, leaf in enumerate(self.leaves) if isinstance(leaf, Active)]
+        self.operands = [self.leaves[k] for k in self.places]
+
+    def with_operands(self, operands: Any) -> tuple[Any, ...]:
+        """Return the arguments with other values in the places of the recording leaves."""
+        leaves = list(self.leaves)
+        for k, operand in zip(self.places, operands, strict=True):
+            leaves[k] = operand
+        return self.rebuild(leaves)
+
+    def pick(self, cotangents: Any, name: str) -> list[Any]:
+        """Return the cotangents of the recording leaves from a tuple with one tree for each argument."""
+        arguments = self.rebuild(self.leaves)
+        if not isinstance(cotangents, (tuple, list)) or len(cotangents) != len(arguments):
+            raise NumbadError(
+                message(
+                    f"the rule of {name} returned {describe(cotangents)}; "
+                    f"a tuple of {len(arguments)} cotangents, one for each argument, is wanted",
+                    f"mend the backward function of {name}",
+                    where=False,
+                )
+            )
+        found: list[Any] = []
+        for argument, cotangent in zip(arguments, cotangents, strict=True):
+            count = len(flatten(argument)[0])
+            leaves = [None] * count if cotangent is None else flatten(cotangent)[0]
+            if len(leaves) != count:
+                raise NumbadError(
+                    message(
+                        f"the rule of {name} returned a cotangent of another structure than its argument",
+                        f"mend the backward function of {name}",
+                        where=False,
+                    )
+                )
+            found += leaves
+        return [found[k] for k in self.places]
+
+
+def describe(value: Any) -> str:
+    """Say what a rule returned."""
+    return f"a tuple of {len(value)}" if isinstance(value, tuple) else f"a {type(value).__name__}"
+
+
+def outside(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function on plain arrays as if nothing were being recorded."""
+    recorder = current()
+    set_current(None)
+    try:
+        return function(*arguments)
+    finally:
+        set_current(recorder)
+
+
+def apply_rule(name: str, f: Any, arguments: tuple[Any, ...], make: Callable[[Arguments], Rule]) -> Any:
+    """Call `f`, or record a host row for it where an argument is recording."""
+    given = Arguments(arguments)
+    if not given.operands:
+        return f(*arguments)
+    recorder: Recorder = given.operands[0].recorder
+    rule = make(given)
+    concrete = [plain_value(part) for part in given.operands]
+    result = outside(f, *given.with_operands(concrete))
+    leaves, rebuild = flatten(result)
+    for leaf in leaves:
+        if isinstance(leaf, Active):
+            raise RecordingError(
+                message(
+                    f"{name} uses a recording value that is not among its arguments",
+                    "pass every value that varies as an argument of the function with the rule",
+                )
+            )
+        if np.asarray(leaf).dtype.kind not in "fiub":
+            raise RecordingError(message(f"{name} returned {describe(leaf)}", "return arrays of real numbers"))
+    shapes = [np.shape(leaf) for leaf in leaves]
+    call = HostCall(rule, {}, [part.shape for part in given.operands], shapes)
+    found = record_call(recorder, call, tuple(as_array(part) for part in given.operands))
+    return rebuild(list(found) if isinstance(found, tuple) else [found])
+
+
+class CustomFunction:
+    """What custom_vjp and custom_jvp have in common: a function and arguments that have no derivative."""
+
+    def __init__(self, f: Callable[..., Any], nondiff_argnums: tuple[int, ...] = ()) -> None:
+        functools.update_wrapper(self, f)
+        self.f = f
+        self.name = getattr(f, "__name__", type(f).__name__)
+        self.nondiff = (nondiff_argnums,) if isinstance(nondiff_argnums, int) else tuple(nondiff_argnums)
+
+    def split(self, arguments: tuple[Any, ...]) -> tuple[list[Any], list[Any]]:
+        """Return the arguments without derivative, and the others."""
+        fixed = [arguments[k] for k in self.nondiff]
+        return fixed, [part for k, part in enumerate(arguments) if k not in self.nondiff]
+
+    def merge(self, fixed: list[Any], others: Any) -> list[Any]:
+        """Return all arguments in order."""
+        merged = list(others)
+        for k, value in sorted(zip(self.nondiff, fixed, strict=True), key=lambda pair: pair[0]):
+            merged.insert(k, value)
+        return merged
+
+    def bind(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, ...]:
+        """Return keyword arguments in their positions."""
+        if not keywords:
+            return arguments
+        import inspect
+
+        bound = inspect.signature(self.f).bind(*arguments, **keywords)
+        bound.apply_defaults()
+        return bound.args
+
+    def missing(self, what: str) -> Any:
+        """Raise: the rule has not been given."""
+        raise NumbadError(message(f"{self.name} has no rule", f"call {self.name}.{what} first", where=False))
+
+
+class custom_vjp(CustomFunction):
+    """A function whose derivative is a rule of the user's own, in reverse mode, as jax.custom_vjp.
+
+    Parameters
+    ----------
+    f : callable
+        Of arrays or trees of them; it may be anything that Python can call, recordable or not.
+    nondiff_argnums : tuple of int
+        Arguments that are passed on and have no derivative.
+
+    Notes
+    -----
+    `defvjp(forward, backward)` gives the rule: `forward(*arguments)` returns the result and whatever
+    `backward` needs; `backward(*nondifferentiable, saved, cotangent)` returns a tuple with the cotangent of each
+    differentiable argument, or None for zero. Higher derivatives run both on recording values.
+
+    Examples
+    --------
+    >>> import numpy as np, numbad
+    >>> @numbad.custom_vjp
+    ... def clipped(x):
+    ...     return x
+    >>> clipped.defvjp(lambda x: (x, None), lambda saved, bar: (np.clip(bar, -1.0, 1.0),))
+    >>> numbad.grad(lambda x: 5.0 * clipped(x))(3.0)
+    1.0
+    """
+
+    forward: Callable[..., Any] | None = None
+    backward: Callable[..., Any] | None = None
+
+    def defvjp(self, forward: Callable[..., Any], backward: Callable[..., Any]) -> None:
+        """Give the rule."""
+        self.forward, self.backward = forward, backward
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        arguments = self.bind(arguments, keywords)
+        fixed, others = self.split(arguments)
+
+        def make(given: Arguments) -> Rule:
+            if self.forward is None or self.backward is None:
+                self.missing("defvjp(forward, backward)")
+            return Rule(self.name, primal(self, fixed, given), lambda *parts: self.pull(fixed, given, *parts))
+
+        return apply_rule(self.name, lambda *parts: self.f(*self.merge(fixed, parts)), tuple(others), make)
+
+    def pull(self, fixed: list[Any], given: Arguments, bars: list[Any], results: list[Any], operands: list[Any]) -> Any:
+        """Return the operands' cotangents by the user's rule."""
+        assert self.forward is not None and self.backward is not None
+        result, saved = self.forward(*self.merge(fixed, given.with_operands(operands)))
+        cotangent = flatten(result)[1](list(bars))
+        return given.pick(self.backward(*fixed, saved, cotangent), self.name)
+
+
+class custom_jvp(CustomFunction):
+    """A function whose derivative is a rule of the user's own, in forward mode, as jax.custom_jvp.
+
+    Notes
+    -----
+    `defjvp(rule)` gives the rule: `rule(*nondifferentiable, primals, tangents)` returns the result and its
+    tangent, which is linear in `tangents` and written in functions that numbad records; reverse mode uses its
+    transpose. `defjvps(*rules)` gives one rule an argument, `rule(tangent, result, *arguments)`, or None for zero.
+
+    Examples
+    --------
+    >>> import numpy as np, numbad
+    >>> @numbad.custom_jvp
+    ... def double_slope(x):
+    ...     return np.sin(x)
+    >>> @double_slope.defjvp
+    ... def rule(primals, tangents):
+    ...     return double_slope(*primals), 2.0 * np.cos(primals[0]) * tangents[0]
+    >>> numbad.grad(double_slope)(0.0)
+    2.0
+    """
+
+    rule: Callable[..., Any] | None = None
+
+    def defjvp(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        """Give the rule (also as a decorator)."""
+        self.rule = rule
+        return rule
+
+    def defjvps(self, *rules: Callable[..., Any] | None) -> None:
+        """Give one rule for each argument."""
+
+        def rule(primals: Any, tangents: Any) -> Any:
+            result = self(*primals)
+            total: Any = 0.0
+            for each, tangent in zip(rules, tangents, strict=True):
+                if each is not None:
+                    total = total + each(tangent, result, *primals)
+            return result, total
+
+        self.rule = rule
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        arguments = self.bind(arguments, keywords)
+        fixed, others = self.split(arguments)
+
+        def make(given: Arguments) -> Rule:
+            if self.rule is None:
+                self.missing("defjvp(rule)")
+            return Rule(
+                self.name,
+                primal(self, fixed, given),
+                lambda *parts: self.pull(fixed, given, *parts),
+                lambda *parts: self.push(fixed, given, *parts),
+            )
+
+        return apply_rule(self.name, lambda *parts: self.f(*self.merge(fixed, parts)), tuple(others), make)
+
+    def push(self, fixed: list[Any], given: Arguments, operands: list[Any], tangents: list[Any]) -> list[Any]:
+        """Return the results' tangents by the user's rule."""
+        assert self.rule is not None
+        zeros = [np.zeros(np.shape(leaf)) for leaf in given.leaves]
+        dots = list(zeros)
+        for k, tangent in zip(given.places, tangents, strict=True):
+            dots[k] = zeros[k] if tangent is None else tangent
+        found = self.rule(*fixed, given.with_operands(operands), given.rebuild(dots))
+        if not isinstance(found, (tuple, list)) or len(found) != 2:
+            raise NumbadError(
+                message(f"the rule of {self.name} returned {describe(found)}", "return (result, tangent)", where=False)
+            )
+        return flatten(found[1])[0]
+
+    def pull(self, fixed: list[Any], given: Arguments, bars: list[Any], results: list[Any], operands: list[Any]) -> Any:
+        """Return the operands' cotangents: the transpose of the user's rule."""
+        from numbad.transforms import grad
+
+        def paired(*dots: Any) -> Any:
+            total: Any = 0.0
+            for bar, dot in zip(bars, self.push(fixed, given, operands, list(dots)), strict=True):
+                total = total + np.sum(bar * dot)
+            return total
+
+        zeros = [np.zeros(np.shape(operand)) for operand in operands]
+        return list(grad(paired, tuple(range(len(zeros))))(*zeros))
+
+
+def primal(custom: CustomFunction, fixed: list[Any], given: Arguments) -> Callable[..., list[Any]]:
+    """Return the function from the operands' values to the leaves of the result."""
+
+    def values(*operands: Any) -> list[Any]:
+        return flatten(outside(custom.f, *custom.merge(fixed, given.with_operands(operands))))[0]
+
+    return values
+
+
+def stop_gradient(x: Any) -> Any:
+    """Return the value with no derivative: every transform holds it constant.
+
+    Parameters
+    ----------
+    x : float, ndarray or tree
+
+    Examples
+    --------
+    >>> import numbad
+    >>> numbad.grad(lambda x: x * numbad.stop_gradient(x))(3.0)
+    3.0
+    """
+    from numbad.ops.arithmetic import stop_gradient as held
+
+    leaves, rebuild = flatten(x)
+    return rebuild([held(leaf) if isinstance(leaf, Active) else leaf for leaf in leaves])
+
+
+def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `f` so that the gradient keeps its arguments only, and computes its inside again.
+
+    Memory falls from that of all intermediate values of `f` to that of its arguments and results; the
+    time grows by one more run of `f` (Griewank and Walther, 2008, chapter 12).
+
+    Parameters
+    ----------
+    f : callable
+        Of arrays or trees of them. Whatever varies must be among its arguments.
+
+    Examples
+    --------
+    >>> import numpy as np, numbad
+    >>> step = numbad.checkpoint(lambda x: np.sin(x) * x)
+    >>> round(numbad.grad(lambda x: step(step(x)))(1.0), 6)
+    1.705697
+    """
+    name = getattr(f, "__name__", "checkpoint")
+
+    @functools.wraps(f, assigned=("__doc__", "__name__"), updated=())
+    def checkpointed(*arguments: Any, **keywords: Any) -> Any:
+        def call(*parts: Any) -> Any:
+            return f(*parts, **keywords)
+
+        def make(given: Arguments) -> Rule:
+            def values(*operands: Any) -> list[Any]:
+                return flatten(outside(call, *given.with_operands(operands)))[0]
+
+            def leaves(*operands: Any) -> tuple[Any, ...]:
+                return tuple(flatten(call(*given.with_operands(operands)))[0])
+
+            def pull(bars: list[Any], results: list[Any], operands: list[Any]) -> Any:
+                from numbad.transforms import vjp
+
+                return list(vjp(leaves, *[as_float(part) for part in operands])[1](tuple(bars)))
+
+            def push(operands: list[Any], tangents: list[Any]) -> Any:
+                from numbad.transforms import jvp
+
+                dots = [np.zeros(np.shape(o)) if t is None else t for o, t in zip(operands, tangents, strict=True)]
+                return list(jvp(leaves, [as_float(part) for part in operands], dots)[1])
+
+            return Rule(name, values, pull, push)
+
+        return apply_rule(name, call, arguments, make)
+
+    return checkpointed
+
+
+def as_float(value: Any) -> Any:
+    """Return an operand as something that can be differentiated."""
+    return value if isinstance(value, Active) else np.asarray(value)
