@@ -1,11 +1,46 @@
 """numbad: derivatives of plain NumPy code, recorded into a flat tape and swept by compiled code."""
 
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
 from numbad.batching import vmap
 from numbad.checks import verify
+from numbad.custom import checkpoint, custom_jvp, custom_vjp, stop_gradient
 from numbad.derivatives import gradient, value_and_gradient
+from numbad.errors import (
+    BranchError,
+    InputError,
+    LeakError,
+    NumbadError,
+    OutputError,
+    RecordingError,
+    TapeError,
+)
+from numbad.helpers import (
+    array,
+    asarray,
+    empty,
+    erf,
+    erfc,
+    full,
+    log_softmax,
+    logsumexp,
+    ones,
+    relu,
+    sigmoid,
+    softmax,
+    softplus,
+    where,
+    zeros,
+)
 from numbad.ops import REGISTRY
+from numbad.ops.definition import Interval, op
 from numbad.recording import record
+from numbad.replay import jit
 from numbad.tape import Tape
+from numbad.threads import set_num_threads
 from numbad.transforms import (
     derivative,
     grad,
@@ -20,9 +55,28 @@ from numbad.transforms import (
     vjp,
 )
 
+__version__ = "0.1.0"
 __all__ = [
+    "REGISTRY",
+    "BranchError",
+    "InputError",
+    "Interval",
+    "LeakError",
+    "NumbadError",
+    "OutputError",
+    "RecordingError",
     "Tape",
+    "TapeError",
+    "array",
+    "asarray",
+    "checkpoint",
+    "custom_jvp",
+    "custom_vjp",
     "derivative",
+    "empty",
+    "erf",
+    "erfc",
+    "full",
     "grad",
     "gradient",
     "hessian",
@@ -30,12 +84,32 @@ __all__ = [
     "jacfwd",
     "jacobian",
     "jacrev",
+    "jit",
     "jvp",
     "linearize",
+    "log_softmax",
+    "logsumexp",
+    "ones",
+    "op",
     "record",
+    "relu",
+    "set_num_threads",
+    "sigmoid",
+    "softmax",
+    "softplus",
+    "stop_gradient",
     "value_and_grad",
     "value_and_gradient",
     "verify",
     "vjp",
     "vmap",
+    "where",
+    "zeros",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import `numbad.testing` when it is first used: it is for tests."""
+    if name == "testing":
+        return importlib.import_module("numbad.testing")
+    raise AttributeError(f"module 'numbad' has no attribute {name!r}")

@@ -172,22 +172,32 @@ def record_call(
     Returns the recorder (still open), the leaves, how to rebuild each argument, and what `f` returned.
     """
     values, rebuilds = collect(arguments, argnums)
-    dtype = input_dtype(values)
+
+    def call(actives: list[Any]) -> Any:
+        given = list(arguments)
+        for k, active in zip(argnums, regroup(actives, rebuilds)):
+            given[k] = active
+        return f(*given, **keywords)
+
+    recorder, leaves, result = record_leaves(call, values, input_dtype(values))
+    return recorder, leaves, rebuilds, result
+
+
+def record_leaves(
+    call: Callable[[list[Any]], Any], values: list[Any], dtype: np.dtype
+) -> tuple[Recorder, list[Leaf], Any]:
+    """Run a function of a list of leaves on recording values; return the open recorder, the leaves and the result."""
     recorder = Recorder(dtype)
     leaves = [Leaf(recorder, value, dtype) for value in values]
-    given = list(arguments)
-    for k, active in zip(argnums, regroup([leaf.active for leaf in leaves], rebuilds)):
-        given[k] = active
     set_current(recorder)
     try:
-        result = f(*given, **keywords)
-    except BaseException as error:
+        result = call([leaf.active for leaf in leaves])
+    except BaseException:
         recorder.close()
-        clarify(error)
         raise
     finally:
         set_current(None)
-    return recorder, leaves, rebuilds, result
+    return recorder, leaves, result
 
 
 def scalar_output(recorder: Recorder, result: Any, name: str) -> Scalar | None:

@@ -98,7 +98,7 @@ class Execution:
         recorder = self.recorder
         words = np.frombuffer(recorder.words, np.int64)
         self.locate_spaces()
-        if final and recorder.large:
+        if final and recorder.large and not self.groups:
             from numbad import fusion
 
             self.groups = fusion.plan(self, code, words, wanted)
@@ -168,6 +168,12 @@ class Execution:
         for space in recorder.spaces[len(self.spaces) :]:
             self.spaces.append(space if space.dtype == recorder.dtype else space.astype(recorder.dtype, order="K"))
         self.bases = np.array([0] + [address_of(space) for space in self.spaces[1:]], np.uint64)
+
+    def put_space(self, space: int, values: np.ndarray) -> None:
+        """Read a large input from another array from now on."""
+        self.locate_spaces()
+        self.spaces[space] = values
+        self.bases[space] = address_of(values)
 
     def python_row(self, code: np.ndarray, words: Any, row: int) -> int:
         """Compute a row, or a group of fused rows, that the compiled sweeps leave to Python; return the next row."""

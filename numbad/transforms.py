@@ -44,6 +44,30 @@ def positions(argnums: Any, count: int, name: str) -> tuple[int, ...]:
     return tuple(found)
 
 
+class GradientPlan:
+    """What `jit` needs to know of a gradient function, to run its two sweeps instead of emitted rows."""
+
+    def __init__(self, f: Any, argnums: Any, name: str, with_value: bool) -> None:
+        self.f, self.argnums, self.name, self.with_value = f, argnums, name, with_value
+
+    def places(self, count: int) -> tuple[int, ...]:
+        """Return the positions of the differentiated arguments."""
+        return positions(self.argnums, count, self.name)
+
+    def pack(self, value: Any, found: list[Any]) -> Any:
+        """Return value and gradients as the gradient function would."""
+        result = found[0] if isinstance(self.argnums, int) else tuple(found)
+        return (value, result) if self.with_value else result
+
+
+def planned(function: Any, f: Any, argnums: Any, name: str, with_value: bool, has_aux: bool) -> Any:
+    """Attach to a gradient function what `jit` needs to know of it."""
+    function.numbad_inner = f
+    if not has_aux:
+        function.numbad_plan = GradientPlan(f, argnums, name, with_value)
+    return function
+
+
 def grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
     """Return the function that computes the gradient of `f`, as jax.grad does.
 
@@ -79,7 +103,7 @@ def grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> 
         result = found[0] if isinstance(argnums, int) else tuple(found)
         return (result, auxiliary) if has_aux else result
 
-    return gradient_function
+    return planned(gradient_function, f, argnums, "grad", False, has_aux)
 
 
 def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
@@ -101,7 +125,7 @@ def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = 
         result = found[0] if isinstance(argnums, int) else tuple(found)
         return ((value, auxiliary), result) if has_aux else (value, result)
 
-    return both
+    return planned(both, f, argnums, "value_and_grad", True, has_aux)
 
 
 def derivative(f: Callable[[Any], Any], x: Any = None, order: int = 1) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 import numpy as np
@@ -96,15 +97,17 @@ def logical_not(x: Any) -> Any:
 
 def bitwise(name: str) -> Any:
     """Make a bitwise ufunc, which is for truth values only."""
+    method = getattr(operator, name)
 
     def function(x: Any, y: Any) -> Any:
-        return {"and": lambda: x & y, "or": lambda: x | y, "xor": lambda: x ^ y}[name]()
+        recorder = recorder_of(x, y)
+        return method(to_active(x, recorder), to_active(y, recorder))
 
     return function
 
 
-implements_ufunc("bitwise_and")(bitwise("and"))
-implements_ufunc("bitwise_or")(bitwise("or"))
+implements_ufunc("bitwise_and")(bitwise("and_"))
+implements_ufunc("bitwise_or")(bitwise("or_"))
 implements_ufunc("bitwise_xor")(bitwise("xor"))
 
 

@@ -1,0 +1,361 @@
+"""jit: record a function once for each signature and path, and run its tape from then on."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from numbad.active import Active, Array, Scalar
+from numbad.derivatives import FLOAT64, as_leaf, check_leaf, input_dtype, record_leaves, scalar_output
+from numbad.errors import BranchError, NumbadError, message
+from numbad.recorder import current
+from numbad.snapshot import Snapshot
+from numbad.sweeps import give_back, kernel, switch
+from numbad.trees import flatten
+
+MOST_PATHS = 64  # tapes kept for one signature
+
+
+def jit(f: Callable[..., Any] | None = None, *, static_argnums: Any = (), static_argnames: Any = ()) -> Any:
+    """Return `f` so that it is recorded once for each signature and path, and its tape replayed.
+
+    Parameters
+    ----------
+    f : callable
+        Of floats, arrays of floats, or trees of them; other leaves (ints, text, ...) are static.
+    static_argnums : int or tuple of int
+        Positional arguments that are passed as they are; a tape is recorded for each value.
+    static_argnames : str or tuple of str
+        The same for keyword arguments; all keyword arguments are static.
+
+    Returns
+    -------
+    Jitted
+        Call it as `f`. `paths` counts the tapes, `cache_clear()` drops them.
+
+    Raises
+    ------
+    NumbadError
+        When one signature has more than 64 paths.
+
+    Notes
+    -----
+    A signature is the structure of the arguments with the shapes and dtypes of their leaves. Where a comparison
+    comes out otherwise than when it was recorded, that path is recorded too, and both are kept. Numbers and small
+    arrays that the function takes from closures and globals are compared at each call; a change records anew. Large
+    arrays are read where they are. What changes in another way (attributes of objects, files, random numbers) is
+    frozen. Inside another recording, or within another transform, the function is simply called.
+
+    Examples
+    --------
+    >>> import numbad
+    >>> slope = numbad.jit(numbad.grad(lambda x: x**3 if x > 0 else -x))
+    >>> slope(2.0), slope(-1.0), slope(3.0), slope.paths
+    (12.0, -1.0, 27.0, 2)
+    """
+    if f is None:
+        return functools.partial(jit, static_argnums=static_argnums, static_argnames=static_argnames)
+    return Jitted(f, static_argnums)
+
+
+class Jitted:
+    """A function that is recorded once and replayed; made by `jit`."""
+
+    def __init__(self, f: Callable[..., Any], static_argnums: Any = ()) -> None:
+        functools.update_wrapper(self, f, assigned=("__doc__", "__name__", "__module__"), updated=())
+        self.f = f
+        self.static = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+        self.plan = None if self.static else getattr(f, "numbad_plan", None)
+        self.programs: dict[Any, list[Program]] = {}
+        self.snapshot: Snapshot | None = None
+        self.lock = threading.RLock()
+
+    @property
+    def paths(self) -> int:
+        """Number of tapes that are kept."""
+        return sum(len(found) for found in self.programs.values())
+
+    @property
+    def hits(self) -> list[int]:
+        """How often each tape has been run, in the order in which they are tried."""
+        return [program.hits for found in self.programs.values() for program in found]
+
+    def cache_clear(self) -> None:
+        """Drop all tapes."""
+        with self.lock:
+            self.programs = {}
+            self.snapshot = None
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        if current() is not None:
+            return self.f(*arguments, **keywords)
+        with self.lock:
+            if self.snapshot is not None and self.snapshot.changed():
+                self.programs = {}
+                self.snapshot = None
+            kinds = tuple([type(argument) for argument in arguments])
+            found = self.programs.get(kinds) if not keywords else None
+            if found is not None:
+                values, key = list(arguments), kinds
+            else:
+                values, key, found = self.look_up(arguments, keywords, kinds)
+            for k, program in enumerate(found):
+                try:
+                    result = program.run(values)
+                except BranchError:
+                    continue
+                if k and program.hits > found[k - 1].hits:
+                    found[k - 1], found[k] = program, found[k - 1]
+                return result
+            return self.record(arguments, keywords, values, key, found)
+
+    def look_up(self, arguments: Any, keywords: Any, kinds: Any) -> tuple[list[Any], Any, list[Program]]:
+        """Return the differentiable leaves of a call, the key of its signature and the tapes for it."""
+        if not keywords and not self.static and all(kind is float for kind in kinds):
+            return list(arguments), kinds, self.programs.setdefault(kinds, [])
+        leaves, key = self.signature(arguments, keywords)
+        return leaves, key, self.programs.setdefault(key, [])
+
+    def signature(self, arguments: Any, keywords: Any) -> tuple[list[Any], Any]:
+        """Return the recorded leaves of a call, and what makes it one that a tape can run."""
+        parts: list[Any] = []
+        values = []
+        for k, argument in enumerate(arguments):
+            if k in self.static:
+                parts.append(static_key(argument))
+            elif type(argument) is np.ndarray and argument.dtype.kind == "f":
+                values.append(argument)
+                parts.append((argument.shape, argument.dtype.num, argument.flags.c_contiguous))
+            else:
+                parts.append(leaves_key(argument, values))
+        for name in sorted(keywords):
+            parts.append((name, static_key(keywords[name])))
+        return values, tuple(parts)
+
+    def record(self, arguments: Any, keywords: Any, values: list[Any], key: Any, found: list[Program]) -> Any:
+        """Record the path of this call, keep it and run it."""
+        if len(found) >= MOST_PATHS:
+            raise NumbadError(
+                message(
+                    f"{getattr(self.f, '__name__', 'the function')} has taken {MOST_PATHS} different paths for "
+                    "arguments of one shape; a branch on each element makes one for each combination",
+                    "choose with np.where instead of if, or call it without numbad.jit",
+                )
+            )
+        if self.snapshot is None:
+            self.snapshot = Snapshot(self.f)
+        program = Program(self, arguments, keywords)
+        found.insert(0, program)
+        return program.run(values)
+
+
+def leaves_key(argument: Any, values: list[Any]) -> Any:
+    """Append the recorded leaves of an argument to `values`; return its part of the signature."""
+    import optree
+
+    if isinstance(argument, (float, int, np.ndarray, np.generic)):
+        leaves, tree = [argument], None
+    else:
+        leaves, tree = optree.tree_flatten(argument, none_is_leaf=True, namespace="numbad")
+    parts = []
+    for leaf in leaves:
+        leaf = as_leaf(leaf)
+        if is_recorded(leaf):
+            values.append(leaf)
+            kind = leaf.dtype.num if isinstance(leaf, (np.ndarray, np.generic)) else -1
+            contiguous = leaf.flags.c_contiguous if isinstance(leaf, np.ndarray) else True
+            parts.append((np.shape(leaf), kind, type(leaf) is np.ndarray, contiguous))
+        else:
+            parts.append(static_key(leaf))
+    return tree, tuple(parts)
+
+
+def is_recorded(leaf: Any) -> bool:
+    """Whether a leaf varies from call to call: floats and arrays of floats do."""
+    if isinstance(leaf, (np.ndarray, np.generic)):
+        return leaf.dtype.kind == "f"
+    return isinstance(leaf, float)
+
+
+def static_key(value: Any) -> Any:
+    """Return something hashable that tells static values apart."""
+    if isinstance(value, np.ndarray):
+        return value.shape, value.dtype.str, value.tobytes()
+    try:
+        hash(value)
+    except TypeError:
+        return type(value), repr(value)
+    return type(value), value
+
+
+class Program:
+    """One recorded path, ready to run on other values of the same signature."""
+
+    def __init__(self, owner: Jitted, arguments: Any, keywords: Any) -> None:
+        plan = owner.plan
+        self.hits = 0
+        self.f = owner.f if plan is None else plan.f
+        self.gradient = plan
+        leaves, rebuild = flatten(tuple(arguments))
+        leaves = [as_leaf(leaf) for leaf in leaves]
+        static = set()
+        for k in owner.static:
+            before = len(flatten(tuple(arguments[:k]))[0])
+            static.update(range(before, before + len(flatten(arguments[k])[0])))
+        places = [k for k, leaf in enumerate(leaves) if k not in static and is_recorded(leaf)]
+        values = [leaves[k] for k in places]
+
+        def call(actives: list[Any]) -> Any:
+            given = list(leaves)
+            for k, active in zip(places, actives, strict=True):
+                given[k] = active
+            return self.f(*rebuild(given), **keywords)
+
+        self.recorder, self.leaves, result = record_leaves(call, values, input_dtype(values or [0.0]))
+        try:
+            self.prepare(result, arguments, places)
+        finally:
+            self.recorder.close()
+
+    def prepare(self, result: Any, arguments: Any, places: list[int]) -> None:
+        """Note the outputs, and for a gradient which leaves it is wanted for."""
+        recorder = self.recorder
+        self.wanted = self.leaves
+        if self.gradient is not None:
+            self.output = scalar_output(recorder, result, self.gradient.name)
+            self.constant = result
+            outputs = [] if self.output is None else [self.output]
+            self.arrange(arguments, places)
+        else:
+            flat, self.rebuild = flatten(result)
+            self.flat = flat
+            outputs = [leaf for leaf in flat if isinstance(leaf, Active)]
+            for leaf in outputs:
+                if isinstance(leaf, Array):
+                    leaf.address_view()
+        from numbad.sweeps import Execution
+
+        self.outputs = outputs
+        self.places = [np.array(o.address_view()) if isinstance(o, Array) else o.address for o in outputs]
+        recorder.execution = None
+        self.execution = Execution(recorder)
+        self.code = np.frombuffer(recorder.code, np.uint32)
+        self.scalar = (
+            self.gradient is not None
+            and outputs
+            and not recorder.words
+            and recorder.dtype == FLOAT64
+            and all(type(leaf.value) is float for leaf in self.leaves)
+        )
+        self.numbers = np.array(recorder.numbers)
+
+    def arrange(self, arguments: Any, places: list[int]) -> None:
+        """Find which leaves each differentiated argument has, and check that they can be differentiated."""
+        counts = [len(flatten(argument)[0]) for argument in arguments]
+        starts = np.concatenate([[0], np.cumsum(counts)]).tolist()
+        order = {place: k for k, place in enumerate(places)}
+        self.parts = []
+        for argnum in self.gradient.places(len(arguments)):
+            chosen = list(range(starts[argnum], starts[argnum + 1]))
+            leaves, rebuild = flatten(arguments[argnum])
+            for leaf in leaves:
+                check_leaf(as_leaf(leaf))
+            self.parts.append(([order[k] for k in chosen], rebuild))
+
+    # ------------------------------------------------------------ running
+
+    def run(self, values: list[Any]) -> Any:
+        """Run the tape on new values; raise a BranchError if they take another path."""
+        if self.scalar:
+            return self.run_numbers(values)
+        execution, recorder = self.execution, self.recorder
+        execution.prepare(recorder.rows())
+        for leaf, value in zip(self.leaves, values, strict=True):
+            self.enter(leaf, value)
+        execution.done = 0
+        execution.forward(True, tuple(self.outputs) if self.gradient is None or self.gradient.with_value else ())
+        self.hits += 1
+        if self.gradient is None:
+            return self.read_outputs()
+        return self.read_gradient()
+
+    def enter(self, leaf: Any, value: Any) -> None:
+        """Put a new value in the place of an input."""
+        execution = self.execution
+        if type(value) is float:
+            execution.values[leaf.address] = value
+            return
+        values = np.asarray(value, self.recorder.dtype)
+        if leaf.space:
+            if not (values.flags.c_contiguous if leaf.order == "C" else values.flags.f_contiguous):
+                values = np.array(values, order=leaf.order)
+            execution.put_space(leaf.space, values)
+        else:
+            execution.values[leaf.address : leaf.address + values.size] = values.reshape(-1)
+
+    def run_numbers(self, values: list[Any]) -> Any:
+        """Run a tape of scalar rows in one compiled call."""
+        numbers = self.numbers
+        for k, value in enumerate(values):
+            numbers[2 * k + 1] = value
+        pointer = switch("linearise", FLOAT64)
+        gradient_rows = kernel("gradient_rows", FLOAT64)
+        output = self.outputs[0].address
+        done, value, found = gradient_rows(pointer, self.code, numbers, self.recorder.size, output, len(values))
+        if 4 * done < len(self.code):
+            self.scalar = False
+            try:
+                return self.run(values)
+            finally:
+                self.scalar = done < 0 or self.is_guard(done)
+        self.hits += 1
+        return self.gradient.pack(value, self.pick(found.tolist()))
+
+    def is_guard(self, row: int) -> bool:
+        """Whether a row is a guard: the scalar machine goes on being right for the recorded path."""
+        from numbad.rows import GUARD, GUARD_VALUE
+
+        return int(self.code[4 * row]) in (GUARD, GUARD_VALUE)
+
+    def pick(self, found: list[Any]) -> list[Any]:
+        """Return the gradient with respect to each differentiated argument."""
+        return [rebuild([found[k] for k in chosen]) for chosen, rebuild in self.parts]
+
+    def read_outputs(self) -> Any:
+        """Return the results as NumPy's."""
+        values = self.execution.values
+        dtype = self.recorder.dtype
+        found = []
+        k = 0
+        for leaf in self.flat:
+            if not isinstance(leaf, Active):
+                found.append(leaf)
+                continue
+            place = self.places[k]
+            k += 1
+            if isinstance(leaf, Scalar):
+                number = leaf.dtype.type(values[place])
+                found.append(float(number) if dtype == FLOAT64 and not leaf.boolean else number)
+            else:
+                found.append(values[place].astype(leaf.dtype))
+        return self.rebuild(found)
+
+    def read_gradient(self) -> Any:
+        """Sweep back and return value and gradient as the plan wants them."""
+        execution = self.execution
+        if self.output is None:
+            value, seeds = self.constant, []
+        else:
+            seeds = [(self.output.address, 1.0)]
+            value = execution.values[self.output.address]
+            value = float(value) if self.recorder.dtype == FLOAT64 else value
+        bars = execution.backward(seeds)
+        found = [leaf.read(bars) for leaf in self.leaves]
+        give_back(bars.arena)
+        return self.gradient.pack(value, self.pick(found))
+
+
