@@ -69,6 +69,12 @@ class Active:
             op = OPS.get(ufunc)
             if op is not None:
                 return record(op, *inputs)
+            if ufunc is np.matmul:
+                from numbad.matmul import matrix_product
+
+                result = matrix_product(self.recorder, *inputs)
+                if result is not None:
+                    return result
         from numbad import numpy_api
 
         return numpy_api.apply_ufunc(ufunc, method, inputs, keywords)
@@ -260,6 +266,10 @@ def record_arrays(op: Op, x: Any, y: Any, swapped: bool) -> Any:
         and y.recorder is recorder
     ):
         other = (1, y.storage.space, y.storage.address + y.offset, 1)
+    elif kind is np.ndarray and y.shape == shape and y.dtype is recorder.dtype and y.size <= SMALL:
+        address = recorder.allocate(y.size)
+        recorder.loads.append((address, y.flatten()))
+        other = (1, 0, address, 1)
     else:
         return record_operator(op, y, x) if swapped else record_operator(op, x, y)
     count = shape[0] if len(shape) == 1 else math.prod(shape)
@@ -539,7 +549,7 @@ class Array(Active):
         return self.copy()
 
     def __matmul__(self, other: Any) -> Any:
-        return np.matmul(self, other)
+        return self.__array_ufunc__(np.matmul, "__call__", self, other)
 
     def __rmatmul__(self, other: Any) -> Any:
         return np.matmul(other, self)
@@ -906,11 +916,16 @@ def constant_array(recorder: Recorder, values: np.ndarray) -> Array:
     """Return a plain array as a constant of the recording: small ones are copied, large ones kept by reference."""
     if values.dtype.kind not in "fiub":
         refuse(f"an array of dtype {values.dtype} cannot take part in a recording", "use real numbers")
-    recorder.promote(values.dtype)
+    dtype = recorder.dtype
+    if values.dtype is not dtype:
+        recorder.promote(values.dtype)
+        dtype = recorder.dtype
     boolean = values.dtype.kind == "b"
     count = values.size
     if count <= SMALL:
-        return Array(recorder, Storage(0, recorder.load(values), count), values.shape, 0, None, boolean)
+        address = recorder.allocate(count)
+        recorder.loads.append((address, values.flatten() if values.dtype is dtype else values.astype(dtype).flatten()))
+        return Array(recorder, Storage(0, address, count), values.shape, 0, None, boolean)
     if not (values.flags.c_contiguous or values.flags.f_contiguous) or not values.flags.aligned:
         values = np.array(values, recorder.dtype, order="C")
     elif values.dtype != recorder.dtype:

@@ -9,6 +9,7 @@ import numpy as np
 
 from numbad.active import Array, as_active, broadcast, make_block
 from numbad.errors import message
+from numbad.matmul import matrix_product
 from numbad.numpy_api.blocks import operand_of
 from numbad.numpy_api.dispatch import (
     demote,
@@ -225,6 +226,9 @@ def einsum_path(*operands: Any, optimize: Any = "greedy", **keywords: Any) -> An
 def matmul(a: Any, b: Any, /) -> Any:
     """Matrix product, with vectors and stacks of matrices as NumPy has them."""
     recorder = recorder_of(a, b)
+    found = matrix_product(recorder, a, b)
+    if found is not None:
+        return found
     a, b = to_array(a, recorder), to_array(b, recorder)
     if not a.shape or not b.shape:
         raise ValueError("matmul: Input operand does not have enough dimensions (use * for a scalar)")
