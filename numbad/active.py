@@ -595,6 +595,9 @@ class Array(Active):
         if storage.space:
             bring_home(self.recorder, storage)
         addresses = storage.addresses
+        if addresses is None and self.strides is None and storage.step == 1:
+            first = storage.address + self.offset
+            return np.arange(first, first + self.size).reshape(self.shape)
         steps = self.steps()
         if addresses is None:
             return spread(self.shape, tuple(storage.step * s for s in steps)) + (
@@ -841,7 +844,8 @@ class Array(Active):
         """Return the values as a NumPy array."""
         execution = self.recorder.run()
         if self.storage.space and self.storage.addresses is None:
-            base = self.recorder.spaces[self.storage.space].reshape(-1)
+            base = self.recorder.spaces[self.storage.space]
+            base = base.reshape(-1, order="C" if base.flags.c_contiguous else "F")  # memory order
             positions = spread(self.shape, self.steps()) + self.offset + self.storage.address
             return np.array(base[positions], self.dtype)
         return execution.values[self.address_view()].astype(self.dtype)

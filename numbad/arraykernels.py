@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, LARGE, MAP, SCATTER
+from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, LARGE, MAP, SCATTER
 from numbad.scalarkernels import adjoint, tangent
 from numbad.sweeps import BLOCK
 from numbad.vectormath import call_at, pointer_of, view
@@ -568,3 +568,21 @@ def tangent_rows(kernels, code, words, bases, dots, values, partials, dot, scrat
             return i
         i += 1
     return i
+
+
+@compiled
+def count_uses(code, words, spaces):
+    """Return how often rows name each space as an operand."""
+    uses = np.zeros(spaces, np.int64)
+    for row in range(code.shape[0]):
+        opcode = np.int64(code[row, 0])
+        w = np.int64(code[row, 2])
+        if (opcode >= MAP and opcode < 2 * MAP) or opcode == ADD or opcode == CONTRACT:
+            for k in range(1, operand_count(words, w)):
+                uses[words[descriptor(words, w, k) + 1]] += 1
+        elif opcode == SCATTER:
+            uses[words[w + 3]] += 1
+        elif opcode == HOST:
+            for k in range(words[w + 2]):
+                uses[words[w + 4 + 3 * k]] += 1
+    return uses

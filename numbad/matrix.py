@@ -15,9 +15,11 @@ def contract_forward(execution: Any, code: Any, words: Any, row: int) -> None:
     w = int(code[row, 2])
     get = primal_spaces(execution)
     zeroed, out = int(words[w + 3]), int(code[row, 1])
-    if zeroed:
+    target, one, other = (operand(get, words, w, k) for k in range(3))
+    if zeroed and not covers(target, zeroed):
         execution.values[out : out + zeroed] = 0.0
-    multiply_add(*(operand(get, words, w, k) for k in range(3)))
+        zeroed = 0
+    multiply_add(target, one, other, bool(zeroed))
 
 
 def contract_backward(execution: Any, code: Any, words: Any, row: int, bars: Any) -> None:
@@ -28,8 +30,16 @@ def contract_backward(execution: Any, code: Any, words: Any, row: int, bars: Any
     if not distinct(bar).any():
         return
     for k in (1, 2):
-        if get_bar(space_of(words, w, k)) is not None:
-            multiply_add(operand(get_bar, words, w, k), bar, operand(get, words, w, 3 - k))
+        space = space_of(words, w, k)
+        if get_bar(space) is not None:
+            target = operand(get_bar, words, w, k)
+            fresh = space > 0 and execution.uses(code, words, space) == 1 and covers(target, bars.spaces[space].size)
+            multiply_add(target, bar, operand(get, words, w, 3 - k), fresh)
+
+
+def covers(target: np.ndarray, count: int) -> bool:
+    """Whether a view, its repetitions apart, names each of `count` elements once."""
+    return distinct(target).size == count
 
 
 def contract_tangent(execution: Any, code: Any, words: Any, row: int, dots: Any) -> None:
@@ -47,12 +57,14 @@ def contract_tangent(execution: Any, code: Any, words: Any, row: int, dots: Any)
                 multiply_add(target, dot, operand(get, words, w, 3 - k))
 
 
-def multiply_add(target: np.ndarray, one: np.ndarray, other: np.ndarray) -> None:
-    """Add one * other to target over their common index space, where each may repeat elements.
+def multiply_add(target: np.ndarray, one: np.ndarray, other: np.ndarray, assign: bool = False) -> None:
+    """Add one * other to target (or assign it) over their index space, where each may repeat elements.
 
-    Axes are sorted by the operands that they move: all three (batch), target and one (m), target
-    and other (n), one and other (k). That is a batched matrix product.
+    Axes are sorted by the operands that they move: all three (batch), target and one (rows), target
+    and other (columns), one and other (inner). That is a batched matrix product.
     """
+    if target.ndim == 2 and not assign and plain_matrix_vector(target, one, other):
+        return
     batch, rows, columns, inner = [], [], [], []
     lone = {0: [], 1: [], 2: []}  # type: ignore[var-annotated]
     for axis, length in enumerate(target.shape):
@@ -71,16 +83,53 @@ def multiply_add(target: np.ndarray, one: np.ndarray, other: np.ndarray) -> None
             lone[moves.index(True)].append(axis)
         else:
             one = one * length
+    if assign and (lone[0] or not inner):
+        distinct(target)[...] = 0.0
+        assign = False
     one, other = sum_axes(one, lone[1]), sum_axes(other, lone[2])
     if inner and not batch and not lone[0] and (bool(rows) != bool(columns)):
-        matrix_vector(target, one, other, rows, columns, inner)
+        matrix_vector(target, one, other, rows, columns, inner, assign)
         return
     left = take_axes(one, batch, rows, inner)
     right = take_axes(other, batch, inner, columns)
-    shape = [target.shape[axis] for axis in (*batch, *rows, *columns)]
-    product = np.matmul(left, right)
-    result = take_axes(target, batch + rows + columns, lone[0])
-    result += product.reshape([*shape, *([1] * len(lone[0]))]) if lone[0] else product.reshape(shape)
+    result = take_axes(target, batch + rows + columns + lone[0])
+    if len(rows) == len(columns) == 1 and not lone[0]:
+        if result.strides[-1] > result.strides[-2]:  # the product in the order of its target's memory
+            left, right = np.swapaxes(right, -1, -2), np.swapaxes(left, -1, -2)
+            result = np.swapaxes(result, -1, -2)
+        if assign:
+            np.matmul(left, right, out=result)
+            return
+        result += np.matmul(left, right)
+        return
+    product = np.matmul(left, right).reshape([target.shape[axis] for axis in (*batch, *rows, *columns)])
+    if lone[0]:
+        product = product.reshape(product.shape + (1,) * len(lone[0]))
+    if assign:
+        result[...] = product
+    else:
+        result += product
+
+
+def plain_matrix_vector(target: np.ndarray, one: np.ndarray, other: np.ndarray) -> bool:
+    """Add a product of a row-major matrix and a vector to a vector, if it is no more than that."""
+    item = target.itemsize
+    t, u, v = target.strides, one.strides, other.strides
+    if v == (target.shape[1] * item, item):
+        one, other, u, v = other, one, v, u
+    if u != (target.shape[1] * item, item) or target.shape[0] < 2 or target.shape[1] < 2:
+        return False
+    from numbad import matrixkernels
+
+    if t == (item, 0) and v == (0, item):
+        with parallel_section:
+            matrixkernels.matrix_times_vector(one, other[0], target[:, 0])
+        return True
+    if t == (0, item) and v == (item, 0):
+        with parallel_section:
+            matrixkernels.vector_times_matrix(other[:, 0], one, target[0])
+        return True
+    return False
 
 
 def distinct(values: np.ndarray) -> np.ndarray:
@@ -119,7 +168,13 @@ def take_axes(values: np.ndarray, *groups: list[int]) -> np.ndarray:
 
 
 def matrix_vector(
-    target: np.ndarray, one: np.ndarray, other: np.ndarray, rows: list[int], columns: list[int], inner: list[int]
+    target: np.ndarray,
+    one: np.ndarray,
+    other: np.ndarray,
+    rows: list[int],
+    columns: list[int],
+    inner: list[int],
+    assign: bool,
 ) -> None:
     """Add a product of a matrix and a vector to target, reading the matrix along its rows in memory."""
     matrix, vector, kept = (one, other, rows) if rows else (other, one, columns)
@@ -133,9 +188,13 @@ def matrix_vector(
     if table.strides[1] != table.itemsize or table.strides[0] < 0:
         table = np.ascontiguousarray(table)
     from numbad import matrixkernels
+
     with parallel_section:
         if transposed:
             matrixkernels.vector_times_matrix(values, table, flat)
         else:
             matrixkernels.matrix_times_vector(table, values, flat)
-    result += flat.reshape(result.shape)
+    if assign:
+        result[...] = flat.reshape(result.shape)
+    else:
+        result += flat.reshape(result.shape)

@@ -90,7 +90,7 @@ class Recorder:
         """End the recording: from now on its values refuse to be used."""
         self.extend = raise_leak
         self.execution = None  # a cycle of references would keep the arena until the next collection
-        for locked in reversed(self.locks):
+        for locked in sorted(self.locks, key=views_above):  # an array before the views of it
             locked.flags.writeable = True
         self.locks = []
 
@@ -310,6 +310,15 @@ class Recorder:
         known = self.constants.get(value)
         self.append(GUARD_VALUE, self.constant(value) if known is None or value == 0.0 else known, address, 0)
         return value
+
+
+def views_above(values: np.ndarray) -> int:
+    """Return how many arrays lie between an array and the memory that it is a view of."""
+    count = 0
+    while isinstance(values.base, np.ndarray):
+        values = values.base
+        count += 1
+    return count
 
 
 def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:

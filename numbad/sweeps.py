@@ -56,6 +56,7 @@ class Execution:
         "recorder",
         "scratch",
         "spaces",
+        "use_counts",
         "values",
     )
 
@@ -69,6 +70,7 @@ class Execution:
         self.spaces: list[Any] = [None]
         self.scratch: Any = None
         self.groups: dict[int, Any] = {}
+        self.use_counts: Any = None
 
     # ------------------------------------------------------------ forward
 
@@ -117,6 +119,14 @@ class Execution:
         for values in (self.values, self.partials, *(bar.arena for bar in bars)):
             give_back(values)
         self.values = self.partials = NOTHING
+
+    def uses(self, code: np.ndarray, words: np.ndarray, space: int) -> int:
+        """Return how many operands of a finished tape lie in a space."""
+        if self.use_counts is None:
+            from numbad.arraykernels import count_uses
+
+            self.use_counts = count_uses(code, words, len(self.recorder.spaces)).tolist()
+        return self.use_counts[space]
 
     def blocks(self) -> np.ndarray:
         """Return the scratch memory of the array kernels."""

@@ -15,7 +15,6 @@ import numpy as np
 class Dual:
     """A number with slopes, and the closest call of all comparisons that were made."""
 
-    __array_priority__ = 500.0
     margin = float("inf")
 
     def __init__(self, value: Any, slopes: Any) -> None:
@@ -138,11 +137,16 @@ def innermost(number: Any) -> float:
 
 
 def same_slopes(one: Any, other: Any) -> bool:
-    """Whether two numbers have the same slopes, so that a tie between them does not matter."""
-    slopes = [
-        [innermost(slope) for slope in part.slopes] if isinstance(part, Dual) else [0.0] for part in (one, other)
-    ]
-    return bool(np.array_equal(*np.broadcast_arrays(*map(np.asarray, slopes))))
+    """Whether two numbers have the same slopes of every order, so that a tie between them does not matter."""
+    difference = one - other
+    return not isinstance(difference, Dual) or all(number == 0.0 for number in all_numbers(difference))
+
+
+def all_numbers(number: Any) -> list[float]:
+    """Return the value and all slopes of a dual, of every order."""
+    if not isinstance(number, Dual):
+        return [float(number)]
+    return all_numbers(number.value) + [part for slope in number.slopes for part in all_numbers(slope)]
 
 
 def seeds(x: np.ndarray, order: int) -> np.ndarray:

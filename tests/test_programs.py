@@ -190,7 +190,7 @@ STEPS = {
     "abs": lambda a, b, k: np.abs(a) - 0.4,
     "negative": lambda a, b, k: -a,
     "maximum": lambda a, b, k: plain(np.maximum(a, fit(a, b))),
-    "minimum": lambda a, b, k: plain(np.minimum(a, 0.2 * k - 0.5)),
+    "minimum": lambda a, b, k: plain(np.minimum(a, 0.2 * k - 0.5 + 0.0 * a)),
     "slice": lambda a, b, k: a[k % 2 :: 1 + k % 3] if shape(a) else a * 1.0,
     "reversed": lambda a, b, k: a[::-1] if shape(a) else a - 1.0,
     "element": lambda a, b, k: a[k % len(a)] if shape(a) else a,

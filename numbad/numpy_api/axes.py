@@ -39,6 +39,10 @@ def count_over(shape: Shape, axes: Shape) -> int:
 
 def last(array: Array, axes: Shape) -> Any:
     """Return a view with the reduced axes moved to the end and merged into one."""
+    if len(axes) == array.ndim:
+        return array.reshape(-1)
+    if axes == (array.ndim - 1,):
+        return array
     kept = [k for k in range(array.ndim) if k not in axes]
     shape = tuple(array.shape[k] for k in kept)
     return array.transpose([*kept, *axes]).reshape((*shape, count_over(array.shape, axes)))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active, Array, addresses_of, as_active, as_array, normal_axis
+from numbad.active import Active, Array, Scalar, addresses_of, as_active, as_array, normal_axis
 from numbad.numpy_api.blocks import assemble, is_short, is_small, join, labelled, relabel
 from numbad.numpy_api.dispatch import (
     finish,
@@ -56,7 +56,10 @@ def concatenate(arrays: Any, /, axis: Any = 0, out: Any = None, *, dtype: Any = 
 @implements("stack")
 def stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, casting: Any = None) -> Any:
     """Arrays of one shape along a new axis."""
-    parts = to_arrays(*sequence(arrays))
+    given = sequence(arrays)
+    if out is None and axis in (0, -1) and any(type(part) is Scalar for part in given):
+        return stack_nested(given)
+    parts = to_arrays(*given)
     if len({part.shape for part in parts}) > 1:
         raise ValueError("all input arrays must have the same shape")
     axis = normal_axis(axis, parts[0].ndim + 1)
@@ -72,7 +75,7 @@ def stack_nested(values: Any) -> Any:
     if any(part.shape for part in active):
         raise ValueError("the parts of a nested sequence have different shapes")
     boolean = all(part.boolean for part in active)
-    table = np.array([part.item().address for part in active], np.int64)
+    table = np.array([part.address if type(part) is Scalar else part.item().address for part in active], np.int64)
     return labelled(recorder, table, boolean)
 
 

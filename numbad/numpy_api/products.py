@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -99,7 +100,7 @@ def sum_over(names: str, out_labels: str, array: Array) -> Any:
 def einsum(*operands: Any, out: Any = None, optimize: Any = False, **keywords: Any) -> Any:
     """Einstein's summation, with every form of subscripts that NumPy knows; several operands go in pairs."""
     subscripts, arrays = read_operands(operands)
-    labels, out_labels = read_subscripts(subscripts, arrays)
+    labels, out_labels = read_subscripts(subscripts, tuple(a.ndim for a in arrays))
     sizes = axis_lengths(arrays, labels)
     work = list(zip(arrays, labels, strict=True))
     for pair in contraction_order(labels, out_labels, sizes, optimize):
@@ -128,14 +129,15 @@ def read_operands(operands: tuple[Any, ...]) -> tuple[str, list[Array]]:
     return inputs + ("" if result is None else "->" + text(result)), to_arrays(*arrays)
 
 
-def read_subscripts(subscripts: str, arrays: list[Array]) -> tuple[list[str], str]:
+@functools.lru_cache(maxsize=256)
+def read_subscripts(subscripts: str, ndims: tuple[int, ...]) -> tuple[list[str], str]:
     """Return the labels of each operand and of the result, with ellipses written out."""
     inputs, arrow, output = subscripts.partition("->")
     parts = inputs.split(",")
-    if len(parts) != len(arrays):
-        raise ValueError(f"einsum: {len(parts)} groups of subscripts for {len(arrays)} operands")
+    if len(parts) != len(ndims):
+        raise ValueError(f"einsum: {len(parts)} groups of subscripts for {len(ndims)} operands")
     free = [letter for letter in LETTERS if letter not in subscripts]
-    widths = [a.ndim - len(part.replace("...", "")) for part, a in zip(parts, arrays, strict=True)]
+    widths = [ndim - len(part.replace("...", "")) for part, ndim in zip(parts, ndims, strict=True)]
     dotted = [width for width, part in zip(widths, parts, strict=True) if "..." in part]
     width = max(dotted, default=0)
     if min(dotted, default=0) < 0:

@@ -27,8 +27,13 @@ def sum_(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims:
         a = as_array(np.where(where, a, 0.0))
     shape = a.shape
     axes = normal_axes(axis, len(shape))
+    operand = operand_of(a)
+    over = shape
     if len(axes) == len(shape):
-        count, strides = 1, (0,) * len(shape)
+        count: int = 1
+        strides: tuple[int, ...] = (0,) * len(shape)
+        if a.strides is None and operand[2]:
+            over, strides, operand = (a.size,), (0,), (operand[0], operand[1], operand[2][-1:])
     else:
         kept = [k for k in range(len(shape)) if k not in axes]
         left = tuple(shape[k] for k in kept)
@@ -36,7 +41,7 @@ def sum_(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims:
         for k, stride in zip(kept, contiguous(left), strict=True):
             steps[k] = stride
         count, strides = math.prod(left), tuple(steps)
-    out_address = a.recorder.add_row(shape, count, strides, operand_of(a))
+    out_address = a.recorder.add_row(over, count, strides, operand)
     result = make_block(a.recorder, out_address, reduced_shape(shape, axes, bool(keepdims)))
     if initial is not ABSENT and not (type(initial) is int and initial == 0):
         result = result + initial
