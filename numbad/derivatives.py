@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from numbad import startup
 from numbad.active import Active, Array, Scalar, foreign, make_block, make_scalar, outside
 from numbad.errors import InputError, OutputError, clarify, message
 from numbad.recorder import Recorder, current, set_current
@@ -192,8 +193,9 @@ def record_leaves(
     set_current(recorder)
     try:
         result = call([leaf.active for leaf in leaves])
-    except BaseException:
+    except BaseException as error:
         recorder.close()
+        clarify(error)
         raise
     finally:
         set_current(None)
@@ -321,6 +323,11 @@ def differentiate(
 
 def gradient_of_numbers(recorder: Recorder, output: int, inputs: int) -> tuple[float, list[float]] | None:
     """Return value and gradient of a short tape of scalar rows; None if a row is not for the scalar machine."""
+    if len(recorder.code) <= startup.MOST_WORDS:
+        found = startup.gradient(recorder.code, recorder.numbers, recorder.size, output, inputs)
+        if found is not None:
+            recorder.close()
+            return found
     gradient_rows = kernel("gradient_rows", FLOAT64)
     code, numbers = np.frombuffer(recorder.code, np.uint32), np.frombuffer(recorder.numbers)
     pointer = switch("linearise", FLOAT64)

@@ -54,6 +54,8 @@ class Linear:
     def table(self, address: int, shape: Shape, strides: Shape, of: np.ndarray) -> np.ndarray:
         """Return the entries of a strided view of the region's addresses, as a view."""
         offset = address - self.base
+        if 0 in shape:  # it may lie beyond the end
+            return np.empty(shape, of.dtype)
         item = of.itemsize
         return np.ndarray(shape, of.dtype, of, offset * item, tuple(s * item for s in strides))
 
@@ -72,7 +74,7 @@ class Linear:
             return None
         if places.ndim == 0:
             return self.at(int(places))
-        strides = affine_strides(places)
+        strides = affine_strides(places) if not self.lanes or places.all() else None  # address 0 has no lanes
         if strides is not None:
             first = int(places[(0,) * places.ndim])
             shape, steps = places.shape + self.tail, strides + ((1,) if self.lanes else ())
@@ -196,8 +198,11 @@ class Linear:
 
     def primal(self, space: int, address: int, shape: Shape, strides: Shape) -> Array:
         """Return the values of an operand as a recording array over its row's index space."""
-        storage = Storage(space, address, 0)
-        return Array(self.recorder, storage, shape, 0, None if strides == contiguous(shape) else strides)
+        reach = [stride * (length - 1) for length, stride in zip(shape, strides, strict=True)]
+        low = sum(min(step, 0) for step in reach)
+        size = sum(abs(step) for step in reach) + 1 if 0 not in shape else 0
+        storage = Storage(space, address + low, size)
+        return Array(self.recorder, storage, shape, -low, None if strides == contiguous(shape) else strides)
 
     def host_operands(self, row: Any) -> tuple[Any, list[Any], list[Any]]:
         """Return the call of a host row, and its operands and results as recording arrays."""

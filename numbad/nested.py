@@ -35,6 +35,7 @@ class Region:
 
     def __init__(self, recorder: Recorder, values: list[Any]) -> None:
         self.recorder = recorder
+        recorder.allocate(1)  # a gap: no run of addresses reaches from a constant into the region
         self.base = recorder.size
         self.inputs = [fresh(recorder, value) for value in values]
         self.addresses = [addresses_of(value) for value in self.inputs]
@@ -166,7 +167,7 @@ class Call:
         """Return the leaves of the result as recording values, and how they make it up."""
         leaves, rebuild = flatten(self.result)
         recorder = self.region.recorder
-        return [output_value(recorder, leaf) for leaf in leaves], rebuild
+        return [real_output(recorder, leaf) for leaf in leaves], rebuild
 
 
 def output_value(recorder: Recorder, leaf: Any) -> Any:
@@ -186,6 +187,21 @@ def output_value(recorder: Recorder, leaf: Any) -> Any:
             )
         )
     return found
+
+
+def real_output(recorder: Recorder, leaf: Any) -> Any:
+    """Return an output that is differentiated as a recording value: truth values have no derivative."""
+    from numbad.errors import OutputError, message
+
+    if getattr(leaf, "boolean", False) or getattr(leaf, "dtype", None) == np.bool_:
+        raise OutputError(
+            message(
+                "the function returned truth values, which have no derivative",
+                "return numbers, choose them with np.where, or return truth values beside them with has_aux=True",
+                where=False,
+            )
+        )
+    return output_value(recorder, leaf)
 
 
 def differentiate_inside(

@@ -291,8 +291,36 @@ class Recorder:
             from numbad.sweeps import Execution
 
             execution = self.execution = Execution(self)
-        execution.forward(final, wanted)
+        try:
+            execution.forward(final, wanted)
+        finally:
+            if not final:
+                self.loosen()
         return execution
+
+    def loosen(self) -> None:
+        """Make sure that rows can be appended, although something may still hold a view of the buffers.
+
+        A frame of a sweep lives on in the traceback of an exception, which Numba's compiler leaves behind
+        in reference cycles and the user may keep; a buffer that is viewed cannot grow.
+        """
+        try:
+            self.code.extend((0, 0, 0, 0))
+            del self.code[-4:]
+        except BufferError:
+            self.code = array(self.code.typecode, self.code)
+            if not self.closed:
+                self.extend = self.code.extend
+        try:
+            self.words.append(0)
+            self.words.pop()
+        except BufferError:
+            self.words = array(self.words.typecode, self.words)
+        try:
+            self.numbers.append(0.0)
+            self.numbers.pop()
+        except BufferError:
+            self.numbers = array(self.numbers.typecode, self.numbers)
 
     def peek(self, address: int) -> float:
         """Return the value at an address now."""

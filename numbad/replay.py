@@ -45,10 +45,13 @@ def jit(f: Callable[..., Any] | None = None, *, static_argnums: Any = (), static
     Notes
     -----
     A signature is the structure of the arguments with the shapes and dtypes of their leaves. Where a comparison
-    comes out otherwise than when it was recorded, that path is recorded too, and both are kept. Numbers and small
-    arrays that the function takes from closures and globals are compared at each call; a change records anew. Large
-    arrays are read where they are. What changes in another way (attributes of objects, files, random numbers) is
-    frozen. Inside another recording, or within another transform, the function is simply called.
+    comes out otherwise than when it was recorded, that path is recorded too, and both are kept. What the function
+    takes from closures, globals and the object that it is a method of is compared at each call, with the members of
+    lists and dicts, the attributes of objects and the elements of arrays; a change records anew. Of arrays of more
+    than 65,536 elements 256 are compared, so write to such an array as a whole, or pass it as an argument. What changes
+    in another way (static objects, files, random numbers) is frozen. Side effects happen when a path is recorded, and
+    what the function assigns to its array arguments stays inside of it. Inside another recording, or within another
+    transform, the function is simply called.
 
     Examples
     --------
@@ -103,15 +106,17 @@ class Jitted:
                 values, key = list(arguments), kinds
             else:
                 values, key, found = self.look_up(arguments, keywords, kinds)
+            branch = None
             for k, program in enumerate(found):
                 try:
                     result = program.run(values)
-                except BranchError:
+                except BranchError as error:
+                    branch = error
                     continue
                 if k and program.hits > found[k - 1].hits:
                     found[k - 1], found[k] = program, found[k - 1]
                 return result
-            return self.record(arguments, keywords, values, key, found)
+            return self.record(arguments, keywords, values, found, branch)
 
     def look_up(self, arguments: Any, keywords: Any, kinds: Any) -> tuple[list[Any], Any, list[Program]]:
         """Return the differentiable leaves of a call, the key of its signature and the tapes for it."""
@@ -136,16 +141,18 @@ class Jitted:
             parts.append((name, static_key(keywords[name])))
         return values, tuple(parts)
 
-    def record(self, arguments: Any, keywords: Any, values: list[Any], key: Any, found: list[Program]) -> Any:
+    def record(self, arguments: Any, keywords: Any, values: list[Any], found: list[Program], branch: Any) -> Any:
         """Record the path of this call, keep it and run it."""
         if len(found) >= MOST_PATHS:
             raise NumbadError(
                 message(
                     f"{getattr(self.f, '__name__', 'the function')} has taken {MOST_PATHS} different paths for "
-                    "arguments of one shape; a branch on each element makes one for each combination",
+                    "arguments of one shape; a branch on each element makes one for each combination.\n"
+                    f"The last branch to differ:  {str(branch).partition('  do  ')[0].strip()}",
                     "choose with np.where instead of if, or call it without numbad.jit",
+                    where=False,
                 )
-            )
+            ) from None
         if self.snapshot is None:
             self.snapshot = Snapshot(self.f)
         program = Program(self, arguments, keywords)
@@ -183,8 +190,15 @@ def is_recorded(leaf: Any) -> bool:
 
 def static_key(value: Any) -> Any:
     """Return something hashable that tells static values apart."""
+    if isinstance(value, float):
+        return type(value), float(value).hex()
     if isinstance(value, np.ndarray):
         return value.shape, value.dtype.str, value.tobytes()
+    if isinstance(value, (list, tuple, dict)):
+        import optree
+
+        leaves, tree = optree.tree_flatten(value, none_is_leaf=True, namespace="numbad")
+        return tree, tuple([static_key(leaf) for leaf in leaves])
     try:
         hash(value)
     except TypeError:
@@ -333,7 +347,7 @@ class Program:
         k = 0
         for leaf in self.flat:
             if not isinstance(leaf, Active):
-                found.append(leaf)
+                found.append(leaf.copy() if isinstance(leaf, np.ndarray) else leaf)
                 continue
             place = self.places[k]
             k += 1

@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 
-from numbad.recorder import SMALL
-
-DEPTH = 4  # functions called by functions called by ...
+DEPTH = 4  # functions called by functions called by ..., and containers in containers
+MOST_COMPARED = 1 << 16  # elements of an array that are all compared; of larger ones a sample is
+MOST_MEMBERS = 512  # of a list, dict or object that are looked at
+SAMPLED = 256
+PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic, type, ModuleType)
 
 
 class Snapshot:
     """The closure variables and globals that a function names, and those of the functions among them.
 
-    Objects are compared by identity, numbers and small arrays also by value; large arrays are not
-    compared, for tapes read them where they are.
+    Objects are compared by identity; arrays, lists, dicts and the attributes of objects also by what
+    they hold. Of arrays of more than 65,536 elements 256 are compared: writing to a few elements of
+    such an array need not be noticed. Attributes that are computed, and what is deeper than four
+    containers or calls, are not seen.
     """
 
     def __init__(self, f: Any) -> None:
         self.cells: list[tuple[Any, Any]] = []
         self.names: list[tuple[dict[str, Any], str, Any]] = []
         self.arrays: list[tuple[np.ndarray, np.ndarray]] = []
+        self.containers: list[tuple[Any, Any]] = []
         self.seen: set[int] = set()
         self.visit(f, DEPTH)
 
     def visit(self, f: Any, depth: int) -> None:
         """Note what a function takes from outside, and follow the functions that it calls."""
         f = getattr(f, "numbad_inner", f)
+        if isinstance(f, MethodType):
+            self.keep(f.__self__, depth)
+            f = f.__func__
         if not isinstance(f, FunctionType) or id(f) in self.seen or not depth:
             return
         if f.__module__ and f.__module__.partition(".")[0] in ("numpy", "scipy", "numbad"):
@@ -47,34 +55,76 @@ class Snapshot:
                 value = f.__globals__[name]
                 self.names.append((f.__globals__, name, value))
                 self.keep(value, depth)
-        for value in f.__defaults__ or ():
+        for value in (*(f.__defaults__ or ()), *(f.__kwdefaults__ or {}).values()):
             self.keep(value, depth)
 
     def keep(self, value: Any, depth: int) -> None:
-        """Copy a small array; follow a function, and the members of small containers."""
-        if isinstance(value, np.ndarray) and value.size <= SMALL and value.dtype != object:
-            self.arrays.append((value, value.copy()))
-        elif isinstance(value, (list, tuple)) and len(value) <= SMALL:
-            for part in value:
-                self.keep(part, depth - 1) if depth > 1 else None
-        elif isinstance(value, dict) and len(value) <= SMALL:
-            for part in value.values():
-                self.keep(part, depth - 1) if depth > 1 else None
-        else:
+        """Copy an array or a sample of it; follow a function, the members of containers and attributes of objects."""
+        if isinstance(value, PLAIN) or not depth:
+            return
+        if isinstance(value, np.ndarray):
+            if value.dtype != object and id(value) not in self.seen:
+                self.seen.add(id(value))
+                self.arrays.append((value, sample(value)))
+        elif isinstance(value, (FunctionType, MethodType)) or hasattr(value, "numbad_inner"):
             self.visit(value, depth - 1)
+        elif id(value) not in self.seen:
+            self.seen.add(id(value))
+            members = members_of(value)
+            if members is not None and len(members) <= MOST_MEMBERS:
+                self.containers.append((value, members.copy()))
+                for part in members.values() if isinstance(members, dict) else members:
+                    self.keep(part, depth - 1)
 
     def changed(self) -> bool:
         """Whether something has been bound anew or written to."""
         for cell, value in self.cells:
-            if cell.cell_contents is not value:
+            try:
+                if cell.cell_contents is not value:
+                    return True
+            except ValueError:
                 return True
         for table, name, value in self.names:
             if table.get(name) is not value:
                 return True
-        for array, copy in self.arrays:
-            if not np.array_equal(array, copy, equal_nan=array.dtype.kind == "f"):
+        for container, members in self.containers:
+            if not same_members(members_of(container), members):
                 return True
+        return any(written(array, copy) for array, copy in self.arrays)
+
+
+def members_of(value: Any) -> Any:
+    """Return the members of a list, tuple or dict, or the attributes of an object; None if it has none."""
+    if isinstance(value, (list, dict)):
+        return value
+    if isinstance(value, tuple):
+        return list(value)
+    if type(value).__module__.partition(".")[0] in ("numpy", "scipy", "numbad"):
+        return None
+    return getattr(value, "__dict__", None)
+
+
+def same_members(one: Any, other: Any) -> bool:
+    """Whether two lists or dicts hold the same objects."""
+    if type(one) is not type(other) or len(one) != len(other):
         return False
+    if isinstance(one, dict):
+        return all(key in one and one[key] is value for key, value in other.items())
+    return all(a is b for a, b in zip(one, other, strict=True))
+
+
+def sample(values: np.ndarray) -> np.ndarray:
+    """Return a copy of an array, or of some of its elements if it is large."""
+    if values.size <= MOST_COMPARED:
+        return values.copy()
+    places = np.linspace(0, values.size - 1, SAMPLED).astype(np.int64)
+    return values.reshape(-1)[places] if values.flags.c_contiguous else values.flat[places]
+
+
+def written(values: np.ndarray, copy: np.ndarray) -> bool:
+    """Whether an array differs from the sample that was taken of it."""
+    now = values if values.size <= MOST_COMPARED else sample(values)
+    return not np.array_equal(now, copy, equal_nan=values.dtype.kind == "f")
 
 
 def global_names(code: CodeType) -> set[str]:
@@ -84,5 +134,3 @@ def global_names(code: CodeType) -> set[str]:
         if isinstance(constant, CodeType):
             names |= global_names(constant)
     return names
-
-

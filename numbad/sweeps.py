@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from numbad import machinecode
+
 if TYPE_CHECKING:
     from numbad.recorder import Recorder
 
@@ -391,6 +393,7 @@ MODULES = {
 SWITCHES = {
     "primal": ("_vm", 4),
     "linearise": ("_vm", 5),
+    "gradient_at": ("scalarkernels", 7),
     "block_primal": ("_kernels", 5),
     "block_partials": ("_kernels", 7),
 }
@@ -411,19 +414,22 @@ def kernel(name: str, dtype: np.dtype) -> Any:
 
 
 def switch(name: str, dtype: np.dtype) -> np.uint64:
-    """Return the memory address of a compiled switch over all ops; the first call compiles or loads it."""
+    """Return the memory address of a compiled switch over all ops; the first call loads or compiles it."""
     found = _kernels.get((name, dtype.num))
     if found is None:
-        import numba
+        title = f"{name}_{dtype}"
+        start = time.perf_counter()
+        address = machinecode.load(title)
+        compile_seconds[f"{name} {dtype}"] = time.perf_counter() - start
+        if address is None:
+            import numba
 
-        module, integers = SWITCHES[name]
-        element = numba.from_dtype(dtype)
-        signature = numba.int64(element, *[numba.int64] * integers)
-        function = getattr(importlib.import_module(f"numbad.{module}"), name)
-        with compile_notice(f"{name} {dtype}"):
-            compiled = numba.cfunc(signature, cache=True, error_model="numpy")(function)
-        _kernels[name, dtype.num, "kept"] = compiled
-        found = _kernels[name, dtype.num] = np.uint64(compiled.address)
+            module, integers = SWITCHES[name]
+            signature = numba.int64(numba.from_dtype(dtype), *[numba.int64] * integers)
+            function = getattr(importlib.import_module(f"numbad.{module}"), name)
+            with compile_notice(f"{name} {dtype}"):
+                address = machinecode.compile_to(title, function, signature)
+        found = _kernels[name, dtype.num] = np.uint64(address)
     return found
 
 
@@ -446,6 +452,8 @@ def compile_kernel(function: Any, name: str, dtype: np.dtype) -> None:
         arrays: tuple[Any, ...] = (code, values, partials) if name == "linearise_rows" else (code, values)
         function(switch(name.removesuffix("_rows"), dtype), *arrays, 0, 0)
     elif name == "gradient_rows":
+        if dtype == np.float64:
+            switch("gradient_at", dtype)  # for the next process
         function(switch("linearise", dtype), code.reshape(-1), values[:0], 1, 0, 0)
     elif name == "adjoint":
         function(code, partials, values, 0, 0)

@@ -11,12 +11,14 @@ import numpy as np
 
 from numbad.active import Active
 from numbad.derivatives import as_leaf, collect, concrete, differentiate, plain, record_call, regroup
-from numbad.errors import InputError, message
-from numbad.nested import Call, addresses_of, cast, finish, output_value, session
+from numbad.errors import InputError, NumbadError, message
+from numbad.nested import Call, addresses_of, cast, finish, real_output, session
 from numbad.recorder import current
-from numbad.trees import flatten
+from numbad.snapshot import sample, written
+from numbad.trees import flatten, same_structure
 
 Argnums = int | tuple[int, ...]
+MOST_KEPT = 1 << 20  # bytes: a pullback copies arrays that its function takes from outside up to this size
 
 
 def positions(argnums: Any, count: int, name: str) -> tuple[int, ...]:
@@ -131,12 +133,26 @@ def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = 
 def derivative(f: Callable[[Any], Any], x: Any = None, order: int = 1) -> Any:
     """Return the derivative of a function of one number, of any order, or the function that computes it.
 
+    An array is taken for many numbers at once, which `f` treats one by one, as NumPy's elementwise
+    functions do.
+
+    Parameters
+    ----------
+    f : callable
+        Returns a number, or an array of them.
+    x : float or ndarray, optional
+        Where; without it, the derivative is returned as a function.
+    order : int
+        How often to differentiate: 0 or more.
+
     Examples
     --------
     >>> import numbad
     >>> numbad.derivative(lambda x: x**3, 2.0, order=2)
     12.0
     """
+    if not isinstance(order, (int, np.integer)) or order < 0:
+        raise ValueError(message(f"derivative: the order is {order!r}", "pass an int of 0 or more", where=False))
     nested = f
     for _ in range(order):
         nested = tangent_of(nested)
@@ -147,7 +163,7 @@ def tangent_of(f: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Return the derivative of a function of one number, which may return an array."""
 
     def slope(x: Any) -> Any:
-        return jvp(f, (x,), (np.ones_like(x) if isinstance(x, np.ndarray) else 1.0,))[1]
+        return jvp(f, (x,), (np.ones(np.shape(x)) if np.ndim(x) else 1.0,))[1]
 
     return slope
 
@@ -165,11 +181,11 @@ def match(primals: Any, tangents: Any, name: str, what: str) -> tuple[list[Any],
     found: list[Any] = []
     for tangent in tangents:
         found += [as_leaf(leaf) for leaf in flatten(tangent)[0]]
-    if len(found) != len(values):
+    if not all(same_structure(tangent, primal) for tangent, primal in zip(tangents, primals, strict=True)):
         raise InputError(
             message(
-                f"{name}: the {what}s have {len(found)} leaves, the inputs {len(values)}",
-                f"give the {what}s the structure of the inputs",
+                f"{name}: the {what}s have another structure than the inputs",
+                f"give the {what}s the structure of the inputs: the same tuples, lists and dicts",
                 where=False,
             )
         )
@@ -257,18 +273,46 @@ class Evaluation:
             if has_aux:
                 result, self.auxiliary = split_auxiliary(result, "jvp or vjp")
             leaves, self.rebuild = flatten(result)
-            self.outputs = [output_value(self.recorder, leaf) for leaf in leaves]
+            self.outputs = [real_output(self.recorder, leaf) for leaf in leaves]
             self.execution = self.recorder.run()
             self.values = [plain(output) for output in self.outputs]
             self.addresses = [addresses_of(output) for output in self.outputs]
             self.execution.forward()
             self.auxiliary = concrete(self.auxiliary)
+            self.keep_constants()
         finally:
             self.recorder.close()
         self.value = self.rebuild(self.values)
 
+    def keep_constants(self) -> None:
+        """Copy the arrays that the function took from outside by reference: the caller may write to them.
+
+        Large ones are read where they are, and a sample of them is compared at each use.
+        """
+        recorder, execution = self.recorder, self.execution
+        self.watched = []
+        for space, values in enumerate(recorder.spaces[: len(execution.spaces)]):
+            if space and space not in recorder.input_spaces and execution.spaces[space] is values:
+                if values.nbytes <= MOST_KEPT:
+                    execution.put_space(space, values.copy(order="K"))
+                else:
+                    self.watched.append((values, sample(values)))
+
+    def check_constants(self) -> None:
+        """Raise a NumbadError if a large array was written to since the function ran."""
+        for values, copy in self.watched:
+            if written(values, copy):
+                raise NumbadError(
+                    message(
+                        f"an array of shape {values.shape} that the function uses was written to after "
+                        "numbad.vjp or numbad.linearize",
+                        "call numbad.vjp again, or write to a copy of the array",
+                    )
+                )
+
     def push(self, tangents: list[Any]) -> Any:
         """Return the outputs' tangents for the inputs'."""
+        self.check_constants()
         seeds = []
         for leaf, tangent in zip(self.leaves, tangents, strict=True):
             values = np.asarray(tangent, self.recorder.dtype)
@@ -279,6 +323,7 @@ class Evaluation:
 
     def pull(self, cotangents: list[Any]) -> tuple[Any, ...]:
         """Return the inputs' cotangents for the outputs'."""
+        self.check_constants()
         bars = self.execution.backward([], list(zip(self.addresses, cotangents, strict=True)))
         found = [leaf.read(bars) for leaf in self.leaves]
         return tuple(regroup(found, self.rebuilds))
@@ -289,17 +334,25 @@ def like(part: Any, value: Any) -> Any:
     return float(part) if type(value) is float else np.asarray(part) if isinstance(value, np.ndarray) else part
 
 
+def kept(primals: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return inputs that do not change when the caller writes to the arrays that were given."""
+    leaves, rebuild = flatten(tuple(primals))
+    return rebuild([leaf.copy() if isinstance(leaf, np.ndarray) else leaf for leaf in leaves])
+
+
 class Pullback:
     """The function from the outputs' cotangents to the inputs', at one point; see `vjp`."""
 
     def __init__(self, f: Any, primals: tuple[Any, ...], has_aux: bool) -> None:
-        self.f, self.primals, self.has_aux = f, primals, has_aux
+        self.f, self.primals, self.has_aux = f, kept(primals), has_aux
         self.call: Any = None
         self.evaluation: Any = None
         if current() is None:
-            self.evaluation = Evaluation(f, primals, tuple(range(len(primals))), {}, has_aux)
+            self.evaluation = Evaluation(f, self.primals, tuple(range(len(primals))), {}, has_aux)
+            self.result = self.evaluation.value
         else:
             self.begin()
+            self.result = self.call.result
 
     def begin(self) -> None:
         """Record the function in the running recording."""
@@ -311,6 +364,14 @@ class Pullback:
 
     def __call__(self, cotangent: Any) -> tuple[Any, ...]:
         """Return the inputs' cotangents, a tuple with one entry for each input."""
+        if not same_structure(cotangent, self.result):
+            raise InputError(
+                message(
+                    "the pullback got a cotangent of another structure than the function's result",
+                    "give the cotangent the structure of the result: the same tuples, lists and dicts",
+                    where=False,
+                )
+            )
         leaves = [as_leaf(leaf) for leaf in flatten(cotangent)[0]]
         recorder = current()
         if recorder is None:
@@ -327,15 +388,7 @@ class Pullback:
         return tuple(regroup(found, self.call.rebuilds))
 
     def check(self, leaves: list[Any], shapes: list[Any]) -> None:
-        """Raise an InputError for cotangents of another structure or shape than the outputs."""
-        if len(leaves) != len(shapes):
-            raise InputError(
-                message(
-                    f"the pullback takes {len(shapes)} cotangents, one for each output; it got {len(leaves)}",
-                    "give the cotangent the structure of the function's result",
-                    where=False,
-                )
-            )
+        """Raise an InputError for cotangents of another shape than the outputs."""
         for leaf, shape in zip(leaves, shapes, strict=True):
             if np.shape(leaf) != tuple(shape):
                 raise InputError(
@@ -390,6 +443,7 @@ def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., 
     >>> pushforward(2.0)
     12.0
     """
+    primals = kept(primals)
     if current() is not None:
         value = f(*primals)
         return value, lambda *tangents: jvp(f, primals, tangents)[1]
@@ -442,6 +496,26 @@ def jacobian_by(mode: str, f: Any, arguments: Any, keywords: Any, argnums: Any, 
     return (result, auxiliary) if has_aux else result
 
 
+def check_size(outputs: int, inputs: int, lanes: int, recorder: Any) -> None:
+    """Raise MemoryError for a Jacobian that does not fit into memory, before it is tried."""
+    from numbad import sweeps
+
+    size = (outputs + inputs) * lanes * recorder.dtype.itemsize
+    if size < sweeps.CHECKED:
+        return
+    available = sweeps.available_memory()
+    if size > available:
+        raise MemoryError(
+            message(
+                f"the {outputs:,} x {inputs:,} derivatives and their seeds need {size / 1e9:.1f} GB or more, "
+                f"and {available / 1e9:.1f} GB are free",
+                "use numbad.hvp, numbad.jvp or numbad.vjp for products with single vectors, "
+                "or differentiate a part of the inputs",
+                where=False,
+            )
+        )
+
+
 def columns(call: Call, outputs: list[Any], addresses: list[Any]) -> list[list[Any]]:
     """Return the blocks of a Jacobian by one tangent for each input element."""
     inputs = call.region.inputs
@@ -449,6 +523,7 @@ def columns(call: Call, outputs: list[Any], addresses: list[Any]) -> list[list[A
     lanes = sum(sizes)
     if not lanes:
         return [[np.zeros(o.shape + i.shape) for i in inputs] for o in outputs]
+    check_size(sum(map(size_of, outputs)), lanes, lanes, call.region.recorder)
     seeds, start = [], 0
     for value, size in zip(inputs, sizes, strict=True):
         seeds.append(np.eye(size, lanes, start).reshape(value.shape + (lanes,)))
@@ -471,6 +546,7 @@ def rows(call: Call, outputs: list[Any], addresses: list[Any]) -> list[list[Any]
     lanes = sum(sizes)
     if not lanes:
         return [[np.zeros(o.shape + i.shape) for i in inputs] for o in outputs]
+    check_size(lanes, sum(map(size_of, inputs)), lanes, call.region.recorder)
     seeds, start = [], 0
     for output, size in zip(outputs, sizes, strict=True):
         seeds.append(np.eye(size, lanes, start).reshape(output.shape + (lanes,)))

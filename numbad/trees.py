@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -25,3 +26,13 @@ def flatten(tree: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
 def first(leaves: list[Any]) -> Any:
     """Rebuild a tree that is a leaf."""
     return leaves[0]
+
+
+def same_structure(one: Any, other: Any) -> bool:
+    """Whether two trees are nested alike: the same tuples, lists and dicts around their leaves."""
+    if isinstance(one, LEAVES) and isinstance(other, LEAVES):
+        return True
+    import optree
+
+    structure = functools.partial(optree.tree_structure, none_is_leaf=True, namespace="numbad")
+    return structure(one) == structure(other)

@@ -8,7 +8,6 @@ the attribute is left out and the loop stays scalar. The vector versions err by 
 
 from __future__ import annotations
 
-import platform
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -16,6 +15,8 @@ import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
+
+from numbad.machinecode import HAVE_LIBMVEC
 
 UNARY = (
     "exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh"
@@ -33,20 +34,6 @@ NUMPY_NAMES = {
     "arctan2": "atan2",
     "gamma": "tgamma",
 }
-
-
-def load_vector_library() -> bool:
-    """Load libmvec into the process, where the platform has one."""
-    if platform.machine() != "x86_64" or platform.system() != "Linux":
-        return False
-    try:
-        llvm.load_library_permanently("libmvec.so.1")
-    except RuntimeError:
-        return False
-    return True
-
-
-HAVE_LIBMVEC = load_vector_library()
 
 
 def register_sizes() -> list[tuple[str, int]]:

@@ -243,3 +243,23 @@ def test_views_of_zero_size():
 def test_reshapes_of_views():
     check_against_numpy(lambda x: (x[::2, ::2].reshape(-1), x.T.reshape(2, 10), x[:, None].reshape(20)), M)
     check_against_numpy(lambda x: (x[:, 1:3].reshape(8), x[::-1].reshape(10, 2), x.T[1:].T.reshape(2, -1)), F)
+
+
+def test_values_of_large_inputs_in_fortran_order():
+    """Decisions read the values of an input that stays where the caller has it, in its own order."""
+    x = np.asfortranarray(random.normal(size=(70, 80)))
+
+    def f(x):
+        row, column = np.unravel_index(np.argmax(x), x.shape)
+        assert (row, column) == np.unravel_index(np.argmax(plain), plain.shape)
+        return x[row, column]
+
+    plain = x.copy()
+    np.testing.assert_array_equal(numbad.gradient(f, x), np.where(x == x.max(), 1.0, 0.0))
+
+
+def test_several_views_of_one_captured_array_are_unlocked():
+    big = random.normal(size=3000)
+    one, other = big[:1000], big[1000:2000]
+    numbad.gradient(lambda x: np.sum(x * one) + np.sum(x * other) + np.sum(x * big[500:1500]), np.ones(1000))
+    assert big.flags.writeable and one.flags.writeable and other.flags.writeable
