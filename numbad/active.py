@@ -379,6 +379,11 @@ def divmod_(self: Any, other: Any) -> Any:
     return self // other, self % other
 
 
+def divmod_of(self: Any, other: Any) -> Any:
+    """Return quotient and remainder of another value by this one."""
+    return other // self, other % self
+
+
 class Scalar(Active):
     """A recording number: an address."""
 
@@ -393,7 +398,7 @@ class Scalar(Active):
     __truediv__, __rtruediv__ = binary("divide")
     __floordiv__, __rfloordiv__ = binary("floor_divide")
     __mod__, __rmod__ = binary("remainder")
-    __divmod__ = divmod_
+    __divmod__, __rdivmod__ = divmod_, divmod_of
     __pow__, __rpow__ = square_or_power, power_from
     __neg__, __abs__ = unary("negative"), unary("absolute")
     __lt__, __le__ = comparison("less"), comparison("less_equal")
@@ -534,7 +539,7 @@ class Array(Active):
     __truediv__, __rtruediv__ = array_binary("divide")
     __floordiv__, __rfloordiv__ = array_binary("floor_divide")
     __mod__, __rmod__ = array_binary("remainder")
-    __divmod__ = divmod_
+    __divmod__, __rdivmod__ = divmod_, divmod_of
     __pow__, __rpow__ = square_or_power, power_from
     __neg__, __abs__ = unary("negative"), unary("absolute")
     __lt__, __le__ = comparison("less"), comparison("less_equal")
@@ -1326,7 +1331,8 @@ def fancy_addresses(array: Array, key: Any) -> Any:
             raise IndexError(f"index is out of bounds for axis 0 with size {length}")
         steps = array.steps()
         first = storage.address + storage.step * array.offset
-        rows = np.where(index < 0, index + length, index).astype(np.int64) * (steps[0] * storage.step) + first
+        index = index.astype(np.int64)
+        rows = np.where(index < 0, index + length, index) * (steps[0] * storage.step) + first
         if len(array.shape) == 1:
             return rows
         inner = spread(array.shape[1:], tuple(storage.step * s for s in steps[1:]))

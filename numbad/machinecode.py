@@ -87,9 +87,9 @@ def link(symbol: str, code: bytes) -> int:
     """Link machine code into the process; return the address of a function in it."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    if "numba" not in sys.modules:
-        abort = ctypes.cast(ctypes.CDLL(None).abort, ctypes.c_void_p).value
-        for unreached in UNREACHED:
+    abort = ctypes.cast(ctypes.CDLL(None).abort, ctypes.c_void_p).value
+    for unreached in UNREACHED:
+        if not llvm.address_of_symbol(unreached):  # Numba registers its own when it makes its compiler ready
             llvm.add_symbol(unreached, abort)
     machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)

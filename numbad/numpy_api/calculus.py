@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active, Array, as_array, normal_axis
+from numbad.active import Active, Array, as_array, holds_active, normal_axis
 from numbad.numpy_api.dispatch import implements, recorder_of, to_active, to_array, to_arrays, unsupported
 from numbad.ops import reductions as ops
 
@@ -46,6 +46,16 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = np._NoValue, append:
     return result
 
 
+def like(value: Any, array: Array) -> Any:
+    """Return a value as a flat array of the dtype of another."""
+    return to_array(value if holds(value) else np.asarray(value, array.dtype), array.recorder).reshape(-1)
+
+
+def holds(value: Any) -> bool:
+    """Whether a value or a sequence is recording."""
+    return isinstance(value, Active) or (isinstance(value, (list, tuple)) and holds_active(value))
+
+
 @implements("ediff1d")
 def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     """Differences of neighbours of the flattened array."""
@@ -53,9 +63,9 @@ def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     flat = to_array(ary, recorder).reshape(-1)
     parts = [flat[1:] - flat[:-1]]
     if to_begin is not None:
-        parts.insert(0, to_array(to_begin, recorder).reshape(-1))
+        parts.insert(0, like(to_begin, flat))
     if to_end is not None:
-        parts.append(to_array(to_end, recorder).reshape(-1))
+        parts.append(like(to_end, flat))
     return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
 
@@ -208,7 +218,7 @@ def polyval(p: Any, x: Any) -> Any:
     p, x = to_array(p, recorder), to_active(x, recorder)
     if not p.size:
         return np.zeros_like(x)
-    result: Any = p[0] + np.zeros(x.shape) if x.shape else p[0]
+    result: Any = p[0] + np.zeros(x.shape, x.dtype) if x.shape else p[0]
     for k in range(1, len(p)):
         result = result * x + p[k]
     return result
@@ -261,7 +271,7 @@ def poly(seq_of_zeros: Any) -> Any:
     zeros = to_array(seq_of_zeros)
     if zeros.ndim != 1:
         unsupported("poly", "the characteristic polynomial of a matrix", "use np.linalg.det")
-    result: Any = np.ones(1)
+    result: Any = np.ones(1, zeros.dtype)
     for k in range(len(zeros)):
         result = np.convolve(result, np.stack([1.0, -zeros[k]]))
     return result

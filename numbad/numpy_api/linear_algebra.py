@@ -122,7 +122,7 @@ def matrix_power(a: Any, n: int) -> Any:
         raise TypeError("exponent must be an integer")
     side = ops.square_side(a.shape, "matrix_power")
     if n == 0:
-        return np.zeros_like(a) + np.eye(side)
+        return np.zeros_like(a) + np.eye(side, dtype=a.dtype)
     base = inv(a) if n < 0 else a
     result = None
     for bit in reversed(bin(abs(n))[2:]):

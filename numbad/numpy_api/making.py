@@ -8,7 +8,7 @@ import numpy as np
 
 from numbad.active import Active, Array, as_array
 from numbad.numpy_api.blocks import relabel, repeated, zeros
-from numbad.numpy_api.dispatch import demote, finish, implements, to_active, to_array
+from numbad.numpy_api.dispatch import demote, finish, implements, recorder_of, to_active, to_array
 from numbad.recorder import refuse
 
 
@@ -137,7 +137,7 @@ def imag(val: Any) -> Any:
 @implements("angle")
 def angle(z: Any, deg: bool = False) -> Any:
     """0 for positive numbers, pi for negative ones: derivative 0."""
-    return np.where(np.signbit(to_active(z)), 180.0 if deg else np.pi, 0.0 * np.zeros(np.shape(z)))
+    return np.where(np.signbit(to_active(z)), 180.0 if deg else np.pi, 0.0)
 
 
 @implements("isreal")
@@ -237,7 +237,7 @@ def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, retste
              axis: int = 0, *, device: Any = None) -> Any:  # fmt: skip
     """Evenly spaced numbers between recorded ends."""
     intervals = num - 1 if endpoint else num
-    part = np.arange(num) / max(intervals, 1)
+    part = np.asarray(np.arange(num) / max(intervals, 1), recorder_of(start, stop).dtype)
     part = part.reshape((-1,) + (1,) * max(np.ndim(start), np.ndim(stop)))
     width = stop - to_active(start) if isinstance(start, Active) else to_active(stop) - start
     points = start + part * width

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Array, as_array, make_block, record
+from numbad.active import Active, Array, as_array, make_block, record
 from numbad.numpy_api.axes import count_over, last, normal_axes, one_axis, reduced_shape
 from numbad.numpy_api.blocks import operand_of
 from numbad.numpy_api.dispatch import demote, finish, implements, to_array
@@ -55,10 +55,16 @@ def mean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims:
     a = to_array(a)
     total = sum_(a, axis, keepdims=keepdims, where=where)
     if where is not True:
-        count = np.sum(np.broadcast_to(where, a.shape), axis=axis, keepdims=bool(keepdims))
+        count: Any = count_where(where, a, axis, keepdims)
     else:
         count = float(count_over(a.shape, normal_axes(axis, a.ndim)))
     return finish(total / count, dtype, out)
+
+
+def count_where(where: Any, a: Array, axis: Any, keepdims: Any) -> Any:
+    """Return how many elements of each slice a condition selects, in the dtype of the array."""
+    count = np.sum(np.broadcast_to(where, a.shape), axis=axis, keepdims=bool(keepdims))
+    return count if isinstance(count, Active) else np.asarray(count, a.dtype)[()]
 
 
 def root(square: Any) -> Any:
@@ -78,8 +84,7 @@ def var(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any 
     if where is True:
         count: Any = float(max(count_over(a.shape, normal_axes(axis, a.ndim)) - ddof, 0))
     else:
-        count = np.sum(np.broadcast_to(where, a.shape), axis=axis, keepdims=bool(keepdims))
-        count = np.maximum(count - ddof, 0.0)
+        count = np.maximum(count_where(where, a, axis, keepdims) - ddof, 0.0)
     return finish(total / count, dtype, out)
 
 
@@ -210,7 +215,7 @@ def cumulative(op: Any, first: float, x: Any, axis: Any, dtype: Any, out: Any, i
     result = run_along(op, x, axis)
     if include_initial:
         shape = [1 if k == axis % x.ndim else n for k, n in enumerate(x.shape)]
-        result = np.concatenate([np.full(shape, first), result], axis=axis)
+        result = np.concatenate([np.full(shape, first, x.dtype), result], axis=axis)
     return finish(result, dtype, out)
 
 

@@ -253,7 +253,7 @@ def cholesky_vjp(bars: Any, results: Any, operands: Any, upper: bool) -> Any:
 
 def halved(a: Any) -> Any:
     """Return the lower triangle with half the diagonal."""
-    return np.tril(a) * (1.0 - 0.5 * np.eye(np.shape(a)[-1]))
+    return np.tril(a) * (1.0 - 0.5 * np.eye(np.shape(a)[-1], dtype=a.dtype))
 
 
 def spectrum_shape(a: Shape, upper: bool) -> list[Shape]:
@@ -277,7 +277,7 @@ def symmetric_eigen_vjp(bars: Any, results: Any, operands: Any, upper: bool) -> 
     w, v = results
     w_bar, v_bar = bars
     turned = scale(gaps(w), transposed(v) @ v_bar)
-    inner = 0.5 * (turned + transposed(turned)) + np.eye(np.shape(w)[-1]) * w_bar[..., None, :]
+    inner = 0.5 * (turned + transposed(turned)) + np.eye(np.shape(w)[-1], dtype=w.dtype) * w_bar[..., None, :]
     return (to_triangle(v @ inner @ transposed(v), operands[0], upper),)
 
 
@@ -314,7 +314,7 @@ def real_eigen_vjp(bars: Any, results: Any, operands: Any) -> Any:
     w, v = results
     w_bar, v_bar = bars
     across = v_bar - v * np.sum(v * v_bar, axis=-2, keepdims=True)  # columns keep their length
-    inner = scale(gaps(w), transposed(v) @ across) + np.eye(np.shape(w)[-1]) * w_bar[..., None, :]
+    inner = scale(gaps(w), transposed(v) @ across) + np.eye(np.shape(w)[-1], dtype=w.dtype) * w_bar[..., None, :]
     return (np.linalg.solve(transposed(v), inner @ transposed(v)),)
 
 
@@ -392,7 +392,7 @@ def singular_values_vjp(bars: Any, results: Any, operands: Any) -> Any:
     from_u = scale(g, transposed(u) @ u_bar)
     from_v = scale(g, v @ transposed(v_bar))
     inner = (from_u + transposed(from_u)) * s[..., None, :] + s[..., :, None] * (from_v + transposed(from_v))
-    inner = inner + np.eye(side) * s_bar[..., None, :]
+    inner = inner + np.eye(side, dtype=s.dtype) * s_bar[..., None, :]
     total = u @ inner @ v
     inverse_s = 1.0 / s
     if rows > side:

@@ -207,7 +207,7 @@ def convolution_vjp(bars: Any, results: Any, operands: Any, mode: str) -> Any:
     bar = bars[0]
     before = {"full": 0, "same": (shorter - 1) // 2, "valid": shorter - 1}[mode]
     if mode != "full":
-        bar = np.concatenate([np.zeros(before), bar, np.zeros(full - before - len(bar))])
+        bar = np.concatenate([np.zeros(before, bar.dtype), bar, np.zeros(full - before - len(bar), bar.dtype)])
     return np.convolve(bar, v[::-1], "valid"), np.convolve(bar, a[::-1], "valid")
 
 
