@@ -10,7 +10,7 @@ import numpy as np
 
 from numbad.active import Active, Array, make_block, make_scalar
 from numbad.derivatives import as_leaf
-from numbad.emission import Linear, filled
+from numbad.emission import Linear, constant, filled
 from numbad.errors import InputError, NumbadError, message
 from numbad.nested import Region, addresses_of, finish, output_value, session
 from numbad.ops.definition import REGISTRY
@@ -31,19 +31,24 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
     f : callable
         Of one example.
     in_axes : int, None, or a tuple (or tree) of them
-        The axis of each argument that counts the examples; None for an argument that all share.
-    out_axes : int or tree of int
-        Where the axis of examples goes in each result.
+        The axis of each positional argument that counts the examples; None for an argument that all share.
+    out_axes : int, None, or a tree of them
+        Where the axis of examples goes in each result; None for a result that all examples share.
 
     Returns
     -------
     callable
-        Takes the arguments with the extra axis; positional only.
+        Takes the arguments with the extra axis. Keyword arguments are mapped along their first axis.
 
     Raises
     ------
     InputError
-        For axes of different lengths, or where no argument has one.
+        For axes of different lengths, where no argument has one, and for results that differ in shape.
+
+    Notes
+    -----
+    Integers and truth values are plain numbers for the function, which is recorded for each of their
+    values; an empty batch is recorded with zeros, to learn the shapes of the results.
 
     Examples
     --------
@@ -53,16 +58,27 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
     """
 
     @functools.wraps(f, assigned=("__doc__", "__name__"), updated=())
-    def mapped(*arguments: Any) -> Any:
-        leaves, rebuild = flatten(tuple(arguments))
+    def mapped(*arguments: Any, **keywords: Any) -> Any:
+        leaves, _ = flatten(tuple(arguments))
+        axes = spread_axes(in_axes, arguments, len(leaves), "in_axes")
+        more, _ = flatten(keywords)
+        leaves, rebuild = flatten((tuple(arguments), keywords))
         leaves = [as_leaf(leaf) for leaf in leaves]
-        axes = spread_axes(in_axes, arguments, len(leaves))
+        axes += [0] * len(more)
         size = batch_size(leaves, axes)
-        with session([leaf for leaf in leaves if np.asarray(0 if isinstance(leaf, Active) else leaf).dtype.kind == "f"]
-                     or [0.0]) as (recorder, mine):  # fmt: skip
+
+        def call(given: list[Any]) -> Any:
+            positional, named = rebuild(given)
+            return f(*positional, **named)
+
+        floats = [leaf for leaf in leaves if not isinstance(leaf, Active) and np.asarray(leaf).dtype.kind == "f"]
+        with session(floats or [0.0]) as (recorder, mine):
             batch = [front(leaf, axis) for leaf, axis in zip(leaves, axes, strict=True)]
-            results, restore = run_batch(f, recorder, batch, axes, rebuild, np.arange(size))
-            placed = spread_axes(out_axes, restore(results), len(results))
+            if size:
+                results, restore = run_batch(call, recorder, batch, axes, np.arange(size))
+            else:
+                results, restore = run_empty(call, recorder, batch, axes)
+            placed = spread_axes(out_axes, restore(results), len(results), "out_axes")
             results = [back(result, axis) for result, axis in zip(results, placed, strict=True)]
             found = restore(results)
             return finish(found) if mine else found
@@ -70,17 +86,27 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
     return mapped
 
 
-def spread_axes(axes: Any, tree: Any, count: int) -> list[int | None]:
+def spread_axes(axes: Any, tree: Any, count: int, name: str) -> list[int | None]:
     """Return one axis for each leaf of a tree; `axes` is one for all, or a prefix of the tree."""
-    if axes is None or isinstance(axes, (int, np.integer)):
+    if axes is None or isinstance(axes, (int, np.integer)) and not isinstance(axes, bool):
         return [None if axes is None else int(axes)] * count
     import optree
 
     if isinstance(tree, tuple) and isinstance(axes, list):
         axes = tuple(axes)
-    found = optree.broadcast_prefix(axes, tree, none_is_leaf=True, namespace="numbad")
-    if len(found) != count:
-        raise InputError(message("in_axes does not fit the arguments", "give one axis an argument", where=False))
+    try:
+        found = optree.broadcast_prefix(axes, tree, none_is_leaf=True, namespace="numbad")
+    except ValueError as error:
+        raise InputError(
+            message(
+                f"vmap: {name}={axes!r} does not fit the {'arguments' if name == 'in_axes' else 'results'}",
+                "give one axis for all, or a tuple with one (or a tree of them) for each",
+                where=False,
+            )
+        ) from error
+    for axis in found:
+        if axis is not None and (isinstance(axis, bool) or not isinstance(axis, (int, np.integer))):
+            raise InputError(message(f"vmap: {name} names {axis!r} as an axis", "give ints or None", where=False))
     return list(found)
 
 
@@ -107,38 +133,97 @@ def front(leaf: Any, axis: int | None) -> Any:
 
 
 def back(result: Any, axis: int | None) -> Any:
-    """Return a result, whose axis of examples is in front, with it where it is wanted."""
-    return result if axis in (0, None) else np.moveaxis(result, 0, axis)
+    """Return a result, whose axis of examples is in front, with it where it is wanted; None wants none."""
+    if axis is None:
+        return shared(result)
+    if not -len(result.shape) <= axis < len(result.shape):
+        raise InputError(
+            message(f"vmap: a result of shape {result.shape} has no axis {axis}", "mend out_axes", where=False)
+        )
+    return result if axis == 0 else np.moveaxis(result, 0, axis)
 
 
-def run_batch(f: Any, recorder: Any, batch: list[Any], axes: list[Any], rebuild: Any, which: np.ndarray) -> Any:
-    """Record `f` for the first example, emit its rows for all; return the results' leaves and their tree."""
+def shared(result: Any) -> Any:
+    """Return a result without its axis of examples, or raise an InputError if it depends on the example."""
+    addresses = result.address_view()
+    if len(addresses) and (addresses == addresses[0]).all():
+        return result[0]
+    raise InputError(
+        message(
+            "vmap: out_axes is None for a result that depends on the example",
+            "give out_axes an axis for this result",
+            where=False,
+        )
+    )
+
+
+def run_batch(call: Any, recorder: Any, batch: list[Any], axes: list[Any], which: np.ndarray) -> Any:
+    """Record the function for the first example, emit its rows for all; return the results' leaves and their tree."""
+    groups = fixed_groups(batch, axes)
+    if len(groups) > 1:
+        return run_groups(call, recorder, batch, axes, groups)
     mapped = [k for k, axis in enumerate(axes) if axis is not None and is_real(batch[k])]
-    first = list(batch)
-    for k, axis in enumerate(axes):
-        if axis is not None:
-            first[k] = batch[k][0] if len(which) else np.zeros(np.shape(batch[k])[1:])
-    region = Region(recorder, [first[k] for k in mapped])
-    given = list(first)
-    for k, value in zip(mapped, region.inputs, strict=True):
-        given[k] = value
-    result = f(*rebuild(given))
-    region.close()
-    leaves, restore = flatten(result)
-    outputs = [addresses_of(output_value(recorder, leaf)) for leaf in leaves]
+    first = [part if axis is None else part[0] for part, axis in zip(batch, axes, strict=True)]
+    region, outputs, restore = record_example(call, recorder, first, mapped)
     lanes = Lanes(recorder, region.base, region.start, region.stop, len(which))
     for addresses, k in zip(region.addresses, mapped, strict=True):
         lanes.enter(addresses, batch[k])
     split = emit_lanes(lanes)
     if split is None:
         return [lanes.output(addresses) for addresses in outputs], restore
-    parts = []
-    for choice in (split, ~split):
-        chosen = np.flatnonzero(choice)
+    return run_groups(call, recorder, batch, axes, [np.flatnonzero(split), np.flatnonzero(~split)])
+
+
+def record_example(call: Any, recorder: Any, first: list[Any], mapped: list[int]) -> tuple[Region, list[Any], Any]:
+    """Record the function for one example; return the region, the addresses of the results and their tree."""
+    region = Region(recorder, [first[k] for k in mapped])
+    given = list(first)
+    for k, value in zip(mapped, region.inputs, strict=True):
+        given[k] = value
+    result = call(given)
+    region.close()
+    leaves, restore = flatten(result)
+    return region, [addresses_of(output_value(recorder, leaf)) for leaf in leaves], restore
+
+
+def run_empty(call: Any, recorder: Any, batch: list[Any], axes: list[Any]) -> Any:
+    """Return empty results: the function is recorded for an example of zeros to learn their shapes."""
+    first = []
+    for part, axis in zip(batch, axes, strict=True):
+        first.append(part if axis is None else np.zeros(np.shape(part)[1:], getattr(part, "dtype", None)))
+    mapped = [k for k, axis in enumerate(axes) if axis is not None and is_real(batch[k])]
+    _, outputs, restore = record_example(call, recorder, first, mapped)
+    return [constant(recorder, np.zeros((0, *addresses.shape))) for addresses in outputs], restore
+
+
+def fixed_groups(batch: list[Any], axes: list[Any]) -> list[np.ndarray]:
+    """Return the examples that have the same integers and truth values: these are not recorded."""
+    fixed = [np.asarray(part) for part, axis in zip(batch, axes, strict=True) if axis is not None and not is_real(part)]
+    if not fixed:
+        return []
+    rows: dict[Any, list[int]] = {}
+    for k in range(len(fixed[0])):
+        rows.setdefault(tuple([part[k].tobytes() for part in fixed]), []).append(k)
+    return [np.array(group) for group in rows.values()]
+
+
+def run_groups(call: Any, recorder: Any, batch: list[Any], axes: list[Any], groups: list[np.ndarray]) -> Any:
+    """Run groups of examples one after the other, and put the results in order."""
+    parts, restore = [], None
+    for chosen in groups:
         smaller = [part[chosen] if axis is not None else part for part, axis in zip(batch, axes, strict=True)]
-        parts.append(run_batch(f, recorder, smaller, axes, rebuild, chosen)[0])
-    order = np.argsort(np.concatenate([np.flatnonzero(split), np.flatnonzero(~split)]), kind="stable")
-    return [np.concatenate([a, b], axis=0)[order] for a, b in zip(*parts, strict=True)], restore
+        found, restore = run_batch(call, recorder, smaller, axes, chosen)
+        parts.append(found)
+    if any([part.shape[1:] for part in found] != [part.shape[1:] for part in parts[0]] for found in parts):
+        raise InputError(
+            message(
+                "vmap: the function returns results of different shapes for different examples",
+                "return arrays of one shape from every branch",
+                where=False,
+            )
+        )
+    order = np.argsort(np.concatenate(groups), kind="stable")
+    return [np.concatenate(pieces, axis=0)[order] for pieces in zip(*parts, strict=True)], restore
 
 
 def is_real(value: Any) -> bool:
@@ -148,6 +233,10 @@ def is_real(value: Any) -> bool:
 
 class Lanes(Linear):
     """The values of a region for many examples: `places` says where the lanes of an address begin, 0 if all agree."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.pending: dict[int, list[Any]] = {}
 
     def enter(self, addresses: np.ndarray, values: Any) -> None:
         """Note the lanes of an input; `values` has the axis of examples in front."""
@@ -244,19 +333,30 @@ def repeat(lanes: Lanes, address: int) -> int:
     return filled(value).storage.address
 
 
-def reduce_lanes(lanes: Lanes, row: Any, opcode: int) -> None:
-    """Append an ADD or CONTRACT row with one more axis, of lanes."""
+def reduce_lanes(lanes: Lanes, row: Any, opcode: int, wanted: bool = False) -> None:
+    """Append an ADD or CONTRACT row with one more axis, of lanes.
+
+    Rows that accumulate into one block get lanes all together: the earlier ones wait in `pending`
+    until one of them differs between examples.
+    """
     target, *sources = lanes.operands(row)
-    if not any(lanes.laned(*source) for source in sources):
+    w = int(row[2])
+    zeroed = int(lanes.words[w + 3])
+    block = int(row[1])
+    if not zeroed and not lanes.words[w + 1]:
         return
+    if zeroed or not lanes.places[block - lanes.base]:
+        if not wanted and not any(lanes.laned(*source) for source in sources):
+            lanes.pending.setdefault(block, []).append((row, opcode))
+            return
+        for earlier in lanes.pending.pop(block, []):
+            reduce_lanes(lanes, *earlier, wanted=True)
     _, address, shape, strides = target
     full = (*shape, lanes.lanes)
     operands = []
     for source in sources:
         _, space, where, steps = lanes.value(*source).operand(full)
         operands.append((space, where, steps))
-    w = int(row[2])
-    zeroed = int(lanes.words[w + 3])
     recorder = lanes.recorder
     start = int(row[1]) if zeroed else address
     if zeroed:

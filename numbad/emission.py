@@ -10,6 +10,7 @@ The zero rule (ARCHITECTURE.md) holds in emitted rows: partials are multiplied b
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from typing import Any
 
@@ -74,8 +75,8 @@ class Linear:
             return None
         if places.ndim == 0:
             return self.at(int(places))
-        strides = affine_strides(places) if not self.lanes or places.all() else None  # address 0 has no lanes
-        if strides is not None:
+        strides = affine_strides(places) if places.all() else None  # address 0 is outside, and has no lanes
+        if strides is not None and not self.reaches_over(places):
             first = int(places[(0,) * places.ndim])
             shape, steps = places.shape + self.tail, strides + ((1,) if self.lanes else ())
             storage = Storage(0, first, 0)
@@ -84,6 +85,11 @@ class Linear:
             lanes = np.arange(self.lanes, dtype=np.int64)
             places = np.where(places[..., None] == 0, 0, places[..., None] + lanes)
         return make_block(recorder, recorder.gather_row(places.reshape(-1)), places.shape)
+
+    def reaches_over(self, places: np.ndarray) -> bool:
+        """Whether addresses lie on both sides of the beginning of a region: it may take such rows as constant."""
+        bases = self.recorder.bases
+        return bisect_right(bases, int(places.min())) != bisect_right(bases, int(places.max()))
 
     def at(self, place: int) -> Any:
         """Return the cotangent at one place: a scalar, or an array of lanes."""

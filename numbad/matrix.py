@@ -149,7 +149,7 @@ def take_axes(values: np.ndarray, *groups: list[int]) -> np.ndarray:
     kept = [axis for group in groups for axis in group]
     index = tuple(slice(None) if axis in kept else 0 for axis in range(values.ndim))
     order = sorted(kept)
-    values = values[index].transpose([order.index(axis) for axis in kept])
+    values = values[(*index, Ellipsis)].transpose([order.index(axis) for axis in kept])
     if len(groups) == 2 and not groups[1]:
         return values
     shape = list(values.shape[: len(groups[0])])

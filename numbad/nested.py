@@ -37,6 +37,7 @@ class Region:
         self.recorder = recorder
         recorder.allocate(1)  # a gap: no run of addresses reaches from a constant into the region
         self.base = recorder.size
+        recorder.bases.append(self.base)
         self.inputs = [fresh(recorder, value) for value in values]
         self.addresses = [addresses_of(value) for value in self.inputs]
         self.start = recorder.rows()

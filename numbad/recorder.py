@@ -43,9 +43,12 @@ class Recorder:
         The user's statement (code object and place in it) of guards, host and array rows.
     dtype : dtype
         float32 or float64: of the arena.
+    bases : list of int
+        Where the regions of nested derivatives begin, in order.
     """
 
     __slots__ = (
+        "bases",
         "code",
         "constants",
         "dtype",
@@ -67,6 +70,7 @@ class Recorder:
 
     def __init__(self, dtype: Any = np.float64) -> None:
         self.code = array("I")
+        self.bases: list[int] = []
         self.extend: Any = self.code.extend
         self.words = array("q")
         self.size = 1

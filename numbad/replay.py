@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import threading
+import warnings
 from collections.abc import Callable
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from numbad.active import Active, Array, Scalar
 from numbad.derivatives import FLOAT64, as_leaf, check_leaf, input_dtype, record_leaves, scalar_output
 from numbad.errors import BranchError, NumbadError, message
 from numbad.recorder import current
-from numbad.snapshot import Snapshot
+from numbad.snapshot import JITTED, Snapshot
 from numbad.sweeps import give_back, kernel, switch
 from numbad.trees import flatten
 
@@ -92,6 +94,17 @@ class Jitted:
         with self.lock:
             self.programs = {}
             self.snapshot = None
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """Return the jitted method of an instance; each instance has tapes of its own."""
+        if instance is None:
+            return self
+        name = f"{JITTED}{id(self)}"
+        bound = vars(instance).get(name)
+        if bound is None:
+            static = tuple(k - 1 for k in self.static)
+            bound = vars(instance)[name] = Jitted(MethodType(self.f, instance), static)
+        return bound
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         if current() is not None:
@@ -206,6 +219,16 @@ def static_key(value: Any) -> Any:
     return type(value), value
 
 
+def is_assigned(leaf: Any) -> bool:
+    """Whether the function assigned to an array that it was given."""
+    active = leaf.active
+    if not isinstance(active, Array) or active.storage.addresses is None:
+        return False
+    return bool(leaf.space) or not np.array_equal(
+        active.storage.addresses, leaf.address + np.arange(active.storage.size)
+    )
+
+
 class Program:
     """One recorded path, ready to run on other values of the same signature."""
 
@@ -230,6 +253,16 @@ class Program:
             return self.f(*rebuild(given), **keywords)
 
         self.recorder, self.leaves, result = record_leaves(call, values, input_dtype(values or [0.0]))
+        if any(is_assigned(leaf) for leaf in self.leaves):
+            warnings.warn(
+                message(
+                    f"{getattr(owner.f, '__name__', 'the function')} assigns to an array that it was given; under "
+                    "numbad.jit the caller's array stays as it is",
+                    "work on a copy (x = x.copy()), and return it if the caller needs it",
+                    where=False,
+                ),
+                stacklevel=4,
+            )
         try:
             self.prepare(result, arguments, places)
         finally:

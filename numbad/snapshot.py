@@ -11,6 +11,7 @@ DEPTH = 4  # functions called by functions called by ..., and containers in cont
 MOST_COMPARED = 1 << 16  # elements of an array that are all compared; of larger ones a sample is
 MOST_MEMBERS = 512  # of a list, dict or object that are looked at
 SAMPLED = 256
+JITTED = "_numbad_jitted_"  # attributes in which `jit` keeps the methods of an instance
 PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic, type, ModuleType)
 
 
@@ -101,7 +102,8 @@ def members_of(value: Any) -> Any:
         return list(value)
     if type(value).__module__.partition(".")[0] in ("numpy", "scipy", "numbad"):
         return None
-    return getattr(value, "__dict__", None)
+    found = getattr(value, "__dict__", None)
+    return None if found is None else {name: part for name, part in found.items() if not name.startswith(JITTED)}
 
 
 def same_members(one: Any, other: Any) -> bool:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numbad.recorder import Recorder
 
 BLOCK = 1024  # elements of an array operand that are worked on at a time: they stay in the first cache
-CHUNK = 1 << 24  # scalar rows between two looks at Python's signals
+CHUNK = 1 << 21  # scalar rows between two looks at Python's signals: some tenths of a second for the slowest op
 CHECKED = 1 << 28  # bytes: smaller requests for memory are not checked beforehand
 UNTOUCHED = 1 << 20  # bytes: larger sparse arenas are mapped by themselves
 KEPT_LEAST, KEPT_MOST = 1 << 14, 1 << 26  # bytes of an array whose memory is kept for the next sweeps

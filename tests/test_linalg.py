@@ -121,10 +121,12 @@ CASES = {
     "einsum sum": (lambda x: (np.einsum("ij->", x), np.einsum("ij->j", x), np.einsum("i...->...", x)), A),
     "einsum diagonal": (lambda x: (np.einsum("ii->i", x), np.einsum("...ii->...i", x)), A),
     "einsum repeated": (lambda x, y: np.einsum("iij,jk->k", x[:, :2, :2].T, y), STACK[:, :, :2], B[:2]),
-    "einsum ellipsis": (lambda x, y: (np.einsum("...ij,...jk->...ik", x, y), np.einsum("...j,j", x, y[:, 0])), STACK, B),
+    "einsum ellipsis": (lambda x, y: (np.einsum("...ij,...jk->...ik", x, y), np.einsum("...j,j", x, y[:, 0])),
+                        STACK, B),
     "einsum broadcast": (lambda x, y: np.einsum("...i,...i->...", x, y), STACK, V[None]),
     "einsum three": (lambda x, y, z: (np.einsum("ij,jk,k->i", x, y, z), np.einsum("i,j,k->kij", z, z, z)), A, A, V),
-    "einsum optimize": (lambda x, z: [np.einsum("i,ij,j", z, x, z, optimize=o) for o in (True, "optimal", False)], A, V),
+    "einsum optimize": (lambda x, z: [np.einsum("i,ij,j", z, x, z, optimize=o) for o in (True, "optimal", False)],
+                        A, V),
     "einsum path": (lambda x, z: np.einsum("i,ij,j", z, x, z, optimize=np.einsum_path("i,ij,j", z, x, z)[0]), A, V),
     "einsum lists": (lambda x, y: (np.einsum(x, [0, 1], y, [1, 2]), np.einsum(x, [0, 1], y, [1, 2], [2, 0])), A, B),
     "einsum lone": (lambda x, y: np.einsum("ij,kl->ik", x, y), A, B),
@@ -177,7 +179,9 @@ def test_rules_are_differentiable(op, operands, settings):
     check_rule_is_differentiable(op, operands, settings)
 
 
-@pytest.mark.parametrize("function", [np.linalg.cholesky, lambda a: np.linalg.eigh(a)[0], lambda a: np.linalg.eigh(a)[1] ** 2])
+@pytest.mark.parametrize(
+    "function", [np.linalg.cholesky, lambda a: np.linalg.eigh(a)[0], lambda a: np.linalg.eigh(a)[1] ** 2]
+)
 def test_symmetric_rules_are_differentiable(function):
     """The second derivative along symmetric directions."""
 

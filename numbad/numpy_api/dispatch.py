@@ -114,12 +114,13 @@ def call_ufunc(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
             return ufunc(*inputs)
         recorder = recorder_of(*inputs)
         inputs = tuple(as_active(recorder, part) for part in inputs)
-    op = OPS.get(ufunc) or find_op(ufunc)
+    op: Any = OPS.get(ufunc) or find_op(ufunc)
     if op is not None:
         return record(op, *inputs)
     found = UFUNCS.get(ufunc.__name__)
     if found is None:
-        name = f"np.{ufunc.__name__}" if getattr(np, ufunc.__name__, None) is ufunc else ufunc.__name__
+        name = str(ufunc.__name__)
+        name = f"np.{name}" if getattr(np, name, None) is ufunc else name
         raise RecordingError(message(f"the ufunc {name} is not recorded", ADVICE.get(name, ANY_ADVICE)))
     return found(*inputs)
 
@@ -201,12 +202,12 @@ def to_active(value: Any, recorder: Recorder | None = None) -> Any:
     return active
 
 
-def to_array(value: Any, recorder: Recorder | None = None) -> Array:
+def to_array(value: Any, recorder: Recorder | None = None) -> Any:
     """Return any operand as a recording array; scalars as one of no axes."""
     return as_array(to_active(value, recorder))
 
 
-def to_arrays(*values: Any) -> list[Array]:
+def to_arrays(*values: Any) -> list[Any]:
     """Return several operands, of which one is recording, as recording arrays."""
     recorder = recorder_of(*values)
     return [to_array(value, recorder) for value in values]

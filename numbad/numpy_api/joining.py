@@ -19,6 +19,7 @@ from numbad.numpy_api.dispatch import (
     to_arrays,
     unsupported,
 )
+from numbad.numpy_api.shapes import expand_dims
 from numbad.recorder import contiguous
 
 
@@ -63,7 +64,7 @@ def stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, cas
     if len({part.shape for part in parts}) > 1:
         raise ValueError("all input arrays must have the same shape")
     axis = normal_axis(axis, parts[0].ndim + 1)
-    return finish(join(parts[0].recorder, [np.expand_dims(part, axis) for part in parts], axis), dtype, out)
+    return finish(join(parts[0].recorder, [expand_dims(part, axis) for part in parts], axis), dtype, out)
 
 
 def stack_nested(values: Any) -> Any:

@@ -278,7 +278,7 @@ def power_mean(size: Any, order: float, axis: Any, keepdims: bool) -> Any:
     return np.where(there, np.where(there, total, 1.0) ** (1.0 / order), 0.0)
 
 
-def size_of_matrix(x: Array, order: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+def size_of_matrix(x: Any, order: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     """Return a norm of matrices over two axes."""
     row, column = (normal_axis(k, x.ndim) for k in axes)
     if row == column:

@@ -179,7 +179,7 @@ def in_pairs(step: list[int], count: int) -> list[tuple[int, ...]]:
     """Split a step that contracts several operands into pairs; results are put at the end of the list."""
     if len(step) <= 2:
         return [tuple(sorted(step))]
-    pairs = []
+    pairs: list[tuple[int, ...]] = []
     left = sorted(step)
     while len(left) > 1:
         one, other = left[:2]

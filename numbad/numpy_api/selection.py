@@ -91,7 +91,8 @@ def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
         a = truth_of(a).astype(np.intp)
     parts = [to_array(c, recorder_of(*choices)) for c in choices]
     shape = np.broadcast_shapes(np.shape(a), *(part.shape for part in parts))
-    table = np.choose(a, [part.broadcast_to(shape).address_view() for part in parts], mode=mode)
+    tables: Any = [part.broadcast_to(shape).address_view() for part in parts]
+    table = np.choose(a, tables, mode=mode)  # type: ignore[call-overload]
     result = labelled(parts[0].recorder, table, all(part.boolean for part in parts))
     if out is None:
         return result

@@ -359,4 +359,4 @@ def unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
     """The parts along an axis, which is dropped."""
     if not isinstance(x, Active) or not x.ndim:
         raise ValueError("Input array must be at least 1-d.")
-    return tuple(np.moveaxis(x, axis, 0))
+    return tuple(moveaxis(x, axis, 0))

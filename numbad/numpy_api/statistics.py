@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active, as_array
+from numbad.active import Active
 from numbad.numpy_api.axes import last, normal_axes, reduced_shape
 from numbad.numpy_api.decisions import truth_of
 from numbad.numpy_api.dispatch import finish, implements, recorder_of, to_active, to_array, unsupported
@@ -72,7 +72,7 @@ def quantile_last(a: Any, q: Any, method: str) -> Any:
     count = a.shape[-1]
     if not count:
         return np.full((*np.shape(q), *a.shape[:-1]), np.nan)
-    ordered = np.moveaxis(as_array(np.sort(a, axis=-1)), -1, 0)
+    ordered = np.moveaxis(np.sort(a, axis=-1), -1, 0)
     place = virtual_place(q, count, method)
     low = np.floor(place)
     index = low.astype(int) if not isinstance(low, Active) else [int(part) for part in np.ravel(low)]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active, Array, as_array, normal_axis, record
+from numbad.active import Active, Array, normal_axis, record
 from numbad.numpy_api import reductions
 from numbad.numpy_api.dispatch import (
     ADVICE,
@@ -164,7 +164,7 @@ EXTREMES = {
 }
 
 
-def steps_along(ufunc: Any, a: Array, axis: Any) -> list[Any]:
+def steps_along(ufunc: Any, a: Any, axis: Any) -> list[Any]:
     """Return the parts of an array along an axis, for a fold."""
     if axis is None:
         a, axis = a.reshape(-1), 0
@@ -218,7 +218,7 @@ def reduceat(ufunc: Any, array: Any, indices: Any, axis: Any = 0, dtype: Any = N
     parts = []
     for start, end in zip(starts.tolist(), ends, strict=True):
         parts.append(ufunc.reduce(a[start:end], axis=0) if end > start else a[start])
-    return finish(np.moveaxis(as_array(np.stack(parts)), 0, axis), dtype, out)
+    return finish(np.moveaxis(np.stack(parts), 0, axis), dtype, out)
 
 
 @implements_method("outer")
