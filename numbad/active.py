@@ -165,10 +165,10 @@ class Active:
         return id(self)
 
     def __deepcopy__(self, memory: Any) -> Active:
-        return self.copy()
+        return self.copy("K")
 
     def __copy__(self) -> Active:
-        return self.copy()
+        return self.copy("K")
 
     def __reduce__(self) -> Any:
         return refuse("a recording value cannot be pickled", "return it from the function and pickle the result")
@@ -551,7 +551,7 @@ class Array(Active):
     __invert__ = invert
 
     def __pos__(self) -> Array:
-        return self.copy()
+        return self.copy("K")
 
     def __matmul__(self, other: Any) -> Any:
         return self.__array_ufunc__(np.matmul, "__call__", self, other)
@@ -711,6 +711,10 @@ class Array(Active):
     def copy(self, order: str = "C") -> Array:
         """Return an array that shares no memory; no row is needed, for values at an address never change."""
         storage = self.storage
+        if order != "C" and self.strides is not None:
+            axes = [*range(self.ndim)][::-1] if order == "F" else memory_order(self.shape, (self,))
+            if axes is not None:
+                return self.transpose(axes).copy().transpose(np.argsort(axes))
         if storage.addresses is not None:
             fresh = Storage(0, 0, self.size)
             fresh.addresses = self.address_view().reshape(-1).copy()
@@ -1063,7 +1067,11 @@ def record(op: Op, x: Any, y: Any = None) -> Any:
         shape = x.shape
         if not shape:
             return scalar_row(recorder, op, x.item().address, 0)
+        order = memory_order(shape, (x,))
+        if order is not None:
+            return record(op, x.transpose(order)).transpose(np.argsort(order))
         return make_block(recorder, recorder.map_row(op.opcode, shape, (x.operand(shape),)), shape, op.boolean)
+    given = (x, y)
     x, y = as_active(recorder, x), as_active(recorder, y)
     if x is NotImplemented or y is NotImplemented:
         return NotImplemented
@@ -1072,8 +1080,49 @@ def record(op: Op, x: Any, y: Any = None) -> Any:
     shape = x.shape if x.shape == y.shape else broadcast(x.shape, y.shape)
     if not shape:
         return scalar_row(recorder, op, x.item().address, y.item().address)
+    order = memory_order(shape, given)
+    if order is not None:
+        x, y = (part.broadcast_to(shape).transpose(order) if part.shape else part for part in (x, y))
+        return record(op, x, y).transpose(np.argsort(order))
     out = recorder.map_row(op.opcode, shape, (x.operand(shape), y.operand(shape)))
     return make_block(recorder, out, shape, op.boolean)
+
+
+def memory_order(shape: Shape, operands: tuple[Any, ...]) -> list[int] | None:
+    """Return the order of axes in which NumPy would lay out a result (order "K"); None if it is C.
+
+    It decides whether a later reshape is a view, and so what an assignment to it changes. As in NumPy's
+    iterator, an axis comes before another if its steps are larger; C order where operands disagree.
+    """
+    ndim = len(shape)
+    if ndim < 2:
+        return None
+    strides = []
+    for part in operands:
+        if type(part) is Array and part.strides is not None and part.shape:
+            strides.append(broadcast_strides(part.shape, part.strides, shape))
+        elif type(part) is np.ndarray and part.ndim > 1 and not part.flags.c_contiguous:
+            strides.append(broadcast_strides(part.shape, part.strides, shape))
+        elif isinstance(part, (Array, np.ndarray)) and part.shape:
+            strides.append(broadcast_strides(part.shape, contiguous(part.shape), shape))
+    order = list(range(ndim))
+    for axis in range(ndim - 2, -1, -1):  # insert into the sorted axes behind it
+        place = axis
+        for other in range(axis + 1, ndim):
+            ahead = None
+            for steps in strides:
+                mine, its = abs(steps[axis]), abs(steps[order[other]])
+                if mine and its and shape[axis] > 1 and shape[order[other]] > 1:
+                    if its <= mine:
+                        ahead = True
+                    elif ahead is None:
+                        ahead = False
+            if ahead:
+                break
+            if ahead is not None:
+                place = other
+        order.insert(place, order.pop(axis))
+    return None if order == list(range(ndim)) else order
 
 
 def scalar_row(recorder: Recorder, op: Op, a: int, b: int) -> Scalar:
@@ -1433,7 +1482,7 @@ for _ufunc, _op in OPS.items():
         setattr(Scalar, _ufunc.__name__, unary(_op.name))  # NumPy's loops over objects call these
 
 
-def _flatten(self: Any, order: str = "C") -> Any:
+def _flatten(self: Any, order: Any = "C") -> Any:
     """Return a flat copy."""
     return self.copy().reshape(-1) if order == "C" else np.ravel(self, order=order).copy()
 
@@ -1457,7 +1506,7 @@ def _astype(
     self.recorder.promote(wanted)
     if self.boolean:
         return self * 1.0
-    return self if same and not copy else self.copy()
+    return self if same and not copy else self.copy(order)
 
 
 def _sort(self: Array, axis: int = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> None:

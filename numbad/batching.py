@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active, Array, make_block, make_scalar
+from numbad.active import Active, Array, concrete_truth, make_block, make_scalar
 from numbad.derivatives import as_leaf
 from numbad.emission import Linear, constant, filled
 from numbad.errors import InputError, NumbadError, message
@@ -88,7 +88,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
 
 def spread_axes(axes: Any, tree: Any, count: int, name: str) -> list[int | None]:
     """Return one axis for each leaf of a tree; `axes` is one for all, or a prefix of the tree."""
-    if axes is None or isinstance(axes, (int, np.integer)) and not isinstance(axes, bool):
+    if axes is None or (isinstance(axes, (int, np.integer)) and not isinstance(axes, bool)):
         return [None if axes is None else int(axes)] * count
     import optree
 
@@ -274,8 +274,9 @@ class Lanes(Linear):
 
     def output(self, addresses: np.ndarray) -> Any:
         """Return a result with the axis of examples in front."""
-        inside = addresses >= self.base
-        places = np.where(inside, self.places[np.where(inside, addresses - self.base, 0)], 0)
+        inside = (addresses >= self.base) & (addresses - self.base < self.places.size)
+        places = np.zeros(addresses.shape, np.int64)
+        places[inside] = self.places[(addresses - self.base)[inside]]
         lanes = np.arange(self.lanes, dtype=np.int64)
         spread = np.where(places[..., None] == 0, addresses[..., None], places[..., None] + lanes)
         storage = make_block(self.recorder, 0, (spread.size,)).storage
@@ -404,18 +405,23 @@ def host_lanes(lanes: Lanes, row: Any) -> None:
 
 
 def check_guard(lanes: Lanes, row: Any) -> np.ndarray | None:
-    """Return the examples that go the recorded way, where not all do."""
+    """Return the examples that go the recorded way, where not all do; else guard all of them."""
     opcode, expected, address, _ = row
     place = lanes.places[address - lanes.base] if address >= lanes.base else 0
     if not place:
         return None
-    values = lanes.at(int(place)).value()
+    current = lanes.at(int(place))
+    values = current.value()
     if opcode == GUARD:
         agree = (values != 0.0) == bool(expected)
     else:
         wanted = lanes.recorder.peek(expected)
         agree = (values == wanted) | (np.isnan(values) & np.isnan(wanted))
     if agree.all():
+        if opcode == GUARD:
+            concrete_truth(current != 0.0)
+        else:
+            concrete_truth(current == wanted if wanted == wanted else current != current)
         return None
     if not agree.any():
         raise NumbadError(message("vmap: no example follows the path of the first", "report this", where=False))

@@ -14,6 +14,7 @@ import hashlib
 import inspect
 import math
 from pathlib import Path
+from typing import Any
 
 from numbad.ops.definition import Op, body
 
@@ -40,7 +41,7 @@ NUMBA = {"sqrt": "math.sqrt"}
 class Translator(ast.NodeTransformer):
     """Turn the text of one op into text for a compiled arm."""
 
-    def __init__(self, function, prefix: str, kernel: bool) -> None:
+    def __init__(self, function: Any, prefix: str, kernel: bool) -> None:
         self.globals = function.__globals__
         self.function = function
         self.prefix = prefix
@@ -62,7 +63,7 @@ class Translator(ast.NodeTransformer):
         raise NameError(f"{self.function.__code__.co_filename}: {self.function.__name__} uses {node.id}")
 
     def visit_Constant(self, node: ast.Constant) -> ast.expr:
-        return self.literal(float(node.value))
+        return self.literal(float(node.value))  # type: ignore[arg-type]
 
     def literal(self, value: float) -> ast.expr:
         text = repr(value) if math.isfinite(value) else {math.inf: "INF", -math.inf: "-INF"}.get(value, "NAN")
@@ -70,7 +71,7 @@ class Translator(ast.NodeTransformer):
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
         if isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant):
-            return self.literal(-float(node.operand.value))
+            return self.literal(-float(node.operand.value))  # type: ignore[arg-type]
         return ast.UnaryOp(node.op, self.visit(node.operand))
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
@@ -80,11 +81,13 @@ class Translator(ast.NodeTransformer):
         return ast.BinOp(left, node.op, right)
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        assert isinstance(node.value, ast.Name)
         value = getattr(self.globals[node.value.id], node.attr)
         return self.literal(float(value))
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
         arguments = [self.visit(argument) for argument in node.args]
+        assert isinstance(node.func, (ast.Attribute, ast.Name))
         name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
         target = self.globals.get(name) if isinstance(node.func, ast.Name) else None
         if name == "where":
@@ -107,13 +110,14 @@ def call(name: str, *arguments: ast.expr) -> ast.Call:
     return ast.Call(ast.parse(name, mode="eval").body, list(arguments), [])
 
 
-def translate(function, prefix: str, kernel: bool, targets: tuple[str, ...]) -> tuple[list[str], set[Op]]:
+def translate(function: Any, prefix: str, kernel: bool, targets: tuple[str, ...]) -> tuple[list[str], set[Op]]:
     """Return an op's text as lines that assign its results to `targets`, and the ops it calls."""
     assignments, value = body(function)
     translator = Translator(function, prefix, kernel)
     lines = []
     for statement in assignments:
         statement = copy.deepcopy(statement)
+        assert isinstance(statement, ast.Assign)
         expression = translator.visit(statement.value)
         target = translator.visit(statement.targets[0])
         lines.append(f"{ast.unparse(target)} = {ast.unparse(ast.fix_missing_locations(expression))}")
@@ -128,7 +132,7 @@ def indent(lines: list[str], depth: int) -> list[str]:
     return ["    " * depth + line for line in lines]
 
 
-def names(function) -> tuple[str, ...]:
+def names(function: Any) -> tuple[str, ...]:
     """Return the parameter names of an op's function."""
     return tuple(inspect.signature(function).parameters)
 
@@ -174,7 +178,7 @@ def kernel_arm(op: Op, partials: bool, calls: set[Op]) -> list[str]:
     return ["for i in range(n):", *indent(loop, 1)]
 
 
-def switch(ops: list[Op], arm, variable: str) -> list[str]:
+def switch(ops: list[Op], arm: Any, variable: str) -> list[str]:
     """Return an if-chain over opcodes, which LLVM turns into a jump table."""
     lines = []
     for k, op in enumerate(ops):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numbad.active import Active, as_array
 from numbad.errors import NumbadError, RecordingError, message
 from numbad.ops.host import HostCall, record_call
 from numbad.recorder import Recorder, current, set_current
-from numbad.trees import flatten
+from numbad.trees import flatten, same_structure
 
 
 class Rule:
@@ -64,8 +65,8 @@ class Arguments:
             leaves[k] = operand
         return self.rebuild(leaves)
 
-    def pick(self, cotangents: Any, name: str) -> list[Any]:
-        """Return the cotangents of the recording leaves from a tuple with one tree for each argument."""
+    def pick(self, cotangents: Any, operands: Any, name: str) -> list[Any]:
+        """Return the operands' cotangents from a tuple with one tree for each argument."""
         arguments = self.rebuild(self.leaves)
         if not isinstance(cotangents, (tuple, list)) or len(cotangents) != len(arguments):
             raise NumbadError(
@@ -80,7 +81,7 @@ class Arguments:
         for argument, cotangent in zip(arguments, cotangents, strict=True):
             count = len(flatten(argument)[0])
             leaves = [None] * count if cotangent is None else flatten(cotangent)[0]
-            if len(leaves) != count:
+            if cotangent is not None and (len(leaves) != count or not same_nesting(argument, cotangent)):
                 raise NumbadError(
                     message(
                         f"the rule of {name} returned a cotangent of another structure than its argument",
@@ -89,7 +90,66 @@ class Arguments:
                     )
                 )
             found += leaves
-        return [found[k] for k in self.places]
+        picked = [found[k] for k in self.places]
+        for part, operand in zip(picked, operands, strict=True):
+            if part is not None:
+                check_part(part, np.shape(operand), name, "cotangent")
+        return picked
+
+
+def same_nesting(one: Any, other: Any) -> bool:
+    """Whether two trees are nested alike, where None may stand for a subtree of the second."""
+    return any(leaf is None for leaf in flatten(other)[0]) or same_structure(one, other)
+
+
+def check_part(part: Any, shape: tuple[int, ...], name: str, what: str) -> None:
+    """Raise a NumbadError unless a rule gave an array of real numbers of a certain shape."""
+    if isinstance(part, Active):
+        found = part.shape
+    else:
+        values = np.asarray(part)
+        if values.dtype.kind not in "fiub":
+            raise NumbadError(
+                message(
+                    f"the rule of {name} gave {describe(part)} as a {what}; numbers of shape {shape} are wanted",
+                    f"mend the rule of {name}",
+                    where=False,
+                )
+            )
+        found = values.shape
+    if found != shape:
+        raise NumbadError(
+            message(
+                f"the rule of {name} gave a {what} of shape {found}; {shape} is wanted",
+                f"mend the rule of {name}: np.sum over the axes that were broadcast, or np.broadcast_to",
+                where=False,
+            )
+        )
+
+
+def guarded(parts: Any) -> list[Any]:
+    """Return arrays as views that cannot be written to: they are the tape's own memory."""
+    found = []
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            part = part.view()
+            part.flags.writeable = False
+        found.append(part)
+    return found
+
+
+@contextlib.contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Add the name of the rule to an error that the user's function raises."""
+    try:
+        yield
+    except Exception as error:
+        if not any(name in note for note in getattr(error, "__notes__", ())):
+            error.add_note(
+                f"numbad: raised by {name} or its rule (arrays that a rule is given are read-only; "
+                "copy what is to be changed)"
+            )
+        raise
 
 
 def describe(value: Any) -> str:
@@ -114,8 +174,9 @@ def apply_rule(name: str, f: Any, arguments: tuple[Any, ...], make: Callable[[Ar
         return f(*arguments)
     recorder: Recorder = given.operands[0].recorder
     rule = make(given)
-    concrete = [plain_value(part) for part in given.operands]
-    result = outside(f, *given.with_operands(concrete))
+    concrete = guarded([plain_value(part) for part in given.operands])
+    with naming(name):
+        result = outside(f, *given.with_operands(concrete))
     leaves, rebuild = flatten(result)
     for leaf in leaves:
         if isinstance(leaf, Active):
@@ -144,13 +205,31 @@ class CustomFunction:
 
     def split(self, arguments: tuple[Any, ...]) -> tuple[list[Any], list[Any]]:
         """Return the arguments without derivative, and the others."""
-        fixed = [arguments[k] for k in self.nondiff]
-        return fixed, [part for k, part in enumerate(arguments) if k not in self.nondiff]
+        count = len(arguments)
+        if not all(-count <= k < count for k in self.nondiff):
+            raise ValueError(
+                message(
+                    f"{self.name}: nondiff_argnums is {self.nondiff}, and it was called with {count} arguments",
+                    "count positional arguments from 0",
+                )
+            )
+        places = [k % count for k in self.nondiff]
+        fixed = [arguments[k] for k in places]
+        for k, part in zip(places, fixed, strict=True):
+            if any(isinstance(leaf, Active) for leaf in flatten(part)[0]):
+                raise RecordingError(
+                    message(
+                        f"{self.name}: argument {k} is in nondiff_argnums, and its derivative is wanted",
+                        "take it out of nondiff_argnums, or pass a plain number",
+                    )
+                )
+        return fixed, [part for k, part in enumerate(arguments) if k not in places]
 
     def merge(self, fixed: list[Any], others: Any) -> list[Any]:
         """Return all arguments in order."""
         merged = list(others)
-        for k, value in sorted(zip(self.nondiff, fixed, strict=True), key=lambda pair: pair[0]):
+        count = len(fixed) + len(merged)
+        for k, value in sorted(zip([k % count for k in self.nondiff], fixed, strict=True), key=lambda pair: pair[0]):
             merged.insert(k, value)
         return merged
 
@@ -217,9 +296,21 @@ class custom_vjp(CustomFunction):
     def pull(self, fixed: list[Any], given: Arguments, bars: list[Any], results: list[Any], operands: list[Any]) -> Any:
         """Return the operands' cotangents by the user's rule."""
         assert self.forward is not None and self.backward is not None
-        result, saved = self.forward(*self.merge(fixed, given.with_operands(operands)))
-        cotangent = flatten(result)[1](list(bars))
-        return given.pick(self.backward(*fixed, saved, cotangent), self.name)
+        with naming(self.name):
+            both = self.forward(*self.merge(fixed, given.with_operands(guarded(operands))))
+        if not isinstance(both, (tuple, list)) or len(both) != 2:
+            raise NumbadError(
+                message(
+                    f"the forward function of {self.name} returned {describe(both)}",
+                    "return (result, what the backward function needs)",
+                    where=False,
+                )
+            )
+        result, saved = both
+        cotangent = flatten(result)[1](guarded(bars))
+        with naming(self.name):
+            found = self.backward(*fixed, saved, cotangent)
+        return given.pick(found, operands, self.name)
 
 
 class custom_jvp(CustomFunction):
@@ -256,7 +347,7 @@ class custom_jvp(CustomFunction):
 
         def rule(primals: Any, tangents: Any) -> Any:
             result = self(*primals)
-            total: Any = 0.0
+            total: Any = np.zeros(np.shape(result))
             for each, tangent in zip(rules, tangents, strict=True):
                 if each is not None:
                     total = total + each(tangent, result, *primals)
@@ -287,12 +378,25 @@ class custom_jvp(CustomFunction):
         dots = list(zeros)
         for k, tangent in zip(given.places, tangents, strict=True):
             dots[k] = zeros[k] if tangent is None else tangent
-        found = self.rule(*fixed, given.with_operands(operands), given.rebuild(dots))
+        dots = guarded(dots)
+        with naming(self.name):
+            found = self.rule(*fixed, tuple(given.with_operands(guarded(operands))), tuple(given.rebuild(dots)))
         if not isinstance(found, (tuple, list)) or len(found) != 2:
             raise NumbadError(
                 message(f"the rule of {self.name} returned {describe(found)}", "return (result, tangent)", where=False)
             )
-        return flatten(found[1])[0]
+        leaves, tangents = flatten(found[0])[0], flatten(found[1])[0]
+        if len(leaves) != len(tangents):
+            raise NumbadError(
+                message(
+                    f"the rule of {self.name} returned {len(tangents)} tangents for {len(leaves)} results",
+                    "give the tangent the structure of the result",
+                    where=False,
+                )
+            )
+        for leaf, tangent in zip(leaves, tangents, strict=True):
+            check_part(tangent, np.shape(leaf), self.name, "tangent")
+        return tangents
 
     def pull(self, fixed: list[Any], given: Arguments, bars: list[Any], results: list[Any], operands: list[Any]) -> Any:
         """Return the operands' cotangents: the transpose of the user's rule."""
@@ -312,7 +416,8 @@ def primal(custom: CustomFunction, fixed: list[Any], given: Arguments) -> Callab
     """Return the function from the operands' values to the leaves of the result."""
 
     def values(*operands: Any) -> list[Any]:
-        return flatten(outside(custom.f, *custom.merge(fixed, given.with_operands(operands))))[0]
+        with naming(custom.name):
+            return flatten(outside(custom.f, *custom.merge(fixed, given.with_operands(guarded(operands)))))[0]
 
     return values
 
@@ -357,9 +462,11 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
     name = getattr(f, "__name__", "checkpoint")
 
     @functools.wraps(f, assigned=("__doc__", "__name__"), updated=())
-    def checkpointed(*arguments: Any, **keywords: Any) -> Any:
+    def checkpointed(*positional: Any, **keywords: Any) -> Any:
+        arguments = (*positional, keywords)
+
         def call(*parts: Any) -> Any:
-            return f(*parts, **keywords)
+            return f(*parts[:-1], **parts[-1])
 
         def make(given: Arguments) -> Rule:
             def values(*operands: Any) -> list[Any]:

@@ -112,7 +112,7 @@ class Linear:
         elif not isinstance(value, Array) and (shape or self.lanes):
             value = np.broadcast_to(value, shape + self.tail)
         old = self.collect(target)
-        self.write(target, self.own(value) if old is None else old + value)
+        self.write(target, self.own(value if old is None else old + value))
 
     def own(self, value: Any) -> Any:
         """Return a value with addresses of its own arena, lanes contiguous."""
@@ -133,7 +133,7 @@ class Linear:
         if addresses.ndim == 0:
             target = self.places[addresses - self.base :][:1].reshape(())
             old = self.collect(target)
-            self.write(target, self.own(seed) if old is None else old + seed)
+            self.write(target, self.own(seed if old is None else old + seed))
         else:
             self.scatter(addresses.reshape(-1), seed.reshape((addresses.size, *self.tail)))
 
@@ -153,7 +153,7 @@ class Linear:
             out = self.recorder.scatter_row(targets, unique.size * width, 0, source.storage.address + source.offset)
             values = make_block(self.recorder, out, (unique.size, *self.tail))
         old = self.collect(self.places[unique - self.base])
-        total = self.own(values) if old is None else old + values
+        total = self.own(values if old is None else old + values)
         places = total.address_view()
         self.places[unique - self.base] = places[..., 0] if self.lanes else places
 

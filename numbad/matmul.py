@@ -15,6 +15,9 @@ def matrix_product(recorder: Recorder, a: Any, b: Any) -> Any:
     if type(a) is not Array or type(b) is not Array:
         return None
     rank, other_rank = len(a.shape), len(b.shape)
+    shape: tuple[int, ...]
+    out_shape: tuple[int, ...]
+    strides: tuple[Any, ...]
     if not 1 <= rank <= 2 or not 1 <= other_rank <= 2 or a.shape[-1] != b.shape[0]:
         return None
     one, two = steps_of(a), steps_of(b)

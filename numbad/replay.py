@@ -116,9 +116,9 @@ class Jitted:
             kinds = tuple([type(argument) for argument in arguments])
             found = self.programs.get(kinds) if not keywords else None
             if found is not None:
-                values, key = list(arguments), kinds
+                values = list(arguments)
             else:
-                values, key, found = self.look_up(arguments, keywords, kinds)
+                values, found = self.look_up(arguments, keywords, kinds)
             branch = None
             for k, program in enumerate(found):
                 try:
@@ -131,12 +131,12 @@ class Jitted:
                 return result
             return self.record(arguments, keywords, values, found, branch)
 
-    def look_up(self, arguments: Any, keywords: Any, kinds: Any) -> tuple[list[Any], Any, list[Program]]:
-        """Return the differentiable leaves of a call, the key of its signature and the tapes for it."""
+    def look_up(self, arguments: Any, keywords: Any, kinds: Any) -> tuple[list[Any], list[Program]]:
+        """Return the differentiable leaves of a call, and the tapes for its signature."""
         if not keywords and not self.static and all(kind is float for kind in kinds):
-            return list(arguments), kinds, self.programs.setdefault(kinds, [])
+            return list(arguments), self.programs.setdefault(kinds, [])
         leaves, key = self.signature(arguments, keywords)
-        return leaves, key, self.programs.setdefault(key, [])
+        return leaves, self.programs.setdefault(key, [])
 
     def signature(self, arguments: Any, keywords: Any) -> tuple[list[Any], Any]:
         """Return the recorded leaves of a call, and what makes it one that a tape can run."""
@@ -160,8 +160,8 @@ class Jitted:
             raise NumbadError(
                 message(
                     f"{getattr(self.f, '__name__', 'the function')} has taken {MOST_PATHS} different paths for "
-                    "arguments of one shape; a branch on each element makes one for each combination.\n"
-                    f"The last branch to differ:  {str(branch).partition('  do  ')[0].strip()}",
+                    "arguments of one shape; a branch on each element makes one for each combination\n"
+                    f"{place_of(branch)}",
                     "choose with np.where instead of if, or call it without numbad.jit",
                     where=False,
                 )
@@ -221,12 +221,18 @@ def static_key(value: Any) -> Any:
 
 def is_assigned(leaf: Any) -> bool:
     """Whether the function assigned to an array that it was given."""
-    active = leaf.active
-    if not isinstance(active, Array) or active.storage.addresses is None:
+    if not isinstance(leaf.active, Array):
         return False
-    return bool(leaf.space) or not np.array_equal(
-        active.storage.addresses, leaf.address + np.arange(active.storage.size)
-    )
+    storage = leaf.active.storage
+    if storage.addresses is None:
+        return (storage.space, storage.address) != (leaf.space, leaf.address)
+    return bool(leaf.space) or not np.array_equal(storage.addresses, leaf.address + np.arange(storage.size))
+
+
+def place_of(branch: BranchError | None) -> str:
+    """Return the line of an error message that says where the branch is."""
+    lines = str(branch).splitlines()
+    return next((line for line in lines if line.startswith("  at ")), "  at an unknown place")
 
 
 class Program:

@@ -194,7 +194,9 @@ def at(names: tuple[str, str], place: tuple[int, ...]) -> str:
     return ", ".join(f"{name} {k}" for name, k in zip(names, place, strict=True) if name)
 
 
-def compare(found: np.ndarray, expected: np.ndarray, slack: Any, rtol: float, what: str, names: tuple[str, str]) -> None:
+def compare(
+    found: np.ndarray, expected: np.ndarray, slack: Any, rtol: float, what: str, names: tuple[str, str]
+) -> None:
     """Raise unless all entries are finite and close."""
     if found.shape != expected.shape:
         fail(f"{what} has the shape {found.shape}; {expected.shape} is expected", "mend the derivative")
@@ -208,7 +210,7 @@ def compare(found: np.ndarray, expected: np.ndarray, slack: Any, rtol: float, wh
         )
     excess = np.abs(found - expected) - (slack + rtol * np.maximum(np.abs(found), np.abs(expected)))
     if (excess > 0.0).any():
-        place = np.unravel_index(int(np.argmax(excess)), excess.shape)
+        place = tuple(int(k) for k in np.unravel_index(int(np.argmax(excess)), excess.shape))
         fail(
             f"{what} is {found[place]:.10g} at {at(names, place)}; "
             f"{expected[place]:.10g} is expected",

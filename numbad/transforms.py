@@ -347,6 +347,7 @@ class Pullback:
         self.f, self.primals, self.has_aux = f, kept(primals), has_aux
         self.call: Any = None
         self.evaluation: Any = None
+        self.result: Any
         if current() is None:
             self.evaluation = Evaluation(f, self.primals, tuple(range(len(primals))), {}, has_aux)
             self.result = self.evaluation.value

@@ -44,7 +44,8 @@ def run_blocks() -> list[tuple[str, str, str]]:
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             exec(compile(text, file, "exec"), names)
-        found.append((text, re.sub(r"README\.py\d+", "README.py", printed.getvalue()), expected * (following == "text")))
+        output = re.sub(r"README\.py\d+", "README.py", printed.getvalue())
+        found.append((text, output, expected if following == "text" else ""))
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 
 import numpy as np
 
@@ -41,7 +42,7 @@ def formulas(terms):
 def rosenbrock(x):
     """Rosenbrock's function as a loop over scalars: eight rows a turn."""
     total = 0.0
-    for a, b in zip(x[:-1], x[1:]):
+    for a, b in pairwise(x):
         total = total + 100.0 * (b - a * a) ** 2 + (1.0 - a) ** 2
     return total
 
@@ -92,7 +93,7 @@ def network_problem(width, batch=32, classes=10, seed=2):
         return -np.sum(labels * (shifted - np.log(np.sum(np.exp(shifted), axis=1, keepdims=True)))) / batch
 
     weights = {}
-    for k, (rows, columns) in enumerate(zip(sizes[:-1], sizes[1:])):
+    for k, (rows, columns) in enumerate(pairwise(sizes)):
         weights[f"W{k}"] = (random.standard_normal((rows, columns)) / rows**0.5).astype(np.float32)
         weights[f"b{k}"] = np.zeros(columns, np.float32)
     return loss, weights

@@ -65,7 +65,7 @@ def full_like(a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subo
 @implements("copy")
 def copy(a: Any, order: str = "K", subok: bool = False) -> Any:
     """An array that shares no memory."""
-    return to_active(a).copy()
+    return to_active(a).copy(order)
 
 
 # ---------------------------------------------------------------- rounding and cleaning

@@ -139,7 +139,7 @@ class HostCall:
         outer = current()
         set_current(None)
         try:
-            bars = tuple(np.zeros(shape, view.dtype) for shape, view in zip(self.result_shapes, outputs, strict=True))
+            bars: Any = tuple(np.zeros(shape, view.dtype) for shape, view in zip(self.result_shapes, outputs, strict=True))
             _, _, found = differentiate(paired, bars, tuple(range(len(bars))), {}, self.op.name)
         finally:
             set_current(outer)
