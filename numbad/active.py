@@ -1323,7 +1323,7 @@ def basic_view(array: Array, key: Any) -> Any:
                 raise IndexError(f"index {place} is out of bounds for axis {axis} with size {length}")
             offset += (place % length) * steps[axis]
             axis += 1
-    if axis < ndim and not seen or axis < ndim:
+    if axis < ndim:
         shape += array.shape[axis:]
         strides += steps[axis:]
     if not shape and Ellipsis not in keys:

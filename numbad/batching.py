@@ -10,7 +10,7 @@ import numpy as np
 
 from numbad.active import Active, Array, concrete_truth, make_block, make_scalar
 from numbad.derivatives import as_leaf
-from numbad.emission import Linear, constant, filled
+from numbad.emission import Linear, compact, filled
 from numbad.errors import InputError, NumbadError, message
 from numbad.nested import Region, addresses_of, finish, output_value, session
 from numbad.ops.definition import REGISTRY
@@ -252,7 +252,7 @@ class Lanes(Linear):
 
     def laned(self, space: int, address: int, shape: Any, strides: Any) -> bool:
         """Whether an operand differs between examples."""
-        return self.covers(space, address) and bool(self.table(address, shape, strides, self.places).any())
+        return self.covers(space, address) and bool(compact(self.table(address, shape, strides, self.places)).any())
 
     def value(self, space: int, address: int, shape: Any, strides: Any) -> Any:
         """Return an operand with its lanes as last axis, of length 1 where all examples agree."""
@@ -260,7 +260,7 @@ class Lanes(Linear):
             shared = self.primal(space, address, shape, strides)
             return shared.reshape((*shape, 1))
         places = self.table(address, shape, strides, self.places)
-        if places.all():
+        if compact(places).all():
             return self.collect(places)
         lanes = np.arange(self.lanes, dtype=np.int64)
         own = self.table(address, shape, strides, np.arange(self.places.size, dtype=np.int64) + self.base)

@@ -37,7 +37,8 @@ class Leaf:
     def __init__(self, recorder: Recorder, value: Any, dtype: np.dtype) -> None:
         self.value = value
         self.space = 0
-        self.order = "C"
+        self.order: Any = "C"
+        self.active: Any
         kind = type(value)
         if kind is float:
             self.address = address = recorder.size
@@ -314,11 +315,11 @@ def differentiate(
             if wants_value:
                 value = plain(output)
         bars = execution.backward(seeds)
-        found = [leaf.read(bars) for leaf in leaves]
+        slopes = [leaf.read(bars) for leaf in leaves]
         execution.release(bars)
     finally:
         recorder.close()
-    return value, auxiliary, regroup(found, rebuilds)
+    return value, auxiliary, regroup(slopes, rebuilds)
 
 
 def gradient_of_numbers(recorder: Recorder, output: int, inputs: int) -> tuple[float, list[float]] | None:

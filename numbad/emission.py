@@ -71,8 +71,11 @@ class Linear:
     def collect(self, places: np.ndarray) -> Any:
         """Return what lies at some addresses (of first lanes) as a recording value; None if all are zero."""
         recorder = self.recorder
-        if not places.any():
+        named = compact(places)
+        if not named.any():
             return None
+        if named.shape != places.shape:
+            return self.collect(named).broadcast_to(places.shape + self.tail)
         if places.ndim == 0:
             return self.at(int(places))
         strides = affine_strides(places) if places.all() else None  # address 0 is outside, and has no lanes
@@ -238,8 +241,8 @@ class Linear:
                 if opcode < 2 * MAP and not REGISTRY[opcode - MAP].smooth:
                     continue
                 target, *sources = self.operands(row)
-                if any(self.covers(*s[:2]) and self.table(*s[1:], active).any() for s in sources):
-                    self.table(*target[1:], active)[...] = True
+                if any(self.covers(*s[:2]) and compact(self.table(*s[1:], active)).any() for s in sources):
+                    compact(self.table(*target[1:], active))[...] = True
             elif opcode == GATHER:
                 count = int(words[a + 1])
                 indices = words[a + 2 : a + 2 + count]
@@ -269,6 +272,13 @@ def constant(recorder: Recorder, values: np.ndarray) -> Any:
     number = float(values)
     address = recorder.constants.get(number)
     return make_scalar(recorder, recorder.constant(number) if address is None else address)
+
+
+def compact(view: np.ndarray) -> np.ndarray:
+    """Return a view without the repetitions of a broadcast one: axes of stride 0 have length 1."""
+    if 0 not in view.strides:
+        return view
+    return view[tuple(slice(0, 1) if step == 0 else slice(None) for step in view.strides)]
 
 
 def affine_strides(places: np.ndarray) -> Shape | None:
@@ -324,7 +334,7 @@ def emit_adjoint(linear: Linear) -> None:
             map_adjoint(linear, row, REGISTRY[opcode - MAP])
         elif opcode == ADD:
             target, source = linear.operands(row)
-            if linear.covers(*source[:2]) and linear.table(*source[1:], active).any():
+            if linear.covers(*source[:2]) and compact(linear.table(*source[1:], active)).any():
                 bar = linear.read(*target[1:])
                 if bar is not None:
                     linear.add(*source[1:], bar)
@@ -349,7 +359,7 @@ def emit_adjoint(linear: Linear) -> None:
 def map_adjoint(linear: Linear, row: Any, op: Any) -> None:
     """Append the adjoint of an elementwise array row."""
     target, *sources = linear.operands(row)
-    wanted = [linear.covers(*s[:2]) and linear.table(*s[1:], linear.active).any() for s in sources]
+    wanted = [linear.covers(*s[:2]) and compact(linear.table(*s[1:], linear.active)).any() for s in sources]
     if not any(wanted):
         return
     bar = linear.read(*target[1:])
@@ -371,7 +381,7 @@ def contract_adjoint(linear: Linear, row: Any) -> None:
     target, *sources = linear.operands(row)
     bar = None
     for k, source in enumerate(sources):
-        if not (linear.covers(*source[:2]) and linear.table(*source[1:], linear.active).any()):
+        if not (linear.covers(*source[:2]) and compact(linear.table(*source[1:], linear.active)).any()):
             continue
         if bar is None:
             bar = linear.read(*target[1:])

@@ -125,7 +125,7 @@ def compile_to(name: str, function: Callable[..., Any], signature: Any) -> int:
     """Compile a function to machine code, keep it on disk, and return its address."""
     import numba
 
-    compiled = numba.cfunc(signature, error_model="numpy")(function)
+    compiled: Any = numba.cfunc(signature, error_model="numpy")(function)
     library = compiled._library
     library.enable_object_caching()
     code = machine_code(library)

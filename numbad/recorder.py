@@ -175,7 +175,7 @@ class Recorder:
 
     def note_site(self) -> None:
         """Remember the user's statement for the row that comes next."""
-        frame = _getframe(2)
+        frame: Any = _getframe(2)
         while frame.f_globals.get("__package__") in INTERNAL:
             frame = frame.f_back
         self.sites[len(self.code) // 4] = (frame.f_code, frame.f_lasti)

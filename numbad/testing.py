@@ -204,16 +204,14 @@ def compare(
     if bad.any():
         place = tuple(int(k[0]) for k in np.nonzero(bad))
         fail(
-            f"{what} is {found[place]} at {at(names, place)}; "
-            f"the difference quotient is {expected[place]:.10g}",
+            f"{what} is {found[place]} at {at(names, place)}; the difference quotient is {expected[place]:.10g}",
             "mend the derivative, or check it where it is finite",
         )
     excess = np.abs(found - expected) - (slack + rtol * np.maximum(np.abs(found), np.abs(expected)))
     if (excess > 0.0).any():
         place = tuple(int(k) for k in np.unravel_index(int(np.argmax(excess)), excess.shape))
         fail(
-            f"{what} is {found[place]:.10g} at {at(names, place)}; "
-            f"{expected[place]:.10g} is expected",
+            f"{what} is {found[place]:.10g} at {at(names, place)}; {expected[place]:.10g} is expected",
             "mend the derivative; if the function is ill-conditioned there, pass atol or rtol",
         )
 

@@ -345,14 +345,15 @@ class Pullback:
 
     def __init__(self, f: Any, primals: tuple[Any, ...], has_aux: bool) -> None:
         self.f, self.primals, self.has_aux = f, kept(primals), has_aux
+        self.result: Any
         self.call: Any = None
         self.evaluation: Any = None
-        self.result: Any
         if current() is None:
             self.evaluation = Evaluation(f, self.primals, tuple(range(len(primals))), {}, has_aux)
             self.result = self.evaluation.value
         else:
             self.begin()
+            assert self.call is not None
             self.result = self.call.result
 
     def begin(self) -> None:

@@ -64,7 +64,11 @@ def clean_afterwards() -> Any:
         (np.array([1j]), "an array of dtype complex128", "x.real and x.imag"),
         (np.complex64(1j), "complex64", "x.real"),
         (np.ones(2, np.float16), "an array of dtype float16", "x.astype(float)"),
-        (np.ones(2, np.longdouble), "longdouble" if np.dtype(np.longdouble).name == "longdouble" else "float", "astype"),
+        (
+            np.ones(2, np.longdouble),
+            "longdouble" if np.dtype(np.longdouble).name == "longdouble" else "float",
+            "astype",
+        ),
         ("text", "str", "floats, arrays of floats"),
         (None, "None", "floats, arrays of floats"),
         (b"bytes", "bytes", "floats, arrays of floats"),
@@ -297,7 +301,11 @@ def test_functions_that_are_not_recorded_name_themselves_and_the_line() -> None:
 
 
 def test_shape_errors_name_the_shapes_and_the_line() -> None:
-    for f in (lambda x: np.sum(x + np.ones(4)), lambda x: np.sum(np.ones((2, 2)) @ x), lambda x: np.sum(x[:, None] @ x)):
+    for f in (
+        lambda x: np.sum(x + np.ones(4)),
+        lambda x: np.sum(np.ones((2, 2)) @ x),
+        lambda x: np.sum(x[:, None] @ x),
+    ):
         with pytest.raises(ValueError, match=r"\(3,|\(2, 2\)|\(3, 1\)") as caught:
             gradient(f, X)
         assert "test_bad_input.py" in str(caught.value)
@@ -348,7 +356,12 @@ def test_values_that_leak_out_of_f() -> None:
 def test_a_leaked_value_in_the_next_recording() -> None:
     kept: list[Any] = []
     gradient(lambda x: kept.append(x) or np.sum(x), X)
-    for use in (lambda x: x @ kept[0], lambda x: kept[0][0] * x[0], lambda x: kept[0][0], lambda x: np.sum(kept[0] * x)):
+    for use in (
+        lambda x: x @ kept[0],
+        lambda x: kept[0][0] * x[0],
+        lambda x: kept[0][0],
+        lambda x: np.sum(kept[0] * x),
+    ):
         with pytest.raises(LeakError) as caught:
             gradient(use, X)
         assert "do  " in str(caught.value)

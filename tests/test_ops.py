@@ -26,7 +26,13 @@ LARGE = 40_960
 # ---------------------------------------------------------------- points
 
 ORDERS = (0.0, 1.0, 2.0, 3.0)  # of Bessel functions
-ONLY = {"power_by_constant": (0,), "jv": (1,), "iv": (1,), "ive": (1,), "hurwitz_zeta": (1,)}  # operands that have a derivative
+ONLY = {
+    "power_by_constant": (0,),
+    "jv": (1,),
+    "iv": (1,),
+    "ive": (1,),
+    "hurwitz_zeta": (1,),
+}  # operands that have a derivative
 NO_RULE = {"stop_gradient"}  # the derivative is zero by decree, not by calculus
 
 

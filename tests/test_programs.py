@@ -366,7 +366,9 @@ def test_batches_of_arrays_joined_from_pieces_that_all_examples_share(size: int)
     np.testing.assert_allclose(numbad.vmap(numbad.hessian(total))(examples), slopes, rtol=1e-9, atol=1e-8)
     step = 1e-6
     quotient = [
-        (numbad.gradient(total, examples[0] + step * unit) - numbad.gradient(total, examples[0] - step * unit)) / 2 / step
+        (numbad.gradient(total, examples[0] + step * unit) - numbad.gradient(total, examples[0] - step * unit))
+        / 2
+        / step
         for unit in np.eye(7)
     ]
     np.testing.assert_allclose(slopes[0], quotient, rtol=1e-5, atol=1e-5 * np.abs(slopes[0]).max())

@@ -139,11 +139,11 @@ class HostCall:
         outer = current()
         set_current(None)
         try:
-            bars: Any = tuple(np.zeros(shape, view.dtype) for shape, view in zip(self.result_shapes, outputs, strict=True))
-            _, _, found = differentiate(paired, bars, tuple(range(len(bars))), {}, self.op.name)
+            bars = tuple(np.zeros(shape, view.dtype) for shape, view in zip(self.result_shapes, outputs, strict=True))
+            _, _, slopes = differentiate(paired, bars, tuple(range(len(bars))), {}, self.op.name)
         finally:
             set_current(outer)
-        for view, dot in zip(output_dots, found, strict=True):
+        for view, dot in zip(output_dots, slopes, strict=True):
             view[...] = np.asarray(dot).reshape(-1)
 
     def check(self, found: Any, shape: Shape, what: str) -> None:

@@ -194,7 +194,7 @@ def convolved_shape(one: Shape, other: Shape, mode: str) -> list[Shape]:
 
 
 @array_op(shapes=convolved_shape)
-def convolution(a: Any, v: Any, mode: str) -> Any:
+def convolution(a: Any, v: Any, mode: Any) -> Any:
     """Discrete convolution of two sequences."""
     return np.convolve(a, v, mode)
 
