@@ -12,7 +12,7 @@ import time
 import numpy as np
 
 import numbad
-from numbad.helpers import sigmoid
+from numbad import sigmoid
 
 SMALL = "--small" in sys.argv
 SIZES = [50, 100] if SMALL else [250, 500, 1000, 2000]

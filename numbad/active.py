@@ -1297,13 +1297,11 @@ def basic_view(array: Array, key: Any) -> Any:
     strides: list[int] = []
     offset = array.offset
     axis = 0
-    seen = False
     for part in keys:
         if part is None:
             shape.append(1)
             strides.append(0)
         elif part is Ellipsis:
-            seen = True
             rest = ndim - consumed
             shape += array.shape[axis : axis + rest]
             strides += steps[axis : axis + rest]

@@ -168,7 +168,7 @@ def worst(found: np.ndarray, expected: list[Any], dtype: Any) -> tuple[float, in
 # ---------------------------------------------------------------- tolerances
 
 # (op, dtype name): (ulp of the value, ulp of the partials), about 1.3 times what these points give. The reason is in
-# the `note` of the op: SciPy's value, a rounding that is magnified, or a derivative that is a difference of near equals.
+# the `note` of the op: SciPy's value, a rounding that is magnified, or a derivative that is a difference of near equals
 TOLERANCES: dict[tuple[str, str], tuple[float, float]] = {
     ("power", "float64"): (4.0, 75.0),  # y - 1
     ("power", "float32"): (4.0, 14.0),

@@ -325,13 +325,115 @@ def test_programs_of_scalars_alone(program: Program, numbers: list[float]) -> No
     np.testing.assert_allclose(found, gradient, rtol=1e-9, atol=1e-10 * size)
 
 
+# ---------------------------------------------------------------- large arrays
+
+WIDE = 10_000  # rows: arrays of 60,000 elements, which are fused and run in parallel
+
+
+def along(a: Any, b: Any) -> Any:
+    """Return b, or its sum over the last axis where that does not fit a's."""
+    return b if shape(b)[-1] in (1, shape(a)[-1]) else np.sum(b, axis=-1, keepdims=True) * 0.25
+
+
+def row_shift(a: Any, b: Any, k: int) -> Any:
+    y = own(a)
+    if k % 2:
+        y[..., 1:] += y[..., :-1]
+    else:
+        y[..., :-1] -= 0.5 * y[..., 1:]
+    return y
+
+
+def row_write(a: Any, b: Any, k: int) -> Any:
+    a[..., k % shape(a)[-1]] *= 0.5
+    a[..., :1] += np.tanh(along(a[..., :1], b))
+    return a
+
+
+def row_fancy(a: Any, b: Any, k: int) -> Any:
+    n = shape(a)[-1]
+    return a[..., np.array([k % n, 0, (k + 1) % n])]
+
+
+def row_join(a: Any, b: Any, k: int) -> Any:
+    if shape(a)[-1] + shape(b)[-1] > 8:
+        return a * 1.1
+    return np.concatenate([a, b] if k % 2 else [b, a], axis=-1)
+
+
+def row_matmul(a: Any, b: Any, k: int) -> Any:
+    return a @ (MATRIX if k % 2 else MATRIX.T) if shape(a)[-1] == 3 else a + along(a, b)
+
+
+ROW_STEPS = {
+    name: STEPS[name]
+    for name in ("constant", "sin", "cos", "tanh", "exp", "log", "sqrt", "arctan", "power", "abs", "negative", "minimum")
+} | {
+    "add": lambda a, b, k: a + along(a, b),
+    "subtract": lambda a, b, k: along(a, b) - a,
+    "multiply": lambda a, b, k: a * np.tanh(along(a, b)),
+    "divide": lambda a, b, k: a / (1.0 + along(a, b) * along(a, b)),
+    "maximum": lambda a, b, k: np.maximum(a, along(a, b)),
+    "select": lambda a, b, k: np.where(a > 0.1 * k - 0.3, a * 2.0, along(a, b) + 0.0 * a),
+    "weights": lambda a, b, k: a * np.linspace(0.5, 1.5, shape(a)[-1]),
+    "sum": lambda a, b, k: [np.sum, np.mean, np.max, np.min][k % 4](a, axis=-1, keepdims=True) + 0.0 * a,
+    "slice": lambda a, b, k: a[..., k % 2 :: 1 + k % 2] if shape(a)[-1] > 1 else a * 1.0,
+    "reversed": lambda a, b, k: a[..., ::-1],
+    "shift": row_shift,
+    "write": row_write,
+    "fancy": row_fancy,
+    "join": row_join,
+    "matmul": row_matmul,
+}
+
+
+def run_rows(program: Program, x: Any) -> Any:
+    """Run a program on each row of x by itself; return the sum over all rows."""
+    pool = [x * 1.0, x[..., :3] * 1.0, x[..., 4:5]]
+    for name, i, j, k in program:
+        step = ROW_STEPS[name]
+        pool.append(np.tanh(step(pool[-1 - i % len(pool)], pool[-1 - j % len(pool)], k) * 0.4) * 2.0)
+    total: Any = 0.0
+    for place, part in enumerate(pool):
+        total = total + np.sum(part) * (1.0 + 0.1 * place)
+    return total
+
+
+ROW_PROGRAMS = st.lists(
+    st.tuples(st.sampled_from(sorted(ROW_STEPS)), st.integers(0, 5), st.integers(0, 7), st.integers(0, 5)),
+    min_size=20,
+    max_size=30,
+)
+
+
+@given(ROW_PROGRAMS, st.lists(POINTS, min_size=3, max_size=3))
+@settings(FEW, max_examples=15)
+def test_large_arrays_agree_with_dual_numbers_row_by_row(program: Program, points: list[np.ndarray]) -> None:
+    parts = [oracle(lambda x: run_rows(program, x), x) for x in points]
+    assume(all(margin > 1e-9 for *_, margin in parts))
+    which = np.arange(WIDE) % 3
+    wide = np.array(points)[which]
+    before = wide.copy()
+    value, found = numbad.value_and_gradient(lambda x: run_rows(program, x), wide)
+    assert np.array_equal(wide, before)
+    expected = np.array([gradient for _, gradient, _, _ in parts])[which]
+    size = max(scale_of(gradient, part) for part, gradient, _, _ in parts)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-10 * size)
+    assert value == pytest.approx(sum(parts[k][0] for k in which.tolist()), rel=1e-9, abs=1e-9 * size * WIDE)
+    direction = np.cos(np.arange(6.0 * WIDE)).reshape(WIDE, 6)
+    _, tangent = numbad.jvp(lambda x: run_rows(program, x), (wide,), (direction,))
+    assert tangent == pytest.approx(np.sum(expected * direction), rel=1e-8, abs=1e-9 * size * WIDE)
+
+
 # ---------------------------------------------------------------- found by such programs
 
 
 def test_lanes_of_tangents_some_of_which_are_zero() -> None:
     """A zero tangent beside one that is not must not be read as a run of addresses."""
-    program = [("slice", 4, 3, 3), ("reshape", 5, 5, 2), ("negative", 0, 6, 1), ("fancy", 4, 6, 0), ("add", 1, 0, 5),
-               ("maximum", 0, 4, 4), ("matmul", 1, 6, 4), ("cos", 3, 4, 4), ("arctan", 3, 5, 4), ("sin", 3, 3, 5)]  # fmt: skip
+    program = [
+        ("slice", 4, 3, 3), ("reshape", 5, 5, 2), ("negative", 0, 6, 1), ("fancy", 4, 6, 0), ("add", 1, 0, 5),
+        ("maximum", 0, 4, 4), ("matmul", 1, 6, 4), ("cos", 3, 4, 4), ("arctan", 3, 5, 4), ("sin", 3, 3, 5),
+    ]  # fmt: skip
     x = np.array([-0.82, 1.94, 0.098, 0.84, 1.8, -0.03])
     hessian = oracle(lambda x: run(program, x), x, order=2)[2]
     gradient = numbad.grad(lambda x: run(program, x))

@@ -434,7 +434,8 @@ def exp1_partials(x):
     ufunc="scipy.special.jv",
     host=True,
     reference="DLMF 10.6.1",
-    note="SciPy's value is accurate relative to sqrt(2/(pi*y)), not near its zeros; NaN for huge y",
+    note="SciPy's value is accurate relative to sqrt(2/(pi*y)), not near its zeros; 22 ulp measured for y near 0, "
+    "13 in the derivative; NaN for huge y",
 )
 def jv(x, y):
     """Bessel function of the first kind, of order x at y; the derivative with respect to x is NaN."""
@@ -538,7 +539,8 @@ def i1_partials(x, z):
     host=True,
     kinks=(0.0,),
     reference="DLMF 10.29.1",
-    note="the derivative is a difference of nearly equal terms for large y: 2*y ulp; SciPy's value is NaN for huge y",
+    note="the derivative is a difference of nearly equal terms for large y: 2*y ulp, 250 measured near its zero; "
+    "SciPy's value: 39 ulp measured for y near 0, NaN for huge y",
 )
 def ive(x, y):
     """exp(-|y|) times the modified Bessel function of order x at y; the derivative with respect to x is NaN."""
