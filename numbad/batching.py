@@ -351,7 +351,7 @@ def reduce_lanes(lanes: Lanes, row: Any, opcode: int, wanted: bool = False) -> N
             lanes.pending.setdefault(block, []).append((row, opcode))
             return
         for earlier in lanes.pending.pop(block, []):
-            reduce_lanes(lanes, *earlier, wanted=True)
+            reduce_lanes(lanes, earlier[0], earlier[1], wanted=True)
     _, address, shape, strides = target
     full = (*shape, lanes.lanes)
     operands = []

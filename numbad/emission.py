@@ -100,7 +100,7 @@ class Linear:
 
     def write(self, target: np.ndarray, value: Any) -> None:
         """Enter the addresses of a value into a view of the table."""
-        places = value.address_view() if isinstance(value, Array) else np.int64(value.address)
+        places: Any = value.address_view() if isinstance(value, Array) else np.int64(value.address)
         target[...] = places[..., 0] if self.lanes else places
 
     def add(self, address: int, shape: Shape, strides: Shape, value: Any) -> None:
@@ -261,8 +261,8 @@ class Linear:
                     self.covers(space, source) and active[source - base : source - base + count].any()
                     for space, source, count in entries[:inputs_]
                 ):
-                    for _, target, count in entries[inputs_:]:
-                        active[target - base : target - base + count] = True
+                    for _, first, count in entries[inputs_:]:
+                        active[first - base : first - base + count] = True
 
 
 def constant(recorder: Recorder, values: np.ndarray) -> Any:
@@ -531,7 +531,7 @@ def host_tangent(linear: Linear, row: Any) -> None:
         return call.pull(list(bars), results, operands)
 
     lanes = range(linear.lanes) if linear.lanes else [None]
-    found = []
+    found: list[Any] = []
     for lane in lanes:
         given = [None if dot is None else dot if lane is None else dot[..., lane] for dot in dots]
         if call.op.jvp_function is not None:

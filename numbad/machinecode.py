@@ -33,6 +33,7 @@ UNREACHED = (
     "numba_runtime_build_excinfo_struct",
     "numba_unpickle",
 )
+CHECKSUM = 32  # bytes
 _engines: list[Any] = []  # an engine owns the memory of its code
 _digest = ""
 
@@ -77,9 +78,10 @@ def load(name: str) -> int | None:
     """Return the memory address of a function whose machine code is on disk, None if it is not."""
     for path in places(name):
         with contextlib.suppress(OSError):
-            data = path.read_bytes()
-            symbol, _, code = data.partition(b"\0")
-            return link(symbol.decode(), code)
+            symbol, _, rest = path.read_bytes().partition(b"\0")
+            checksum, code = rest[:CHECKSUM], rest[CHECKSUM:]
+            if hashlib.sha256(code).digest() == checksum:
+                return link(symbol.decode(), code)
     return None
 
 
@@ -87,7 +89,8 @@ def link(symbol: str, code: bytes) -> int:
     """Link machine code into the process; return the address of a function in it."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    abort = ctypes.cast(ctypes.CDLL(None).abort, ctypes.c_void_p).value
+    library = ctypes.CDLL("msvcrt" if sys.platform == "win32" else None)
+    abort = ctypes.cast(library.abort, ctypes.c_void_p).value
     for unreached in UNREACHED:
         if not llvm.address_of_symbol(unreached):  # Numba registers its own when it makes its compiler ready
             llvm.add_symbol(unreached, abort)
@@ -109,7 +112,7 @@ def save(name: str, symbol: str, code: bytes) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=path.parent)
             with os.fdopen(handle, "wb") as file:
-                file.write(symbol.encode() + b"\0" + code)
+                file.write(symbol.encode() + b"\0" + hashlib.sha256(code).digest() + code)
             os.chmod(temporary, 0o644)
             os.replace(temporary, path)  # another process may read it at any time
         except OSError:

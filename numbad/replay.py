@@ -166,9 +166,8 @@ class Jitted:
                     where=False,
                 )
             ) from None
-        if self.snapshot is None:
-            self.snapshot = Snapshot(self.f)
         program = Program(self, arguments, keywords)
+        self.snapshot = Snapshot(self.f)  # after the recording: its own side effects are not a change
         found.insert(0, program)
         return program.run(values)
 
@@ -210,7 +209,8 @@ def static_key(value: Any) -> Any:
     if isinstance(value, (list, tuple, dict)):
         import optree
 
-        leaves, tree = optree.tree_flatten(value, none_is_leaf=True, namespace="numbad")
+        nested: Any = value
+        leaves, tree = optree.tree_flatten(nested, none_is_leaf=True, namespace="numbad")
         return tree, tuple([static_key(leaf) for leaf in leaves])
     try:
         hash(value)
@@ -242,10 +242,10 @@ class Program:
         plan = owner.plan
         self.hits = 0
         self.f = owner.f if plan is None else plan.f
-        self.gradient = plan
+        self.gradient: Any = plan
         leaves, rebuild = flatten(tuple(arguments))
         leaves = [as_leaf(leaf) for leaf in leaves]
-        static = set()
+        static: set[int] = set()
         for k in owner.static:
             before = len(flatten(tuple(arguments[:k]))[0])
             static.update(range(before, before + len(flatten(arguments[k])[0])))
@@ -281,7 +281,7 @@ class Program:
         if self.gradient is not None:
             self.output = scalar_output(recorder, result, self.gradient.name)
             self.constant = result
-            outputs = [] if self.output is None else [self.output]
+            outputs: list[Any] = [] if self.output is None else [self.output]
             self.arrange(arguments, places)
         else:
             flat, self.rebuild = flatten(result)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 
-DEPTH = 4  # functions called by functions called by ..., and containers in containers
+DEPTH = 8  # functions called by functions called by ..., and containers in containers
 MOST_COMPARED = 1 << 16  # elements of an array that are all compared; of larger ones a sample is
 MOST_MEMBERS = 512  # of a list, dict or object that are looked at
 SAMPLED = 256
 JITTED = "_numbad_jitted_"  # attributes in which `jit` keeps the methods of an instance
+LIBRARIES = ("numpy", "scipy", "numbad", "builtins")  # their functions take nothing from the user's globals
 PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic, type, ModuleType)
 
 
@@ -20,7 +22,7 @@ class Snapshot:
 
     Objects are compared by identity; arrays, lists, dicts and the attributes of objects also by what
     they hold. Of arrays of more than 65,536 elements 256 are compared: writing to a few elements of
-    such an array need not be noticed. Attributes that are computed, and what is deeper than four
+    such an array need not be noticed. Attributes that are computed, and what is deeper than eight
     containers or calls, are not seen.
     """
 
@@ -35,14 +37,20 @@ class Snapshot:
     def visit(self, f: Any, depth: int) -> None:
         """Note what a function takes from outside, and follow the functions that it calls."""
         f = getattr(f, "numbad_inner", f)
+        if isinstance(f, functools.partial):
+            self.keep((f.func, *f.args, *f.keywords.values()), depth)
+            return
         if isinstance(f, MethodType):
             self.keep(f.__self__, depth)
             f = f.__func__
-        if not isinstance(f, FunctionType) or id(f) in self.seen or not depth:
+        if not isinstance(f, FunctionType):
+            self.keep(f, depth)
             return
-        if f.__module__ and f.__module__.partition(".")[0] in ("numpy", "scipy", "numbad"):
-            if not f.__closure__:
-                return
+        if id(f) in self.seen or not depth:
+            return
+        library = bool(f.__module__) and f.__module__.partition(".")[0] in LIBRARIES
+        if library and not f.__closure__:
+            return
         self.seen.add(id(f))
         for cell in f.__closure__ or ():
             try:
@@ -50,8 +58,8 @@ class Snapshot:
             except ValueError:
                 continue
             self.cells.append((cell, value))
-            self.keep(value, depth)
-        for name in global_names(f.__code__):
+            self.keep(value, depth + library)  # the transforms around a function do not count
+        for name in () if library else global_names(f.__code__):
             if name in f.__globals__:
                 value = f.__globals__[name]
                 self.names.append((f.__globals__, name, value))
@@ -67,7 +75,7 @@ class Snapshot:
             if value.dtype != object and id(value) not in self.seen:
                 self.seen.add(id(value))
                 self.arrays.append((value, sample(value)))
-        elif isinstance(value, (FunctionType, MethodType)) or hasattr(value, "numbad_inner"):
+        elif isinstance(value, (FunctionType, MethodType, functools.partial)):
             self.visit(value, depth - 1)
         elif id(value) not in self.seen:
             self.seen.add(id(value))
@@ -100,7 +108,7 @@ def members_of(value: Any) -> Any:
         return value
     if isinstance(value, tuple):
         return list(value)
-    if type(value).__module__.partition(".")[0] in ("numpy", "scipy", "numbad"):
+    if type(value).__module__.partition(".")[0] in LIBRARIES and not hasattr(value, "numbad_inner"):
         return None
     found = getattr(value, "__dict__", None)
     return None if found is None else {name: part for name, part in found.items() if not name.startswith(JITTED)}

@@ -49,7 +49,7 @@ def register_sizes() -> list[tuple[str, int]]:
 
 def variants(name: str, kind: ir.Type, arity: int) -> list[tuple[str, str, int]]:
     """List the vector versions of a libm function: LLVM's mapping, the symbol, and the lanes."""
-    if not HAVE_LIBMVEC or name.removesuffix("f") in NOT_VECTOR and name != "erf":
+    if not HAVE_LIBMVEC or (name.removesuffix("f") in NOT_VECTOR and name != "erf"):
         return []
     width = 4 if isinstance(kind, ir.FloatType) else 8
     found = []

@@ -48,8 +48,10 @@ def with_jvp(rule: Any, f: Any = np.sin, **keywords: Any) -> Any:
 
 # ten times the truth, so that it is seen that the rule is used
 TENFOLD = with_vjp(lambda x, bar: (20.0 * np.cos(x) * bar,))
-TENFOLD_FORWARD = with_jvp(lambda primals, tangents: (2.0 * np.sin(primals[0]), 20.0 * np.cos(primals[0]) * tangents[0]),
-                           lambda x: np.sin(x) * 2.0)  # fmt: skip
+TENFOLD_FORWARD = with_jvp(
+    lambda primals, tangents: (2.0 * np.sin(primals[0]), 20.0 * np.cos(primals[0]) * tangents[0]),
+    lambda x: np.sin(x) * 2.0,
+)
 BOTH = pytest.mark.parametrize("f", [TENFOLD, TENFOLD_FORWARD], ids=["custom_vjp", "custom_jvp"])
 
 

@@ -1,0 +1,535 @@
+"""jit: one tape for each signature and path; nothing stale, nothing misread, no wrong branch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import warnings
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import numbad
+from numbad import InputError, NumbadError
+
+generator = np.random.default_rng(21)
+X = np.array([0.5, -1.25, 2.0])
+M = generator.normal(size=(4, 3))
+
+
+def close(found: Any, expected: Any, rtol: float = 1e-12) -> None:
+    """Compare shapes and numbers."""
+    assert np.shape(found) == np.shape(expected)
+    np.testing.assert_allclose(found, expected, rtol=rtol, atol=1e-13)
+
+
+class Counted:
+    """A function and how often Python has run it."""
+
+    def __init__(self, f: Any) -> None:
+        self.f, self.runs = f, 0
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        self.runs += 1
+        return self.f(*arguments, **keywords)
+
+
+# ---------------------------------------------------------------- paths
+
+
+def branches(x: Any) -> Any:
+    if x > 1.0:
+        return x**2
+    return -x if x < 0.0 else np.sin(x)
+
+
+def test_each_path_is_recorded_once() -> None:
+    counted = Counted(branches)
+    jitted = numbad.jit(counted)
+    points = [2.0, -1.0, 0.5, 3.0, -2.0, 0.25, 1.0, 0.0]
+    for _ in range(3):
+        for x in points:
+            assert jitted(x) == branches(x)
+    assert counted.runs == jitted.paths == 3
+    assert sum(jitted.hits) == 24
+    assert sorted(jitted.hits) == [6, 6, 12]
+    assert jitted.hits[0] == 12, "the common path is tried first"
+
+
+@pytest.mark.parametrize("transform", [numbad.grad, numbad.value_and_grad, lambda f: numbad.grad(numbad.grad(f))])
+def test_paths_of_derivatives(transform: Any) -> None:
+    jitted = numbad.jit(transform(branches))
+    for x in (2.0, -1.0, 0.5, 3.0, -2.0, 0.25):
+        assert jitted(x) == pytest.approx(transform(branches)(x), rel=1e-14)
+    assert jitted.paths == 3
+
+
+def test_paths_of_functions_of_arrays() -> None:
+    def f(x: Any) -> Any:
+        total = np.sum(x)
+        while total < 4.0:
+            total = total * 1.5 + x[0] ** 2
+        if np.argmax(x) == 0:
+            return total * x[int(abs(x[1])) % 3]
+        return total + np.sum(x[x > 0.5])
+
+    jitted, slopes = numbad.jit(f), numbad.jit(numbad.grad(f))
+    batched, curvature = numbad.jit(numbad.vmap(f)), numbad.jit(numbad.hessian(f))
+    points = np.abs(generator.normal(size=(20, 3))) + 0.2
+    for x in [*points, *points]:
+        assert jitted(x) == pytest.approx(float(f(x)), rel=1e-13)
+        close(slopes(x), numbad.gradient(f, x))
+        close(curvature(x), numbad.hessian(f)(x), rtol=1e-11)
+    assert jitted.paths == slopes.paths == curvature.paths <= 20
+    for k in range(0, 20, 4):
+        close(batched(points[k : k + 4]), np.array([f(x) for x in points[k : k + 4]]))
+
+
+def test_a_value_that_became_a_number_is_guarded() -> None:
+    jitted = numbad.jit(lambda x: x * int(x))
+    assert (jitted(2.5), jitted(2.75), jitted(3.5), jitted.paths) == (5.0, 5.5, 10.5, 2)
+    floats = numbad.jit(lambda x: x[0] * float(x[1]))
+    assert floats(X) == X[0] * X[1]
+    assert floats(2.0 * X) == 4.0 * X[0] * X[1]
+    close(numbad.jit(lambda x: np.sort(x) * x)(X[::-1].copy()), np.sort(X) * X[::-1])
+
+
+def test_not_a_number_takes_the_path_that_numpy_takes() -> None:
+    jitted = numbad.jit(branches)
+    assert jitted(2.0) == 4.0
+    assert np.isnan(jitted(float("nan")))
+    assert jitted(float("inf")) == float("inf")
+    assert jitted(float("-inf")) == float("inf")
+
+
+def test_too_many_paths_are_an_error_that_names_the_line() -> None:
+    jitted = numbad.jit(lambda x: sum(v if v > 0.0 else -v for v in x))
+    with pytest.raises(NumbadError) as caught:
+        for x in generator.normal(size=(300, 8)):
+            assert jitted(x) == pytest.approx(np.abs(x).sum())
+    text = str(caught.value)
+    assert "64 different paths" in text
+    assert "test_replay.py" in text
+    assert "v if v > 0.0 else -v for v in x" in text
+    assert "np.where" in text
+    assert jitted.paths == 64
+    jitted.cache_clear()
+    assert jitted.paths == 0
+    assert jitted(X) == np.abs(X).sum()
+
+
+# ---------------------------------------------------------------- what the function takes from outside
+
+
+FACTOR = 3.0
+TABLE = {"factor": 2.0}
+
+
+def test_closures_and_globals_that_are_bound_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = Counted(lambda x: x * FACTOR)
+    by_global = numbad.jit(lambda x: x * FACTOR)
+    assert by_global(2.0) == 6.0
+    monkeypatch.setitem(globals(), "FACTOR", 5.0)
+    assert by_global(2.0) == 10.0
+    assert counted(2.0) == 10.0
+    factor = 2.0
+
+    def f(x: Any) -> Any:
+        return x * factor
+
+    by_closure, slope = numbad.jit(f), numbad.jit(numbad.grad(f))
+    assert (by_closure(3.0), slope(3.0)) == (6.0, 2.0)
+    factor = 7.0
+    assert (by_closure(3.0), slope(3.0)) == (21.0, 7.0)
+
+    def inner(x: Any) -> Any:
+        return f(x) + 1.0
+
+    through = numbad.jit(numbad.value_and_grad(inner))
+    assert through(1.0) == (8.0, 7.0)
+    factor = -1.0
+    assert through(1.0) == (0.0, -1.0)
+    f = lambda x: x**3
+    assert through(1.0) == (2.0, 3.0)
+
+
+def test_containers_and_objects_that_are_written_to() -> None:
+    weights, table = [1.0, 2.0], {"a": {"b": 1.0}}
+    settings = SimpleNamespace(scale=1.0, deep=SimpleNamespace(values=[np.ones(3)]))
+
+    def default(x: Any, extra: Any = [5.0]) -> Any:  # noqa: B006
+        return x * extra[0]
+
+    for call, write in [
+        (lambda x: x * weights[0], lambda: weights.__setitem__(0, 7.0)),
+        (lambda x: x * sum(weights), lambda: weights.append(3.0)),
+        (lambda x: x * table["a"]["b"], lambda: table["a"].update(b=4.0)),
+        (lambda x: x * len(table), lambda: table.update(c=1.0)),
+        (lambda x: x * TABLE["factor"], lambda: TABLE.update(factor=TABLE["factor"] + 1.0)),
+        (lambda x: x * settings.scale, lambda: setattr(settings, "scale", 9.0)),
+        (lambda x: x * np.sum(settings.deep.values[0]), lambda: settings.deep.values[0].fill(2.0)),
+        (default, lambda: default.__defaults__[0].__setitem__(0, 6.0)),
+    ]:
+        counted = numbad.jit(call)
+        slope = numbad.jit(numbad.grad(call))
+        for _ in range(3):
+            before = call(2.0)
+            assert counted(2.0) == counted(2.0) == before
+            assert slope(2.0) == before / 2.0
+            write()
+        assert counted(2.0) == call(2.0)
+        assert slope(2.0) == call(2.0) / 2.0
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda x, a: np.sum(x * a),
+        lambda x, a: np.sum(x * a[::-1]),
+        lambda x, a: np.sum(x * (a * 2.0)),
+        lambda x, a: np.sum(x) * a[0],
+        lambda x, a: np.sum(x) * a.sum(),
+        lambda x, a: np.sum(x) if a[0] > 0.0 else -np.sum(x),
+        lambda x, a: np.sum(x * a.astype(np.float32)),
+    ],
+)
+@pytest.mark.parametrize(("size", "dtype"), [(3, float), (600, float), (600, np.float32), (600, int), (70_000, float)])
+def test_arrays_that_are_written_to(use: Any, size: int, dtype: Any) -> None:
+    array = np.ones(size, dtype)
+    x = np.linspace(0.5, 1.0, size)
+    f = lambda x: use(x, array)
+    jitted, slopes = numbad.jit(f), numbad.jit(numbad.grad(f))
+    for write in (lambda: None, lambda: array.__setitem__(0, -3), lambda: array.fill(2), lambda: array.__imul__(3)):
+        write()
+        assert jitted(x) == pytest.approx(float(f(x)), rel=1e-6)
+        close(slopes(x), numbad.gradient(f, x), rtol=1e-6)
+
+
+def test_nothing_is_recorded_again_without_a_change() -> None:
+    array, table = np.ones(5000), {"scale": 2.0}
+    counted = Counted(lambda x: np.sum(array * x) * table["scale"])
+
+    def f(x: Any) -> Any:
+        return counted(x)
+
+    jitted = numbad.jit(f)
+    for k in range(5):
+        assert jitted(np.full(5000, float(k))) == pytest.approx(10_000.0 * k)
+    assert counted.runs == 1, "counting itself must not look like a change"
+
+
+def test_wrapped_callables_are_looked_into() -> None:
+    """Callable objects, partial functions, and functions under several transforms."""
+    import functools
+
+    weights = np.ones(3)
+
+    def level_one(x: Any) -> Any:
+        return np.sum(weights * x**2)
+
+    def level_two(x: Any, factor: Any = 1.0) -> Any:
+        return level_one(x) * factor
+
+    def level_three(x: Any) -> Any:
+        return level_two(x)
+
+    jitted = {
+        "object": numbad.jit(Counted(level_three)),
+        "partial": numbad.jit(functools.partial(level_two, factor=1.0)),
+        "hessian": numbad.jit(numbad.hessian(level_three)),
+        "batch": numbad.jit(numbad.vmap(numbad.grad(level_three), in_axes=1)),
+        "jit in jit": numbad.jit(numbad.jit(level_three)),
+        "checkpoint": numbad.jit(numbad.checkpoint(level_three)),
+    }
+    for scale in (1.0, 2.0, 3.0):
+        weights[1] = scale
+        close(jitted["object"](X), level_three(X))
+        close(jitted["partial"](X), level_three(X))
+        close(jitted["hessian"](X), np.diag(2.0 * weights))
+        close(jitted["batch"](M.T), 2.0 * weights * M)
+        close(jitted["jit in jit"](X), level_three(X))
+        close(jitted["checkpoint"](X), level_three(X))
+
+
+def test_methods() -> None:
+    class Model:
+        def __init__(self, w: Any) -> None:
+            self.w = w
+
+        @numbad.jit
+        def loss(self, x: Any) -> Any:
+            return np.sum(self.w * x**2)
+
+        def energy(self, x: Any) -> Any:
+            return np.sum(self.w * x**3)
+
+    model, other = Model(np.ones(3)), Model(2.0)
+    assert model.loss(X) == pytest.approx(np.sum(X**2))
+    assert other.loss(X) == pytest.approx(2.0 * np.sum(X**2))
+    model.w = 3.0
+    other.w = np.array([1.0, 0.0, 0.0])
+    assert model.loss(X) == pytest.approx(3.0 * np.sum(X**2))
+    assert other.loss(X) == pytest.approx(X[0] ** 2)
+    other.w[1] = 1.0
+    assert other.loss(X) == pytest.approx(X[0] ** 2 + X[1] ** 2)
+    slope = numbad.jit(numbad.grad(model.energy))
+    close(slope(X), 9.0 * X**2)
+    model.w = 1.0
+    close(slope(X), 3.0 * X**2)
+    assert isinstance(Model.loss, type(numbad.jit(np.sin)))
+
+
+# ---------------------------------------------------------------- signatures
+
+
+def test_signatures_are_told_apart() -> None:
+    counted = Counted(lambda x: np.sum(x) * 1.0)
+    jitted = numbad.jit(counted)
+    arguments = [
+        2.0,
+        np.float64(2.0),
+        np.float32(2.0),
+        X,
+        X.astype(np.float32),
+        M,
+        np.asfortranarray(M),
+        M.T,
+        M[:, ::2],
+        M[::-1],
+        np.array(2.0),
+        np.zeros(0),
+    ]
+    for _ in range(2):
+        for x in arguments:
+            found = jitted(x)
+            assert found == pytest.approx(float(np.sum(x)), rel=1e-6)
+            if getattr(x, "dtype", None) == np.float32:
+                assert found.dtype == np.float32
+    assert counted.runs <= len(arguments)
+    assert jitted(np.concatenate([X, X])) == pytest.approx(2.0 * X.sum())
+
+
+def test_static_arguments_and_leaves_that_are_not_floats() -> None:
+    power = numbad.jit(lambda x, n: x**n)
+    assert [power(2.0, n) for n in (3, 2, 0, 3, 1, True)] == [8.0, 4.0, 1.0, 8.0, 2.0, 2.0]
+    assert power(2.0, 3.0) == 8.0
+    assert power(4.0, 0.5) == 2.0
+    counted = Counted(lambda x, n: x**n)
+    static = numbad.jit(counted, static_argnums=1)
+    assert [static(2.0, n) for n in (3.0, 2.0, 3.0, 2.0)] == [8.0, 4.0, 8.0, 4.0]
+    assert counted.runs == 2
+    many = numbad.jit(lambda n, x, text: x * n[0] if text == "a" else x, static_argnums=(0, 2))
+    values = [3.0, np.zeros(2000)]
+    assert many(values, 2.0, "a") == 6.0
+    values[0] = 4.0
+    assert many(values, 2.0, "a") == 8.0
+    assert many(values, 2.0, "b") == 2.0
+    long = numbad.jit(lambda n, x: x * n[0][1000], static_argnums=0)
+    assert long([np.zeros(2000)], 2.0) == 0.0
+    assert long([np.arange(2000.0)], 2.0) == 2000.0, "a list of long arrays is compared in full"
+    names = numbad.jit(lambda x, n=1.0: x**n, static_argnames="n")
+    assert [names(2.0, n=3.0), names(2.0, n=2.0), names(2.0)] == [8.0, 4.0, 2.0]
+    arrays = numbad.jit(lambda x, y=None: np.sum(x * y))
+    y = np.ones(3)
+    assert arrays(X, y=y) == pytest.approx(X.sum())
+    y[0] = 50.0
+    assert arrays(X, y=y) == pytest.approx(X.sum() + 49.0 * X[0])
+    whole = numbad.jit(lambda x, k: x * k)
+    close(whole(X, np.array([1, 2, 3])), X * [1, 2, 3])
+    close(whole(X, np.array([3, 2, 1])), X * [3, 2, 1])
+    zero = numbad.jit(lambda x, y: np.arctan2(0.0 * x, y), static_argnums=1)
+    assert zero(1.0, 1.0) == 0.0
+    assert np.copysign(1.0, numbad.jit(lambda x, s: x * s, static_argnums=1)(1.0, 0.0)) == 1.0
+    signed = numbad.jit(lambda x, s: x * s, static_argnums=1)
+    assert [np.copysign(1.0, signed(1.0, s)) for s in (0.0, -0.0, 0.0)] == [1.0, -1.0, 1.0]
+
+
+def test_trees_of_arguments_and_results() -> None:
+    def f(d: Any) -> Any:
+        return {"o": d["a"] * d["b"][0], "n": None, "c": (3, "x", np.ones(2)), "view": d["a"][::-1], "same": d["a"]}
+
+    jitted = numbad.jit(f)
+    for values in ({"a": X, "b": [2.0]}, {"a": X, "b": (2.0,)}, {"a": M, "b": [np.float32(2.0)]}):
+        for _ in range(2):
+            found = jitted(values)
+            close(found["o"], 2.0 * values["a"])
+            close(found["view"], values["a"][::-1])
+            close(found["same"], values["a"])
+            assert not np.shares_memory(found["same"], values["a"])
+            assert (found["n"], found["c"][:2]) == (None, (3, "x"))
+    assert jitted.paths == 3
+    slopes = numbad.jit(numbad.grad(lambda d: np.sum(d["a"]) * d["b"][0]))({"a": X, "b": [2.0]})
+    close(slopes["a"], np.full(3, 2.0))
+    assert slopes["b"] == [pytest.approx(X.sum())]
+
+
+def test_results_are_the_callers_own() -> None:
+    jitted = numbad.jit(lambda x: (x, np.ones(2), x[0], 1.5, M))
+    first = jitted(X)
+    for part in (first[0], first[1], first[4]):
+        part[...] = 99.0
+    second = jitted(X)
+    close(second[0], X)
+    close(second[1], np.ones(2))
+    assert second[2:4] == (0.5, 1.5)
+    close(second[4], M)
+    assert not (M == 99.0).any()
+    slopes = numbad.jit(numbad.grad(lambda x: np.sum(x**2)))
+    one = slopes(X)
+    one[:] = 0.0
+    close(slopes(X), 2.0 * X)
+    close(slopes(3.0 * X), 6.0 * X)
+
+
+def test_kinds_of_results() -> None:
+    assert type(numbad.jit(lambda x: x**2)(2.0)) is float
+    assert type(numbad.jit(lambda x: x**2)(np.float32(2.0))) is np.float32
+    assert numbad.jit(lambda x: x > 0.0)(X).tolist() == [True, False, True]
+    assert numbad.jit(lambda x: x > 0.0)(X).dtype == bool
+    assert numbad.jit(lambda: 3.0)() == 3.0
+    assert numbad.jit(lambda n: n * 2)(3) == 6
+    assert numbad.jit(lambda x, t: t)(X, "a") == "a"
+    for constant in (3.0, 3, np.float64(2.5)):
+        assert numbad.jit(lambda x, c=constant: c)(X) == constant
+        close(numbad.jit(numbad.grad(lambda x, c=constant: c))(X), np.zeros(3))
+        value, slope = numbad.jit(numbad.value_and_grad(lambda x, c=constant: c))(X)
+        assert value == constant
+        close(slope, np.zeros(3))
+    assert numbad.jit(numbad.grad(lambda x: 3.0))(2.0) == 0.0
+    assert numbad.jit(numbad.grad(lambda x: np.sum(x**2)))(X.astype(np.float32)).dtype == np.float32
+
+
+def test_argnums_and_auxiliary_results() -> None:
+    f = lambda x, y: x * y**2
+    assert numbad.jit(numbad.grad(f, 1))(2.0, 3.0) == 12.0
+    assert numbad.jit(numbad.grad(f, (1, 0)))(2.0, 3.0) == (12.0, 9.0)
+    assert numbad.jit(numbad.value_and_grad(f, (1, 0)))(2.0, 3.0) == (18.0, (12.0, 9.0))
+    assert numbad.jit(numbad.grad(lambda x: (x**2, {"z": x * 3.0}), has_aux=True))(2.0) == (4.0, {"z": 6.0})
+    jitted = numbad.jit(numbad.grad(lambda x, n: np.sum(x ** int(n))))
+    close(jitted(X, 3), 3.0 * X**2)
+    close(jitted(X, 2), 2.0 * X)
+    with pytest.raises(InputError, match=r"write 3\.0"):
+        numbad.jit(numbad.grad(lambda x: x**2))(3)
+
+
+@pytest.mark.parametrize("size", [100, 5000, 20_000])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_inputs_of_all_sizes_and_layouts(size: int, order: str) -> None:
+    f = lambda x: np.sum(np.sin(x) * x)
+    jitted, slopes = numbad.jit(f), numbad.jit(numbad.grad(f))
+    copies = numbad.jit(lambda x: x[::2])
+    for scale in (1.0, 2.0, 3.0):
+        x = np.array(np.linspace(0.0, scale, size).reshape(-1, 10), order=order)  # type: ignore[call-overload]
+        assert jitted(x) == pytest.approx(np.sum(np.sin(x) * x), rel=1e-12)
+        close(slopes(x), np.cos(x) * x + np.sin(x), rtol=1e-11)
+        close(copies(x), x[::2])
+
+
+# ---------------------------------------------------------------- composition
+
+
+def test_jit_within_and_around_the_transforms() -> None:
+    f = lambda x: np.sum(x**3) if x[0] > 0.0 else np.sum(x**2)
+    inner = numbad.jit(f)
+    for x in (X, -X, 2.0 * X):
+        for outer in (numbad.grad, numbad.hessian, numbad.jacfwd, numbad.jacrev, numbad.value_and_grad):
+            expected = outer(f)(x)
+            for found in (outer(inner)(x), numbad.jit(outer(f))(x), numbad.jit(outer(inner))(x)):
+                for one, two in zip(np.atleast_1d(*[found]) if not isinstance(found, tuple) else found,
+                                    np.atleast_1d(*[expected]) if not isinstance(expected, tuple) else expected,
+                                    strict=True):  # fmt: skip
+                    close(one, two)
+        close(numbad.jvp(inner, (x,), (X,))[1], numbad.jvp(f, (x,), (X,))[1])
+        close(numbad.vjp(inner, x)[1](1.0)[0], numbad.grad(f)(x))
+        assert numbad.jit(lambda x: inner(x) + 1.0)(x) == pytest.approx(f(x) + 1.0)
+    close(numbad.vmap(inner)(M), np.array([f(x) for x in M]))
+    close(numbad.jit(numbad.vmap(numbad.grad(inner)))(M), np.stack([numbad.grad(f)(x) for x in M]))
+    close(numbad.grad(numbad.jit(numbad.grad(lambda x: x**3)))(2.0), 12.0)
+
+
+def test_recursion() -> None:
+    def halve(x: Any) -> Any:
+        return x if x < 1.0 else jitted(x / 2.0) + 1.0
+
+    jitted = numbad.jit(halve)
+    assert [jitted(x) for x in (8.0, 3.0, 0.5, 8.5)] == [4.5, 2.75, 0.5, 4.53125]
+    assert numbad.grad(jitted)(3.0) == 0.25
+
+
+def test_an_exception_half_way_leaves_the_jitted_function_usable() -> None:
+    def f(x: Any) -> Any:
+        if x > 0.0:
+            raise KeyError("half way")
+        return x * 2.0
+
+    jitted = numbad.jit(f)
+    for _ in range(2):
+        with pytest.raises(KeyError, match="half way"):
+            jitted(1.0)
+        assert jitted(-1.0) == -2.0
+    assert jitted.paths == 1
+    assert numbad.recorder.current() is None
+    assert numbad.grad(lambda x: x**2)(2.0) == 4.0
+
+
+def test_assigning_to_an_argument_is_said_once_and_stays_inside() -> None:
+    def f(x: Any) -> Any:
+        x[0] = x[1] * 2.0
+        return np.sum(x)
+
+    for size in (3, 5000):
+        x = np.arange(1.0, size + 1.0)
+        jitted = numbad.jit(f)
+        with pytest.warns(UserWarning, match="f assigns to an array that it was given"):
+            assert jitted(x) == x.sum() + 3.0
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert jitted(x) == x.sum() + 3.0
+            assert numbad.jit(lambda x: np.sum(x.copy()[::-1]))(x) == x.sum()
+        close(x, np.arange(1.0, size + 1.0))
+
+
+def test_threads_that_share_a_jitted_function() -> None:
+    jitted, slopes = numbad.jit(branches), numbad.jit(numbad.grad(branches))
+    wrong: list[Any] = []
+
+    def work(seed: int) -> None:
+        for x in np.random.default_rng(seed).normal(size=300).tolist():
+            if jitted(x) != branches(x):
+                wrong.append(x)
+            expected = 2.0 * x if x > 1.0 else -1.0 if x < 0.0 else np.cos(x)
+            if abs(slopes(x) - expected) > 1e-12:
+                wrong.append(x)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert jitted.paths == slopes.paths == 3
+
+
+def test_the_wrapper_looks_like_the_function() -> None:
+    @numbad.jit
+    def named(x: Any) -> Any:
+        """Say something."""
+        return x
+
+    assert (named.__name__, named.__doc__) == ("named", "Say something.")
+    assert numbad.jit(static_argnums=1)(lambda x, n: x**n)(2.0, 3.0) == 8.0
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [("jit(lambda x: x**3)(2.0)", 8.0), ("jit(grad(lambda x: x**3))(2.0)", 12.0), ("vmap(np.exp)(np.ones(3))[0]", np.e)],
+)
+def test_the_first_call_of_a_process(expression: str, expected: float) -> None:
+    """Compiled code comes from the disk, and finds all that it is linked to, whichever call is first."""
+    code = f"import numpy as np; from numbad import *; print({expression})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) == pytest.approx(expected)
