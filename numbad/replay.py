@@ -72,7 +72,7 @@ class Jitted:
 
     def __init__(self, f: Callable[..., Any], static_argnums: Any = ()) -> None:
         functools.update_wrapper(self, f, assigned=("__doc__", "__name__", "__module__"), updated=())
-        self.f = f
+        self.f = self.numbad_inner = f
         self.static = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
         self.plan = None if self.static else getattr(f, "numbad_plan", None)
         self.programs: dict[Any, list[Program]] = {}

@@ -36,7 +36,8 @@ class Snapshot:
 
     def visit(self, f: Any, depth: int) -> None:
         """Note what a function takes from outside, and follow the functions that it calls."""
-        f = getattr(f, "numbad_inner", f)
+        while hasattr(f, "numbad_inner"):
+            f = f.numbad_inner
         if isinstance(f, functools.partial):
             self.keep((f.func, *f.args, *f.keywords.values()), depth)
             return
@@ -75,7 +76,7 @@ class Snapshot:
             if value.dtype != object and id(value) not in self.seen:
                 self.seen.add(id(value))
                 self.arrays.append((value, sample(value)))
-        elif isinstance(value, (FunctionType, MethodType, functools.partial)):
+        elif isinstance(value, (FunctionType, MethodType, functools.partial)) or hasattr(value, "numbad_inner"):
             self.visit(value, depth - 1)
         elif id(value) not in self.seen:
             self.seen.add(id(value))
@@ -108,7 +109,7 @@ def members_of(value: Any) -> Any:
         return value
     if isinstance(value, tuple):
         return list(value)
-    if type(value).__module__.partition(".")[0] in LIBRARIES and not hasattr(value, "numbad_inner"):
+    if type(value).__module__.partition(".")[0] in LIBRARIES:
         return None
     found = getattr(value, "__dict__", None)
     return None if found is None else {name: part for name, part in found.items() if not name.startswith(JITTED)}

@@ -242,6 +242,7 @@ def test_wrapped_callables_are_looked_into() -> None:
         "hessian": numbad.jit(numbad.hessian(level_three)),
         "batch": numbad.jit(numbad.vmap(numbad.grad(level_three), in_axes=1)),
         "jit in jit": numbad.jit(numbad.jit(level_three)),
+        "third": numbad.jit(numbad.grad(numbad.grad(lambda t: level_three(t * X)))),
         "checkpoint": numbad.jit(numbad.checkpoint(level_three)),
     }
     for scale in (1.0, 2.0, 3.0):
@@ -251,6 +252,7 @@ def test_wrapped_callables_are_looked_into() -> None:
         close(jitted["hessian"](X), np.diag(2.0 * weights))
         close(jitted["batch"](M.T), 2.0 * weights * M)
         close(jitted["jit in jit"](X), level_three(X))
+        assert jitted["third"](0.5) == pytest.approx(2.0 * level_three(X))
         close(jitted["checkpoint"](X), level_three(X))
 
 
@@ -525,7 +527,11 @@ def test_the_wrapper_looks_like_the_function() -> None:
 
 @pytest.mark.parametrize(
     ("expression", "expected"),
-    [("jit(lambda x: x**3)(2.0)", 8.0), ("jit(grad(lambda x: x**3))(2.0)", 12.0), ("vmap(np.exp)(np.ones(3))[0]", np.e)],
+    [
+        ("jit(lambda x: x**3)(2.0)", 8.0),
+        ("jit(grad(lambda x: x**3))(2.0)", 12.0),
+        ("vmap(np.exp)(np.ones(3))[0]", np.e),
+    ],
 )
 def test_the_first_call_of_a_process(expression: str, expected: float) -> None:
     """Compiled code comes from the disk, and finds all that it is linked to, whichever call is first."""
