@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from numbad.errors import describe_site
 from numbad.ops.definition import REGISTRY
 from numbad.rows import ADD, CONTRACT, GUARD, GUARD_VALUE, HOST, MAP
 
@@ -32,7 +35,8 @@ def forward(execution: Execution, code: np.ndarray, words: Any, row: int) -> int
 
         raise_branch(execution, row)
     else:
-        host_forward(execution, words, int(code[row, 2]))
+        with naming_site(execution, row):
+            host_forward(execution, words, int(code[row, 2]))
     return row + 1
 
 
@@ -51,7 +55,8 @@ def backward(execution: Execution, code: np.ndarray, words: Any, row: int, bars:
     elif opcode == CONTRACT:
         matrix().contract_backward(execution, code, words, row, bars)
     elif opcode == HOST:
-        host_backward(execution, words, int(code[row, 2]), bars)
+        with naming_site(execution, row):
+            host_backward(execution, words, int(code[row, 2]), bars)
     return row
 
 
@@ -63,8 +68,22 @@ def tangent(execution: Execution, code: np.ndarray, words: Any, row: int, dots: 
     elif opcode == CONTRACT:
         matrix().contract_tangent(execution, code, words, row, dots)
     elif opcode == HOST:
-        host_tangent(execution, words, int(code[row, 2]), dots)
+        with naming_site(execution, row):
+            host_tangent(execution, words, int(code[row, 2]), dots)
     return row + 1
+
+
+@contextlib.contextmanager
+def naming_site(execution: Execution, row: int) -> Iterator[None]:
+    """Add the user's statement to an error that a Python kernel raises."""
+    try:
+        yield
+    except Exception as error:
+        sites = getattr(execution.recorder, "sites", None)  # a tape that is run again keeps them elsewhere
+        site = sites.get(row) if isinstance(sites, dict) else None
+        if site is not None:
+            error.add_note(f"  recorded at {describe_site(site)}")
+        raise
 
 
 def large() -> Any:

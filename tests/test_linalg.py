@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from oracle import check_against_numpy, check_rule_is_differentiable, differences
@@ -292,3 +294,12 @@ def test_errors_of_numpy(kind, function):
         function(A)
     with pytest.raises(kind):
         numbad.gradient(lambda a: np.sum(function(a)), A)
+
+
+def test_an_error_of_a_python_kernel_names_the_users_statement() -> None:
+    def f(x: Any) -> Any:
+        return np.sum(np.linalg.solve(np.zeros((2, 2)) * x[0], x))
+
+    with pytest.raises(np.linalg.LinAlgError) as caught:
+        numbad.gradient(f, np.ones(2))
+    assert any("test_linalg.py" in note and "np.linalg.solve" in note for note in caught.value.__notes__)
