@@ -73,3 +73,47 @@ def test_zero_function_has_a_zero_gradient_cheaply():
     printed = run("zero_function")
     assert "largest: 0.0" in printed
     assert re.search(r"gradient / value of numbad's sweep: \d+\.\d+", printed)
+
+
+def test_jax_tutorial_agrees_to_the_digits_of_single_precision():
+    printed = run("jax_tutorial")
+    assert printed.count("   jax    ") == printed.count("   numbad ") == 23
+    count, largest = re.search(r"(\d+) results; largest difference from what JAX prints: (\S+)", printed).groups()
+    assert int(count) == 23
+    assert float(largest) < 2.5e-7
+    assert len(re.findall(r"looped / batched: numbad \S+ / \S+ ms; jax there", printed)) == 2
+
+
+def test_jacobian_scaling_times_both_modes():
+    pytest.importorskip("matplotlib")
+    printed = run("jacobian_scaling")
+    rows = [numbers(line) for line in printed.splitlines() if re.match(r"\s+\d+ +\d+\.", line)]
+    assert [int(row[0]) for row in rows] == 2 * list(range(10, 100, 10))
+    assert all(time > 0.0 for row in rows for time in row[1:])
+    assert (EXAMPLES / "output" / "jacobian_scaling.png").stat().st_size > 10_000
+
+
+def test_speelpenning_agrees_with_products_by_hand():
+    pytest.importorskip("sympy")
+    printed = run("speelpenning")
+    table = [numbers(line) for line in printed.splitlines() if re.match(r"\s+\d+ +\d+\.\d", line)]
+    assert [int(row[0]) for row in table] == [10, 100]
+    assert all(row[-1] < 1e-13 for row in table)
+    assert "of 2, 0, 3 is [0. 6. 0.]" in printed
+    assert "of 2, 0, 0, 3 it is [0. 0. 0. 0.]" in printed
+    for name in ("SymPy, 170 operations", "numbad,  20 rows"):
+        found = float(re.search(rf"{name} +(\S+)", printed)[1])
+        assert found == pytest.approx(-1.0407654325830408e-04, rel=1e-13)
+
+
+def test_newton_and_hvp_all_methods_find_the_minimum():
+    pytest.importorskip("matplotlib")
+    printed = run("newton_and_hvp")
+    assert float(re.search(r"differences of the gradient: (\S+)", printed)[1]) < 1e-8
+    assert float(re.search(r"times a vector against hvp: (\S+)", printed)[1]) < 1e-12
+    rows = [numbers(line.partition(")")[2]) for line in printed.splitlines() if re.match(r"(BFGS|Newton|trust)", line)]
+    assert len(rows) == 4
+    assert all(row[0] == pytest.approx(rows[0][0], rel=1e-9) for row in rows)
+    assert all(row[1] < 1e-6 for row in rows)
+    assert all(row[2] < rows[0][2] for row in rows[1:]), "second derivatives need fewer iterations"
+    assert (EXAMPLES / "output" / "newton_and_hvp.png").stat().st_size > 10_000

@@ -1,0 +1,112 @@
+"""Shapes and strides: the arithmetic of broadcasting, reshaping and axes, on tuples of ints."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from numbad.errors import message
+
+Shape = tuple[int, ...]
+
+
+def broadcast(one: Shape, other: Shape) -> Shape:
+    """Return the common shape of two operands, or raise NumPy's ValueError."""
+    if not other:
+        return one
+    if not one:
+        return other
+    try:
+        return np.broadcast_shapes(one, other)
+    except ValueError:
+        raise ValueError(
+            message(
+                f"operands could not be broadcast together with shapes {one} {other}",
+                "compare the shapes; x[:, None] or reshape adds an axis",
+            )
+        ) from None
+
+
+def broadcast_strides(shape: Shape, strides: Shape, wanted: Shape) -> Shape:
+    """Return the strides that repeat an array of `shape` over the shape `wanted`."""
+    if shape == wanted:
+        return strides
+    missing = len(wanted) - len(shape)
+    result = [0] * missing
+    if missing < 0:
+        raise ValueError(f"cannot broadcast an array of shape {shape} to {wanted}")
+    for length, stride, target in zip(shape, strides, wanted[missing:], strict=True):
+        if length != target and length != 1:
+            raise ValueError(f"cannot broadcast an array of shape {shape} to {wanted}")
+        result.append(stride if length == target and length != 1 else 0)
+    return tuple(result)
+
+
+def spread(shape: Shape, strides: Shape) -> np.ndarray:
+    """Return the offsets of all elements of a strided view."""
+    result = np.zeros(shape, np.int64)
+    for axis, (length, stride) in enumerate(zip(shape, strides, strict=True)):
+        result += (stride * np.arange(length, dtype=np.int64)).reshape((-1,) + (1,) * (len(shape) - axis - 1))
+    return result
+
+
+def resolve_shape(size: int, shape: Shape) -> Shape:
+    """Return a shape with its -1 replaced."""
+    if shape.count(-1) > 1:
+        raise ValueError("can only specify one unknown dimension")
+    if -1 in shape:
+        known = -math.prod(shape)
+        if known == 0 or size % known:
+            raise ValueError(f"cannot reshape array of size {size} into shape {shape}")
+        shape = tuple(size // known if n == -1 else n for n in shape)
+    if math.prod(shape) != size:
+        raise ValueError(f"cannot reshape array of size {size} into shape {shape}")
+    return shape
+
+
+def reshaped_strides(shape: Shape, strides: Shape, wanted: Shape) -> Shape | None:
+    """Return the strides of a reshaped view, or None if the elements have to be copied."""
+    old = [(n, s) for n, s in zip(shape, strides, strict=True) if n != 1]
+    result: list[int] = []
+    k = 0
+    position = 0
+    while position < len(wanted):
+        if wanted[position] == 1:
+            result.append(0)
+            position += 1
+            continue
+        if k == len(old):
+            return None
+        have, stop = old[k][0], k + 1
+        need, end = wanted[position], position + 1
+        while have != need:
+            if have < need:
+                if stop == len(old):
+                    return None
+                if old[stop - 1][1] != old[stop][0] * old[stop][1]:
+                    return None
+                have *= old[stop][0]
+                stop += 1
+            else:
+                if end == len(wanted):
+                    return None
+                need *= wanted[end]
+                end += 1
+        step = old[stop - 1][1]
+        part: list[int] = []
+        for length in reversed(wanted[position:end]):
+            part.append(step)
+            step *= length
+        result += reversed(part)
+        k, position = stop, end
+    return tuple(result)
+
+
+def normal_axis(axis: Any, ndim: int) -> int:
+    """Return an axis counted from the front."""
+    axis = int(axis)
+    if not -ndim <= axis < ndim:
+        raise np.exceptions.AxisError(axis, ndim)
+    return axis % ndim
