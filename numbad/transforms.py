@@ -420,6 +420,12 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
         (value, pullback), and the auxiliary result if there is one. `pullback(cotangent)` returns a
         tuple with the cotangent of each argument, and can be called again and again.
 
+    Notes
+    -----
+    The pullback belongs to the arguments as they are now, whatever is written to their arrays later. Of arrays
+    that `f` takes from elsewhere, those of up to 1 MB are copied; writing to larger ones is an error at the
+    next call (256 elements are compared). In a batch (`vmap(pullback)`) and inside a recording `f` is run again.
+
     Examples
     --------
     >>> import numpy as np, numbad
