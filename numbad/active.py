@@ -53,7 +53,6 @@ class FlatStorage(Storage):
     frozen = "they are x.flat of an array that is not contiguous"
 
 
-
 class Active:
     """What scalars and arrays have in common."""
 
@@ -863,9 +862,7 @@ class Array(Active):
     def __bool__(self) -> bool:
         if self.size == 1:
             return bool(self.reshape(-1)[0])
-        raise ValueError(
-            "The truth value of an array with more than one element is ambiguous. Use a.any() or a.all()"
-        )
+        raise ValueError("The truth value of an array with more than one element is ambiguous. Use a.any() or a.all()")
 
     def __float__(self) -> float:
         return concrete_float(self.item())
@@ -1188,9 +1185,7 @@ def basic_view(array: Array, key: Any) -> Any:
             return None
     ndim = len(array.shape)
     if consumed > ndim:
-        raise IndexError(
-            f"too many indices for array: array is {ndim}-dimensional, but {consumed} were indexed"
-        )
+        raise IndexError(f"too many indices for array: array is {ndim}-dimensional, but {consumed} were indexed")
     if keys.count(Ellipsis) > 1:
         raise IndexError("an index can only have a single ellipsis ('...')")
     steps = array.steps()
@@ -1243,7 +1238,9 @@ def concrete_key(key: Any) -> Any:
     if isinstance(key, (list, np.ndarray)):
         values = np.asarray(key, dtype=object) if isinstance(key, list) and holds_active(key) else np.asarray(key)
         if values.dtype == object and values.size:
-            return np.vectorize(lambda part: bool(part) if getattr(part, "boolean", False) else part.__index__())(values)
+            return np.vectorize(lambda part: bool(part) if getattr(part, "boolean", False) else part.__index__())(
+                values
+            )
         return key if values.size or values.dtype.kind in "iub" else np.asarray(key, np.intp)
     return key
 
@@ -1295,9 +1292,7 @@ def addresses_of(value: Any) -> Any:
 
 def bring_home(recorder: Recorder, storage: Storage) -> None:
     """Copy a storage that lives outside into the arena, so that its elements have addresses."""
-    block = recorder.add_row(
-        (storage.size,), storage.size, (1,), (storage.space, storage.address, (storage.step,))
-    )
+    block = recorder.add_row((storage.size,), storage.size, (1,), (storage.space, storage.address, (storage.step,)))
     storage.space, storage.address, storage.step = 0, block, 1
 
 

@@ -148,7 +148,7 @@ def run_total(values):
 
 @compiled
 def total(values):
-    """Return the sum: runs of 128 elements, added in pairs (Higham 1993, "The accuracy of floating point summation")."""
+    """Return the sum: runs of 128 elements, added in pairs (Higham, 1993, section 2)."""
     n = values.size
     if n <= 128:
         return run_total(values)

@@ -365,9 +365,7 @@ def reduce_lanes(lanes: Lanes, row: Any, opcode: int, wanted: bool = False) -> N
         lanes.places[start - lanes.base : start - lanes.base + zeroed] = block + lanes.lanes * np.arange(zeroed)
     first = int(lanes.places[address - lanes.base])
     steps = (*(s * lanes.lanes for s in strides), 1)
-    recorder.structural_row(
-        opcode, full, zeroed * lanes.lanes, first, ((0, first, steps), *operands)
-    )
+    recorder.structural_row(opcode, full, zeroed * lanes.lanes, first, ((0, first, steps), *operands))
 
 
 def scatter_lanes(lanes: Lanes, row: Any) -> None:
@@ -426,5 +424,3 @@ def check_guard(lanes: Lanes, row: Any) -> np.ndarray | None:
     if not agree.any():
         raise NumbadError(message("vmap: no example follows the path of the first", "report this", where=False))
     return agree
-
-

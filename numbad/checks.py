@@ -42,7 +42,6 @@ PROBLEMS = {
 }
 
 
-
 def verify(tape: Tape) -> None:
     """Check that a tape can run: every row known, in bounds, written once and before it is read.
 

@@ -320,7 +320,12 @@ def kernels_text() -> str:
         if partials:
             hosts = " or ".join(f"opcode == {op.opcode}" for op in REGISTRY if op.host)
             arms += [f"elif {hosts}:", "    return np.int64(1)"]
-            arms += [f"elif opcode < {len(REGISTRY)}:", "    for i in range(n):", "        ps[i] = 0.0", "        qs[i] = 0.0"]
+            arms += [
+                f"elif opcode < {len(REGISTRY)}:",
+                "    for i in range(n):",
+                "        ps[i] = 0.0",
+                "        qs[i] = 0.0",
+            ]
             arms += ["else:", "    return np.int64(1)"]
         else:
             arms += ["else:", "    return np.int64(1)"]

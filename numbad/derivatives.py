@@ -102,7 +102,10 @@ def check_leaf(value: Any) -> None:
             "c": "differentiate with respect to x.real and x.imag",
         }.get(kind, "convert it: x.astype(float)")
     else:
-        found, do = f"{type(value).__name__}", "pass floats, arrays of floats, or nested tuples, lists and dicts of them"
+        found, do = (
+            f"{type(value).__name__}",
+            "pass floats, arrays of floats, or nested tuples, lists and dicts of them",
+        )
     raise InputError(message(f"the derivative with respect to {found} is not defined", do))
 
 
@@ -118,9 +121,11 @@ def input_dtype(leaves: list[Any]) -> np.dtype:
 def as_leaf(value: Any) -> Any:
     """Return an input as a float, an array or a recording value."""
     if isinstance(value, (float, int, np.ndarray, np.generic, Active, complex, str)) or value is None:
-        return float(value) if type(value) is not float and isinstance(value, float) and not isinstance(
-            value, np.generic
-        ) else value
+        return (
+            float(value)
+            if type(value) is not float and isinstance(value, float) and not isinstance(value, np.generic)
+            else value
+        )
     if hasattr(value, "__array__"):
         return np.asarray(value)
     return value
@@ -241,7 +246,9 @@ def scalar_output(recorder: Recorder, result: Any, name: str) -> Scalar | None:
         raise OutputError(
             message(
                 f"{name} is defined for functions that return one number; this one returned "
-                + ("None" if result is None else f"a {type(result).__name__}" + (f" of {result.dtype}" if kind else "")),
+                + (
+                    "None" if result is None else f"a {type(result).__name__}" + (f" of {result.dtype}" if kind else "")
+                ),
                 "return the number" if result is None else "return one number; has_aux=True passes other results on",
                 where=False,
             )
@@ -293,7 +300,7 @@ def differentiate(
         and result.recorder is recorder
         and len(recorder.code) < MOST_AT_ONCE
         and recorder.dtype is FLOAT64
-        and all([type(leaf.value) is float for leaf in leaves])
+        and all(type(leaf.value) is float for leaf in leaves)
     ):
         found = gradient_of_numbers(recorder, result.address, len(leaves))
         if found is not None:
@@ -413,6 +420,3 @@ def value_and_gradient(f: Callable[..., Any], *points: Any, **keywords: Any) -> 
         return lambda *points, **more: value_and_gradient(f, *points, **(keywords | more))
     value, _, found = differentiate(f, points, tuple(range(len(points))), keywords, "value_and_gradient")
     return value, found[0] if len(points) == 1 else tuple(found)
-
-
-

@@ -346,7 +346,7 @@ def emit_adjoint(linear: Linear) -> None:
             if bar is not None:
                 linear.scatter(linear.words[a + 2 : a + 2 + count], bar)
         elif opcode == SCATTER:
-            count, size, space, source = linear.words[a + 1 : a + 5].tolist()
+            count, _, space, source = linear.words[a + 1 : a + 5].tolist()
             if linear.covers(space, source):
                 picked = places[out - base + linear.words[a + 5 : a + 5 + count]]
                 bar = linear.collect(picked)
@@ -480,7 +480,7 @@ def emit_tangent(linear: Linear) -> None:
             inside = indices >= base
             places[out - base : out - base + count] = np.where(inside, places[np.where(inside, indices - base, 0)], 0)
         elif opcode == SCATTER:
-            count, size, space, source = linear.words[a + 1 : a + 5].tolist()
+            count, _, space, source = linear.words[a + 1 : a + 5].tolist()
             dot = linear.read(source, (count,), (1,)) if linear.covers(space, source) else None
             if dot is not None:
                 linear.scatter(out + linear.words[a + 5 : a + 5 + count], dot)

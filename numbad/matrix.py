@@ -165,8 +165,6 @@ def take_axes(values: np.ndarray, *groups: list[int]) -> np.ndarray:
     return values.reshape(shape)
 
 
-
-
 def matrix_vector(
     target: np.ndarray,
     one: np.ndarray,

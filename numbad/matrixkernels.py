@@ -6,7 +6,6 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-
 PIECES = 16  # units of parallel work: fixed, so that sums do not depend on the number of threads
 STRIP = 4  # rows that are worked on together
 
@@ -77,5 +76,3 @@ def vector_times_matrix(vector, matrix, result):
     for piece in range(PIECES):
         for j in range(columns):
             result[j] += partial[piece, j]
-
-

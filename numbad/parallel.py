@@ -50,7 +50,15 @@ def total_pieces(address, like, count):
 def map_forward(execution: Any, words: Any, w: int, opcode: int) -> None:
     """Compute a large elementwise row."""
     with parallel_section:
-        map_primal_pieces(block_kernels(execution.values.dtype), opcode, words, w, execution.bases, execution.values, int(words[w + 1]))
+        map_primal_pieces(
+            block_kernels(execution.values.dtype),
+            opcode,
+            words,
+            w,
+            execution.bases,
+            execution.values,
+            int(words[w + 1]),
+        )
 
 
 def map_backward(execution: Any, words: Any, w: int, opcode: int, bars: Any) -> None:

@@ -410,5 +410,3 @@ class Program:
         found = [leaf.read(bars) for leaf in self.leaves]
         give_back(bars.arena)
         return self.gradient.pack(value, self.pick(found))
-
-

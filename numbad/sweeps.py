@@ -27,7 +27,19 @@ UNTOUCHED = 1 << 20  # bytes: larger sparse arenas are mapped by themselves
 KEPT_LEAST, KEPT_MOST = 1 << 14, 1 << 26  # bytes of an array whose memory is kept for the next sweeps
 MANY = 2000  # rows: a tape with arrays that has more is worth the compilation of the scalar machine
 NOTICE_AFTER = 1.0  # seconds
-STAMPED = ("_vm", "_kernels", "vectormath", "rows", "sweeps", "scalarkernels", "arraykernels", "parallel", "fusion", "matrixkernels", "verification")
+STAMPED = (
+    "_vm",
+    "_kernels",
+    "vectormath",
+    "rows",
+    "sweeps",
+    "scalarkernels",
+    "arraykernels",
+    "parallel",
+    "fusion",
+    "matrixkernels",
+    "verification",
+)
 
 NOTHING: Any = np.empty(0)
 

@@ -27,9 +27,7 @@ def positions(argnums: Any, count: int, name: str) -> tuple[int, ...]:
     found = []
     for number in given:
         if not isinstance(number, (int, np.integer)) or isinstance(number, bool):
-            raise TypeError(
-                message(f"{name}: argnums is {argnums!r}", "give an int or a tuple of ints", where=False)
-            )
+            raise TypeError(message(f"{name}: argnums is {argnums!r}", "give an int or a tuple of ints", where=False))
         if not -count <= number < count:
             raise ValueError(
                 message(

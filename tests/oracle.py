@@ -79,6 +79,7 @@ def differences(f: Callable[..., float], points: tuple[Any, ...], step: float = 
         base = np.array(point, float)
         gradient = np.zeros(base.shape)
         for index in np.ndindex(base.shape):
+
             def along(shift: float, index: Any = index, base: np.ndarray = base, k: int = k) -> float:
                 moved = base.copy()
                 moved[index] += shift

@@ -115,20 +115,29 @@ CASES = {
     "cross": (lambda x, y: np.cross(x, y), A, V),
     "cross axes": (lambda x, y: np.cross(x, y, axisa=0, axisb=1, axisc=0), A, STACK[0]),
     "linalg.cross": (lambda x, y: np.linalg.cross(x, y, axis=0), A, STACK[0]),
-    "linalg products": (lambda x, y: (np.linalg.matmul(x, y), np.linalg.tensordot(x, y, axes=1),
-                                      np.linalg.vecdot(x, y.T[:1])), A, A),
+    "linalg products": (
+        lambda x, y: (np.linalg.matmul(x, y), np.linalg.tensordot(x, y, axes=1), np.linalg.vecdot(x, y.T[:1])),
+        A,
+        A,
+    ),
     # einsum
     "einsum": (lambda x, y: np.einsum("ij,jk->ik", x, y), A, B),
     "einsum implicit": (lambda x, y: (np.einsum("ij,jk", x, y), np.einsum("ba", x), np.einsum("ii", x)), A, B),
     "einsum sum": (lambda x: (np.einsum("ij->", x), np.einsum("ij->j", x), np.einsum("i...->...", x)), A),
     "einsum diagonal": (lambda x: (np.einsum("ii->i", x), np.einsum("...ii->...i", x)), A),
     "einsum repeated": (lambda x, y: np.einsum("iij,jk->k", x[:, :2, :2].T, y), STACK[:, :, :2], B[:2]),
-    "einsum ellipsis": (lambda x, y: (np.einsum("...ij,...jk->...ik", x, y), np.einsum("...j,j", x, y[:, 0])),
-                        STACK, B),
+    "einsum ellipsis": (
+        lambda x, y: (np.einsum("...ij,...jk->...ik", x, y), np.einsum("...j,j", x, y[:, 0])),
+        STACK,
+        B,
+    ),
     "einsum broadcast": (lambda x, y: np.einsum("...i,...i->...", x, y), STACK, V[None]),
     "einsum three": (lambda x, y, z: (np.einsum("ij,jk,k->i", x, y, z), np.einsum("i,j,k->kij", z, z, z)), A, A, V),
-    "einsum optimize": (lambda x, z: [np.einsum("i,ij,j", z, x, z, optimize=o) for o in (True, "optimal", False)],
-                        A, V),
+    "einsum optimize": (
+        lambda x, z: [np.einsum("i,ij,j", z, x, z, optimize=o) for o in (True, "optimal", False)],
+        A,
+        V,
+    ),
     "einsum path": (lambda x, z: np.einsum("i,ij,j", z, x, z, optimize=np.einsum_path("i,ij,j", z, x, z)[0]), A, V),
     "einsum lists": (lambda x, y: (np.einsum(x, [0, 1], y, [1, 2]), np.einsum(x, [0, 1], y, [1, 2], [2, 0])), A, B),
     "einsum lone": (lambda x, y: np.einsum("ij,kl->ik", x, y), A, B),
@@ -264,8 +273,13 @@ def test_singular_matrices_raise():
 @pytest.mark.parametrize(
     ("function", "text"),
     [
-        (lambda a: np.linalg.eig(a @ np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]) * 0 +
-                                 np.array([[0.0, 1.0, 0], [-1.0, 0, 0], [0, 0, 1]]))[0], "complex"),
+        (
+            lambda a: np.linalg.eig(
+                a @ np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]) * 0
+                + np.array([[0.0, 1.0, 0], [-1.0, 0, 0], [0, 0, 1]])
+            )[0],
+            "complex",
+        ),
         (lambda a: np.linalg.qr(a[:, :2], mode="complete")[0], "mode"),
     ],
 )

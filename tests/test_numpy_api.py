@@ -134,9 +134,24 @@ CASES = {
     "quantile keepdims": (lambda x: np.quantile(x, [0.1, 0.5], axis=(0, 2), keepdims=True), T),
     "quantile in q": (lambda x, q: np.quantile(x, q), V, np.array(0.37)),
     "percentile": (lambda x: np.percentile(x, [25, 75], axis=0), M),
-    "percentile method": (lambda x: [np.percentile(x, 33, method=m) for m in (
-        "linear", "lower", "higher", "nearest", "midpoint", "hazen", "weibull", "median_unbiased",
-        "normal_unbiased", "interpolated_inverted_cdf")], V),
+    "percentile method": (
+        lambda x: [
+            np.percentile(x, 33, method=m)
+            for m in (
+                "linear",
+                "lower",
+                "higher",
+                "nearest",
+                "midpoint",
+                "hazen",
+                "weibull",
+                "median_unbiased",
+                "normal_unbiased",
+                "interpolated_inverted_cdf",
+            )
+        ],
+        V,
+    ),
     "cov": (np.cov, M),
     "cov y": (lambda x, y: np.cov(x, y), V, W),
     "cov weights": (lambda x: np.cov(x, fweights=[1, 2, 1, 3], aweights=[0.5, 1.0, 2.0, 1.0]), M),
@@ -214,8 +229,11 @@ CASES = {
     "trapezoid axis": (lambda x: np.trapezoid(x, [0.0, 1.0, 3.0], axis=0), M),
     "unwrap": (lambda x: np.unwrap(3.0 * x), V),
     "interp": (lambda x, xp, fp: np.interp(x, np.cumsum(xp), fp), np.array([[0.9, -3.0], [2.4, 99.0]]), P, V[:5]),
-    "interp ends": (lambda x, a: np.interp(x, [0.0, 1.0, 2.0], [1.0, 3.0, 2.0], left=a, right=-1.0),
-                    np.array([-1.0, 0.3, 5.0]), 0.4),
+    "interp ends": (
+        lambda x, a: np.interp(x, [0.0, 1.0, 2.0], [1.0, 3.0, 2.0], left=a, right=-1.0),
+        np.array([-1.0, 0.3, 5.0]),
+        0.4,
+    ),
     "interp period": (lambda x, fp: np.interp(x, [0.1, 0.7, 1.5], fp, period=2.0), np.array([-1.1, 0.3, 5.0]), V[:3]),
     "interp scalar": (lambda x: np.interp(x, [0.0, 1.0, 2.0], [1.0, 3.0, 2.0]), 1.3),
     "interp one": (lambda x, fp: np.interp(x, [0.5], fp), V, np.array([2.0])),

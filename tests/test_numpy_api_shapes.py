@@ -102,8 +102,10 @@ CASES = {
     "apply ix": (lambda x: x[np.ix_([0, 2], [1, 1, 3])], M),
     "where table": (lambda x: np.where(MASK, x, x[::-1]), M),
     "copy": (lambda x: (np.copy(x), x.copy(), x.T.copy(), +x), S),
-    "scalar methods": (lambda x: (x.reshape(1), x.ravel(), x.flatten(), x.T * 1.0, x.squeeze() * 1.0, x.item() * 1.0),
-                       D),
+    "scalar methods": (
+        lambda x: (x.reshape(1), x.ravel(), x.flatten(), x.T * 1.0, x.squeeze() * 1.0, x.item() * 1.0),
+        D,
+    ),
 }
 
 

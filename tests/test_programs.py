@@ -367,7 +367,20 @@ def row_matmul(a: Any, b: Any, k: int) -> Any:
 
 ROW_STEPS = {
     name: STEPS[name]
-    for name in ("constant", "sin", "cos", "tanh", "exp", "log", "sqrt", "arctan", "power", "abs", "negative", "minimum")
+    for name in (
+        "constant",
+        "sin",
+        "cos",
+        "tanh",
+        "exp",
+        "log",
+        "sqrt",
+        "arctan",
+        "power",
+        "abs",
+        "negative",
+        "minimum",
+    )
 } | {
     "add": lambda a, b, k: a + along(a, b),
     "subtract": lambda a, b, k: along(a, b) - a,

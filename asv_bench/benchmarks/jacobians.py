@@ -4,7 +4,7 @@ import numpy as np
 
 import numbad
 
-from .problems import fastest
+from .problems import fastest, layers_problem
 
 FEW = 10
 
@@ -43,3 +43,19 @@ class Wide(Tall):
     """n inputs and ten outputs: the other way round."""
 
     shape = staticmethod(lambda n: (FEW, n))
+
+
+class OneOutput:
+    """The Jacobian of a number: reverse mode with a single seed, which should cost what the gradient does."""
+
+    params = [10, 100, 1000]
+    param_names = ["n"]
+
+    def setup(self, n):
+        layers, self.x = layers_problem(n)
+        self.total = lambda x: np.sum(layers(x))
+
+    def track_jacrev_over_gradient(self, n):
+        return fastest(lambda: numbad.jacrev(self.total)(self.x)) / fastest(lambda: numbad.gradient(self.total, self.x))
+
+    track_jacrev_over_gradient.unit = "ratio"

@@ -308,5 +308,3 @@ def polyfit(x: Any, y: Any, deg: Any, rcond: Any = None, full: bool = False, w: 
     rcond = len(x) * np.finfo(x.dtype).eps if rcond is None else rcond
     found = np.linalg.lstsq(matrix / scale, y, rcond)[0]
     return found / (scale if y.ndim == 1 else scale[:, None])
-
-

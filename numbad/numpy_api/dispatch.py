@@ -228,7 +228,5 @@ def finish(result: Any, dtype: Any = None, out: Any = None) -> Any:
 def plain_integers(values: Any, what: str) -> Any:
     """Return counts, shifts or indices as plain integers; refuse recording values by name."""
     if isinstance(values, Active) or (isinstance(values, (list, tuple)) and holds_active(values)):
-        raise RecordingError(
-            message(f"{what} is a recording value", "write int(x): it gives the number and guards it")
-        )
+        raise RecordingError(message(f"{what} is a recording value", "write int(x): it gives the number and guards it"))
     return values

@@ -312,5 +312,3 @@ def triangle(m: Any, mask: Any) -> Any:
     if a.ndim == 1:
         a = a.broadcast_to((a.size, a.size))
     return as_array(np.where(mask(*a.shape[-2:]), a, 0.0))
-
-

@@ -324,5 +324,3 @@ def cond(x: Any, p: Any = None) -> Any:
         s = ops.singular_values_only(x)
         return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]
     return norm(x, p, (-2, -1)) * norm(inv(x), p, (-2, -1))
-
-

@@ -403,5 +403,3 @@ def correlate(a: Any, v: Any, mode: Any = "valid") -> Any:
     """Cross-correlation of two sequences."""
     a, v = to_arrays(a, v)
     return convolve(a, np.atleast_1d(v)[::-1], mode)
-
-

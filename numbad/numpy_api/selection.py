@@ -277,5 +277,3 @@ def ix_(*args: Any) -> tuple[Any, ...]:
     """Open grids of indices, with recording truth values made concrete."""
     return np.ix_(*(truth_of(part) if isinstance(part, Active) and part.boolean
                     else plain_integers(part, "an index") for part in args))  # fmt: skip
-
-
