@@ -40,8 +40,7 @@ def predict(W, b, inputs):
 
 def loss(W, b):
     preds = predict(W, b, inputs)
-    label_probs = preds * targets + (1 - preds) * (1 - targets)
-    return -np.sum(np.log(label_probs))
+    return -np.sum(np.log(preds * targets + (1 - preds) * (1 - targets)))
 
 
 cubic = lambda x: x**3 + 2 * x**2 - 3 * x + 1
