@@ -15,6 +15,7 @@ from numbad.sweeps import kernel, switch
 from numbad.trees import flatten
 
 FLOAT64 = np.dtype(np.float64)
+FLOATS = {float}
 MOST_AT_ONCE = 1 << 20  # words of code: a longer tape is swept in chunks, so that Ctrl-C is answered
 LARGE_INPUT = 1 << 12  # elements: larger inputs are swept where they are
 
@@ -34,12 +35,15 @@ class Leaf:
 
     __slots__ = ("active", "address", "order", "space", "value")
 
-    def __init__(self, recorder: Recorder, value: Any, dtype: np.dtype) -> None:
+    def __init__(self, recorder: Recorder | None, value: Any, dtype: np.dtype, address: int = 0) -> None:
         self.value = value
         self.space = 0
         self.order: Any = "C"
         self.active: Any
         kind = type(value)
+        if recorder is None:  # a number that has been recorded already
+            self.address = address
+            return
         if kind is float:
             self.address = address = recorder.size
             recorder.size = address + 1
@@ -208,6 +212,30 @@ def record_leaves(
     return recorder, leaves, result
 
 
+def record_numbers(
+    f: Callable[..., Any], arguments: tuple[float, ...], keywords: dict[str, Any]
+) -> tuple[Recorder, list[Any], Any]:
+    """Run a function of floats, the commonest small case, on recording scalars at addresses 1, 2, ..."""
+    recorder = Recorder(FLOAT64)
+    actives = []
+    address = 1
+    for value in arguments:
+        recorder.numbers.extend((address, value))
+        actives.append(make_scalar(recorder, address))
+        address += 1
+    recorder.size = address
+    set_current(recorder)
+    try:
+        result = f(*actives, **keywords)
+    except BaseException as error:
+        recorder.close()
+        clarify(error)
+        raise
+    finally:
+        set_current(None)
+    return recorder, list(arguments), result
+
+
 def scalar_output(recorder: Recorder, result: Any, name: str) -> Scalar | None:
     """Return the recording scalar that a function returned; None for a plain number (a constant)."""
     if isinstance(result, Scalar):
@@ -291,20 +319,22 @@ def differentiate(
         from numbad.nested import differentiate_inside
 
         return differentiate_inside(f, arguments, argnums, keywords, name, has_aux)
-    recorder, leaves, rebuilds, result = record_call(f, arguments, argnums, keywords)
-    if (
-        type(result) is Scalar
-        and not recorder.words
-        and not has_aux
-        and recorder.execution is None
-        and result.recorder is recorder
-        and len(recorder.code) < MOST_AT_ONCE
-        and recorder.dtype is FLOAT64
-        and all(type(leaf.value) is float for leaf in leaves)
-    ):
-        found = gradient_of_numbers(recorder, result.address, len(leaves))
-        if found is not None:
-            return found[0], None, regroup(found[1], rebuilds)
+    if not has_aux and set(map(type, arguments)) == FLOATS and argnums == tuple(range(len(arguments))):
+        recorder, leaves, result = record_numbers(f, arguments, keywords)
+        rebuilds: list[Any] = [None] * len(leaves)
+        if (
+            type(result) is Scalar
+            and not recorder.words
+            and recorder.execution is None
+            and result.recorder is recorder
+            and len(recorder.code) < MOST_AT_ONCE
+        ):
+            found = gradient_of_numbers(recorder, result.address, len(leaves))
+            if found is not None:
+                return found[0], None, found[1]
+        leaves = [Leaf(None, value, FLOAT64, k + 1) for k, value in enumerate(leaves)]
+    else:
+        recorder, leaves, rebuilds, result = record_call(f, arguments, argnums, keywords)
     try:
         auxiliary = value = None
         if has_aux:
