@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from numbad.hostrows import bar_spaces, operand, primal_spaces, space_of
-from numbad.threads import parallel_section
+from numbad.threads import note_blas, parallel_section
 
 
 def contract_forward(execution: Any, code: Any, words: Any, row: int) -> None:
@@ -90,6 +90,7 @@ def multiply_add(target: np.ndarray, one: np.ndarray, other: np.ndarray, assign:
     if inner and not batch and not lone[0] and (bool(rows) != bool(columns)):
         matrix_vector(target, one, other, rows, columns, inner, assign)
         return
+    note_blas()
     left = take_axes(one, batch, rows, inner)
     right = take_axes(other, batch, inner, columns)
     result = take_axes(target, batch + rows + columns + lone[0])
