@@ -10,8 +10,9 @@ import numpy as np
 
 from numbad.active import Active, Array, concrete_truth, make_block, make_scalar
 from numbad.derivatives import as_leaf
-from numbad.emission import Linear, compact, constant, filled
+from numbad.emission import Linear, constant, filled
 from numbad.errors import InputError, NumbadError, message
+from numbad.geometry import compact
 from numbad.nested import Region, addresses_of, finish, output_value, session
 from numbad.ops.definition import REGISTRY
 from numbad.recorder import contiguous

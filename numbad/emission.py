@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from numbad.active import Active, Array, Storage, make_block, make_scalar
+from numbad.geometry import compact
 from numbad.ops.definition import BY_NAME, REGISTRY
 from numbad.recorder import Recorder, contiguous
 from numbad.rows import ADD, CONTRACT, GATHER, HOST, MAP, SCATTER
@@ -272,13 +273,6 @@ def constant(recorder: Recorder, values: np.ndarray) -> Any:
     number = float(values)
     address = recorder.constants.get(number)
     return make_scalar(recorder, recorder.constant(number) if address is None else address)
-
-
-def compact(view: np.ndarray) -> np.ndarray:
-    """Return a view without the repetitions of a broadcast one: axes of stride 0 have length 1."""
-    if 0 not in view.strides:
-        return view
-    return view[tuple(slice(0, 1) if step == 0 else slice(None) for step in view.strides)]
 
 
 def affine_strides(places: np.ndarray) -> Shape | None:

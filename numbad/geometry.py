@@ -110,3 +110,10 @@ def normal_axis(axis: Any, ndim: int) -> int:
     if not -ndim <= axis < ndim:
         raise np.exceptions.AxisError(axis, ndim)
     return axis % ndim
+
+
+def compact(view: np.ndarray) -> np.ndarray:
+    """Return a view without the repetitions of a broadcast one: axes of stride 0 have length 1."""
+    if 0 not in view.strides:
+        return view
+    return view[tuple(slice(0, 1) if step == 0 else slice(None) for step in view.strides)]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from numbad.geometry import compact
 from numbad.hostrows import bar_spaces, operand, primal_spaces, space_of
 from numbad.threads import note_blas, parallel_section
 
@@ -27,7 +28,7 @@ def contract_backward(execution: Any, code: Any, words: Any, row: int, bars: Any
     w = int(code[row, 2])
     get, get_bar = primal_spaces(execution), bar_spaces(bars)
     bar = operand(get_bar, words, w, 0)
-    if not distinct(bar).any():
+    if not compact(bar).any():
         return
     for k in (1, 2):
         space = space_of(words, w, k)
@@ -39,7 +40,7 @@ def contract_backward(execution: Any, code: Any, words: Any, row: int, bars: Any
 
 def covers(target: np.ndarray, count: int) -> bool:
     """Whether a view, its repetitions apart, names each of `count` elements once."""
-    return distinct(target).size == count
+    return compact(target).size == count
 
 
 def contract_tangent(execution: Any, code: Any, words: Any, row: int, dots: Any) -> None:
@@ -53,7 +54,7 @@ def contract_tangent(execution: Any, code: Any, words: Any, row: int, dots: Any)
     for k in (1, 2):
         if get_dot(space_of(words, w, k)) is not None:
             dot = operand(get_dot, words, w, k)
-            if distinct(dot).any():
+            if compact(dot).any():
                 multiply_add(target, dot, operand(get, words, w, 3 - k))
 
 
@@ -84,7 +85,7 @@ def multiply_add(target: np.ndarray, one: np.ndarray, other: np.ndarray, assign:
         else:
             one = one * length
     if assign and (lone[0] or not inner):
-        distinct(target)[...] = 0.0
+        compact(target)[...] = 0.0
         assign = False
     one, other = sum_axes(one, lone[1]), sum_axes(other, lone[2])
     if inner and not batch and not lone[0] and (bool(rows) != bool(columns)):
@@ -131,11 +132,6 @@ def plain_matrix_vector(target: np.ndarray, one: np.ndarray, other: np.ndarray) 
             matrixkernels.vector_times_matrix(other[:, 0], one, target[0])
         return True
     return False
-
-
-def distinct(values: np.ndarray) -> np.ndarray:
-    """Return a view without the repetitions of a broadcast array."""
-    return values[tuple(slice(0, 1) if step == 0 else slice(None) for step in values.strides)]
 
 
 def sum_axes(values: np.ndarray, axes: list[int]) -> np.ndarray:
