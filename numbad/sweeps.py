@@ -408,6 +408,8 @@ SWITCHES = {
     "gradient_at": ("scalarkernels", 7),
     "block_primal": ("_kernels", 5),
     "block_partials": ("_kernels", 7),
+    "lanes_primal": ("_lanes", 5),
+    "lanes_adjoint": ("_lanes", 5),
 }
 _kernels: dict[Any, Any] = {}
 _tables: dict[Any, np.ndarray] = {}
