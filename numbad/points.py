@@ -1,0 +1,337 @@
+"""One tape at many points: blocks of SIMD lanes, shared out among threads, in a bounded amount of memory."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from numbad.derivatives import as_leaf, check_leaf
+from numbad.errors import BranchError, InputError, message
+from numbad.lowering import (
+    Lowered,
+    Unlowered,
+    arena_bytes,
+    constants_of,
+    input_address,
+    lower,
+    output_addresses,
+    place_spaces,
+)
+from numbad.ops.definition import REGISTRY
+from numbad.sweeps import address_of, compile_notice, switch
+from numbad.threads import parallel_section
+
+if TYPE_CHECKING:
+    from numbad.tape import Input, Tape
+
+LANES = (128, 64, 32, 16)  # points of a block
+CACHED = 3 << 18  # bytes of a block's values and cotangents that are to stay in a processor's second cache
+MOST_BYTES = 1 << 27  # of a thread's arena: a tape that needs more runs point by point
+SERIAL = 1 << 16  # rows times points: less is not worth a second thread
+AT_ONCE = 1 << 31  # rows times points between two looks at Python's signals
+NO_TABLE = np.zeros((0, 4), np.int64)
+
+
+@dataclasses.dataclass
+class PointProgram:
+    """What the sweeps of points need of a tape; kept with it.
+
+    Attributes
+    ----------
+    lowered : Lowered
+    outputs : ndarray of int64
+        The addresses of all results, one after the other.
+    program : ndarray of uint32, shape (rows, 4), or None
+        The rows of the adjoint sweep of the scalar result, made when a gradient is first wanted.
+    touched : ndarray of bool
+        For each address, whether the adjoint sweep reaches it.
+    """
+
+    lowered: Lowered
+    outputs: np.ndarray
+    program: Any = None
+    touched: Any = None
+
+
+class Batch:
+    """The arguments of a call at many points: checked leaves, which of them are mapped, and how many points.
+
+    Attributes
+    ----------
+    leaves : list of float or ndarray
+    mapped : list of bool
+        Whether a leaf has an axis of points; one without is shared by all.
+    count : int
+        Number of points.
+    """
+
+    def __init__(self, tape: Tape, points: tuple[Any, ...]) -> None:
+        self.tape = tape
+        self.leaves = [as_leaf(leaf) for leaf in tape.flatten_inputs(points)]
+        self.mapped = [is_mapped(slot, leaf) for slot, leaf in zip(tape.inputs, self.leaves, strict=True)]
+        counts = {len(leaf) for leaf, mapped in zip(self.leaves, self.mapped, strict=True) if mapped}
+        if len(counts) != 1:
+            what = f"axes of {sorted(counts)} points" if counts else "no argument with an axis of points"
+            raise InputError(
+                message(
+                    f"{tape.name} is mapped over {what}",
+                    "give at least one argument a first axis of points, of one length in all that have it",
+                )
+            )
+        self.count = counts.pop()
+
+    def point(self, index: int) -> tuple[Any, ...]:
+        """Return the arguments of one point."""
+        chosen = []
+        for slot, leaf, mapped in zip(self.tape.inputs, self.leaves, self.mapped, strict=True):
+            part = leaf[index] if mapped else leaf
+            chosen.append(float(part) if slot.shape == () and slot.dtype == np.float64 else part)
+        return self.tape.rebuild_inputs(chosen)
+
+    def choose(self, which: np.ndarray) -> Batch:
+        """Return the same arguments at some of the points."""
+        chosen = object.__new__(Batch)
+        chosen.tape, chosen.mapped, chosen.count = self.tape, self.mapped, len(which)
+        chosen.leaves = [
+            leaf[which] if mapped else leaf for leaf, mapped in zip(self.leaves, self.mapped, strict=True)
+        ]
+        return chosen
+
+
+def is_mapped(slot: Input, leaf: Any) -> bool:
+    """Whether an argument has an axis of points before the recorded shape; raise an InputError if it does not fit."""
+    shape = np.shape(leaf)
+    if len(shape) == len(slot.shape) + 1 and shape[1:] == slot.shape:
+        check_leaf(leaf)
+        if leaf.dtype == slot.dtype:
+            return True
+    elif shape == slot.shape:
+        slot.accept(leaf)
+        return False
+    raise InputError(
+        message(
+            f"{slot.name} was recorded as {slot.dtype} of shape {slot.shape}; at many points it is"
+            f" {getattr(leaf, 'dtype', type(leaf).__name__)} of shape {shape}",
+            f"pass {slot.dtype} of shape (points{''.join(f', {n}' for n in slot.shape)}), or of the recorded shape"
+            " for a value that all points share",
+        )
+    )
+
+
+# ---------------------------------------------------------------- what a tape offers
+
+
+def map_points(tape: Tape, points: tuple[Any, ...]) -> Any:
+    """Return the value of a tape at many points; see `Tape.map`."""
+    results, _ = run_points(tape, Batch(tape, points), False)
+    return unite(tape, results)
+
+
+def map_gradients(tape: Tape, points: tuple[Any, ...]) -> tuple[Any, Any]:
+    """Return value and gradient of a tape at many points; see `Tape.value_and_gradient_map`."""
+    tape.scalar_output()
+    results, slopes = run_points(tape, Batch(tape, points), True)
+    gradients = tape.rebuild_inputs(slopes)
+    return unite(tape, results), gradients[0] if len(gradients) == 1 else gradients
+
+
+def unite(tape: Tape, results: list[np.ndarray]) -> Any:
+    """Give the leaves of a result their structure."""
+    from numbad.tape import unflatten
+
+    return unflatten(tape.output_tree, results)
+
+
+def run_points(tape: Tape, batch: Batch, with_gradient: bool) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return the leaves of the results and of the gradients at all points; raise a BranchError for another path."""
+    results, slopes, agree = sweep_points(tape, batch, with_gradient)
+    for index in np.flatnonzero(~agree).tolist():
+        # the vector functions round otherwise than the scalar ones, so this may be the path after all
+        run_alone(tape, batch, index, results, slopes)
+    return results, slopes
+
+
+def run_alone(tape: Tape, batch: Batch, index: int, results: list[np.ndarray], slopes: list[np.ndarray]) -> None:
+    """Run one point by itself, and enter its results and gradients."""
+    from numbad.tape import flatten
+
+    point = batch.point(index)
+    try:
+        if slopes:
+            value, gradient = tape.value_and_gradient(*point)
+            gradients = (gradient,) if len(point) == 1 else gradient
+            found = [leaf for part in gradients for leaf in flatten(part)[0]]
+            for target, part in zip(slopes, found, strict=True):
+                target[index] = part
+        else:
+            value = tape(*point)
+    except BranchError as error:
+        raise BranchError(f"point {index} of {batch.count} takes another path\n{error}") from None
+    for target, part in zip(results, flatten(value)[0], strict=True):
+        target[index] = part
+
+
+def sweep_points(
+    tape: Tape, batch: Batch, with_gradient: bool
+) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
+    """Return the results and gradients at all points, and a mask of the points that take the recorded path.
+
+    What is returned for other points means nothing.
+    """
+    found = point_program(tape)
+    slopes = [np.empty((batch.count, *slot.shape), slot.dtype) for slot in tape.inputs] if with_gradient else []
+    if found is None:
+        return sweep_singly(tape, batch, slopes)
+    if with_gradient and found.program is None:
+        plan_adjoint(tape, found)
+    results = np.empty((batch.count, len(found.outputs)), tape.dtype)
+    agree = np.ones(batch.count, np.uint8)
+    run_program(tape, found, batch, results, slopes, agree)
+    return split_results(tape, results), slopes, agree.view(np.bool_)
+
+
+def sweep_singly(tape: Tape, batch: Batch, slopes: list[np.ndarray]) -> Any:
+    """Run a tape that cannot be lowered point by point."""
+    results = []
+    for slot in tape.outputs:
+        dtype = np.bool_ if slot.boolean else tape.dtype if slot.constant is None else np.asarray(slot.constant).dtype
+        results.append(np.empty((batch.count, *slot.shape), dtype))
+    agree = np.ones(batch.count, np.bool_)
+    for index in range(batch.count):
+        try:
+            run_alone(tape, batch, index, results, slopes)
+        except BranchError:
+            agree[index] = False
+    return results, slopes, agree
+
+
+# ---------------------------------------------------------------- programs
+
+
+def point_program(tape: Tape) -> PointProgram | None:
+    """Return what the sweeps of points need of a tape, None for one that runs point by point."""
+    found = tape.kept.get("points", tape)
+    if found is not tape:
+        return found
+    tape.verify_once()
+    found = None
+    try:
+        if place_spaces(tape)[1] * LANES[-1] * tape.dtype.itemsize * 2 <= MOST_BYTES:
+            lowered = lower(tape)
+            addresses = [output_addresses(slot, lowered) for slot in tape.outputs if slot.constant is None]
+            found = PointProgram(lowered, np.concatenate([*addresses, np.empty(0, np.int64)]))
+    except Unlowered:
+        pass
+    return tape.kept.setdefault("points", found)
+
+
+def plan_adjoint(tape: Tape, found: PointProgram) -> None:
+    """Make the rows of the adjoint sweep."""
+    from numbad.pointkernels import adjoint_program
+
+    active, touched = np.zeros((2, found.lowered.size), np.bool_)
+    for slot in tape.inputs:
+        first = input_address(slot, found.lowered)
+        active[first : first + slot.size] = True
+    output = tape.scalar_output()
+    if output.constant is None:
+        touched[found.outputs[0]] = True
+    arities = np.array([op.arity if op.smooth else 0 for op in REGISTRY], np.int64)
+    with compile_notice("adjoint_program"):
+        program = adjoint_program(found.lowered.code, active, arities, touched)
+    found.touched = touched
+    found.program = program
+
+
+def run_program(
+    tape: Tape, found: PointProgram, batch: Batch, results: np.ndarray, slopes: list[np.ndarray], agree: np.ndarray
+) -> None:
+    """Sweep all points: in this thread if they are few, else in chunks that threads share."""
+    from numbad.pointkernels import sweep_chunk, sweep_chunks
+
+    if not batch.count:
+        return
+    lowered, dtype = found.lowered, tape.dtype
+    leaves, memory = leaf_table(tape, lowered, batch)
+    targets = [part if part.dtype == dtype else np.empty(part.shape, dtype) for part in slopes]
+    steps = [(address_of(part), slot.size, slot.size, input_address(slot, lowered))
+             for slot, part in zip(tape.inputs, targets, strict=bool(targets))]  # fmt: skip
+    table = np.array(steps, np.int64) if slopes else NO_TABLE
+    rows = len(lowered.code) + (len(found.program) if slopes else 0)
+    lanes = choose_lanes(lowered, dtype, batch.count)
+    fixed = (
+        np.array([switch("lanes_primal", dtype), switch("lanes_adjoint", dtype) if slopes else 0], np.uint64),
+        lowered.code,
+        found.program if slopes else lowered.code[:0],
+        lowered.size,
+        *constants_of(tape, lowered),
+        leaves,
+        found.outputs,
+        table,
+        found.touched if slopes else np.zeros(1, np.bool_),
+        int(found.outputs[0]) if slopes and len(found.outputs) else 0,
+        results,
+        agree,
+    )
+    work = batch.count * max(rows, 1)
+    with compile_notice("sweep_chunks"):
+        if work < SERIAL or batch.count <= lanes:
+            sweep_chunk(*fixed, 0, batch.count, lanes)
+        else:
+            at_once = max(AT_ONCE // max(rows, 1), 64 * lanes)
+            for start in range(0, batch.count, at_once):
+                stop = min(batch.count, start + at_once)
+                with parallel_section:
+                    sweep_chunks(*fixed, start, stop, lanes, chunk_of(stop - start, lanes))
+    del memory
+    for slot, part, target in zip(tape.inputs, slopes, targets, strict=False):
+        if slot.order == "F" and len(slot.shape) > 1:
+            target = target.reshape(batch.count, *slot.shape[::-1]).transpose(0, *range(len(slot.shape), 0, -1))
+        if target is not part:
+            part[...] = target.copy() if np.shares_memory(part, target) else target
+
+
+def leaf_table(tape: Tape, lowered: Lowered, batch: Batch) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return the table of the inputs for the compiled sweep, and the arrays whose memory it names."""
+    rows, memory = [], []
+    for slot, leaf, mapped in zip(tape.inputs, batch.leaves, batch.mapped, strict=True):
+        values = np.asarray(leaf, tape.dtype)
+        if slot.order == "F":
+            values = values.transpose(0, *range(values.ndim - 1, 0, -1)) if mapped else values.T
+        values = np.ascontiguousarray(values)
+        memory.append(values)
+        rows.append((address_of(values), slot.size if mapped else 0, slot.size, input_address(slot, lowered)))
+    return np.array(rows, np.int64).reshape(-1, 4), memory
+
+
+def choose_lanes(lowered: Lowered, dtype: np.dtype, count: int) -> int:
+    """Return how many points a block has: many, if its values stay in the cache and there are so many points."""
+    for lanes in LANES:
+        if arena_bytes(lowered, lanes, dtype.itemsize) <= CACHED and count > lanes // 2:
+            return lanes
+    return LANES[-1] if count <= LANES[-2] else LANES[-2]
+
+
+def chunk_of(count: int, lanes: int) -> int:
+    """Return the points of a chunk: whole blocks, and some chunks for each thread."""
+    import numba
+
+    blocks = -(-count // lanes)
+    return lanes * max(1, -(-blocks // (4 * numba.get_num_threads())))
+
+
+def split_results(tape: Tape, results: np.ndarray) -> list[np.ndarray]:
+    """Return the leaves of the results from the array of all of them."""
+    count = len(results)
+    leaves, start = [], 0
+    for slot in tape.outputs:
+        if slot.constant is not None:
+            leaves.append(np.repeat(np.asarray(slot.constant)[None], count, axis=0))
+            continue
+        size = int(np.prod(slot.shape, dtype=np.int64))
+        found = results[:, start : start + size].reshape(count, *slot.shape)
+        leaves.append(found != 0.0 if slot.boolean else found if size == results.shape[1] else found.copy())
+        start += size
+    return leaves
