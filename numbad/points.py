@@ -26,8 +26,8 @@ from numbad.threads import parallel_section
 if TYPE_CHECKING:
     from numbad.tape import Input, Tape
 
-LANES = (128, 64, 32, 16)  # points of a block
-CACHED = 3 << 18  # bytes of a block's values and cotangents that are to stay in a processor's second cache
+LANES, FEWER = 64, 32  # points of a block
+CACHED = 1 << 23  # bytes of a block's values and cotangents: more go in blocks of fewer points
 MOST_BYTES = 1 << 27  # of a thread's arena: a tape that needs more runs point by point
 SERIAL = 1 << 16  # rows times points: less is not worth a second thread
 AT_ONCE = 1 << 31  # rows times points between two looks at Python's signals
@@ -94,9 +94,7 @@ class Batch:
         """Return the same arguments at some of the points."""
         chosen = object.__new__(Batch)
         chosen.tape, chosen.mapped, chosen.count = self.tape, self.mapped, len(which)
-        chosen.leaves = [
-            leaf[which] if mapped else leaf for leaf, mapped in zip(self.leaves, self.mapped, strict=True)
-        ]
+        chosen.leaves = [leaf[which] if mapped else leaf for leaf, mapped in zip(self.leaves, self.mapped, strict=True)]
         return chosen
 
 
@@ -218,7 +216,7 @@ def point_program(tape: Tape) -> PointProgram | None:
     tape.verify_once()
     found = None
     try:
-        if place_spaces(tape)[1] * LANES[-1] * tape.dtype.itemsize * 2 <= MOST_BYTES:
+        if place_spaces(tape)[1] * FEWER * tape.dtype.itemsize * 2 <= MOST_BYTES:
             lowered = lower(tape)
             addresses = [output_addresses(slot, lowered) for slot in tape.outputs if slot.constant is None]
             found = PointProgram(lowered, np.concatenate([*addresses, np.empty(0, np.int64)]))
@@ -256,10 +254,12 @@ def run_program(
     lowered, dtype = found.lowered, tape.dtype
     leaves, memory = leaf_table(tape, lowered, batch)
     targets = [part if part.dtype == dtype else np.empty(part.shape, dtype) for part in slopes]
-    steps = [(address_of(part), slot.size, slot.size, input_address(slot, lowered))
-             for slot, part in zip(tape.inputs, targets, strict=bool(targets))]  # fmt: skip
-    table = np.array(steps, np.int64) if slopes else NO_TABLE
-    rows = len(lowered.code) + (len(found.program) if slopes else 0)
+    table = NO_TABLE
+    if slopes:
+        places = zip(tape.inputs, targets, strict=True)
+        rows = [(address_of(part), slot.size, slot.size, input_address(slot, lowered)) for slot, part in places]
+        table = np.array(rows, np.int64)
+    count = max(1, len(lowered.code) + (len(found.program) if slopes else 0))
     lanes = choose_lanes(lowered, dtype, batch.count)
     fixed = (
         np.array([switch("lanes_primal", dtype), switch("lanes_adjoint", dtype) if slopes else 0], np.uint64),
@@ -275,12 +275,11 @@ def run_program(
         results,
         agree,
     )
-    work = batch.count * max(rows, 1)
     with compile_notice("sweep_chunks"):
-        if work < SERIAL or batch.count <= lanes:
+        if batch.count * count < SERIAL or batch.count <= lanes:
             sweep_chunk(*fixed, 0, batch.count, lanes)
         else:
-            at_once = max(AT_ONCE // max(rows, 1), 64 * lanes)
+            at_once = lanes * max(AT_ONCE // (count * lanes), 64)
             for start in range(0, batch.count, at_once):
                 stop = min(batch.count, start + at_once)
                 with parallel_section:
@@ -307,11 +306,8 @@ def leaf_table(tape: Tape, lowered: Lowered, batch: Batch) -> tuple[np.ndarray, 
 
 
 def choose_lanes(lowered: Lowered, dtype: np.dtype, count: int) -> int:
-    """Return how many points a block has: many, if its values stay in the cache and there are so many points."""
-    for lanes in LANES:
-        if arena_bytes(lowered, lanes, dtype.itemsize) <= CACHED and count > lanes // 2:
-            return lanes
-    return LANES[-1] if count <= LANES[-2] else LANES[-2]
+    """Return how many points a block has."""
+    return LANES if count > FEWER and arena_bytes(lowered, LANES, dtype.itemsize) <= CACHED else FEWER
 
 
 def chunk_of(count: int, lanes: int) -> int:

@@ -439,7 +439,7 @@ class Tape:
 
         Notes
         -----
-        Points run in blocks of 16 to 128 SIMD lanes, blocks in parallel; each thread has the arena of one block,
+        Points run in blocks of 32 or 64 SIMD lanes, blocks in parallel; each thread has the arena of one block,
         so memory beyond arguments and results does not grow with the number of points. Vector functions may err
         by some units in the last place where the scalar ones do not. Tapes with rows that only Python
         computes (`eigh`, ops of SciPy), and those too large for it, run point by point.

@@ -113,7 +113,9 @@ def check_out(out: Any, structure: Any, slots: list[tuple[tuple[int, ...], Any]]
 def complain(what: str, shape: tuple[int, ...], dtype: Any) -> None:
     """Raise an InputError for an array that cannot take a result."""
     raise InputError(
-        message(f"an array of out is {what}; the result is {dtype} of shape {shape}", f"pass np.empty({shape}, {dtype})")
+        message(
+            f"an array of out is {what}; the result is {dtype} of shape {shape}", f"pass np.empty({shape}, {dtype})"
+        )
     )
 
 
