@@ -42,7 +42,8 @@ class Linearised(Evaluation):
         dtype = self.tape.dtype
         seeds = []
         for slot, tangent in zip(self.tape.inputs, tangents, strict=True):
-            seeds.append((slot.space, slot.address, np.asarray(tangent, dtype).ravel(order=slot.order)))  # type: ignore[call-overload]
+            order: Any = slot.order
+            seeds.append((slot.space, slot.address, np.asarray(tangent, dtype).ravel(order=order)))
         dots = self.execution.pushforward(seeds)
         parts = [read_linear(slot, dots) for slot in self.tape.outputs]
         return unite(self.tape, [like(part, value) for part, value in zip(parts, self.values, strict=True)])
@@ -50,7 +51,8 @@ class Linearised(Evaluation):
     def pull(self, cotangents: list[Any]) -> tuple[Any, ...]:
         """Return the inputs' cotangents for the outputs', a tuple with one entry for each argument."""
         self.check_constants()
-        inside, outside = [], []
+        inside: list[tuple[int, np.ndarray, Any]] = []
+        outside: list[tuple[int, np.ndarray, Any]] = []
         for slot, cotangent in zip(self.tape.outputs, cotangents, strict=True):
             if slot.constant is None and slot.shape.count(0) == 0:
                 addresses = spread(slot.address, slot.shape, slot.strides)

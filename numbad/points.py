@@ -55,47 +55,58 @@ class PointProgram:
     touched: Any = None
 
 
+@dataclasses.dataclass
 class Batch:
-    """The arguments of a call at many points: checked leaves, which of them are mapped, and how many points.
+    """The arguments of a call at many points.
 
     Attributes
     ----------
     leaves : list of float or ndarray
     mapped : list of bool
-        Whether a leaf has an axis of points; one without is shared by all.
+        Whether a leaf has an axis of points in front; one without is shared by all.
     count : int
         Number of points.
     """
 
-    def __init__(self, tape: Tape, points: tuple[Any, ...]) -> None:
-        self.tape = tape
-        self.leaves = [as_leaf(leaf) for leaf in tape.flatten_inputs(points)]
-        self.mapped = [is_mapped(slot, leaf) for slot, leaf in zip(tape.inputs, self.leaves, strict=True)]
-        counts = {len(leaf) for leaf, mapped in zip(self.leaves, self.mapped, strict=True) if mapped}
-        if len(counts) != 1:
-            what = f"axes of {sorted(counts)} points" if counts else "no argument with an axis of points"
-            raise InputError(
-                message(
-                    f"{tape.name} is mapped over {what}",
-                    "give at least one argument a first axis of points, of one length in all that have it",
-                )
-            )
-        self.count = counts.pop()
+    leaves: list[Any]
+    mapped: list[bool]
+    count: int
 
-    def point(self, index: int) -> tuple[Any, ...]:
-        """Return the arguments of one point."""
+    def point(self, trees: tuple[Any, ...], index: int) -> tuple[Any, ...]:
+        """Return the arguments of one point, structured as `trees` say."""
+        from numbad.tape import count_leaves, unflatten
+
         chosen = []
-        for slot, leaf, mapped in zip(self.tape.inputs, self.leaves, self.mapped, strict=True):
+        for leaf, mapped in zip(self.leaves, self.mapped, strict=True):
             part = leaf[index] if mapped else leaf
-            chosen.append(float(part) if slot.shape == () and slot.dtype == np.float64 else part)
-        return self.tape.rebuild_inputs(chosen)
+            chosen.append(float(part) if isinstance(part, np.float64) else part)
+        result, start = [], 0
+        for tree in trees:
+            stop = start + count_leaves(tree)
+            result.append(unflatten(tree, chosen[start:stop]))
+            start = stop
+        return tuple(result)
 
     def choose(self, which: np.ndarray) -> Batch:
         """Return the same arguments at some of the points."""
-        chosen = object.__new__(Batch)
-        chosen.tape, chosen.mapped, chosen.count = self.tape, self.mapped, len(which)
-        chosen.leaves = [leaf[which] if mapped else leaf for leaf, mapped in zip(self.leaves, self.mapped, strict=True)]
-        return chosen
+        chosen = [leaf[which] if mapped else leaf for leaf, mapped in zip(self.leaves, self.mapped, strict=True)]
+        return Batch(chosen, self.mapped, len(which))
+
+
+def read_batch(tape: Tape, points: tuple[Any, ...]) -> Batch:
+    """Return the arguments of a call, checked."""
+    leaves = [as_leaf(leaf) for leaf in tape.flatten_inputs(points)]
+    mapped = [is_mapped(slot, leaf) for slot, leaf in zip(tape.inputs, leaves, strict=True)]
+    counts = {len(leaf) for leaf, given in zip(leaves, mapped, strict=True) if given}
+    if len(counts) != 1:
+        what = f"axes of {sorted(counts)} points" if counts else "no argument with an axis of points"
+        raise InputError(
+            message(
+                f"{tape.name} is mapped over {what}",
+                "give at least one argument a first axis of points, of one length in all that have it",
+            )
+        )
+    return Batch(leaves, mapped, counts.pop())
 
 
 def is_mapped(slot: Input, leaf: Any) -> bool:
@@ -112,7 +123,7 @@ def is_mapped(slot: Input, leaf: Any) -> bool:
         message(
             f"{slot.name} was recorded as {slot.dtype} of shape {slot.shape}; at many points it is"
             f" {getattr(leaf, 'dtype', type(leaf).__name__)} of shape {shape}",
-            f"pass {slot.dtype} of shape (points{''.join(f', {n}' for n in slot.shape)}), or of the recorded shape"
+            f"pass {slot.dtype} of shape (points, {', '.join(map(str, slot.shape))}), or of the recorded shape"
             " for a value that all points share",
         )
     )
@@ -123,14 +134,14 @@ def is_mapped(slot: Input, leaf: Any) -> bool:
 
 def map_points(tape: Tape, points: tuple[Any, ...]) -> Any:
     """Return the value of a tape at many points; see `Tape.map`."""
-    results, _ = run_points(tape, Batch(tape, points), False)
+    results, _ = run_points(tape, read_batch(tape, points), False)
     return unite(tape, results)
 
 
 def map_gradients(tape: Tape, points: tuple[Any, ...]) -> tuple[Any, Any]:
     """Return value and gradient of a tape at many points; see `Tape.value_and_gradient_map`."""
     tape.scalar_output()
-    results, slopes = run_points(tape, Batch(tape, points), True)
+    results, slopes = run_points(tape, read_batch(tape, points), True)
     gradients = tape.rebuild_inputs(slopes)
     return unite(tape, results), gradients[0] if len(gradients) == 1 else gradients
 
@@ -155,7 +166,7 @@ def run_alone(tape: Tape, batch: Batch, index: int, results: list[np.ndarray], s
     """Run one point by itself, and enter its results and gradients."""
     from numbad.tape import flatten
 
-    point = batch.point(index)
+    point = batch.point(tape.input_trees, index)
     try:
         if slopes:
             value, gradient = tape.value_and_gradient(*point)
