@@ -387,7 +387,9 @@ def test_threads_may_call_one_tape_at_once():
     def work(k):
         for _ in range(10):
             found = tape.value_and_gradient_map(x[k], 0.7)
-            if not all(np.array_equal(a, b) for a, b in zip(optree.tree_leaves(found), optree.tree_leaves(expected[k]))):
+            if not all(
+                np.array_equal(a, b) for a, b in zip(optree.tree_leaves(found), optree.tree_leaves(expected[k]))
+            ):
                 failures.append(k)
 
     threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
