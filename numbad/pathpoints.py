@@ -8,9 +8,9 @@ import numpy as np
 
 from numbad.derivatives import as_leaf
 from numbad.errors import BranchError, InputError, message
-from numbad.points import Batch, point_program, run_alone, sweep_points
+from numbad.points import Batch, point_program, regroup_slopes, run_alone, sweep_points
 from numbad.recording import record
-from numbad.tape import Tape, count_leaves, flatten, unflatten
+from numbad.tape import Tape, flatten
 
 if TYPE_CHECKING:
     from numbad.replay import Jitted
@@ -29,6 +29,7 @@ class PathTape:
         plan = self.plan = jitted.plan
         self.tape: Tape = record(jitted.f if plan is None else plan.f, *arguments)
         self.hits = 0
+        self.places: tuple[int, ...] = ()
         if plan is not None:
             self.tape.scalar_output()
             self.places = plan.places(len(arguments))
@@ -37,16 +38,14 @@ class PathTape:
     def sweep(self, batch: Batch) -> tuple[list[np.ndarray], Any, np.ndarray]:
         """Return the results' leaves at all examples, their structure, and which examples take this path."""
         tape = self.tape
-        results, slopes, agree = sweep_points(tape, batch, self.plan is not None)
+        results, slopes, agree = sweep_points(tape, batch, self.places)
         if not self.hits and not agree[0]:  # the point of the recording: only the vector functions' rounding differs
-            run_alone(tape, batch, 0, results, slopes)
+            run_alone(tape, batch, 0, results, slopes, self.places)
             agree[0] = True
         self.hits += 1
         if self.plan is None:
             return results, tape.output_tree, agree
-        counts = [count_leaves(tree) for tree in tape.input_trees]
-        starts = np.cumsum([0, *counts]).tolist()
-        parts = [unflatten(tape.input_trees[k], slopes[starts[k] : starts[k + 1]]) for k in self.places]
+        parts = regroup_slopes(tape, slopes, self.places)
         return *flatten(self.plan.pack(results[0], parts)), agree
 
 

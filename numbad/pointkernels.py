@@ -94,7 +94,7 @@ def leave(bars, touched, leaves, start, stop, lanes):
 
 @compiled
 def sweep_chunk(switches, code, program, size, constants, numbers, leaves, outputs, slopes, touched, seeded, results,
-                agree, start, stop, lanes):  # fmt: skip
+                agree, start, stop, lanes, arena):  # fmt: skip
     """Run points start .. stop, block by block, in one arena.
 
     Parameters
@@ -117,10 +117,11 @@ def sweep_chunk(switches, code, program, size, constants, numbers, leaves, outpu
         The address that the cotangent 1 begins at.
     agree : ndarray of uint8, shape (points,)
         Becomes 0 for a point that takes another branch.
+    arena : ndarray
+        Memory for the values of one block, and for as many cotangents.
     """
     zero = numbers.dtype.type(0)
-    values = np.empty(size * lanes, numbers.dtype)
-    bars = np.empty(size * lanes if slopes.shape[0] else 0, numbers.dtype)
+    values, bars = arena[: size * lanes], arena[size * lanes :]
     mask = np.empty(lanes, np.uint8)
     values[:lanes] = 0
     for k in range(constants.size):
@@ -146,9 +147,11 @@ def sweep_chunk(switches, code, program, size, constants, numbers, leaves, outpu
 
 @njit(nogil=True, cache=True, parallel=True, error_model="numpy")
 def sweep_chunks(switches, code, program, size, constants, numbers, leaves, outputs, slopes, touched, seeded, results,
-                 agree, start, stop, lanes, chunk):  # fmt: skip
-    """Run points start .. stop: each chunk of points by one thread, in an arena of its own."""
-    for k in prange((stop - start + chunk - 1) // chunk):
-        first = start + k * chunk
+                 agree, start, stop, lanes, arenas):  # fmt: skip
+    """Run points start .. stop: whole blocks of them by each thread, in an arena of its own."""
+    blocks = (stop - start + lanes - 1) // lanes
+    chunk = lanes * ((blocks + arenas.shape[0] - 1) // arenas.shape[0])
+    for k in prange(arenas.shape[0]):
+        first = min(stop, start + k * chunk)
         sweep_chunk(switches, code, program, size, constants, numbers, leaves, outputs, slopes, touched, seeded,
-                    results, agree, first, min(stop, first + chunk), lanes)  # fmt: skip
+                    results, agree, first, min(stop, first + chunk), lanes, arenas[k])  # fmt: skip

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,8 +22,9 @@ from numbad.lowering import (
     place_spaces,
 )
 from numbad.ops.definition import REGISTRY
-from numbad.sweeps import address_of, compile_notice, switch
+from numbad.sweeps import address_of, check_memory, compile_notice, compile_seconds, give_back, switch, take_memory
 from numbad.threads import parallel_section
+from numbad.transforms import positions
 
 if TYPE_CHECKING:
     from numbad.tape import Input, Tape
@@ -29,9 +32,8 @@ if TYPE_CHECKING:
 LANES, FEWER = 64, 32  # points of a block
 CACHED = 1 << 23  # bytes of a block's values and cotangents: more go in blocks of fewer points
 MOST_BYTES = 1 << 27  # of a thread's arena: a tape that needs more runs point by point
-SERIAL = 1 << 16  # rows times points: less is not worth a second thread
+SERIAL = 1 << 20  # rows times points: less is not worth a second thread
 AT_ONCE = 1 << 31  # rows times points between two looks at Python's signals
-NO_TABLE = np.zeros((0, 4), np.int64)
 
 
 @dataclasses.dataclass
@@ -43,16 +45,14 @@ class PointProgram:
     lowered : Lowered
     outputs : ndarray of int64
         The addresses of all results, one after the other.
-    program : ndarray of uint32, shape (rows, 4), or None
-        The rows of the adjoint sweep of the scalar result, made when a gradient is first wanted.
-    touched : ndarray of bool
-        For each address, whether the adjoint sweep reaches it.
+    adjoints : dict
+        For the arguments that gradients were wanted for: the rows of the adjoint sweep of the scalar result, and for
+        each address whether the sweep reaches it.
     """
 
     lowered: Lowered
     outputs: np.ndarray
-    program: Any = None
-    touched: Any = None
+    adjoints: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclasses.dataclass
@@ -134,16 +134,19 @@ def is_mapped(slot: Input, leaf: Any) -> bool:
 
 def map_points(tape: Tape, points: tuple[Any, ...]) -> Any:
     """Return the value of a tape at many points; see `Tape.map`."""
-    results, _ = run_points(tape, read_batch(tape, points), False)
+    results, _ = run_points(tape, read_batch(tape, points), ())
     return unite(tape, results)
 
 
-def map_gradients(tape: Tape, points: tuple[Any, ...]) -> tuple[Any, Any]:
+def map_gradients(tape: Tape, points: tuple[Any, ...], argnums: Any) -> tuple[Any, Any]:
     """Return value and gradient of a tape at many points; see `Tape.value_and_gradient_map`."""
     tape.scalar_output()
-    results, slopes = run_points(tape, read_batch(tape, points), True)
-    gradients = tape.rebuild_inputs(slopes)
-    return unite(tape, results), gradients[0] if len(gradients) == 1 else gradients
+    count = len(tape.input_trees)
+    wanted = tuple(range(count)) if argnums is None else positions(argnums, count, "gradient_map")
+    results, slopes = run_points(tape, read_batch(tape, points), wanted)
+    gradients = regroup_slopes(tape, slopes, wanted)
+    alone = len(gradients) == 1 and (argnums is None or not isinstance(argnums, (tuple, list)))
+    return unite(tape, results), gradients[0] if alone else tuple(gradients)
 
 
 def unite(tape: Tape, results: list[np.ndarray]) -> Any:
@@ -153,25 +156,47 @@ def unite(tape: Tape, results: list[np.ndarray]) -> Any:
     return unflatten(tape.output_tree, results)
 
 
-def run_points(tape: Tape, batch: Batch, with_gradient: bool) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def regroup_slopes(tape: Tape, slopes: list[np.ndarray], wanted: tuple[int, ...]) -> list[Any]:
+    """Give the leaves of the gradients with respect to some arguments their structures."""
+    from numbad.tape import count_leaves, unflatten
+
+    found, start = [], 0
+    for k in wanted:
+        stop = start + count_leaves(tape.input_trees[k])
+        found.append(unflatten(tape.input_trees[k], slopes[start:stop]))
+        start = stop
+    return found
+
+
+def slots_of(tape: Tape, wanted: tuple[int, ...]) -> list[Input]:
+    """Return the inputs that some arguments consist of."""
+    from numbad.tape import count_leaves
+
+    starts = list(accumulate([count_leaves(tree) for tree in tape.input_trees], initial=0))
+    return [slot for k in wanted for slot in tape.inputs[starts[k] : starts[k + 1]]]
+
+
+def run_points(tape: Tape, batch: Batch, wanted: tuple[int, ...]) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return the leaves of the results and of the gradients at all points; raise a BranchError for another path."""
-    results, slopes, agree = sweep_points(tape, batch, with_gradient)
+    results, slopes, agree = sweep_points(tape, batch, wanted)
     for index in np.flatnonzero(~agree).tolist():
         # the vector functions round otherwise than the scalar ones, so this may be the path after all
-        run_alone(tape, batch, index, results, slopes)
+        run_alone(tape, batch, index, results, slopes, wanted)
     return results, slopes
 
 
-def run_alone(tape: Tape, batch: Batch, index: int, results: list[np.ndarray], slopes: list[np.ndarray]) -> None:
+def run_alone(
+    tape: Tape, batch: Batch, index: int, results: list[np.ndarray], slopes: list[np.ndarray], wanted: tuple[int, ...]
+) -> None:
     """Run one point by itself, and enter its results and gradients."""
     from numbad.tape import flatten
 
     point = batch.point(tape.input_trees, index)
     try:
-        if slopes:
+        if wanted:
             value, gradient = tape.value_and_gradient(*point)
             gradients = (gradient,) if len(point) == 1 else gradient
-            found = [leaf for part in gradients for leaf in flatten(part)[0]]
+            found = [leaf for k in wanted for leaf in flatten(gradients[k])[0]]
             for target, part in zip(slopes, found, strict=True):
                 target[index] = part
         else:
@@ -183,25 +208,23 @@ def run_alone(tape: Tape, batch: Batch, index: int, results: list[np.ndarray], s
 
 
 def sweep_points(
-    tape: Tape, batch: Batch, with_gradient: bool
+    tape: Tape, batch: Batch, wanted: tuple[int, ...]
 ) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
     """Return the results and gradients at all points, and a mask of the points that take the recorded path.
 
-    What is returned for other points means nothing.
+    What is returned for other points means nothing. `wanted` names the arguments that gradients are wanted for.
     """
     found = point_program(tape)
-    slopes = [np.empty((batch.count, *slot.shape), slot.dtype) for slot in tape.inputs] if with_gradient else []
+    slopes = [np.empty((batch.count, *slot.shape), slot.dtype) for slot in slots_of(tape, wanted)]
     if found is None:
-        return sweep_singly(tape, batch, slopes)
-    if with_gradient and found.program is None:
-        plan_adjoint(tape, found)
+        return sweep_singly(tape, batch, slopes, wanted)
     results = np.empty((batch.count, len(found.outputs)), tape.dtype)
     agree = np.ones(batch.count, np.uint8)
-    run_program(tape, found, batch, results, slopes, agree)
+    run_program(tape, found, batch, results, slopes, agree, wanted)
     return split_results(tape, results), slopes, agree.view(np.bool_)
 
 
-def sweep_singly(tape: Tape, batch: Batch, slopes: list[np.ndarray]) -> Any:
+def sweep_singly(tape: Tape, batch: Batch, slopes: list[np.ndarray], wanted: tuple[int, ...]) -> Any:
     """Run a tape that cannot be lowered point by point."""
     results = []
     for slot in tape.outputs:
@@ -210,7 +233,7 @@ def sweep_singly(tape: Tape, batch: Batch, slopes: list[np.ndarray]) -> Any:
     agree = np.ones(batch.count, np.bool_)
     for index in range(batch.count):
         try:
-            run_alone(tape, batch, index, results, slopes)
+            run_alone(tape, batch, index, results, slopes, wanted)
         except BranchError:
             agree[index] = False
     return results, slopes, agree
@@ -230,32 +253,36 @@ def point_program(tape: Tape) -> PointProgram | None:
         if place_spaces(tape)[1] * FEWER * tape.dtype.itemsize * 2 <= MOST_BYTES:
             lowered = lower(tape)
             addresses = [output_addresses(slot, lowered) for slot in tape.outputs if slot.constant is None]
-            found = PointProgram(lowered, np.concatenate([*addresses, np.empty(0, np.int64)]))
+            found = PointProgram(lowered, np.concatenate([*addresses, np.empty(0, np.int64)]), {})
     except Unlowered:
         pass
     return tape.kept.setdefault("points", found)
 
 
-def plan_adjoint(tape: Tape, found: PointProgram) -> None:
-    """Make the rows of the adjoint sweep."""
+def plan_adjoint(tape: Tape, found: PointProgram, wanted: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of the adjoint sweep for some arguments, and which addresses it reaches."""
     from numbad.pointkernels import adjoint_program
 
     active, touched = np.zeros((2, found.lowered.size), np.bool_)
-    for slot in tape.inputs:
+    for slot in slots_of(tape, wanted):
         first = input_address(slot, found.lowered)
         active[first : first + slot.size] = True
-    output = tape.scalar_output()
-    if output.constant is None:
+    if len(found.outputs):
         touched[found.outputs[0]] = True
     arities = np.array([op.arity if op.smooth else 0 for op in REGISTRY], np.int64)
-    with compile_notice("adjoint_program"):
+    with first_time("adjoint_program"):
         program = adjoint_program(found.lowered.code, active, arities, touched)
-    found.touched = touched
-    found.program = program
+    return program, touched
 
 
 def run_program(
-    tape: Tape, found: PointProgram, batch: Batch, results: np.ndarray, slopes: list[np.ndarray], agree: np.ndarray
+    tape: Tape,
+    found: PointProgram,
+    batch: Batch,
+    results: np.ndarray,
+    slopes: list[np.ndarray],
+    agree: np.ndarray,
+    wanted: tuple[int, ...],
 ) -> None:
     """Sweep all points: in this thread if they are few, else in chunks that threads share."""
     from numbad.pointkernels import sweep_chunk, sweep_chunks
@@ -263,44 +290,64 @@ def run_program(
     if not batch.count:
         return
     lowered, dtype = found.lowered, tape.dtype
+    program, touched = lowered.code[:0], np.zeros(1, np.bool_)
+    if wanted:
+        if wanted not in found.adjoints:
+            found.adjoints[wanted] = plan_adjoint(tape, found, wanted)
+        program, touched = found.adjoints[wanted]
     leaves, memory = leaf_table(tape, lowered, batch)
     targets = [part if part.dtype == dtype else np.empty(part.shape, dtype) for part in slopes]
-    table = NO_TABLE
-    if slopes:
-        places = zip(tape.inputs, targets, strict=True)
-        rows = [(address_of(part), slot.size, slot.size, input_address(slot, lowered)) for slot, part in places]
-        table = np.array(rows, np.int64)
-    count = max(1, len(lowered.code) + (len(found.program) if slopes else 0))
+    rows = max(1, len(lowered.code) + len(program))
     lanes = choose_lanes(lowered, dtype, batch.count)
     fixed = (
-        np.array([switch("lanes_primal", dtype), switch("lanes_adjoint", dtype) if slopes else 0], np.uint64),
+        np.array([switch("lanes_primal", dtype), switch("lanes_adjoint", dtype) if wanted else 0], np.uint64),
         lowered.code,
-        found.program if slopes else lowered.code[:0],
+        program,
         lowered.size,
         *constants_of(tape, lowered),
         leaves,
         found.outputs,
-        table,
-        found.touched if slopes else np.zeros(1, np.bool_),
-        int(found.outputs[0]) if slopes and len(found.outputs) else 0,
+        slope_table(slots_of(tape, wanted), targets, lowered),
+        touched,
+        int(found.outputs[0]) if wanted and len(found.outputs) else 0,
         results,
         agree,
     )
-    with compile_notice("sweep_chunks"):
-        if batch.count * count < SERIAL or batch.count <= lanes:
-            sweep_chunk(*fixed, 0, batch.count, lanes)
-        else:
-            at_once = lanes * max(AT_ONCE // (count * lanes), 64)
-            for start in range(0, batch.count, at_once):
-                stop = min(batch.count, start + at_once)
+    threads = 1 if batch.count * rows < SERIAL or batch.count <= lanes else count_threads()
+    width = lowered.size * lanes * (2 if wanted else 1)
+    check_memory(threads * width * dtype.itemsize)
+    arenas = take_memory(threads * width, dtype, False).reshape(threads, width)
+    at_once = lanes * max(AT_ONCE // (rows * lanes), threads)
+    with first_time(f"sweep_chunk{'s' * (threads > 1)} {dtype}"):
+        for start in range(0, batch.count, at_once):
+            stop = min(batch.count, start + at_once)
+            if threads == 1:
+                sweep_chunk(*fixed, start, stop, lanes, arenas[0])
+            else:
                 with parallel_section:
-                    sweep_chunks(*fixed, start, stop, lanes, chunk_of(stop - start, lanes))
+                    sweep_chunks(*fixed, start, stop, lanes, arenas)
+    give_back(arenas)
     del memory
-    for slot, part, target in zip(tape.inputs, slopes, targets, strict=False):
-        if slot.order == "F" and len(slot.shape) > 1:
-            target = target.reshape(batch.count, *slot.shape[::-1]).transpose(0, *range(len(slot.shape), 0, -1))
-        if target is not part:
-            part[...] = target.copy() if np.shares_memory(part, target) else target
+    for slot, part, target in zip(slots_of(tape, wanted), slopes, targets, strict=True):
+        put_in_order(slot, part, target)
+
+
+def slope_table(slots: list[Input], targets: list[np.ndarray], lowered: Lowered) -> np.ndarray:
+    """Return the table of the gradients for the compiled sweep."""
+    rows = [
+        (address_of(part), slot.size, slot.size, input_address(slot, lowered))
+        for slot, part in zip(slots, targets, strict=True)
+    ]
+    return np.array(rows, np.int64).reshape(-1, 4)
+
+
+def put_in_order(slot: Input, part: np.ndarray, found: np.ndarray) -> None:
+    """Write the gradients of an input, which the sweep left in its memory order, to where they are wanted."""
+    if slot.order == "F" and len(slot.shape) > 1:
+        axes = range(len(slot.shape), 0, -1)
+        part[...] = found.copy().reshape(len(found), *slot.shape[::-1]).transpose(0, *axes)
+    elif found is not part:
+        part[...] = found
 
 
 def leaf_table(tape: Tape, lowered: Lowered, batch: Batch) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -321,12 +368,16 @@ def choose_lanes(lowered: Lowered, dtype: np.dtype, count: int) -> int:
     return LANES if count > FEWER and arena_bytes(lowered, LANES, dtype.itemsize) <= CACHED else FEWER
 
 
-def chunk_of(count: int, lanes: int) -> int:
-    """Return the points of a chunk: whole blocks, and some chunks for each thread."""
+def first_time(name: str) -> contextlib.AbstractContextManager[None]:
+    """Return what says, where a compiled function runs for the first time, that it may compile."""
+    return contextlib.nullcontext() if name in compile_seconds else compile_notice(name)
+
+
+def count_threads() -> int:
+    """Return how many threads share the blocks."""
     import numba
 
-    blocks = -(-count // lanes)
-    return lanes * max(1, -(-blocks // (4 * numba.get_num_threads())))
+    return numba.get_num_threads()
 
 
 def split_results(tape: Tape, results: np.ndarray) -> list[np.ndarray]:

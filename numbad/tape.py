@@ -455,20 +455,28 @@ class Tape:
 
         return map_points(self, points)
 
-    def gradient_map(self, *points: Any) -> Any:
+    def gradient_map(self, *points: Any, argnums: Any = None) -> Any:
         """Return the gradient at many points: like the points, or a tuple for several arguments; see `map`.
 
-        Shared leaves have a gradient for each point, too.
+        Parameters
+        ----------
+        *points
+            As for `map`. Leaves that are shared by all points have a gradient for each point, too.
+        argnums : int or tuple of int, optional
+            The arguments to differentiate with respect to, all by default; the others cost nothing.
 
         Examples
         --------
         >>> import numpy as np, numbad
-        >>> numbad.record(lambda x, y: x * y, 1.0, 1.0).gradient_map(np.array([2.0, 3.0]), 5.0)
+        >>> tape = numbad.record(lambda x, y: x * y, 1.0, 1.0)
+        >>> tape.gradient_map(np.array([2.0, 3.0]), 5.0)
         (array([5., 5.]), array([2., 3.]))
+        >>> tape.gradient_map(np.array([2.0, 3.0]), 5.0, argnums=0)
+        array([5., 5.])
         """
-        return self.value_and_gradient_map(*points)[1]
+        return self.value_and_gradient_map(*points, argnums=argnums)[1]
 
-    def value_and_gradient_map(self, *points: Any) -> tuple[Any, Any]:
+    def value_and_gradient_map(self, *points: Any, argnums: Any = None) -> tuple[Any, Any]:
         """Return the values and the gradients at many points; see `map` and `gradient_map`.
 
         Raises
@@ -484,7 +492,7 @@ class Tape:
         """
         from numbad.points import map_gradients
 
-        return map_gradients(self, points)
+        return map_gradients(self, points, argnums)
 
     def gradient_of_numbers(self, points: tuple[Any, ...], output: Output) -> Any:
         """Return value and gradient of a short tape of numbers by one compiled call; None if it is not one."""

@@ -214,6 +214,17 @@ def test_shared_leaves_have_a_gradient_for_each_point():
     assert second.tolist() == [[1.0, 2.0], [3.0, 4.0]]
 
 
+def test_gradients_of_some_arguments():
+    tape = numbad.record(mixed, np.cos(np.arange(30.0)), 1.5)
+    arguments = RANDOM.normal(size=(40, 30)), np.linspace(1.0, 1.9, 40)
+    first, second = tape.gradient_map(*arguments)
+    assert_trees_close(tape.gradient_map(*arguments, argnums=1), second)
+    assert_trees_close(tape.gradient_map(*arguments, argnums=(1, 0)), (second, first))
+    assert_trees_close(tape.gradient_map(*arguments, argnums=(0,)), (first,))
+    with pytest.raises(ValueError, match="argument 2"):
+        tape.gradient_map(*arguments, argnums=2)
+
+
 @pytest.mark.parametrize("count", [0, 1, 31, 32, 33, 64, 65, 1000])
 def test_any_number_of_points(count):
     x = np.linspace(-2.0, 2.0, count)
