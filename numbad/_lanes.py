@@ -11,206 +11,87 @@ import math
 import numpy as np
 from numba import njit
 
-from numbad.vectormath import (
-    acos,
-    acosh,
-    asin,
-    asinh,
-    atan,
-    atan2,
-    atanh,
-    cbrt,
-    ceil,
-    cos,
-    cosh,
-    erf,
-    erfc,
-    exp,
-    exp2,
-    expm1,
-    floor,
-    floor_divide,
-    fmod,
-    hypot,
-    lgamma,
-    log,
-    log10,
-    log1p,
-    log2,
-    pow,
-    remainder,
-    sin,
-    sinh,
-    tan,
-    tanh,
-    tgamma,
-    trunc,
-    number,
-    rows_of,
-    select,
-    view,
-)
+from numbad.vectormath import acos, acosh, asin, asinh, atan, atan2, atanh, cbrt, ceil, cos, cosh, erf, erfc, exp, exp2, expm1, floor, floor_divide, fmod, hypot, lgamma, log, log10, log1p, log2, pow, remainder, sin, sinh, tan, tanh, tgamma, trunc, number, rows_of, select, view
 
 INF = math.inf
 NAN = math.nan
 
 
-@njit(error_model="numpy", inline="never")
+@njit(error_model='numpy', inline='never')
 def op_digamma(x):
     t = select(x > number(0.0, x), x, number(1.0, x) - x)
     moved = select(t < number(1.0, x), t + number(1.0, x), select(t > number(2.0, x), t - number(1.0, x), t))
     v = moved - number(1.5, x)
-    p = number(0.06552136794893776, x) + v * (
-        number(0.0035369185229135415, x)
-        + v * (number(1.9227634434238662e-05, x) - v * number(2.1371909144303333e-07, x))
-    )
-    p = number(0.9510558760318328, x) + v * (
-        number(1.0786473286494878, x) + v * (number(0.41869245850949033, x) + v * p)
-    )
+    p = number(0.06552136794893776, x) + v * (number(0.0035369185229135415, x) + v * (number(1.9227634434238662e-05, x) - v * number(2.1371909144303333e-07, x)))
+    p = number(0.9510558760318328, x) + v * (number(1.0786473286494878, x) + v * (number(0.41869245850949033, x) + v * p))
     q = number(0.22226135682897646, x) + v * (number(0.023995076433558565, x) + v * number(0.000857691360255349, x))
     q = number(1.0, x) + v * (number(1.5795862133768737, x) + v * (number(0.8909108601153678, x) + v * q))
-    step = select(
-        t < number(1.0, x), number(-1.0, x) / t, select(t > number(2.0, x), number(1.0, x) / moved, number(0.0, x))
-    )
+    step = select(t < number(1.0, x), number(-1.0, x) / t, select(t > number(2.0, x), number(1.0, x) / moved, number(0.0, x)))
     close = (moved - number(1.4616321449683622, x) - number(9.549995429965697e-17, x)) * (p / q) + step
     far = t + number(8.0, x)
-    steps = (
-        number(1.0, x) / (t + number(7.0, x))
-        + number(1.0, x) / (t + number(6.0, x))
-        + number(1.0, x) / (t + number(5.0, x))
-        + number(1.0, x) / (t + number(4.0, x))
-    )
-    steps = (
-        steps
-        + number(1.0, x) / (t + number(3.0, x))
-        + number(1.0, x) / (t + number(2.0, x))
-        + number(1.0, x) / (t + number(1.0, x))
-        + number(1.0, x) / t
-    )
+    steps = number(1.0, x) / (t + number(7.0, x)) + number(1.0, x) / (t + number(6.0, x)) + number(1.0, x) / (t + number(5.0, x)) + number(1.0, x) / (t + number(4.0, x))
+    steps = steps + number(1.0, x) / (t + number(3.0, x)) + number(1.0, x) / (t + number(2.0, x)) + number(1.0, x) / (t + number(1.0, x)) + number(1.0, x) / t
     u = number(1.0, x) / (far * far)
-    series = number(1.0, x) / number(240.0, x) - u * (
-        number(1.0, x) / number(132.0, x) - u * (number(691.0, x) / number(32760.0, x) - u / number(12.0, x))
-    )
-    series = u * (
-        number(1.0, x) / number(12.0, x)
-        - u * (number(1.0, x) / number(120.0, x) - u * (number(1.0, x) / number(252.0, x) - u * series))
-    )
+    series = number(1.0, x) / number(240.0, x) - u * (number(1.0, x) / number(132.0, x) - u * (number(691.0, x) / number(32760.0, x) - u / number(12.0, x)))
+    series = u * (number(1.0, x) / number(12.0, x) - u * (number(1.0, x) / number(120.0, x) - u * (number(1.0, x) / number(252.0, x) - u * series)))
     positive = select(t > number(3.0, x), log(far) - (steps + number(0.5, x) / far + series), close)
     turn = select(abs(x) < number(0.5, x), x, x - np.rint(x))
-    negative = select(
-        (turn == number(0.0, x)) & (x != number(0.0, x)),
-        number(NAN, x),
-        positive - number(3.141592653589793, x) / tan(number(3.141592653589793, x) * turn),
-    )
+    negative = select((turn == number(0.0, x)) & (x != number(0.0, x)), number(NAN, x), positive - number(3.141592653589793, x) / tan(number(3.141592653589793, x) * turn))
     z = select(x > number(0.0, x), positive, negative)
     return z
 
 
-@njit(error_model="numpy", inline="never")
+@njit(error_model='numpy', inline='never')
 def op_hurwitz_zeta(x, y):
     s = -x
-    near = (
-        pow(y + number(9.0, x), s)
-        + pow(y + number(8.0, x), s)
-        + pow(y + number(7.0, x), s)
-        + pow(y + number(6.0, x), s)
-        + pow(y + number(5.0, x), s)
-    )
-    near = (
-        near
-        + pow(y + number(4.0, x), s)
-        + pow(y + number(3.0, x), s)
-        + pow(y + number(2.0, x), s)
-        + pow(y + number(1.0, x), s)
-        + pow(y, s)
-    )
+    near = pow(y + number(9.0, x), s) + pow(y + number(8.0, x), s) + pow(y + number(7.0, x), s) + pow(y + number(6.0, x), s) + pow(y + number(5.0, x), s)
+    near = near + pow(y + number(4.0, x), s) + pow(y + number(3.0, x), s) + pow(y + number(2.0, x), s) + pow(y + number(1.0, x), s) + pow(y, s)
     far = y + number(10.0, x)
     v = number(1.0, x) / far
     u = v * v
-    rest = number(1.0, x) - (x + number(11.0, x)) * (x + number(12.0, x)) * u * number(0.02532561505065123, x) * (
-        number(1.0, x) - (x + number(13.0, x)) * (x + number(14.0, x)) * u * number(0.02532913165266106, x)
-    )
-    rest = number(1.0, x) - (x + number(7.0, x)) * (x + number(8.0, x)) * u * number(0.025252525252525252, x) * (
-        number(1.0, x) - (x + number(9.0, x)) * (x + number(10.0, x)) * u * number(0.02531135531135531, x) * rest
-    )
-    rest = number(1.0, x) - (x + number(3.0, x)) * (x + number(4.0, x)) * u / number(42.0, x) * (
-        number(1.0, x) - (x + number(5.0, x)) * (x + number(6.0, x)) * u / number(40.0, x) * rest
-    )
-    rest = (
-        x
-        * v
-        / number(12.0, x)
-        * (number(1.0, x) - (x + number(1.0, x)) * (x + number(2.0, x)) * u / number(60.0, x) * rest)
-    )
+    rest = number(1.0, x) - (x + number(11.0, x)) * (x + number(12.0, x)) * u * number(0.02532561505065123, x) * (number(1.0, x) - (x + number(13.0, x)) * (x + number(14.0, x)) * u * number(0.02532913165266106, x))
+    rest = number(1.0, x) - (x + number(7.0, x)) * (x + number(8.0, x)) * u * number(0.025252525252525252, x) * (number(1.0, x) - (x + number(9.0, x)) * (x + number(10.0, x)) * u * number(0.02531135531135531, x) * rest)
+    rest = number(1.0, x) - (x + number(3.0, x)) * (x + number(4.0, x)) * u / number(42.0, x) * (number(1.0, x) - (x + number(5.0, x)) * (x + number(6.0, x)) * u / number(40.0, x) * rest)
+    rest = x * v / number(12.0, x) * (number(1.0, x) - (x + number(1.0, x)) * (x + number(2.0, x)) * u / number(60.0, x) * rest)
     result = near + pow(far, number(1.0, x) - x) * (number(1.0, x) / (x - number(1.0, x)) + v * (number(0.5, x) + rest))
     z = select(y < number(0.0, x), number(NAN, x), result)
     return z
 
 
-@njit(error_model="numpy", inline="never")
+@njit(error_model='numpy', inline='never')
 def op_erfcx(x):
     squared = x * x
     coarse = np.rint(number(128.0, x) * x) / number(128.0, x)
     lost = (x - coarse) * (x + coarse) - (squared - coarse * coarse)
     ratio = erfc(x) / (exp(-squared) * (number(1.0, x) - select(squared < number(800.0, x), lost, number(0.0, x))))
     u = number(0.5, x) / squared
-    rest = number(1.0, x) - number(21.0, x) * u * (
-        number(1.0, x)
-        - number(23.0, x) * u * (number(1.0, x) - number(25.0, x) * u * (number(1.0, x) - number(27.0, x) * u))
-    )
-    rest = number(1.0, x) - number(11.0, x) * u * (
-        number(1.0, x)
-        - number(13.0, x)
-        * u
-        * (
-            number(1.0, x)
-            - number(15.0, x)
-            * u
-            * (number(1.0, x) - number(17.0, x) * u * (number(1.0, x) - number(19.0, x) * u * rest))
-        )
-    )
-    rest = number(1.0, x) - u * (
-        number(1.0, x)
-        - number(3.0, x)
-        * u
-        * (
-            number(1.0, x)
-            - number(5.0, x) * u * (number(1.0, x) - number(7.0, x) * u * (number(1.0, x) - number(9.0, x) * u * rest))
-        )
-    )
+    rest = number(1.0, x) - number(21.0, x) * u * (number(1.0, x) - number(23.0, x) * u * (number(1.0, x) - number(25.0, x) * u * (number(1.0, x) - number(27.0, x) * u)))
+    rest = number(1.0, x) - number(11.0, x) * u * (number(1.0, x) - number(13.0, x) * u * (number(1.0, x) - number(15.0, x) * u * (number(1.0, x) - number(17.0, x) * u * (number(1.0, x) - number(19.0, x) * u * rest))))
+    rest = number(1.0, x) - u * (number(1.0, x) - number(3.0, x) * u * (number(1.0, x) - number(5.0, x) * u * (number(1.0, x) - number(7.0, x) * u * (number(1.0, x) - number(9.0, x) * u * rest))))
     z = select(x > number(9.0, x), number(0.5641895835477563, x) / x * rest, ratio)
     return z
 
 
-@njit(error_model="numpy", inline="never")
+@njit(error_model='numpy', inline='never')
 def op_ndtr(x):
     scaled = -number(0.7071067811865476, x) * x
     coarse = np.rint(number(128.0, x) * x) / number(128.0, x)
-    lost = (
-        -number(0.70703125, x) * coarse
-        - scaled
-        - number(0.70703125, x) * (x - coarse)
-        - number(7.55311865475244e-05, x) * x
-    )
+    lost = -number(0.70703125, x) * coarse - scaled - number(0.70703125, x) * (x - coarse) - number(7.55311865475244e-05, x) * x
     slope = number(0.5641895835477563, x) * exp(-scaled * scaled)
     z = number(0.5, x) * erfc(scaled) - slope * select(abs(x) < number(40.0, x), lost, number(0.0, x))
     return z
 
 
-@njit(error_model="numpy", inline="never")
+@njit(error_model='numpy', inline='never')
 def op_normal_density(x):
     squared = x * x
     coarse = np.rint(number(128.0, x) * x) / number(128.0, x)
     lost = (x - coarse) * (x + coarse) - (squared - coarse * coarse)
-    z = (
-        number(0.3989422804014327, x)
-        * exp(number(-0.5, x) * squared)
-        * (number(1.0, x) - select(squared < number(1600.0, x), number(0.5, x) * lost, number(0.0, x)))
-    )
+    z = number(0.3989422804014327, x) * exp(number(-0.5, x) * squared) * (number(1.0, x) - select(squared < number(1600.0, x), number(0.5, x) * lost, number(0.0, x)))
     return z
 
 
-@njit(error_model="numpy", inline="never")
+@njit(error_model='numpy', inline='never')
 def op_gaussian(x):
     squared = x * x
     coarse = np.rint(number(128.0, x) * x) / number(128.0, x)
@@ -219,24 +100,23 @@ def op_gaussian(x):
     return z
 
 
-@njit(error_model="numpy", inline="never")
+@njit(error_model='numpy', inline='never')
 def op_sigmoid(x):
     small = exp(-abs(x))
     z = select(x < number(0.0, x), small, number(1.0, x)) / (number(1.0, x) + small)
     return z
 
 
-@njit(error_model="numpy", inline="never")
+@njit(error_model='numpy', inline='never')
 def op_power_by_constant(x, y):
     z = pow(x, y)
     return z
 
 
-@njit(error_model="numpy", inline="never")
+@njit(error_model='numpy', inline='never')
 def op_power(x, y):
     z = pow(x, y)
     return z
-
 
 OUT, A, B = np.uint64(1), np.uint64(2), np.uint64(3)
 WANTED_A, WANTED_B, FIRST_A, FIRST_B = 1, 2, 4, 8  # flags of a row in an adjoint program, above its opcode
@@ -290,11 +170,7 @@ def lanes_primal(like, code_at, values_at, agree_at, rows, quarter):
         elif opcode == 6:  # sign
             for i in range(n):
                 x = xs[i]
-                z = select(
-                    x > number(0.0, x),
-                    number(1.0, x),
-                    select(x < number(0.0, x), number(-1.0, x), select(x == number(0.0, x), number(0.0, x), x)),
-                )
+                z = select(x > number(0.0, x), number(1.0, x), select(x < number(0.0, x), number(-1.0, x), select(x == number(0.0, x), number(0.0, x), x)))
                 zs[i] = z
         elif opcode == 7:  # square
             for i in range(n):
@@ -393,11 +269,7 @@ def lanes_primal(like, code_at, values_at, agree_at, rows, quarter):
             for i in range(n):
                 x = xs[i]
                 logit_odds = x / (number(1.0, x) - x)
-                z = select(
-                    abs(x - number(0.5, x)) < number(0.25, x),
-                    log1p((number(2.0, x) * x - number(1.0, x)) / (number(1.0, x) - x)),
-                    log(logit_odds),
-                )
+                z = select(abs(x - number(0.5, x)) < number(0.25, x), log1p((number(2.0, x) * x - number(1.0, x)) / (number(1.0, x) - x)), log(logit_odds))
                 zs[i] = z
         elif opcode == 25:  # xlogy
             for i in range(n):
@@ -414,44 +286,23 @@ def lanes_primal(like, code_at, values_at, agree_at, rows, quarter):
         elif opcode == 27:  # entr
             for i in range(n):
                 x = xs[i]
-                z = select(
-                    x > number(0.0, x),
-                    -x * log(x),
-                    select(x == number(0.0, x), number(0.0, x), select(x < number(0.0, x), -number(INF, x), x)),
-                )
+                z = select(x > number(0.0, x), -x * log(x), select(x == number(0.0, x), number(0.0, x), select(x < number(0.0, x), -number(INF, x), x)))
                 zs[i] = z
         elif opcode == 28:  # gaussian
             for i in range(n):
                 x = xs[i]
                 gaussian_squared = x * x
                 gaussian_coarse = np.rint(number(128.0, x) * x) / number(128.0, x)
-                gaussian_lost = (x - gaussian_coarse) * (x + gaussian_coarse) - (
-                    gaussian_squared - gaussian_coarse * gaussian_coarse
-                )
-                z = exp(-gaussian_squared) * (
-                    number(1.0, x) - select(gaussian_squared < number(800.0, x), gaussian_lost, number(0.0, x))
-                )
+                gaussian_lost = (x - gaussian_coarse) * (x + gaussian_coarse) - (gaussian_squared - gaussian_coarse * gaussian_coarse)
+                z = exp(-gaussian_squared) * (number(1.0, x) - select(gaussian_squared < number(800.0, x), gaussian_lost, number(0.0, x)))
                 zs[i] = z
         elif opcode == 29:  # normal_density
             for i in range(n):
                 x = xs[i]
                 normal_density_squared = x * x
                 normal_density_coarse = np.rint(number(128.0, x) * x) / number(128.0, x)
-                normal_density_lost = (x - normal_density_coarse) * (x + normal_density_coarse) - (
-                    normal_density_squared - normal_density_coarse * normal_density_coarse
-                )
-                z = (
-                    number(0.3989422804014327, x)
-                    * exp(number(-0.5, x) * normal_density_squared)
-                    * (
-                        number(1.0, x)
-                        - select(
-                            normal_density_squared < number(1600.0, x),
-                            number(0.5, x) * normal_density_lost,
-                            number(0.0, x),
-                        )
-                    )
-                )
+                normal_density_lost = (x - normal_density_coarse) * (x + normal_density_coarse) - (normal_density_squared - normal_density_coarse * normal_density_coarse)
+                z = number(0.3989422804014327, x) * exp(number(-0.5, x) * normal_density_squared) * (number(1.0, x) - select(normal_density_squared < number(1600.0, x), number(0.5, x) * normal_density_lost, number(0.0, x)))
                 zs[i] = z
         elif opcode == 30:  # erf
             for i in range(n):
@@ -468,16 +319,9 @@ def lanes_primal(like, code_at, values_at, agree_at, rows, quarter):
                 x = xs[i]
                 ndtr_scaled = -number(0.7071067811865476, x) * x
                 ndtr_coarse = np.rint(number(128.0, x) * x) / number(128.0, x)
-                ndtr_lost = (
-                    -number(0.70703125, x) * ndtr_coarse
-                    - ndtr_scaled
-                    - number(0.70703125, x) * (x - ndtr_coarse)
-                    - number(7.55311865475244e-05, x) * x
-                )
+                ndtr_lost = -number(0.70703125, x) * ndtr_coarse - ndtr_scaled - number(0.70703125, x) * (x - ndtr_coarse) - number(7.55311865475244e-05, x) * x
                 ndtr_slope = number(0.5641895835477563, x) * exp(-ndtr_scaled * ndtr_scaled)
-                z = number(0.5, x) * erfc(ndtr_scaled) - ndtr_slope * select(
-                    abs(x) < number(40.0, x), ndtr_lost, number(0.0, x)
-                )
+                z = number(0.5, x) * erfc(ndtr_scaled) - ndtr_slope * select(abs(x) < number(40.0, x), ndtr_lost, number(0.0, x))
                 zs[i] = z
         elif opcode == 33:  # erfcx
             for i in range(n):
@@ -485,45 +329,11 @@ def lanes_primal(like, code_at, values_at, agree_at, rows, quarter):
                 erfcx_squared = x * x
                 erfcx_coarse = np.rint(number(128.0, x) * x) / number(128.0, x)
                 erfcx_lost = (x - erfcx_coarse) * (x + erfcx_coarse) - (erfcx_squared - erfcx_coarse * erfcx_coarse)
-                erfcx_ratio = erfc(x) / (
-                    exp(-erfcx_squared)
-                    * (number(1.0, x) - select(erfcx_squared < number(800.0, x), erfcx_lost, number(0.0, x)))
-                )
+                erfcx_ratio = erfc(x) / (exp(-erfcx_squared) * (number(1.0, x) - select(erfcx_squared < number(800.0, x), erfcx_lost, number(0.0, x))))
                 erfcx_u = number(0.5, x) / erfcx_squared
-                erfcx_rest = number(1.0, x) - number(21.0, x) * erfcx_u * (
-                    number(1.0, x)
-                    - number(23.0, x)
-                    * erfcx_u
-                    * (number(1.0, x) - number(25.0, x) * erfcx_u * (number(1.0, x) - number(27.0, x) * erfcx_u))
-                )
-                erfcx_rest = number(1.0, x) - number(11.0, x) * erfcx_u * (
-                    number(1.0, x)
-                    - number(13.0, x)
-                    * erfcx_u
-                    * (
-                        number(1.0, x)
-                        - number(15.0, x)
-                        * erfcx_u
-                        * (
-                            number(1.0, x)
-                            - number(17.0, x) * erfcx_u * (number(1.0, x) - number(19.0, x) * erfcx_u * erfcx_rest)
-                        )
-                    )
-                )
-                erfcx_rest = number(1.0, x) - erfcx_u * (
-                    number(1.0, x)
-                    - number(3.0, x)
-                    * erfcx_u
-                    * (
-                        number(1.0, x)
-                        - number(5.0, x)
-                        * erfcx_u
-                        * (
-                            number(1.0, x)
-                            - number(7.0, x) * erfcx_u * (number(1.0, x) - number(9.0, x) * erfcx_u * erfcx_rest)
-                        )
-                    )
-                )
+                erfcx_rest = number(1.0, x) - number(21.0, x) * erfcx_u * (number(1.0, x) - number(23.0, x) * erfcx_u * (number(1.0, x) - number(25.0, x) * erfcx_u * (number(1.0, x) - number(27.0, x) * erfcx_u)))
+                erfcx_rest = number(1.0, x) - number(11.0, x) * erfcx_u * (number(1.0, x) - number(13.0, x) * erfcx_u * (number(1.0, x) - number(15.0, x) * erfcx_u * (number(1.0, x) - number(17.0, x) * erfcx_u * (number(1.0, x) - number(19.0, x) * erfcx_u * erfcx_rest))))
+                erfcx_rest = number(1.0, x) - erfcx_u * (number(1.0, x) - number(3.0, x) * erfcx_u * (number(1.0, x) - number(5.0, x) * erfcx_u * (number(1.0, x) - number(7.0, x) * erfcx_u * (number(1.0, x) - number(9.0, x) * erfcx_u * erfcx_rest))))
                 z = select(x > number(9.0, x), number(0.5641895835477563, x) / x * erfcx_rest, erfcx_ratio)
                 zs[i] = z
         elif opcode == 34:  # log_ndtr
@@ -532,59 +342,15 @@ def lanes_primal(like, code_at, values_at, agree_at, rows, quarter):
                 log_ndtr_size = abs(x)
                 log_ndtr_scaled = number(0.7071067811865476, x) * log_ndtr_size
                 log_ndtr_coarse = np.rint(number(128.0, x) * log_ndtr_size) / number(128.0, x)
-                log_ndtr_lost = (
-                    number(0.70703125, x) * log_ndtr_coarse
-                    - log_ndtr_scaled
-                    + number(0.70703125, x) * (log_ndtr_size - log_ndtr_coarse)
-                    + number(7.55311865475244e-05, x) * log_ndtr_size
-                )
+                log_ndtr_lost = number(0.70703125, x) * log_ndtr_coarse - log_ndtr_scaled + number(0.70703125, x) * (log_ndtr_size - log_ndtr_coarse) + number(7.55311865475244e-05, x) * log_ndtr_size
                 log_ndtr_slope = number(0.5641895835477563, x) * exp(-log_ndtr_scaled * log_ndtr_scaled)
-                log_ndtr_lower = number(0.5, x) * erfc(log_ndtr_scaled) - log_ndtr_slope * select(
-                    log_ndtr_size < number(40.0, x), log_ndtr_lost, number(0.0, x)
-                )
+                log_ndtr_lower = number(0.5, x) * erfc(log_ndtr_scaled) - log_ndtr_slope * select(log_ndtr_size < number(40.0, x), log_ndtr_lost, number(0.0, x))
                 log_ndtr_u = number(1.0, x) / (x * x)
-                log_ndtr_rest = number(1.0, x) - number(21.0, x) * log_ndtr_u * (
-                    number(1.0, x)
-                    - number(23.0, x)
-                    * log_ndtr_u
-                    * (number(1.0, x) - number(25.0, x) * log_ndtr_u * (number(1.0, x) - number(27.0, x) * log_ndtr_u))
-                )
-                log_ndtr_rest = number(1.0, x) - number(11.0, x) * log_ndtr_u * (
-                    number(1.0, x)
-                    - number(13.0, x)
-                    * log_ndtr_u
-                    * (
-                        number(1.0, x)
-                        - number(15.0, x)
-                        * log_ndtr_u
-                        * (
-                            number(1.0, x)
-                            - number(17.0, x)
-                            * log_ndtr_u
-                            * (number(1.0, x) - number(19.0, x) * log_ndtr_u * log_ndtr_rest)
-                        )
-                    )
-                )
-                log_ndtr_rest = number(1.0, x) - log_ndtr_u * (
-                    number(1.0, x)
-                    - number(3.0, x)
-                    * log_ndtr_u
-                    * (
-                        number(1.0, x)
-                        - number(5.0, x)
-                        * log_ndtr_u
-                        * (
-                            number(1.0, x)
-                            - number(7.0, x)
-                            * log_ndtr_u
-                            * (number(1.0, x) - number(9.0, x) * log_ndtr_u * log_ndtr_rest)
-                        )
-                    )
-                )
+                log_ndtr_rest = number(1.0, x) - number(21.0, x) * log_ndtr_u * (number(1.0, x) - number(23.0, x) * log_ndtr_u * (number(1.0, x) - number(25.0, x) * log_ndtr_u * (number(1.0, x) - number(27.0, x) * log_ndtr_u)))
+                log_ndtr_rest = number(1.0, x) - number(11.0, x) * log_ndtr_u * (number(1.0, x) - number(13.0, x) * log_ndtr_u * (number(1.0, x) - number(15.0, x) * log_ndtr_u * (number(1.0, x) - number(17.0, x) * log_ndtr_u * (number(1.0, x) - number(19.0, x) * log_ndtr_u * log_ndtr_rest))))
+                log_ndtr_rest = number(1.0, x) - log_ndtr_u * (number(1.0, x) - number(3.0, x) * log_ndtr_u * (number(1.0, x) - number(5.0, x) * log_ndtr_u * (number(1.0, x) - number(7.0, x) * log_ndtr_u * (number(1.0, x) - number(9.0, x) * log_ndtr_u * log_ndtr_rest))))
                 log_ndtr_far = x < number(-12.5, x)
-                log_ndtr_left = log(
-                    select(log_ndtr_far, number(0.3989422804014327, x) / log_ndtr_size * log_ndtr_rest, log_ndtr_lower)
-                ) - select(log_ndtr_far, number(0.5, x) * x * x, number(0.0, x))
+                log_ndtr_left = log(select(log_ndtr_far, number(0.3989422804014327, x) / log_ndtr_size * log_ndtr_rest, log_ndtr_lower)) - select(log_ndtr_far, number(0.5, x) * x * x, number(0.0, x))
                 z = select(x > number(0.0, x), log1p(-log_ndtr_lower), log_ndtr_left)
                 zs[i] = z
         elif opcode == 38:  # hurwitz_zeta
@@ -592,133 +358,39 @@ def lanes_primal(like, code_at, values_at, agree_at, rows, quarter):
                 x = xs[i]
                 y = ys[i]
                 hurwitz_zeta_s = -x
-                hurwitz_zeta_near = (
-                    pow(y + number(9.0, x), hurwitz_zeta_s)
-                    + pow(y + number(8.0, x), hurwitz_zeta_s)
-                    + pow(y + number(7.0, x), hurwitz_zeta_s)
-                    + pow(y + number(6.0, x), hurwitz_zeta_s)
-                    + pow(y + number(5.0, x), hurwitz_zeta_s)
-                )
-                hurwitz_zeta_near = (
-                    hurwitz_zeta_near
-                    + pow(y + number(4.0, x), hurwitz_zeta_s)
-                    + pow(y + number(3.0, x), hurwitz_zeta_s)
-                    + pow(y + number(2.0, x), hurwitz_zeta_s)
-                    + pow(y + number(1.0, x), hurwitz_zeta_s)
-                    + pow(y, hurwitz_zeta_s)
-                )
+                hurwitz_zeta_near = pow(y + number(9.0, x), hurwitz_zeta_s) + pow(y + number(8.0, x), hurwitz_zeta_s) + pow(y + number(7.0, x), hurwitz_zeta_s) + pow(y + number(6.0, x), hurwitz_zeta_s) + pow(y + number(5.0, x), hurwitz_zeta_s)
+                hurwitz_zeta_near = hurwitz_zeta_near + pow(y + number(4.0, x), hurwitz_zeta_s) + pow(y + number(3.0, x), hurwitz_zeta_s) + pow(y + number(2.0, x), hurwitz_zeta_s) + pow(y + number(1.0, x), hurwitz_zeta_s) + pow(y, hurwitz_zeta_s)
                 hurwitz_zeta_far = y + number(10.0, x)
                 hurwitz_zeta_v = number(1.0, x) / hurwitz_zeta_far
                 hurwitz_zeta_u = hurwitz_zeta_v * hurwitz_zeta_v
-                hurwitz_zeta_rest = number(1.0, x) - (x + number(11.0, x)) * (
-                    x + number(12.0, x)
-                ) * hurwitz_zeta_u * number(0.02532561505065123, x) * (
-                    number(1.0, x)
-                    - (x + number(13.0, x)) * (x + number(14.0, x)) * hurwitz_zeta_u * number(0.02532913165266106, x)
-                )
-                hurwitz_zeta_rest = number(1.0, x) - (x + number(7.0, x)) * (
-                    x + number(8.0, x)
-                ) * hurwitz_zeta_u * number(0.025252525252525252, x) * (
-                    number(1.0, x)
-                    - (x + number(9.0, x))
-                    * (x + number(10.0, x))
-                    * hurwitz_zeta_u
-                    * number(0.02531135531135531, x)
-                    * hurwitz_zeta_rest
-                )
-                hurwitz_zeta_rest = number(1.0, x) - (x + number(3.0, x)) * (
-                    x + number(4.0, x)
-                ) * hurwitz_zeta_u / number(42.0, x) * (
-                    number(1.0, x)
-                    - (x + number(5.0, x)) * (x + number(6.0, x)) * hurwitz_zeta_u / number(40.0, x) * hurwitz_zeta_rest
-                )
-                hurwitz_zeta_rest = (
-                    x
-                    * hurwitz_zeta_v
-                    / number(12.0, x)
-                    * (
-                        number(1.0, x)
-                        - (x + number(1.0, x))
-                        * (x + number(2.0, x))
-                        * hurwitz_zeta_u
-                        / number(60.0, x)
-                        * hurwitz_zeta_rest
-                    )
-                )
-                hurwitz_zeta_result = hurwitz_zeta_near + pow(hurwitz_zeta_far, number(1.0, x) - x) * (
-                    number(1.0, x) / (x - number(1.0, x)) + hurwitz_zeta_v * (number(0.5, x) + hurwitz_zeta_rest)
-                )
+                hurwitz_zeta_rest = number(1.0, x) - (x + number(11.0, x)) * (x + number(12.0, x)) * hurwitz_zeta_u * number(0.02532561505065123, x) * (number(1.0, x) - (x + number(13.0, x)) * (x + number(14.0, x)) * hurwitz_zeta_u * number(0.02532913165266106, x))
+                hurwitz_zeta_rest = number(1.0, x) - (x + number(7.0, x)) * (x + number(8.0, x)) * hurwitz_zeta_u * number(0.025252525252525252, x) * (number(1.0, x) - (x + number(9.0, x)) * (x + number(10.0, x)) * hurwitz_zeta_u * number(0.02531135531135531, x) * hurwitz_zeta_rest)
+                hurwitz_zeta_rest = number(1.0, x) - (x + number(3.0, x)) * (x + number(4.0, x)) * hurwitz_zeta_u / number(42.0, x) * (number(1.0, x) - (x + number(5.0, x)) * (x + number(6.0, x)) * hurwitz_zeta_u / number(40.0, x) * hurwitz_zeta_rest)
+                hurwitz_zeta_rest = x * hurwitz_zeta_v / number(12.0, x) * (number(1.0, x) - (x + number(1.0, x)) * (x + number(2.0, x)) * hurwitz_zeta_u / number(60.0, x) * hurwitz_zeta_rest)
+                hurwitz_zeta_result = hurwitz_zeta_near + pow(hurwitz_zeta_far, number(1.0, x) - x) * (number(1.0, x) / (x - number(1.0, x)) + hurwitz_zeta_v * (number(0.5, x) + hurwitz_zeta_rest))
                 z = select(y < number(0.0, x), number(NAN, x), hurwitz_zeta_result)
                 zs[i] = z
         elif opcode == 39:  # digamma
             for i in range(n):
                 x = xs[i]
                 digamma_t = select(x > number(0.0, x), x, number(1.0, x) - x)
-                digamma_moved = select(
-                    digamma_t < number(1.0, x),
-                    digamma_t + number(1.0, x),
-                    select(digamma_t > number(2.0, x), digamma_t - number(1.0, x), digamma_t),
-                )
+                digamma_moved = select(digamma_t < number(1.0, x), digamma_t + number(1.0, x), select(digamma_t > number(2.0, x), digamma_t - number(1.0, x), digamma_t))
                 digamma_v = digamma_moved - number(1.5, x)
-                digamma_p = number(0.06552136794893776, x) + digamma_v * (
-                    number(0.0035369185229135415, x)
-                    + digamma_v * (number(1.9227634434238662e-05, x) - digamma_v * number(2.1371909144303333e-07, x))
-                )
-                digamma_p = number(0.9510558760318328, x) + digamma_v * (
-                    number(1.0786473286494878, x) + digamma_v * (number(0.41869245850949033, x) + digamma_v * digamma_p)
-                )
-                digamma_q = number(0.22226135682897646, x) + digamma_v * (
-                    number(0.023995076433558565, x) + digamma_v * number(0.000857691360255349, x)
-                )
-                digamma_q = number(1.0, x) + digamma_v * (
-                    number(1.5795862133768737, x) + digamma_v * (number(0.8909108601153678, x) + digamma_v * digamma_q)
-                )
-                digamma_step = select(
-                    digamma_t < number(1.0, x),
-                    number(-1.0, x) / digamma_t,
-                    select(digamma_t > number(2.0, x), number(1.0, x) / digamma_moved, number(0.0, x)),
-                )
-                digamma_close = (digamma_moved - number(1.4616321449683622, x) - number(9.549995429965697e-17, x)) * (
-                    digamma_p / digamma_q
-                ) + digamma_step
+                digamma_p = number(0.06552136794893776, x) + digamma_v * (number(0.0035369185229135415, x) + digamma_v * (number(1.9227634434238662e-05, x) - digamma_v * number(2.1371909144303333e-07, x)))
+                digamma_p = number(0.9510558760318328, x) + digamma_v * (number(1.0786473286494878, x) + digamma_v * (number(0.41869245850949033, x) + digamma_v * digamma_p))
+                digamma_q = number(0.22226135682897646, x) + digamma_v * (number(0.023995076433558565, x) + digamma_v * number(0.000857691360255349, x))
+                digamma_q = number(1.0, x) + digamma_v * (number(1.5795862133768737, x) + digamma_v * (number(0.8909108601153678, x) + digamma_v * digamma_q))
+                digamma_step = select(digamma_t < number(1.0, x), number(-1.0, x) / digamma_t, select(digamma_t > number(2.0, x), number(1.0, x) / digamma_moved, number(0.0, x)))
+                digamma_close = (digamma_moved - number(1.4616321449683622, x) - number(9.549995429965697e-17, x)) * (digamma_p / digamma_q) + digamma_step
                 digamma_far = digamma_t + number(8.0, x)
-                digamma_steps = (
-                    number(1.0, x) / (digamma_t + number(7.0, x))
-                    + number(1.0, x) / (digamma_t + number(6.0, x))
-                    + number(1.0, x) / (digamma_t + number(5.0, x))
-                    + number(1.0, x) / (digamma_t + number(4.0, x))
-                )
-                digamma_steps = (
-                    digamma_steps
-                    + number(1.0, x) / (digamma_t + number(3.0, x))
-                    + number(1.0, x) / (digamma_t + number(2.0, x))
-                    + number(1.0, x) / (digamma_t + number(1.0, x))
-                    + number(1.0, x) / digamma_t
-                )
+                digamma_steps = number(1.0, x) / (digamma_t + number(7.0, x)) + number(1.0, x) / (digamma_t + number(6.0, x)) + number(1.0, x) / (digamma_t + number(5.0, x)) + number(1.0, x) / (digamma_t + number(4.0, x))
+                digamma_steps = digamma_steps + number(1.0, x) / (digamma_t + number(3.0, x)) + number(1.0, x) / (digamma_t + number(2.0, x)) + number(1.0, x) / (digamma_t + number(1.0, x)) + number(1.0, x) / digamma_t
                 digamma_u = number(1.0, x) / (digamma_far * digamma_far)
-                digamma_series = number(1.0, x) / number(240.0, x) - digamma_u * (
-                    number(1.0, x) / number(132.0, x)
-                    - digamma_u * (number(691.0, x) / number(32760.0, x) - digamma_u / number(12.0, x))
-                )
-                digamma_series = digamma_u * (
-                    number(1.0, x) / number(12.0, x)
-                    - digamma_u
-                    * (
-                        number(1.0, x) / number(120.0, x)
-                        - digamma_u * (number(1.0, x) / number(252.0, x) - digamma_u * digamma_series)
-                    )
-                )
-                digamma_positive = select(
-                    digamma_t > number(3.0, x),
-                    log(digamma_far) - (digamma_steps + number(0.5, x) / digamma_far + digamma_series),
-                    digamma_close,
-                )
+                digamma_series = number(1.0, x) / number(240.0, x) - digamma_u * (number(1.0, x) / number(132.0, x) - digamma_u * (number(691.0, x) / number(32760.0, x) - digamma_u / number(12.0, x)))
+                digamma_series = digamma_u * (number(1.0, x) / number(12.0, x) - digamma_u * (number(1.0, x) / number(120.0, x) - digamma_u * (number(1.0, x) / number(252.0, x) - digamma_u * digamma_series)))
+                digamma_positive = select(digamma_t > number(3.0, x), log(digamma_far) - (digamma_steps + number(0.5, x) / digamma_far + digamma_series), digamma_close)
                 digamma_turn = select(abs(x) < number(0.5, x), x, x - np.rint(x))
-                digamma_negative = select(
-                    (digamma_turn == number(0.0, x)) & (x != number(0.0, x)),
-                    number(NAN, x),
-                    digamma_positive - number(3.141592653589793, x) / tan(number(3.141592653589793, x) * digamma_turn),
-                )
+                digamma_negative = select((digamma_turn == number(0.0, x)) & (x != number(0.0, x)), number(NAN, x), digamma_positive - number(3.141592653589793, x) / tan(number(3.141592653589793, x) * digamma_turn))
                 z = select(x > number(0.0, x), digamma_positive, digamma_negative)
                 zs[i] = z
         elif opcode == 40:  # gammaln
@@ -788,9 +460,7 @@ def lanes_primal(like, code_at, values_at, agree_at, rows, quarter):
                 x = xs[i]
                 y = ys[i]
                 logaddexp2_gap = select(x == y, number(0.0, x), x - y)
-                z = select(logaddexp2_gap > number(0.0, x), x, y) + number(1.4426950408889634, x) * log1p(
-                    exp2(-abs(logaddexp2_gap))
-                )
+                z = select(logaddexp2_gap > number(0.0, x), x, y) + number(1.4426950408889634, x) * log1p(exp2(-abs(logaddexp2_gap)))
                 zs[i] = z
         elif opcode == 64:  # less
             for i in range(n):
@@ -869,11 +539,7 @@ def lanes_primal(like, code_at, values_at, agree_at, rows, quarter):
         elif opcode == 77:  # signbit
             for i in range(n):
                 x = xs[i]
-                z = select(
-                    (x < number(0.0, x)) | (x == number(0.0, x)) & (number(1.0, x) / x < number(0.0, x)),
-                    number(1.0, x),
-                    number(0.0, x),
-                )
+                z = select((x < number(0.0, x)) | (x == number(0.0, x)) & (number(1.0, x) / x < number(0.0, x)), number(1.0, x), number(0.0, x))
                 zs[i] = z
         elif opcode == 78:  # keep
             for i in range(n):
@@ -915,11 +581,7 @@ def lanes_primal(like, code_at, values_at, agree_at, rows, quarter):
             for i in range(n):
                 x = xs[i]
                 y = ys[i]
-                z = select(
-                    x < number(0.0, x),
-                    number(0.0, x),
-                    select(x > number(0.0, x), number(1.0, x), select(x == number(0.0, x), y, x)),
-                )
+                z = select(x < number(0.0, x), number(0.0, x), select(x > number(0.0, x), number(1.0, x), select(x == number(0.0, x), y, x)))
                 zs[i] = z
         elif opcode == 85:  # relu
             for i in range(n):
@@ -1105,9 +767,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     p = y
                     q = x
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
             if flags & WANTED_B:
                 first = flags & FIRST_B != 0
                 for i in range(n):
@@ -1116,9 +776,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     p = y
                     q = x
                     bar = zbars[i]
-                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select(
-                        (q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar
-                    )
+                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select((q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar)
         elif opcode == 3:  # divide
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1129,9 +787,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     p = number(1.0, x) / y
                     q = -z / y
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
             if flags & WANTED_B:
                 first = flags & FIRST_B != 0
                 for i in range(n):
@@ -1141,9 +797,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     p = number(1.0, x) / y
                     q = -z / y
                     bar = zbars[i]
-                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select(
-                        (q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar
-                    )
+                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select((q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar)
         elif opcode == 4:  # negative
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1159,9 +813,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     x = xs[i]
                     p = np.sign(x)
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 7:  # square
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1169,9 +821,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     x = xs[i]
                     p = number(2.0, x) * x
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 8:  # reciprocal
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1180,9 +830,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     z = zs[i]
                     p = -z * z
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 9:  # power
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1194,9 +842,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     p = select(y == number(0.0, x), number(0.0, x), y * op_power(x, y - number(1.0, x)))
                     q = select(y == number(0.0, x), log(x), z * power_logarithm)
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
             if flags & WANTED_B:
                 first = flags & FIRST_B != 0
                 for i in range(n):
@@ -1207,9 +853,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     p = select(y == number(0.0, x), number(0.0, x), y * op_power(x, y - number(1.0, x)))
                     q = select(y == number(0.0, x), log(x), z * power_logarithm)
                     bar = zbars[i]
-                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select(
-                        (q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar
-                    )
+                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select((q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar)
         elif opcode == 10:  # power_by_constant
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1219,9 +863,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     p = select(y == number(0.0, x), number(0.0, x), y * op_power_by_constant(x, y - number(1.0, x)))
                     q = number(0.0, x)
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
             if flags & WANTED_B:
                 first = flags & FIRST_B != 0
                 for i in range(n):
@@ -1230,9 +872,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     p = select(y == number(0.0, x), number(0.0, x), y * op_power_by_constant(x, y - number(1.0, x)))
                     q = number(0.0, x)
                     bar = zbars[i]
-                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select(
-                        (q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar
-                    )
+                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select((q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar)
         elif opcode == 11:  # scale
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1242,9 +882,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     p = y
                     q = x
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
             if flags & WANTED_B:
                 first = flags & FIRST_B != 0
                 for i in range(n):
@@ -1253,9 +891,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     p = y
                     q = x
                     bar = zbars[i]
-                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select(
-                        (q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar
-                    )
+                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select((q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar)
         elif opcode == 12:  # remainder
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1276,9 +912,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     p = number(1.0, x)
                     q = -select(abs(z) < number(INF, x), np.rint((x - z) / y), floor(x / y))
                     bar = zbars[i]
-                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select(
-                        (q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar
-                    )
+                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select((q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar)
         elif opcode == 13:  # fmod
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1299,9 +933,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     p = number(1.0, x)
                     q = -np.rint((x - z) / y)
                     bar = zbars[i]
-                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select(
-                        (q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar
-                    )
+                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select((q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar)
         elif opcode == 19:  # copysign
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1311,9 +943,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     p = np.copysign(np.sign(x) * np.sign(x), y) * np.copysign(number(1.0, x), x)
                     q = number(0.0, x)
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
             if flags & WANTED_B:
                 first = flags & FIRST_B != 0
                 for i in range(n):
@@ -1322,9 +952,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     p = np.copysign(np.sign(x) * np.sign(x), y) * np.copysign(number(1.0, x), x)
                     q = number(0.0, x)
                     bar = zbars[i]
-                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select(
-                        (q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar
-                    )
+                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select((q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar)
         elif opcode == 20:  # identity
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1341,9 +969,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     z = zs[i]
                     p = z * op_sigmoid(-x)
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 23:  # softplus
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1351,9 +977,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     x = xs[i]
                     p = op_sigmoid(x)
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 24:  # logit
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1361,9 +985,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     x = xs[i]
                     p = number(1.0, x) / (x * (number(1.0, x) - x))
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 25:  # xlogy
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1373,9 +995,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     p = log(y)
                     q = select((x == number(0.0, x)) & (y == number(0.0, x)), number(0.0, x), x / y)
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
             if flags & WANTED_B:
                 first = flags & FIRST_B != 0
                 for i in range(n):
@@ -1384,9 +1004,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     p = log(y)
                     q = select((x == number(0.0, x)) & (y == number(0.0, x)), number(0.0, x), x / y)
                     bar = zbars[i]
-                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select(
-                        (q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar
-                    )
+                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select((q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar)
         elif opcode == 26:  # xlog1py
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1396,9 +1014,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     p = log1p(y)
                     q = select((x == number(0.0, x)) & (y == number(-1.0, x)), number(0.0, x), x / (number(1.0, x) + y))
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
             if flags & WANTED_B:
                 first = flags & FIRST_B != 0
                 for i in range(n):
@@ -1407,9 +1023,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     p = log1p(y)
                     q = select((x == number(0.0, x)) & (y == number(-1.0, x)), number(0.0, x), x / (number(1.0, x) + y))
                     bar = zbars[i]
-                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select(
-                        (q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar
-                    )
+                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select((q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar)
         elif opcode == 27:  # entr
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1417,9 +1031,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     x = xs[i]
                     p = -log(x) - number(1.0, x)
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 28:  # gaussian
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1428,9 +1040,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     z = zs[i]
                     p = select(z == number(0.0, x), number(0.0, x), number(-2.0, x) * x * z)
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 29:  # normal_density
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1439,9 +1049,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     z = zs[i]
                     p = select(z == number(0.0, x), number(0.0, x), -x * z)
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 30:  # erf
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1449,9 +1057,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     x = xs[i]
                     p = number(1.1283791670955126, x) * op_gaussian(x)
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 31:  # erfc
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1459,9 +1065,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     x = xs[i]
                     p = -number(1.1283791670955126, x) * op_gaussian(x)
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 32:  # ndtr
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1469,9 +1073,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     x = xs[i]
                     p = op_normal_density(x)
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 33:  # erfcx
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1479,63 +1081,20 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     x = xs[i]
                     z = zs[i]
                     erfcx_u = number(0.5, x) / (x * x)
-                    erfcx_rest = number(1.0, x) - number(23.0, x) * erfcx_u * (
-                        number(1.0, x)
-                        - number(25.0, x)
-                        * erfcx_u
-                        * (number(1.0, x) - number(27.0, x) * erfcx_u * (number(1.0, x) - number(29.0, x) * erfcx_u))
-                    )
-                    erfcx_rest = number(1.0, x) - number(13.0, x) * erfcx_u * (
-                        number(1.0, x)
-                        - number(15.0, x)
-                        * erfcx_u
-                        * (
-                            number(1.0, x)
-                            - number(17.0, x)
-                            * erfcx_u
-                            * (
-                                number(1.0, x)
-                                - number(19.0, x) * erfcx_u * (number(1.0, x) - number(21.0, x) * erfcx_u * erfcx_rest)
-                            )
-                        )
-                    )
-                    erfcx_rest = number(1.0, x) - number(3.0, x) * erfcx_u * (
-                        number(1.0, x)
-                        - number(5.0, x)
-                        * erfcx_u
-                        * (
-                            number(1.0, x)
-                            - number(7.0, x)
-                            * erfcx_u
-                            * (
-                                number(1.0, x)
-                                - number(9.0, x) * erfcx_u * (number(1.0, x) - number(11.0, x) * erfcx_u * erfcx_rest)
-                            )
-                        )
-                    )
-                    p = select(
-                        x > number(9.0, x),
-                        -number(0.5641895835477563, x) / x / x * erfcx_rest,
-                        number(2.0, x) * x * z - number(1.1283791670955126, x),
-                    )
+                    erfcx_rest = number(1.0, x) - number(23.0, x) * erfcx_u * (number(1.0, x) - number(25.0, x) * erfcx_u * (number(1.0, x) - number(27.0, x) * erfcx_u * (number(1.0, x) - number(29.0, x) * erfcx_u)))
+                    erfcx_rest = number(1.0, x) - number(13.0, x) * erfcx_u * (number(1.0, x) - number(15.0, x) * erfcx_u * (number(1.0, x) - number(17.0, x) * erfcx_u * (number(1.0, x) - number(19.0, x) * erfcx_u * (number(1.0, x) - number(21.0, x) * erfcx_u * erfcx_rest))))
+                    erfcx_rest = number(1.0, x) - number(3.0, x) * erfcx_u * (number(1.0, x) - number(5.0, x) * erfcx_u * (number(1.0, x) - number(7.0, x) * erfcx_u * (number(1.0, x) - number(9.0, x) * erfcx_u * (number(1.0, x) - number(11.0, x) * erfcx_u * erfcx_rest))))
+                    p = select(x > number(9.0, x), -number(0.5641895835477563, x) / x / x * erfcx_rest, number(2.0, x) * x * z - number(1.1283791670955126, x))
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 34:  # log_ndtr
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
                 for i in range(n):
                     x = xs[i]
-                    p = select(
-                        x < number(0.0, x),
-                        number(0.7978845608028654, x) / op_erfcx(-number(0.7071067811865476, x) * x),
-                        op_normal_density(x) / op_ndtr(x),
-                    )
+                    p = select(x < number(0.0, x), number(0.7978845608028654, x) / op_erfcx(-number(0.7071067811865476, x) * x), op_normal_density(x) / op_ndtr(x))
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 38:  # hurwitz_zeta
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1545,9 +1104,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     p = number(NAN, x)
                     q = -x * op_hurwitz_zeta(x + number(1.0, x), y)
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
             if flags & WANTED_B:
                 first = flags & FIRST_B != 0
                 for i in range(n):
@@ -1556,9 +1113,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     p = number(NAN, x)
                     q = -x * op_hurwitz_zeta(x + number(1.0, x), y)
                     bar = zbars[i]
-                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select(
-                        (q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar
-                    )
+                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select((q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar)
         elif opcode == 39:  # digamma
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1568,9 +1123,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     digamma_turn = number(3.141592653589793, x) / sin(number(3.141592653589793, x) * (x - np.rint(x)))
                     p = select(x > number(0.0, x), digamma_right, digamma_turn * digamma_turn - digamma_right)
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 40:  # gammaln
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1578,9 +1131,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     x = xs[i]
                     p = op_digamma(x)
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 41:  # gamma
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1589,9 +1140,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     z = zs[i]
                     p = z * op_digamma(x)
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 53:  # exp
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1600,9 +1149,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     z = zs[i]
                     p = z
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 54:  # exp2
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1611,9 +1158,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     z = zs[i]
                     p = number(0.6931471805599453, x) * z
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 55:  # expm1
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1621,9 +1166,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     x = xs[i]
                     p = exp(x)
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 56:  # log
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1631,9 +1174,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     x = xs[i]
                     p = number(1.0, x) / x
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 57:  # log2
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1641,9 +1182,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     x = xs[i]
                     p = number(1.4426950408889634, x) / x
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 58:  # log10
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1651,9 +1190,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     x = xs[i]
                     p = number(0.4342944819032518, x) / x
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 59:  # log1p
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1661,9 +1198,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     x = xs[i]
                     p = number(1.0, x) / (number(1.0, x) + x)
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 60:  # sqrt
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1672,9 +1207,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     z = zs[i]
                     p = number(0.5, x) / (z + number(0.0, x))
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 61:  # cbrt
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1683,9 +1216,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     z = zs[i]
                     p = number(1.0, x) / (number(3.0, x) * z * z)
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 62:  # logaddexp
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1697,9 +1228,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     p = op_sigmoid(logaddexp_gap)
                     q = op_sigmoid(-logaddexp_gap)
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
             if flags & WANTED_B:
                 first = flags & FIRST_B != 0
                 for i in range(n):
@@ -1710,9 +1239,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     p = op_sigmoid(logaddexp_gap)
                     q = op_sigmoid(-logaddexp_gap)
                     bar = zbars[i]
-                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select(
-                        (q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar
-                    )
+                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select((q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar)
         elif opcode == 63:  # logaddexp2
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1720,30 +1247,22 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     x = xs[i]
                     y = ys[i]
                     logaddexp2_gap = x - y
-                    logaddexp2_gap = select(
-                        (x == y) & (logaddexp2_gap != number(0.0, x)), number(0.0, x), logaddexp2_gap
-                    )
+                    logaddexp2_gap = select((x == y) & (logaddexp2_gap != number(0.0, x)), number(0.0, x), logaddexp2_gap)
                     p = op_sigmoid(number(0.6931471805599453, x) * logaddexp2_gap)
                     q = op_sigmoid(-number(0.6931471805599453, x) * logaddexp2_gap)
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
             if flags & WANTED_B:
                 first = flags & FIRST_B != 0
                 for i in range(n):
                     x = xs[i]
                     y = ys[i]
                     logaddexp2_gap = x - y
-                    logaddexp2_gap = select(
-                        (x == y) & (logaddexp2_gap != number(0.0, x)), number(0.0, x), logaddexp2_gap
-                    )
+                    logaddexp2_gap = select((x == y) & (logaddexp2_gap != number(0.0, x)), number(0.0, x), logaddexp2_gap)
                     p = op_sigmoid(number(0.6931471805599453, x) * logaddexp2_gap)
                     q = op_sigmoid(-number(0.6931471805599453, x) * logaddexp2_gap)
                     bar = zbars[i]
-                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select(
-                        (q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar
-                    )
+                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select((q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar)
         elif opcode == 78:  # keep
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1752,9 +1271,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     p = number(0.0, x)
                     q = select(x != number(0.0, x), number(1.0, x), number(0.0, x))
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
             if flags & WANTED_B:
                 first = flags & FIRST_B != 0
                 for i in range(n):
@@ -1762,9 +1279,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     p = number(0.0, x)
                     q = select(x != number(0.0, x), number(1.0, x), number(0.0, x))
                     bar = zbars[i]
-                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select(
-                        (q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar
-                    )
+                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select((q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar)
         elif opcode == 79:  # drop
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1773,9 +1288,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     p = number(0.0, x)
                     q = select(x != number(0.0, x), number(0.0, x), number(1.0, x))
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
             if flags & WANTED_B:
                 first = flags & FIRST_B != 0
                 for i in range(n):
@@ -1783,87 +1296,45 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     p = number(0.0, x)
                     q = select(x != number(0.0, x), number(0.0, x), number(1.0, x))
                     bar = zbars[i]
-                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select(
-                        (q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar
-                    )
+                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select((q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar)
         elif opcode == 80:  # maximum
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
                 for i in range(n):
                     x = xs[i]
                     y = ys[i]
-                    p = select(
-                        x > y,
-                        number(1.0, x),
-                        select(x == y, number(0.5, x), select(x != x, number(1.0, x), number(0.0, x))),
-                    )
-                    q = select(
-                        y > x,
-                        number(1.0, x),
-                        select(x == y, number(0.5, x), select(y != y, number(1.0, x), number(0.0, x))),
-                    )
+                    p = select(x > y, number(1.0, x), select(x == y, number(0.5, x), select(x != x, number(1.0, x), number(0.0, x))))
+                    q = select(y > x, number(1.0, x), select(x == y, number(0.5, x), select(y != y, number(1.0, x), number(0.0, x))))
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
             if flags & WANTED_B:
                 first = flags & FIRST_B != 0
                 for i in range(n):
                     x = xs[i]
                     y = ys[i]
-                    p = select(
-                        x > y,
-                        number(1.0, x),
-                        select(x == y, number(0.5, x), select(x != x, number(1.0, x), number(0.0, x))),
-                    )
-                    q = select(
-                        y > x,
-                        number(1.0, x),
-                        select(x == y, number(0.5, x), select(y != y, number(1.0, x), number(0.0, x))),
-                    )
+                    p = select(x > y, number(1.0, x), select(x == y, number(0.5, x), select(x != x, number(1.0, x), number(0.0, x))))
+                    q = select(y > x, number(1.0, x), select(x == y, number(0.5, x), select(y != y, number(1.0, x), number(0.0, x))))
                     bar = zbars[i]
-                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select(
-                        (q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar
-                    )
+                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select((q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar)
         elif opcode == 81:  # minimum
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
                 for i in range(n):
                     x = xs[i]
                     y = ys[i]
-                    p = select(
-                        x < y,
-                        number(1.0, x),
-                        select(x == y, number(0.5, x), select(x != x, number(1.0, x), number(0.0, x))),
-                    )
-                    q = select(
-                        y < x,
-                        number(1.0, x),
-                        select(x == y, number(0.5, x), select(y != y, number(1.0, x), number(0.0, x))),
-                    )
+                    p = select(x < y, number(1.0, x), select(x == y, number(0.5, x), select(x != x, number(1.0, x), number(0.0, x))))
+                    q = select(y < x, number(1.0, x), select(x == y, number(0.5, x), select(y != y, number(1.0, x), number(0.0, x))))
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
             if flags & WANTED_B:
                 first = flags & FIRST_B != 0
                 for i in range(n):
                     x = xs[i]
                     y = ys[i]
-                    p = select(
-                        x < y,
-                        number(1.0, x),
-                        select(x == y, number(0.5, x), select(x != x, number(1.0, x), number(0.0, x))),
-                    )
-                    q = select(
-                        y < x,
-                        number(1.0, x),
-                        select(x == y, number(0.5, x), select(y != y, number(1.0, x), number(0.0, x))),
-                    )
+                    p = select(x < y, number(1.0, x), select(x == y, number(0.5, x), select(x != x, number(1.0, x), number(0.0, x))))
+                    q = select(y < x, number(1.0, x), select(x == y, number(0.5, x), select(y != y, number(1.0, x), number(0.0, x))))
                     bar = zbars[i]
-                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select(
-                        (q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar
-                    )
+                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select((q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar)
         elif opcode == 82:  # fmax
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1871,26 +1342,18 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     x = xs[i]
                     y = ys[i]
                     p = select((x > y) | (y != y), number(1.0, x), select(x == y, number(0.5, x), number(0.0, x)))
-                    q = select(
-                        (y > x) | (x != x) & (y == y), number(1.0, x), select(x == y, number(0.5, x), number(0.0, x))
-                    )
+                    q = select((y > x) | (x != x) & (y == y), number(1.0, x), select(x == y, number(0.5, x), number(0.0, x)))
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
             if flags & WANTED_B:
                 first = flags & FIRST_B != 0
                 for i in range(n):
                     x = xs[i]
                     y = ys[i]
                     p = select((x > y) | (y != y), number(1.0, x), select(x == y, number(0.5, x), number(0.0, x)))
-                    q = select(
-                        (y > x) | (x != x) & (y == y), number(1.0, x), select(x == y, number(0.5, x), number(0.0, x))
-                    )
+                    q = select((y > x) | (x != x) & (y == y), number(1.0, x), select(x == y, number(0.5, x), number(0.0, x)))
                     bar = zbars[i]
-                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select(
-                        (q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar
-                    )
+                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select((q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar)
         elif opcode == 83:  # fmin
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1898,26 +1361,18 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     x = xs[i]
                     y = ys[i]
                     p = select((x < y) | (y != y), number(1.0, x), select(x == y, number(0.5, x), number(0.0, x)))
-                    q = select(
-                        (y < x) | (x != x) & (y == y), number(1.0, x), select(x == y, number(0.5, x), number(0.0, x))
-                    )
+                    q = select((y < x) | (x != x) & (y == y), number(1.0, x), select(x == y, number(0.5, x), number(0.0, x)))
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
             if flags & WANTED_B:
                 first = flags & FIRST_B != 0
                 for i in range(n):
                     x = xs[i]
                     y = ys[i]
                     p = select((x < y) | (y != y), number(1.0, x), select(x == y, number(0.5, x), number(0.0, x)))
-                    q = select(
-                        (y < x) | (x != x) & (y == y), number(1.0, x), select(x == y, number(0.5, x), number(0.0, x))
-                    )
+                    q = select((y < x) | (x != x) & (y == y), number(1.0, x), select(x == y, number(0.5, x), number(0.0, x)))
                     bar = zbars[i]
-                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select(
-                        (q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar
-                    )
+                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select((q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar)
         elif opcode == 85:  # relu
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1925,9 +1380,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     x = xs[i]
                     p = select(x > number(0.0, x), number(1.0, x), select(x != x, number(1.0, x), number(0.0, x)))
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 86:  # sin
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1935,9 +1388,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     x = xs[i]
                     p = cos(x)
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 87:  # cos
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1945,9 +1396,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     x = xs[i]
                     p = -sin(x)
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 88:  # tan
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1956,9 +1405,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     z = zs[i]
                     p = number(1.0, x) + z * z
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 89:  # arcsin
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1966,9 +1413,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     x = xs[i]
                     p = number(1.0, x) / math.sqrt((number(1.0, x) - x) * (number(1.0, x) + x))
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 90:  # arccos
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1976,9 +1421,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     x = xs[i]
                     p = number(-1.0, x) / math.sqrt((number(1.0, x) - x) * (number(1.0, x) + x))
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 91:  # arctan
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -1986,9 +1429,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     x = xs[i]
                     p = number(1.0, x) / (number(1.0, x) + x * x)
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 92:  # arctan2
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -2001,9 +1442,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     p = select(arctan2_flat, number(0.0, x) * z, y / arctan2_radius / arctan2_radius)
                     q = select(arctan2_flat, number(0.0, x) * z, -x / arctan2_radius / arctan2_radius)
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
             if flags & WANTED_B:
                 first = flags & FIRST_B != 0
                 for i in range(n):
@@ -2015,9 +1454,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     p = select(arctan2_flat, number(0.0, x) * z, y / arctan2_radius / arctan2_radius)
                     q = select(arctan2_flat, number(0.0, x) * z, -x / arctan2_radius / arctan2_radius)
                     bar = zbars[i]
-                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select(
-                        (q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar
-                    )
+                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select((q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar)
         elif opcode == 93:  # hypot
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -2028,9 +1465,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     p = select(z == number(0.0, x), number(0.0, x), x / z)
                     q = select(z == number(0.0, x), number(0.0, x), y / z)
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
             if flags & WANTED_B:
                 first = flags & FIRST_B != 0
                 for i in range(n):
@@ -2040,9 +1475,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     p = select(z == number(0.0, x), number(0.0, x), x / z)
                     q = select(z == number(0.0, x), number(0.0, x), y / z)
                     bar = zbars[i]
-                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select(
-                        (q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar
-                    )
+                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select((q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar)
         elif opcode == 94:  # sinh
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -2050,9 +1483,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     x = xs[i]
                     p = cosh(x)
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 95:  # cosh
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -2060,9 +1491,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     x = xs[i]
                     p = sinh(x)
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 96:  # tanh
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -2071,9 +1500,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     tanh_steep = cosh(x)
                     p = number(1.0, x) / tanh_steep / tanh_steep
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 97:  # arcsinh
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -2081,9 +1508,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     x = xs[i]
                     p = number(1.0, x) / hypot(number(1.0, x), x)
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 98:  # arccosh
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -2091,9 +1516,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     x = xs[i]
                     p = number(1.0, x) / (math.sqrt(x - number(1.0, x)) * math.sqrt(x + number(1.0, x)))
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 99:  # arctanh
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -2101,9 +1524,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     x = xs[i]
                     p = number(1.0, x) / ((number(1.0, x) - x) * (number(1.0, x) + x))
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 100:  # degrees
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -2111,9 +1532,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     x = xs[i]
                     p = number(57.29577951308232, x)
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 101:  # rad2deg
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -2121,9 +1540,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     x = xs[i]
                     p = number(57.29577951308232, x)
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 102:  # radians
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -2131,9 +1548,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     x = xs[i]
                     p = number(0.017453292519943295, x)
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 103:  # deg2rad
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -2141,9 +1556,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     x = xs[i]
                     p = number(0.017453292519943295, x)
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
         elif opcode == 1026:  # add
             if flags & WANTED_A:
                 first = flags & FIRST_A != 0
@@ -2161,9 +1574,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     p = y
                     q = x
                     bar = zbars[i]
-                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select(
-                        (p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar
-                    )
+                    xbars[i] = select(first, number(0.0, bar), xbars[i]) + select((p == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), p * bar)
             if flags & WANTED_B:
                 first = flags & FIRST_B != 0
                 for i in range(n):
@@ -2172,9 +1583,7 @@ def lanes_adjoint(like, code_at, values_at, bars_at, rows, quarter):
                     p = y
                     q = x
                     bar = zbars[i]
-                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select(
-                        (q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar
-                    )
+                    ybars[i] = select(first, number(0.0, bar), ybars[i]) + select((q == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), q * bar)
         else:
             return np.int64(1)
     return np.int64(0)

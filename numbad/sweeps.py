@@ -38,6 +38,7 @@ STAMPED = (
     "parallel",
     "fusion",
     "matrixkernels",
+    "pointkernels",
     "verification",
 )
 
