@@ -12,7 +12,7 @@ from numbad.hostrows import flat, map_partials, naming_site
 from numbad.ops.host import as_tuple, record_host
 from numbad.rows import CONTRACT, HOST, MAP
 from numbad.sweeps import Execution, block_kernels, check_memory, give_back, take_memory
-from numbad.threads import parallel_section
+from numbad.threads import shared_section
 
 MOST_MEMORY = 1 << 26  # bytes of tangents or cotangents at a time; more lanes go in blocks
 FEWEST = 8  # lanes in a block, whatever memory that takes
@@ -194,7 +194,7 @@ class Linearised:
         arguments += (execution.bases, lanes.bases, BLAS_WORTH, wide)  # type: ignore[assignment]
         if wide <= BLOCK_LANES or lanes.arena.size < PARALLEL_WORTH:
             return int(getattr(lanekernels, f"{name}_lanes")(*arguments, 0, wide, row))
-        with parallel_section:
+        with shared_section(lanes.arena.size):
             return int(getattr(lanekernels, f"{name}_blocks")(*arguments, BLOCK_LANES, row))
 
     # ------------------------------------------------------------ rows for Python
