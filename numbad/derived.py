@@ -10,8 +10,8 @@ import numpy as np
 from numbad.active import Array, Storage, make_block, make_scalar
 from numbad.emission import constant
 from numbad.errors import BranchError
-from numbad.linearised import check_outputs, unite
 from numbad.nested import Region, addresses_of, cast
+from numbad.products import check_outputs, unite
 from numbad.recorder import Recorder, contiguous, set_current
 from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
 from numbad.transforms import columns, rows, size_of

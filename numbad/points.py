@@ -300,7 +300,7 @@ def run_program(
     rows = max(1, len(lowered.code) + len(program))
     lanes = choose_lanes(lowered, dtype, batch.count)
     fixed = (
-        np.array([switch("lanes_primal", dtype), switch("lanes_adjoint", dtype) if wanted else 0], np.uint64),
+        np.array([switch("points_primal", dtype), switch("points_adjoint", dtype) if wanted else 0], np.uint64),
         lowered.code,
         program,
         lowered.size,

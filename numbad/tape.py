@@ -362,7 +362,7 @@ class Tape:
         >>> numbad.record(lambda x: x**2, 1.0).jvp((3.0,), (1.0,))
         (9.0, 6.0)
         """
-        from numbad.linearised import push_once
+        from numbad.products import push_once
 
         return push_once(self, primals, tangents)
 
@@ -378,7 +378,7 @@ class Tape:
         >>> pullback(np.array([1.0, 10.0]))
         (array([ 2., 40.]),)
         """
-        from numbad.linearised import pull_back
+        from numbad.products import pull_back
 
         return pull_back(self, primals)
 

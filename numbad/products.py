@@ -1,4 +1,4 @@
-"""A tape linearised at a point: tangents go forward through it, and cotangents back, without recording."""
+"""Products of a tape's Jacobian with tangents and cotangents, without recording."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numbad.tape import Output, Tape
 
 
-class Linearised(Evaluation):
+class TapeEvaluation(Evaluation):
     """The execution of a tape at one point, ready for any number of tangents and cotangents.
 
     Attributes
@@ -70,17 +70,17 @@ def push_once(tape: Tape, primals: Any, tangents: Any) -> tuple[Any, Any]:
     primals = tuple(primals)
     tape.flatten_inputs(primals)
     seeds, _ = match(primals, tangents, "Tape.jvp", "tangent")
-    linearised = Linearised(tape, primals)
-    return linearised.value, linearised.push(seeds)
+    evaluation = TapeEvaluation(tape, primals)
+    return evaluation.value, evaluation.push(seeds)
 
 
 def pull_back(tape: Tape, primals: tuple[Any, ...]) -> tuple[Any, Any]:
     """Return value and pullback of a tape; see `Tape.vjp`."""
-    linearised = Linearised(tape, primals)
+    evaluation = TapeEvaluation(tape, primals)
 
     def pullback(cotangent: Any) -> tuple[Any, ...]:
         """Return the inputs' cotangents, a tuple with one entry for each argument."""
-        if not same_structure(cotangent, linearised.value):
+        if not same_structure(cotangent, evaluation.value):
             raise InputError(
                 message(
                     "the pullback got a cotangent of another structure than the tape's result",
@@ -89,7 +89,7 @@ def pull_back(tape: Tape, primals: tuple[Any, ...]) -> tuple[Any, Any]:
                 )
             )
         leaves = [as_leaf(leaf) for leaf in flatten(cotangent)[0]]
-        for leaf, value in zip(leaves, linearised.values, strict=True):
+        for leaf, value in zip(leaves, evaluation.values, strict=True):
             check_real(leaf, "the pullback", "cotangent")
             if np.shape(leaf) != np.shape(value):
                 raise InputError(
@@ -99,9 +99,9 @@ def pull_back(tape: Tape, primals: tuple[Any, ...]) -> tuple[Any, Any]:
                         where=False,
                     )
                 )
-        return linearised.pull(leaves)
+        return evaluation.pull(leaves)
 
-    return linearised.value, pullback
+    return evaluation.value, pullback
 
 
 def kept(point: Any) -> Any:
