@@ -34,6 +34,7 @@ class TapeEvaluation(Evaluation):
         self.given = given
         self.values = [slot.read(self.execution) for slot in tape.outputs]
         self.value = unite(tape, self.values)
+        self.watched = []
         self.keep_constants()
 
     def push(self, tangents: list[Any]) -> Any:
