@@ -22,7 +22,16 @@ from numbad.lowering import (
     place_spaces,
 )
 from numbad.ops.definition import REGISTRY
-from numbad.sweeps import address_of, check_memory, compile_notice, compile_seconds, give_back, switch, take_memory
+from numbad.sweeps import (
+    address_of,
+    check_memory,
+    compile_in_two,
+    compile_notice,
+    compile_seconds,
+    give_back,
+    switch,
+    take_memory,
+)
 from numbad.threads import parallel_section
 from numbad.transforms import positions
 
@@ -295,6 +304,7 @@ def run_program(
         if wanted not in found.adjoints:
             found.adjoints[wanted] = plan_adjoint(tape, found, wanted)
         program, touched = found.adjoints[wanted]
+        compile_in_two(("points_primal",), ("points_adjoint",), dtype)
     leaves, memory = leaf_table(tape, lowered, batch)
     targets = [part if part.dtype == dtype else np.empty(part.shape, dtype) for part in slopes]
     rows = max(1, len(lowered.code) + len(program))
