@@ -253,9 +253,8 @@ def sweep_singly(tape: Tape, batch: Batch, slopes: list[np.ndarray], wanted: tup
 
 def point_program(tape: Tape) -> PointProgram | None:
     """Return what the sweeps of points need of a tape, None for one that runs point by point."""
-    found = tape.kept.get("points", tape)
-    if found is not tape:
-        return found
+    if "points" in tape.kept:
+        return tape.kept["points"]
     tape.verify_once()
     found = None
     try:
@@ -293,9 +292,7 @@ def run_program(
     agree: np.ndarray,
     wanted: tuple[int, ...],
 ) -> None:
-    """Sweep all points: in this thread if they are few, else in chunks that threads share."""
-    from numbad.pointkernels import sweep_chunk, sweep_chunks
-
+    """Sweep all points: write their results, their gradients, and whether they take the recorded path."""
     if not batch.count:
         return
     lowered, dtype = found.lowered, tape.dtype
@@ -323,23 +320,33 @@ def run_program(
         results,
         agree,
     )
-    threads = 1 if batch.count * rows < SERIAL or batch.count <= lanes else count_threads()
-    width = lowered.size * lanes * (2 if wanted else 1)
+    sweep_blocks(fixed, batch.count, rows, lanes, lowered.size * lanes * (2 if wanted else 1))
+    del memory
+    for slot, part, target in zip(slots_of(tape, wanted), slopes, targets, strict=True):
+        put_in_order(slot, part, target)
+
+
+def sweep_blocks(fixed: tuple[Any, ...], count: int, rows: int, lanes: int, width: int) -> None:
+    """Sweep all blocks of points: in this thread if there is little to do, else shared out among threads.
+
+    `fixed` are the arguments of the compiled sweep that do not depend on the division; `width` is the size of an arena.
+    """
+    from numbad.pointkernels import sweep_chunk, sweep_chunks
+
+    dtype = fixed[5].dtype
+    threads = 1 if count * rows < SERIAL or count <= lanes else count_threads()
     check_memory(threads * width * dtype.itemsize)
     arenas = take_memory(threads * width, dtype, False).reshape(threads, width)
     at_once = lanes * max(AT_ONCE // (rows * lanes), threads)
     with first_time(f"sweep_chunk{'s' * (threads > 1)} {dtype}"):
-        for start in range(0, batch.count, at_once):
-            stop = min(batch.count, start + at_once)
+        for start in range(0, count, at_once):
+            stop = min(count, start + at_once)
             if threads == 1:
                 sweep_chunk(*fixed, start, stop, lanes, arenas[0])
             else:
                 with parallel_section:
                     sweep_chunks(*fixed, start, stop, lanes, arenas)
     give_back(arenas)
-    del memory
-    for slot, part, target in zip(slots_of(tape, wanted), slopes, targets, strict=True):
-        put_in_order(slot, part, target)
 
 
 def slope_table(slots: list[Input], targets: list[np.ndarray], lowered: Lowered) -> np.ndarray:
