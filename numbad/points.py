@@ -331,8 +331,10 @@ def sweep_blocks(fixed: tuple[Any, ...], count: int, rows: int, lanes: int, widt
 
     `fixed` are the arguments of the compiled sweep that do not depend on the division; `width` is the size of an arena.
     """
-    from numbad.pointkernels import sweep_chunk, sweep_chunks
+    from numbad import pointkernels
 
+    one: Any = pointkernels.sweep_chunk
+    shared: Any = pointkernels.sweep_chunks
     dtype = fixed[5].dtype
     threads = 1 if count * rows < SERIAL or count <= lanes else count_threads()
     check_memory(threads * width * dtype.itemsize)
@@ -342,10 +344,10 @@ def sweep_blocks(fixed: tuple[Any, ...], count: int, rows: int, lanes: int, widt
         for start in range(0, count, at_once):
             stop = min(count, start + at_once)
             if threads == 1:
-                sweep_chunk(*fixed, start, stop, lanes, arenas[0])
+                one(*fixed, start, stop, lanes, arenas[0])
             else:
                 with parallel_section:
-                    sweep_chunks(*fixed, start, stop, lanes, arenas)
+                    shared(*fixed, start, stop, lanes, arenas)
     give_back(arenas)
 
 
