@@ -40,7 +40,7 @@ class TapeError(NumbadError, ValueError):
     """A tape that does not pass verification."""
 
 
-INTERNAL = {"numbad", "numbad.ops", "numbad.numpy_api"}  # packages whose frames are not the user's
+INTERNAL = {"numbad", "numbad.ops", "numbad.numpy_api", "numbad.scipy_api"}  # packages whose frames are not the user's
 Site = tuple[CodeType, int]
 
 

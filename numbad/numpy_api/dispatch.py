@@ -117,12 +117,24 @@ def call_ufunc(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
     op: Any = OPS.get(ufunc) or find_op(ufunc)
     if op is not None:
         return record(op, *inputs)
-    found = UFUNCS.get(ufunc.__name__)
+    found = UFUNCS.get(ufunc.__name__) or find_special(ufunc)
     if found is None:
         name = str(ufunc.__name__)
         name = f"np.{name}" if getattr(np, name, None) is ufunc else name
         raise RecordingError(message(f"the ufunc {name} is not recorded", ADVICE.get(name, ANY_ADVICE)))
     return found(*inputs)
+
+
+def find_special(ufunc: Any) -> Implementation | None:
+    """Return the recording version of a ufunc of scipy.special that is no op of the sweeps."""
+    import numbad.scipy_api
+    from numbad.scipy_api.elementwise import ELEMENTWISE, call_elementwise
+
+    assert numbad.scipy_api
+    name = ufunc.__name__
+    if name not in ELEMENTWISE or find_ufunc(f"scipy.special.{name}") is not ufunc:
+        return None
+    return lambda *operands: call_elementwise(name, operands)
 
 
 def find_op(ufunc: Any) -> Any:

@@ -1,0 +1,60 @@
+"""scipy.sparse: products of constant sparse matrices with recording arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from numbad.helpers import asarray
+from numbad.ops.host import array_op
+from numbad.scipy_api.dispatch import records
+
+
+def product_shape(x: Any, *, matrix: Any) -> list[Any]:
+    """The shape of a sparse matrix times a vector or a matrix."""
+    if not x or matrix.shape[-1] != x[0]:
+        raise ValueError(f"matmul: dimension mismatch of shapes {matrix.shape} and {x}")
+    return [(*matrix.shape[:-1], *x[1:])]
+
+
+@array_op(shapes=product_shape)
+def sparse_product(x: Any, *, matrix: Any) -> Any:
+    """A constant sparse matrix times a vector or a matrix."""
+    return matrix @ x
+
+
+@sparse_product.vjp
+def sparse_product_vjp(bars: Any, results: Any, operands: Any, *, matrix: Any) -> Any:
+    return (sparse_product(bars[0], matrix=matrix.T),)
+
+
+@records("scipy.sparse._base", "_spbase._matmul_dispatch")
+def product(self: Any, other: Any) -> Any:
+    """matrix @ x, and matrix * x of SciPy's matrix classes."""
+    other = asarray(other)
+    if not np.ndim(other):
+        return NotImplemented
+    return sparse_product(other, matrix=frozen(self))
+
+
+@records("scipy.sparse._base", "_spbase._rmatmul_dispatch")
+def product_from_left(self: Any, other: Any) -> Any:
+    """x @ matrix."""
+    other = asarray(other)
+    if not np.ndim(other):
+        return NotImplemented
+    return sparse_product(other.T, matrix=frozen(self).T).T
+
+
+@records("scipy.sparse._base", "_spbase.dot")
+def dot(self: Any, other: Any) -> Any:
+    """matrix.dot(x)."""
+    return product(self, other)
+
+
+def frozen(matrix: Any) -> Any:
+    """Return a copy of the matrix in a form whose products are fast: what happens to it later is not seen."""
+    return matrix.tocsr(copy=True)
+
+
