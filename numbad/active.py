@@ -554,6 +554,8 @@ class Array(Active):
         return self.copy("K")
 
     def __matmul__(self, other: Any) -> Any:
+        if not isinstance(other, (Active, np.ndarray)) and hasattr(type(other), "__rmatmul__"):
+            return NotImplemented
         return self.__array_ufunc__(np.matmul, "__call__", self, other)
 
     def __rmatmul__(self, other: Any) -> Any:
@@ -1305,6 +1307,7 @@ def concrete_float(value: Scalar) -> float:
 
     if called_by_name("float"):
         return value.recorder.guard_value(value.address)
+    refuse_in_library()
     return refuse(
         "a recording value cannot become a plain float here",
         "use np.sin instead of math.sin, and np.zeros_like(x), numbad.zeros(n) or a list for results",
@@ -1313,14 +1316,24 @@ def concrete_float(value: Scalar) -> float:
 
 def refuse_conversion(dtype: Any) -> None:
     """Refuse np.asarray(x, dtype=float) and the like."""
-    from numbad.conversion import refuse_in_scipy
-
-    refuse_in_scipy()
     if dtype is not None and np.dtype(dtype) != object:
+        refuse_in_library()
         refuse(
             f"a recording value cannot be converted to a plain array of {np.dtype(dtype)}",
             "keep it as it is, build arrays with np.stack or numbad.array,"
             " or register a rule for the function that converts it (numbad.custom_vjp)",
+        )
+
+
+def refuse_in_library() -> None:
+    """Refuse a conversion inside of a function of SciPy by the name of that function."""
+    from numbad.conversion import library_function
+
+    name = library_function()
+    if name:
+        refuse(
+            f"{name} does not take recording values",
+            "write it with functions that are recorded, or give it a rule with numbad.custom_vjp",
         )
 
 
@@ -1374,6 +1387,20 @@ for _name in METHODS:
 for _ufunc, _op in OPS.items():
     if _op.arity == 1 and not hasattr(Scalar, _ufunc.__name__):
         setattr(Scalar, _ufunc.__name__, unary(_op.name))  # NumPy's loops over objects call these
+
+
+def binary_method(name: str) -> Callable[..., Any]:
+    """Make the method that NumPy's loop over objects calls for a ufunc of two operands."""
+
+    def method(self: Any, other: Any) -> Any:
+        return record(BY_NAME[name], self, other)
+
+    method.__name__ = name
+    return method
+
+
+for _name in ("fmod", "arctan2", "hypot"):
+    setattr(Scalar, _name, binary_method(_name))
 
 
 def _flatten(self: Any, order: Any = "C") -> Any:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numbad.sweeps import Execution
 
 SMALL = 512  # elements: larger constants and inputs are kept by reference
-TAUGHT_MODULES = ("scipy.special", "scipy.linalg", "scipy.sparse", "scipy.stats", "scipy.spatial.distance")
+TAUGHT_MODULES = ("scipy.special", "scipy.linalg", "scipy.sparse", "scipy.spatial", "scipy.signal")
 MOST_ADDRESSES = 2**32 - 1
 
 _thread = threading.local()

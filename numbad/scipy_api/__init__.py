@@ -1,6 +1,16 @@
 """Functions of SciPy that are recorded when they are called by name, one module for each idea."""
 
-from numbad.scipy_api import linear_algebra, sparse, special, statistics
+from numbad.scipy_api import distances, linear_algebra, signals, sparse, special, statistics
 from numbad.scipy_api.dispatch import TABLE, forget, teach
 
-__all__ = ["TABLE", "forget", "linear_algebra", "sparse", "special", "statistics", "teach"]
+__all__ = [
+    "TABLE",
+    "distances",
+    "forget",
+    "linear_algebra",
+    "signals",
+    "sparse",
+    "special",
+    "statistics",
+    "teach",
+]

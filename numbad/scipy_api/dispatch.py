@@ -88,7 +88,12 @@ def dispatching_code(function: FunctionType, choose: Callable[..., Any]) -> Any:
     code = scope["outer"](*[None] * len(free)).__code__
     constants = tuple(choose if constant == "numbad chooses" else constant for constant in code.co_consts)
     return code.replace(
-        co_consts=constants, co_freevars=free, co_name=function.__name__, co_qualname=function.__qualname__
+        co_filename=function.__code__.co_filename,
+        co_firstlineno=function.__code__.co_firstlineno,
+        co_consts=constants,
+        co_freevars=free,
+        co_name=function.__name__,
+        co_qualname=function.__qualname__,
     )
 
 

@@ -104,7 +104,9 @@ def solve_triangular(a: Any, b: Any, trans: Any = 0, lower: bool = False, unit_d
 
 
 @records(MODULE, "inv")
-def inv(a: Any, overwrite_a: bool = False, check_finite: bool = True, *, assume_a: Any = None, lower: bool = False) -> Any:
+def inv(
+    a: Any, overwrite_a: bool = False, check_finite: bool = True, *, assume_a: Any = None, lower: bool = False
+) -> Any:
     """Inverse matrix."""
     a = asarray(a)
     if assume_a in ("sym", "her", "pos", "symmetric", "hermitian", "positive definite"):

@@ -58,3 +58,30 @@ def frozen(matrix: Any) -> Any:
     return matrix.tocsr(copy=True)
 
 
+def solution_shape(b: Any, *, matrix: Any) -> list[Any]:
+    """The shape of the solution of a sparse system."""
+    if not b or matrix.shape[0] != b[0] or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"spsolve: shapes {matrix.shape} and {b} do not fit")
+    return [b]
+
+
+@array_op(shapes=solution_shape)
+def sparse_solve(b: Any, *, matrix: Any) -> Any:
+    """Solution of a system with a constant sparse matrix."""
+    from scipy.sparse.linalg import spsolve
+
+    return spsolve(matrix, b)
+
+
+@sparse_solve.vjp
+def sparse_solve_vjp(bars: Any, results: Any, operands: Any, *, matrix: Any) -> Any:
+    return (sparse_solve(bars[0], matrix=matrix.T.tocsc()),)
+
+
+@records("scipy.sparse.linalg", "spsolve")
+def spsolve(A: Any, b: Any, permc_spec: Any = None, use_umfpack: bool = True) -> Any:
+    """Solution of a sparse system; a right side that is one column gives a vector, as in SciPy."""
+    b = asarray(b)
+    if np.ndim(b) == 2 and np.shape(b)[1] == 1:
+        b = b[:, 0]
+    return sparse_solve(b, matrix=A.tocsc(copy=True))

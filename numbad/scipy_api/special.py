@@ -174,9 +174,7 @@ elementwise("inv_boxcox", lambda z, y, power: z ** (1.0 - power), None)
 
 elementwise("hyp0f1", None, lambda z, v, x: sp("hyp0f1", v + 1.0, x) / v)
 elementwise("hyp1f1", None, None, lambda z, a, b, x: a / b * sp("hyp1f1", a + 1.0, b + 1.0, x))
-elementwise(
-    "hyp2f1", None, None, None, lambda z, a, b, c, x: a * b / c * sp("hyp2f1", a + 1.0, b + 1.0, c + 1.0, x)
-)
+elementwise("hyp2f1", None, None, None, lambda z, a, b, c, x: a * b / c * sp("hyp2f1", a + 1.0, b + 1.0, c + 1.0, x))
 
 
 def lower(name: str, n: Any, *operands: Any) -> Any:
@@ -266,5 +264,3 @@ def softmax(x: Any, axis: Any = None) -> Any:
 def log_softmax(x: Any, axis: Any = None) -> Any:
     """The logarithm of the softmax."""
     return helpers.log_softmax(x, axis)
-
-

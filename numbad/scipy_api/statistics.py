@@ -25,15 +25,24 @@ from numbad.scipy_api.elementwise import elementwise_op, refuse_without_slope
 FALLBACKS: dict[tuple[Any, str, int], tuple[ArrayOp, tuple[Any, ...]]] = {}
 
 
+def numeric(value: Any) -> Any:
+    """Return an argument as a recording value, or as a plain number or array where it is none."""
+    if isinstance(value, Active):
+        return value
+    if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.dtype.hasobject):
+        value = asarray(value)
+    return value if isinstance(value, Active) else np.asarray(value, float)[()]
+
+
 def recording(value: Any) -> Any:
-    """Return an argument as a recording value: distributions compare and select, which plain lists cannot."""
-    return to_active(asarray(value), current()) if not isinstance(value, Active) else value
+    """Return an argument as a recording value."""
+    return to_active(numeric(value), current())
 
 
 def standard_arguments(distribution: Any, x: Any, args: Any, keywords: Any) -> tuple[Any, Any, Any, tuple[Any, ...]]:
     """Return x, location, scale and shape parameters as recording values."""
     shapes, location, scale = distribution._parse_args(*args, **keywords)
-    return recording(x), recording(location), recording(scale), tuple(recording(part) for part in shapes)
+    return recording(x), numeric(location), numeric(scale), tuple(numeric(part) for part in shapes)
 
 
 def valid(distribution: Any, shapes: tuple[Any, ...]) -> Any:
@@ -92,21 +101,8 @@ def integral(distribution: Any, name: str, x: Any, shapes: tuple[Any, ...]) -> A
     if key not in FALLBACKS:
         FALLBACKS[key] = fallback(distribution, name, len(shapes))
     op, slopes = FALLBACKS[key]
-    constant = [np.asarray(part.value()) if is_constant(part) else part for part in shapes]
-    refuse_without_slope(f"scipy.stats.{distribution.name}.{name}", slopes, (x, *constant))
-    return op(x, *constant)
-
-
-def is_constant(value: Any) -> bool:
-    """Whether a recording value is a number of the program, not computed from inputs."""
-    storage = getattr(value, "storage", None)
-    recorder = value.recorder
-    if storage is None:
-        return value.address in recorder.constants.values()
-    if storage.space:
-        return storage.space not in recorder.input_spaces
-    loaded = {address for address, _ in recorder.loads}
-    return storage.addresses is None and storage.address in loaded
+    refuse_without_slope(f"scipy.stats.{distribution.name}.{name}", slopes, (x, *shapes))
+    return op(x, *shapes)
 
 
 def fallback(distribution: Any, name: str, count: int) -> tuple[ArrayOp, tuple[Any, ...]]:
@@ -127,6 +123,13 @@ def fallback(distribution: Any, name: str, count: int) -> tuple[ArrayOp, tuple[A
     primal.__name__ = f"{distribution.name}_{name}"
     slopes = (slope, *[None] * count)
     return elementwise_op(primal, *slopes), slopes
+
+
+@records("scipy._lib.array_api_extra", "apply_where")
+def apply_where(cond: Any, args: Any, f1: Any, f2: Any = None, /, *, fill_value: Any = None, **_: Any) -> Any:
+    """One function where a condition holds, another elsewhere: SciPy's formulas use it."""
+    values = args if isinstance(args, (list, tuple)) else (args,)
+    return np.where(cond, f1(*values), fill_value if f2 is None else f2(*values))
 
 
 # ---------------------------------------------------------------- continuous distributions
@@ -207,8 +210,8 @@ def discrete(name: str) -> Callable[..., Any]:
 
     def function(distribution: Any, k: Any, *args: Any, **keywords: Any) -> Any:
         shapes, location, _ = distribution._parse_args(*args, **keywords)
-        shapes = tuple(recording(part) for part in shapes)
-        k = recording(k) - recording(location)
+        shapes = tuple(numeric(part) for part in shapes)
+        k = recording(k) - numeric(location)
         low, high = distribution._get_support(*shapes)
         below, above = {"cdf": (0.0, 1.0), "sf": (1.0, 0.0), "logcdf": (-np.inf, 0.0), "logsf": (0.0, -np.inf)}.get(
             name, (-np.inf, -np.inf) if name == "logpmf" else (0.0, 0.0)
