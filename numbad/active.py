@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -659,8 +660,12 @@ class Array(Active):
             return 2, space, address, full
         return (1 if full == contiguous(shape) else 0), space, address, full
 
-    def view(self, shape: Shape, offset: int, strides: Shape | None) -> Array:
-        """Return another view of the same storage."""
+    def view(self, shape: Any = None, offset: int = 0, strides: Shape | None = None) -> Array:
+        """Return another view of the same storage; the array itself again where NumPy's view() is called."""
+        if shape is None or not isinstance(shape, tuple):
+            if shape is not None and shape is not np.ndarray and np.dtype(shape) != self.dtype:
+                refuse("x.view(dtype) of another dtype is not recorded", "use x.astype(float)")
+            return self.view(self.shape, self.offset, self.strides)
         if strides is not None and strides == contiguous(shape):
             strides = None
         return Array(self.recorder, self.storage, shape, offset, strides, self.boolean)
@@ -1310,7 +1315,8 @@ def concrete_float(value: Scalar) -> float:
     refuse_in_library()
     return refuse(
         "a recording value cannot become a plain float here",
-        "use np.sin instead of math.sin, and np.zeros_like(x), numbad.zeros(n) or a list for results",
+        "use np.sin instead of math.sin, and np.zeros_like(x), numbad.zeros(n) or a list for results,"
+        " or import numbad.numpy as np",
     )
 
 
@@ -1321,7 +1327,7 @@ def refuse_conversion(dtype: Any) -> None:
         refuse(
             f"a recording value cannot be converted to a plain array of {np.dtype(dtype)}",
             "keep it as it is, build arrays with np.stack or numbad.array,"
-            " or register a rule for the function that converts it (numbad.custom_vjp)",
+            " import numbad.numpy as np, or give a function that converts it a rule (numbad.custom_vjp)",
         )
 
 
@@ -1365,6 +1371,7 @@ def register_ufuncs() -> None:
 
 
 register_ufuncs()
+numbers.Real.register(Scalar)  # np.isscalar and isinstance(x, numbers.Number) ask for it
 
 
 def numpy_method(name: str) -> Callable[..., Any]:

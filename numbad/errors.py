@@ -127,7 +127,7 @@ def clarify(error: BaseException) -> None:
         do = "write it with functions that are recorded, or give it a rule with numbad.custom_vjp"
     elif isinstance(error, TypeError):
         what = "an array of objects mixes recording values with plain numbers, which NumPy's functions do not take"
-        do = "build it with numbad.array([...]) or np.stack instead of np.array, and leave np.asarray(x) away"
+        do = "build it with numbad.array([...]) or np.stack instead of np.array, or import numbad.numpy as np"
     else:
         return
     raise RecordingError(message(f"{what} ({error})", do, site)) from error

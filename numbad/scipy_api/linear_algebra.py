@@ -362,7 +362,7 @@ def qr(a: Any, overwrite_a: bool = False, lwork: Any = None, mode: str = "full",
     a = to_array(asarray(a))
     if pivoting or mode == "raw":
         refuse("qr", "pivoting, and mode 'raw',", "use np.linalg.qr")
-    found = np.linalg.qr(a, mode={"full": "complete", "r": "r", "economic": "reduced"}[mode])
+    found = own.qr(a, mode={"full": "complete", "r": "r", "economic": "reduced"}[mode])
     return (found,) if mode == "r" else tuple(found)
 
 
@@ -370,7 +370,7 @@ def qr(a: Any, overwrite_a: bool = False, lwork: Any = None, mode: str = "full",
 def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, overwrite_a: bool = False,
         check_finite: bool = True, lapack_driver: str = "gesdd") -> Any:  # fmt: skip
     """Singular vectors and values."""
-    found = np.linalg.svd(to_array(asarray(a)), full_matrices=full_matrices, compute_uv=compute_uv)
+    found = own.svd(to_array(asarray(a)), full_matrices=full_matrices, compute_uv=compute_uv)
     return tuple(found) if compute_uv else found
 
 
