@@ -21,12 +21,22 @@ from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
+import numpy as np
 
 HERE = Path(__file__).parent
-SOURCES = ("_vm.py", "_kernels.py", "vectormath.py", "scalarkernels.py", "machinecode.py")
+SOURCES = (
+    "_vm.py",
+    "_kernels.py",
+    "vectormath.py",
+    "rows.py",
+    "scalarkernels.py",
+    "arraykernels.py",
+    "machinecode.py",
+)
 # Functions of Numba's that the error paths of its wrappers name; these functions never raise.
 UNREACHED = (
     "NRT_Free",
+    "NRT_MemInfo_call_dtor",
     "numba_do_raise",
     "numba_gil_ensure",
     "numba_gil_release",
@@ -83,6 +93,16 @@ def load(name: str) -> int | None:
             if hashlib.sha256(code).digest() == checksum:
                 return link(symbol.decode(), code)
     return None
+
+
+def callable_at(address: int, dtype: np.dtype, integers: int, short: bool = False) -> Callable[..., int]:
+    """Return a compiled function (number, *integers) -> int as a Python callable.
+
+    A `short` one keeps Python's lock while it runs: other threads wait, and the call costs less.
+    """
+    make = ctypes.PYFUNCTYPE if short else ctypes.CFUNCTYPE
+    number = ctypes.c_double if dtype.itemsize == 8 else ctypes.c_float
+    return make(ctypes.c_int64, number, *[ctypes.c_int64] * integers)(address)
 
 
 def link(symbol: str, code: bytes) -> int:

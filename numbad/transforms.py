@@ -96,9 +96,11 @@ def grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> 
     -0.136219
     """
 
+    places_among = functools.lru_cache(16)(lambda count: positions(argnums, count, "grad"))
+
     @functools.wraps(f, assigned=("__doc__", "__name__"), updated=())
     def gradient_function(*arguments: Any, **keywords: Any) -> Any:
-        places = positions(argnums, len(arguments), "grad")
+        places = places_among(len(arguments))
         _, auxiliary, found = differentiate(f, arguments, places, keywords, "grad", has_aux, wants_value=False)
         result = found[0] if isinstance(argnums, int) else tuple(found)
         return (result, auxiliary) if has_aux else result
@@ -118,9 +120,11 @@ def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = 
     (8.0, 12.0)
     """
 
+    places_among = functools.lru_cache(16)(lambda count: positions(argnums, count, "value_and_grad"))
+
     @functools.wraps(f, assigned=("__doc__", "__name__"), updated=())
     def both(*arguments: Any, **keywords: Any) -> Any:
-        places = positions(argnums, len(arguments), "value_and_grad")
+        places = places_among(len(arguments))
         value, auxiliary, found = differentiate(f, arguments, places, keywords, "value_and_grad", has_aux)
         result = found[0] if isinstance(argnums, int) else tuple(found)
         return ((value, auxiliary), result) if has_aux else (value, result)
