@@ -59,14 +59,13 @@ def array(object: Any, dtype: Any = None, *, copy: Any = True, **keywords: Any) 
     """As numpy.array; lists may hold recording values."""
     if current() is None or not is_floating(dtype):
         return numpy.array(object, dtype, copy=copy, **keywords)
-    if not isinstance(object, Active) and numpy.iterable(object) and not hasattr(object, "__array__"):
-        object = list(object)
-    found: Any = helpers.asarray(object, dtype)
+    found = helpers.asarray(object, dtype)
     if not isinstance(found, Active):
         return found
-    while found.ndim < keywords.get("ndmin", 0):
-        found = found[None]
-    return found.copy() if copy else found
+    result: Any = found
+    while result.ndim < keywords.get("ndmin", 0):
+        result = result[None]
+    return result.copy() if copy else result
 
 
 def asarray(a: Any, dtype: Any = None, *arguments: Any, **keywords: Any) -> Any:

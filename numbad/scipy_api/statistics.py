@@ -211,7 +211,7 @@ def discrete(name: str) -> Callable[..., Any]:
     def function(distribution: Any, k: Any, *args: Any, **keywords: Any) -> Any:
         shapes, location, _ = distribution._parse_args(*args, **keywords)
         shapes = tuple(numeric(part) for part in shapes)
-        k = recording(k) - numeric(location)
+        k = numeric(k) - numeric(location)
         low, high = distribution._get_support(*shapes)
         below, above = {"cdf": (0.0, 1.0), "sf": (1.0, 0.0), "logcdf": (-np.inf, 0.0), "logsf": (0.0, -np.inf)}.get(
             name, (-np.inf, -np.inf) if name == "logpmf" else (0.0, 0.0)
