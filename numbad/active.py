@@ -1545,9 +1545,9 @@ def _astype(
     if wanted.kind in "iu":
         if self.boolean:
             return self
-        return refuse(
-            f"a recording value cannot become {wanted}", "use np.floor or np.rint; int(x) gives a number and guards it"
-        )
+        from numbad.numpy_api.decisions import decide
+
+        return decide("whole_numbers", self, keywords={"dtype": wanted})
     if wanted.kind != "f":
         return refuse(f"a recording value cannot become {wanted}", "use real floating-point numbers")
     same = wanted == self.recorder.dtype

@@ -120,9 +120,15 @@ class ArrayKind(type):
     def __subclasscheck__(cls, kind: type) -> bool:
         return issubclass(kind, (numpy.ndarray, Array))
 
+    def __eq__(cls, kind: object) -> bool:
+        return kind is cls or kind is numpy.ndarray or kind is Array
+
+    def __hash__(cls) -> int:
+        return hash(numpy.ndarray)
+
 
 class ndarray(numpy.ndarray, metaclass=ArrayKind):
-    """As numpy.ndarray in questions of kind: isinstance(x, np.ndarray)."""
+    """As numpy.ndarray in questions of kind: isinstance(x, np.ndarray), type(x) == np.ndarray."""
 
 
 def of_arrays(name: str) -> Callable[..., Any]:

@@ -362,6 +362,19 @@ def test_numbers_are_numbers():
     assert numbad.gradient(f, X).tolist() == [1.4, 0.0, 0.0]
 
 
+def test_integers_of_recording_values_are_guarded():
+    def f(x):
+        places = (x * 2.0).astype(int)
+        assert places.dtype == int
+        return np.sum(x[places] * places)
+
+    assert numbad.gradient(f, X).tolist() == [0.0, 1.0, 2.0]
+    jitted = numbad.jit(f)
+    for point in (X, X * 0.5, X):
+        assert jitted(point) == f(point)
+        np.testing.assert_array_equal(numbad.gradient(jitted, point), numbad.gradient(f, point))
+
+
 @pytest.mark.parametrize(
     ("f", "what"),
     [
