@@ -433,6 +433,64 @@ def test_names_imported_before_numbad_record():
     assert found.stdout.splitlines() == [str((weights - [0.5, 0.0]).round(6).tolist()), "[-4.0, -0.25]"]
 
 
+def test_signatures_stay():
+    import inspect
+
+    before = inspect.signature(dispatch.ORIGINALS.get(scipy.linalg.toeplitz, scipy.linalg.toeplitz))
+    numbad.gradient(lambda x: scipy.linalg.toeplitz(x).sum(), X)
+    assert scipy.linalg.toeplitz in dispatch.ORIGINALS
+    assert inspect.signature(scipy.linalg.toeplitz) == before
+    assert "c" in before.parameters
+
+
+def test_a_sparse_matrix_that_changes_later_is_not_seen():
+    matrix = scipy.sparse.csr_array(M)
+
+    def f(x):
+        first = matrix @ x
+        matrix.data *= 2.0
+        second = matrix @ x
+        matrix.data /= 2.0
+        return np.sum(first * first) + np.sum(second)
+
+    wanted = 2.0 * M.T @ (M @ X) + 2.0 * M.sum(axis=0)
+    np.testing.assert_allclose(numbad.gradient(f, X), wanted, rtol=1e-14)
+
+
+def test_single_precision_stays():
+    x = X.astype(np.float32)
+    for f in (
+        lambda a: norm.logpdf(a, 0.1, 2.0).sum(),
+        lambda a: special.betaln(a, 2.0).sum(),
+        lambda a: scipy.linalg.solve_triangular(np.eye(3, dtype=np.float32), a).sum(),
+    ):
+        value, slope = numbad.value_and_gradient(f, x)
+        assert slope.dtype == np.float32 and np.asarray(value).dtype == np.float32
+        np.testing.assert_allclose(slope, numbad.gradient(f, X), rtol=1e-5)
+
+
+def test_nested_derivatives():
+    f = lambda t: norm.logpdf(t, 0.0, 2.0) * scipy.linalg.expm(np.array([[0.0, 1.0], [0.0, 0.0]]) * t)[0, 1]
+    first = lambda t: -t / 4.0 * t + norm.logpdf(t, 0.0, 2.0)  # the entry of the exponential is t itself
+    assert numbad.grad(f)(0.7) == pytest.approx(first(0.7), rel=1e-14)
+    assert numbad.grad(numbad.grad(f))(0.7) == pytest.approx(-0.5 * 0.7 - 0.7 / 4.0, rel=1e-13)
+    assert numbad.grad(lambda s: numbad.grad(lambda t: norm.logpdf(t, s, 1.0))(0.3))(0.1) == pytest.approx(1.0)
+
+
+def test_the_users_own_distribution():
+    class Triangular(stats.rv_continuous):
+        """2 x on the unit interval."""
+
+        def _pdf(self, x):
+            return 2.0 * x
+
+        def _cdf(self, x):
+            return x * x
+
+    own = Triangular(a=0.0, b=1.0, name="own")
+    check_against_numpy(lambda x: own.logpdf(x) + own.cdf(x, loc=0.1, scale=2.0), np.array([0.3, 0.7]))
+
+
 def test_jit_and_vmap():
     f = numbad.jit(lambda x: stats.norm.cdf(x).sum() + scipy.linalg.solve(np.diag(x), x)[0] * special.betaln(x[0], 2.0))
     for x in (X, X + 0.5):

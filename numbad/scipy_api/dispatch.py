@@ -61,6 +61,8 @@ def teach_function(function: FunctionType, implementation: Implementation) -> No
         return implementation(*arguments, **keywords)
 
     ORIGINALS[function] = original
+    if not hasattr(function, "__wrapped__"):
+        function.__wrapped__ = original  # type: ignore[attr-defined]  # inspect.signature and help follow it
     function.__code__ = dispatching_code(function, choose)
 
 
@@ -68,6 +70,8 @@ def forget() -> None:
     """Give all functions that were taught their own code back."""
     for function, original in ORIGINALS.items():
         function.__code__ = original.__code__
+        if getattr(function, "__wrapped__", None) is original:
+            del function.__wrapped__  # type: ignore[attr-defined]
     ORIGINALS.clear()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ def product(self: Any, other: Any) -> Any:
     return sparse_product(other, matrix=frozen(self))
 
 
-@records("scipy.sparse._base", "_spbase._rmatmul_dispatch")
+@records("scipy.sparse._base", "_spbase._rmatmul_dispatch", "_spbase.__rmatmul__")
 def product_from_left(self: Any, other: Any) -> Any:
     """x @ matrix."""
     other = asarray(other)
@@ -53,9 +54,31 @@ def dot(self: Any, other: Any) -> Any:
     return product(self, other)
 
 
+COPIES: dict[int, tuple[Any, Any]] = {}  # id of a matrix -> reference to it, its copy
+MOST_COPIES = 8
+
+
 def frozen(matrix: Any) -> Any:
-    """Return a copy of the matrix in a form whose products are fast: what happens to it later is not seen."""
-    return matrix.tocsr(copy=True)
+    """Return a copy in compressed rows, whose products are fast: what happens to the matrix later is not seen.
+
+    A loop over time steps multiplies by one matrix again and again: its copy is used again while it is the same.
+    """
+    rows = matrix.tocsr()
+    reference, copy = COPIES.get(id(matrix), (lambda: None, None))
+    if reference() is matrix and copy is not None and same_matrix(rows, copy):
+        return copy
+    copy = rows.copy()
+    if len(COPIES) >= MOST_COPIES:
+        COPIES.clear()
+    COPIES[id(matrix)] = weakref.ref(matrix), copy
+    return copy
+
+
+def same_matrix(one: Any, other: Any) -> bool:
+    """Whether two matrices in compressed rows hold the same numbers in the same places."""
+    return one.shape == other.shape and all(
+        np.array_equal(getattr(one, part), getattr(other, part)) for part in ("indptr", "indices", "data")
+    )
 
 
 def solution_shape(b: Any, *, matrix: Any) -> list[Any]:

@@ -253,13 +253,20 @@ def normal_log_density(x: Any, mean: Any, cov: Any) -> Any:
 @records("scipy.stats._multivariate", "multivariate_normal_gen.logpdf")
 def multivariate_normal_logpdf(self: Any, x: Any, mean: Any = None, cov: Any = 1, allow_singular: bool = False) -> Any:
     """Logarithm of the multivariate normal density; the covariance has to be positive definite."""
+    if allow_singular:
+        raise RecordingError(
+            message(
+                "scipy.stats.multivariate_normal: allow_singular=True is not recorded",
+                "leave it away where the covariance is positive definite, or project onto its range",
+            )
+        )
     return normal_log_density(recording(x), 0.0 if mean is None else asarray(mean), cov)
 
 
 @records("scipy.stats._multivariate", "multivariate_normal_gen.pdf")
 def multivariate_normal_pdf(self: Any, x: Any, mean: Any = None, cov: Any = 1, allow_singular: bool = False) -> Any:
     """Multivariate normal density."""
-    return np.exp(multivariate_normal_logpdf(self, x, mean, cov))
+    return np.exp(multivariate_normal_logpdf(self, x, mean, cov, allow_singular))
 
 
 @records("scipy.stats._multivariate", "multivariate_normal_gen.entropy")
