@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from numbad.sweeps import Execution
 
 SMALL = 512  # elements: larger constants and inputs are kept by reference
-TAUGHT_MODULES = ("scipy.special", "scipy.linalg", "scipy.sparse", "scipy.spatial", "scipy.signal")
+TAUGHT_MODULES = ("scipy.special", "scipy.linalg", "scipy.sparse", "scipy.spatial", "scipy.signal",
+                  "scipy.interpolate")  # fmt: skip
 MOST_ADDRESSES = 2**32 - 1
 
 _thread = threading.local()
