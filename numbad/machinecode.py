@@ -13,6 +13,7 @@ import ctypes
 import hashlib
 import os
 import platform
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -92,6 +93,26 @@ def load(name: str) -> int | None:
             checksum, code = rest[:CHECKSUM], rest[CHECKSUM:]
             if hashlib.sha256(code).digest() == checksum:
                 return link(symbol.decode(), code)
+    return None
+
+
+def is_kept(name: str) -> bool:
+    """Whether there is machine code of a function on disk."""
+    return any(path.exists() for path in places(name))
+
+
+def compile_elsewhere(module: str, function: str, arguments: list[list[str]]) -> Any:
+    """Start a second process that calls a function of ours with each list of strings, and so compiles; or None.
+
+    It is a help and no more: what it does not leave on disk is compiled here.
+    """
+    if not sys.executable or (os.cpu_count() or 1) < 2:
+        return None
+    program = f"import sys; sys.path.insert(0, {str(HERE.parent)!r}); from {module} import {function} as compile_one\n"
+    program += "".join(f"compile_one(*{part!r})\n" for part in arguments)
+    with contextlib.suppress(OSError):
+        quiet = subprocess.DEVNULL
+        return subprocess.Popen([sys.executable, "-c", program], stdin=quiet, stdout=quiet, stderr=quiet)
     return None
 
 

@@ -43,11 +43,12 @@ class Workspace:
 
 def prepare(dtype: np.dtype) -> tuple[Any, ...]:
     """Return the compiled functions for a dtype: one for both sweeps, what it calls, and the switches."""
+    kernels = address_of(block_kernels(dtype))
     found = _calls[dtype.num] = (
         sweep("both_at", dtype, True),
         int(switch("forward_at", dtype)),
         int(switch("adjoint_at", dtype)),
-        address_of(block_kernels(dtype)),
+        kernels,
         dtype.itemsize,
     )
     return found

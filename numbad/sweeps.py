@@ -118,8 +118,8 @@ class Execution:
             from numbad import fusion
 
             self.groups = fusion.plan(self, code, words, wanted)
-        forward_at = sweep("forward_at", recorder.dtype)
         kernels = block_kernels(recorder.dtype, rows > MANY)
+        forward_at = sweep("forward_at", recorder.dtype)
         places = [address_of(memory) for memory in (kernels, code, words, self.bases, self.values)]
         places += [address_of(memory) for memory in (self.partials, self.blocks())]
         row = self.done
@@ -449,6 +449,35 @@ def switch(name: str, dtype: np.dtype) -> np.uint64:
     return found
 
 
+HERE, ELSEWHERE = ("block_primal", "forward_at", "both_at"), ("block_partials", "adjoint_at")
+_ready: set[int] = set()
+
+
+def ready_arrays(dtype: np.dtype) -> None:
+    """Compile what a gradient of arrays needs, in two processes at once, unless it is on disk."""
+    if dtype.num in _ready:
+        return
+    _ready.add(dtype.num)
+    if any(machinecode.is_kept(f"{name}_{dtype}") for name in HERE + ELSEWHERE):
+        return
+    child = machinecode.compile_elsewhere(__name__, "compile_switch", [[name, str(dtype)] for name in ELSEWHERE])
+    if child is None:
+        return
+    try:
+        with compile_notice(f"with another process {dtype}"):
+            for name in HERE:
+                switch(name, dtype)
+            child.wait()
+    finally:
+        child.kill()
+        child.wait()
+
+
+def compile_switch(name: str, dtype: str) -> None:
+    """Compile a switch and keep it on disk."""
+    switch(name, np.dtype(dtype))
+
+
 def sweep(name: str, dtype: np.dtype, short: bool = False) -> Any:
     """Return a compiled sweep over rows of all kinds, called with memory addresses (see `machinecode.callable_at`)."""
     found = _kernels.get((name, dtype.num, short))
@@ -462,6 +491,7 @@ def block_kernels(dtype: np.dtype, scalar: bool = False) -> np.ndarray:
     """Return the table of switches that the array kernels call; `scalar` adds the one for many scalar rows."""
     table = _tables.get((dtype.num, scalar))
     if table is None:
+        ready_arrays(dtype)
         first = switch("linearise", dtype) if scalar else 0
         table = np.array([first, switch("block_primal", dtype), switch("block_partials", dtype)], np.uint64)
         _tables[dtype.num, scalar] = table
