@@ -371,6 +371,7 @@ SPLINES = {
     "pchip": scipy.interpolate.PchipInterpolator(KNOTS, HEIGHTS),
     "akima": scipy.interpolate.Akima1DInterpolator(KNOTS, HEIGHTS),
     "b-spline": scipy.interpolate.make_interp_spline(KNOTS, HEIGHTS, k=3),
+    "b-spline of rows": scipy.interpolate.make_interp_spline(KNOTS, np.outer(HEIGHTS, [1.0, 2.0]), k=3),
     "table": scipy.interpolate.interp1d(KNOTS, HEIGHTS),
     "cubic table": scipy.interpolate.interp1d(KNOTS, HEIGHTS, kind="cubic"),
     "filled table": scipy.interpolate.interp1d(KNOTS, HEIGHTS, bounds_error=False, fill_value=(7.0, 8.0)),

@@ -45,9 +45,11 @@ def evaluate_spline(self: Any, x: Any, nu: int = 0, extrapolate: Any = None) -> 
     from scipy.interpolate import PPoly
 
     extrapolate = self.extrapolate if extrapolate is None else extrapolate
-    pieces = PPoly.from_spline(self)
-    first, last = self.k, len(self.t) - self.k - 1
-    inner = PPoly.construct_fast(pieces.c[:, first:last], self.t[first : last + 1], extrapolate, self.axis)
+    count = len(self.t) - self.k - 1
+    flat = np.asarray(self.c)[:count].reshape(count, -1)
+    columns = [PPoly.from_spline((self.t, column, self.k)).c[:, self.k : count] for column in flat.T]
+    pieces = np.stack(columns, axis=-1).reshape(*columns[0].shape, *self.c.shape[1:])
+    inner = PPoly.construct_fast(pieces, self.t[self.k : count + 1], extrapolate, self.axis)
     return evaluate_pieces(inner, x, nu, extrapolate)
 
 
@@ -58,6 +60,7 @@ def evaluate_table(self: Any, x: Any) -> Any:
     kind = getattr(self, "_kind", "")
     if hasattr(self, "_spline"):
         found = evaluate_spline(self._spline, points)
+        found = found[..., 0] if self.y.ndim == 1 and np.ndim(found) > points.ndim else found
     elif kind == "linear" and self.y.ndim == 1:
         slopes = np.diff(self.y) / np.diff(self.x)
         piece = np.clip(np.searchsorted(self.x, points, side="right") - 1, 0, len(slopes) - 1)
