@@ -38,6 +38,7 @@ STAMPED = (
     "parallel",
     "fusion",
     "matrixkernels",
+    "passkernels",
     "verification",
 )
 
@@ -303,6 +304,9 @@ class Cotangents:
 
     def __init__(self, execution: Execution) -> None:
         recorder = execution.recorder
+        tape = getattr(recorder, "tape", None)
+        if tape is not None:
+            tape.keeps_values()
         self.execution = execution
         self.arena = take_memory(recorder.size, recorder.dtype, bool(recorder.large))
         if not recorder.large:
@@ -406,6 +410,8 @@ SWITCHES = {
     "primal": ("_vm", 4),
     "linearise": ("_vm", 5),
     "gradient_at": ("scalarkernels", 7),
+    "replay_at": ("scalarkernels", 1),
+    "run_pass": ("passkernels", 2),
     "block_primal": ("_kernels", 5),
     "block_partials": ("_kernels", 7),
 }

@@ -152,6 +152,10 @@ class Tape:
         Statements of the user's program: the function's code and the place in it.
     name : str
         Name of the recorded function.
+    passes : tuple of PassRecord
+        What `optimise` did to it.
+    forward_only : bool
+        Whether results overwrite one another, so that there are no derivatives.
 
     Examples
     --------
@@ -180,6 +184,8 @@ class Tape:
     name: str = "f"
     space_names: tuple[str, ...] = ()
     examples: tuple[Any, ...] = ()
+    passes: tuple[Any, ...] = ()
+    forward_only: bool = False
 
     def __post_init__(self) -> None:
         """Copy the rows, so that nothing outside changes them after they have been verified."""
@@ -232,6 +238,21 @@ class Tape:
         from numbad.listing import summarise
 
         return summarise(self)
+
+    def optimise(self, forward_only: bool = False) -> Tape:
+        """Return a tape that computes the same with fewer rows and addresses (see `numbad.passes.optimise`).
+
+        Examples
+        --------
+        >>> import numbad
+        >>> tape = numbad.record(lambda x: x * x + x * x, 3.0)
+        >>> shorter = tape.optimise()
+        >>> len(tape), len(shorter), shorter.gradient(5.0)
+        (3, 2, 20.0)
+        """
+        from numbad.passes import optimise
+
+        return optimise(self, forward_only)
 
     def site(self, row: int) -> Site | None:
         """Return the user's statement of a row, if it was noted."""
@@ -394,8 +415,20 @@ class Tape:
         """Return the results in the structure in which the function returned them."""
         return unflatten(self.output_tree, [slot.read(execution) for slot in self.outputs])
 
+    def keeps_values(self) -> None:
+        """Raise a TapeError if the tape overwrites the values that derivatives are made of."""
+        if self.forward_only:
+            raise TapeError(
+                message(
+                    f"the tape of {self.name} overwrites its values, so it has no derivatives",
+                    "differentiate the tape that it was made of, or use optimise() without forward_only",
+                    where=False,
+                )
+            )
+
     def scalar_output(self) -> Output:
         """Return the one number that the function returned, or raise an OutputError."""
+        self.keeps_values()
         if self.output_tree is None and self.outputs[0].shape == () and not np.ndim(self.outputs[0].constant):
             return self.outputs[0]
         shapes = ", ".join(str(slot.shape) for slot in self.outputs)
