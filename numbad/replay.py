@@ -13,13 +13,17 @@ import numpy as np
 
 from numbad.active import Active, Array, Scalar
 from numbad.derivatives import FLOAT64, as_leaf, check_leaf, input_dtype, record_leaves, scalar_output
-from numbad.errors import BranchError, NumbadError, message
+from numbad.errors import NumbadError, describe_site, message
+from numbad.paths import Paths, common_rows, last_address
 from numbad.recorder import current
+from numbad.rows import GUARD, GUARD_VALUE
 from numbad.snapshot import JITTED, Snapshot
-from numbad.sweeps import give_back, kernel, switch
+from numbad.sweeps import Execution, give_back
+from numbad.threads import renew_in_children
 from numbad.trees import flatten
 
 MOST_PATHS = 64  # tapes kept for one signature
+MOST_SIGNATURES = 256  # kept for one function
 
 
 def jit(f: Callable[..., Any] | None = None, *, static_argnums: Any = (), static_argnames: Any = ()) -> Any:
@@ -75,19 +79,22 @@ class Jitted:
         self.f = self.numbad_inner = f
         self.static = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
         self.plan = None if self.static else getattr(f, "numbad_plan", None)
-        self.programs: dict[Any, list[Program]] = {}
+        self.programs: dict[Any, Paths] = {}
         self.snapshot: Snapshot | None = None
+        self.clock = 0
+        self.warned = self.told = False
         self.lock = threading.RLock()
+        renew_in_children(self)
 
     @property
     def paths(self) -> int:
         """Number of tapes that are kept."""
-        return sum(len(found) for found in self.programs.values())
+        return sum(len(found.programs) for found in self.programs.values())
 
     @property
     def hits(self) -> list[int]:
         """How often each tape has been run, in the order in which they are tried."""
-        return [program.hits for found in self.programs.values() for program in found]
+        return [program.hits for found in self.programs.values() for program in found.programs]
 
     def cache_clear(self) -> None:
         """Drop all tapes."""
@@ -114,29 +121,50 @@ class Jitted:
                 self.programs = {}
                 self.snapshot = None
             kinds = tuple([type(argument) for argument in arguments])
-            found = self.programs.get(kinds) if not keywords else None
-            if found is not None:
-                values = list(arguments)
+            paths = self.programs.get(kinds) if not keywords else None
+            if paths is not None:
+                values: Any = arguments
             else:
-                values, found = self.look_up(arguments, keywords, kinds)
-            branch = None
-            for k, program in enumerate(found):
-                try:
-                    result = program.run(values)
-                except BranchError as error:
-                    branch = error
-                    continue
-                if k and program.hits > found[k - 1].hits:
-                    found[k - 1], found[k] = program, found[k - 1]
-                return result
-            return self.record(arguments, keywords, values, found, branch)
+                values, paths = self.look_up(arguments, keywords, kinds)
+            self.clock += 1
+            paths.used = self.clock
+            program = paths.run(values)
+            if program is None:
+                program = self.record(arguments, keywords, paths)
+                program.attempt(values)
+            return program.result()
 
-    def look_up(self, arguments: Any, keywords: Any, kinds: Any) -> tuple[list[Any], list[Program]]:
+    def look_up(self, arguments: Any, keywords: Any, kinds: Any) -> tuple[list[Any], Paths]:
         """Return the differentiable leaves of a call, and the tapes for its signature."""
         if not keywords and not self.static and all(kind is float for kind in kinds):
-            return list(arguments), self.programs.setdefault(kinds, [])
-        leaves, key = self.signature(arguments, keywords)
-        return leaves, self.programs.setdefault(key, [])
+            values, key = list(arguments), kinds
+        else:
+            values, key = self.signature(arguments, keywords)
+        found = self.programs.get(key)
+        if found is None:
+            self.make_room()
+            found = self.programs[key] = Paths()
+        return values, found
+
+    def make_room(self) -> None:
+        """Drop the signature that was used least recently, if there are too many; say so once."""
+        if len(self.programs) < MOST_SIGNATURES:
+            return
+        if not self.warned:
+            self.warned = True
+            warnings.warn(
+                message(
+                    f"{self.title()} has been called with {MOST_SIGNATURES} different signatures: shapes, dtypes, or values "
+                    "of static arguments; from now on the tapes of the one used least recently are dropped",
+                    "pass numbers that vary as floats, pad arrays to a few lengths, or call it without numbad.jit",
+                ),
+                stacklevel=4,
+            )
+        del self.programs[min(self.programs, key=lambda key: self.programs[key].used)]
+
+    def title(self) -> str:
+        """Return the name of the function."""
+        return getattr(self.f, "__name__", "the function")
 
     def signature(self, arguments: Any, keywords: Any) -> tuple[list[Any], Any]:
         """Return the recorded leaves of a call, and what makes it one that a tape can run."""
@@ -154,22 +182,35 @@ class Jitted:
             parts.append((name, static_key(keywords[name])))
         return values, tuple(parts)
 
-    def record(self, arguments: Any, keywords: Any, values: list[Any], found: list[Program], branch: Any) -> Any:
-        """Record the path of this call, keep it and run it."""
-        if len(found) >= MOST_PATHS:
+    def record(self, arguments: Any, keywords: Any, paths: Paths) -> Program:
+        """Record the path of this call and keep it."""
+        if len(paths.programs) >= MOST_PATHS:
             raise NumbadError(
                 message(
-                    f"{getattr(self.f, '__name__', 'the function')} has taken {MOST_PATHS} different paths for "
+                    f"{self.title()} has taken {MOST_PATHS} different paths for "
                     "arguments of one shape; a branch on each element makes one for each combination\n"
-                    f"{place_of(branch)}",
+                    f"  at {describe_site(paths.missed_site())}",
                     "choose with np.where instead of if, or call it without numbad.jit",
                     where=False,
                 )
             ) from None
+        before = Snapshot(self.f)
         program = Program(self, arguments, keywords)
+        change = before.describe_change()
+        if change and not self.told:
+            self.told = True
+            warnings.warn(
+                message(
+                    f"{self.title()} changes {change} while it runs; under numbad.jit that happens when a path is recorded, "
+                    "not at each call",
+                    "return what changes, or call it without numbad.jit",
+                    where=False,
+                ),
+                stacklevel=3,
+            )
         self.snapshot = Snapshot(self.f)  # after the recording: its own side effects are not a change
-        found.insert(0, program)
-        return program.run(values)
+        paths.add(program)
+        return program
 
 
 def leaves_key(argument: Any, values: list[Any]) -> Any:
@@ -229,18 +270,13 @@ def is_assigned(leaf: Any) -> bool:
     return bool(leaf.space) or not np.array_equal(storage.addresses, leaf.address + np.arange(storage.size))
 
 
-def place_of(branch: BranchError | None) -> str:
-    """Return the line of an error message that says where the branch is."""
-    lines = str(branch).splitlines()
-    return next((line for line in lines if line.startswith("  at ")), "  at an unknown place")
-
-
 class Program:
     """One recorded path, ready to run on other values of the same signature."""
 
     def __init__(self, owner: Jitted, arguments: Any, keywords: Any) -> None:
         plan = owner.plan
         self.hits = 0
+        self.ends: dict[int, int] = {}  # one after the last address that the first rows write to
         self.f = owner.f if plan is None else plan.f
         self.gradient: Any = plan
         leaves, rebuild = flatten(tuple(arguments))
@@ -274,6 +310,12 @@ class Program:
         finally:
             self.recorder.close()
 
+    def name_row(self, row: int) -> Any:
+        """Return the user's statement of a row at which a run stopped."""
+        if self.prepared is None:
+            return self.recorder.sites.get(row)
+        return self.prepared.tape.site(int(self.prepared.rows[row]))
+
     def prepare(self, result: Any, arguments: Any, places: list[int]) -> None:
         """Note the outputs, and for a gradient which leaves it is wanted for."""
         recorder = self.recorder
@@ -290,21 +332,29 @@ class Program:
             for leaf in outputs:
                 if isinstance(leaf, Array):
                     leaf.address_view()
-        from numbad.sweeps import Execution
-
         self.outputs = outputs
         self.places = [np.array(o.address_view()) if isinstance(o, Array) else o.address for o in outputs]
         recorder.execution = None
-        self.execution = Execution(recorder)
-        self.code = np.frombuffer(recorder.code, np.uint32)
-        self.scalar = (
-            self.gradient is not None
-            and outputs
-            and not recorder.words
-            and recorder.dtype == FLOAT64
-            and all(type(leaf.value) is float for leaf in self.leaves)
-        )
-        self.numbers = np.array(recorder.numbers)
+        self.prepared = self.make_ready(outputs)
+        if self.prepared is None:
+            self.execution = PathExecution(recorder)
+        self.readers = [reader_of(leaf) for leaf in self.leaves]
+
+    def make_ready(self, outputs: list[Any]) -> Any:
+        """Return the tape made ready for quick replays, if it is one of scalar rows in double precision."""
+        recorder = self.recorder
+        if recorder.words or recorder.dtype != FLOAT64 or (self.gradient is not None and not outputs):
+            return None
+        from numbad.prepared import Prepared, can_prepare
+        from numbad.recording import freeze
+
+        tape = freeze(recorder, self.leaves, outputs if self.gradient is None else outputs[0])
+        if not can_prepare(tape):
+            return None
+        if self.gradient is None:
+            return Prepared(tape)
+        chosen = {k for part, _ in self.parts for k in part}
+        return Prepared(tape, [k in chosen for k in range(len(self.leaves))], self.gradient.with_value)
 
     def arrange(self, arguments: Any, places: list[int]) -> None:
         """Find which leaves each differentiated argument has, and check that they can be differentiated."""
@@ -321,17 +371,48 @@ class Program:
 
     # ------------------------------------------------------------ running
 
-    def run(self, values: list[Any]) -> Any:
-        """Run the tape on new values; raise a BranchError if they take another path."""
-        if self.scalar:
-            return self.run_numbers(values)
+    def attempt(self, values: Any, start: int = 0, source: Any = None) -> int:
+        """Run the tape on new values; return the row of a guard that does not hold, or -1.
+
+        The rows before `start` are those of the program `source`, which has computed them.
+        """
+        if self.prepared is not None:
+            self.prepared.enter(values)
+            if start:
+                self.prepared.take_over(source.prepared, start)
+            row = self.prepared.run(start)
+        else:
+            row = self.sweep(values, start, source)
+        self.hits += row < 0
+        return row
+
+    def sweep(self, values: Any, start: int, source: Any) -> int:
+        """Run a tape with rows over arrays; return as `attempt` does."""
         execution, recorder = self.execution, self.recorder
         execution.prepare(recorder.rows())
         for leaf, value in zip(self.leaves, values, strict=True):
             self.enter(leaf, value)
-        execution.done = 0
-        execution.forward(True, tuple(self.outputs) if self.gradient is None or self.gradient.with_value else ())
-        self.hits += 1
+        execution.done = start
+        if start:
+            stop = self.ends.get(start) or self.ends.setdefault(start, last_address(recorder, start) + 1)
+            execution.values[1:stop] = source.execution.values[1:stop]
+            execution.partials[:start] = source.execution.partials[:start]
+        try:
+            execution.forward(True, tuple(self.outputs) if self.gradient is None or self.gradient.with_value else ())
+        except Missed as missed:
+            return missed.row
+        return -1
+
+    def fork(self, other: Program) -> tuple[int, bool]:
+        """Return how many first rows two programs share, and whether a guard tells them apart there."""
+        if self.prepared is not None and other.prepared is not None:
+            return self.prepared.fork(other.prepared)
+        if self.prepared is not None or other.prepared is not None or self.recorder.large or other.recorder.large:
+            return 0, False
+        return common_rows(self, other)
+
+    def result(self) -> Any:
+        """Return what the last run has computed."""
         if self.gradient is None:
             return self.read_outputs()
         return self.read_gradient()
@@ -350,37 +431,16 @@ class Program:
         else:
             execution.values[leaf.address : leaf.address + values.size] = values.reshape(-1)
 
-    def run_numbers(self, values: list[Any]) -> Any:
-        """Run a tape of scalar rows in one compiled call."""
-        numbers = self.numbers
-        for k, value in enumerate(values):
-            numbers[2 * k + 1] = value
-        pointer = switch("linearise", FLOAT64)
-        gradient_rows = kernel("gradient_rows", FLOAT64)
-        output = self.outputs[0].address
-        done, value, found = gradient_rows(pointer, self.code, numbers, self.recorder.size, output, len(values))
-        if 4 * done < len(self.code):
-            self.scalar = False
-            try:
-                return self.run(values)
-            finally:
-                self.scalar = done < 0 or self.is_guard(done)
-        self.hits += 1
-        return self.gradient.pack(value, self.pick(found.tolist()))
-
-    def is_guard(self, row: int) -> bool:
-        """Whether a row is a guard: the scalar machine goes on being right for the recorded path."""
-        from numbad.rows import GUARD, GUARD_VALUE
-
-        return int(self.code[4 * row]) in (GUARD, GUARD_VALUE)
-
     def pick(self, found: list[Any]) -> list[Any]:
         """Return the gradient with respect to each differentiated argument."""
         return [rebuild([found[k] for k in chosen]) for chosen, rebuild in self.parts]
 
     def read_outputs(self) -> Any:
         """Return the results as NumPy's."""
-        values = self.execution.values
+        if self.prepared is not None:
+            values, places = self.prepared.values, self.prepared.outputs
+        else:
+            values, places = self.execution.values, self.places
         dtype = self.recorder.dtype
         found = []
         k = 0
@@ -388,7 +448,7 @@ class Program:
             if not isinstance(leaf, Active):
                 found.append(leaf.copy() if isinstance(leaf, np.ndarray) else leaf)
                 continue
-            place = self.places[k]
+            place = places[k]
             k += 1
             if isinstance(leaf, Scalar):
                 number = leaf.dtype.type(values[place])
@@ -398,7 +458,11 @@ class Program:
         return self.rebuild(found)
 
     def read_gradient(self) -> Any:
-        """Sweep back and return value and gradient as the plan wants them."""
+        """Return value and gradient as the plan wants them; sweep back first, unless that is done."""
+        if self.prepared is not None:
+            ready = self.prepared
+            slopes = [reader(ready, place) for reader, place in zip(self.readers, ready.places)]
+            return self.gradient.pack(ready.memory[ready.outputs[0]], self.pick(slopes))
         execution = self.execution
         if self.output is None:
             value, seeds = self.constant, []
@@ -410,3 +474,35 @@ class Program:
         found = [leaf.read(bars) for leaf in self.leaves]
         give_back(bars.arena)
         return self.gradient.pack(value, self.pick(found))
+
+
+class Missed(Exception):
+    """A run of a recorded path came to a guard that does not hold."""
+
+    def __init__(self, row: int) -> None:
+        super().__init__(row)
+        self.row = row
+
+
+class PathExecution(Execution):
+    """An execution of one of several paths: a guard that does not hold is no error."""
+
+    __slots__ = ()
+
+    def python_row(self, code: np.ndarray, words: Any, row: int) -> int:
+        """Compute a row that the compiled sweeps leave to Python; return the next."""
+        if code[row, 0] == GUARD or code[row, 0] == GUARD_VALUE:
+            raise Missed(row)
+        return super().python_row(code, words, row)
+
+
+def reader_of(leaf: Any) -> Any:
+    """Return the function that reads the cotangent of an input from a prepared tape."""
+    value = leaf.value
+    if type(value) is float:
+        return lambda ready, place: ready.cotangents[place]
+    shape, dtype = np.shape(value), np.asarray(value).dtype
+    if isinstance(value, np.generic):
+        return lambda ready, place: dtype.type(ready.cotangents[place])
+    size = int(np.prod(shape))
+    return lambda ready, place: ready.bar[place : place + size].astype(dtype).reshape(shape)
