@@ -76,8 +76,9 @@ def optimise(tape: Tape, forward_only: bool = False) -> Tape:
     Returns
     -------
     Tape
-        It computes the same values, bit for bit. Cotangents of rows that were merged are added in another
-        order, so gradients may differ by as much as rounding changes such a sum; without equal rows they are the same bits.
+        It computes the same values, bit for bit; where equal rows over arrays were merged or arrays moved, elementary
+        functions of them may differ by their rounding, 4 units in the last place. Cotangents of rows that were
+        merged are added in another order; without equal rows gradients are the same bits, too.
 
     Raises
     ------
@@ -127,11 +128,11 @@ def merge_equal_rows(tape: Tape) -> Tape:
     """Return the tape with rows that do the same with the same operands kept once (common subexpressions).
 
     Python kernels and blocks that several rows add to are left. Operands of commutative ops are compared in
-    either order.
+    either order. The cotangents of what was merged are added up in another order.
     """
     check(tape)
     code, words = np.array(tape.code), np.array(tape.words)
-    owner, pinned = find_owners(tape)
+    pinned = find_owners(tape)[1]
     rename = np.arange(tape.size, dtype=np.uint32)
     keep = np.ones(len(code), np.uint8)
     table = np.zeros(1 << (2 * len(code) + 1).bit_length(), np.uint32)
@@ -144,7 +145,11 @@ def merge_equal_rows(tape: Tape) -> Tape:
 
 
 def drop_dead_rows(tape: Tape) -> Tape:
-    """Return the tape without the rows that reach neither an output nor a guard, and without gaps in the arena."""
+    """Return the tape without the rows that reach neither an output nor a guard.
+
+    A tape of scalar rows has no gaps between its addresses afterwards. Arrays stay where they are: LLVM takes the
+    vector versions of elementary functions where operands lie far enough apart, so moving them changes last bits.
+    """
     check(tape)
     live = np.zeros(tape.size, np.uint8)
     for low, high in output_extents(tape):
@@ -154,7 +159,7 @@ def drop_dead_rows(tape: Tape) -> Tape:
     numbers = tape.numbers[live[tape.numbers[:, 0].astype(np.int64)] != 0]
     loads = [(address, block) for address, block in tape.loads if live[address : address + block.size].any()]
     shorter = finish(tape, "dead rows out", keep != 0, tape.code, tape.words, numbers=numbers, loads=loads)
-    return close_gaps(shorter, live)
+    return shorter if len(tape.words) else close_gaps(shorter, live)
 
 
 def reuse_addresses(tape: Tape) -> Tape:
@@ -165,15 +170,23 @@ def reuse_addresses(tape: Tape) -> Tape:
     """
     check(tape)
     owner, _ = find_owners(tape)
-    rows = len(tape)
+    rows, hosts = len(tape), tape.code[:, 0] == HOST
     last = np.full(max(rows, 1), -1, np.int64)
     crossing = run("last_uses", tape.code, tape.words, owner, last)
     for low, high in output_extents(tape):
         crossing = crossing or len(np.unique(owner[low : high + 1])) > 1
         last[owner[low : high + 1][owner[low : high + 1] > 0].astype(np.int64) - 1] = rows
-    if crossing or tape._large or not rows or (tape.code[:, 0] == HOST).any():
+    if crossing or tape._large or not rows or not all(is_block(tape, row) for row in np.flatnonzero(hosts)):
         return finish(tape, "addresses used again", np.ones(rows, bool), tape.code, tape.words, forward_only=True)
     return place_again(tape, owner, last)
+
+
+def is_block(tape: Tape, row: int) -> bool:
+    """Whether the results of a Python kernel follow one another."""
+    w, words = int(tape.code[row, 2]), tape.words
+    first = w + 4 + 3 * int(words[w + 2])
+    places = words[first : first + 3 * int(words[w + 3])].reshape(-1, 3)
+    return bool((places[1:, 1] == places[:-1, 1] + places[:-1, 2]).all())
 
 
 def place_again(tape: Tape, owner: np.ndarray, last: np.ndarray) -> Tape:
@@ -402,7 +415,7 @@ def normal_form(node: ast.AST, names: dict[str, str]) -> str:
 
 @functools.cache
 def dependencies() -> np.ndarray:
-    """Return for each op on which of x, y, z (bits 1, 2, 4) its partials depend: p in three bits, q in the next three."""
+    """Return for each op on which of x, y, z (bits 1, 2, 4) its partials depend: p's in three bits, q's in the next."""
     return np.array([depends(op) for op in REGISTRY], np.uint8)
 
 

@@ -391,8 +391,8 @@ def last_uses(code, words, owner, last):
 def assign_places(code, words, last, kinds, rename, links, size):
     """Give each block a place, used again once nothing needs what is there; return the number of addresses.
 
-    `last` holds the last row that needs a row's block (past the end for outputs, -1 where nothing does), `kinds` a number for each
-    length of block. A scalar row may overwrite its own operands; a row over arrays may not.
+    `last` holds the last row that needs a row's block (past the end for outputs, -1 where nothing does), `kinds` a
+    number for each length of block. A scalar row may overwrite its own operands; a row over arrays may not.
     """
     rows = code.shape[0]
     place, heads, following, dying, dies_next = links[0], links[1], links[2], links[3], links[4]

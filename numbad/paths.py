@@ -64,7 +64,7 @@ class Paths:
         return None
 
     def resume(self, program: Any, failed: list[tuple[Any, int]]) -> tuple[int, Any]:
-        """Return the row from which to run a program, and which other has computed those before; -1 if it cannot hold."""
+        """Return the row from which to run a program, and which one has computed those before; -1 if it cannot hold."""
         start, source = 0, None
         for other, row in failed:
             shared, guarded = self.forks[id(other), id(program)]

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 FLOAT64 = np.dtype(np.float64)
 FEW = 48  # rows: on a shorter tape the passes would cost more than they save in a thousand calls
+MANY = 2000  # rows: a longer forward sweep lets other threads of Python run
 CHUNK = 1 << 18  # rows: longer tapes are swept in pieces, so that Ctrl-C is answered
 
 
@@ -129,8 +130,18 @@ class Prepared:
         words[:5] = [self.pointer(), at(self.code), 0, len(self.code), at(self.values)]
         self.plan = np.array(words, np.int64)
         self.plan_at = at(self.plan)
+        self.slots = self.views(self.values)
+        self.bar_slots = self.views(self.bar) if self.gradient else []
+        self.started = 0
+        self.replay = entrance(len(rows) > MANY)
+        self.stop = len(rows)
         self.memory = memoryview(self.values)
         self.cotangents = memoryview(self.bar) if self.gradient else None
+
+    def views(self, arena: np.ndarray) -> list[np.ndarray]:
+        """Return the inputs' part of an arena, each in its shape."""
+        places = zip(self.places, self.tape.inputs, strict=True)
+        return [arena[place : place + slot.size].reshape(slot.shape) for place, slot in places]
 
     def pointer(self) -> int:
         """Return the address of the switch that the forward sweep calls."""
@@ -141,17 +152,18 @@ class Prepared:
     def enter(self, values: list[Any]) -> None:
         """Put the values of the inputs into the arena."""
         memory = self.memory
-        for place, value in zip(self.places, values):
+        for place, slot, value in zip(self.places, self.slots, values):
             if type(value) is float:
                 memory[place] = value
             else:
-                self.values[place : place + value.size] = value.reshape(-1)
+                slot[...] = value
 
     def run(self, start: int = 0) -> int:
         """Run the sweeps from a row of the forward sweep on; return the row of a guard that fails, or -1."""
-        self.plan[2] = start
-        done = replay(0.0, self.plan_at)
-        return -1 if done == len(self.code) else done
+        if start != self.started:
+            self.plan[2] = self.started = start
+        done = self.replay(0.0, self.plan_at)
+        return -1 if done == self.stop else done
 
     def take_over(self, other: Prepared, row: int) -> None:
         """Copy what another tape with the same first rows has computed up to a row."""
@@ -185,16 +197,11 @@ class Prepared:
         return np.stack(found, axis=1)
 
 
-def replay(like: float, plan_at: int) -> int:
-    """Call the compiled sweeps; the first call loads them."""
-    return entrance()(like, plan_at)
-
-
 @functools.cache
-def entrance() -> Any:
-    """Return the compiled sweeps as a function that Python can call; other threads run meanwhile."""
-    kinds = [ctypes.c_double, ctypes.c_int64]
-    return ctypes.CFUNCTYPE(ctypes.c_int64, *kinds)(int(switch("replay_at", FLOAT64)))
+def entrance(release: bool) -> Any:
+    """Return the compiled sweeps as a function that Python can call; `release` lets other threads run meanwhile."""
+    make = ctypes.CFUNCTYPE if release else ctypes.PYFUNCTYPE
+    return make(ctypes.c_int64, ctypes.c_double, ctypes.c_int64)(int(switch("replay_at", FLOAT64)))
 
 
 @functools.cache

@@ -20,9 +20,10 @@ from numbad.rows import GUARD, GUARD_VALUE
 from numbad.snapshot import JITTED, Snapshot
 from numbad.sweeps import Execution, give_back
 from numbad.threads import renew_in_children
-from numbad.trees import flatten
+from numbad.trees import first, flatten
 
 MOST_PATHS = 64  # tapes kept for one signature
+WORTH_COPYING = 256  # scalar rows that are computed faster than they are copied
 MOST_SIGNATURES = 256  # kept for one function
 
 
@@ -120,7 +121,7 @@ class Jitted:
             if self.snapshot is not None and self.snapshot.changed():
                 self.programs = {}
                 self.snapshot = None
-            kinds = tuple([type(argument) for argument in arguments])
+            kinds = tuple(map(type, arguments))
             paths = self.programs.get(kinds) if not keywords else None
             if paths is not None:
                 values: Any = arguments
@@ -154,8 +155,8 @@ class Jitted:
             self.warned = True
             warnings.warn(
                 message(
-                    f"{self.title()} has been called with {MOST_SIGNATURES} different signatures: shapes, dtypes, or values "
-                    "of static arguments; from now on the tapes of the one used least recently are dropped",
+                    f"{self.title()} has been called with {MOST_SIGNATURES} different signatures: shapes, dtypes, "
+                    "or values of static arguments; from now on the tapes of the one used least recently are dropped",
                     "pass numbers that vary as floats, pad arrays to a few lengths, or call it without numbad.jit",
                 ),
                 stacklevel=4,
@@ -201,8 +202,8 @@ class Jitted:
             self.told = True
             warnings.warn(
                 message(
-                    f"{self.title()} changes {change} while it runs; under numbad.jit that happens when a path is recorded, "
-                    "not at each call",
+                    f"{self.title()} changes {change} while it runs; under numbad.jit that happens when a path is "
+                    "recorded, not at each call",
                     "return what changes, or call it without numbad.jit",
                     where=False,
                 ),
@@ -339,6 +340,17 @@ class Program:
         if self.prepared is None:
             self.execution = PathExecution(recorder)
         self.readers = [reader_of(leaf) for leaf in self.leaves]
+        self.numbers = self.find_numbers()
+
+    def find_numbers(self) -> list[int]:
+        """Return the address of each differentiated argument, if all of them are floats of a prepared tape."""
+        if self.prepared is None or self.gradient is None:
+            return []
+        if not all(len(part) == 1 and rebuild is first for part, rebuild in self.parts):
+            return []
+        if not all(type(self.leaves[part[0]].value) is float for part, _ in self.parts):
+            return []
+        return [self.prepared.places[part[0]] for part, _ in self.parts]
 
     def make_ready(self, outputs: list[Any]) -> Any:
         """Return the tape made ready for quick replays, if it is one of scalar rows in double precision."""
@@ -376,14 +388,18 @@ class Program:
 
         The rows before `start` are those of the program `source`, which has computed them.
         """
-        if self.prepared is not None:
-            self.prepared.enter(values)
-            if start:
-                self.prepared.take_over(source.prepared, start)
-            row = self.prepared.run(start)
-        else:
+        ready = self.prepared
+        if ready is None:
             row = self.sweep(values, start, source)
-        self.hits += row < 0
+        else:
+            ready.enter(values)
+            if start >= WORTH_COPYING:
+                ready.take_over(source.prepared, start)
+                row = ready.run(start)
+            else:
+                row = ready.run()
+        if row < 0:
+            self.hits += 1
         return row
 
     def sweep(self, values: Any, start: int, source: Any) -> int:
@@ -461,7 +477,10 @@ class Program:
         """Return value and gradient as the plan wants them; sweep back first, unless that is done."""
         if self.prepared is not None:
             ready = self.prepared
-            slopes = [reader(ready, place) for reader, place in zip(self.readers, ready.places)]
+            if self.numbers:
+                slopes = [ready.cotangents[place] for place in self.numbers]
+                return self.gradient.pack(ready.memory[ready.outputs[0]], slopes)
+            slopes = [reader(bar) for reader, bar in zip(self.readers, ready.bar_slots)]
             return self.gradient.pack(ready.memory[ready.outputs[0]], self.pick(slopes))
         execution = self.execution
         if self.output is None:
@@ -497,12 +516,9 @@ class PathExecution(Execution):
 
 
 def reader_of(leaf: Any) -> Any:
-    """Return the function that reads the cotangent of an input from a prepared tape."""
+    """Return the function that makes the cotangent of an input out of its part of a prepared tape's arena."""
     value = leaf.value
-    if type(value) is float:
-        return lambda ready, place: ready.cotangents[place]
-    shape, dtype = np.shape(value), np.asarray(value).dtype
-    if isinstance(value, np.generic):
-        return lambda ready, place: dtype.type(ready.cotangents[place])
-    size = int(np.prod(shape))
-    return lambda ready, place: ready.bar[place : place + size].astype(dtype).reshape(shape)
+    if isinstance(value, np.ndarray):
+        dtype = value.dtype
+        return np.ndarray.copy if dtype == FLOAT64 else lambda bar: bar.astype(dtype)
+    return float if type(value) is float else type(value)
