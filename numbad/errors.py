@@ -36,6 +36,10 @@ class BranchError(NumbadError, RuntimeError):
     """A replayed tape met a comparison that came out otherwise than when it was recorded."""
 
 
+class NonFiniteError(NumbadError, FloatingPointError):
+    """A value, cotangent or tangent that is NaN or infinite, while `numbad.debug_nans` is on."""
+
+
 class TapeError(NumbadError, ValueError):
     """A tape that does not pass verification."""
 

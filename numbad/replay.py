@@ -17,6 +17,7 @@ from numbad.errors import NumbadError, describe_site, message
 from numbad.paths import Paths, common_rows, last_address
 from numbad.recorder import current
 from numbad.rows import GUARD, GUARD_VALUE
+from numbad.settings import config
 from numbad.snapshot import JITTED, Snapshot
 from numbad.sweeps import Execution, give_back
 from numbad.threads import renew_in_children
@@ -117,6 +118,8 @@ class Jitted:
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         if current() is not None:
             return self.f(*arguments, **keywords)
+        if config._debug_nans:
+            return self.run_checked(arguments, keywords)
         with self.lock:
             if self.snapshot is not None and self.snapshot.changed():
                 self.programs = {}
@@ -146,6 +149,12 @@ class Jitted:
             self.make_room()
             found = self.programs[key] = Paths()
         return values, found
+
+    def run_checked(self, arguments: Any, keywords: Any) -> Any:
+        """Record the call anew, with the line of each row, and run it by sweeps that look for NaNs."""
+        program = Program(self, arguments, keywords)
+        program.attempt(self.signature(arguments, keywords)[0])
+        return program.result()
 
     def make_room(self) -> None:
         """Drop the signature that was used least recently, if there are too many; say so once."""
@@ -355,7 +364,12 @@ class Program:
     def make_ready(self, outputs: list[Any]) -> Any:
         """Return the tape made ready for quick replays, if it is one of scalar rows in double precision."""
         recorder = self.recorder
-        if recorder.words or recorder.dtype != FLOAT64 or (self.gradient is not None and not outputs):
+        if (
+            config._debug_nans
+            or recorder.words
+            or recorder.dtype != FLOAT64
+            or (self.gradient is not None and not outputs)
+        ):
             return None
         from numbad.prepared import Prepared, can_prepare
         from numbad.recording import freeze

@@ -12,6 +12,7 @@ from numbad.active import Active
 from numbad.errors import InputError, OutputError, Site, TapeError, message
 from numbad.recorder import refuse
 from numbad.rows import GUARD, GUARD_VALUE, LARGE, MAP
+from numbad.settings import config
 from numbad.sweeps import Execution, kernel, switch
 
 Shape = tuple[int, ...]
@@ -325,7 +326,7 @@ class Tape:
         """Return value and gradient of a short tape of numbers by one compiled call; None if it is not one."""
         if not self._verified:
             self.prepare()
-        if self._pairs is None or output.constant is not None or len(points) != len(self.inputs):
+        if config._debug_nans or self._pairs is None or output.constant is not None or len(points) != len(self.inputs):
             return None
         if not all(type(point) is float for point in points):
             return None
