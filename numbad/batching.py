@@ -386,7 +386,7 @@ def scatter_lanes(lanes: Lanes, row: Any) -> None:
 
 
 def host_lanes(lanes: Lanes, row: Any) -> None:
-    """Append a host row for each example."""
+    """Append a host row for each example, or one for all where the op takes lanes."""
     from numbad.ops.host import as_tuple
 
     call, operands, results = lanes.host_operands(row)
@@ -394,6 +394,11 @@ def host_lanes(lanes: Lanes, row: Any) -> None:
     if not any(lanes.laned(*entry) for entry in entries):
         return
     values = [lanes.value(*entry) for entry in entries]
+    if getattr(call.op, "takes_lanes", False):
+        spread = [np.broadcast_to(value, (*value.shape[:-1], lanes.lanes)) for value in values]
+        for result, part in zip(results, as_tuple(call.op(*spread)), strict=True):
+            lanes.store((0, result.storage.address, result.shape, contiguous(result.shape)), part)
+        return
     found = []
     for lane in range(lanes.lanes):
         given = [value[..., lane if value.shape[-1] > 1 else 0] for value in values]

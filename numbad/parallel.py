@@ -10,7 +10,8 @@ from numba import prange
 
 from numbad.arraykernels import add_strided, map_adjoint, map_primal, total
 from numbad.hostrows import add_broadcast, bar_spaces, operand, primal_spaces, space_of
-from numbad.sweeps import BLOCK, block_kernels
+from numbad.rows import BLOCK
+from numbad.sweeps import block_kernels
 from numbad.threads import compile_parallel, elementwise_section, parallel_section
 from numbad.vectormath import view
 

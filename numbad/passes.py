@@ -7,7 +7,6 @@ and printed by `tape.summary()`. The loops over rows are compiled (`passkernels`
 from __future__ import annotations
 
 import ast
-import ctypes
 import dataclasses
 import functools
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ import numpy as np
 
 from numbad.ops.definition import REGISTRY, Op, body
 from numbad.rows import GUARD, GUARD_VALUE, HOST, MAP
-from numbad.sweeps import switch
+from numbad.sweeps import sweep
 
 if TYPE_CHECKING:
     from numbad.tape import Tape
@@ -176,7 +175,7 @@ def reuse_addresses(tape: Tape) -> Tape:
     for low, high in output_extents(tape):
         crossing = crossing or len(np.unique(owner[low : high + 1])) > 1
         last[owner[low : high + 1][owner[low : high + 1] > 0].astype(np.int64) - 1] = rows
-    if crossing or tape._large or not rows or not all(is_block(tape, row) for row in np.flatnonzero(hosts)):
+    if crossing or tape._large or not rows or not all(is_block(tape, row) for row in np.flatnonzero(hosts).tolist()):
         return finish(tape, "addresses used again", np.ones(rows, bool), tape.code, tape.words, forward_only=True)
     return place_again(tape, owner, last)
 
@@ -220,14 +219,7 @@ def run(task: str, code: np.ndarray, words: np.ndarray, *arrays: np.ndarray) -> 
     table = np.zeros(ENTRIES, np.int64)
     table[: 2 * len(found) : 2] = [array.ctypes.data for array in found]
     table[1 : 2 * len(found) : 2] = [array.size for array in found]
-    return entrance()(0.0, TASKS.index(task), table.ctypes.data)
-
-
-@functools.cache
-def entrance() -> Any:
-    """Return the compiled passes as a function that Python can call."""
-    kinds = [ctypes.c_double, ctypes.c_int64, ctypes.c_int64]
-    return ctypes.CFUNCTYPE(ctypes.c_int64, *kinds)(int(switch("run_pass", FLOAT64)))
+    return sweep("run_pass", FLOAT64)(0.0, TASKS.index(task), table.ctypes.data)
 
 
 def check(tape: Tape) -> None:

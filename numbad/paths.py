@@ -117,7 +117,7 @@ def same_constants(one: Any, other: Any, last: int) -> bool:
     """Whether two programs have the same constants up to an address, and in the arrays that they refer to."""
     inputs = {leaf.address for leaf in one.leaves if not leaf.space}
     numbers, more = (np.array(program.recorder.numbers).reshape(-1, 2) for program in (one, other))
-    found = []
+    found: list[Any] = []
     for pairs in (numbers, more):
         pairs = pairs[(pairs[:, 0] <= last) & ~np.isin(pairs[:, 0], list(inputs))]
         found.append(pairs.tobytes())

@@ -13,8 +13,6 @@ The rows left out are the dead code, and the constants the constant propagation,
 
 from __future__ import annotations
 
-import ctypes
-import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +20,7 @@ import numpy as np
 from numbad.ops.definition import REGISTRY
 from numbad.passes import constant_addresses, dependencies, optimise, place_given, run
 from numbad.rows import GUARD, GUARD_VALUE, MAP
-from numbad.sweeps import switch
+from numbad.sweeps import sweep, switch
 
 if TYPE_CHECKING:
     from numbad.tape import Tape
@@ -42,7 +40,8 @@ def can_prepare(tape: Tape) -> bool:
         and not len(tape.words)
         and len(tape) <= CHUNK
         and not np.isin(codes, hosts).any()
-        and not any(slot.space for slot in (*tape.inputs, *tape.outputs))
+        and not any(slot.space for slot in tape.inputs)
+        and not any(slot.space for slot in tape.outputs)
     )
 
 
@@ -114,7 +113,10 @@ class Prepared:
         self.places = [int(rename[slot.address]) if slot.size else 0 for slot in tape.inputs]
         self.outputs = [output_addresses(slot, rename) for slot in tape.outputs]
         self.rows = rows
-        self.partials = self.back = self.bar = self.first_bar = None
+        self.partials: Any = None
+        self.back: Any = None
+        self.bar: Any = None
+        self.first_bar: Any = None
         words = [0] * 11
         if self.gradient:
             self.partials = np.zeros((max(len(rows) + len(extra), 1), 2))
@@ -133,9 +135,9 @@ class Prepared:
         self.slots = self.views(self.values)
         self.bar_slots = self.views(self.bar) if self.gradient else []
         self.started = 0
-        self.replay = entrance(len(rows) > MANY)
+        self.replay = sweep("replay_at", FLOAT64, len(rows) <= MANY)
         self.stop = len(rows)
-        self.memory = memoryview(self.values)
+        self.memory: Any = memoryview(self.values)
         self.cotangents = memoryview(self.bar) if self.gradient else None
 
     def views(self, arena: np.ndarray) -> list[np.ndarray]:
@@ -197,20 +199,6 @@ class Prepared:
         return np.stack(found, axis=1)
 
 
-@functools.cache
-def entrance(release: bool) -> Any:
-    """Return the compiled sweeps as a function that Python can call; `release` lets other threads run meanwhile."""
-    make = ctypes.CFUNCTYPE if release else ctypes.PYFUNCTYPE
-    return make(ctypes.c_int64, ctypes.c_double, ctypes.c_int64)(int(switch("replay_at", FLOAT64)))
-
-
-@functools.cache
-def linearise() -> Any:
-    """Return the switch of values and partials as a function that Python can call."""
-    kinds = [ctypes.c_double] + [ctypes.c_int64] * 5
-    return ctypes.CFUNCTYPE(ctypes.c_int64, *kinds)(int(switch("linearise", FLOAT64)))
-
-
 def at(values: np.ndarray) -> int:
     """Return where an array begins in memory."""
     return values.__array_interface__["data"][0]
@@ -267,7 +255,7 @@ def constant_partials(tape: Tape) -> np.ndarray:
     rows = np.flatnonzero(tape.code[:, 0] < MAP)
     found = np.zeros((max(len(rows), 1), 2))
     code = np.ascontiguousarray(tape.code[rows])
-    linearise()(0.0, at(code), at(values), at(found), 0, len(rows))
+    sweep("linearise", FLOAT64)(0.0, at(code), at(values), at(found), 0, len(rows))
     partials[rows] = found[: len(rows)]
     return partials
 
