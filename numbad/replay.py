@@ -50,6 +50,12 @@ def jit(f: Callable[..., Any] | None = None, *, static_argnums: Any = (), static
     NumbadError
         When one signature has more than 64 paths.
 
+    Warns
+    -----
+    UserWarning
+        When the function changes an argument or something that it takes from outside, and when it has been
+        called with more than 256 signatures: the one used least recently is dropped then.
+
     Notes
     -----
     A signature is the structure of the arguments with the shapes and dtypes of their leaves. Where a comparison
@@ -58,7 +64,12 @@ def jit(f: Callable[..., Any] | None = None, *, static_argnums: Any = (), static
     lists and dicts, the attributes of objects and the elements of arrays; a change records anew. Of arrays of more
     than 65,536 elements 256 are compared, so write to such an array as a whole, or pass it as an argument. What changes
     in another way (static objects, files, random numbers) is frozen. Side effects happen when a path is recorded, and
-    what the function assigns to its array arguments stays inside of it. Inside another recording, or within another
+    what the function changes of its arguments stays inside of it.
+
+    Paths share their first rows up to the guard that tells them apart, and a call that leaves one of them there goes on
+    with another: it costs about as much as one path, whichever it takes. Tapes of scalar rows are optimised
+    (`numbad.passes`), so derivatives may differ from those of the function alone in the last bits. Threads may call it
+    at once and take turns; a forked process has the tapes of its parent. Inside another recording, or within another
     transform, the function is simply called.
 
     Examples
@@ -298,18 +309,24 @@ class Program:
         places = [k for k, leaf in enumerate(leaves) if k not in static and is_recorded(leaf)]
         values = [leaves[k] for k in places]
 
+        changed = [False]
+
         def call(actives: list[Any]) -> Any:
             given = list(leaves)
             for k, active in zip(places, actives, strict=True):
                 given[k] = active
-            return self.f(*rebuild(given), **keywords)
+            passed = rebuild(given)
+            result = self.f(*passed, **keywords)
+            now = flatten(passed)[0]
+            changed[0] = len(now) != len(given) or any(one is not other for one, other in zip(now, given))
+            return result
 
         self.recorder, self.leaves, result = record_leaves(call, values, input_dtype(values or [0.0]))
-        if any(is_assigned(leaf) for leaf in self.leaves):
+        if changed[0] or any(is_assigned(leaf) for leaf in self.leaves):
+            what = "changes a list or dict" if changed[0] else "assigns to an array"
             warnings.warn(
                 message(
-                    f"{getattr(owner.f, '__name__', 'the function')} assigns to an array that it was given; under "
-                    "numbad.jit the caller's array stays as it is",
+                    f"{owner.title()} {what} that it was given; under numbad.jit the caller's stays as it is",
                     "work on a copy (x = x.copy()), and return it if the caller needs it",
                     where=False,
                 ),
