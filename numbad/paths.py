@@ -17,11 +17,15 @@ ELEMENTS = {ADD: 3, CONTRACT: 3, SCATTER: 2}  # where a row's words say how many
 
 
 class Paths:
-    """The programs of one signature, the one that ran most often first.
+    """The programs of one signature; the one that ran most often is tried first.
 
     Attributes
     ----------
     programs : list of Program
+    forks : dict
+        For two programs, by their ids: how many first rows they share, and whether a guard tells them apart there.
+    after : dict
+        For a program (its id) and the row of a guard that failed: the programs that go on from there.
     used : int
         When they ran last, on the clock of the jitted function.
     """
@@ -29,6 +33,8 @@ class Paths:
     def __init__(self) -> None:
         self.programs: list[Any] = []
         self.forks: dict[tuple[int, int], tuple[int, bool]] = {}
+        self.after: dict[tuple[int, int], list[Any]] = {}
+        self.certain = True
         self.used = 0
         self.missed: tuple[Any, int] | None = None
 
@@ -37,42 +43,69 @@ class Paths:
         for other in self.programs:
             fork = other.fork(program)
             self.forks[id(other), id(program)] = self.forks[id(program), id(other)] = fork
+            self.certain = self.certain and fork[1]
         self.programs.append(program)
+        self.after = {}
 
     def run(self, values: Any) -> Any:
         """Run the path that the values take; return its program, or None if it has not been recorded."""
         programs = self.programs
         if not programs:
             return None
-        first = programs[0]
-        row = first.attempt(values)
+        program = programs[0]
+        row = program.attempt(values)
         if row < 0:
-            return first
-        failed = [(first, row)]
-        for k in range(1, len(programs)):
-            program = programs[k]
-            start, source = self.resume(program, failed)
-            if start < 0:
-                continue
+            return program
+        failed = [(program, row)]
+        while row >= 0:
+            source, start = program, row
+            options = self.after.get((id(program), row))
+            if options is None:
+                options = self.find_options(program, row)
+            for program in options:
+                if all(program is not other for other, _ in failed):
+                    break
+            else:
+                return self.try_others(values, failed)
             row = program.attempt(values, start, source)
-            if row < 0:
-                if program.hits > programs[k - 1].hits:
-                    programs[k - 1], programs[k] = program, programs[k - 1]
-                return program
             failed.append((program, row))
+        return self.prefer(program)
+
+    def prefer(self, program: Any) -> Any:
+        """Let a program that has run be tried first, if it has run most often; return it."""
+        if program.hits > self.programs[0].hits:
+            self.programs.remove(program)
+            self.programs.insert(0, program)
+        return program
+
+    def find_options(self, program: Any, row: int) -> list[Any]:
+        """Return the programs that leave another at a guard, the common ones first."""
+        found = [other for other in self.programs if self.forks.get((id(program), id(other))) == (row, True)]
+        found.sort(key=lambda other: -other.hits)
+        self.after[id(program), row] = found
+        return found
+
+    def try_others(self, values: Any, failed: list[tuple[Any, int]]) -> Any:
+        """Run the programs of which it is not certain that they cannot hold; note the farthest miss if none does."""
+        if not self.certain:
+            for program in list(self.programs):
+                if self.may_hold(program, failed):
+                    row = program.attempt(values)
+                    if row < 0:
+                        return self.prefer(program)
+                    failed.append((program, row))
         self.missed = max(failed, key=lambda pair: pair[1])
         return None
 
-    def resume(self, program: Any, failed: list[tuple[Any, int]]) -> tuple[int, Any]:
-        """Return the row from which to run a program, and which one has computed those before; -1 if it cannot hold."""
-        start, source = 0, None
+    def may_hold(self, program: Any, failed: list[tuple[Any, int]]) -> bool:
+        """Whether a program may hold where others have not: it was not tried, and shares no guard that failed."""
         for other, row in failed:
+            if other is program:
+                return False
             shared, guarded = self.forks[id(other), id(program)]
             if shared > row or (guarded and shared < row):
-                return -1, None
-            if shared == row and row > start:
-                start, source = row, other
-        return start, source
+                return False
+        return True
 
     def missed_site(self) -> Any:
         """Return the user's statement at which the last call left all recorded paths."""
