@@ -16,7 +16,7 @@ from numbad.derivatives import FLOAT64, as_leaf, check_leaf, input_dtype, record
 from numbad.errors import NumbadError, describe_site, message
 from numbad.paths import Paths, common_rows, last_address
 from numbad.recorder import current
-from numbad.rows import GUARD, GUARD_VALUE
+from numbad.rows import ADD, GUARD, GUARD_VALUE
 from numbad.settings import config
 from numbad.snapshot import JITTED, Snapshot
 from numbad.sweeps import Execution, give_back
@@ -286,9 +286,20 @@ def is_assigned(leaf: Any) -> bool:
     if not isinstance(leaf.active, Array):
         return False
     storage = leaf.active.storage
+    first = copy_of(leaf.active.recorder, leaf.space) if leaf.space else leaf.address
     if storage.addresses is None:
-        return (storage.space, storage.address) != (leaf.space, leaf.address)
-    return bool(leaf.space) or not np.array_equal(storage.addresses, leaf.address + np.arange(storage.size))
+        return (storage.space, storage.address) not in ((leaf.space, leaf.address), (0, first))
+    return not np.array_equal(storage.addresses.reshape(-1), first + np.arange(storage.size))
+
+
+def copy_of(recorder: Any, space: int) -> int:
+    """Return the address of the copy that was made of a large input when it was first read by elements; -1 for none."""
+    code = np.frombuffer(recorder.code, np.uint32).reshape(-1, 4)
+    for _, out, w, _ in code[code[:, 0] == ADD].tolist():
+        axes, size = recorder.words[w + 2], recorder.words[w]
+        if size == 4 + axes + 2 * (3 + axes) and recorder.words[w + 4 + axes + 3 + axes + 1] == space:
+            return out
+    return -1
 
 
 class Program:

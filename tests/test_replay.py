@@ -492,6 +492,8 @@ def test_assigning_to_an_argument_is_said_once_and_stays_inside() -> None:
             warnings.simplefilter("error")
             assert jitted(x) == x.sum() + 3.0
             assert numbad.jit(lambda x: np.sum(x.copy()[::-1]))(x) == x.sum()
+            assert numbad.jit(lambda x: sum(v * 1.0 for v in x))(x) == x.sum()
+            assert numbad.jit(lambda x: x[[0, 1]][0] + x[2] + x.reshape(-1, 1)[1, 0])(x) == 6.0
         close(x, np.arange(1.0, size + 1.0))
 
 
