@@ -95,9 +95,9 @@ def optimise(tape: Tape, forward_only: bool = False) -> Tape:
     >>> tape = numbad.record(lambda x: np.sin(x * 2.0) + np.sin(x * 2.0) + 0.0 * np.log(2.0 * x), 0.5)
     >>> shorter = numbad.passes.optimise(tape)
     >>> len(tape), len(shorter), tape(0.7) == shorter(0.7)
-    (9, 7, True)
+    (9, 6, True)
     >>> print(shorter.passes[1])
-    equal rows once: 9 -> 7 rows, 13 addresses
+    equal rows once: 9 -> 6 rows, 12 addresses
     """
     for apply in (fold_constants, merge_equal_rows, drop_dead_rows):
         tape = apply(tape)
