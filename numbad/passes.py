@@ -230,7 +230,7 @@ def check(tape: Tape) -> None:
         raise TapeError(
             message("the tape overwrites its values, so passes cannot follow them", "apply them before", where=False)
         )
-    if not tape._verified:
+    if not tape._verified and not tape._trusted:
         tape.prepare()
 
 
@@ -358,6 +358,7 @@ def finish(tape: Tape, name: str, keep: np.ndarray, code: np.ndarray, words: np.
     else:
         *before, record = tape.passes
         shorter.passes = (*before, dataclasses.replace(record, addresses=(record.addresses[0], shorter.size)))
+    shorter._trusted = tape._trusted
     if shorter.forward_only:
         shorter._verified, shorter._large = True, list(tape._large)  # its addresses are written more than once
     return shorter

@@ -405,7 +405,7 @@ class Program:
         tape = freeze(recorder, self.leaves, outputs if self.gradient is None else outputs[0])
         if not can_prepare(tape):
             return None
-        tape._verified = True  # it has just been recorded; the check would import Numba
+        tape._trusted = True  # it has just been recorded; the check would import Numba
         if self.gradient is None:
             return Prepared(tape)
         chosen = {k for part, _ in self.parts for k in part}

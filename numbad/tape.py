@@ -200,7 +200,7 @@ class Tape:
         self._code, self._words = code, words
         self.code, self.words, self.numbers = code.view(), words.view(), numbers
         self.code.flags.writeable = self.words.flags.writeable = self.numbers.flags.writeable = False
-        self._verified = False
+        self._verified = self._trusted = False
         self._large: list[int] = []
         self._pairs: np.ndarray | None = None
 
