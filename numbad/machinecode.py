@@ -33,6 +33,7 @@ SOURCES = (
     "rows.py",
     "scalarkernels.py",
     "arraykernels.py",
+    "passkernels.py",
     "machinecode.py",
 )
 # Functions of Numba's that the error paths of its wrappers name; these functions never raise.
