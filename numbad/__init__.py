@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numbad.batching import vmap
 from numbad.checks import verify
@@ -87,6 +87,7 @@ __all__ = [
     "jit",
     "jvp",
     "linearize",
+    "load",
     "log_softmax",
     "logsumexp",
     "ones",
@@ -108,8 +109,14 @@ __all__ = [
 ]
 
 
+if TYPE_CHECKING:
+    from numbad.storage import load
+
+
 def __getattr__(name: str) -> Any:
-    """Import `numbad.testing` when it is first used: it is for tests."""
+    """Import `numbad.testing` and `numbad.load` when they are first used."""
     if name == "testing":
         return importlib.import_module("numbad.testing")
+    if name == "load":
+        return importlib.import_module("numbad.storage").load
     raise AttributeError(f"module 'numbad' has no attribute {name!r}")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from numbad.active import Active
-from numbad.errors import InputError, OutputError, Site, TapeError, message
+from numbad.errors import InputError, OutputError, Site, SourceLine, TapeError, message
 from numbad.recorder import refuse
 from numbad.rows import GUARD, GUARD_VALUE, LARGE, MAP
 from numbad.sweeps import Execution, kernel, switch
@@ -148,8 +150,8 @@ class Tape:
         Where the results are.
     sites : ndarray of int32, shape (rows,)
         The index in `places` of the user's statement that a row comes from, or -1.
-    places : list of (code object, int)
-        Statements of the user's program: the function's code and the place in it.
+    places : list of (code object, int) or SourceLine
+        Statements of the user's program: the function's code and the place in it; as text in a loaded tape.
     name : str
         Name of the recorded function.
 
@@ -176,7 +178,7 @@ class Tape:
     input_trees: tuple[Any, ...]
     output_tree: Any
     sites: np.ndarray
-    places: list[Site]
+    places: Sequence[Site | SourceLine]
     name: str = "f"
     space_names: tuple[str, ...] = ()
     examples: tuple[Any, ...] = ()
@@ -233,7 +235,57 @@ class Tape:
 
         return summarise(self)
 
-    def site(self, row: int) -> Site | None:
+    # ------------------------------------------------------------ files and copies
+
+    def save(self, file: Any) -> None:
+        """Write the tape to a file, which `numbad.load` reads.
+
+        Parameters
+        ----------
+        file : str, path-like or binary file
+            A file of that name is replaced when all has been written. Large constant arrays, which the
+            tape holds by reference, are written with what they hold now.
+
+        Raises
+        ------
+        TapeError
+            When the tape calls a Python function with a rule of its own (`custom_vjp`, `custom_jvp`,
+            `checkpoint`), or its arguments have a structure that a file cannot hold: lists, tuples,
+            dicts and named tuples are known. The message names it.
+
+        Notes
+        -----
+        The format is a header, text and plain arrays (numbad/ARCHITECTURE.md, section Files); there is no
+        code in it. Elementwise ops of the user's own are saved by name. The file holds the user's
+        file names and the text of recorded lines, and the inputs at the recording.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile, numbad
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "product.tape"
+        >>> numbad.record(lambda x, y: x * y, 2.0, 3.0).save(path)
+        >>> numbad.load(path)(5.0, 7.0)
+        35.0
+        """
+        from numbad.storage import save
+
+        save(self, file)
+
+    def __reduce__(self) -> Any:
+        from numbad.storage import tape_bytes
+
+        return tape_bytes(self)
+
+    def __copy__(self) -> Tape:
+        return dataclasses.replace(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tape:
+        arrays = {"loads": self.loads, "spaces": self.spaces, "outputs": self.outputs, "examples": self.examples}
+        return dataclasses.replace(self, sites=self.sites.copy(), **copy.deepcopy(arrays, memo))
+
+    # ------------------------------------------------------------ sites
+
+    def site(self, row: int) -> Site | SourceLine | None:
         """Return the user's statement of a row, if it was noted."""
         while row > 0 and self.sites[row] < 0 and self._code[row, 0] in (GUARD, GUARD_VALUE):
             row -= 1  # the guards of one mask share the site of the first
@@ -316,13 +368,19 @@ class Tape:
             return None  # a guard does not hold, or a row needs Python
         return value, found[0].item() if len(points) == 1 else tuple(found.tolist())
 
+    def ensure_verified(self) -> None:
+        """Verify the tape, unless it has been verified."""
+        if not self._verified:
+            self.prepare()
+
     def prepare(self) -> None:
         """Verify the tape, before it runs for the first time, and note what every run needs."""
         from numbad.checks import verify
 
         verify(self)
         self._large = find_large(self._code, self._words)
-        numbers_only = all(slot.shape == () and slot.dtype == np.float64 for slot in self.inputs)
+        numbers_only = self.dtype == np.float64 and all(slot.shape == () and not slot.space for slot in self.inputs)
+        numbers_only = numbers_only and all(slot.dtype == np.float64 for slot in self.inputs)
         numbers_only = numbers_only and all(tree is None for tree in self.input_trees)
         in_order = [slot.address for slot in self.inputs] == list(range(1, 1 + len(self.inputs)))
         if numbers_only and in_order and self.inputs and not self._words.size and len(self) < SHORT:

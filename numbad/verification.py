@@ -104,9 +104,9 @@ def check_operand(words, w, d, space_sizes):
     problem, value, low, high = reach(words, w, d)
     if problem:
         return problem, value
-    if words[w + 1] == 0:
-        low = high = words[d + 2] - (words[d + 2] > 0)
-    if low < 0 or high >= max(space_sizes[space], 1):
+    if words[w + 1] == 0:  # nothing is read, but the address is computed
+        low, high = np.int64(0), words[d + 2] - 1
+    if low < 0 or high >= space_sizes[space]:
         return 14, low if low < 0 else high
     return 0, 0
 
