@@ -48,9 +48,9 @@ PROBLEMS = {
 def verify(tape: Tape) -> None:
     """Check that a tape can run: every row known, in bounds, written once and before it is read.
 
-    An operand is taken to read all addresses between its first and its last, which is what
-    recordings do. A million rows take some milliseconds. Tapes verify themselves before they
-    run for the first time.
+    An operand is taken to read all addresses between its first and its last, or, where those are
+    more, its elements. A row takes no longer to check than to run; a million scalar rows take some
+    milliseconds. Tapes verify themselves before they run for the first time.
 
     Parameters
     ----------

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import struct
 from typing import Any, NoReturn
 
@@ -21,6 +22,7 @@ START = 64  # bytes: the header, with a checksum of 32 bytes at its end
 ALIGNMENT = 64
 DTYPES = ("<f8", "<f4", "<f2", "<i8", "<i4", "<i2", "|i1", "<u8", "<u4", "<u2", "|u1", "|b1")
 MOST_AXES = 64
+MOST_ELEMENTS = 1 << 46  # axes of no length not counted
 
 
 def complain(what: str, do: str = "save the tape again, or record the function again") -> NoReturn:
@@ -165,18 +167,13 @@ def check_entry(entry: Any) -> tuple[str, list[int], Any, int]:
     shape = entry.get("shape")
     if not is_shape(shape):
         complain(f"{str(shape)[:100]} is not the shape of an array")
-    size = np.dtype(entry["dtype"]).itemsize
-    for length in shape:
-        size *= length
-    if size >= 1 << 62:
-        complain(f"an array is said to have {size} bytes")
-    return entry["dtype"], shape, entry["order"], size
+    return entry["dtype"], shape, entry["order"], np.dtype(entry["dtype"]).itemsize * math.prod(shape)
 
 
 def is_shape(value: Any) -> bool:
     """Whether a value read from JSON is the shape of an array."""
-    return (
-        isinstance(value, list)
-        and len(value) <= MOST_AXES
-        and all(type(length) is int and 0 <= length < 1 << 62 for length in value)
-    )
+    if not isinstance(value, list) or len(value) > MOST_AXES:
+        return False
+    if not all(type(length) is int and 0 <= length <= MOST_ELEMENTS for length in value):
+        return False
+    return math.prod(length for length in value if length) <= MOST_ELEMENTS

@@ -38,6 +38,8 @@ def list_tape(tape: Tape, *points: Any, adjoints: bool = False, rows: int = 30) 
 
 def run_for_listing(tape: Tape, points: tuple[Any, ...], adjoints: bool) -> tuple[Any, Any, str]:
     """Run a tape for the values to print; return the execution, the adjoints, and why there are none."""
+    if not points and len(tape.examples) != len(tape.inputs):
+        return None, None, "no values: the tape has no point of a recording"
     try:
         execution, _ = tape.run(points or tape.rebuild_inputs(list(tape.examples)))
     except NumbadError as error:
