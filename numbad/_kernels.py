@@ -11,87 +11,206 @@ import math
 import numpy as np
 from numba import njit
 
-from numbad.vectormath import acos, acosh, asin, asinh, atan, atan2, atanh, cbrt, ceil, cos, cosh, erf, erfc, exp, exp2, expm1, floor, floor_divide, fmod, hypot, lgamma, log, log10, log1p, log2, pow, remainder, sin, sinh, tan, tanh, tgamma, trunc, number, rows_of, select, view
+from numbad.vectormath import (
+    acos,
+    acosh,
+    asin,
+    asinh,
+    atan,
+    atan2,
+    atanh,
+    cbrt,
+    ceil,
+    cos,
+    cosh,
+    erf,
+    erfc,
+    exp,
+    exp2,
+    expm1,
+    floor,
+    floor_divide,
+    fmod,
+    hypot,
+    lgamma,
+    log,
+    log10,
+    log1p,
+    log2,
+    pow,
+    remainder,
+    sin,
+    sinh,
+    tan,
+    tanh,
+    tgamma,
+    trunc,
+    number,
+    rows_of,
+    select,
+    view,
+)
 
 INF = math.inf
 NAN = math.nan
 
 
-@njit(error_model='numpy', inline='never')
+@njit(error_model="numpy", inline="never")
 def op_digamma(x):
     t = select(x > number(0.0, x), x, number(1.0, x) - x)
     moved = select(t < number(1.0, x), t + number(1.0, x), select(t > number(2.0, x), t - number(1.0, x), t))
     v = moved - number(1.5, x)
-    p = number(0.06552136794893776, x) + v * (number(0.0035369185229135415, x) + v * (number(1.9227634434238662e-05, x) - v * number(2.1371909144303333e-07, x)))
-    p = number(0.9510558760318328, x) + v * (number(1.0786473286494878, x) + v * (number(0.41869245850949033, x) + v * p))
+    p = number(0.06552136794893776, x) + v * (
+        number(0.0035369185229135415, x)
+        + v * (number(1.9227634434238662e-05, x) - v * number(2.1371909144303333e-07, x))
+    )
+    p = number(0.9510558760318328, x) + v * (
+        number(1.0786473286494878, x) + v * (number(0.41869245850949033, x) + v * p)
+    )
     q = number(0.22226135682897646, x) + v * (number(0.023995076433558565, x) + v * number(0.000857691360255349, x))
     q = number(1.0, x) + v * (number(1.5795862133768737, x) + v * (number(0.8909108601153678, x) + v * q))
-    step = select(t < number(1.0, x), number(-1.0, x) / t, select(t > number(2.0, x), number(1.0, x) / moved, number(0.0, x)))
+    step = select(
+        t < number(1.0, x), number(-1.0, x) / t, select(t > number(2.0, x), number(1.0, x) / moved, number(0.0, x))
+    )
     close = (moved - number(1.4616321449683622, x) - number(9.549995429965697e-17, x)) * (p / q) + step
     far = t + number(8.0, x)
-    steps = number(1.0, x) / (t + number(7.0, x)) + number(1.0, x) / (t + number(6.0, x)) + number(1.0, x) / (t + number(5.0, x)) + number(1.0, x) / (t + number(4.0, x))
-    steps = steps + number(1.0, x) / (t + number(3.0, x)) + number(1.0, x) / (t + number(2.0, x)) + number(1.0, x) / (t + number(1.0, x)) + number(1.0, x) / t
+    steps = (
+        number(1.0, x) / (t + number(7.0, x))
+        + number(1.0, x) / (t + number(6.0, x))
+        + number(1.0, x) / (t + number(5.0, x))
+        + number(1.0, x) / (t + number(4.0, x))
+    )
+    steps = (
+        steps
+        + number(1.0, x) / (t + number(3.0, x))
+        + number(1.0, x) / (t + number(2.0, x))
+        + number(1.0, x) / (t + number(1.0, x))
+        + number(1.0, x) / t
+    )
     u = number(1.0, x) / (far * far)
-    series = number(1.0, x) / number(240.0, x) - u * (number(1.0, x) / number(132.0, x) - u * (number(691.0, x) / number(32760.0, x) - u / number(12.0, x)))
-    series = u * (number(1.0, x) / number(12.0, x) - u * (number(1.0, x) / number(120.0, x) - u * (number(1.0, x) / number(252.0, x) - u * series)))
+    series = number(1.0, x) / number(240.0, x) - u * (
+        number(1.0, x) / number(132.0, x) - u * (number(691.0, x) / number(32760.0, x) - u / number(12.0, x))
+    )
+    series = u * (
+        number(1.0, x) / number(12.0, x)
+        - u * (number(1.0, x) / number(120.0, x) - u * (number(1.0, x) / number(252.0, x) - u * series))
+    )
     positive = select(t > number(3.0, x), log(far) - (steps + number(0.5, x) / far + series), close)
     turn = select(abs(x) < number(0.5, x), x, x - np.rint(x))
-    negative = select((turn == number(0.0, x)) & (x != number(0.0, x)), number(NAN, x), positive - number(3.141592653589793, x) / tan(number(3.141592653589793, x) * turn))
+    negative = select(
+        (turn == number(0.0, x)) & (x != number(0.0, x)),
+        number(NAN, x),
+        positive - number(3.141592653589793, x) / tan(number(3.141592653589793, x) * turn),
+    )
     z = select(x > number(0.0, x), positive, negative)
     return z
 
 
-@njit(error_model='numpy', inline='never')
+@njit(error_model="numpy", inline="never")
 def op_hurwitz_zeta(x, y):
     s = -x
-    near = pow(y + number(9.0, x), s) + pow(y + number(8.0, x), s) + pow(y + number(7.0, x), s) + pow(y + number(6.0, x), s) + pow(y + number(5.0, x), s)
-    near = near + pow(y + number(4.0, x), s) + pow(y + number(3.0, x), s) + pow(y + number(2.0, x), s) + pow(y + number(1.0, x), s) + pow(y, s)
+    near = (
+        pow(y + number(9.0, x), s)
+        + pow(y + number(8.0, x), s)
+        + pow(y + number(7.0, x), s)
+        + pow(y + number(6.0, x), s)
+        + pow(y + number(5.0, x), s)
+    )
+    near = (
+        near
+        + pow(y + number(4.0, x), s)
+        + pow(y + number(3.0, x), s)
+        + pow(y + number(2.0, x), s)
+        + pow(y + number(1.0, x), s)
+        + pow(y, s)
+    )
     far = y + number(10.0, x)
     v = number(1.0, x) / far
     u = v * v
-    rest = number(1.0, x) - (x + number(11.0, x)) * (x + number(12.0, x)) * u * number(0.02532561505065123, x) * (number(1.0, x) - (x + number(13.0, x)) * (x + number(14.0, x)) * u * number(0.02532913165266106, x))
-    rest = number(1.0, x) - (x + number(7.0, x)) * (x + number(8.0, x)) * u * number(0.025252525252525252, x) * (number(1.0, x) - (x + number(9.0, x)) * (x + number(10.0, x)) * u * number(0.02531135531135531, x) * rest)
-    rest = number(1.0, x) - (x + number(3.0, x)) * (x + number(4.0, x)) * u / number(42.0, x) * (number(1.0, x) - (x + number(5.0, x)) * (x + number(6.0, x)) * u / number(40.0, x) * rest)
-    rest = x * v / number(12.0, x) * (number(1.0, x) - (x + number(1.0, x)) * (x + number(2.0, x)) * u / number(60.0, x) * rest)
+    rest = number(1.0, x) - (x + number(11.0, x)) * (x + number(12.0, x)) * u * number(0.02532561505065123, x) * (
+        number(1.0, x) - (x + number(13.0, x)) * (x + number(14.0, x)) * u * number(0.02532913165266106, x)
+    )
+    rest = number(1.0, x) - (x + number(7.0, x)) * (x + number(8.0, x)) * u * number(0.025252525252525252, x) * (
+        number(1.0, x) - (x + number(9.0, x)) * (x + number(10.0, x)) * u * number(0.02531135531135531, x) * rest
+    )
+    rest = number(1.0, x) - (x + number(3.0, x)) * (x + number(4.0, x)) * u / number(42.0, x) * (
+        number(1.0, x) - (x + number(5.0, x)) * (x + number(6.0, x)) * u / number(40.0, x) * rest
+    )
+    rest = (
+        x
+        * v
+        / number(12.0, x)
+        * (number(1.0, x) - (x + number(1.0, x)) * (x + number(2.0, x)) * u / number(60.0, x) * rest)
+    )
     result = near + pow(far, number(1.0, x) - x) * (number(1.0, x) / (x - number(1.0, x)) + v * (number(0.5, x) + rest))
     z = select(y < number(0.0, x), number(NAN, x), result)
     return z
 
 
-@njit(error_model='numpy', inline='never')
+@njit(error_model="numpy", inline="never")
 def op_erfcx(x):
     squared = x * x
     coarse = np.rint(number(128.0, x) * x) / number(128.0, x)
     lost = (x - coarse) * (x + coarse) - (squared - coarse * coarse)
     ratio = erfc(x) / (exp(-squared) * (number(1.0, x) - select(squared < number(800.0, x), lost, number(0.0, x))))
     u = number(0.5, x) / squared
-    rest = number(1.0, x) - number(21.0, x) * u * (number(1.0, x) - number(23.0, x) * u * (number(1.0, x) - number(25.0, x) * u * (number(1.0, x) - number(27.0, x) * u)))
-    rest = number(1.0, x) - number(11.0, x) * u * (number(1.0, x) - number(13.0, x) * u * (number(1.0, x) - number(15.0, x) * u * (number(1.0, x) - number(17.0, x) * u * (number(1.0, x) - number(19.0, x) * u * rest))))
-    rest = number(1.0, x) - u * (number(1.0, x) - number(3.0, x) * u * (number(1.0, x) - number(5.0, x) * u * (number(1.0, x) - number(7.0, x) * u * (number(1.0, x) - number(9.0, x) * u * rest))))
+    rest = number(1.0, x) - number(21.0, x) * u * (
+        number(1.0, x)
+        - number(23.0, x) * u * (number(1.0, x) - number(25.0, x) * u * (number(1.0, x) - number(27.0, x) * u))
+    )
+    rest = number(1.0, x) - number(11.0, x) * u * (
+        number(1.0, x)
+        - number(13.0, x)
+        * u
+        * (
+            number(1.0, x)
+            - number(15.0, x)
+            * u
+            * (number(1.0, x) - number(17.0, x) * u * (number(1.0, x) - number(19.0, x) * u * rest))
+        )
+    )
+    rest = number(1.0, x) - u * (
+        number(1.0, x)
+        - number(3.0, x)
+        * u
+        * (
+            number(1.0, x)
+            - number(5.0, x) * u * (number(1.0, x) - number(7.0, x) * u * (number(1.0, x) - number(9.0, x) * u * rest))
+        )
+    )
     z = select(x > number(9.0, x), number(0.5641895835477563, x) / x * rest, ratio)
     return z
 
 
-@njit(error_model='numpy', inline='never')
+@njit(error_model="numpy", inline="never")
 def op_ndtr(x):
     scaled = -number(0.7071067811865476, x) * x
     coarse = np.rint(number(128.0, x) * x) / number(128.0, x)
-    lost = -number(0.70703125, x) * coarse - scaled - number(0.70703125, x) * (x - coarse) - number(7.55311865475244e-05, x) * x
+    lost = (
+        -number(0.70703125, x) * coarse
+        - scaled
+        - number(0.70703125, x) * (x - coarse)
+        - number(7.55311865475244e-05, x) * x
+    )
     slope = number(0.5641895835477563, x) * exp(-scaled * scaled)
     z = number(0.5, x) * erfc(scaled) - slope * select(abs(x) < number(40.0, x), lost, number(0.0, x))
     return z
 
 
-@njit(error_model='numpy', inline='never')
+@njit(error_model="numpy", inline="never")
 def op_normal_density(x):
     squared = x * x
     coarse = np.rint(number(128.0, x) * x) / number(128.0, x)
     lost = (x - coarse) * (x + coarse) - (squared - coarse * coarse)
-    z = number(0.3989422804014327, x) * exp(number(-0.5, x) * squared) * (number(1.0, x) - select(squared < number(1600.0, x), number(0.5, x) * lost, number(0.0, x)))
+    z = (
+        number(0.3989422804014327, x)
+        * exp(number(-0.5, x) * squared)
+        * (number(1.0, x) - select(squared < number(1600.0, x), number(0.5, x) * lost, number(0.0, x)))
+    )
     return z
 
 
-@njit(error_model='numpy', inline='never')
+@njit(error_model="numpy", inline="never")
 def op_gaussian(x):
     squared = x * x
     coarse = np.rint(number(128.0, x) * x) / number(128.0, x)
@@ -100,23 +219,24 @@ def op_gaussian(x):
     return z
 
 
-@njit(error_model='numpy', inline='never')
+@njit(error_model="numpy", inline="never")
 def op_sigmoid(x):
     small = exp(-abs(x))
     z = select(x < number(0.0, x), small, number(1.0, x)) / (number(1.0, x) + small)
     return z
 
 
-@njit(error_model='numpy', inline='never')
+@njit(error_model="numpy", inline="never")
 def op_power_by_constant(x, y):
     z = pow(x, y)
     return z
 
 
-@njit(error_model='numpy', inline='never')
+@njit(error_model="numpy", inline="never")
 def op_power(x, y):
     z = pow(x, y)
     return z
+
 
 def block_primal(like, opcode, zs_at, xs_at, ys_at, n):
     """Compute z from x (and y), runs of n elements; return 1 for a host op."""
@@ -160,7 +280,11 @@ def block_primal(like, opcode, zs_at, xs_at, ys_at, n):
     elif opcode == 6:  # sign
         for i in range(n):
             x = xs[i]
-            z = select(x > number(0.0, x), number(1.0, x), select(x < number(0.0, x), number(-1.0, x), select(x == number(0.0, x), number(0.0, x), x)))
+            z = select(
+                x > number(0.0, x),
+                number(1.0, x),
+                select(x < number(0.0, x), number(-1.0, x), select(x == number(0.0, x), number(0.0, x), x)),
+            )
             zs[i] = z
     elif opcode == 7:  # square
         for i in range(n):
@@ -259,7 +383,11 @@ def block_primal(like, opcode, zs_at, xs_at, ys_at, n):
         for i in range(n):
             x = xs[i]
             logit_odds = x / (number(1.0, x) - x)
-            z = select(abs(x - number(0.5, x)) < number(0.25, x), log1p((number(2.0, x) * x - number(1.0, x)) / (number(1.0, x) - x)), log(logit_odds))
+            z = select(
+                abs(x - number(0.5, x)) < number(0.25, x),
+                log1p((number(2.0, x) * x - number(1.0, x)) / (number(1.0, x) - x)),
+                log(logit_odds),
+            )
             zs[i] = z
     elif opcode == 25:  # xlogy
         for i in range(n):
@@ -276,23 +404,42 @@ def block_primal(like, opcode, zs_at, xs_at, ys_at, n):
     elif opcode == 27:  # entr
         for i in range(n):
             x = xs[i]
-            z = select(x > number(0.0, x), -x * log(x), select(x == number(0.0, x), number(0.0, x), select(x < number(0.0, x), -number(INF, x), x)))
+            z = select(
+                x > number(0.0, x),
+                -x * log(x),
+                select(x == number(0.0, x), number(0.0, x), select(x < number(0.0, x), -number(INF, x), x)),
+            )
             zs[i] = z
     elif opcode == 28:  # gaussian
         for i in range(n):
             x = xs[i]
             gaussian_squared = x * x
             gaussian_coarse = np.rint(number(128.0, x) * x) / number(128.0, x)
-            gaussian_lost = (x - gaussian_coarse) * (x + gaussian_coarse) - (gaussian_squared - gaussian_coarse * gaussian_coarse)
-            z = exp(-gaussian_squared) * (number(1.0, x) - select(gaussian_squared < number(800.0, x), gaussian_lost, number(0.0, x)))
+            gaussian_lost = (x - gaussian_coarse) * (x + gaussian_coarse) - (
+                gaussian_squared - gaussian_coarse * gaussian_coarse
+            )
+            z = exp(-gaussian_squared) * (
+                number(1.0, x) - select(gaussian_squared < number(800.0, x), gaussian_lost, number(0.0, x))
+            )
             zs[i] = z
     elif opcode == 29:  # normal_density
         for i in range(n):
             x = xs[i]
             normal_density_squared = x * x
             normal_density_coarse = np.rint(number(128.0, x) * x) / number(128.0, x)
-            normal_density_lost = (x - normal_density_coarse) * (x + normal_density_coarse) - (normal_density_squared - normal_density_coarse * normal_density_coarse)
-            z = number(0.3989422804014327, x) * exp(number(-0.5, x) * normal_density_squared) * (number(1.0, x) - select(normal_density_squared < number(1600.0, x), number(0.5, x) * normal_density_lost, number(0.0, x)))
+            normal_density_lost = (x - normal_density_coarse) * (x + normal_density_coarse) - (
+                normal_density_squared - normal_density_coarse * normal_density_coarse
+            )
+            z = (
+                number(0.3989422804014327, x)
+                * exp(number(-0.5, x) * normal_density_squared)
+                * (
+                    number(1.0, x)
+                    - select(
+                        normal_density_squared < number(1600.0, x), number(0.5, x) * normal_density_lost, number(0.0, x)
+                    )
+                )
+            )
             zs[i] = z
     elif opcode == 30:  # erf
         for i in range(n):
@@ -309,9 +456,16 @@ def block_primal(like, opcode, zs_at, xs_at, ys_at, n):
             x = xs[i]
             ndtr_scaled = -number(0.7071067811865476, x) * x
             ndtr_coarse = np.rint(number(128.0, x) * x) / number(128.0, x)
-            ndtr_lost = -number(0.70703125, x) * ndtr_coarse - ndtr_scaled - number(0.70703125, x) * (x - ndtr_coarse) - number(7.55311865475244e-05, x) * x
+            ndtr_lost = (
+                -number(0.70703125, x) * ndtr_coarse
+                - ndtr_scaled
+                - number(0.70703125, x) * (x - ndtr_coarse)
+                - number(7.55311865475244e-05, x) * x
+            )
             ndtr_slope = number(0.5641895835477563, x) * exp(-ndtr_scaled * ndtr_scaled)
-            z = number(0.5, x) * erfc(ndtr_scaled) - ndtr_slope * select(abs(x) < number(40.0, x), ndtr_lost, number(0.0, x))
+            z = number(0.5, x) * erfc(ndtr_scaled) - ndtr_slope * select(
+                abs(x) < number(40.0, x), ndtr_lost, number(0.0, x)
+            )
             zs[i] = z
     elif opcode == 33:  # erfcx
         for i in range(n):
@@ -319,11 +473,45 @@ def block_primal(like, opcode, zs_at, xs_at, ys_at, n):
             erfcx_squared = x * x
             erfcx_coarse = np.rint(number(128.0, x) * x) / number(128.0, x)
             erfcx_lost = (x - erfcx_coarse) * (x + erfcx_coarse) - (erfcx_squared - erfcx_coarse * erfcx_coarse)
-            erfcx_ratio = erfc(x) / (exp(-erfcx_squared) * (number(1.0, x) - select(erfcx_squared < number(800.0, x), erfcx_lost, number(0.0, x))))
+            erfcx_ratio = erfc(x) / (
+                exp(-erfcx_squared)
+                * (number(1.0, x) - select(erfcx_squared < number(800.0, x), erfcx_lost, number(0.0, x)))
+            )
             erfcx_u = number(0.5, x) / erfcx_squared
-            erfcx_rest = number(1.0, x) - number(21.0, x) * erfcx_u * (number(1.0, x) - number(23.0, x) * erfcx_u * (number(1.0, x) - number(25.0, x) * erfcx_u * (number(1.0, x) - number(27.0, x) * erfcx_u)))
-            erfcx_rest = number(1.0, x) - number(11.0, x) * erfcx_u * (number(1.0, x) - number(13.0, x) * erfcx_u * (number(1.0, x) - number(15.0, x) * erfcx_u * (number(1.0, x) - number(17.0, x) * erfcx_u * (number(1.0, x) - number(19.0, x) * erfcx_u * erfcx_rest))))
-            erfcx_rest = number(1.0, x) - erfcx_u * (number(1.0, x) - number(3.0, x) * erfcx_u * (number(1.0, x) - number(5.0, x) * erfcx_u * (number(1.0, x) - number(7.0, x) * erfcx_u * (number(1.0, x) - number(9.0, x) * erfcx_u * erfcx_rest))))
+            erfcx_rest = number(1.0, x) - number(21.0, x) * erfcx_u * (
+                number(1.0, x)
+                - number(23.0, x)
+                * erfcx_u
+                * (number(1.0, x) - number(25.0, x) * erfcx_u * (number(1.0, x) - number(27.0, x) * erfcx_u))
+            )
+            erfcx_rest = number(1.0, x) - number(11.0, x) * erfcx_u * (
+                number(1.0, x)
+                - number(13.0, x)
+                * erfcx_u
+                * (
+                    number(1.0, x)
+                    - number(15.0, x)
+                    * erfcx_u
+                    * (
+                        number(1.0, x)
+                        - number(17.0, x) * erfcx_u * (number(1.0, x) - number(19.0, x) * erfcx_u * erfcx_rest)
+                    )
+                )
+            )
+            erfcx_rest = number(1.0, x) - erfcx_u * (
+                number(1.0, x)
+                - number(3.0, x)
+                * erfcx_u
+                * (
+                    number(1.0, x)
+                    - number(5.0, x)
+                    * erfcx_u
+                    * (
+                        number(1.0, x)
+                        - number(7.0, x) * erfcx_u * (number(1.0, x) - number(9.0, x) * erfcx_u * erfcx_rest)
+                    )
+                )
+            )
             z = select(x > number(9.0, x), number(0.5641895835477563, x) / x * erfcx_rest, erfcx_ratio)
             zs[i] = z
     elif opcode == 34:  # log_ndtr
@@ -332,15 +520,55 @@ def block_primal(like, opcode, zs_at, xs_at, ys_at, n):
             log_ndtr_size = abs(x)
             log_ndtr_scaled = number(0.7071067811865476, x) * log_ndtr_size
             log_ndtr_coarse = np.rint(number(128.0, x) * log_ndtr_size) / number(128.0, x)
-            log_ndtr_lost = number(0.70703125, x) * log_ndtr_coarse - log_ndtr_scaled + number(0.70703125, x) * (log_ndtr_size - log_ndtr_coarse) + number(7.55311865475244e-05, x) * log_ndtr_size
+            log_ndtr_lost = (
+                number(0.70703125, x) * log_ndtr_coarse
+                - log_ndtr_scaled
+                + number(0.70703125, x) * (log_ndtr_size - log_ndtr_coarse)
+                + number(7.55311865475244e-05, x) * log_ndtr_size
+            )
             log_ndtr_slope = number(0.5641895835477563, x) * exp(-log_ndtr_scaled * log_ndtr_scaled)
-            log_ndtr_lower = number(0.5, x) * erfc(log_ndtr_scaled) - log_ndtr_slope * select(log_ndtr_size < number(40.0, x), log_ndtr_lost, number(0.0, x))
+            log_ndtr_lower = number(0.5, x) * erfc(log_ndtr_scaled) - log_ndtr_slope * select(
+                log_ndtr_size < number(40.0, x), log_ndtr_lost, number(0.0, x)
+            )
             log_ndtr_u = number(1.0, x) / (x * x)
-            log_ndtr_rest = number(1.0, x) - number(21.0, x) * log_ndtr_u * (number(1.0, x) - number(23.0, x) * log_ndtr_u * (number(1.0, x) - number(25.0, x) * log_ndtr_u * (number(1.0, x) - number(27.0, x) * log_ndtr_u)))
-            log_ndtr_rest = number(1.0, x) - number(11.0, x) * log_ndtr_u * (number(1.0, x) - number(13.0, x) * log_ndtr_u * (number(1.0, x) - number(15.0, x) * log_ndtr_u * (number(1.0, x) - number(17.0, x) * log_ndtr_u * (number(1.0, x) - number(19.0, x) * log_ndtr_u * log_ndtr_rest))))
-            log_ndtr_rest = number(1.0, x) - log_ndtr_u * (number(1.0, x) - number(3.0, x) * log_ndtr_u * (number(1.0, x) - number(5.0, x) * log_ndtr_u * (number(1.0, x) - number(7.0, x) * log_ndtr_u * (number(1.0, x) - number(9.0, x) * log_ndtr_u * log_ndtr_rest))))
+            log_ndtr_rest = number(1.0, x) - number(21.0, x) * log_ndtr_u * (
+                number(1.0, x)
+                - number(23.0, x)
+                * log_ndtr_u
+                * (number(1.0, x) - number(25.0, x) * log_ndtr_u * (number(1.0, x) - number(27.0, x) * log_ndtr_u))
+            )
+            log_ndtr_rest = number(1.0, x) - number(11.0, x) * log_ndtr_u * (
+                number(1.0, x)
+                - number(13.0, x)
+                * log_ndtr_u
+                * (
+                    number(1.0, x)
+                    - number(15.0, x)
+                    * log_ndtr_u
+                    * (
+                        number(1.0, x)
+                        - number(17.0, x) * log_ndtr_u * (number(1.0, x) - number(19.0, x) * log_ndtr_u * log_ndtr_rest)
+                    )
+                )
+            )
+            log_ndtr_rest = number(1.0, x) - log_ndtr_u * (
+                number(1.0, x)
+                - number(3.0, x)
+                * log_ndtr_u
+                * (
+                    number(1.0, x)
+                    - number(5.0, x)
+                    * log_ndtr_u
+                    * (
+                        number(1.0, x)
+                        - number(7.0, x) * log_ndtr_u * (number(1.0, x) - number(9.0, x) * log_ndtr_u * log_ndtr_rest)
+                    )
+                )
+            )
             log_ndtr_far = x < number(-12.5, x)
-            log_ndtr_left = log(select(log_ndtr_far, number(0.3989422804014327, x) / log_ndtr_size * log_ndtr_rest, log_ndtr_lower)) - select(log_ndtr_far, number(0.5, x) * x * x, number(0.0, x))
+            log_ndtr_left = log(
+                select(log_ndtr_far, number(0.3989422804014327, x) / log_ndtr_size * log_ndtr_rest, log_ndtr_lower)
+            ) - select(log_ndtr_far, number(0.5, x) * x * x, number(0.0, x))
             z = select(x > number(0.0, x), log1p(-log_ndtr_lower), log_ndtr_left)
             zs[i] = z
     elif opcode == 38:  # hurwitz_zeta
@@ -348,39 +576,129 @@ def block_primal(like, opcode, zs_at, xs_at, ys_at, n):
             x = xs[i]
             y = ys[i]
             hurwitz_zeta_s = -x
-            hurwitz_zeta_near = pow(y + number(9.0, x), hurwitz_zeta_s) + pow(y + number(8.0, x), hurwitz_zeta_s) + pow(y + number(7.0, x), hurwitz_zeta_s) + pow(y + number(6.0, x), hurwitz_zeta_s) + pow(y + number(5.0, x), hurwitz_zeta_s)
-            hurwitz_zeta_near = hurwitz_zeta_near + pow(y + number(4.0, x), hurwitz_zeta_s) + pow(y + number(3.0, x), hurwitz_zeta_s) + pow(y + number(2.0, x), hurwitz_zeta_s) + pow(y + number(1.0, x), hurwitz_zeta_s) + pow(y, hurwitz_zeta_s)
+            hurwitz_zeta_near = (
+                pow(y + number(9.0, x), hurwitz_zeta_s)
+                + pow(y + number(8.0, x), hurwitz_zeta_s)
+                + pow(y + number(7.0, x), hurwitz_zeta_s)
+                + pow(y + number(6.0, x), hurwitz_zeta_s)
+                + pow(y + number(5.0, x), hurwitz_zeta_s)
+            )
+            hurwitz_zeta_near = (
+                hurwitz_zeta_near
+                + pow(y + number(4.0, x), hurwitz_zeta_s)
+                + pow(y + number(3.0, x), hurwitz_zeta_s)
+                + pow(y + number(2.0, x), hurwitz_zeta_s)
+                + pow(y + number(1.0, x), hurwitz_zeta_s)
+                + pow(y, hurwitz_zeta_s)
+            )
             hurwitz_zeta_far = y + number(10.0, x)
             hurwitz_zeta_v = number(1.0, x) / hurwitz_zeta_far
             hurwitz_zeta_u = hurwitz_zeta_v * hurwitz_zeta_v
-            hurwitz_zeta_rest = number(1.0, x) - (x + number(11.0, x)) * (x + number(12.0, x)) * hurwitz_zeta_u * number(0.02532561505065123, x) * (number(1.0, x) - (x + number(13.0, x)) * (x + number(14.0, x)) * hurwitz_zeta_u * number(0.02532913165266106, x))
-            hurwitz_zeta_rest = number(1.0, x) - (x + number(7.0, x)) * (x + number(8.0, x)) * hurwitz_zeta_u * number(0.025252525252525252, x) * (number(1.0, x) - (x + number(9.0, x)) * (x + number(10.0, x)) * hurwitz_zeta_u * number(0.02531135531135531, x) * hurwitz_zeta_rest)
-            hurwitz_zeta_rest = number(1.0, x) - (x + number(3.0, x)) * (x + number(4.0, x)) * hurwitz_zeta_u / number(42.0, x) * (number(1.0, x) - (x + number(5.0, x)) * (x + number(6.0, x)) * hurwitz_zeta_u / number(40.0, x) * hurwitz_zeta_rest)
-            hurwitz_zeta_rest = x * hurwitz_zeta_v / number(12.0, x) * (number(1.0, x) - (x + number(1.0, x)) * (x + number(2.0, x)) * hurwitz_zeta_u / number(60.0, x) * hurwitz_zeta_rest)
-            hurwitz_zeta_result = hurwitz_zeta_near + pow(hurwitz_zeta_far, number(1.0, x) - x) * (number(1.0, x) / (x - number(1.0, x)) + hurwitz_zeta_v * (number(0.5, x) + hurwitz_zeta_rest))
+            hurwitz_zeta_rest = number(1.0, x) - (x + number(11.0, x)) * (
+                x + number(12.0, x)
+            ) * hurwitz_zeta_u * number(0.02532561505065123, x) * (
+                number(1.0, x)
+                - (x + number(13.0, x)) * (x + number(14.0, x)) * hurwitz_zeta_u * number(0.02532913165266106, x)
+            )
+            hurwitz_zeta_rest = number(1.0, x) - (x + number(7.0, x)) * (x + number(8.0, x)) * hurwitz_zeta_u * number(
+                0.025252525252525252, x
+            ) * (
+                number(1.0, x)
+                - (x + number(9.0, x))
+                * (x + number(10.0, x))
+                * hurwitz_zeta_u
+                * number(0.02531135531135531, x)
+                * hurwitz_zeta_rest
+            )
+            hurwitz_zeta_rest = number(1.0, x) - (x + number(3.0, x)) * (x + number(4.0, x)) * hurwitz_zeta_u / number(
+                42.0, x
+            ) * (
+                number(1.0, x)
+                - (x + number(5.0, x)) * (x + number(6.0, x)) * hurwitz_zeta_u / number(40.0, x) * hurwitz_zeta_rest
+            )
+            hurwitz_zeta_rest = (
+                x
+                * hurwitz_zeta_v
+                / number(12.0, x)
+                * (
+                    number(1.0, x)
+                    - (x + number(1.0, x)) * (x + number(2.0, x)) * hurwitz_zeta_u / number(60.0, x) * hurwitz_zeta_rest
+                )
+            )
+            hurwitz_zeta_result = hurwitz_zeta_near + pow(hurwitz_zeta_far, number(1.0, x) - x) * (
+                number(1.0, x) / (x - number(1.0, x)) + hurwitz_zeta_v * (number(0.5, x) + hurwitz_zeta_rest)
+            )
             z = select(y < number(0.0, x), number(NAN, x), hurwitz_zeta_result)
             zs[i] = z
     elif opcode == 39:  # digamma
         for i in range(n):
             x = xs[i]
             digamma_t = select(x > number(0.0, x), x, number(1.0, x) - x)
-            digamma_moved = select(digamma_t < number(1.0, x), digamma_t + number(1.0, x), select(digamma_t > number(2.0, x), digamma_t - number(1.0, x), digamma_t))
+            digamma_moved = select(
+                digamma_t < number(1.0, x),
+                digamma_t + number(1.0, x),
+                select(digamma_t > number(2.0, x), digamma_t - number(1.0, x), digamma_t),
+            )
             digamma_v = digamma_moved - number(1.5, x)
-            digamma_p = number(0.06552136794893776, x) + digamma_v * (number(0.0035369185229135415, x) + digamma_v * (number(1.9227634434238662e-05, x) - digamma_v * number(2.1371909144303333e-07, x)))
-            digamma_p = number(0.9510558760318328, x) + digamma_v * (number(1.0786473286494878, x) + digamma_v * (number(0.41869245850949033, x) + digamma_v * digamma_p))
-            digamma_q = number(0.22226135682897646, x) + digamma_v * (number(0.023995076433558565, x) + digamma_v * number(0.000857691360255349, x))
-            digamma_q = number(1.0, x) + digamma_v * (number(1.5795862133768737, x) + digamma_v * (number(0.8909108601153678, x) + digamma_v * digamma_q))
-            digamma_step = select(digamma_t < number(1.0, x), number(-1.0, x) / digamma_t, select(digamma_t > number(2.0, x), number(1.0, x) / digamma_moved, number(0.0, x)))
-            digamma_close = (digamma_moved - number(1.4616321449683622, x) - number(9.549995429965697e-17, x)) * (digamma_p / digamma_q) + digamma_step
+            digamma_p = number(0.06552136794893776, x) + digamma_v * (
+                number(0.0035369185229135415, x)
+                + digamma_v * (number(1.9227634434238662e-05, x) - digamma_v * number(2.1371909144303333e-07, x))
+            )
+            digamma_p = number(0.9510558760318328, x) + digamma_v * (
+                number(1.0786473286494878, x) + digamma_v * (number(0.41869245850949033, x) + digamma_v * digamma_p)
+            )
+            digamma_q = number(0.22226135682897646, x) + digamma_v * (
+                number(0.023995076433558565, x) + digamma_v * number(0.000857691360255349, x)
+            )
+            digamma_q = number(1.0, x) + digamma_v * (
+                number(1.5795862133768737, x) + digamma_v * (number(0.8909108601153678, x) + digamma_v * digamma_q)
+            )
+            digamma_step = select(
+                digamma_t < number(1.0, x),
+                number(-1.0, x) / digamma_t,
+                select(digamma_t > number(2.0, x), number(1.0, x) / digamma_moved, number(0.0, x)),
+            )
+            digamma_close = (digamma_moved - number(1.4616321449683622, x) - number(9.549995429965697e-17, x)) * (
+                digamma_p / digamma_q
+            ) + digamma_step
             digamma_far = digamma_t + number(8.0, x)
-            digamma_steps = number(1.0, x) / (digamma_t + number(7.0, x)) + number(1.0, x) / (digamma_t + number(6.0, x)) + number(1.0, x) / (digamma_t + number(5.0, x)) + number(1.0, x) / (digamma_t + number(4.0, x))
-            digamma_steps = digamma_steps + number(1.0, x) / (digamma_t + number(3.0, x)) + number(1.0, x) / (digamma_t + number(2.0, x)) + number(1.0, x) / (digamma_t + number(1.0, x)) + number(1.0, x) / digamma_t
+            digamma_steps = (
+                number(1.0, x) / (digamma_t + number(7.0, x))
+                + number(1.0, x) / (digamma_t + number(6.0, x))
+                + number(1.0, x) / (digamma_t + number(5.0, x))
+                + number(1.0, x) / (digamma_t + number(4.0, x))
+            )
+            digamma_steps = (
+                digamma_steps
+                + number(1.0, x) / (digamma_t + number(3.0, x))
+                + number(1.0, x) / (digamma_t + number(2.0, x))
+                + number(1.0, x) / (digamma_t + number(1.0, x))
+                + number(1.0, x) / digamma_t
+            )
             digamma_u = number(1.0, x) / (digamma_far * digamma_far)
-            digamma_series = number(1.0, x) / number(240.0, x) - digamma_u * (number(1.0, x) / number(132.0, x) - digamma_u * (number(691.0, x) / number(32760.0, x) - digamma_u / number(12.0, x)))
-            digamma_series = digamma_u * (number(1.0, x) / number(12.0, x) - digamma_u * (number(1.0, x) / number(120.0, x) - digamma_u * (number(1.0, x) / number(252.0, x) - digamma_u * digamma_series)))
-            digamma_positive = select(digamma_t > number(3.0, x), log(digamma_far) - (digamma_steps + number(0.5, x) / digamma_far + digamma_series), digamma_close)
+            digamma_series = number(1.0, x) / number(240.0, x) - digamma_u * (
+                number(1.0, x) / number(132.0, x)
+                - digamma_u * (number(691.0, x) / number(32760.0, x) - digamma_u / number(12.0, x))
+            )
+            digamma_series = digamma_u * (
+                number(1.0, x) / number(12.0, x)
+                - digamma_u
+                * (
+                    number(1.0, x) / number(120.0, x)
+                    - digamma_u * (number(1.0, x) / number(252.0, x) - digamma_u * digamma_series)
+                )
+            )
+            digamma_positive = select(
+                digamma_t > number(3.0, x),
+                log(digamma_far) - (digamma_steps + number(0.5, x) / digamma_far + digamma_series),
+                digamma_close,
+            )
             digamma_turn = select(abs(x) < number(0.5, x), x, x - np.rint(x))
-            digamma_negative = select((digamma_turn == number(0.0, x)) & (x != number(0.0, x)), number(NAN, x), digamma_positive - number(3.141592653589793, x) / tan(number(3.141592653589793, x) * digamma_turn))
+            digamma_negative = select(
+                (digamma_turn == number(0.0, x)) & (x != number(0.0, x)),
+                number(NAN, x),
+                digamma_positive - number(3.141592653589793, x) / tan(number(3.141592653589793, x) * digamma_turn),
+            )
             z = select(x > number(0.0, x), digamma_positive, digamma_negative)
             zs[i] = z
     elif opcode == 40:  # gammaln
@@ -450,7 +768,9 @@ def block_primal(like, opcode, zs_at, xs_at, ys_at, n):
             x = xs[i]
             y = ys[i]
             logaddexp2_gap = select(x == y, number(0.0, x), x - y)
-            z = select(logaddexp2_gap > number(0.0, x), x, y) + number(1.4426950408889634, x) * log1p(exp2(-abs(logaddexp2_gap)))
+            z = select(logaddexp2_gap > number(0.0, x), x, y) + number(1.4426950408889634, x) * log1p(
+                exp2(-abs(logaddexp2_gap))
+            )
             zs[i] = z
     elif opcode == 64:  # less
         for i in range(n):
@@ -529,7 +849,11 @@ def block_primal(like, opcode, zs_at, xs_at, ys_at, n):
     elif opcode == 77:  # signbit
         for i in range(n):
             x = xs[i]
-            z = select((x < number(0.0, x)) | (x == number(0.0, x)) & (number(1.0, x) / x < number(0.0, x)), number(1.0, x), number(0.0, x))
+            z = select(
+                (x < number(0.0, x)) | (x == number(0.0, x)) & (number(1.0, x) / x < number(0.0, x)),
+                number(1.0, x),
+                number(0.0, x),
+            )
             zs[i] = z
     elif opcode == 78:  # keep
         for i in range(n):
@@ -571,7 +895,11 @@ def block_primal(like, opcode, zs_at, xs_at, ys_at, n):
         for i in range(n):
             x = xs[i]
             y = ys[i]
-            z = select(x < number(0.0, x), number(0.0, x), select(x > number(0.0, x), number(1.0, x), select(x == number(0.0, x), y, x)))
+            z = select(
+                x < number(0.0, x),
+                number(0.0, x),
+                select(x > number(0.0, x), number(1.0, x), select(x == number(0.0, x), y, x)),
+            )
             zs[i] = z
     elif opcode == 85:  # relu
         for i in range(n):
@@ -860,15 +1188,54 @@ def block_partials(like, opcode, ps_at, qs_at, xs_at, ys_at, zs_at, n):
             x = xs[i]
             z = zs[i]
             erfcx_u = number(0.5, x) / (x * x)
-            erfcx_rest = number(1.0, x) - number(23.0, x) * erfcx_u * (number(1.0, x) - number(25.0, x) * erfcx_u * (number(1.0, x) - number(27.0, x) * erfcx_u * (number(1.0, x) - number(29.0, x) * erfcx_u)))
-            erfcx_rest = number(1.0, x) - number(13.0, x) * erfcx_u * (number(1.0, x) - number(15.0, x) * erfcx_u * (number(1.0, x) - number(17.0, x) * erfcx_u * (number(1.0, x) - number(19.0, x) * erfcx_u * (number(1.0, x) - number(21.0, x) * erfcx_u * erfcx_rest))))
-            erfcx_rest = number(1.0, x) - number(3.0, x) * erfcx_u * (number(1.0, x) - number(5.0, x) * erfcx_u * (number(1.0, x) - number(7.0, x) * erfcx_u * (number(1.0, x) - number(9.0, x) * erfcx_u * (number(1.0, x) - number(11.0, x) * erfcx_u * erfcx_rest))))
-            p = select(x > number(9.0, x), -number(0.5641895835477563, x) / x / x * erfcx_rest, number(2.0, x) * x * z - number(1.1283791670955126, x))
+            erfcx_rest = number(1.0, x) - number(23.0, x) * erfcx_u * (
+                number(1.0, x)
+                - number(25.0, x)
+                * erfcx_u
+                * (number(1.0, x) - number(27.0, x) * erfcx_u * (number(1.0, x) - number(29.0, x) * erfcx_u))
+            )
+            erfcx_rest = number(1.0, x) - number(13.0, x) * erfcx_u * (
+                number(1.0, x)
+                - number(15.0, x)
+                * erfcx_u
+                * (
+                    number(1.0, x)
+                    - number(17.0, x)
+                    * erfcx_u
+                    * (
+                        number(1.0, x)
+                        - number(19.0, x) * erfcx_u * (number(1.0, x) - number(21.0, x) * erfcx_u * erfcx_rest)
+                    )
+                )
+            )
+            erfcx_rest = number(1.0, x) - number(3.0, x) * erfcx_u * (
+                number(1.0, x)
+                - number(5.0, x)
+                * erfcx_u
+                * (
+                    number(1.0, x)
+                    - number(7.0, x)
+                    * erfcx_u
+                    * (
+                        number(1.0, x)
+                        - number(9.0, x) * erfcx_u * (number(1.0, x) - number(11.0, x) * erfcx_u * erfcx_rest)
+                    )
+                )
+            )
+            p = select(
+                x > number(9.0, x),
+                -number(0.5641895835477563, x) / x / x * erfcx_rest,
+                number(2.0, x) * x * z - number(1.1283791670955126, x),
+            )
             ps[i] = p
     elif opcode == 34:  # log_ndtr
         for i in range(n):
             x = xs[i]
-            p = select(x < number(0.0, x), number(0.7978845608028654, x) / op_erfcx(-number(0.7071067811865476, x) * x), op_normal_density(x) / op_ndtr(x))
+            p = select(
+                x < number(0.0, x),
+                number(0.7978845608028654, x) / op_erfcx(-number(0.7071067811865476, x) * x),
+                op_normal_density(x) / op_ndtr(x),
+            )
             ps[i] = p
     elif opcode == 38:  # hurwitz_zeta
         for i in range(n):
@@ -983,16 +1350,24 @@ def block_partials(like, opcode, ps_at, qs_at, xs_at, ys_at, zs_at, n):
         for i in range(n):
             x = xs[i]
             y = ys[i]
-            p = select(x > y, number(1.0, x), select(x == y, number(0.5, x), select(x != x, number(1.0, x), number(0.0, x))))
-            q = select(y > x, number(1.0, x), select(x == y, number(0.5, x), select(y != y, number(1.0, x), number(0.0, x))))
+            p = select(
+                x > y, number(1.0, x), select(x == y, number(0.5, x), select(x != x, number(1.0, x), number(0.0, x)))
+            )
+            q = select(
+                y > x, number(1.0, x), select(x == y, number(0.5, x), select(y != y, number(1.0, x), number(0.0, x)))
+            )
             ps[i] = p
             qs[i] = q
     elif opcode == 81:  # minimum
         for i in range(n):
             x = xs[i]
             y = ys[i]
-            p = select(x < y, number(1.0, x), select(x == y, number(0.5, x), select(x != x, number(1.0, x), number(0.0, x))))
-            q = select(y < x, number(1.0, x), select(x == y, number(0.5, x), select(y != y, number(1.0, x), number(0.0, x))))
+            p = select(
+                x < y, number(1.0, x), select(x == y, number(0.5, x), select(x != x, number(1.0, x), number(0.0, x)))
+            )
+            q = select(
+                y < x, number(1.0, x), select(x == y, number(0.5, x), select(y != y, number(1.0, x), number(0.0, x)))
+            )
             ps[i] = p
             qs[i] = q
     elif opcode == 82:  # fmax
@@ -1118,7 +1493,22 @@ def block_partials(like, opcode, ps_at, qs_at, xs_at, ys_at, zs_at, n):
             x = xs[i]
             p = number(0.017453292519943295, x)
             ps[i] = p
-    elif opcode == 35 or opcode == 36 or opcode == 37 or opcode == 42 or opcode == 43 or opcode == 44 or opcode == 45 or opcode == 46 or opcode == 47 or opcode == 48 or opcode == 49 or opcode == 50 or opcode == 51 or opcode == 52:
+    elif (
+        opcode == 35
+        or opcode == 36
+        or opcode == 37
+        or opcode == 42
+        or opcode == 43
+        or opcode == 44
+        or opcode == 45
+        or opcode == 46
+        or opcode == 47
+        or opcode == 48
+        or opcode == 49
+        or opcode == 50
+        or opcode == 51
+        or opcode == 52
+    ):
         return np.int64(1)
     elif opcode < 104:
         for i in range(n):

@@ -11,13 +11,51 @@ import math
 import numpy as np
 from numba import njit
 
-from numbad.vectormath import acos, acosh, asin, asinh, atan, atan2, atanh, cbrt, ceil, cos, cosh, erf, erfc, exp, exp2, expm1, floor, floor_divide, fmod, hypot, lgamma, log, log10, log1p, log2, pow, remainder, sin, sinh, tan, tanh, tgamma, trunc, number, rows_of, select, view
+from numbad.vectormath import (
+    acos,
+    acosh,
+    asin,
+    asinh,
+    atan,
+    atan2,
+    atanh,
+    cbrt,
+    ceil,
+    cos,
+    cosh,
+    erf,
+    erfc,
+    exp,
+    exp2,
+    expm1,
+    floor,
+    floor_divide,
+    fmod,
+    hypot,
+    lgamma,
+    log,
+    log10,
+    log1p,
+    log2,
+    pow,
+    remainder,
+    sin,
+    sinh,
+    tan,
+    tanh,
+    tgamma,
+    trunc,
+    number,
+    rows_of,
+    select,
+    view,
+)
 
 INF = math.inf
 NAN = math.nan
 
 
-@njit(error_model='numpy', inline='never')
+@njit(error_model="numpy", inline="never")
 def op_digamma(x):
     t = x if x > 0.0 else 1.0 - x
     moved = t + 1.0 if t < 1.0 else t - 1.0 if t > 2.0 else t
@@ -41,7 +79,7 @@ def op_digamma(x):
     return z
 
 
-@njit(error_model='numpy', inline='never')
+@njit(error_model="numpy", inline="never")
 def op_hurwitz_zeta(x, y):
     s = -x
     near = pow(y + 9.0, s) + pow(y + 8.0, s) + pow(y + 7.0, s) + pow(y + 6.0, s) + pow(y + 5.0, s)
@@ -49,8 +87,12 @@ def op_hurwitz_zeta(x, y):
     far = y + 10.0
     v = 1.0 / far
     u = v * v
-    rest = 1.0 - (x + 11.0) * (x + 12.0) * u * 0.02532561505065123 * (1.0 - (x + 13.0) * (x + 14.0) * u * 0.02532913165266106)
-    rest = 1.0 - (x + 7.0) * (x + 8.0) * u * 0.025252525252525252 * (1.0 - (x + 9.0) * (x + 10.0) * u * 0.02531135531135531 * rest)
+    rest = 1.0 - (x + 11.0) * (x + 12.0) * u * 0.02532561505065123 * (
+        1.0 - (x + 13.0) * (x + 14.0) * u * 0.02532913165266106
+    )
+    rest = 1.0 - (x + 7.0) * (x + 8.0) * u * 0.025252525252525252 * (
+        1.0 - (x + 9.0) * (x + 10.0) * u * 0.02531135531135531 * rest
+    )
     rest = 1.0 - (x + 3.0) * (x + 4.0) * u / 42.0 * (1.0 - (x + 5.0) * (x + 6.0) * u / 40.0 * rest)
     rest = x * v / 12.0 * (1.0 - (x + 1.0) * (x + 2.0) * u / 60.0 * rest)
     result = near + pow(far, 1.0 - x) * (1.0 / (x - 1.0) + v * (0.5 + rest))
@@ -58,7 +100,7 @@ def op_hurwitz_zeta(x, y):
     return z
 
 
-@njit(error_model='numpy', inline='never')
+@njit(error_model="numpy", inline="never")
 def op_erfcx(x):
     squared = x * x
     coarse = np.rint(128.0 * x) / 128.0
@@ -72,7 +114,7 @@ def op_erfcx(x):
     return z
 
 
-@njit(error_model='numpy', inline='never')
+@njit(error_model="numpy", inline="never")
 def op_ndtr(x):
     scaled = -0.7071067811865476 * x
     coarse = np.rint(128.0 * x) / 128.0
@@ -82,7 +124,7 @@ def op_ndtr(x):
     return z
 
 
-@njit(error_model='numpy', inline='never')
+@njit(error_model="numpy", inline="never")
 def op_normal_density(x):
     squared = x * x
     coarse = np.rint(128.0 * x) / 128.0
@@ -91,7 +133,7 @@ def op_normal_density(x):
     return z
 
 
-@njit(error_model='numpy', inline='never')
+@njit(error_model="numpy", inline="never")
 def op_gaussian(x):
     squared = x * x
     coarse = np.rint(128.0 * x) / 128.0
@@ -100,23 +142,24 @@ def op_gaussian(x):
     return z
 
 
-@njit(error_model='numpy', inline='never')
+@njit(error_model="numpy", inline="never")
 def op_sigmoid(x):
     small = exp(-abs(x))
     z = (small if x < 0.0 else 1.0) / (1.0 + small)
     return z
 
 
-@njit(error_model='numpy', inline='never')
+@njit(error_model="numpy", inline="never")
 def op_power_by_constant(x, y):
     z = pow(x, y)
     return z
 
 
-@njit(error_model='numpy', inline='never')
+@njit(error_model="numpy", inline="never")
 def op_power(x, y):
     z = pow(x, y)
     return z
+
 
 OUT, A, B = np.uint64(1), np.uint64(2), np.uint64(3)
 P, Q = np.uint64(0), np.uint64(1)
@@ -261,15 +304,23 @@ def primal(like, code_at, values_at, start, stop):
             x = np.float64(values[code[i, A]])
             gaussian_squared = x * x
             gaussian_coarse = np.rint(128.0 * x) / 128.0
-            gaussian_lost = (x - gaussian_coarse) * (x + gaussian_coarse) - (gaussian_squared - gaussian_coarse * gaussian_coarse)
+            gaussian_lost = (x - gaussian_coarse) * (x + gaussian_coarse) - (
+                gaussian_squared - gaussian_coarse * gaussian_coarse
+            )
             z = exp(-gaussian_squared) * (1.0 - (gaussian_lost if gaussian_squared < 800.0 else 0.0))
             values[code[i, OUT]] = z
         elif opcode == 29:  # normal_density
             x = np.float64(values[code[i, A]])
             normal_density_squared = x * x
             normal_density_coarse = np.rint(128.0 * x) / 128.0
-            normal_density_lost = (x - normal_density_coarse) * (x + normal_density_coarse) - (normal_density_squared - normal_density_coarse * normal_density_coarse)
-            z = 0.3989422804014327 * exp(-0.5 * normal_density_squared) * (1.0 - (0.5 * normal_density_lost if normal_density_squared < 1600.0 else 0.0))
+            normal_density_lost = (x - normal_density_coarse) * (x + normal_density_coarse) - (
+                normal_density_squared - normal_density_coarse * normal_density_coarse
+            )
+            z = (
+                0.3989422804014327
+                * exp(-0.5 * normal_density_squared)
+                * (1.0 - (0.5 * normal_density_lost if normal_density_squared < 1600.0 else 0.0))
+            )
             values[code[i, OUT]] = z
         elif opcode == 30:  # erf
             x = np.float64(values[code[i, A]])
@@ -283,7 +334,9 @@ def primal(like, code_at, values_at, start, stop):
             x = np.float64(values[code[i, A]])
             ndtr_scaled = -0.7071067811865476 * x
             ndtr_coarse = np.rint(128.0 * x) / 128.0
-            ndtr_lost = -0.70703125 * ndtr_coarse - ndtr_scaled - 0.70703125 * (x - ndtr_coarse) - 7.55311865475244e-05 * x
+            ndtr_lost = (
+                -0.70703125 * ndtr_coarse - ndtr_scaled - 0.70703125 * (x - ndtr_coarse) - 7.55311865475244e-05 * x
+            )
             ndtr_slope = 0.5641895835477563 * exp(-ndtr_scaled * ndtr_scaled)
             z = 0.5 * erfc(ndtr_scaled) - ndtr_slope * (ndtr_lost if abs(x) < 40.0 else 0.0)
             values[code[i, OUT]] = z
@@ -295,8 +348,13 @@ def primal(like, code_at, values_at, start, stop):
             erfcx_ratio = erfc(x) / (exp(-erfcx_squared) * (1.0 - (erfcx_lost if erfcx_squared < 800.0 else 0.0)))
             erfcx_u = 0.5 / erfcx_squared
             erfcx_rest = 1.0 - 21.0 * erfcx_u * (1.0 - 23.0 * erfcx_u * (1.0 - 25.0 * erfcx_u * (1.0 - 27.0 * erfcx_u)))
-            erfcx_rest = 1.0 - 11.0 * erfcx_u * (1.0 - 13.0 * erfcx_u * (1.0 - 15.0 * erfcx_u * (1.0 - 17.0 * erfcx_u * (1.0 - 19.0 * erfcx_u * erfcx_rest))))
-            erfcx_rest = 1.0 - erfcx_u * (1.0 - 3.0 * erfcx_u * (1.0 - 5.0 * erfcx_u * (1.0 - 7.0 * erfcx_u * (1.0 - 9.0 * erfcx_u * erfcx_rest))))
+            erfcx_rest = 1.0 - 11.0 * erfcx_u * (
+                1.0
+                - 13.0 * erfcx_u * (1.0 - 15.0 * erfcx_u * (1.0 - 17.0 * erfcx_u * (1.0 - 19.0 * erfcx_u * erfcx_rest)))
+            )
+            erfcx_rest = 1.0 - erfcx_u * (
+                1.0 - 3.0 * erfcx_u * (1.0 - 5.0 * erfcx_u * (1.0 - 7.0 * erfcx_u * (1.0 - 9.0 * erfcx_u * erfcx_rest)))
+            )
             z = 0.5641895835477563 / x * erfcx_rest if x > 9.0 else erfcx_ratio
             values[code[i, OUT]] = z
         elif opcode == 34:  # log_ndtr
@@ -304,31 +362,75 @@ def primal(like, code_at, values_at, start, stop):
             log_ndtr_size = abs(x)
             log_ndtr_scaled = 0.7071067811865476 * log_ndtr_size
             log_ndtr_coarse = np.rint(128.0 * log_ndtr_size) / 128.0
-            log_ndtr_lost = 0.70703125 * log_ndtr_coarse - log_ndtr_scaled + 0.70703125 * (log_ndtr_size - log_ndtr_coarse) + 7.55311865475244e-05 * log_ndtr_size
+            log_ndtr_lost = (
+                0.70703125 * log_ndtr_coarse
+                - log_ndtr_scaled
+                + 0.70703125 * (log_ndtr_size - log_ndtr_coarse)
+                + 7.55311865475244e-05 * log_ndtr_size
+            )
             log_ndtr_slope = 0.5641895835477563 * exp(-log_ndtr_scaled * log_ndtr_scaled)
-            log_ndtr_lower = 0.5 * erfc(log_ndtr_scaled) - log_ndtr_slope * (log_ndtr_lost if log_ndtr_size < 40.0 else 0.0)
+            log_ndtr_lower = 0.5 * erfc(log_ndtr_scaled) - log_ndtr_slope * (
+                log_ndtr_lost if log_ndtr_size < 40.0 else 0.0
+            )
             log_ndtr_u = 1.0 / (x * x)
-            log_ndtr_rest = 1.0 - 21.0 * log_ndtr_u * (1.0 - 23.0 * log_ndtr_u * (1.0 - 25.0 * log_ndtr_u * (1.0 - 27.0 * log_ndtr_u)))
-            log_ndtr_rest = 1.0 - 11.0 * log_ndtr_u * (1.0 - 13.0 * log_ndtr_u * (1.0 - 15.0 * log_ndtr_u * (1.0 - 17.0 * log_ndtr_u * (1.0 - 19.0 * log_ndtr_u * log_ndtr_rest))))
-            log_ndtr_rest = 1.0 - log_ndtr_u * (1.0 - 3.0 * log_ndtr_u * (1.0 - 5.0 * log_ndtr_u * (1.0 - 7.0 * log_ndtr_u * (1.0 - 9.0 * log_ndtr_u * log_ndtr_rest))))
+            log_ndtr_rest = 1.0 - 21.0 * log_ndtr_u * (
+                1.0 - 23.0 * log_ndtr_u * (1.0 - 25.0 * log_ndtr_u * (1.0 - 27.0 * log_ndtr_u))
+            )
+            log_ndtr_rest = 1.0 - 11.0 * log_ndtr_u * (
+                1.0
+                - 13.0
+                * log_ndtr_u
+                * (1.0 - 15.0 * log_ndtr_u * (1.0 - 17.0 * log_ndtr_u * (1.0 - 19.0 * log_ndtr_u * log_ndtr_rest)))
+            )
+            log_ndtr_rest = 1.0 - log_ndtr_u * (
+                1.0
+                - 3.0
+                * log_ndtr_u
+                * (1.0 - 5.0 * log_ndtr_u * (1.0 - 7.0 * log_ndtr_u * (1.0 - 9.0 * log_ndtr_u * log_ndtr_rest)))
+            )
             log_ndtr_far = x < -12.5
-            log_ndtr_left = log(0.3989422804014327 / log_ndtr_size * log_ndtr_rest if log_ndtr_far else log_ndtr_lower) - (0.5 * x * x if log_ndtr_far else 0.0)
+            log_ndtr_left = log(
+                0.3989422804014327 / log_ndtr_size * log_ndtr_rest if log_ndtr_far else log_ndtr_lower
+            ) - (0.5 * x * x if log_ndtr_far else 0.0)
             z = log1p(-log_ndtr_lower) if x > 0.0 else log_ndtr_left
             values[code[i, OUT]] = z
         elif opcode == 38:  # hurwitz_zeta
             x = np.float64(values[code[i, A]])
             y = np.float64(values[code[i, B]])
             hurwitz_zeta_s = -x
-            hurwitz_zeta_near = pow(y + 9.0, hurwitz_zeta_s) + pow(y + 8.0, hurwitz_zeta_s) + pow(y + 7.0, hurwitz_zeta_s) + pow(y + 6.0, hurwitz_zeta_s) + pow(y + 5.0, hurwitz_zeta_s)
-            hurwitz_zeta_near = hurwitz_zeta_near + pow(y + 4.0, hurwitz_zeta_s) + pow(y + 3.0, hurwitz_zeta_s) + pow(y + 2.0, hurwitz_zeta_s) + pow(y + 1.0, hurwitz_zeta_s) + pow(y, hurwitz_zeta_s)
+            hurwitz_zeta_near = (
+                pow(y + 9.0, hurwitz_zeta_s)
+                + pow(y + 8.0, hurwitz_zeta_s)
+                + pow(y + 7.0, hurwitz_zeta_s)
+                + pow(y + 6.0, hurwitz_zeta_s)
+                + pow(y + 5.0, hurwitz_zeta_s)
+            )
+            hurwitz_zeta_near = (
+                hurwitz_zeta_near
+                + pow(y + 4.0, hurwitz_zeta_s)
+                + pow(y + 3.0, hurwitz_zeta_s)
+                + pow(y + 2.0, hurwitz_zeta_s)
+                + pow(y + 1.0, hurwitz_zeta_s)
+                + pow(y, hurwitz_zeta_s)
+            )
             hurwitz_zeta_far = y + 10.0
             hurwitz_zeta_v = 1.0 / hurwitz_zeta_far
             hurwitz_zeta_u = hurwitz_zeta_v * hurwitz_zeta_v
-            hurwitz_zeta_rest = 1.0 - (x + 11.0) * (x + 12.0) * hurwitz_zeta_u * 0.02532561505065123 * (1.0 - (x + 13.0) * (x + 14.0) * hurwitz_zeta_u * 0.02532913165266106)
-            hurwitz_zeta_rest = 1.0 - (x + 7.0) * (x + 8.0) * hurwitz_zeta_u * 0.025252525252525252 * (1.0 - (x + 9.0) * (x + 10.0) * hurwitz_zeta_u * 0.02531135531135531 * hurwitz_zeta_rest)
-            hurwitz_zeta_rest = 1.0 - (x + 3.0) * (x + 4.0) * hurwitz_zeta_u / 42.0 * (1.0 - (x + 5.0) * (x + 6.0) * hurwitz_zeta_u / 40.0 * hurwitz_zeta_rest)
-            hurwitz_zeta_rest = x * hurwitz_zeta_v / 12.0 * (1.0 - (x + 1.0) * (x + 2.0) * hurwitz_zeta_u / 60.0 * hurwitz_zeta_rest)
-            hurwitz_zeta_result = hurwitz_zeta_near + pow(hurwitz_zeta_far, 1.0 - x) * (1.0 / (x - 1.0) + hurwitz_zeta_v * (0.5 + hurwitz_zeta_rest))
+            hurwitz_zeta_rest = 1.0 - (x + 11.0) * (x + 12.0) * hurwitz_zeta_u * 0.02532561505065123 * (
+                1.0 - (x + 13.0) * (x + 14.0) * hurwitz_zeta_u * 0.02532913165266106
+            )
+            hurwitz_zeta_rest = 1.0 - (x + 7.0) * (x + 8.0) * hurwitz_zeta_u * 0.025252525252525252 * (
+                1.0 - (x + 9.0) * (x + 10.0) * hurwitz_zeta_u * 0.02531135531135531 * hurwitz_zeta_rest
+            )
+            hurwitz_zeta_rest = 1.0 - (x + 3.0) * (x + 4.0) * hurwitz_zeta_u / 42.0 * (
+                1.0 - (x + 5.0) * (x + 6.0) * hurwitz_zeta_u / 40.0 * hurwitz_zeta_rest
+            )
+            hurwitz_zeta_rest = (
+                x * hurwitz_zeta_v / 12.0 * (1.0 - (x + 1.0) * (x + 2.0) * hurwitz_zeta_u / 60.0 * hurwitz_zeta_rest)
+            )
+            hurwitz_zeta_result = hurwitz_zeta_near + pow(hurwitz_zeta_far, 1.0 - x) * (
+                1.0 / (x - 1.0) + hurwitz_zeta_v * (0.5 + hurwitz_zeta_rest)
+            )
             z = NAN if y < 0.0 else hurwitz_zeta_result
             values[code[i, OUT]] = z
         elif opcode == 39:  # digamma
@@ -336,21 +438,47 @@ def primal(like, code_at, values_at, start, stop):
             digamma_t = x if x > 0.0 else 1.0 - x
             digamma_moved = digamma_t + 1.0 if digamma_t < 1.0 else digamma_t - 1.0 if digamma_t > 2.0 else digamma_t
             digamma_v = digamma_moved - 1.5
-            digamma_p = 0.06552136794893776 + digamma_v * (0.0035369185229135415 + digamma_v * (1.9227634434238662e-05 - digamma_v * 2.1371909144303333e-07))
-            digamma_p = 0.9510558760318328 + digamma_v * (1.0786473286494878 + digamma_v * (0.41869245850949033 + digamma_v * digamma_p))
+            digamma_p = 0.06552136794893776 + digamma_v * (
+                0.0035369185229135415 + digamma_v * (1.9227634434238662e-05 - digamma_v * 2.1371909144303333e-07)
+            )
+            digamma_p = 0.9510558760318328 + digamma_v * (
+                1.0786473286494878 + digamma_v * (0.41869245850949033 + digamma_v * digamma_p)
+            )
             digamma_q = 0.22226135682897646 + digamma_v * (0.023995076433558565 + digamma_v * 0.000857691360255349)
-            digamma_q = 1.0 + digamma_v * (1.5795862133768737 + digamma_v * (0.8909108601153678 + digamma_v * digamma_q))
+            digamma_q = 1.0 + digamma_v * (
+                1.5795862133768737 + digamma_v * (0.8909108601153678 + digamma_v * digamma_q)
+            )
             digamma_step = -1.0 / digamma_t if digamma_t < 1.0 else 1.0 / digamma_moved if digamma_t > 2.0 else 0.0
-            digamma_close = (digamma_moved - 1.4616321449683622 - 9.549995429965697e-17) * (digamma_p / digamma_q) + digamma_step
+            digamma_close = (digamma_moved - 1.4616321449683622 - 9.549995429965697e-17) * (
+                digamma_p / digamma_q
+            ) + digamma_step
             digamma_far = digamma_t + 8.0
-            digamma_steps = 1.0 / (digamma_t + 7.0) + 1.0 / (digamma_t + 6.0) + 1.0 / (digamma_t + 5.0) + 1.0 / (digamma_t + 4.0)
-            digamma_steps = digamma_steps + 1.0 / (digamma_t + 3.0) + 1.0 / (digamma_t + 2.0) + 1.0 / (digamma_t + 1.0) + 1.0 / digamma_t
+            digamma_steps = (
+                1.0 / (digamma_t + 7.0) + 1.0 / (digamma_t + 6.0) + 1.0 / (digamma_t + 5.0) + 1.0 / (digamma_t + 4.0)
+            )
+            digamma_steps = (
+                digamma_steps
+                + 1.0 / (digamma_t + 3.0)
+                + 1.0 / (digamma_t + 2.0)
+                + 1.0 / (digamma_t + 1.0)
+                + 1.0 / digamma_t
+            )
             digamma_u = 1.0 / (digamma_far * digamma_far)
             digamma_series = 1.0 / 240.0 - digamma_u * (1.0 / 132.0 - digamma_u * (691.0 / 32760.0 - digamma_u / 12.0))
-            digamma_series = digamma_u * (1.0 / 12.0 - digamma_u * (1.0 / 120.0 - digamma_u * (1.0 / 252.0 - digamma_u * digamma_series)))
-            digamma_positive = log(digamma_far) - (digamma_steps + 0.5 / digamma_far + digamma_series) if digamma_t > 3.0 else digamma_close
+            digamma_series = digamma_u * (
+                1.0 / 12.0 - digamma_u * (1.0 / 120.0 - digamma_u * (1.0 / 252.0 - digamma_u * digamma_series))
+            )
+            digamma_positive = (
+                log(digamma_far) - (digamma_steps + 0.5 / digamma_far + digamma_series)
+                if digamma_t > 3.0
+                else digamma_close
+            )
             digamma_turn = x if abs(x) < 0.5 else x - np.rint(x)
-            digamma_negative = NAN if (digamma_turn == 0.0) & (x != 0.0) else digamma_positive - 3.141592653589793 / tan(3.141592653589793 * digamma_turn)
+            digamma_negative = (
+                NAN
+                if (digamma_turn == 0.0) & (x != 0.0)
+                else digamma_positive - 3.141592653589793 / tan(3.141592653589793 * digamma_turn)
+            )
             z = digamma_positive if x > 0.0 else digamma_negative
             values[code[i, OUT]] = z
         elif opcode == 40:  # gammaln
@@ -842,7 +970,9 @@ def linearise(like, code_at, values_at, partials_at, start, stop):
             x = np.float64(values[code[i, A]])
             gaussian_squared = x * x
             gaussian_coarse = np.rint(128.0 * x) / 128.0
-            gaussian_lost = (x - gaussian_coarse) * (x + gaussian_coarse) - (gaussian_squared - gaussian_coarse * gaussian_coarse)
+            gaussian_lost = (x - gaussian_coarse) * (x + gaussian_coarse) - (
+                gaussian_squared - gaussian_coarse * gaussian_coarse
+            )
             z = exp(-gaussian_squared) * (1.0 - (gaussian_lost if gaussian_squared < 800.0 else 0.0))
             values[code[i, OUT]] = z
             p = 0.0 if z == 0.0 else -2.0 * x * z
@@ -852,8 +982,14 @@ def linearise(like, code_at, values_at, partials_at, start, stop):
             x = np.float64(values[code[i, A]])
             normal_density_squared = x * x
             normal_density_coarse = np.rint(128.0 * x) / 128.0
-            normal_density_lost = (x - normal_density_coarse) * (x + normal_density_coarse) - (normal_density_squared - normal_density_coarse * normal_density_coarse)
-            z = 0.3989422804014327 * exp(-0.5 * normal_density_squared) * (1.0 - (0.5 * normal_density_lost if normal_density_squared < 1600.0 else 0.0))
+            normal_density_lost = (x - normal_density_coarse) * (x + normal_density_coarse) - (
+                normal_density_squared - normal_density_coarse * normal_density_coarse
+            )
+            z = (
+                0.3989422804014327
+                * exp(-0.5 * normal_density_squared)
+                * (1.0 - (0.5 * normal_density_lost if normal_density_squared < 1600.0 else 0.0))
+            )
             values[code[i, OUT]] = z
             p = 0.0 if z == 0.0 else -x * z
             partials[i, P] = p
@@ -876,7 +1012,9 @@ def linearise(like, code_at, values_at, partials_at, start, stop):
             x = np.float64(values[code[i, A]])
             ndtr_scaled = -0.7071067811865476 * x
             ndtr_coarse = np.rint(128.0 * x) / 128.0
-            ndtr_lost = -0.70703125 * ndtr_coarse - ndtr_scaled - 0.70703125 * (x - ndtr_coarse) - 7.55311865475244e-05 * x
+            ndtr_lost = (
+                -0.70703125 * ndtr_coarse - ndtr_scaled - 0.70703125 * (x - ndtr_coarse) - 7.55311865475244e-05 * x
+            )
             ndtr_slope = 0.5641895835477563 * exp(-ndtr_scaled * ndtr_scaled)
             z = 0.5 * erfc(ndtr_scaled) - ndtr_slope * (ndtr_lost if abs(x) < 40.0 else 0.0)
             values[code[i, OUT]] = z
@@ -891,14 +1029,25 @@ def linearise(like, code_at, values_at, partials_at, start, stop):
             erfcx_ratio = erfc(x) / (exp(-erfcx_squared) * (1.0 - (erfcx_lost if erfcx_squared < 800.0 else 0.0)))
             erfcx_u = 0.5 / erfcx_squared
             erfcx_rest = 1.0 - 21.0 * erfcx_u * (1.0 - 23.0 * erfcx_u * (1.0 - 25.0 * erfcx_u * (1.0 - 27.0 * erfcx_u)))
-            erfcx_rest = 1.0 - 11.0 * erfcx_u * (1.0 - 13.0 * erfcx_u * (1.0 - 15.0 * erfcx_u * (1.0 - 17.0 * erfcx_u * (1.0 - 19.0 * erfcx_u * erfcx_rest))))
-            erfcx_rest = 1.0 - erfcx_u * (1.0 - 3.0 * erfcx_u * (1.0 - 5.0 * erfcx_u * (1.0 - 7.0 * erfcx_u * (1.0 - 9.0 * erfcx_u * erfcx_rest))))
+            erfcx_rest = 1.0 - 11.0 * erfcx_u * (
+                1.0
+                - 13.0 * erfcx_u * (1.0 - 15.0 * erfcx_u * (1.0 - 17.0 * erfcx_u * (1.0 - 19.0 * erfcx_u * erfcx_rest)))
+            )
+            erfcx_rest = 1.0 - erfcx_u * (
+                1.0 - 3.0 * erfcx_u * (1.0 - 5.0 * erfcx_u * (1.0 - 7.0 * erfcx_u * (1.0 - 9.0 * erfcx_u * erfcx_rest)))
+            )
             z = 0.5641895835477563 / x * erfcx_rest if x > 9.0 else erfcx_ratio
             values[code[i, OUT]] = z
             erfcx_u = 0.5 / (x * x)
             erfcx_rest = 1.0 - 23.0 * erfcx_u * (1.0 - 25.0 * erfcx_u * (1.0 - 27.0 * erfcx_u * (1.0 - 29.0 * erfcx_u)))
-            erfcx_rest = 1.0 - 13.0 * erfcx_u * (1.0 - 15.0 * erfcx_u * (1.0 - 17.0 * erfcx_u * (1.0 - 19.0 * erfcx_u * (1.0 - 21.0 * erfcx_u * erfcx_rest))))
-            erfcx_rest = 1.0 - 3.0 * erfcx_u * (1.0 - 5.0 * erfcx_u * (1.0 - 7.0 * erfcx_u * (1.0 - 9.0 * erfcx_u * (1.0 - 11.0 * erfcx_u * erfcx_rest))))
+            erfcx_rest = 1.0 - 13.0 * erfcx_u * (
+                1.0
+                - 15.0 * erfcx_u * (1.0 - 17.0 * erfcx_u * (1.0 - 19.0 * erfcx_u * (1.0 - 21.0 * erfcx_u * erfcx_rest)))
+            )
+            erfcx_rest = 1.0 - 3.0 * erfcx_u * (
+                1.0
+                - 5.0 * erfcx_u * (1.0 - 7.0 * erfcx_u * (1.0 - 9.0 * erfcx_u * (1.0 - 11.0 * erfcx_u * erfcx_rest)))
+            )
             p = -0.5641895835477563 / x / x * erfcx_rest if x > 9.0 else 2.0 * x * z - 1.1283791670955126
             partials[i, P] = p
             partials[i, Q] = 0.0
@@ -907,15 +1056,36 @@ def linearise(like, code_at, values_at, partials_at, start, stop):
             log_ndtr_size = abs(x)
             log_ndtr_scaled = 0.7071067811865476 * log_ndtr_size
             log_ndtr_coarse = np.rint(128.0 * log_ndtr_size) / 128.0
-            log_ndtr_lost = 0.70703125 * log_ndtr_coarse - log_ndtr_scaled + 0.70703125 * (log_ndtr_size - log_ndtr_coarse) + 7.55311865475244e-05 * log_ndtr_size
+            log_ndtr_lost = (
+                0.70703125 * log_ndtr_coarse
+                - log_ndtr_scaled
+                + 0.70703125 * (log_ndtr_size - log_ndtr_coarse)
+                + 7.55311865475244e-05 * log_ndtr_size
+            )
             log_ndtr_slope = 0.5641895835477563 * exp(-log_ndtr_scaled * log_ndtr_scaled)
-            log_ndtr_lower = 0.5 * erfc(log_ndtr_scaled) - log_ndtr_slope * (log_ndtr_lost if log_ndtr_size < 40.0 else 0.0)
+            log_ndtr_lower = 0.5 * erfc(log_ndtr_scaled) - log_ndtr_slope * (
+                log_ndtr_lost if log_ndtr_size < 40.0 else 0.0
+            )
             log_ndtr_u = 1.0 / (x * x)
-            log_ndtr_rest = 1.0 - 21.0 * log_ndtr_u * (1.0 - 23.0 * log_ndtr_u * (1.0 - 25.0 * log_ndtr_u * (1.0 - 27.0 * log_ndtr_u)))
-            log_ndtr_rest = 1.0 - 11.0 * log_ndtr_u * (1.0 - 13.0 * log_ndtr_u * (1.0 - 15.0 * log_ndtr_u * (1.0 - 17.0 * log_ndtr_u * (1.0 - 19.0 * log_ndtr_u * log_ndtr_rest))))
-            log_ndtr_rest = 1.0 - log_ndtr_u * (1.0 - 3.0 * log_ndtr_u * (1.0 - 5.0 * log_ndtr_u * (1.0 - 7.0 * log_ndtr_u * (1.0 - 9.0 * log_ndtr_u * log_ndtr_rest))))
+            log_ndtr_rest = 1.0 - 21.0 * log_ndtr_u * (
+                1.0 - 23.0 * log_ndtr_u * (1.0 - 25.0 * log_ndtr_u * (1.0 - 27.0 * log_ndtr_u))
+            )
+            log_ndtr_rest = 1.0 - 11.0 * log_ndtr_u * (
+                1.0
+                - 13.0
+                * log_ndtr_u
+                * (1.0 - 15.0 * log_ndtr_u * (1.0 - 17.0 * log_ndtr_u * (1.0 - 19.0 * log_ndtr_u * log_ndtr_rest)))
+            )
+            log_ndtr_rest = 1.0 - log_ndtr_u * (
+                1.0
+                - 3.0
+                * log_ndtr_u
+                * (1.0 - 5.0 * log_ndtr_u * (1.0 - 7.0 * log_ndtr_u * (1.0 - 9.0 * log_ndtr_u * log_ndtr_rest)))
+            )
             log_ndtr_far = x < -12.5
-            log_ndtr_left = log(0.3989422804014327 / log_ndtr_size * log_ndtr_rest if log_ndtr_far else log_ndtr_lower) - (0.5 * x * x if log_ndtr_far else 0.0)
+            log_ndtr_left = log(
+                0.3989422804014327 / log_ndtr_size * log_ndtr_rest if log_ndtr_far else log_ndtr_lower
+            ) - (0.5 * x * x if log_ndtr_far else 0.0)
             z = log1p(-log_ndtr_lower) if x > 0.0 else log_ndtr_left
             values[code[i, OUT]] = z
             p = 0.7978845608028654 / op_erfcx(-0.7071067811865476 * x) if x < 0.0 else op_normal_density(x) / op_ndtr(x)
@@ -925,16 +1095,39 @@ def linearise(like, code_at, values_at, partials_at, start, stop):
             x = np.float64(values[code[i, A]])
             y = np.float64(values[code[i, B]])
             hurwitz_zeta_s = -x
-            hurwitz_zeta_near = pow(y + 9.0, hurwitz_zeta_s) + pow(y + 8.0, hurwitz_zeta_s) + pow(y + 7.0, hurwitz_zeta_s) + pow(y + 6.0, hurwitz_zeta_s) + pow(y + 5.0, hurwitz_zeta_s)
-            hurwitz_zeta_near = hurwitz_zeta_near + pow(y + 4.0, hurwitz_zeta_s) + pow(y + 3.0, hurwitz_zeta_s) + pow(y + 2.0, hurwitz_zeta_s) + pow(y + 1.0, hurwitz_zeta_s) + pow(y, hurwitz_zeta_s)
+            hurwitz_zeta_near = (
+                pow(y + 9.0, hurwitz_zeta_s)
+                + pow(y + 8.0, hurwitz_zeta_s)
+                + pow(y + 7.0, hurwitz_zeta_s)
+                + pow(y + 6.0, hurwitz_zeta_s)
+                + pow(y + 5.0, hurwitz_zeta_s)
+            )
+            hurwitz_zeta_near = (
+                hurwitz_zeta_near
+                + pow(y + 4.0, hurwitz_zeta_s)
+                + pow(y + 3.0, hurwitz_zeta_s)
+                + pow(y + 2.0, hurwitz_zeta_s)
+                + pow(y + 1.0, hurwitz_zeta_s)
+                + pow(y, hurwitz_zeta_s)
+            )
             hurwitz_zeta_far = y + 10.0
             hurwitz_zeta_v = 1.0 / hurwitz_zeta_far
             hurwitz_zeta_u = hurwitz_zeta_v * hurwitz_zeta_v
-            hurwitz_zeta_rest = 1.0 - (x + 11.0) * (x + 12.0) * hurwitz_zeta_u * 0.02532561505065123 * (1.0 - (x + 13.0) * (x + 14.0) * hurwitz_zeta_u * 0.02532913165266106)
-            hurwitz_zeta_rest = 1.0 - (x + 7.0) * (x + 8.0) * hurwitz_zeta_u * 0.025252525252525252 * (1.0 - (x + 9.0) * (x + 10.0) * hurwitz_zeta_u * 0.02531135531135531 * hurwitz_zeta_rest)
-            hurwitz_zeta_rest = 1.0 - (x + 3.0) * (x + 4.0) * hurwitz_zeta_u / 42.0 * (1.0 - (x + 5.0) * (x + 6.0) * hurwitz_zeta_u / 40.0 * hurwitz_zeta_rest)
-            hurwitz_zeta_rest = x * hurwitz_zeta_v / 12.0 * (1.0 - (x + 1.0) * (x + 2.0) * hurwitz_zeta_u / 60.0 * hurwitz_zeta_rest)
-            hurwitz_zeta_result = hurwitz_zeta_near + pow(hurwitz_zeta_far, 1.0 - x) * (1.0 / (x - 1.0) + hurwitz_zeta_v * (0.5 + hurwitz_zeta_rest))
+            hurwitz_zeta_rest = 1.0 - (x + 11.0) * (x + 12.0) * hurwitz_zeta_u * 0.02532561505065123 * (
+                1.0 - (x + 13.0) * (x + 14.0) * hurwitz_zeta_u * 0.02532913165266106
+            )
+            hurwitz_zeta_rest = 1.0 - (x + 7.0) * (x + 8.0) * hurwitz_zeta_u * 0.025252525252525252 * (
+                1.0 - (x + 9.0) * (x + 10.0) * hurwitz_zeta_u * 0.02531135531135531 * hurwitz_zeta_rest
+            )
+            hurwitz_zeta_rest = 1.0 - (x + 3.0) * (x + 4.0) * hurwitz_zeta_u / 42.0 * (
+                1.0 - (x + 5.0) * (x + 6.0) * hurwitz_zeta_u / 40.0 * hurwitz_zeta_rest
+            )
+            hurwitz_zeta_rest = (
+                x * hurwitz_zeta_v / 12.0 * (1.0 - (x + 1.0) * (x + 2.0) * hurwitz_zeta_u / 60.0 * hurwitz_zeta_rest)
+            )
+            hurwitz_zeta_result = hurwitz_zeta_near + pow(hurwitz_zeta_far, 1.0 - x) * (
+                1.0 / (x - 1.0) + hurwitz_zeta_v * (0.5 + hurwitz_zeta_rest)
+            )
             z = NAN if y < 0.0 else hurwitz_zeta_result
             values[code[i, OUT]] = z
             p = NAN
@@ -946,21 +1139,47 @@ def linearise(like, code_at, values_at, partials_at, start, stop):
             digamma_t = x if x > 0.0 else 1.0 - x
             digamma_moved = digamma_t + 1.0 if digamma_t < 1.0 else digamma_t - 1.0 if digamma_t > 2.0 else digamma_t
             digamma_v = digamma_moved - 1.5
-            digamma_p = 0.06552136794893776 + digamma_v * (0.0035369185229135415 + digamma_v * (1.9227634434238662e-05 - digamma_v * 2.1371909144303333e-07))
-            digamma_p = 0.9510558760318328 + digamma_v * (1.0786473286494878 + digamma_v * (0.41869245850949033 + digamma_v * digamma_p))
+            digamma_p = 0.06552136794893776 + digamma_v * (
+                0.0035369185229135415 + digamma_v * (1.9227634434238662e-05 - digamma_v * 2.1371909144303333e-07)
+            )
+            digamma_p = 0.9510558760318328 + digamma_v * (
+                1.0786473286494878 + digamma_v * (0.41869245850949033 + digamma_v * digamma_p)
+            )
             digamma_q = 0.22226135682897646 + digamma_v * (0.023995076433558565 + digamma_v * 0.000857691360255349)
-            digamma_q = 1.0 + digamma_v * (1.5795862133768737 + digamma_v * (0.8909108601153678 + digamma_v * digamma_q))
+            digamma_q = 1.0 + digamma_v * (
+                1.5795862133768737 + digamma_v * (0.8909108601153678 + digamma_v * digamma_q)
+            )
             digamma_step = -1.0 / digamma_t if digamma_t < 1.0 else 1.0 / digamma_moved if digamma_t > 2.0 else 0.0
-            digamma_close = (digamma_moved - 1.4616321449683622 - 9.549995429965697e-17) * (digamma_p / digamma_q) + digamma_step
+            digamma_close = (digamma_moved - 1.4616321449683622 - 9.549995429965697e-17) * (
+                digamma_p / digamma_q
+            ) + digamma_step
             digamma_far = digamma_t + 8.0
-            digamma_steps = 1.0 / (digamma_t + 7.0) + 1.0 / (digamma_t + 6.0) + 1.0 / (digamma_t + 5.0) + 1.0 / (digamma_t + 4.0)
-            digamma_steps = digamma_steps + 1.0 / (digamma_t + 3.0) + 1.0 / (digamma_t + 2.0) + 1.0 / (digamma_t + 1.0) + 1.0 / digamma_t
+            digamma_steps = (
+                1.0 / (digamma_t + 7.0) + 1.0 / (digamma_t + 6.0) + 1.0 / (digamma_t + 5.0) + 1.0 / (digamma_t + 4.0)
+            )
+            digamma_steps = (
+                digamma_steps
+                + 1.0 / (digamma_t + 3.0)
+                + 1.0 / (digamma_t + 2.0)
+                + 1.0 / (digamma_t + 1.0)
+                + 1.0 / digamma_t
+            )
             digamma_u = 1.0 / (digamma_far * digamma_far)
             digamma_series = 1.0 / 240.0 - digamma_u * (1.0 / 132.0 - digamma_u * (691.0 / 32760.0 - digamma_u / 12.0))
-            digamma_series = digamma_u * (1.0 / 12.0 - digamma_u * (1.0 / 120.0 - digamma_u * (1.0 / 252.0 - digamma_u * digamma_series)))
-            digamma_positive = log(digamma_far) - (digamma_steps + 0.5 / digamma_far + digamma_series) if digamma_t > 3.0 else digamma_close
+            digamma_series = digamma_u * (
+                1.0 / 12.0 - digamma_u * (1.0 / 120.0 - digamma_u * (1.0 / 252.0 - digamma_u * digamma_series))
+            )
+            digamma_positive = (
+                log(digamma_far) - (digamma_steps + 0.5 / digamma_far + digamma_series)
+                if digamma_t > 3.0
+                else digamma_close
+            )
             digamma_turn = x if abs(x) < 0.5 else x - np.rint(x)
-            digamma_negative = NAN if (digamma_turn == 0.0) & (x != 0.0) else digamma_positive - 3.141592653589793 / tan(3.141592653589793 * digamma_turn)
+            digamma_negative = (
+                NAN
+                if (digamma_turn == 0.0) & (x != 0.0)
+                else digamma_positive - 3.141592653589793 / tan(3.141592653589793 * digamma_turn)
+            )
             z = digamma_positive if x > 0.0 else digamma_negative
             values[code[i, OUT]] = z
             digamma_right = op_hurwitz_zeta(2.0, x if x > 0.0 else 1.0 - x)

@@ -154,7 +154,7 @@ def mark_given(tape: Tape, last: np.ndarray) -> None:
     blocks = [(slot.name, slot.address, slot.size) for slot in tape.inputs if not slot.space]
     blocks += [("a constant", address, np.size(block)) for address, block in tape.loads]
     for name, address, count in blocks:
-        if count and not 1 <= address <= tape.size - count:
+        if not (1 if count else 0) <= address <= tape.size - count:
             complain(f"{name} lies at address {address}, outside of the arena")
         if (last[address : address + count] == 0).any():
             complain(f"{name} lies at address {address}, where something else does")

@@ -48,7 +48,8 @@ def pack(description: dict[str, Any], arrays: list[np.ndarray]) -> list[Any]:
     list of bytes and memoryview
         Large arrays are not copied.
     """
-    table, parts = [], []
+    table: list[Any] = []
+    parts: list[Any] = []
     for values in arrays:
         entry, memory = describe_array(values)
         table.append(entry)
@@ -164,7 +165,7 @@ def check_entry(entry: Any) -> tuple[str, list[int], Any, int]:
     """Return dtype, shape, order and bytes of an array in the table."""
     if not isinstance(entry, dict) or entry.get("dtype") not in DTYPES or entry.get("order") not in ("C", "F"):
         complain(f"{str(entry)[:100]} does not describe an array")
-    shape = entry.get("shape")
+    shape: Any = entry.get("shape")
     if not is_shape(shape):
         complain(f"{str(shape)[:100]} is not the shape of an array")
     return entry["dtype"], shape, entry["order"], np.dtype(entry["dtype"]).itemsize * math.prod(shape)

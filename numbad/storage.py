@@ -106,7 +106,8 @@ def describe_host(tape: Tape, index: int, encoder: Encoder) -> dict[str, Any]:
     if not isinstance(host, HostCall) or ARRAY_OPS.get(name) is not op:
         raise TapeError(
             message(
-                f"the tape of {tape.name} calls {name}, a Python function with a rule of its own, which a file cannot hold",
+                f"the tape of {tape.name} calls {name}, a Python function with a rule of its own;"
+                " a file cannot hold it",
                 "save a tape without it, and record the rest of the function where the tape is loaded",
                 host_site(tape, index),
                 where=host_site(tape, index) is not None,
@@ -302,7 +303,9 @@ def array(description: dict[str, Any], decoder: Decoder, name: str, dtype: Any, 
 def checked(values: np.ndarray, name: str, dtype: Any, ndim: int) -> np.ndarray:
     """Return an array if it is of a certain dtype and number of axes."""
     if values.dtype != dtype or values.ndim != ndim:
-        complain(f"{name} is an array of {values.dtype} with {values.ndim} axes; {np.dtype(dtype)} and {ndim} are wanted")
+        complain(
+            f"{name} is an array of {values.dtype} with {values.ndim} axes; {np.dtype(dtype)} and {ndim} are wanted"
+        )
     return values
 
 
@@ -340,7 +343,7 @@ def opcode_table(description: dict[str, Any]) -> np.ndarray:
     first = integer(description.get("map"), "the opcode of MAP", 1, MOST_OPCODE // 2)
     for entry in entries(description, "ops", list):
         name, opcode, arity = entry if len(entry) == 3 else (None, None, None)
-        integer(opcode, f"the opcode of {name}", 0, first - 1)
+        opcode = integer(opcode, f"the opcode of {name}", 0, first - 1)
         op = BY_NAME.get(text(name, "the name of an op"))
         if op is None:
             complain(
@@ -348,13 +351,16 @@ def opcode_table(description: dict[str, Any]) -> np.ndarray:
                 "import the module that declares it with numbad.op, or update numbad",
             )
         if op.arity != arity:
-            complain(f"the op {name} has {str(arity)[:20]} operands in the file and {op.arity} here", "rename one of them")
+            complain(
+                f"the op {name} has {str(arity)[:20]} operands in the file and {op.arity} here", "rename one of them"
+            )
         table[opcode], table[first + opcode] = op.opcode, MAP + op.opcode
     opcodes = {name: opcode for opcode, name in NAMES.items()}
     for entry in entries(description, "rows", list):
         name, opcode = entry if len(entry) == 2 else (None, None)
-        integer(opcode, f"the opcode of {name}", 2 * first, MOST_OPCODE - 1)
-        if text(name, "the name of a row") not in opcodes:
+        opcode = integer(opcode, f"the opcode of {name}", 2 * first, MOST_OPCODE - 1)
+        name = text(name, "the name of a row")
+        if name not in opcodes:
             complain(f"the tape has rows of the kind {name}, which is not known here", "update numbad")
         table[opcode] = opcodes[name]
     return table
@@ -404,6 +410,8 @@ class LoadedCall(HostCall):
 
 def read_host(entry: dict[str, Any], decoder: Decoder) -> HostCall:
     """Return an array op's use, if the op is known and has results of these shapes."""
+    from numbad.numpy_api import decisions  # with all modules that declare array ops
+
     name = text(entry.get("op"), "the name of an array op")
     op = ARRAY_OPS.get(name)
     if op is None:
@@ -425,10 +433,9 @@ def read_host(entry: dict[str, Any], decoder: Decoder) -> HostCall:
     if not fits:
         complain(f"{name} of operands of the shapes {operands} has no results of the shapes {results}")
     if name == "agrees":
-        from numbad.numpy_api.decisions import DECISIONS
-
-        if settings["decision"] not in DECISIONS or type(settings["settings"]) is not dict:
-            complain(f"the tape guards a decision {str(settings['decision'])[:100]}, which is not known here")
+        decision = settings["decision"]
+        if type(decision) is not str or decision not in decisions.DECISIONS or type(settings["settings"]) is not dict:
+            complain(f"the tape guards a decision {str(decision)[:100]}, which is not known here")
     return LoadedCall(op, settings, operands, results)
 
 
@@ -487,7 +494,9 @@ def read_trees(description: dict[str, Any], decoder: Decoder) -> dict[str, Any]:
     result = decoder.decode_structure(description.get("output_tree"), "the result")
     counts = sum(count_leaves(tree) for tree in arguments), count_leaves(result)
     if counts != (len(description["inputs"]), len(description["outputs"])):
-        complain(f"the structures of arguments and result have {counts[0]} and {counts[1]} leaves, which is not what it has")
+        complain(
+            f"the structures of arguments and result have {counts[0]} and {counts[1]} leaves, which is not what it has"
+        )
     return {"input_trees": arguments, "output_tree": result}
 
 

@@ -280,8 +280,14 @@ class Tape:
         return dataclasses.replace(self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tape:
-        arrays = {"loads": self.loads, "spaces": self.spaces, "outputs": self.outputs, "examples": self.examples}
-        return dataclasses.replace(self, sites=self.sites.copy(), **copy.deepcopy(arrays, memo))
+        return dataclasses.replace(
+            self,
+            loads=copy.deepcopy(self.loads, memo),
+            spaces=copy.deepcopy(self.spaces, memo),
+            outputs=copy.deepcopy(self.outputs, memo),
+            sites=self.sites.copy(),
+            examples=copy.deepcopy(self.examples, memo),
+        )
 
     # ------------------------------------------------------------ sites
 
