@@ -230,10 +230,107 @@ class Tape:
         print(list_tape(self, *points, adjoints=adjoints, rows=rows))
 
     def summary(self) -> str:
-        """Return how many rows of each op the tape has, and its size in bytes, as text."""
+        """Return rows and elements of each op, sizes in bytes, and what each sweep is predicted to take, as text."""
         from numbad.listing import summarise
 
         return summarise(self)
+
+    def explain(self, row: int, *points: Any) -> str:
+        """Return in words what a row computes, of what, for whom, and where the user wrote it.
+
+        Parameters
+        ----------
+        row : int
+            As `print` numbers them; negative ones count from the end.
+        *points
+            Where to run the tape for the values; the point of the recording if none is given.
+
+        Examples
+        --------
+        >>> import numbad
+        >>> print(numbad.record(lambda x: x * x + 1.0, 3.0).explain(0))
+        row 0: v0 = x * x
+          multiply: Product.
+          reads the input x
+          value 9
+          dv0/d(x) = 3: the adjoint of x gets that times the adjoint of v0
+          dv0/d(x) = 3: the adjoint of x gets that times the adjoint of v0
+          its line was not noted: rows of numbers keep none
+          read by row 1
+        """
+        from numbad.explaining import explain_row
+
+        return explain_row(self, row, *points)
+
+    # ------------------------------------------------------------ pictures
+
+    def to_dot(self, *points: Any, adjoints: bool = False, rows: int = 200) -> str:
+        """Return the computational graph in Graphviz's DOT language.
+
+        Parameters
+        ----------
+        *points
+            Where to run the tape for values to show; without a point there are none.
+        adjoints : bool
+            Show the derivative of the result with respect to each intermediate, too (at the point of
+            the recording if no other is given).
+        rows : int
+            A longer tape raises a NumbadError.
+
+        Examples
+        --------
+        >>> import numbad
+        >>> print(numbad.record(lambda x: x * 2.0, 3.0).to_dot())
+        digraph "<lambda>" {
+          node [fontname="sans-serif", fontsize=11, style=filled]
+          input0 [label="x", shape=box, fillcolor=lightblue]
+          number0 [label="2.0", shape=plaintext, fillcolor=white]
+          row0 [label="*\\nv0", shape=ellipse, fillcolor=lightgrey]
+          output0 [label="returns", shape=box, fillcolor=darkolivegreen1]
+          input0 -> row0
+          number0 -> row0
+          row0 -> output0
+        }
+        <BLANKLINE>
+        """
+        from numbad.drawing import write_dot
+
+        return write_dot(self, *points, adjoints=adjoints, rows=rows)
+
+    def draw(self, path: Any, *points: Any, adjoints: bool = False, rows: int = 200) -> str:
+        """Draw the computational graph into a file: inputs, rows and results as nodes, with arrows to who reads them.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Ends in .svg, .png or .pdf: drawn by Graphviz's `dot` where it is installed, else by
+            Matplotlib. Ends in .dot or .gv: the text that Graphviz reads.
+        *points, adjoints, rows
+            As in `to_dot`.
+
+        Returns
+        -------
+        str
+            The DOT text.
+
+        Raises
+        ------
+        NumbadError
+            When the tape is longer than `rows`, or neither Graphviz nor Matplotlib is installed.
+        """
+        from numbad.drawing import draw_tape
+
+        return draw_tape(self, path, *points, adjoints=adjoints, rows=rows)
+
+    def _repr_html_(self) -> str:
+        from numbad.display import write_html
+
+        return write_html(self)
+
+    def _repr_svg_(self) -> str | None:
+        from numbad.display import write_svg
+
+        return write_svg(self)
 
     # ------------------------------------------------------------ files and copies
 
