@@ -20,6 +20,7 @@ from numbad.plaindata import Decoder, Encoder, compact
 from numbad.rows import MAP, NAMES
 from numbad.tape import Input, Output, Tape
 
+DTYPE_NAMES = {4: "float32", 8: "float64"}
 MOST_OPCODE = 1 << 16
 UNKNOWN = 2**32 - 1
 MOST_TEXT = 500  # characters of a line of source
@@ -59,7 +60,7 @@ def write_tape(tape: Tape) -> list[Any]:
     description = {
         "numbad": __version__,
         "name": str(tape.name),
-        "dtype": tape.dtype.name,
+        "dtype": DTYPE_NAMES[tape.dtype.itemsize],
         "size": int(tape.size),
         **describe_opcodes(tape),
         "code": encoder.put(tape.program_code()),
@@ -139,7 +140,7 @@ def describe_inputs(tape: Tape, encoder: Encoder) -> list[dict[str, Any]]:
             "space": slot.space,
             "address": slot.address,
             "shape": list(slot.shape),
-            "dtype": slot.dtype.name,
+            "dtype": DTYPE_NAMES[slot.dtype.itemsize],
             "order": slot.order,
             "example": encoder.encode(example, f"the example of {slot.name}"),
         }
