@@ -185,7 +185,7 @@ def summarise(tape: Tape) -> str:
             elements[op_name(int(opcode))] += int(count)
             continue
         for row in np.flatnonzero(opcodes == opcode).tolist():
-            name = host_name(tape, row) if opcode == HOST else op_name(int(opcode))
+            name = f"host {host_name(tape, row)}" if opcode == HOST else op_name(int(opcode))
             rows[name] += 1
             elements[name] += row_elements(tape, row)
     table = [["op", "rows", "elements"]]

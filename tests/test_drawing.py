@@ -335,5 +335,5 @@ def test_costs_grow_with_the_tape():
 def test_the_summary_names_kernels_and_predicts_times():
     tape = numbad.record(lambda x: np.sum(np.sort(x)) + x[0], np.arange(3.0))
     text = tape.summary()
-    assert re.search(r"sort_last +1 +3", text)
+    assert re.search(r"host sort_last +1 +3", text)
     assert re.search(r"predicted time of the sweeps: forward \S+ us, adjoint \S+ us, tangent \S+ us", text)
