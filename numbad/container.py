@@ -30,6 +30,16 @@ def complain(what: str, do: str = "save the tape again, or record the function a
     raise TapeError(message(what, do, where=False))
 
 
+def shorten(value: Any) -> str:
+    """Write what a file says in some place where it should say something else."""
+    return printable(repr(value))[:100]
+
+
+def printable(text: str) -> str:
+    """Return text without characters that would move the cursor of a terminal."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+
+
 # ---------------------------------------------------------------- writing
 
 
@@ -114,12 +124,16 @@ def refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
+def check_magic(begin: bytes) -> None:
+    """Check the first bytes of a file."""
+    if begin[: len(MAGIC)] != MAGIC:
+        what = f"it begins with {begin[: len(MAGIC)]!r}" if begin else "it is empty"
+        complain(f"this is not a tape: {what}", "give the file that Tape.save has written")
+
+
 def check_header(data: np.ndarray) -> int:
     """Check magic, version, length and checksum; return the number of bytes of the description."""
-    begin = data[: len(MAGIC)].tobytes()
-    if begin != MAGIC:
-        what = "it is empty" if not begin else f"it begins with {begin!r}"
-        complain(f"this is not a tape: {what}", "give the file that Tape.save has written")
+    check_magic(data[: len(MAGIC)].tobytes())
     if data.size < START:
         complain(f"the file ends after {data.size} bytes, inside its header")
     _, version, zero, total, length = HEADER.unpack(data[: HEADER.size].tobytes())
@@ -164,10 +178,10 @@ def read_arrays(data: np.ndarray, start: int, table: Any) -> list[np.ndarray]:
 def check_entry(entry: Any) -> tuple[str, list[int], Any, int]:
     """Return dtype, shape, order and bytes of an array in the table."""
     if not isinstance(entry, dict) or entry.get("dtype") not in DTYPES or entry.get("order") not in ("C", "F"):
-        complain(f"{str(entry)[:100]} does not describe an array")
+        complain(f"{shorten(entry)} does not describe an array")
     shape: Any = entry.get("shape")
     if not is_shape(shape):
-        complain(f"{str(shape)[:100]} is not the shape of an array")
+        complain(f"{shorten(shape)} is not the shape of an array")
     return entry["dtype"], shape, entry["order"], np.dtype(entry["dtype"]).itemsize * math.prod(shape)
 
 

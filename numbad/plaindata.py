@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from numbad.container import complain
+from numbad.container import complain, printable, shorten
 
 MOST_DEPTH = 200  # containers inside of containers
 FLOATS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
@@ -118,15 +118,15 @@ class Decoder:
 
     def __init__(self, arrays: list[np.ndarray], types: Any = ()) -> None:
         self.arrays = arrays
-        self.types = {type_name(kind): kind for kind in types}
-        for kind in types:
+        self.types = {type_name(kind): kind for kind in ((types,) if isinstance(types, type) else types)}
+        for kind in self.types.values():
             if not (isinstance(kind, type) and is_named_tuple(kind)):
                 raise TypeError(f"types= takes named tuples, not {type_name(kind)}")
 
     def take(self, place: Any, what: str) -> np.ndarray:
         """Return the array at a place."""
         if type(place) is not int or not 0 <= place < len(self.arrays):
-            complain(f"{what} is said to be array {str(place)[:100]} of {len(self.arrays)}")
+            complain(f"{what} is said to be array {shorten(place)} of {len(self.arrays)}")
         return self.arrays[place]
 
     def decode(self, data: Any, what: str, depth: int = 0) -> Any:
@@ -179,10 +179,11 @@ class Decoder:
         if type(name) is not str or type(fields) is not list or type(values) is not list or len(fields) != len(values):
             complain(f"{what} has a named tuple that is not written as one")
         kind: Any = self.types.get(name)
+        name = printable(name)
         if kind is None or list(kind._fields) != fields:
             known = "" if kind is None else f"; the fields of the one that is given are {', '.join(kind._fields)}"
             complain(
-                f"{what} is or holds the named tuple {name} with the fields {', '.join(map(str, fields))}{known}",
+                f"{what} is or holds the named tuple {name} with the fields {', '.join(map(shorten, fields))}{known}",
                 f"give its type: numbad.load(path, types=({name.rpartition('.')[2]},))",
             )
         return tuple.__new__(kind, [self.decode(part, what, depth + 1) for part in values])

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from numbad import container
-from numbad.container import complain, is_shape
+from numbad.container import complain, is_shape, printable, shorten
 from numbad.errors import SourceLine, TapeError, message, read_line
 from numbad.ops import REGISTRY
 from numbad.ops.definition import BY_NAME
@@ -41,7 +42,7 @@ def save(tape: Tape, file: Any) -> None:
         with open(path, "wb") as stream:  # a device or a pipe; a directory raises here
             stream.writelines(parts)
         return
-    part_path = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part_path = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     try:
         with open(part_path, "wb") as stream:
             stream.writelines(parts)
@@ -216,7 +217,9 @@ def load(file: Any, *, types: Any = ()) -> Tape:
     """
     if hasattr(file, "read"):
         return read_tape(file.read(), types)
-    return read_tape(np.fromfile(file, np.uint8), types)
+    with open(file, "rb") as stream:
+        container.check_magic(stream.peek(len(container.MAGIC)))
+        return read_tape(stream.read(), types)
 
 
 def read_tape(data: Any, types: Any = ()) -> Tape:
@@ -271,28 +274,28 @@ def entries(description: dict[str, Any], name: str, kind: type) -> list[Any]:
 def integer(value: Any, what: str, low: int = 0, high: int = 1 << 46) -> int:
     """Return a value that is an integer from low to high."""
     if type(value) is not int or not low <= value <= high:
-        complain(f"{what} is said to be {str(value)[:100]}")
+        complain(f"{what} is said to be {shorten(value)}")
     return value
 
 
 def text(value: Any, what: str) -> str:
     """Return a value that is text, without characters that would move the cursor of a terminal."""
     if type(value) is not str:
-        complain(f"{what} is said to be {str(value)[:100]}")
-    return value if value.isprintable() else "".join(c if c.isprintable() else "?" for c in value)
+        complain(f"{what} is said to be {shorten(value)}")
+    return printable(value)
 
 
 def shape_of(value: Any, what: str) -> Shape:
     """Return a value that is a shape."""
     if not is_shape(value):
-        complain(f"the shape of {what} is said to be {str(value)[:100]}")
+        complain(f"the shape of {what} is said to be {shorten(value)}")
     return tuple(value)
 
 
 def dtype_of(value: Any) -> np.dtype:
     """Return the dtype of an arena or input."""
     if value not in ("float32", "float64"):
-        complain(f"a dtype is said to be {str(value)[:100]}; float32 and float64 are known")
+        complain(f"a dtype is said to be {shorten(value)}; float32 and float64 are known")
     return np.dtype(value)
 
 
@@ -344,7 +347,7 @@ def opcode_table(description: dict[str, Any]) -> np.ndarray:
     first = integer(description.get("map"), "the opcode of MAP", 1, MOST_OPCODE // 2)
     for entry in entries(description, "ops", list):
         name, opcode, arity = entry if len(entry) == 3 else (None, None, None)
-        opcode = integer(opcode, f"the opcode of {name}", 0, first - 1)
+        opcode = integer(opcode, f"the opcode of {shorten(name)}", 0, first - 1)
         op = BY_NAME.get(text(name, "the name of an op"))
         if op is None:
             complain(
@@ -353,13 +356,13 @@ def opcode_table(description: dict[str, Any]) -> np.ndarray:
             )
         if op.arity != arity:
             complain(
-                f"the op {name} has {str(arity)[:20]} operands in the file and {op.arity} here", "rename one of them"
+                f"the op {name} has {shorten(arity)} operands in the file and {op.arity} here", "rename one of them"
             )
         table[opcode], table[first + opcode] = op.opcode, MAP + op.opcode
     opcodes = {name: opcode for opcode, name in NAMES.items()}
     for entry in entries(description, "rows", list):
         name, opcode = entry if len(entry) == 2 else (None, None)
-        opcode = integer(opcode, f"the opcode of {name}", 2 * first, MOST_OPCODE - 1)
+        opcode = integer(opcode, f"the opcode of {shorten(name)}", 2 * first, MOST_OPCODE - 1)
         name = text(name, "the name of a row")
         if name not in opcodes:
             complain(f"the tape has rows of the kind {name}, which is not known here", "update numbad")
@@ -436,7 +439,7 @@ def read_host(entry: dict[str, Any], decoder: Decoder) -> HostCall:
     if name == "agrees":
         decision = settings["decision"]
         if type(decision) is not str or decision not in decisions.DECISIONS or type(settings["settings"]) is not dict:
-            complain(f"the tape guards a decision {str(decision)[:100]}, which is not known here")
+            complain(f"the tape guards a decision {shorten(decision)}, which is not known here")
     return LoadedCall(op, settings, operands, results)
 
 
@@ -444,7 +447,7 @@ def read_input(entry: dict[str, Any]) -> Input:
     """Return an input."""
     name = text(entry.get("name"), "the name of an input")
     if entry.get("order") not in ("C", "F"):
-        complain(f"the order of {name} is said to be {str(entry.get('order'))[:100]}")
+        complain(f"the order of {name} is said to be {shorten(entry.get('order'))}")
     return Input(
         name,
         integer(entry.get("space"), f"the space of {name}"),
@@ -466,7 +469,7 @@ def read_output(entry: dict[str, Any], decoder: Decoder) -> Output:
     strides = entry.get("strides")
     shape = shape_of(entry.get("shape"), "a result")
     if type(strides) is not list or len(strides) != len(shape):
-        complain(f"the strides of a result are said to be {str(strides)[:100]}")
+        complain(f"the strides of a result are said to be {shorten(strides)}")
     for step in strides:
         integer(step, "the stride of a result", -(1 << 46))
     constant = decoder.decode(entry.get("constant"), "a constant result")

@@ -350,9 +350,16 @@ def run_mutant(data, point):
     if check_inside(tape) > MOST_WORK:
         return "long"
     outcome = "ran"
-    for call in (tape, tape.gradient, lambda *_: str(tape), lambda *_: tape.summary()):
+    words = (
+        tape.__str__,
+        tape.summary,
+        tape._repr_html_,
+        tape.to_dot,
+        lambda: [tape.explain(k) for k in range(len(tape))],
+    )
+    for call in (lambda: tape(*point), lambda: tape.gradient(*point), *words):
         try:
-            call(*point)
+            call()
         except (NumbadError, MemoryError, np.linalg.LinAlgError) as error:
             outcome = f"raised:{type(error).__name__}"
     return outcome

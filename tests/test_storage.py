@@ -145,8 +145,9 @@ def test_nested_containers_come_back_in_order():
 def test_named_tuples_come_back_if_their_type_is_given():
     tape = numbad.record(lambda p: Point(p.a * p.b, p.a), Point(2.0, 3.0))
     data = stored(tape)
-    assert loaded(data, types=(Point,))(Point(5.0, 7.0)) == Point(35.0, 5.0)
-    with pytest.raises(TapeError, match=r"named tuple test_storage.Point with the fields a, b") as caught:
+    for types in ((Point,), Point, iter([Point])):
+        assert loaded(data, types=types)(Point(5.0, 7.0)) == Point(35.0, 5.0)
+    with pytest.raises(TapeError, match=r"named tuple test_storage.Point with the fields 'a', 'b'") as caught:
         loaded(data)
     assert "numbad.load(path, types=(Point,))" in str(caught.value)
     other = collections.namedtuple("Point", "a c", module=Point.__module__)
@@ -414,6 +415,9 @@ def test_text_of_a_file_does_not_reach_the_terminal_as_it_is():
         stored(numbad.record(lambda x: x * x, 3.0)), lambda d: d["inputs"][0].__setitem__("name", "\x1b[2Jx\n")
     )
     assert loaded(data).inputs[0].name == "?[2Jx?"
+    with pytest.raises(TapeError, match="size of the arena") as caught:
+        loaded(changed(data, lambda d: d.__setitem__("size", "\x1b[2J")))
+    assert "\x1b" not in str(caught.value)
 
 
 def test_nothing_of_a_file_is_executed(monkeypatch):
