@@ -304,7 +304,9 @@ def read_operands(words, last, row, frontier, w, operands):
         d = w + HEAD + words[w + 2] + k * width
         if words[d + 1] == 0:
             _, _, low, high = reach(words, w, d)
-            if words[w + 1] < high + 1 - max(low, frontier):
+            if high < frontier:
+                continue
+            if words[w + 1] < high + 1 - low:
                 found = find_unwritten_element(words, last, row, w, d)
             else:
                 found = find_unwritten(last, row, frontier, low, high)
