@@ -75,7 +75,7 @@ class Jitted:
         self.f = self.numbad_inner = f
         self.static = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
         self.plan = None if self.static else getattr(f, "numbad_plan", None)
-        self.programs: dict[Any, list[Program]] = {}
+        self.programs: dict[Any, list[Any]] = {}
         self.snapshot: Snapshot | None = None
         self.lock = threading.RLock()
 
@@ -110,9 +110,7 @@ class Jitted:
         if current() is not None:
             return self.f(*arguments, **keywords)
         with self.lock:
-            if self.snapshot is not None and self.snapshot.changed():
-                self.programs = {}
-                self.snapshot = None
+            self.drop_outdated()
             kinds = tuple([type(argument) for argument in arguments])
             found = self.programs.get(kinds) if not keywords else None
             if found is not None:
@@ -156,6 +154,18 @@ class Jitted:
 
     def record(self, arguments: Any, keywords: Any, values: list[Any], found: list[Program], branch: Any) -> Any:
         """Record the path of this call, keep it and run it."""
+        self.check_paths(found, branch)
+        program = Program(self, arguments, keywords)
+        self.look_around()
+        found.insert(0, program)
+        return program.run(values)
+
+    def look_around(self) -> None:
+        """Note what the function takes from outside; after a recording, whose own side effects are not a change."""
+        self.snapshot = Snapshot(self.f)
+
+    def check_paths(self, found: list[Any], branch: BranchError | None) -> None:
+        """Raise a NumbadError if there are too many paths to record another."""
         if len(found) >= MOST_PATHS:
             raise NumbadError(
                 message(
@@ -166,10 +176,17 @@ class Jitted:
                     where=False,
                 )
             ) from None
-        program = Program(self, arguments, keywords)
-        self.snapshot = Snapshot(self.f)  # after the recording: its own side effects are not a change
-        found.insert(0, program)
-        return program.run(values)
+
+    def tapes_of(self, key: Any) -> list[Any]:
+        """Return the tapes that are kept for a signature, none of them out of date."""
+        self.drop_outdated()
+        return self.programs.setdefault(key, [])
+
+    def drop_outdated(self) -> None:
+        """Drop all tapes if something that the function takes from outside has changed."""
+        if self.snapshot is not None and self.snapshot.changed():
+            self.programs = {}
+            self.snapshot = None
 
 
 def leaves_key(argument: Any, values: list[Any]) -> Any:

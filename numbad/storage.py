@@ -16,12 +16,13 @@ from numbad.container import complain, is_shape, printable, shorten
 from numbad.errors import SourceLine, TapeError, message, read_line
 from numbad.ops import REGISTRY
 from numbad.ops.definition import BY_NAME
-from numbad.ops.host import ARRAY_OPS, HostCall, Shape
+from numbad.ops.host import ARRAY_OPS, ArrayOp, HostCall, Shape
 from numbad.plaindata import Decoder, Encoder, compact
 from numbad.rows import MAP, NAMES
 from numbad.tape import Input, Output, Tape
 
 DTYPE_NAMES = {4: "float32", 8: "float64"}
+SPECIAL = "scipy.special."  # before the names of its functions among the array ops
 MOST_OPCODE = 1 << 16
 UNKNOWN = 2**32 - 1
 MOST_TEXT = 500  # characters of a line of source
@@ -105,10 +106,11 @@ def describe_host(tape: Tape, index: int, encoder: Encoder) -> dict[str, Any]:
     host = tape.hosts[index]
     op = getattr(host, "op", None)
     name = getattr(op, "name", type(host).__name__)
-    if not isinstance(host, HostCall) or ARRAY_OPS.get(name) is not op:
+    known = next((text for text in (name, SPECIAL + name) if find_array_op(text) is op), None)
+    if not isinstance(host, HostCall) or known is None:
         raise TapeError(
             message(
-                f"the tape of {tape.name} calls {name}, a Python function with a rule of its own;"
+                f"the tape of {tape.name} calls {name}, a Python function that has no registered name;"
                 " a file cannot hold it",
                 "save a tape without it, and record the rest of the function where the tape is loaded",
                 host_site(tape, index),
@@ -116,11 +118,21 @@ def describe_host(tape: Tape, index: int, encoder: Encoder) -> dict[str, Any]:
             )
         )
     return {
-        "op": name,
+        "op": known,
         "settings": encoder.encode(dict(host.settings), f"the call of {name}"),
         "operands": [list(shape) for shape in host.operand_shapes],
         "results": [list(shape) for shape in host.result_shapes],
     }
+
+
+def find_array_op(name: str) -> ArrayOp | None:
+    """Return the array op of a name, importing the library's modules that declare them."""
+
+    if name in ARRAY_OPS:
+        return ARRAY_OPS[name]
+    from numbad.scipy_api.elementwise import ELEMENTWISE
+
+    return ELEMENTWISE.get(name.removeprefix(SPECIAL)) if name.startswith(SPECIAL) else ARRAY_OPS.get(name)
 
 
 def host_site(tape: Tape, index: int) -> Any:
@@ -414,10 +426,8 @@ class LoadedCall(HostCall):
 
 def read_host(entry: dict[str, Any], decoder: Decoder) -> HostCall:
     """Return an array op's use, if the op is known and has results of these shapes."""
-    from numbad.numpy_api import decisions  # with all modules that declare array ops
-
     name = text(entry.get("op"), "the name of an array op")
-    op = ARRAY_OPS.get(name)
+    op = find_array_op(name)
     if op is None:
         complain(
             f"the tape calls the array op {name}, which is not registered here",
@@ -437,8 +447,10 @@ def read_host(entry: dict[str, Any], decoder: Decoder) -> HostCall:
     if not fits:
         complain(f"{name} of operands of the shapes {operands} has no results of the shapes {results}")
     if name == "agrees":
+        from numbad.numpy_api.decisions import DECISIONS
+
         decision = settings["decision"]
-        if type(decision) is not str or decision not in decisions.DECISIONS or type(settings["settings"]) is not dict:
+        if type(decision) is not str or decision not in DECISIONS or type(settings["settings"]) is not dict:
             complain(f"the tape guards a decision {shorten(decision)}, which is not known here")
     return LoadedCall(op, settings, operands, results)
 

@@ -22,12 +22,14 @@ import warnings
 from collections import Counter
 
 import numpy as np
+import optree
 
 import numbad
 from numbad.errors import NumbadError
 from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
 
 MOST_WORK = 2_000_000  # elements of all rows of a mutant that is run
+MOST_LOWERED = 5_000  # of one that is run at many points at once
 MOST_MEMORY = 6 << 30
 MATRIX = np.random.default_rng(0).normal(size=(30, 30))
 FORTRAN = np.asfortranarray(np.random.default_rng(1).normal(size=(40, 30)))
@@ -347,7 +349,8 @@ def run_mutant(data, point):
         tape = numbad.load(io.BytesIO(data))
     except (numbad.TapeError, MemoryError) as error:
         return f"refused:{type(error).__name__}"
-    if check_inside(tape) > MOST_WORK:
+    work = check_inside(tape)
+    if work > MOST_WORK:
         return "long"
     outcome = "ran"
     words = (
@@ -357,7 +360,11 @@ def run_mutant(data, point):
         tape.to_dot,
         lambda: [tape.explain(k) for k in range(len(tape))],
     )
-    for call in (lambda: tape(*point), lambda: tape.gradient(*point), *words):
+    runs = [lambda: tape(*point), lambda: tape.gradient(*point), lambda: tape.jvp(point, point)]
+    if work < MOST_LOWERED:
+        points = optree.tree_map(lambda leaf: np.stack([leaf, leaf, leaf]), tuple(point))
+        runs += [lambda: tape.map(*points), lambda: tape.gradient_map(*points)]
+    for call in (*runs, *words):
         try:
             call()
         except (NumbadError, MemoryError, np.linalg.LinAlgError) as error:

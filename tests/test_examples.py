@@ -132,3 +132,15 @@ def test_expression_graph_shares_what_the_tree_repeats():
     assert rows[3][1] > 3**8
     assert (EXAMPLES / "output" / "expression_graph.svg").read_text().startswith("<?xml")
     assert "digraph" in (EXAMPLES / "output" / "expression_graph.dot").read_text()
+
+
+def test_monte_carlo_greeks_lie_within_their_standard_errors():
+    pytest.importorskip("matplotlib")
+    printed = run("monte_carlo_greeks")
+    assert "4,000 paths of 222 rows" in printed
+    for name in ("price", "delta", "vega", "rho"):
+        mean, error, exact, off = numbers(re.search(rf"^{name} .*", printed, re.M)[0].replace("+", " "))
+        assert 0.0 < error < 0.05 * exact
+        assert abs(mean - exact) < 4.0 * error
+        assert off == pytest.approx((mean - exact) / error, abs=0.02)
+    assert (EXAMPLES / "output" / "monte_carlo_greeks.png").stat().st_size > 10_000

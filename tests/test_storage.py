@@ -170,10 +170,24 @@ def test_python_functions_with_rules_are_refused_when_saving():
 
     clipped.defvjp(lambda x: (x, None), lambda saved, bar: (np.clip(bar, -1.0, 1.0),))
     tape = numbad.record(lambda x: 5.0 * clipped(x), 3.0)
-    with pytest.raises(TapeError, match="calls clipped, a Python function with a rule of its own;") as caught:
+    with pytest.raises(TapeError, match="calls clipped, a Python function that has no registered name;") as caught:
         stored(tape)
     assert "test_storage.py" in str(caught.value)
     assert copy.deepcopy(tape)(2.0) == 10.0
+
+
+def test_array_ops_of_scipy_come_back_and_sparse_matrices_are_refused(tmp_path):
+    sparse, special = pytest.importorskip("scipy.sparse"), pytest.importorskip("scipy.special")
+    x = np.array([0.5, 1.5, 2.5])
+    tape = numbad.record(lambda x: np.sum(special.expi(x) + special.spence(x)), x)
+    tape.save(tmp_path / "a.tape")
+    same(numbad.load(tmp_path / "a.tape").value_and_gradient(x), tape.value_and_gradient(x))
+    code = "import sys, numpy, numbad; print(numbad.load(sys.argv[1])(numpy.array([0.5, 1.5, 2.5])))"
+    command = [sys.executable, "-c", code, str(tmp_path / "a.tape")]
+    assert float(subprocess.run(command, capture_output=True, text=True, check=True).stdout) == tape(x)
+    matrix = sparse.eye_array(3)
+    with pytest.raises(TapeError, match="the call of sparse_product holds a scipy"):
+        stored(numbad.record(lambda x: np.sum(matrix @ x), x))
 
 
 # ---------------------------------------------------------------- names
