@@ -10,6 +10,7 @@ The zero rule (ARCHITECTURE.md) holds in emitted rows: partials are multiplied b
 
 from __future__ import annotations
 
+import functools
 from bisect import bisect_right
 from collections.abc import Iterable
 from typing import Any
@@ -17,10 +18,14 @@ from typing import Any
 import numpy as np
 
 from numbad.active import Active, Array, Storage, make_block, make_scalar
+from numbad.emissionlayout import ACTIVITY, ADJOINT, TANGENT
+from numbad.emitter import Emitter
 from numbad.geometry import compact
 from numbad.ops.definition import BY_NAME, REGISTRY
 from numbad.recorder import Recorder, contiguous
-from numbad.rows import ADD, CONTRACT, GATHER, HOST, MAP, SCATTER
+from numbad.rows import ADD, CONTRACT, GATHER, HOST, LARGE, MAP, SCATTER
+
+COMPILED = True  # False: Python does the scalar rows, too, which tests compare
 
 Shape = tuple[int, ...]
 
@@ -48,8 +53,30 @@ class Linear:
         self.tail: Shape = (lanes,) if lanes else ()
         self.places = np.zeros(recorder.size - base, np.int64)
         self.active = np.zeros(recorder.size - base, np.bool_)
-        self.code = np.frombuffer(recorder.code, np.uint32).reshape(-1, 4)[start:stop].copy()
-        self.words = np.frombuffer(recorder.words, np.int64).copy() if recorder.words else np.empty(0, np.int64)
+
+    @functools.cached_property
+    def code(self) -> np.ndarray:
+        """The rows of the region."""
+        return np.frombuffer(self.recorder.code, np.uint32).reshape(-1, 4)[self.start : self.stop].copy()
+
+    @functools.cached_property
+    def words(self) -> np.ndarray:
+        """The operand words of the tape."""
+        words = self.recorder.words
+        return np.frombuffer(words, np.int64).copy() if words else np.empty(0, np.int64)
+
+    @functools.cached_property
+    def emitter(self) -> Emitter:
+        """The compiled passes over the scalar rows of the region."""
+        return Emitter(self.recorder, self.base, self.places, self.active, self.lanes)
+
+    def by_python(self) -> bool:
+        """Whether Python does the scalar rows too: they are large array rows, or a test wants it."""
+        return not COMPILED or self.lanes >= LARGE
+
+    def row(self, k: int) -> list[int]:
+        """Return a row of the tape."""
+        return self.recorder.code[4 * k : 4 * k + 4].tolist()
 
     # ------------------------------------------------------------ reading and adding
 
@@ -228,42 +255,54 @@ class Linear:
 
     def mark_active(self, inputs: Iterable[np.ndarray]) -> None:
         """Find the addresses that depend on the inputs' addresses."""
-        active, base, words = self.active, self.base, self.words
         for addresses in inputs:
-            active[addresses - base] = True
-        for row in self.code.tolist():
-            opcode, out, a, b = row
-            if opcode < MAP:
-                if not REGISTRY[opcode].smooth:
-                    continue
-                if (a >= base and active[a - base]) or (b >= base and active[b - base]):
-                    active[out - base] = True
-            elif opcode < 2 * MAP or opcode in (ADD, CONTRACT):
-                if opcode < 2 * MAP and not REGISTRY[opcode - MAP].smooth:
-                    continue
-                target, *sources = self.operands(row)
-                if any(self.covers(*s[:2]) and compact(self.table(*s[1:], active)).any() for s in sources):
-                    compact(self.table(*target[1:], active))[...] = True
-            elif opcode == GATHER:
-                count = int(words[a + 1])
-                indices = words[a + 2 : a + 2 + count]
-                inside = indices >= base
-                flags = np.zeros(count, np.bool_)
-                flags[inside] = active[indices[inside] - base]
-                active[out - base : out - base + count] = flags
-            elif opcode == SCATTER:
-                count, size, space, source = words[a + 1 : a + 5].tolist()
-                if self.covers(space, source) and active[source - base : source - base + count].any():
-                    active[out - base : out - base + size] = True
-            elif opcode == HOST:
-                inputs_, outputs = words[a + 2 : a + 4].tolist()
-                entries = words[a + 4 : a + 4 + 3 * (inputs_ + outputs)].reshape(-1, 3).tolist()
-                if any(
-                    self.covers(space, source) and active[source - base : source - base + count].any()
-                    for space, source, count in entries[:inputs_]
-                ):
-                    for _, first, count in entries[inputs_:]:
-                        active[first - base : first - base + count] = True
+            self.active[addresses - self.base] = True
+        row, stop = self.start, self.stop
+        while row < stop:
+            if COMPILED and self.recorder.code[4 * row] < MAP:
+                row = self.emitter.run(ACTIVITY, row, stop)
+            if row < stop:
+                self.mark_row(self.row(row))
+                row += 1
+
+    def mark_row(self, row: list[int]) -> None:
+        """Mark the outputs of a row that depends on an active address."""
+        active, base = self.active, self.base
+        opcode, out, a, b = row
+        if opcode < MAP:
+            if REGISTRY[opcode].smooth and ((a >= base and active[a - base]) or (b >= base and active[b - base])):
+                active[out - base] = True
+        elif opcode < 2 * MAP or opcode in (ADD, CONTRACT):
+            if opcode < 2 * MAP and not REGISTRY[opcode - MAP].smooth:
+                return
+            target, *sources = self.operands(row)
+            if any(self.covers(*s[:2]) and compact(self.table(*s[1:], active)).any() for s in sources):
+                compact(self.table(*target[1:], active))[...] = True
+        elif opcode == GATHER:
+            count = int(self.words[a + 1])
+            indices = self.words[a + 2 : a + 2 + count]
+            inside = indices >= base
+            flags = np.zeros(count, np.bool_)
+            flags[inside] = active[indices[inside] - base]
+            active[out - base : out - base + count] = flags
+        elif opcode == SCATTER:
+            count, size, space, source = self.words[a + 1 : a + 5].tolist()
+            if self.covers(space, source) and active[source - base : source - base + count].any():
+                active[out - base : out - base + size] = True
+        elif opcode == HOST:
+            self.mark_host(a)
+
+    def mark_host(self, w: int) -> None:
+        """Mark the outputs of a host row that depends on an active address."""
+        active, base, words = self.active, self.base, self.words
+        inputs, outputs = words[w + 2 : w + 4].tolist()
+        entries = words[w + 4 : w + 4 + 3 * (inputs + outputs)].reshape(-1, 3).tolist()
+        if any(
+            self.covers(space, source) and active[source - base : source - base + count].any()
+            for space, source, count in entries[:inputs]
+        ):
+            for _, first, count in entries[inputs:]:
+                active[first - base : first - base + count] = True
 
 
 def constant(recorder: Recorder, values: np.ndarray) -> Any:
@@ -308,46 +347,62 @@ def filled(value: Any) -> Any:
 
 def emit_adjoint(linear: Linear) -> None:
     """Append the adjoint of a region; its seeds have been added and its active addresses marked."""
-    active, base, places = linear.active, linear.base, linear.places
+    compiled = not linear.by_python()
     recorder = linear.recorder
-    for row in reversed(linear.code.tolist()):
-        opcode, out, a, b = row
-        if opcode < MAP:
-            place = places[out - base]
-            if not place or not active[out - base]:
-                continue
-            op = REGISTRY[opcode]
-            bar = linear.at(int(place))
-            operands = [make_scalar(recorder, address) for address in (a, b, out)]
-            for address, partial in zip((a, b), op.symbolic_partials(*operands), strict=False):
-                if address >= base and active[address - base]:
-                    addend = linear.scaled(partial, bar)
-                    if addend is not None:
-                        linear.add(address, (), (), addend)
-        elif opcode < 2 * MAP:
-            map_adjoint(linear, row, REGISTRY[opcode - MAP])
-        elif opcode == ADD:
-            target, source = linear.operands(row)
-            if linear.covers(*source[:2]) and compact(linear.table(*source[1:], active)).any():
-                bar = linear.read(*target[1:])
-                if bar is not None:
-                    linear.add(*source[1:], bar)
-        elif opcode == CONTRACT:
-            contract_adjoint(linear, row)
-        elif opcode == GATHER:
-            count = int(linear.words[a + 1])
-            bar = linear.read(out, (count,), (1,))
+    row, start = linear.stop, linear.start
+    while row > start:
+        if compiled and recorder.code[4 * row - 4] < MAP:
+            row = linear.emitter.run(ADJOINT, row, start)
+        if row > start:
+            row -= 1
+            adjoint_row(linear, linear.row(row))
+
+
+def adjoint_row(linear: Linear, row: list[int]) -> None:
+    """Append the adjoint of a row."""
+    opcode, out, a, _ = row
+    if opcode < MAP:
+        scalar_adjoint(linear, row, REGISTRY[opcode])
+    elif opcode < 2 * MAP:
+        map_adjoint(linear, row, REGISTRY[opcode - MAP])
+    elif opcode == ADD:
+        target, source = linear.operands(row)
+        if linear.covers(*source[:2]) and compact(linear.table(*source[1:], linear.active)).any():
+            bar = linear.read(*target[1:])
             if bar is not None:
-                linear.scatter(linear.words[a + 2 : a + 2 + count], bar)
-        elif opcode == SCATTER:
-            count, _, space, source = linear.words[a + 1 : a + 5].tolist()
-            if linear.covers(space, source):
-                picked = places[out - base + linear.words[a + 5 : a + 5 + count]]
-                bar = linear.collect(picked)
-                if bar is not None:
-                    linear.add(source, (count,), (1,), bar)
-        elif opcode == HOST:
-            host_adjoint(linear, row)
+                linear.add(*source[1:], bar)
+    elif opcode == CONTRACT:
+        contract_adjoint(linear, row)
+    elif opcode == GATHER:
+        count = int(linear.words[a + 1])
+        bar = linear.read(out, (count,), (1,))
+        if bar is not None:
+            linear.scatter(linear.words[a + 2 : a + 2 + count], bar)
+    elif opcode == SCATTER:
+        count, _, space, source = linear.words[a + 1 : a + 5].tolist()
+        if linear.covers(space, source):
+            picked = linear.places[out - linear.base + linear.words[a + 5 : a + 5 + count]]
+            bar = linear.collect(picked)
+            if bar is not None:
+                linear.add(source, (count,), (1,), bar)
+    elif opcode == HOST:
+        host_adjoint(linear, row)
+
+
+def scalar_adjoint(linear: Linear, row: list[int], op: Any) -> None:
+    """Append the adjoint of a scalar row, for which the partials function is run."""
+    active, base, places = linear.active, linear.base, linear.places
+    _, out, a, b = row
+    place = places[out - base]
+    if not place or not active[out - base]:
+        return
+    bar = linear.at(int(place))
+    operands = [make_scalar(linear.recorder, address) for address in (a, b, out)]
+    for address, partial in zip((a, b), op.symbolic_partials(*operands), strict=False):
+        if address >= base and active[address - base]:
+            addend = linear.scaled(partial, bar)
+            if addend is not None:
+                linear.add(address, (), (), addend)
 
 
 def map_adjoint(linear: Linear, row: Any, op: Any) -> None:
@@ -440,46 +495,63 @@ def bar_lane(bar: Any, result: Array, lane: int) -> Any:
 
 def emit_tangent(linear: Linear) -> None:
     """Append the tangent of a region; the tangents of its inputs have been entered."""
-    base, places = linear.base, linear.places
+    compiled = not linear.by_python()
     recorder = linear.recorder
-    for row in linear.code.tolist():
-        opcode, out, a, b = row
-        if opcode < MAP:
-            op = REGISTRY[opcode]
-            if not op.smooth or not any(address >= base and places[address - base] for address in (a, b)):
-                continue
-            operands = [make_scalar(recorder, address) for address in (a, b, out)]
-            total = None
-            for address, partial in zip((a, b), op.symbolic_partials(*operands), strict=False):
-                if address >= base and places[address - base]:
-                    total = plus(total, linear.scaled(partial, linear.at(int(places[address - base]))))
-            if total is not None:
-                linear.write(places[out - base :][:1].reshape(()), linear.own(total))
-        elif opcode < 2 * MAP:
-            map_tangent(linear, row, REGISTRY[opcode - MAP])
-        elif opcode == ADD:
-            target, source = linear.operands(row)
+    row, stop = linear.start, linear.stop
+    while row < stop:
+        if compiled and recorder.code[4 * row] < MAP:
+            row = linear.emitter.run(TANGENT, row, stop)
+        if row < stop:
+            tangent_row(linear, linear.row(row))
+            row += 1
+
+
+def tangent_row(linear: Linear, row: list[int]) -> None:
+    """Append the tangent of a row."""
+    base, places = linear.base, linear.places
+    opcode, out, a, _ = row
+    if opcode < MAP:
+        scalar_tangent(linear, row, REGISTRY[opcode])
+    elif opcode < 2 * MAP:
+        map_tangent(linear, row, REGISTRY[opcode - MAP])
+    elif opcode == ADD:
+        target, source = linear.operands(row)
+        dot = linear.read(*source[1:]) if linear.covers(*source[:2]) else None
+        if dot is not None:
+            linear.add(*target[1:], dot)
+    elif opcode == CONTRACT:
+        target, *sources = linear.operands(row)
+        for k, source in enumerate(sources):
             dot = linear.read(*source[1:]) if linear.covers(*source[:2]) else None
             if dot is not None:
-                linear.add(*target[1:], dot)
-        elif opcode == CONTRACT:
-            target, *sources = linear.operands(row)
-            for k, source in enumerate(sources):
-                dot = linear.read(*source[1:]) if linear.covers(*source[:2]) else None
-                if dot is not None:
-                    product(linear, dot, linear.primal(*sources[1 - k]), target)
-        elif opcode == GATHER:
-            count = int(linear.words[a + 1])
-            indices = linear.words[a + 2 : a + 2 + count]
-            inside = indices >= base
-            places[out - base : out - base + count] = np.where(inside, places[np.where(inside, indices - base, 0)], 0)
-        elif opcode == SCATTER:
-            count, _, space, source = linear.words[a + 1 : a + 5].tolist()
-            dot = linear.read(source, (count,), (1,)) if linear.covers(space, source) else None
-            if dot is not None:
-                linear.scatter(out + linear.words[a + 5 : a + 5 + count], dot)
-        elif opcode == HOST:
-            host_tangent(linear, row)
+                product(linear, dot, linear.primal(*sources[1 - k]), target)
+    elif opcode == GATHER:
+        count = int(linear.words[a + 1])
+        indices = linear.words[a + 2 : a + 2 + count]
+        inside = indices >= base
+        places[out - base : out - base + count] = np.where(inside, places[np.where(inside, indices - base, 0)], 0)
+    elif opcode == SCATTER:
+        count, _, space, source = linear.words[a + 1 : a + 5].tolist()
+        dot = linear.read(source, (count,), (1,)) if linear.covers(space, source) else None
+        if dot is not None:
+            linear.scatter(out + linear.words[a + 5 : a + 5 + count], dot)
+    elif opcode == HOST:
+        host_tangent(linear, row)
+
+
+def scalar_tangent(linear: Linear, row: list[int], op: Any) -> None:
+    """Append the tangent of a scalar row, for which the partials function is run."""
+    base, places = linear.base, linear.places
+    _, out, a, b = row
+    if not op.smooth or not any(address >= base and places[address - base] for address in (a, b)):
+        return
+    operands = [make_scalar(linear.recorder, address) for address in (a, b, out)]
+    total = None
+    for address, partial in zip((a, b), op.symbolic_partials(*operands), strict=False):
+        if address >= base and places[address - base]:
+            total = plus(total, linear.scaled(partial, linear.at(int(places[address - base]))))
+    if total is not None:
+        linear.write(places[out - base :][:1].reshape(()), linear.own(total))
 
 
 def plus(total: Any, addend: Any) -> Any:

@@ -23,7 +23,16 @@ from typing import Any
 import llvmlite.binding as llvm
 
 HERE = Path(__file__).parent
-SOURCES = ("_vm.py", "_kernels.py", "vectormath.py", "scalarkernels.py", "machinecode.py")
+SOURCES = (
+    "_vm.py",
+    "_kernels.py",
+    "vectormath.py",
+    "scalarkernels.py",
+    "emissionkernels.py",
+    "emissionlayout.py",
+    "rows.py",
+    "machinecode.py",
+)
 # Functions of Numba's that the error paths of its wrappers name; these functions never raise.
 UNREACHED = (
     "NRT_Free",

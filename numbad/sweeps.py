@@ -408,6 +408,7 @@ SWITCHES = {
     "gradient_at": ("scalarkernels", 7),
     "block_primal": ("_kernels", 5),
     "block_partials": ("_kernels", 7),
+    "emit_at": ("emissionkernels", 2),
 }
 _kernels: dict[Any, Any] = {}
 _tables: dict[Any, np.ndarray] = {}
