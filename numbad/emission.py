@@ -156,6 +156,13 @@ class Linear:
 
     def seed(self, addresses: np.ndarray, seed: Any) -> None:
         """Add a seed, with the lanes as last axis, to the cotangents of some addresses."""
+        if not addresses.ndim and type(seed) is float and not self.lanes:
+            address = int(addresses) - self.base
+            if 0 <= address < self.places.size:
+                place = number_at(self.recorder, seed)
+                old = int(self.places[address])
+                self.places[address] = (self.at(old) + self.at(place)).address if old else place
+            return
         inside = (addresses >= self.base) & (addresses - self.base < self.places.size)
         if not inside.any():
             return
@@ -190,6 +197,9 @@ class Linear:
 
     def result(self, addresses: np.ndarray) -> Any:
         """Return the cotangents of some addresses, with the lanes as last axis; zeros where there are none."""
+        if not addresses.ndim and not self.lanes:
+            address = int(addresses) - self.base
+            return make_scalar(self.recorder, int(self.places[address]) if 0 <= address < self.places.size else 0)
         inside = (addresses >= self.base) & (addresses - self.base < self.places.size)
         found = self.collect(np.where(inside, self.places[np.where(inside, addresses - self.base, 0)], 0))
         if found is not None:
@@ -309,9 +319,13 @@ def constant(recorder: Recorder, values: np.ndarray) -> Any:
     """Return numbers as constants of the arena."""
     if values.ndim:
         return make_block(recorder, recorder.load(values), values.shape)
-    number = float(values)
+    return make_scalar(recorder, number_at(recorder, float(values)))
+
+
+def number_at(recorder: Recorder, number: float) -> int:
+    """Return the address of a number in the arena."""
     address = recorder.constants.get(number)
-    return make_scalar(recorder, recorder.constant(number) if address is None else address)
+    return recorder.constant(number) if address is None else address
 
 
 def affine_strides(places: np.ndarray) -> Shape | None:

@@ -163,7 +163,7 @@ class Emitter:
             state[layout.FIRST_WORD] = len(recorder.words)
             state[layout.ROWS] = state[layout.WORD] = state[layout.FRESH] = 0
             reason = call(0, which, address)
-            if state[layout.ROWS]:
+            if state[layout.ROWS] or state[layout.FRESH]:
                 self.append()
             row = state[layout.ROW]
             if reason <= FOREIGN:
