@@ -16,6 +16,7 @@ from numbad.recorder import Recorder
 from numbad.sweeps import switch
 from numbad.templates import Templates, templates
 
+ADDRESSES_CHECKED = 1 << 31  # smaller arenas cannot have overflowed within one filling
 CAPACITY = 8192  # rows of scratch memory: they stay in the second cache, and Ctrl-C is answered between two fillings
 
 _thread = threading.local()
@@ -49,7 +50,6 @@ class Scratch:
         """Make the memory for the words of rows over lanes."""
         if not self.words:
             self.words = array("q", bytes(8 * layout.ROW_WORDS * CAPACITY))
-            self.state[layout.WORDS] = self.words.buffer_info()[0]
 
 
 def scratch() -> Scratch:
@@ -109,6 +109,7 @@ class Emitter:
         self.first = base, address_of(places), address_of(active), lanes
         self.power_count = 0
         self.constants = array("q")
+        self.held: Any = ()
         if lanes:
             self.memory.make_words()
         self.enter_powers()
@@ -132,6 +133,8 @@ class Emitter:
         state = self.memory.state
         state[layout.ROW], state[layout.STOP] = row, stop
         state[layout.BASE], state[layout.PLACES], state[layout.ACTIVE], state[layout.LANES] = self.first
+        if self.memory.words:
+            state[layout.WORDS] = self.memory.words.buffer_info()[0]
         state[layout.SMOOTH] = self.smooth.buffer_info()[0]
         state[layout.POWERS] = self.powers.buffer_info()[0]
         self.refresh()
@@ -139,13 +142,14 @@ class Emitter:
 
     def refresh(self) -> None:
         """Tell the passes where the templates are, and the constants that they name."""
-        state, found, recorder = self.memory.state, self.templates, self.recorder
-        get = recorder.constants.get
+        state, found = self.memory.state, self.templates
+        get = self.recorder.constants.get
+        self.held = index, text = found.index, found.text  # another thread may replace them
         self.constants = array("q", [get(number, 0) for number in found.constants])
-        if found.minus_zero is not None:
-            self.constants[found.minus_zero] = recorder.zeros
-        state[layout.TEXT] = found.text.buffer_info()[0]
-        state[layout.INDEX] = found.index.buffer_info()[0]
+        if found.minus_zero is not None and found.minus_zero < len(self.constants):
+            self.constants[found.minus_zero] = self.recorder.zeros
+        state[layout.TEXT] = text.buffer_info()[0]
+        state[layout.INDEX] = index.buffer_info()[0]
         state[layout.CONSTANTS] = self.constants.buffer_info()[0]
         state[layout.MINUS_UNIT] = found.minus_unit
         state[layout.POWER_COUNT] = self.power_count
@@ -191,7 +195,7 @@ class Emitter:
     def append_constants(self) -> None:
         """Enter the constants that have got an address into the recording."""
         recorder = self.recorder
-        for number, address in zip(self.templates.constants, self.constants, strict=True):
+        for number, address in zip(self.templates.constants, self.constants, strict=False):
             if number == 0.0:
                 if address and not recorder.zeros:
                     recorder.zeros = address
@@ -206,6 +210,3 @@ class Emitter:
             if place == address:
                 return float(value)
         return None
-
-
-ADDRESSES_CHECKED = 1 << 31  # smaller arenas cannot have overflowed within one filling

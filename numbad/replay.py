@@ -7,17 +7,21 @@ import threading
 import warnings
 from collections.abc import Callable
 from types import MethodType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from numbad.active import Active, Array, Scalar
-from numbad.derivatives import FLOAT64, as_leaf, check_leaf, input_dtype, record_leaves, scalar_output
+from numbad.derivatives import FLOAT64, as_leaf, check_leaf, concrete, input_dtype, plain, record_leaves, scalar_output
 from numbad.errors import BranchError, NumbadError, message
-from numbad.recorder import current
+from numbad.ops.host import alone
+from numbad.recorder import Recorder, current
 from numbad.snapshot import JITTED, Snapshot
 from numbad.sweeps import give_back, kernel, switch
 from numbad.trees import flatten
+
+if TYPE_CHECKING:
+    from numbad.splicing import Splice
 
 MOST_PATHS = 64  # tapes kept for one signature
 
@@ -53,7 +57,8 @@ def jit(f: Callable[..., Any] | None = None, *, static_argnums: Any = (), static
     than 65,536 elements 256 are compared, so write to such an array as a whole, or pass it as an argument. What changes
     in another way (static objects, files, random numbers) is frozen. Side effects happen when a path is recorded, and
     what the function assigns to its array arguments stays inside of it. Inside another recording, or within another
-    transform, the function is simply called.
+    transform, the rows of the path that the values take now are copied, with its guards. There the function itself
+    is called where it cannot be recorded by itself: it uses recording values from a closure, or calls itself.
 
     Examples
     --------
@@ -78,6 +83,18 @@ class Jitted:
         self.programs: dict[Any, list[Program]] = {}
         self.snapshot: Snapshot | None = None
         self.lock = threading.RLock()
+        self.busy = False  # a path is being recorded
+        self.refused: set[Any] = set()  # signatures that cannot be recorded by themselves
+
+    @functools.cached_property
+    def spliced(self) -> Jitted:
+        """What is copied into other recordings: a gradient as its rows, where a call runs two sweeps."""
+        return self if self.plan is None else type(self)(self.f, self.static).without_plan()
+
+    def without_plan(self) -> Jitted:
+        """Forget that the function is a gradient, so that its rows are recorded."""
+        self.plan = None
+        return self
 
     @property
     def paths(self) -> int:
@@ -92,8 +109,14 @@ class Jitted:
     def cache_clear(self) -> None:
         """Drop all tapes."""
         with self.lock:
-            self.programs = {}
-            self.snapshot = None
+            self.forget()
+            self.__dict__.pop("spliced", None)
+
+    def forget(self) -> None:
+        """Drop what was recorded."""
+        self.programs = {}
+        self.refused = set()
+        self.snapshot = None
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """Return the jitted method of an instance; each instance has tapes of its own."""
@@ -107,12 +130,12 @@ class Jitted:
         return bound
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
-        if current() is not None:
-            return self.f(*arguments, **keywords)
+        recorder = current()
+        if recorder is not None:
+            return self.spliced.call_inside(recorder, arguments, keywords)
         with self.lock:
             if self.snapshot is not None and self.snapshot.changed():
-                self.programs = {}
-                self.snapshot = None
+                self.forget()
             kinds = tuple([type(argument) for argument in arguments])
             found = self.programs.get(kinds) if not keywords else None
             if found is not None:
@@ -131,6 +154,65 @@ class Jitted:
                 return result
             return self.record(arguments, keywords, values, found, branch)
 
+    def call_inside(self, recorder: Recorder, arguments: Any, keywords: Any) -> Any:
+        """Copy the rows of the path that the arguments take into the running recording; return its results there."""
+        with self.lock:
+            found = None if self.busy else self.match(recorder, arguments, keywords)
+            if found is not None:
+                program, values = found
+                return program.splice(recorder, values)
+        return self.f(*arguments, **keywords)
+
+    def match(self, recorder: Recorder, arguments: Any, keywords: Any) -> tuple[Program, list[Any]] | None:
+        """Return the program of a call inside a recording and its leaves; None where the function has to be called."""
+        if self.snapshot is None or self.snapshot.changed():
+            self.forget()
+            self.snapshot = Snapshot(self.f)
+        if self.snapshot.recording:
+            return None
+        values, key = self.signature_inside(recorder, arguments, keywords)
+        if key is None or key in self.refused or not any(isinstance(value, Active) for value in values):
+            return None
+        found = self.programs.setdefault(key, [])
+        program = next((program for program in found if program.suits(recorder, values)), None)
+        if program is None and len(found) < MOST_PATHS:
+            program = self.record_inside(recorder, arguments, keywords, found, key)
+        return None if program is None else (program, values)
+
+    def signature_inside(self, recorder: Recorder, arguments: Any, keywords: Any) -> tuple[list[Any], Any]:
+        """Return the leaves of a call with recording values and its signature, None if one of them would be static."""
+        if not keywords and not self.static and recorder.dtype == FLOAT64:
+            if all(type(argument) is Scalar or type(argument) is float for argument in arguments):
+                return list(arguments), (float,) * len(arguments)
+        static = [arguments[k] for k in self.static if k < len(arguments)]
+        if any(isinstance(leaf, Active) for leaf in flatten((static, keywords))[0]):
+            return [], None
+        if any(isinstance(leaf, Active) and leaf.boolean for leaf in flatten(tuple(arguments))[0]):
+            return [], None
+        return self.signature(arguments, keywords)
+
+    def record_inside(
+        self, recorder: Recorder, arguments: Any, keywords: Any, found: list[Program], key: Any
+    ) -> Program | None:
+        """Record the path of a call inside a recording by itself; return None where that is not possible."""
+        self.busy = True
+        try:
+            with alone():
+                program = Program(self, concrete(tuple(arguments)), keywords)
+        except NumbadError:
+            self.refused.add(key)
+            return None
+        except Exception:  # of the user's: the function is called, and raises it where it belongs
+            return None
+        finally:
+            self.busy = False
+        self.snapshot = Snapshot(self.f)
+        if self.snapshot.recording or not program.fits(recorder):
+            self.refused.add(key)
+            return None
+        found.insert(0, program)
+        return program
+
     def look_up(self, arguments: Any, keywords: Any, kinds: Any) -> tuple[list[Any], list[Program]]:
         """Return the differentiable leaves of a call, and the tapes for its signature."""
         if not keywords and not self.static and all(kind is float for kind in kinds):
@@ -141,13 +223,16 @@ class Jitted:
     def signature(self, arguments: Any, keywords: Any) -> tuple[list[Any], Any]:
         """Return the recorded leaves of a call, and what makes it one that a tape can run."""
         parts: list[Any] = []
-        values = []
+        values: list[Any] = []
         for k, argument in enumerate(arguments):
             if k in self.static:
                 parts.append(static_key(argument))
             elif type(argument) is np.ndarray and argument.dtype.kind == "f":
                 values.append(argument)
                 parts.append((argument.shape, argument.dtype.num, argument.flags.c_contiguous))
+            elif type(argument) is Array:
+                values.append(argument)
+                parts.append((argument.shape, argument.dtype.num, True))
             else:
                 parts.append(leaves_key(argument, values))
         for name in sorted(keywords):
@@ -166,7 +251,11 @@ class Jitted:
                     where=False,
                 )
             ) from None
-        program = Program(self, arguments, keywords)
+        self.busy = True
+        try:
+            program = Program(self, arguments, keywords)
+        finally:
+            self.busy = False
         self.snapshot = Snapshot(self.f)  # after the recording: its own side effects are not a change
         found.insert(0, program)
         return program.run(values)
@@ -183,7 +272,12 @@ def leaves_key(argument: Any, values: list[Any]) -> Any:
     parts = []
     for leaf in leaves:
         leaf = as_leaf(leaf)
-        if is_recorded(leaf):
+        if isinstance(leaf, Active):
+            values.append(leaf)
+            number = isinstance(leaf, Scalar)
+            kind = -1 if number and leaf.dtype == FLOAT64 else leaf.dtype.num
+            parts.append((leaf.shape, kind, not number, True))
+        elif is_recorded(leaf):
             values.append(leaf)
             kind = leaf.dtype.num if isinstance(leaf, (np.ndarray, np.generic)) else -1
             contiguous = leaf.flags.c_contiguous if isinstance(leaf, np.ndarray) else True
@@ -335,6 +429,50 @@ class Program:
         if self.gradient is None:
             return self.read_outputs()
         return self.read_gradient()
+
+    # ------------------------------------------------------------ inside a recording
+
+    @functools.cached_property
+    def rows(self) -> Splice:
+        """The tape as rows that can be copied."""
+        from numbad.splicing import Splice
+
+        return Splice(self.recorder, self.leaves)
+
+    def fits(self, recorder: Recorder) -> bool:
+        """Whether the rows compute in the recording's precision, or in a higher one, which it then takes over."""
+        return self.recorder.dtype == recorder.dtype or self.recorder.dtype == FLOAT64
+
+    def suits(self, recorder: Recorder, values: list[Any]) -> bool:
+        """Whether recording values take this path now."""
+        if not self.fits(recorder):
+            return False
+        if not self.rows.guarded:
+            return True
+        execution = self.execution
+        execution.prepare(self.recorder.rows())
+        for leaf, value in zip(self.leaves, values, strict=True):
+            self.enter(leaf, plain(value) if isinstance(value, Active) else value)
+        execution.done = 0
+        try:
+            execution.forward()
+        except BranchError:
+            return False
+        return True
+
+    def splice(self, recorder: Recorder, values: list[Any]) -> Any:
+        """Copy the rows into a recording; return the results there."""
+        moved = self.rows.copy_into(recorder, values)
+        self.hits += 1
+        if self.rows.guarded:
+            recorder.run()  # the guards hold now: later sweeps need not look at them again
+        found: list[Any] = []
+        for leaf in self.flat:
+            if isinstance(leaf, Active):
+                found.append(moved.value(leaf))
+            else:
+                found.append(leaf.copy() if isinstance(leaf, np.ndarray) else leaf)
+        return self.rebuild(found)
 
     def enter(self, leaf: Any, value: Any) -> None:
         """Put a new value in the place of an input."""

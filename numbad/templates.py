@@ -46,6 +46,9 @@ class Tracer(Recorder):
 class Templates:
     """The templates of all ops that have been differentiated in a recording, ready for the compiled passes.
 
+    The arrays are replaced, never changed, for a pass of another thread may be reading them: first those
+    that others refer to. A reader takes the index, then the text, then the constants.
+
     Attributes
     ----------
     text : array of int64
@@ -80,7 +83,10 @@ class Templates:
         self.ops.append(op)
         self.functions.append(op.partials_function)
         found = trace(op)
-        self.index[4 * opcode + choice] = BY_PYTHON if found is None else self.pack(*found, choice)
+        position = BY_PYTHON if found is None else self.pack(*found, choice)
+        index = self.index[:]
+        index[4 * opcode + choice] = position
+        self.index = index
 
     def add_power(self, exponent: float) -> int:
         """Return the position of the template of x to a power that is known; 0 if there is none."""
@@ -104,9 +110,9 @@ class Templates:
         for partial in wanted:
             kind = kind_of(partial)
             head += [kind, self.place(partial, slots) if kind in (NUMBER, ADDRESS) else 0]
-        self.text.extend(head)
         for opcode, _, a, b in rows:
-            self.text.extend((opcode, self.place(a, slots), self.place(b, slots)))
+            head += [opcode, self.place(a, slots), self.place(b, slots)]
+        self.text = self.text + array("q", head)
         return position
 
     def place(self, operand: Place, slots: dict[int, int]) -> int:
@@ -164,15 +170,14 @@ def trace(op: Op, exponent: float | None = None) -> tuple[list[Row], list[Place]
     code = tracer.code.tolist()
     if tracer.words or len(code) > 4 * LONGEST or any(opcode >= MAP for opcode in code[::4]):
         return None
-    places = [place_of(tracer, partial) for partial in partials]
-    if None in places:
+    places = [found for found in (place_of(tracer, partial) for partial in partials) if found is not None]
+    if len(places) < len(partials):
         return None
     numbers = dict(zip(map(int, tracer.numbers[::2]), tracer.numbers[1::2], strict=True))
     numbers[0] = 0.0
     if exponent is not None:
         numbers[2] = exponent
-    rows = [tuple(code[k : k + 4]) for k in range(0, len(code), 4)]
-    return simplify(rows, places, numbers)  # type: ignore[arg-type]
+    return simplify(list(zip(*[iter(code)] * 4, strict=True)), places, numbers)
 
 
 def place_of(tracer: Tracer, partial: Any) -> Place | None:
@@ -233,7 +238,7 @@ def selected(operands: list[Place], kept: dict[int, Row], first: float, second: 
     halves = [kept.get(operand) if isinstance(operand, int) else None for operand in operands]
     if halves[0] is None or halves[1] is None:
         return None
-    (keep, _, c, x), (drop, _, d, y) = halves
+    (keep, _, c, x), (drop, _, d, y) = halves[0], halves[1]
     if REGISTRY[keep].name != "keep" or REGISTRY[drop].name != "drop" or c != d or not isinstance(c, int):
         return None
     if not (isinstance(x, float) and isinstance(y, float) and (x, y) == (first, second)):
