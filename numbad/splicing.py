@@ -32,12 +32,15 @@ class Splice:
         The recording.
     leaves : list of Leaf
         Its inputs.
+    spaces : list
+        Its constant arrays outside of the arena: the recording's own, or copies of them.
     guarded : bool
         Whether its path depends on values.
     """
 
-    def __init__(self, recorder: Recorder, leaves: list[Any]) -> None:
+    def __init__(self, recorder: Recorder, leaves: list[Any], spaces: list[Any] | None = None) -> None:
         self.recorder, self.leaves = recorder, leaves
+        self.spaces = recorder.spaces if spaces is None else spaces
         self.words = array("q", recorder.words)
         opcodes = np.array(recorder.code, np.uint32)[::4]
         self.guarded = bool(((opcodes == GUARD) | (opcodes == GUARD_VALUE)).any())
@@ -99,8 +102,8 @@ class Splice:
 
     def enter_spaces(self, recorder: Recorder, actives: list[Any]) -> np.ndarray:
         """Return for each space of memory which one it becomes, and what is added to addresses in it."""
-        spaces = np.zeros((len(self.recorder.spaces), 2), np.int64)
-        for space, values in enumerate(self.recorder.spaces):
+        spaces = np.zeros((len(self.spaces), 2), np.int64)
+        for space, values in enumerate(self.spaces):
             if space and space not in self.recorder.input_spaces:
                 spaces[space, 0] = recorder.refer(values)
         for leaf, active in zip(self.leaves, actives, strict=True):

@@ -12,8 +12,8 @@ import numpy as np
 from numbad.active import Active
 from numbad.derivatives import as_leaf, collect, concrete, differentiate, plain, record_call, regroup
 from numbad.errors import InputError, NumbadError, message
-from numbad.nested import Call, addresses_of, cast, finish, real_output, session
-from numbad.recorder import current
+from numbad.nested import Call, Region, addresses_of, cast, finish, real_output, session
+from numbad.recorder import Recorder, current
 from numbad.snapshot import sample, written
 from numbad.trees import flatten, same_structure
 
@@ -251,6 +251,23 @@ def jvp(f: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool = Fals
     return (*found, evaluation.auxiliary) if has_aux else found
 
 
+class Spliced:
+    """A function at a point as a region of a recording, ready for any number of tangents and cotangents there.
+
+    Attributes
+    ----------
+    region : Region
+    outputs : list of Active
+        The leaves of the result, which `rebuild` makes up.
+    rebuilds : list
+        How the leaves of the inputs make up the arguments.
+    """
+
+    def __init__(self, region: Region, outputs: list[Any], rebuild: Any, rebuilds: list[Any]) -> None:
+        self.region, self.outputs, self.rebuild, self.rebuilds = region, outputs, rebuild, rebuilds
+        self.addresses = [addresses_of(output) for output in outputs]
+
+
 class Evaluation:
     """A function recorded and swept at a point, ready for any number of tangents and cotangents.
 
@@ -308,6 +325,16 @@ class Evaluation:
                     )
                 )
 
+    def splice(self, recorder: Recorder) -> Spliced:
+        """Copy the rows into a recording, as a region whose inputs are the point's."""
+        from numbad.splicing import Splice
+
+        self.check_constants()
+        region = Region(recorder, [leaf.value for leaf in self.leaves])
+        moved = Splice(self.recorder, self.leaves, self.execution.spaces).copy_into(recorder, region.inputs)
+        region.close()
+        return Spliced(region, [moved.value(output) for output in self.outputs], self.rebuild, self.rebuilds)
+
     def push(self, tangents: list[Any]) -> Any:
         """Return the outputs' tangents for the inputs'."""
         self.check_constants()
@@ -343,24 +370,29 @@ class Pullback:
 
     def __init__(self, f: Any, primals: tuple[Any, ...], has_aux: bool) -> None:
         self.f, self.primals, self.has_aux = f, kept(primals), has_aux
-        self.result: Any
-        self.call: Any = None
-        self.evaluation: Any = None
-        if current() is None:
-            self.evaluation = Evaluation(f, self.primals, tuple(range(len(primals))), {}, has_aux)
-            self.result = self.evaluation.value
-        else:
-            self.begin()
-            assert self.call is not None
-            self.result = self.call.result
-
-    def begin(self) -> None:
-        """Record the function in the running recording."""
+        self.auxiliary: Any
+        self.call: Spliced | None = None
+        self.evaluation: Evaluation | None = None
         recorder = current()
-        assert recorder is not None
-        self.call = Call(recorder, self.f, self.primals, tuple(range(len(self.primals))), {}, self.has_aux, "vjp")
-        self.outputs, self.rebuild = self.call.outputs()
-        self.addresses = [addresses_of(output) for output in self.outputs]
+        if recorder is None:
+            self.evaluation = self.evaluate()
+            self.result, self.auxiliary = self.evaluation.value, self.evaluation.auxiliary
+        else:
+            self.call = self.begin(recorder)
+            self.result = self.call.rebuild(self.call.outputs)
+
+    def evaluate(self) -> Evaluation:
+        """Record and sweep the function by itself."""
+        return Evaluation(self.f, concrete(self.primals), tuple(range(len(self.primals))), {}, self.has_aux)
+
+    def begin(self, recorder: Recorder) -> Spliced:
+        """Return the function in the running recording: its rows copied, where it has been recorded by itself."""
+        if self.evaluation is not None and self.evaluation.recorder.dtype == recorder.dtype:
+            return self.evaluation.splice(recorder)
+        places = tuple(range(len(self.primals)))
+        call = Call(recorder, self.f, self.primals, places, {}, self.has_aux, "vjp")
+        self.auxiliary = call.auxiliary
+        return Spliced(call.region, *call.outputs(), call.rebuilds)
 
     def __call__(self, cotangent: Any) -> tuple[Any, ...]:
         """Return the inputs' cotangents, a tuple with one entry for each input."""
@@ -376,15 +408,13 @@ class Pullback:
         recorder = current()
         if recorder is None:
             if self.evaluation is None:
-                self.evaluation = Evaluation(
-                    self.f, concrete(self.primals), tuple(range(len(self.primals))), {}, self.has_aux
-                )
+                self.evaluation = self.evaluate()
             self.check(leaves, [np.shape(value) for value in self.evaluation.values])
             return self.evaluation.pull(leaves)
         if self.call is None or self.call.region.recorder is not recorder:
-            self.begin()
-        self.check(leaves, [output.shape for output in self.outputs])
-        found = self.call.region.pull(self.addresses, leaves)
+            self.call = self.begin(recorder)
+        self.check(leaves, [output.shape for output in self.call.outputs])
+        found = self.call.region.pull(self.call.addresses, leaves)
         return tuple(regroup(found, self.call.rebuilds))
 
     def check(self, leaves: list[Any], shapes: list[Any]) -> None:
@@ -422,7 +452,8 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     -----
     The pullback belongs to the arguments as they are now, whatever is written to their arrays later. Of arrays
     that `f` takes from elsewhere, those of up to 1 MB are copied; writing to larger ones is an error at the
-    next call (256 elements are compared). In a batch (`vmap(pullback)`) and inside a recording `f` is run again.
+    next call (256 elements are compared). In a batch (`vmap(pullback)`) and inside a recording the rows of `f` are
+    copied; it is run again only where the recording has another precision.
 
     Examples
     --------
@@ -432,11 +463,7 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     (array([ 2., 40.]),)
     """
     pullback = Pullback(f, primals, has_aux)
-    if pullback.evaluation is not None:
-        value, auxiliary = pullback.evaluation.value, pullback.evaluation.auxiliary
-    else:
-        value, auxiliary = pullback.rebuild(pullback.outputs), pullback.call.auxiliary
-    return (value, pullback, auxiliary) if has_aux else (value, pullback)
+    return (pullback.result, pullback, pullback.auxiliary) if has_aux else (pullback.result, pullback)
 
 
 def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
@@ -457,7 +484,11 @@ def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., 
 
     def pushforward(*tangents: Any) -> Any:
         seeds, _ = match(primals, tangents, "linearize", "tangent")
-        if current() is not None or any(isinstance(seed, Active) for seed in seeds):
+        recorder = current()
+        if recorder is not None and evaluation.recorder.dtype == recorder.dtype:
+            call = evaluation.splice(recorder)
+            return call.rebuild(call.region.push(call.addresses, seeds))
+        if recorder is not None or any(isinstance(seed, Active) for seed in seeds):
             return jvp(f, primals, tangents)[1]
         return evaluation.push(seeds)
 
