@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active, Array, Storage, make_block, make_scalar
+from numbad.active import Active, Array, Storage, as_active, make_block, make_scalar
 from numbad.emissionlayout import ACTIVITY, ADJOINT, TANGENT
 from numbad.emitter import Emitter
 from numbad.geometry import compact
@@ -28,6 +28,31 @@ from numbad.rows import ADD, CONTRACT, GATHER, HOST, LARGE, MAP, SCATTER
 COMPILED = True  # False: Python does the scalar rows, too, which tests compare
 
 Shape = tuple[int, ...]
+Operand = tuple[int, int, Shape, Shape]  # of a row: space, address, shape, strides
+
+
+class Identity:
+    """A seed of one lane for each element, from lane `start` on: rows of the identity matrix."""
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+
+
+class Units:
+    """Addresses whose cotangents are rows of the identity matrix, which is written to memory when it is read.
+
+    Attributes
+    ----------
+    first, count : int
+        The addresses.
+    lane : int
+        Where the first of them has its one.
+    base : int
+        Where the rows are in the arena.
+    """
+
+    def __init__(self, first: int, count: int, lane: int, base: int) -> None:
+        self.first, self.count, self.lane, self.base = first, count, lane, base
 
 
 class Linear:
@@ -53,6 +78,8 @@ class Linear:
         self.tail: Shape = (lanes,) if lanes else ()
         self.places = np.zeros(recorder.size - base, np.int64)
         self.active = np.zeros(recorder.size - base, np.bool_)
+        self.units: list[Units] = []
+        self.unwritten: list[Units] = []
 
     @functools.cached_property
     def code(self) -> np.ndarray:
@@ -69,6 +96,12 @@ class Linear:
     def emitter(self) -> Emitter:
         """The compiled passes over the scalar rows of the region."""
         return Emitter(self.recorder, self.base, self.places, self.active, self.lanes)
+
+    def run(self, which: int, row: int, stop: int) -> int:
+        """Write the adjoint or the tangent of scalar rows by a compiled pass; return the row where it ended."""
+        for units in list(self.unwritten):
+            self.write_units(units)
+        return self.emitter.run(which, row, stop)
 
     def by_python(self) -> bool:
         """Whether Python does the scalar rows too: they are large array rows, or a test wants it."""
@@ -102,6 +135,9 @@ class Linear:
         named = compact(places)
         if not named.any():
             return None
+        for units in list(self.unwritten):
+            if ((named >= units.base) & (named < units.base + units.count * self.lanes)).any():
+                self.write_units(units)
         if named.shape != places.shape:
             return self.collect(named).broadcast_to(places.shape + self.tail)
         if places.ndim == 0:
@@ -116,6 +152,75 @@ class Linear:
             lanes = np.arange(self.lanes, dtype=np.int64)
             places = np.where(places[..., None] == 0, 0, places[..., None] + lanes)
         return make_block(recorder, recorder.gather_row(places.reshape(-1)), places.shape)
+
+    # ------------------------------------------------------------ rows of the identity matrix
+
+    def seed_identity(self, addresses: np.ndarray, lane: int) -> None:
+        """Seed addresses with rows of the identity matrix, which need not be written to memory."""
+        flat = addresses.reshape(-1)
+        count = flat.size
+        first = int(flat[0]) if count else 0
+        offset = first - self.base
+        run = bool(count) and offset >= 0 and offset + count <= self.places.size
+        if run and np.array_equal(flat, np.arange(first, first + count)) and not self.places[offset:][:count].any():
+            place = self.recorder.allocate(count * self.lanes)
+            self.places[offset : offset + count] = place + self.lanes * np.arange(count)
+            units = Units(first, count, lane, place)
+            self.units.append(units)
+            self.unwritten.append(units)
+        else:
+            self.seed(addresses, np.eye(count, self.lanes, lane).reshape(*addresses.shape, self.lanes))
+
+    def write_units(self, units: Units) -> None:
+        """Give rows of the identity matrix their values."""
+        self.unwritten.remove(units)
+        values = np.eye(units.count, self.lanes, units.lane, self.recorder.dtype)
+        self.recorder.loads.append((units.base, values.reshape(-1)))
+
+    def unit_lane(self, space: int, address: int, shape: Shape, strides: Shape) -> int | None:
+        """Return the lane of a view's first element if its cotangents are rows of the identity, else None."""
+        if not self.units or not self.covers(space, address) or 0 in shape:
+            return None
+        reach = [step * (length - 1) for length, step in zip(shape, strides, strict=True)]
+        low = address + sum(min(step, 0) for step in reach)
+        high = address + sum(max(step, 0) for step in reach)
+        for units in self.units:
+            if units.first <= low and high < units.first + units.count:
+                places = compact(self.table(address, shape, strides, self.places))
+                own = np.arange(units.count, dtype=np.int64) * self.lanes + units.base
+                step = own.itemsize
+                expected = np.ndarray(
+                    places.shape, np.int64, own, (address - units.first) * step, tuple(s * step for s in strides)
+                )
+                if np.array_equal(places, expected):
+                    return units.lane + address - units.first
+        return None
+
+    def add_units(self, lane: int, units: Operand, factor: Any, onto: Operand) -> bool:
+        """Add a factor times rows of the identity to the cotangents of an operand: each number goes to its lane.
+
+        `units` is the operand, over the same index space, whose cotangents the rows are; its first element has
+        its one at `lane`. Returns False, with nothing done, where elements would meet.
+        """
+        _, address, shape, strides = onto
+        kept = [n > 1 and s != 0 for n, s in zip(shape, strides, strict=True)]
+        own = [(abs(s), n) for n, s, k in zip(shape, units[3], kept, strict=True) if not k and s != 0 and n > 1]
+        reach = 0
+        for step, length in sorted(own):
+            if step <= reach:
+                return False
+            reach += step * (length - 1)
+        short = tuple(n if k else 1 for n, k in zip(shape, kept, strict=True))
+        steps = contiguous((*short, self.lanes))
+        targets = tuple(
+            (t if k else 0) + (s if n > 1 else 0) for t, s, n, k in zip(steps, units[3], shape, kept, strict=False)
+        )
+        count = int(np.prod((*short, self.lanes), dtype=np.int64))
+        source = place_of(as_active(self.recorder, factor), shape)
+        out = self.recorder.allocate(count)
+        self.recorder.structural_row(ADD, shape, count, out, ((0, out + lane, targets), source))
+        self.add(address, short, strides, make_block(self.recorder, out, (*short, self.lanes)))
+        return True
 
     def reaches_over(self, places: np.ndarray) -> bool:
         """Whether addresses lie on both sides of the beginning of a region: it may take such rows as constant."""
@@ -156,6 +261,9 @@ class Linear:
 
     def seed(self, addresses: np.ndarray, seed: Any) -> None:
         """Add a seed, with the lanes as last axis, to the cotangents of some addresses."""
+        if isinstance(seed, Identity):
+            self.seed_identity(addresses, seed.start)
+            return
         if not addresses.ndim and type(seed) is float and not self.lanes:
             address = int(addresses) - self.base
             if 0 <= address < self.places.size:
@@ -366,7 +474,7 @@ def emit_adjoint(linear: Linear) -> None:
     row, start = linear.stop, linear.start
     while row > start:
         if compiled and recorder.code[4 * row - 4] < MAP:
-            row = linear.emitter.run(ADJOINT, row, start)
+            row = linear.run(ADJOINT, row, start)
         if row > start:
             row -= 1
             adjoint_row(linear, linear.row(row))
@@ -382,9 +490,7 @@ def adjoint_row(linear: Linear, row: list[int]) -> None:
     elif opcode == ADD:
         target, source = linear.operands(row)
         if linear.covers(*source[:2]) and compact(linear.table(*source[1:], linear.active)).any():
-            bar = linear.read(*target[1:])
-            if bar is not None:
-                linear.add(*source[1:], bar)
+            copy_linear(linear, target, source)
     elif opcode == CONTRACT:
         contract_adjoint(linear, row)
     elif opcode == GATHER:
@@ -425,32 +531,58 @@ def map_adjoint(linear: Linear, row: Any, op: Any) -> None:
     wanted = [linear.covers(*s[:2]) and compact(linear.table(*s[1:], linear.active)).any() for s in sources]
     if not any(wanted):
         return
-    bar = linear.read(*target[1:])
-    if bar is None:
+    if not compact(linear.table(*target[1:], linear.places)).any():
         return
+    lane = linear.unit_lane(*target)
     values = [linear.primal(*source) for source in sources]
     y = values[1] if op.arity == 2 else None
     for source, want, partial in zip(
         sources, wanted, op.symbolic_partials(values[0], y, linear.primal(*target)), strict=True
     ):
-        if want:
-            addend = linear.scaled(partial, bar)
-            if addend is not None:
-                linear.add(*source[1:], addend)
+        if not want:
+            continue
+        if lane is not None and is_factor(partial) and linear.add_units(lane, target, partial, source):
+            continue
+        addend = linear.scaled(partial, linear.read(*target[1:]))
+        if addend is not None:
+            linear.add(*source[1:], addend)
+
+
+def copy_linear(linear: Linear, source: Operand, target: Operand) -> None:
+    """Add the cotangents of one operand to those of another; rows of the identity are not read for a copy."""
+    lane = linear.unit_lane(*source)
+    if lane is not None and source[3] == target[3] == (1,):
+        places = linear.table(*target[1:], linear.places)
+        if not places.any():
+            places[...] = linear.table(*source[1:], linear.places)
+            linear.units.append(Units(target[1], source[2][0], lane, int(places[0])))
+            return
+    bar = linear.read(*source[1:])
+    if bar is not None:
+        linear.add(*target[1:], bar)
 
 
 def contract_adjoint(linear: Linear, row: Any) -> None:
     """Append the adjoint of a product: the other operand times the cotangent."""
     target, *sources = linear.operands(row)
     bar = None
+    lane = linear.unit_lane(*target)
     for k, source in enumerate(sources):
         if not (linear.covers(*source[:2]) and compact(linear.table(*source[1:], linear.active)).any()):
+            continue
+        factor = linear.primal(*sources[1 - k])
+        if lane is not None and linear.add_units(lane, target, factor, source):
             continue
         if bar is None:
             bar = linear.read(*target[1:])
             if bar is None:
                 return
-        product(linear, bar, linear.primal(*sources[1 - k]), source)
+        product(linear, bar, factor, source)
+
+
+def is_factor(partial: Any) -> bool:
+    """Whether a partial varies, so that rows of the identity are not just passed on."""
+    return isinstance(partial, Active) or np.ndim(partial) > 0
 
 
 def product(linear: Linear, bar: Any, factor: Array, target: tuple[int, int, Shape, Shape]) -> None:
@@ -514,7 +646,7 @@ def emit_tangent(linear: Linear) -> None:
     row, stop = linear.start, linear.stop
     while row < stop:
         if compiled and recorder.code[4 * row] < MAP:
-            row = linear.emitter.run(TANGENT, row, stop)
+            row = linear.run(TANGENT, row, stop)
         if row < stop:
             tangent_row(linear, linear.row(row))
             row += 1
@@ -530,15 +662,18 @@ def tangent_row(linear: Linear, row: list[int]) -> None:
         map_tangent(linear, row, REGISTRY[opcode - MAP])
     elif opcode == ADD:
         target, source = linear.operands(row)
-        dot = linear.read(*source[1:]) if linear.covers(*source[:2]) else None
-        if dot is not None:
-            linear.add(*target[1:], dot)
+        if linear.covers(*source[:2]):
+            copy_linear(linear, source, target)
     elif opcode == CONTRACT:
         target, *sources = linear.operands(row)
         for k, source in enumerate(sources):
+            factor = linear.primal(*sources[1 - k])
+            lane = linear.unit_lane(*source)
+            if lane is not None and linear.add_units(lane, source, factor, target):
+                continue
             dot = linear.read(*source[1:]) if linear.covers(*source[:2]) else None
             if dot is not None:
-                product(linear, dot, linear.primal(*sources[1 - k]), target)
+                product(linear, dot, factor, target)
     elif opcode == GATHER:
         count = int(linear.words[a + 1])
         indices = linear.words[a + 2 : a + 2 + count]
@@ -578,15 +713,20 @@ def map_tangent(linear: Linear, row: Any, op: Any) -> None:
     if not op.smooth:
         return
     target, *sources = linear.operands(row)
-    dots = [linear.read(*s[1:]) if linear.covers(*s[:2]) else None for s in sources]
-    if all(dot is None for dot in dots):
+    varies = [linear.covers(*s[:2]) and bool(compact(linear.table(*s[1:], linear.places)).any()) for s in sources]
+    if not any(varies):
         return
     values = [linear.primal(*source) for source in sources]
     y = values[1] if op.arity == 2 else None
     total = None
-    for dot, partial in zip(dots, op.symbolic_partials(values[0], y, linear.primal(*target)), strict=True):
-        if dot is not None:
-            total = plus(total, linear.scaled(partial, dot))
+    for source, varying, partial in zip(
+        sources, varies, op.symbolic_partials(values[0], y, linear.primal(*target)), strict=True
+    ):
+        if not varying:
+            continue
+        lane = linear.unit_lane(*source) if is_factor(partial) else None
+        if lane is None or not linear.add_units(lane, source, partial, target):
+            total = plus(total, linear.scaled(partial, linear.read(*source[1:])))
     if total is not None:
         linear.add(*target[1:], total)
 
