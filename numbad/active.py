@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from importlib import import_module
+from sys import _getframe, modules
 from typing import Any
 
 import numpy as np
 
-from numbad.errors import LeakError, MissingError, RecordingError, message
+from numbad.errors import INTERNAL, LeakError, MissingError, RecordingError, message
 from numbad.geometry import broadcast, broadcast_strides, normal_axis, reshaped_strides, resolve_shape, spread
 from numbad.ops.definition import BY_NAME, BY_UFUNC, Op
-from numbad.recorder import SMALL, Recorder, contiguous, refuse
-from numbad.rows import GUARD, LARGE, MAP
+from numbad.plans import CONTIGUOUS, PLANS, Plan, keep, map_words, plan_contiguous
+from numbad.recorder import MOST_ADDRESSES, SMALL, Recorder, contiguous, refuse
+from numbad.rows import GUARD, MAP
 
 Shape = tuple[int, ...]
 BOOL = np.dtype(bool)
 new = object.__new__
 OPS: dict[Any, Op] = {}  # ufunc object -> op; filled as ufuncs are met
+
+
+def above(name: str) -> Any:
+    """Return a module that imports this one; it is imported when it is first needed."""
+    return modules.get(name) or import_module(name)
 
 
 class Storage:
@@ -70,19 +78,13 @@ class Active:
             if op is not None:
                 return record(op, *inputs)
             if ufunc is np.matmul:
-                from numbad.matmul import matrix_product
-
-                result = matrix_product(self.recorder, *inputs)
+                result = above("numbad.matmul").matrix_product(self.recorder, *inputs)
                 if result is not None:
                     return result
-        from numbad import numpy_api
-
-        return numpy_api.apply_ufunc(ufunc, method, inputs, keywords)
+        return above("numbad.numpy_api").apply_ufunc(ufunc, method, inputs, keywords)
 
     def __array_function__(self, function: Any, kinds: Any, arguments: Any, keywords: Any) -> Any:
-        from numbad import numpy_api
-
-        return numpy_api.apply_function(function, arguments, keywords)
+        return above("numbad.numpy_api").apply_function(function, arguments, keywords)
 
     def record_op(self, op: Op, operands: tuple[Any, ...]) -> Any:
         """Record an op that was called by name."""
@@ -226,82 +228,118 @@ def binary(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
 def array_binary(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Make the operator methods of an array for an op of two operands, plain and reflected."""
     op = BY_NAME[name]
+    opcode = MAP + op.opcode
     logical = name in ("add", "multiply")  # of truth values: or, and
 
     def method(self: Any, other: Any) -> Any:
-        if logical and self.boolean:
+        a = self.first
+        recorder = self.recorder
+        if a is None or (logical and self.boolean):
             return record_operator(op, self, other)
-        return record_arrays(op, self, other, False)
+        shape = self.shape
+        plans = CONTIGUOUS.get(shape) or plan_contiguous(shape)
+        kind = type(other)
+        if kind is Array and other.shape == shape and other.recorder is recorder:
+            b = other.first
+            plan = plans.arrays
+        elif kind is float or kind is int:
+            b = recorder.constants.get(other)
+            if b is None:
+                b = recorder.constant(other)
+            plan = plans.scalar_right
+        elif kind is Scalar and other.recorder is recorder:
+            b = other.address
+            plan = plans.scalar_right
+        else:
+            b = load_like(other, shape, recorder)
+            plan = plans.arrays
+        if b is None:
+            return record_operator(op, self, other)
+        return append_row(recorder, opcode, plan, a, b, False)
 
     def reflected(self: Any, other: Any) -> Any:
-        if logical and self.boolean:
+        b = self.first
+        recorder = self.recorder
+        if b is None or (logical and self.boolean):
             return record_operator(op, other, self)
-        return record_arrays(op, self, other, True)
+        shape = self.shape
+        plans = CONTIGUOUS.get(shape) or plan_contiguous(shape)
+        kind = type(other)
+        if kind is float or kind is int:
+            a = recorder.constants.get(other)
+            if a is None:
+                a = recorder.constant(other)
+            plan = plans.scalar_left
+        elif kind is Scalar and other.recorder is recorder:
+            a = other.address
+            plan = plans.scalar_left
+        else:
+            a = load_like(other, shape, recorder)
+            plan = plans.arrays
+        if a is None:
+            return record_operator(op, other, self)
+        return append_row(recorder, opcode, plan, a, b, False)
 
     method.__name__, reflected.__name__ = f"__{name}__", f"__r{name}__"
     return method, reflected
 
 
-def record_arrays(op: Op, x: Any, y: Any, swapped: bool) -> Any:
-    """Append an elementwise row of a contiguous array and a number or an array like it: the common case, fast."""
-    recorder = x.recorder
-    storage = x.storage
-    shape = x.shape
-    if storage.addresses is not None or x.strides is not None or not storage.step or not shape:
-        return record_operator(op, y, x) if swapped else record_operator(op, x, y)
-    kind = type(y)
-    if kind is float or kind is int:
-        address = recorder.constants.get(y)
-        if address is None:
-            address = recorder.constant(y)
-        other = (2, 0, address, 0)
-    elif kind is Scalar and y.recorder is recorder:
-        other = (2, 0, y.address, 0)
-    elif (
-        kind is Array
-        and y.shape == shape
-        and y.strides is None
-        and y.storage.addresses is None
-        and y.storage.step
-        and y.recorder is recorder
-    ):
-        other = (1, y.storage.space, y.storage.address + y.offset, 1)
-    elif kind is np.ndarray and y.shape == shape and y.dtype is recorder.dtype and y.size <= SMALL:
-        address = recorder.allocate(y.size)
-        recorder.loads.append((address, y.flatten()))
-        other = (1, 0, address, 1)
-    else:
-        return record_operator(op, y, x) if swapped else record_operator(op, x, y)
-    count = shape[0] if len(shape) == 1 else math.prod(shape)
-    out = recorder.allocate(count)
+def load_like(values: Any, shape: Shape, recorder: Recorder) -> int | None:
+    """Copy a small plain array of the recording's shape and dtype into the arena; None for anything else."""
+    if type(values) is not np.ndarray or values.shape != shape or values.dtype is not recorder.dtype:
+        return None
+    if 0 < values.size <= SMALL:
+        address = recorder.allocate(values.size)
+        recorder.loads.append((address, values.flatten()))
+        return address
+    return None
+
+
+def append_row(recorder: Recorder, opcode: int, plan: Plan, a: int, b: int, boolean: bool) -> Any:
+    """Append a row over operands in the arena; return its result.
+
+    This is what most operations on arrays come to, so it calls nothing that it need not, and looks for
+    the user's statement from two frames above.
+    """
+    out = recorder.size
+    size = recorder.size = out + plan.count
+    if size > MOST_ADDRESSES:
+        recorder.allocate(0)  # raises
     words = recorder.words
     position = len(words)
-    one = (1, storage.space, storage.address + x.offset, 1)
-    if swapped:
-        one, other = other, one
-    words.extend((17, count, 1, count, count, 1, 0, out, 1, *one, *other))
-    return finish_row(recorder, op, out, position, 2, shape, count)
-
-
-def finish_row(recorder: Recorder, op: Op, out: int, position: int, operands: int, shape: Shape, count: int) -> Array:
-    """Append the row of an elementwise op whose words are written; return its result."""
-    if count >= LARGE:
-        recorder.large.append(len(recorder.code) // 4)
-    recorder.note_site()
-    recorder.extend((MAP + op.opcode, out, position, operands))
-    storage = new(Storage)
-    storage.space = 0
-    storage.address = out
-    storage.size = count
-    storage.step = 1
-    storage.addresses = None
+    words.extend(plan.words)
+    words[position + plan.out] = out
+    words[position + plan.a] = a
+    if plan.b:
+        words[position + plan.b] = b
+    row = len(recorder.code) >> 2
+    if plan.large:
+        recorder.large.append(row)
+    recorder.extend((opcode, out, position, plan.operands))
+    frame: Any = _getframe(2)
+    while frame.f_globals.get("__package__") in INTERNAL:
+        frame = frame.f_back
+    recorder.sites[row] = (frame.f_code, frame.f_lasti)
+    if not plan.shape:
+        return make_scalar(recorder, out, boolean)
     result = new(Array)
     result.recorder = recorder
-    result.storage = storage
-    result.shape = shape
+    result.first = out
+    result.shape = plan.shape
+    result.boolean = boolean
+    result.strides = result.shared = None
     result.offset = 0
-    result.strides = None
-    result.boolean = op.boolean
+    return result
+
+
+def append_placed(recorder: Recorder, opcode: int, plan: Plan, one: Any, other: Any, boolean: bool = False) -> Any:
+    """Append a row over operands that may be outside of the arena, given as (space, address)."""
+    position = len(recorder.words)
+    result = append_row(recorder, opcode, plan, one[1], other[1], boolean)
+    if one[0]:
+        recorder.words[position + plan.a - 1] = one[0]
+    if other[0]:
+        recorder.words[position + plan.b - 1] = other[0]
     return result
 
 
@@ -495,6 +533,12 @@ class Scalar(Active):
         """The scalar itself."""
         return self
 
+    strides = None
+
+    def spot(self) -> tuple[int, int]:
+        """Return the space and address of the first element."""
+        return 0, self.address
+
     def operand(self, shape: Shape) -> tuple[int, int, int, Shape]:
         """Describe the scalar as an operand of an array row."""
         return 2, 0, self.address, (0,) * len(shape)
@@ -509,12 +553,24 @@ class Truth(Scalar):
 
 
 class Array(Active):
-    """A recording array: a strided view of a storage."""
+    """A recording array: a strided view of a storage.
 
-    __slots__ = ("boolean", "offset", "recorder", "shape", "storage", "strides")
-    storage: Storage
+    Attributes
+    ----------
+    first : int or None
+        The address of the first element, of a contiguous array in the arena that has no storage yet. Most
+        arrays are the results of operations and never need one: it is made for their first view or assignment.
+    shared : Storage or None
+        The storage, once it has been made.
+    offset, strides : int, tuple of int or None
+        In the storage, in elements; strides are None when C-contiguous.
+    """
+
+    __slots__ = ("boolean", "first", "offset", "recorder", "shape", "shared", "strides")
+    first: int | None
+    shared: Storage | None
     offset: int
-    strides: Shape | None  # of the storage, in elements; None when C-contiguous
+    strides: Shape | None
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(
@@ -527,11 +583,30 @@ class Array(Active):
         boolean: bool = False,
     ) -> None:
         self.recorder = recorder
-        self.storage = storage
+        self.shared = storage
+        self.first = None
         self.shape = shape
         self.offset = offset
         self.strides = strides
         self.boolean = boolean
+
+    @property
+    def storage(self) -> Storage:
+        """The memory that the array and its views share."""
+        found = self.shared
+        if found is None:
+            assert self.first is not None
+            found = self.shared = Storage(0, self.first, math.prod(self.shape))
+            self.first = None
+        return found
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Any:
+        if len(inputs) == 1 and self.first is not None and method == "__call__" and not keywords:
+            op = OPS.get(ufunc)
+            if op is not None:
+                plans = CONTIGUOUS.get(self.shape) or plan_contiguous(self.shape)
+                return append_row(self.recorder, MAP + op.opcode, plans.unary, self.first, 0, op.boolean)
+        return Active.__array_ufunc__(self, ufunc, method, *inputs, **keywords)
 
     __add__, __radd__ = array_binary("add")
     __sub__, __rsub__ = array_binary("subtract")
@@ -596,6 +671,8 @@ class Array(Active):
 
     def address_view(self) -> np.ndarray:
         """Return the addresses of the elements, as a view of those of the storage if it has any."""
+        if self.first is not None:
+            return np.arange(self.first, self.first + self.size).reshape(self.shape)
         storage = self.storage
         if storage.space:
             bring_home(self.recorder, storage)
@@ -623,12 +700,23 @@ class Array(Active):
 
     def place(self) -> tuple[int, int, Shape | None]:
         """Return (space, address, strides) of the elements; collects them first if they are scattered."""
+        if self.first is not None:
+            return 0, self.first, None
         storage = self.storage
         if storage.addresses is not None:
             return self.collect()
         if storage.step:
             return storage.space, storage.address + self.offset, self.strides
         return 0, storage.address, (0,) * len(self.shape)
+
+    def spot(self) -> tuple[int, int] | None:
+        """Return the space and address of the first element, if the others follow by the array's strides."""
+        if self.first is not None:
+            return 0, self.first
+        storage = self.storage
+        if storage.addresses is not None or storage.step != 1:
+            return None
+        return storage.space, storage.address + self.offset
 
     def collect(self) -> tuple[int, int, Shape | None]:
         """Gather scattered elements into a new block, which the storage takes over if it is whole."""
@@ -738,6 +826,8 @@ class Array(Active):
 
     def __iter__(self) -> Iterator[Any]:
         if len(self.shape) == 1 and not self.boolean:
+            if self.first is not None:
+                return iter(scalars(self.recorder, list(range(self.first, self.first + self.shape[0]))))
             return iter(scalars(self.recorder, self.address_view().tolist()))
         return (self[k] for k in range(len(self)))
 
@@ -779,6 +869,8 @@ class Array(Active):
                 raise IndexError(
                     f"index {key if key >= 0 else key - length} is out of bounds for axis 0 with size {length}"
                 )
+            if self.first is not None:
+                return make_scalar(self.recorder, self.first + key, self.boolean)
             return self.scalar_at(self.offset + key * (1 if self.strides is None else self.strides[0]))
         basic = basic_view(self, key)
         if basic is not None:
@@ -913,7 +1005,14 @@ def make_block(recorder: Recorder, address: int, shape: Shape, boolean: bool = F
     """Return the contiguous array (or the scalar) at an address of the arena."""
     if not shape:
         return make_scalar(recorder, address, boolean)
-    return Array(recorder, Storage(0, address, math.prod(shape)), shape, 0, None, boolean)
+    result = new(Array)
+    result.recorder = recorder
+    result.first = address
+    result.shape = shape
+    result.boolean = boolean
+    result.strides = result.shared = None
+    result.offset = 0
+    return result
 
 
 def as_array(value: Any) -> Array:
@@ -936,7 +1035,7 @@ def constant_array(recorder: Recorder, values: np.ndarray) -> Array:
     if count <= SMALL:
         address = recorder.allocate(count)
         recorder.loads.append((address, values.flatten() if values.dtype is dtype else values.astype(dtype).flatten()))
-        return Array(recorder, Storage(0, address, count), values.shape, 0, None, boolean)
+        return make_block(recorder, address, values.shape, boolean)
     if not (values.flags.c_contiguous or values.flags.f_contiguous) or not values.flags.aligned:
         values = np.array(values, recorder.dtype, order="C")
     elif values.dtype != recorder.dtype:
@@ -1050,16 +1149,9 @@ def record(op: Op, x: Any, y: Any = None) -> Any:
     """Append an elementwise op; return its result. At least one operand is recording."""
     recorder = x.recorder if isinstance(x, Active) else y.recorder
     if op.arity == 1:
-        if type(x) is Array and x.strides is None and x.shape:
-            storage = x.storage
-            if storage.addresses is None and storage.step:
-                count = math.prod(x.shape)
-                out = recorder.allocate(count)
-                words = recorder.words
-                position = len(words)
-                one = (1, storage.space, storage.address + x.offset, 1)
-                words.extend((13, count, 1, count, count, 1, 0, out, 1, *one))
-                return finish_row(recorder, op, out, position, 1, x.shape, count)
+        if type(x) is Array and x.first is not None:
+            plans = CONTIGUOUS.get(x.shape) or plan_contiguous(x.shape)
+            return append_row(recorder, MAP + op.opcode, plans.unary, x.first, 0, op.boolean)
         if isinstance(x, Scalar):
             return scalar_row(recorder, op, x.address, 0)
         shape = x.shape
@@ -1075,6 +1167,14 @@ def record(op: Op, x: Any, y: Any = None) -> Any:
         return NotImplemented
     if isinstance(x, Scalar) and isinstance(y, Scalar):
         return scalar_row(recorder, op, x.address, y.address)
+    one, two = x.spot(), y.spot()
+    if one is not None and two is not None and ordered(given[0]) and ordered(given[1]):
+        key = (x.shape, x.strides, y.shape, y.strides)
+        plan = PLANS.get(key, PLANS)
+        if plan is PLANS:
+            plan = plan_map(x, y, key)
+        if plan is not None:
+            return append_placed(recorder, MAP + op.opcode, plan, one, two, op.boolean)
     shape = x.shape if x.shape == y.shape else broadcast(x.shape, y.shape)
     if not shape:
         return scalar_row(recorder, op, x.item().address, y.item().address)
@@ -1084,6 +1184,24 @@ def record(op: Op, x: Any, y: Any = None) -> Any:
         return record(op, x, y).transpose(np.argsort(order))
     out = recorder.map_row(op.opcode, shape, (x.operand(shape), y.operand(shape)))
     return make_block(recorder, out, shape, op.boolean)
+
+
+def ordered(value: Any) -> bool:
+    """Whether an operand, as the program gave it, has NumPy's usual order of axes, or says itself which it has."""
+    return type(value) is not np.ndarray or value.ndim < 2 or value.flags.c_contiguous
+
+
+def plan_map(x: Any, y: Any, key: Any) -> Plan | None:
+    """Return the plan of an elementwise row of two operands; None where NumPy would lay its result out otherwise."""
+    shape = x.shape if x.shape == y.shape else broadcast(x.shape, y.shape)
+    if not shape or memory_order(shape, (x, y)) is not None:
+        return keep(key, None)
+    operands = []
+    for part in (x, y):
+        steps = contiguous(part.shape) if part.strides is None else part.strides
+        strides = broadcast_strides(part.shape, steps, shape)
+        operands.append((1 if strides == contiguous(shape) else 0 if any(strides) else 2, 0, 0, strides))
+    return keep(key, Plan(map_words(shape, 0, tuple(operands)), shape, True))
 
 
 def memory_order(shape: Shape, operands: tuple[Any, ...]) -> list[int] | None:
@@ -1357,8 +1475,10 @@ register_ufuncs()
 def numpy_method(name: str) -> Callable[..., Any]:
     """Make the array method that is the NumPy function of the same name."""
 
+    function = getattr(np, name)
+
     def method(self: Any, *arguments: Any, **keywords: Any) -> Any:
-        return getattr(np, name)(self, *arguments, **keywords)
+        return above("numbad.numpy_api").apply_function(function, (self, *arguments), keywords)
 
     method.__name__ = name
     method.__doc__ = f"Return np.{name} of the array."

@@ -12,10 +12,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, LARGE, MAP, SCATTER
+from numbad.rows import ADD, BLOCK, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, LARGE, MAP, SCATTER
 from numbad.scalarkernels import adjoint, tangent
-from numbad.sweeps import BLOCK
-from numbad.vectormath import call_at, pointer_of, view
+from numbad.vectormath import call_at, pointer_of, room, rows_of, view
 
 LINEARISE, PRIMAL, PARTIALS = 0, 1, 2  # places in the table of compiled switches
 HEAD = 4  # words before the shape: size, count, ndim, zeroed
@@ -152,7 +151,7 @@ def total(values):
     n = values.size
     if n <= 128:
         return run_total(values)
-    partial = np.empty(32, values.dtype)
+    partial = view(room(32, values), 32, values)
     level = 0
     blocks = 0
     for start in range(0, n, 128):
@@ -568,6 +567,88 @@ def tangent_rows(kernels, code, words, bases, dots, values, partials, dot, scrat
             return i
         i += 1
     return i
+
+
+MANY_WORDS = 1 << 56  # where a view needs a length that is not known: it is never asked for
+
+
+def forward_at(like, kernels, code, words, bases, values, partials, scratch, start, stop):
+    """Compute rows of all kinds at memory addresses (see `forward_rows`). Compiled to a C function."""
+    rows = np.int64(stop)
+    return forward_rows(
+        view(np.uint64(kernels), 3, np.uint64(0)),
+        rows_of(view(np.uint64(code), 4 * rows, np.uint32(0)), 4),
+        view(np.uint64(words), MANY_WORDS, np.int64(0)),
+        view(np.uint64(bases), MANY_WORDS, np.uint64(0)),
+        view(np.uint64(values), MANY_WORDS, like),
+        rows_of(view(np.uint64(partials), 2 * rows, like), 2),
+        rows_of(view(np.uint64(scratch), 4 * BLOCK, like), BLOCK),
+        start,
+        stop,
+    )
+
+
+def adjoint_at(like, kernels, code, words, bases, bars, values, partials, bar, scratch, start, stop):
+    """Take rows of all kinds back at memory addresses (see `adjoint_rows`). Compiled to a C function."""
+    rows = np.int64(stop)
+    return adjoint_rows(
+        view(np.uint64(kernels), 3, np.uint64(0)),
+        rows_of(view(np.uint64(code), 4 * rows, np.uint32(0)), 4),
+        view(np.uint64(words), MANY_WORDS, np.int64(0)),
+        view(np.uint64(bases), MANY_WORDS, np.uint64(0)),
+        view(np.uint64(bars), MANY_WORDS, np.uint64(0)),
+        view(np.uint64(values), MANY_WORDS, like),
+        rows_of(view(np.uint64(partials), 2 * rows, like), 2),
+        view(np.uint64(bar), MANY_WORDS, like),
+        rows_of(view(np.uint64(scratch), 4 * BLOCK, like), BLOCK),
+        start,
+        stop,
+    )
+
+
+def tangent_at(like, kernels, code, words, bases, dots, values, partials, dot, scratch, start, stop):
+    """Push tangents through rows of all kinds at memory addresses (see `tangent_rows`). Compiled to a C function."""
+    rows = np.int64(stop)
+    return tangent_rows(
+        view(np.uint64(kernels), 3, np.uint64(0)),
+        rows_of(view(np.uint64(code), 4 * rows, np.uint32(0)), 4),
+        view(np.uint64(words), MANY_WORDS, np.int64(0)),
+        view(np.uint64(bases), MANY_WORDS, np.uint64(0)),
+        view(np.uint64(dots), MANY_WORDS, np.uint64(0)),
+        view(np.uint64(values), MANY_WORDS, like),
+        rows_of(view(np.uint64(partials), 2 * rows, like), 2),
+        view(np.uint64(dot), MANY_WORDS, like),
+        rows_of(view(np.uint64(scratch), 4 * BLOCK, like), BLOCK),
+        start,
+        stop,
+    )
+
+
+# fmt: off
+def both_at(like, forward, adjoint, kernels, code, words, bases, bars, values, partials, bar, scratch, numbers, count,
+            size, rows, output):
+# fmt: on
+    """Run both sweeps over a short tape at memory addresses. Compiled to a C function.
+
+    `numbers` holds `count` pairs of address and value; `bar` is cleared here. Returns the first row that
+    was not done: all is well if there is none.
+    """
+    pairs = view(np.uint64(numbers), 2 * count, np.float64(0))
+    arena, cotangents = view(np.uint64(values), size, like), view(np.uint64(bar), size, like)
+    arena[0] = 0
+    for k in range(count):
+        arena[np.int64(pairs[2 * k])] = pairs[2 * k + 1]
+    for k in range(size):
+        cotangents[k] = 0
+    places = (kernels, code, words, bases, values, partials, scratch, 0, rows)
+    done = call_at(np.uint64(forward), like, places)
+    if done < rows:
+        return done
+    cotangents[np.uint64(output)] = 1
+    left = call_at(
+        np.uint64(adjoint), like, (kernels, code, words, bases, bars, values, partials, bar, scratch, 0, rows)
+    )
+    return rows if left == 0 else np.int64(-1)
 
 
 @compiled

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from array import array
 from collections.abc import Callable
 from typing import Any
 
@@ -294,7 +295,7 @@ class Lanes(Linear):
 def emit_lanes(lanes: Lanes) -> np.ndarray | None:
     """Append the rows of a region for all examples; return a mask of examples where a branch divides them."""
     base, places, words = lanes.base, lanes.places, lanes.words
-    for row in lanes.code.tolist():
+    for k, row in enumerate(lanes.code.tolist()):
         opcode, out, a, b = row
         if opcode < MAP:
             op = REGISTRY[opcode]
@@ -321,12 +322,23 @@ def emit_lanes(lanes: Lanes) -> np.ndarray | None:
         elif opcode == SCATTER:
             scatter_lanes(lanes, row)
         elif opcode == HOST:
-            host_lanes(lanes, row)
+            if host_lanes(lanes, row):
+                silence(lanes, k)  # and the guards on its results, below
         elif opcode in (GUARD, GUARD_VALUE):
             split = check_guard(lanes, row)
             if split is not None:
                 return split
+            if a >= base and places[a - base]:
+                silence(lanes, k)
     return None
+
+
+def silence(lanes: Lanes, row: int) -> None:
+    """Make a dear row of the first example do nothing: all that reads its results reads those with lanes."""
+    recorder = lanes.recorder
+    start = 4 * (lanes.start + row)
+    recorder.code[start : start + 4] = array("I", (GUARD, 0, 0, 0))
+    recorder.sites.pop(lanes.start + row, None)
 
 
 def repeat(lanes: Lanes, address: int) -> int:
@@ -385,15 +397,20 @@ def scatter_lanes(lanes: Lanes, row: Any) -> None:
     lanes.places[start : start + size] = out + width * np.arange(size)
 
 
-def host_lanes(lanes: Lanes, row: Any) -> None:
-    """Append a host row for each example."""
+def host_lanes(lanes: Lanes, row: Any) -> bool:
+    """Append a host row for each example, or one for all where the op takes lanes: then it returns True."""
     from numbad.ops.host import as_tuple
 
     call, operands, results = lanes.host_operands(row)
     entries = [(o.storage.space, o.storage.address, o.shape, contiguous(o.shape)) for o in operands]
     if not any(lanes.laned(*entry) for entry in entries):
-        return
+        return False
     values = [lanes.value(*entry) for entry in entries]
+    if getattr(call.op, "takes_lanes", False):
+        spread = [np.broadcast_to(value, (*value.shape[:-1], lanes.lanes)) for value in values]
+        for result, part in zip(results, as_tuple(call.op(*spread)), strict=True):
+            lanes.store((0, result.storage.address, result.shape, contiguous(result.shape)), part)
+        return True
     found = []
     for lane in range(lanes.lanes):
         given = [value[..., lane if value.shape[-1] > 1 else 0] for value in values]
@@ -401,6 +418,7 @@ def host_lanes(lanes: Lanes, row: Any) -> None:
     for result, parts in zip(results, zip(*found, strict=True), strict=True):
         target = (0, result.storage.address, result.shape, contiguous(result.shape))
         lanes.store(target, np.stack(parts, axis=-1))
+    return False
 
 
 def check_guard(lanes: Lanes, row: Any) -> np.ndarray | None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from numbad import startup
-from numbad.active import Active, Array, Scalar, foreign, make_block, make_scalar, outside
+from numbad.active import Active, Array, Scalar, above, foreign, make_block, make_scalar, outside
 from numbad.errors import InputError, OutputError, clarify, message
 from numbad.recorder import Recorder, current, set_current
 from numbad.sweeps import kernel, switch
@@ -60,7 +60,9 @@ class Leaf:
             recorder.numbers.extend((self.address, float(values)))
             self.active = make_scalar(recorder, self.address)
         elif values.size <= LARGE_INPUT:
-            self.address = recorder.load(values)
+            self.address = recorder.allocate(values.size)
+            if values.size:
+                recorder.loads.append((self.address, values.flatten()))
             self.active = make_block(recorder, self.address, values.shape)
         else:
             if not (values.flags.c_contiguous or values.flags.f_contiguous) or not values.flags.aligned:
@@ -76,7 +78,7 @@ class Leaf:
         value = self.value
         if type(value) is float:
             return float(bars.arena[self.address])
-        values = np.asarray(value)
+        values = value if type(value) is np.ndarray else np.asarray(value)
         dtype = values.dtype
         if self.space:
             found = bars.spaces[self.space].reshape(values.shape, order=self.order)
@@ -84,7 +86,8 @@ class Leaf:
         if isinstance(value, np.generic) or not values.ndim:
             scalar = dtype.type(bars.arena[self.address])
             return scalar if isinstance(value, np.generic) else np.asarray(scalar)
-        return bars.arena[self.address : self.address + values.size].reshape(values.shape).astype(dtype)
+        found = bars.arena[self.address : self.address + values.size].astype(dtype)
+        return found if values.ndim == 1 else found.reshape(values.shape)
 
 
 def check_leaf(value: Any) -> None:
@@ -118,6 +121,8 @@ def input_dtype(leaves: list[Any]) -> np.dtype:
     if type(leaves[0]) is float if leaves else True:
         if len(leaves) < 2 or all(type(leaf) is float for leaf in leaves):
             return FLOAT64
+    elif type(leaves[0]) is np.ndarray and leaves[0].dtype is FLOAT64:
+        return FLOAT64
     found = {leaf.dtype for leaf in leaves if isinstance(leaf, (np.ndarray, np.generic))}
     return np.dtype(np.float32) if found == {np.dtype(np.float32)} else np.dtype(np.float64)
 
@@ -183,15 +188,26 @@ def record_call(
     Returns the recorder (still open), the leaves, how to rebuild each argument, and what `f` returned.
     """
     values, rebuilds = collect(arguments, argnums)
+    dtype = input_dtype(values)
+    recorder = Recorder(dtype)
+    leaves = [Leaf(recorder, value, dtype) for value in values]
+    given = list(arguments)
+    for k, active in zip(argnums, regroup([leaf.active for leaf in leaves], rebuilds)):
+        given[k] = active
+    return recorder, leaves, rebuilds, run_recorded(recorder, f, given, keywords)
 
-    def call(actives: list[Any]) -> Any:
-        given = list(arguments)
-        for k, active in zip(argnums, regroup(actives, rebuilds)):
-            given[k] = active
-        return f(*given, **keywords)
 
-    recorder, leaves, result = record_leaves(call, values, input_dtype(values))
-    return recorder, leaves, rebuilds, result
+def run_recorded(recorder: Recorder, f: Callable[..., Any], arguments: Any, keywords: dict[str, Any]) -> Any:
+    """Run a function while a recorder is this thread's own; end the recording if it raises."""
+    set_current(recorder)
+    try:
+        return f(*arguments, **keywords)
+    except BaseException as error:
+        recorder.close()
+        clarify(error)
+        raise
+    finally:
+        set_current(None)
 
 
 def record_leaves(
@@ -200,15 +216,7 @@ def record_leaves(
     """Run a function of a list of leaves on recording values; return the open recorder, the leaves and the result."""
     recorder = Recorder(dtype)
     leaves = [Leaf(recorder, value, dtype) for value in values]
-    set_current(recorder)
-    try:
-        result = call([leaf.active for leaf in leaves])
-    except BaseException as error:
-        recorder.close()
-        clarify(error)
-        raise
-    finally:
-        set_current(None)
+    result = run_recorded(recorder, call, ([leaf.active for leaf in leaves],), {})
     return recorder, leaves, result
 
 
@@ -224,15 +232,7 @@ def record_numbers(
         actives.append(make_scalar(recorder, address))
         address += 1
     recorder.size = address
-    set_current(recorder)
-    try:
-        result = f(*actives, **keywords)
-    except BaseException as error:
-        recorder.close()
-        clarify(error)
-        raise
-    finally:
-        set_current(None)
+    result = run_recorded(recorder, f, actives, keywords)
     return recorder, list(arguments), result
 
 
@@ -342,6 +342,10 @@ def differentiate(
         output = result if type(result) is Scalar and result.recorder is recorder else None
         if output is None:
             output = scalar_output(recorder, result, name)
+        if output is not None and not has_aux and recorder.execution is None and recorder.words:
+            found = gradient_of_short(recorder, output.address, leaves)
+            if found is not None:
+                return found[0], None, regroup(found[1], rebuilds)
         execution = recorder.run(final=not has_aux, wanted=(output,) if wants_value and output is not None else ())
         if has_aux:
             auxiliary = concrete(auxiliary)
@@ -374,6 +378,18 @@ def gradient_of_numbers(recorder: Recorder, output: int, inputs: int) -> tuple[f
         return None
     recorder.close()
     return value, found.tolist()
+
+
+def gradient_of_short(recorder: Recorder, output: int, leaves: list[Leaf]) -> tuple[Any, list[Any]] | None:
+    """Return value and gradient of a short tape with arrays; None if the sweeps need Python for a row."""
+    short = above("numbad.short")
+    work = short.sweep_both(recorder, output)
+    if work is None:
+        return None
+    value = work.memory[output]
+    slopes = [leaf.read(work) for leaf in leaves]
+    short.give_back(work)
+    return float(value) if recorder.dtype is FLOAT64 else value, slopes
 
 
 def split_auxiliary(result: Any, name: str) -> tuple[Any, Any]:

@@ -135,9 +135,7 @@ class Linear:
         named = compact(places)
         if not named.any():
             return None
-        for units in list(self.unwritten):
-            if ((named >= units.base) & (named < units.base + units.count * self.lanes)).any():
-                self.write_units(units)
+        self.write_named(named)
         if named.shape != places.shape:
             return self.collect(named).broadcast_to(places.shape + self.tail)
         if places.ndim == 0:
@@ -170,6 +168,12 @@ class Linear:
             self.unwritten.append(units)
         else:
             self.seed(addresses, np.eye(count, self.lanes, lane).reshape(*addresses.shape, self.lanes))
+
+    def write_named(self, places: np.ndarray) -> None:
+        """Give the rows of the identity matrix that some places name their values."""
+        for units in list(self.unwritten):
+            if ((places >= units.base) & (places < units.base + units.count * self.lanes)).any():
+                self.write_units(units)
 
     def write_units(self, units: Units) -> None:
         """Give rows of the identity matrix their values."""
@@ -229,6 +233,8 @@ class Linear:
 
     def at(self, place: int) -> Any:
         """Return the cotangent at one place: a scalar, or an array of lanes."""
+        if self.unwritten:
+            self.write_named(np.array(place))
         return make_block(self.recorder, place, self.tail)
 
     def write(self, target: np.ndarray, value: Any) -> None:

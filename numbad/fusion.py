@@ -19,7 +19,7 @@ from numbad.arraykernels import PARTIALS, PRIMAL, all_zero, descriptor, operand_
 from numbad.ops.definition import REGISTRY
 from numbad.rows import ADD, CONTRACT, GATHER, HOST, MAP, SCATTER
 from numbad.sweeps import address_of, block_kernels
-from numbad.threads import elementwise_section
+from numbad.threads import shared_section
 from numbad.vectormath import call_at, pointer_of, view
 
 FUSED_BLOCK = 256  # elements: the blocks of scratch of a group of a dozen rows fit into the first cache
@@ -285,7 +285,7 @@ def forward(execution: Any, group: Group) -> None:
     table, scalars, _ = group.table(execution)
     pieces = (group.count + PIECE - 1) // PIECE
     sums = np.zeros((len(group.rows), pieces), execution.values.dtype)
-    with elementwise_section(group.count):
+    with shared_section(group.count):
         forward_pieces(block_kernels(execution.values.dtype), table, scalars, execution.values[:1], group.count, sums)
     for k, (opcode, out, _) in enumerate(group.rows):
         if opcode == SUM:
@@ -300,7 +300,7 @@ def backward(execution: Any, group: Group, bars: Any) -> None:
             table[k, OUT_BAR] = address_of(bars.arena) + out * execution.values.itemsize
     pieces = (group.count + PIECE - 1) // PIECE
     sums = np.zeros((max(len(group.scalars), 1), pieces), execution.values.dtype)
-    with elementwise_section(group.count):
+    with shared_section(group.count):
         backward_pieces(
             block_kernels(execution.values.dtype), table, scalars, cotangents, execution.values[:1], group.count, sums
         )

@@ -12,6 +12,38 @@ from numbad.errors import message
 Shape = tuple[int, ...]
 
 
+def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the strides, in elements, of a C-contiguous array."""
+    strides = []
+    step = 1
+    for length in reversed(shape):
+        strides.append(step)
+        step *= length
+    return tuple(reversed(strides))
+
+
+def collapse(shape: tuple[int, ...], strides: list[tuple[int, ...]]) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
+    """Merge the axes of an index space that all operands step through alike; drop axes of length 1."""
+    new_shape: list[int] = []
+    new_strides: list[list[int]] = [[] for _ in strides]
+    for axis, length in enumerate(shape):
+        if length == 1:
+            continue
+        if new_shape and all(
+            merged[-1] == length * stride[axis] for merged, stride in zip(new_strides, strides, strict=True)
+        ):
+            new_shape[-1] *= length
+            for merged, stride in zip(new_strides, strides, strict=True):
+                merged[-1] = stride[axis]
+        else:
+            new_shape.append(length)
+            for merged, stride in zip(new_strides, strides, strict=True):
+                merged.append(stride[axis])
+    if not new_shape:
+        return (1,), [(0,) if k else (1,) for k in range(len(strides))]
+    return tuple(new_shape), [tuple(merged) for merged in new_strides]
+
+
 def broadcast(one: Shape, other: Shape) -> Shape:
     """Return the common shape of two operands, or raise NumPy's ValueError."""
     if not other:

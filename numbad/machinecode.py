@@ -13,6 +13,7 @@ import ctypes
 import hashlib
 import os
 import platform
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -21,21 +22,24 @@ from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
+import numpy as np
 
 HERE = Path(__file__).parent
 SOURCES = (
     "_vm.py",
     "_kernels.py",
     "vectormath.py",
+    "rows.py",
     "scalarkernels.py",
+    "arraykernels.py",
     "emissionkernels.py",
     "emissionlayout.py",
-    "rows.py",
     "machinecode.py",
 )
 # Functions of Numba's that the error paths of its wrappers name; these functions never raise.
 UNREACHED = (
     "NRT_Free",
+    "NRT_MemInfo_call_dtor",
     "numba_do_raise",
     "numba_gil_ensure",
     "numba_gil_release",
@@ -92,6 +96,36 @@ def load(name: str) -> int | None:
             if hashlib.sha256(code).digest() == checksum:
                 return link(symbol.decode(), code)
     return None
+
+
+def is_kept(name: str) -> bool:
+    """Whether there is machine code of a function on disk."""
+    return any(path.exists() for path in places(name))
+
+
+def compile_elsewhere(module: str, function: str, arguments: list[list[str]]) -> Any:
+    """Start a second process that calls a function of ours with each list of strings, and so compiles; or None.
+
+    It is a help and no more: what it does not leave on disk is compiled here.
+    """
+    if not sys.executable or (os.cpu_count() or 1) < 2:
+        return None
+    program = f"import sys; sys.path.insert(0, {str(HERE.parent)!r}); from {module} import {function} as compile_one\n"
+    program += "".join(f"compile_one(*{part!r})\n" for part in arguments)
+    with contextlib.suppress(OSError):
+        quiet = subprocess.DEVNULL
+        return subprocess.Popen([sys.executable, "-c", program], stdin=quiet, stdout=quiet, stderr=quiet)
+    return None
+
+
+def callable_at(address: int, dtype: np.dtype, integers: int, short: bool = False) -> Callable[..., int]:
+    """Return a compiled function (number, *integers) -> int as a Python callable.
+
+    A `short` one keeps Python's lock while it runs: other threads wait, and the call costs less.
+    """
+    make = ctypes.PYFUNCTYPE if short else ctypes.CFUNCTYPE
+    number = ctypes.c_double if dtype.itemsize == 8 else ctypes.c_float
+    return make(ctypes.c_int64, number, *[ctypes.c_int64] * integers)(address)
 
 
 def link(symbol: str, code: bytes) -> int:

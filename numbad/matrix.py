@@ -8,7 +8,7 @@ import numpy as np
 
 from numbad.geometry import compact
 from numbad.hostrows import bar_spaces, operand, primal_spaces, space_of
-from numbad.threads import note_blas, parallel_section
+from numbad.threads import note_blas, shared_section
 
 
 def contract_forward(execution: Any, code: Any, words: Any, row: int) -> None:
@@ -124,11 +124,11 @@ def plain_matrix_vector(target: np.ndarray, one: np.ndarray, other: np.ndarray) 
     from numbad import matrixkernels
 
     if t == (item, 0) and v == (0, item):
-        with parallel_section:
+        with shared_section(one.size):
             matrixkernels.matrix_times_vector(one, other[0], target[:, 0])
         return True
     if t == (0, item) and v == (item, 0):
-        with parallel_section:
+        with shared_section(one.size):
             matrixkernels.vector_times_matrix(other[:, 0], one, target[0])
         return True
     return False
@@ -184,7 +184,7 @@ def matrix_vector(
         table = np.ascontiguousarray(table)
     from numbad import matrixkernels
 
-    with parallel_section:
+    with shared_section(table.size):
         if transposed:
             matrixkernels.vector_times_matrix(values, table, flat)
         else:

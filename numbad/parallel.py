@@ -10,8 +10,9 @@ from numba import njit, prange
 
 from numbad.arraykernels import add_strided, map_adjoint, map_primal, total
 from numbad.hostrows import add_broadcast, bar_spaces, operand, primal_spaces, space_of
-from numbad.sweeps import BLOCK, block_kernels
-from numbad.threads import elementwise_section, parallel_section
+from numbad.rows import BLOCK
+from numbad.sweeps import block_kernels
+from numbad.threads import parallel_section, shared_section
 from numbad.vectormath import view
 
 PIECE = 16 * BLOCK  # elements of one unit of parallel work; sums do not depend on the number of threads
@@ -49,7 +50,7 @@ def total_pieces(address, like, count):
 
 def map_forward(execution: Any, words: Any, w: int, opcode: int) -> None:
     """Compute a large elementwise row."""
-    with elementwise_section(int(words[w + 1])):
+    with shared_section(int(words[w + 1])):
         map_primal_pieces(
             block_kernels(execution.values.dtype),
             opcode,
@@ -70,7 +71,7 @@ def map_backward(execution: Any, words: Any, w: int, opcode: int, bars: Any) -> 
     arguments = (block_kernels(execution.values.dtype), opcode, words, w, execution.bases, bars.bases, execution.values)
     count = int(words[w + 1])
     both = kinds == [1, 1] and (space_of(words, w, 1) != space_of(words, w, 2) or disjoint(words, w, count))
-    with elementwise_section(count):
+    with shared_section(count):
         if both:
             map_adjoint_pieces(*arguments, count, 3)
             return

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.errors import INTERNAL, LeakError, RecordingError, Site, message
+from numbad.geometry import contiguous as contiguous
+from numbad.plans import map_words, structural_words
 from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, LARGE, MAP, SCATTER
 
 if TYPE_CHECKING:
@@ -194,19 +196,8 @@ class Recorder:
         if count >= LARGE:
             self.large.append(len(self.code) // 4)
         out = self.allocate(count)
-        words = self.words
-        position = len(words)
-        if all(operand[0] for operand in operands):
-            head = [0, count, 1, count, count, 1, 0, out, 1]
-            for kind, space, address, _ in operands:
-                head += (kind, space, address, 2 - kind)
-        else:
-            shape, strides = collapse(shape, [contiguous(shape), *(operand[3] for operand in operands)])
-            head = [0, count, len(shape), count, *shape, 1, 0, out, *strides[0]]
-            for (kind, space, address, _), stride in zip(operands, strides[1:], strict=True):
-                head += (kind, space, address, *stride)
-        head[0] = len(head)
-        words.extend(head)
+        position = len(self.words)
+        self.words.extend(map_words(shape, out, operands))
         self.append(MAP + opcode, out, position, len(operands))
         return out
 
@@ -218,15 +209,8 @@ class Recorder:
         `operands` are (space, address, strides), the output first; `zeroed` elements at `out`
         are set to zero before the row adds to them.
         """
-        shape, strides = collapse(shape, [operand[2] for operand in operands])
-        head = [0, math.prod(shape), len(shape), zeroed, *shape]
-        flat = contiguous(shape)
-        for (space, address, _), stride in zip(operands, strides, strict=True):
-            kind = 1 if stride == flat else 0 if any(stride) else 2
-            head += (kind, space, address, *stride)
-        head[0] = len(head)
         position = len(self.words)
-        self.words.extend(head)
+        self.words.extend(structural_words(shape, zeroed, operands))
         self.append(opcode, out, position, len(operands))
 
     def add_row(self, shape: tuple[int, ...], count: int, strides: tuple[int, ...], operand: Any) -> int:
@@ -351,38 +335,6 @@ def views_above(values: np.ndarray) -> int:
         values = values.base
         count += 1
     return count
-
-
-def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the strides, in elements, of a C-contiguous array."""
-    strides = []
-    step = 1
-    for length in reversed(shape):
-        strides.append(step)
-        step *= length
-    return tuple(reversed(strides))
-
-
-def collapse(shape: tuple[int, ...], strides: list[tuple[int, ...]]) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
-    """Merge the axes of an index space that all operands step through alike; drop axes of length 1."""
-    new_shape: list[int] = []
-    new_strides: list[list[int]] = [[] for _ in strides]
-    for axis, length in enumerate(shape):
-        if length == 1:
-            continue
-        if new_shape and all(
-            merged[-1] == length * stride[axis] for merged, stride in zip(new_strides, strides, strict=True)
-        ):
-            new_shape[-1] *= length
-            for merged, stride in zip(new_strides, strides, strict=True):
-                merged[-1] = stride[axis]
-        else:
-            new_shape.append(length)
-            for merged, stride in zip(new_strides, strides, strict=True):
-                merged.append(stride[axis])
-    if not new_shape:
-        return (1,), [(0,) if k else (1,) for k in range(len(strides))]
-    return tuple(new_shape), [tuple(merged) for merged in new_strides]
 
 
 def raise_leak(*_: Any) -> None:

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad import machinecode
+from numbad.rows import BLOCK
 
 if TYPE_CHECKING:
     from numbad.recorder import Recorder
 
-BLOCK = 1024  # elements of an array operand that are worked on at a time: they stay in the first cache
 CHUNK = 1 << 21  # scalar rows between two looks at Python's signals: some tenths of a second for the slowest op
 CHECKED = 1 << 28  # bytes: smaller requests for memory are not checked beforehand
 UNTOUCHED = 1 << 20  # bytes: larger sparse arenas are mapped by themselves
@@ -118,13 +118,14 @@ class Execution:
             from numbad import fusion
 
             self.groups = fusion.plan(self, code, words, wanted)
-        forward_rows = kernel("forward_rows", recorder.dtype)
         kernels = block_kernels(recorder.dtype, rows > MANY)
-        scratch = self.blocks()
+        forward_at = sweep("forward_at", recorder.dtype)
+        places = [address_of(memory) for memory in (kernels, code, words, self.bases, self.values)]
+        places += [address_of(memory) for memory in (self.partials, self.blocks())]
         row = self.done
         while row < rows:
             stop = min(rows, row + CHUNK)
-            row = forward_rows(kernels, code, words, self.bases, self.values, self.partials, scratch, row, stop)
+            row = forward_at(0.0, *places, row, stop)
             if row < stop:
                 row = self.python_row(code, words, row)
 
@@ -244,13 +245,14 @@ class Execution:
         words = np.frombuffer(self.recorder.words, np.int64)
         self.locate_spaces()
         bars.locate()
-        adjoint_rows = kernel("adjoint_rows", self.recorder.dtype)
+        adjoint_at = sweep("adjoint_at", self.recorder.dtype)
         kernels = block_kernels(self.recorder.dtype)
-        memory = (self.bases, bars.bases, self.values, self.partials, bars.arena, self.blocks())
+        memory = (kernels, code, words, self.bases, bars.bases, self.values, self.partials, bars.arena, self.blocks())
+        places = [address_of(part) for part in memory]
         row = rows
         while row:
             start = max(0, row - CHUNK)
-            row = adjoint_rows(kernels, code, words, *memory, start, row)
+            row = adjoint_at(0.0, *places, start, row)
             if row > start:
                 row = self.python_row_back(code, words, row, bars)
 
@@ -282,13 +284,14 @@ class Execution:
         words = np.frombuffer(recorder.words, np.int64) if recorder.words else np.zeros(1, np.int64)
         self.locate_spaces()
         dots.locate()
-        tangent_rows = kernel("tangent_rows", recorder.dtype)
+        tangent_at = sweep("tangent_at", recorder.dtype)
         kernels = block_kernels(recorder.dtype)
-        memory = (self.bases, dots.bases, self.values, self.partials, dots.arena, self.blocks())
+        memory = (kernels, code, words, self.bases, dots.bases, self.values, self.partials, dots.arena, self.blocks())
+        places = [address_of(part) for part in memory]
         row = 0
         while row < rows:
             stop = min(rows, row + CHUNK)
-            row = tangent_rows(kernels, code, words, *memory, row, stop)
+            row = tangent_at(0.0, *places, row, stop)
             if row < stop:
                 from numbad import hostrows
 
@@ -398,9 +401,6 @@ MODULES = {
     "gradient_rows": "scalarkernels",
     "linearise_rows": "scalarkernels",
     "primal_rows": "scalarkernels",
-    "forward_rows": "arraykernels",
-    "adjoint_rows": "arraykernels",
-    "tangent_rows": "arraykernels",
 }
 SWITCHES = {
     "primal": ("_vm", 4),
@@ -409,6 +409,10 @@ SWITCHES = {
     "block_primal": ("_kernels", 5),
     "block_partials": ("_kernels", 7),
     "emit_at": ("emissionkernels", 2),
+    "forward_at": ("arraykernels", 9),
+    "adjoint_at": ("arraykernels", 11),
+    "tangent_at": ("arraykernels", 11),
+    "both_at": ("arraykernels", 16),
 }
 _kernels: dict[Any, Any] = {}
 _tables: dict[Any, np.ndarray] = {}
@@ -446,10 +450,49 @@ def switch(name: str, dtype: np.dtype) -> np.uint64:
     return found
 
 
+HERE, ELSEWHERE = ("block_primal", "forward_at", "both_at"), ("block_partials", "adjoint_at")
+_ready: set[int] = set()
+
+
+def ready_arrays(dtype: np.dtype) -> None:
+    """Compile what a gradient of arrays needs, in two processes at once, unless it is on disk."""
+    if dtype.num in _ready:
+        return
+    _ready.add(dtype.num)
+    if any(machinecode.is_kept(f"{name}_{dtype}") for name in HERE + ELSEWHERE):
+        return
+    child = machinecode.compile_elsewhere(__name__, "compile_switch", [[name, str(dtype)] for name in ELSEWHERE])
+    if child is None:
+        return
+    try:
+        with compile_notice(f"with another process {dtype}"):
+            for name in HERE:
+                switch(name, dtype)
+            child.wait()
+    finally:
+        child.kill()
+        child.wait()
+
+
+def compile_switch(name: str, dtype: str) -> None:
+    """Compile a switch and keep it on disk."""
+    switch(name, np.dtype(dtype))
+
+
+def sweep(name: str, dtype: np.dtype, short: bool = False) -> Any:
+    """Return a compiled sweep over rows of all kinds, called with memory addresses (see `machinecode.callable_at`)."""
+    found = _kernels.get((name, dtype.num, short))
+    if found is None:
+        address = int(switch(name, dtype))
+        found = _kernels[name, dtype.num, short] = machinecode.callable_at(address, dtype, SWITCHES[name][1], short)
+    return found
+
+
 def block_kernels(dtype: np.dtype, scalar: bool = False) -> np.ndarray:
     """Return the table of switches that the array kernels call; `scalar` adds the one for many scalar rows."""
     table = _tables.get((dtype.num, scalar))
     if table is None:
+        ready_arrays(dtype)
         first = switch("linearise", dtype) if scalar else 0
         table = np.array([first, switch("block_primal", dtype), switch("block_partials", dtype)], np.uint64)
         _tables[dtype.num, scalar] = table
@@ -458,9 +501,7 @@ def block_kernels(dtype: np.dtype, scalar: bool = False) -> np.ndarray:
 
 def compile_kernel(function: Any, name: str, dtype: np.dtype) -> None:
     """Compile a sweep by running it over no rows."""
-    code, words = np.empty((0, 4), np.uint32), np.empty(0, np.int64)
-    bases, values, partials = np.empty(1, np.uint64), np.zeros(1, dtype), np.empty((0, 2), dtype)
-    scratch = np.empty((4, 1), dtype)
+    code, values, partials = np.empty((0, 4), np.uint32), np.zeros(1, dtype), np.empty((0, 2), dtype)
     if name in ("linearise_rows", "primal_rows"):
         arrays: tuple[Any, ...] = (code, values, partials) if name == "linearise_rows" else (code, values)
         function(switch(name.removesuffix("_rows"), dtype), *arrays, 0, 0)
@@ -468,12 +509,8 @@ def compile_kernel(function: Any, name: str, dtype: np.dtype) -> None:
         if dtype == np.float64:
             switch("gradient_at", dtype)  # for the next process
         function(switch("linearise", dtype), code.reshape(-1), values[:0], 1, 0, 0)
-    elif name == "adjoint":
-        function(code, partials, values, 0, 0)
-    elif name == "forward_rows":
-        function(np.zeros(3, np.uint64), code, words, bases, values, partials, scratch, 0, 0)
     else:
-        function(np.zeros(3, np.uint64), code, words, bases, bases, values, partials, values, scratch, 0, 0)
+        function(code, partials, values, 0, 0)
 
 
 @contextlib.contextmanager

@@ -80,7 +80,7 @@ def note_blas() -> None:
 
 
 @contextlib.contextmanager
-def elementwise_section(count: int) -> Iterator[None]:
+def shared_section(count: int) -> Iterator[None]:
     """Give the right to run a parallel kernel over `count` elements; with one thread while BLAS's threads spin.
 
     A step of a network, whose rows have some ten thousand elements between matrix products, takes 6.5 ms so,

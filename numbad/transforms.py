@@ -12,9 +12,11 @@ import numpy as np
 from numbad.active import Active
 from numbad.derivatives import as_leaf, collect, concrete, differentiate, plain, record_call, regroup
 from numbad.emission import Identity
-from numbad.errors import InputError, NumbadError, message
-from numbad.nested import Call, Region, addresses_of, cast, finish, real_output, session
-from numbad.recorder import Recorder, current
+from numbad.errors import InputError, LeakError, NumbadError, message
+from numbad.lanes import Linearised, LinearMap
+from numbad.nested import Call, addresses_of, cast, real_output, session
+from numbad.ops.host import alone
+from numbad.recorder import current
 from numbad.snapshot import sample, written
 from numbad.trees import flatten, same_structure
 
@@ -97,9 +99,11 @@ def grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> 
     -0.136219
     """
 
+    places_among = functools.lru_cache(16)(lambda count: positions(argnums, count, "grad"))
+
     @functools.wraps(f, assigned=("__doc__", "__name__"), updated=())
     def gradient_function(*arguments: Any, **keywords: Any) -> Any:
-        places = positions(argnums, len(arguments), "grad")
+        places = places_among(len(arguments))
         _, auxiliary, found = differentiate(f, arguments, places, keywords, "grad", has_aux, wants_value=False)
         result = found[0] if isinstance(argnums, int) else tuple(found)
         return (result, auxiliary) if has_aux else result
@@ -119,9 +123,11 @@ def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = 
     (8.0, 12.0)
     """
 
+    places_among = functools.lru_cache(16)(lambda count: positions(argnums, count, "value_and_grad"))
+
     @functools.wraps(f, assigned=("__doc__", "__name__"), updated=())
     def both(*arguments: Any, **keywords: Any) -> Any:
-        places = positions(argnums, len(arguments), "value_and_grad")
+        places = places_among(len(arguments))
         value, auxiliary, found = differentiate(f, arguments, places, keywords, "value_and_grad", has_aux)
         result = found[0] if isinstance(argnums, int) else tuple(found)
         return ((value, auxiliary), result) if has_aux else (value, result)
@@ -241,6 +247,10 @@ def jvp(f: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool = Fals
     seeds, _ = match(primals, tangents, "jvp", "tangent")
     places = tuple(range(len(primals)))
     if current() is not None:
+        evaluation = evaluate_apart(f, primals, places, has_aux)
+        if evaluation is not None:
+            dot = evaluation.rebuild(list(LinearMap(evaluation, False)(*seeds)))
+            return (evaluation.value, dot, evaluation.auxiliary) if has_aux else (evaluation.value, dot)
         with session([]) as (recorder, _):
             call = Call(recorder, f, primals, places, {}, has_aux, "jvp")
             outputs, rebuild = call.outputs()
@@ -252,21 +262,18 @@ def jvp(f: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool = Fals
     return (*found, evaluation.auxiliary) if has_aux else found
 
 
-class Spliced:
-    """A function at a point as a region of a recording, ready for any number of tangents and cotangents there.
+def evaluate_apart(f: Any, primals: tuple[Any, ...], places: tuple[int, ...], has_aux: bool) -> Evaluation | None:
+    """Evaluate a function at plain arrays while something else is being recorded; None if it takes part in that.
 
-    Attributes
-    ----------
-    region : Region
-    outputs : list of Active
-        The leaves of the result, which `rebuild` makes up.
-    rebuilds : list
-        How the leaves of the inputs make up the arguments.
+    Its derivative at a point that does not vary is a linear map, of which the recording needs one row.
     """
-
-    def __init__(self, region: Region, outputs: list[Any], rebuild: Any, rebuilds: list[Any]) -> None:
-        self.region, self.outputs, self.rebuild, self.rebuilds = region, outputs, rebuild, rebuilds
-        self.addresses = [addresses_of(output) for output in outputs]
+    if any(isinstance(leaf, Active) for leaf in flatten(primals)[0]):
+        return None
+    try:
+        with alone():
+            return Evaluation(f, kept(primals), places, {}, has_aux)
+    except LeakError:  # the function uses values of the recording
+        return None
 
 
 class Evaluation:
@@ -279,7 +286,13 @@ class Evaluation:
     """
 
     def __init__(
-        self, f: Any, arguments: tuple[Any, ...], argnums: tuple[int, ...], keywords: dict[str, Any], has_aux: bool
+        self,
+        f: Any,
+        arguments: tuple[Any, ...],
+        argnums: tuple[int, ...],
+        keywords: dict[str, Any],
+        has_aux: bool,
+        watch: bool = True,
     ) -> None:
         from numbad.derivatives import split_auxiliary
 
@@ -295,10 +308,19 @@ class Evaluation:
             self.addresses = [addresses_of(output) for output in self.outputs]
             self.execution.forward()
             self.auxiliary = concrete(self.auxiliary)
-            self.keep_constants()
+            self.watched: list[Any] = []
+            if watch:
+                self.keep_constants()
         finally:
             self.recorder.close()
         self.value = self.rebuild(self.values)
+        self.linearised: Linearised | None = None
+
+    def linear(self) -> Linearised:
+        """Return the tape at this point as a linear map, for many seeds at once."""
+        if self.linearised is None:
+            self.linearised = Linearised(self.execution, self.leaves, self.addresses)
+        return self.linearised
 
     def keep_constants(self) -> None:
         """Copy the arrays that the function took from outside by reference: the caller may write to them.
@@ -306,7 +328,6 @@ class Evaluation:
         Large ones are read where they are, and a sample of them is compared at each use.
         """
         recorder, execution = self.recorder, self.execution
-        self.watched = []
         for space, values in enumerate(recorder.spaces[: len(execution.spaces)]):
             if space and space not in recorder.input_spaces and execution.spaces[space] is values:
                 if values.nbytes <= MOST_KEPT:
@@ -325,16 +346,6 @@ class Evaluation:
                         "call numbad.vjp again, or write to a copy of the array",
                     )
                 )
-
-    def splice(self, recorder: Recorder) -> Spliced:
-        """Copy the rows into a recording, as a region whose inputs are the point's."""
-        from numbad.splicing import Splice
-
-        self.check_constants()
-        region = Region(recorder, [leaf.value for leaf in self.leaves])
-        moved = Splice(self.recorder, self.leaves, self.execution.spaces).copy_into(recorder, region.inputs)
-        region.close()
-        return Spliced(region, [moved.value(output) for output in self.outputs], self.rebuild, self.rebuilds)
 
     def push(self, tangents: list[Any]) -> Any:
         """Return the outputs' tangents for the inputs'."""
@@ -371,29 +382,24 @@ class Pullback:
 
     def __init__(self, f: Any, primals: tuple[Any, ...], has_aux: bool) -> None:
         self.f, self.primals, self.has_aux = f, kept(primals), has_aux
-        self.auxiliary: Any
-        self.call: Spliced | None = None
-        self.evaluation: Evaluation | None = None
-        recorder = current()
-        if recorder is None:
-            self.evaluation = self.evaluate()
-            self.result, self.auxiliary = self.evaluation.value, self.evaluation.auxiliary
+        self.result: Any
+        self.call: Any = None
+        self.evaluation: Any = None
+        if current() is None:
+            self.evaluation = Evaluation(f, self.primals, tuple(range(len(primals))), {}, has_aux)
+            self.result = self.evaluation.value
         else:
-            self.call = self.begin(recorder)
-            self.result = self.call.rebuild(self.call.outputs)
+            self.begin()
+            assert self.call is not None
+            self.result = self.call.result
 
-    def evaluate(self) -> Evaluation:
-        """Record and sweep the function by itself."""
-        return Evaluation(self.f, concrete(self.primals), tuple(range(len(self.primals))), {}, self.has_aux)
-
-    def begin(self, recorder: Recorder) -> Spliced:
-        """Return the function in the running recording: its rows copied, where it has been recorded by itself."""
-        if self.evaluation is not None and self.evaluation.recorder.dtype == recorder.dtype:
-            return self.evaluation.splice(recorder)
-        places = tuple(range(len(self.primals)))
-        call = Call(recorder, self.f, self.primals, places, {}, self.has_aux, "vjp")
-        self.auxiliary = call.auxiliary
-        return Spliced(call.region, *call.outputs(), call.rebuilds)
+    def begin(self) -> None:
+        """Record the function in the running recording."""
+        recorder = current()
+        assert recorder is not None
+        self.call = Call(recorder, self.f, self.primals, tuple(range(len(self.primals))), {}, self.has_aux, "vjp")
+        self.outputs, self.rebuild = self.call.outputs()
+        self.addresses = [addresses_of(output) for output in self.outputs]
 
     def __call__(self, cotangent: Any) -> tuple[Any, ...]:
         """Return the inputs' cotangents, a tuple with one entry for each input."""
@@ -409,13 +415,19 @@ class Pullback:
         recorder = current()
         if recorder is None:
             if self.evaluation is None:
-                self.evaluation = self.evaluate()
+                self.evaluation = Evaluation(
+                    self.f, concrete(self.primals), tuple(range(len(self.primals))), {}, self.has_aux
+                )
             self.check(leaves, [np.shape(value) for value in self.evaluation.values])
             return self.evaluation.pull(leaves)
+        if self.evaluation is not None:
+            self.check(leaves, [np.shape(value) for value in self.evaluation.values])
+            found = LinearMap(self.evaluation, True)(*leaves)
+            return tuple(regroup(list(found), self.evaluation.rebuilds))
         if self.call is None or self.call.region.recorder is not recorder:
-            self.call = self.begin(recorder)
-        self.check(leaves, [output.shape for output in self.call.outputs])
-        found = self.call.region.pull(self.call.addresses, leaves)
+            self.begin()
+        self.check(leaves, [output.shape for output in self.outputs])
+        found = self.call.region.pull(self.addresses, leaves)
         return tuple(regroup(found, self.call.rebuilds))
 
     def check(self, leaves: list[Any], shapes: list[Any]) -> None:
@@ -453,8 +465,7 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     -----
     The pullback belongs to the arguments as they are now, whatever is written to their arrays later. Of arrays
     that `f` takes from elsewhere, those of up to 1 MB are copied; writing to larger ones is an error at the
-    next call (256 elements are compared). In a batch (`vmap(pullback)`) and inside a recording the rows of `f` are
-    copied; it is run again only where the recording has another precision.
+    next call (256 elements are compared).
 
     Examples
     --------
@@ -464,7 +475,11 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     (array([ 2., 40.]),)
     """
     pullback = Pullback(f, primals, has_aux)
-    return (pullback.result, pullback, pullback.auxiliary) if has_aux else (pullback.result, pullback)
+    if pullback.evaluation is not None:
+        value, auxiliary = pullback.evaluation.value, pullback.evaluation.auxiliary
+    else:
+        value, auxiliary = pullback.rebuild(pullback.outputs), pullback.call.auxiliary
+    return (value, pullback, auxiliary) if has_aux else (value, pullback)
 
 
 def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
@@ -485,12 +500,8 @@ def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., 
 
     def pushforward(*tangents: Any) -> Any:
         seeds, _ = match(primals, tangents, "linearize", "tangent")
-        recorder = current()
-        if recorder is not None and evaluation.recorder.dtype == recorder.dtype:
-            call = evaluation.splice(recorder)
-            return call.rebuild(call.region.push(call.addresses, seeds))
-        if recorder is not None or any(isinstance(seed, Active) for seed in seeds):
-            return jvp(f, primals, tangents)[1]
+        if any(isinstance(seed, Active) for seed in seeds):
+            return evaluation.rebuild(list(LinearMap(evaluation, False)(*seeds)))
         return evaluation.push(seeds)
 
     return evaluation.value, pushforward
@@ -499,11 +510,11 @@ def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., 
 # ---------------------------------------------------------------- Jacobians
 
 
-def nest_blocks(outputs: list[Any], rebuild: Any, blocks: list[list[Any]], call: Call, argnums: Any) -> Any:
+def nest_blocks(rebuild: Any, blocks: list[list[Any]], rebuilds: list[Any], argnums: Any) -> Any:
     """Return a tree of blocks: for each output leaf, the inputs' structure with a block in each leaf."""
     found = []
     for row in blocks:
-        parts = regroup(row, call.rebuilds)
+        parts = regroup(row, rebuilds)
         found.append(parts[0] if isinstance(argnums, int) else tuple(parts))
     return rebuild(found)
 
@@ -516,22 +527,61 @@ def size_of(value: Any) -> int:
 def jacobian_by(mode: str, f: Any, arguments: Any, keywords: Any, argnums: Any, has_aux: bool) -> Any:
     """Return the Jacobian of `f` at a point by lanes of tangents or of cotangents."""
     places = positions(argnums, len(arguments), mode)
-    values, _ = collect(arguments, places)
-    with session(values) as (recorder, mine):
-        call = Call(recorder, f, arguments, places, keywords, has_aux, mode)
-        outputs, rebuild = call.outputs()
-        addresses = [addresses_of(output) for output in outputs]
-        if mode == "jacobian":
-            forward = sum(map(size_of, call.region.inputs)) <= sum(map(size_of, outputs))
-            mode = "jacfwd" if forward else "jacrev"
-        blocks = (columns if mode == "jacfwd" else rows)(call, outputs, addresses)
-        if mine:
-            blocks = [
-                [cast(finish(block), value) for block, value in zip(row, call.values, strict=True)] for row in blocks
-            ]
-        result = nest_blocks(outputs, rebuild, blocks, call, argnums)
-        auxiliary = concrete(call.auxiliary) if mine else call.auxiliary
-    return (result, auxiliary) if has_aux else result
+    recorder = current()
+    if recorder is None:
+        return jacobian_at(mode, f, arguments, places, keywords, argnums, has_aux)
+    call = Call(recorder, f, arguments, places, keywords, has_aux, mode)
+    outputs, rebuild = call.outputs()
+    addresses = [addresses_of(output) for output in outputs]
+    blocks = (columns if is_forward(mode, call.region.inputs, outputs) else rows)(call, outputs, addresses)
+    result = nest_blocks(rebuild, blocks, call.rebuilds, argnums)
+    return (result, call.auxiliary) if has_aux else result
+
+
+def is_forward(mode: str, inputs: list[Any], outputs: list[Any]) -> bool:
+    """Whether a Jacobian is to be computed by tangents."""
+    if mode == "jacobian":
+        return sum(map(size_of, inputs)) <= sum(map(size_of, outputs))
+    return mode == "jacfwd"
+
+
+def jacobian_at(mode: str, f: Any, arguments: Any, places: Any, keywords: Any, argnums: Any, has_aux: bool) -> Any:
+    """Return the Jacobian of `f` at a point while nothing is being recorded: by lanes over its linearised tape."""
+    evaluation = Evaluation(f, arguments, places, keywords, has_aux, watch=False)
+    inputs, outputs = [leaf.value for leaf in evaluation.leaves], evaluation.values
+    result = nest_blocks(
+        evaluation.rebuild, jacobian_blocks(evaluation, is_forward(mode, inputs, outputs)), evaluation.rebuilds, argnums
+    )
+    return (result, evaluation.auxiliary) if has_aux else result
+
+
+def jacobian_blocks(evaluation: Evaluation, forward: bool) -> list[list[Any]]:
+    """Return the blocks of a Jacobian: for each output a list with one for each input."""
+    inputs, outputs = [leaf.value for leaf in evaluation.leaves], evaluation.values
+    counts = [size_of(value) for value in (inputs if forward else outputs)]
+    total, rest = sum(counts), sum(size_of(value) for value in (outputs if forward else inputs))
+    check_size(rest, total, total, evaluation.recorder)
+    if not total or not rest:
+        return [[cast(np.zeros(np.shape(o) + np.shape(i)), i) for i in inputs] for o in outputs]
+    linear = evaluation.linear()
+    found = linear.push() if forward else linear.pull()
+    starts = [sum(counts[:k]) for k in range(len(counts))]
+    blocks = []
+    for k, output in enumerate(outputs):
+        row = []
+        for j, value in enumerate(inputs):
+            if forward:
+                part = found[k][..., starts[j] : starts[j] + counts[j]]
+            else:
+                part = found[j][starts[k] : starts[k] + counts[k]]
+            row.append(cast(as_number(part.reshape(np.shape(output) + np.shape(value))), value))
+        blocks.append(row)
+    return blocks
+
+
+def as_number(values: np.ndarray) -> Any:
+    """Return an array of no axes as a number."""
+    return values if values.ndim else float(values) if values.dtype == np.float64 else values[()]
 
 
 def check_size(outputs: int, inputs: int, lanes: int, recorder: Any) -> None:

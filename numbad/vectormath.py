@@ -246,6 +246,21 @@ def pointer_of(typing_context, array):  # type: ignore[no-untyped-def]
     return types.uint64(array), codegen
 
 
+@intrinsic(prefer_literal=True)
+def room(typing_context, count, like):  # type: ignore[no-untyped-def]
+    """Return the memory address of room on the stack for a literal count of elements of the type of `like`."""
+    element = like.dtype if isinstance(like, types.Array) else like
+    size = count.literal_value
+
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        from numba.core import cgutils
+
+        place = cgutils.alloca_once(builder, context.get_data_type(element), size=size)
+        return builder.ptrtoint(place, ir.IntType(64))
+
+    return types.uint64(count, like), codegen
+
+
 @intrinsic
 def rows_of(typing_context, flat, width):  # type: ignore[no-untyped-def]
     """Return a flat array as rows of a literal width."""

@@ -355,19 +355,19 @@ def test_linearize_pushes_many_tangents_at_one_point() -> None:
 
 
 def test_jacobian_takes_the_cheaper_mode(monkeypatch: pytest.MonkeyPatch) -> None:
-    import numbad.transforms as transforms
+    from numbad.lanes import Linearised
 
     called = []
-    for name in ("columns", "rows"):
-        original = getattr(transforms, name)
+    for name in ("push", "pull"):
+        original = getattr(Linearised, name)
         monkeypatch.setattr(
-            transforms, name, lambda *a, name=name, original=original: (called.append(name), original(*a))[1]
+            Linearised, name, lambda *a, name=name, original=original: (called.append(name), original(*a))[1]
         )
     tall, wide = np.arange(20.0).reshape(10, 2), np.arange(20.0).reshape(2, 10)
     close(numbad.jacobian(lambda x: tall @ x, np.ones(2)), tall)
     close(numbad.jacobian(lambda x: wide @ x, np.ones(10)), wide)
     close(numbad.jacobian(lambda x: S @ x, np.ones(3)), S)
-    assert called == ["columns", "rows", "columns"]
+    assert called == ["push", "pull", "push"]
 
 
 def test_a_hessian_too_large_for_memory_is_refused_before_it_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:

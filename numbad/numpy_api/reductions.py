@@ -7,43 +7,57 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active, Array, as_array, make_block, make_scalar, record
+from numbad.active import Active, Array, append_placed, as_array, make_block, record
 from numbad.numpy_api.axes import count_over, last, normal_axes, one_axis, reduced_shape
 from numbad.numpy_api.blocks import operand_of
 from numbad.numpy_api.dispatch import demote, finish, implements, to_array
 from numbad.ops import reductions as ops
 from numbad.ops.definition import BY_NAME
+from numbad.plans import CONTIGUOUS, PLANS, Plan, keep, plan_contiguous, structural_words
 from numbad.recorder import contiguous
 from numbad.rows import ADD
 
 ABSENT = np._NoValue
+NOWHERE = (0, 0)  # the second operand of a row that has one
 
 
 def sum_of_all(a: Array) -> Any:
     """Return the sum of a contiguous array, its row written without a detour; None for another array."""
-    storage = a.storage
-    if a.strides is not None or storage.addresses is not None or not storage.step or not a.shape:
+    spot = a.spot()
+    if spot is None or a.strides is not None or not a.shape:
         return None
-    recorder = a.recorder
-    count = math.prod(a.shape)
-    out = recorder.allocate(1)
-    words = recorder.words
-    position = len(words)
-    words.extend((13, count, 1, 1, count, 2, 0, out, 0, 1, storage.space, storage.address + a.offset, 1))
-    recorder.note_site()
-    recorder.extend((ADD, out, position, 2))
-    return make_scalar(recorder, out)
+    plans = CONTIGUOUS.get(a.shape) or plan_contiguous(a.shape)
+    return append_placed(a.recorder, ADD, plans.total, spot, NOWHERE)
+
+
+def sum_over(a: Array, axis: Any, keepdims: bool) -> Any:
+    """Return a sum over axes, its row from a plan; None for an array whose elements lie anywhere."""
+    spot = a.spot()
+    if spot is None or not (axis is None or type(axis) is int or type(axis) is tuple):
+        return None
+    key = ("sum", a.shape, a.strides, axis, keepdims)
+    plan = PLANS.get(key)
+    if plan is None:
+        axes = normal_axes(axis, len(a.shape))
+        kept = [k for k in range(len(a.shape)) if k not in axes]
+        left = tuple(a.shape[k] for k in kept)
+        steps = [0] * len(a.shape)
+        for k, stride in zip(kept, contiguous(left), strict=True):
+            steps[k] = stride
+        operand = contiguous(a.shape) if a.strides is None else a.strides
+        words = structural_words(a.shape, math.prod(left), ((0, 0, tuple(steps)), (0, 0, operand)))
+        plan = keep(key, Plan(words, reduced_shape(a.shape, axes, keepdims), False))
+    return append_placed(a.recorder, ADD, plan, spot, NOWHERE)
 
 
 @implements("sum")
 def sum_(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, initial: Any = 0,
          where: Any = True) -> Any:  # fmt: skip
     """Sum over axes: a row that adds over the index space of the operand."""
-    if axis is None and where is True and dtype is None and out is None and not keepdims and type(a) is Array:
-        if initial is ABSENT or initial == 0:
-            total = sum_of_all(a)
-            if total is not None:
-                return total
+    if where is True and dtype is None and out is None and type(a) is Array and (initial is ABSENT or initial == 0):
+        total = sum_of_all(a) if axis is None and not keepdims else sum_over(a, axis, bool(keepdims))
+        if total is not None:
+            return total
     a = to_array(a)
     if where is not True:
         a = as_array(np.where(where, a, 0.0))

@@ -1,0 +1,431 @@
+"""Lanes: tangents and cotangents of many seeds at one point, in one sweep over its linearised tape."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from numbad.active import Active
+from numbad.hostrows import flat, map_partials, naming_site
+from numbad.ops.host import as_tuple, record_host
+from numbad.rows import CONTRACT, HOST, MAP
+from numbad.sweeps import Execution, block_kernels, check_memory, give_back, take_memory
+from numbad.threads import shared_section
+
+MOST_MEMORY = 1 << 26  # bytes of tangents or cotangents at a time; more lanes go in blocks
+FEWEST = 8  # lanes in a block, whatever memory that takes
+BLAS_WORTH = 1 << 13  # multiplications of a product, lanes included, that are worth leaving the compiled sweep
+PARALLEL_WORTH = 1 << 17  # numbers of tangents or cotangents that are worth a second thread
+BLOCK_LANES = 16  # of a thread at a time
+
+
+class Linearised:
+    """The tape of an execution as a linear map from its inputs to its outputs.
+
+    Attributes
+    ----------
+    flags : ndarray of uint8, shape (rows,)
+        Which operands of each row depend on the inputs; 0 where the outputs do not depend on the row.
+    slots : ndarray of int64, shape (rows,)
+        Where the partials of an elementwise array row begin in `slopes`, -1 for others.
+    slopes : ndarray of float
+        The partials of elementwise array rows.
+    """
+
+    def __init__(self, execution: Execution, leaves: list[Any], outputs: list[np.ndarray]) -> None:
+        from numbad import lanekernels
+
+        self.execution, self.leaves, self.outputs = execution, leaves, outputs
+        recorder = execution.recorder
+        self.rows = execution.done
+        self.code = np.frombuffer(recorder.code, np.uint32).reshape(-1, 4)[: self.rows]
+        self.words = np.frombuffer(recorder.words, np.int64) if recorder.words else np.zeros(1, np.int64)
+        self.flags = np.zeros(self.rows, np.uint8)
+        active, needed = np.zeros((2, recorder.size), np.bool_)
+        spaces = np.zeros(len(recorder.spaces), np.bool_)
+        for leaf in leaves:
+            if leaf.space:
+                spaces[leaf.space] = True
+            else:
+                active[leaf.address : leaf.address + np.size(leaf.value)] = True
+        for addresses in outputs:
+            needed[addresses] = True
+        lanekernels.mark_active(self.code, self.words, active, spaces, self.flags)
+        lanekernels.mark_needed(self.code, self.words, needed, self.flags)
+        self.spaces = spaces
+        self.slots, size = self.place_slopes()
+        self.slopes = np.empty(size, recorder.dtype)
+        self.refresh()
+
+    def place_slopes(self) -> tuple[np.ndarray, int]:
+        """Return where the partials of each elementwise array row go, and how many there are."""
+        slots = np.full(self.rows, -1, np.int64)
+        opcodes = self.code[:, 0]
+        maps = np.flatnonzero((opcodes >= MAP) & (opcodes < 2 * MAP) & (self.flags > 0))
+        w = self.code[maps, 2].astype(np.int64)
+        axes = self.words[w + 2]
+        operands = (self.words[w] - 4 - axes) // (3 + axes) - 1
+        ends = np.cumsum(self.words[w + 1] * operands)
+        slots[maps] = ends - self.words[w + 1] * operands
+        return slots, int(ends[-1]) if ends.size else 0
+
+    def refresh(self) -> None:
+        """Compute the partials of elementwise array rows from the values of the execution."""
+        from numbad import lanekernels
+
+        if not self.slopes.size:
+            return
+        execution = self.execution
+        execution.locate_spaces()
+        row = 0
+        while row < self.rows:
+            row = lanekernels.fill_slopes(
+                block_kernels(execution.recorder.dtype),
+                self.code,
+                self.words,
+                execution.bases,
+                execution.values,
+                self.slots,
+                self.slopes,
+                execution.blocks(),
+                row,
+            )
+            if row < self.rows:
+                w, slot = int(self.code[row, 2]), int(self.slots[row])
+                count = int(self.words[w + 1])
+                for part in map_partials(execution, self.words, w, int(self.code[row, 0]) - MAP):
+                    self.slopes[slot : slot + count] = np.broadcast_to(part, self.shape_of(w)).reshape(-1)
+                    slot += count
+                row += 1
+
+    def shape_of(self, w: int) -> tuple[int, ...]:
+        """Return the index space of a row."""
+        return tuple(self.words[w + 4 : w + 4 + int(self.words[w + 2])].tolist())
+
+    # ------------------------------------------------------------ sweeps
+
+    def pull(self, seeds: list[np.ndarray] | None = None) -> list[np.ndarray]:
+        """Return the inputs' cotangents for the outputs', with the lanes in front.
+
+        Parameters
+        ----------
+        seeds : list of ndarray, optional
+            One for each output: its shape, and the lanes last. By default each element of the outputs has a lane.
+        """
+        counts = [addresses.size for addresses in self.outputs]
+        wide = sum(counts) if seeds is None else seeds[0].shape[-1]
+        found = [np.empty((wide, *np.shape(leaf.value)), self.execution.recorder.dtype) for leaf in self.leaves]
+        for first, last in self.blocks(wide):
+            bars = LaneMemory(self, last - first)
+            if seeds is None:
+                places = np.concatenate([addresses.reshape(-1) for addresses in self.outputs])[first:last]
+                bars.arena[places, np.arange(last - first)] = 1.0
+            else:
+                for addresses, seed in zip(self.outputs, seeds, strict=True):
+                    bars.add(addresses, seed[..., first:last])
+            self.sweep_back(bars)
+            for leaf, result in zip(self.leaves, found, strict=True):
+                result[first:last] = np.moveaxis(bars.read(leaf), -1, 0)
+            bars.release()
+        return found
+
+    def push(self, seeds: list[np.ndarray] | None = None) -> list[np.ndarray]:
+        """Return the outputs' tangents for the inputs', with the lanes last.
+
+        Parameters
+        ----------
+        seeds : list of ndarray, optional
+            One for each input: its shape, and the lanes last. By default each element of the inputs has a lane.
+        """
+        counts = [np.size(leaf.value) for leaf in self.leaves]
+        wide = sum(counts) if seeds is None else seeds[0].shape[-1]
+        found = [np.empty((*addresses.shape, wide), self.execution.recorder.dtype) for addresses in self.outputs]
+        for first, last in self.blocks(wide):
+            dots = LaneMemory(self, last - first)
+            start = 0
+            for k, (leaf, count) in enumerate(zip(self.leaves, counts, strict=True)):
+                if seeds is None:
+                    dots.enter_identity(leaf, start - first, count)
+                else:
+                    dots.enter(leaf, seeds[k][..., first:last])
+                start += count
+            self.sweep_forward(dots)
+            for addresses, result in zip(self.outputs, found, strict=True):
+                result[..., first:last] = dots.arena[addresses]
+            dots.release()
+        return found
+
+    def blocks(self, wide: int) -> list[tuple[int, int]]:
+        """Divide lanes into blocks that fit into the memory that a sweep may take."""
+        recorder = self.execution.recorder
+        size = recorder.size + sum(recorder.spaces[k].size for k in np.flatnonzero(self.spaces))
+        width = max(FEWEST, MOST_MEMORY // (size * recorder.dtype.itemsize))
+        count = max(1, -(-wide // width))
+        width = max(1, -(-wide // count))
+        return [(first, min(wide, first + width)) for first in range(0, wide, width)]
+
+    def sweep_back(self, bars: LaneMemory) -> None:
+        """Take the cotangents of all lanes back."""
+        row = self.rows
+        while row:
+            row = self.run("adjoint", bars, row)
+            if row:
+                row -= 1
+                self.python_row(bars, row, True)
+
+    def sweep_forward(self, dots: LaneMemory) -> None:
+        """Push the tangents of all lanes forward."""
+        row = 0
+        while row < self.rows:
+            row = self.run("tangent", dots, row)
+            if row < self.rows:
+                self.python_row(dots, row, False)
+                row += 1
+
+    def run(self, name: str, lanes: LaneMemory, row: int) -> int:
+        """Run a compiled sweep from a row on; return where it stopped."""
+        from numbad import lanekernels
+
+        execution = self.execution
+        wide = lanes.wide
+        arguments = (self.code, self.words, self.flags, self.slots, self.slopes, execution.values, execution.partials)
+        arguments += (execution.bases, lanes.bases, BLAS_WORTH, wide)  # type: ignore[assignment]
+        if wide <= BLOCK_LANES or lanes.arena.size < PARALLEL_WORTH:
+            return int(getattr(lanekernels, f"{name}_lanes")(*arguments, 0, wide, row))
+        with shared_section(lanes.arena.size):
+            return int(getattr(lanekernels, f"{name}_blocks")(*arguments, BLOCK_LANES, row))
+
+    # ------------------------------------------------------------ rows for Python
+
+    def python_row(self, lanes: LaneMemory, row: int, back: bool) -> None:
+        """Take a row that the compiled sweeps leave to Python."""
+        w, flag = int(self.code[row, 2]), int(self.flags[row])
+        if int(self.code[row, 0]) == CONTRACT:
+            self.product(lanes, w, flag, back)
+        else:
+            assert int(self.code[row, 0]) == HOST
+            with naming_site(self.execution, row):
+                self.host(lanes, w, back)
+
+    def product(self, lanes: LaneMemory, w: int, flag: int, back: bool) -> None:
+        """Take a product of arrays: with lanes it is one of matrices, for BLAS."""
+        from numbad.matrix import multiply_add
+
+        for k in (1, 2):
+            if not flag >> (k - 1) & 1 or lanes.memory(int(self.space(w, k))) is None:
+                continue
+            own, out = self.laned(lanes, w, k), self.laned(lanes, w, 0)
+            other = self.primal(w, 3 - k)
+            if not back and self.copy_columns(lanes, w, k, out, other):
+                continue
+            other = np.broadcast_to(other[..., None], (*other.shape, lanes.wide))
+            target, source = (own, out) if back else (out, own)
+            multiply_add(target, source, other)
+
+    def copy_columns(self, lanes: LaneMemory, w: int, k: int, out: np.ndarray, other: np.ndarray) -> bool:
+        """Add a product with the identity, which is the other operand itself; False where it is not one.
+
+        So the first layer of a network costs its Jacobian no product.
+        """
+        d, shape = self.descriptor(w, k), self.shape_of(w)
+        steps = self.words[d + 3 : d + 3 + len(shape)].tolist()
+        place = int(self.words[d + 1]), int(self.words[d + 2])
+        moved = [axis for axis, step in enumerate(steps) if step]
+        if place not in lanes.identities or len(moved) != 1 or steps[moved[0]] != 1 or out.strides[moved[0]]:
+            return False
+        start, count = lanes.identities[place]
+        axis = moved[0]
+        if shape[axis] != count:
+            return False
+        first, last = max(0, -start), min(count, lanes.wide - start)
+        if first < last:
+            columns = np.moveaxis(other, axis, -1)[..., first:last]
+            np.moveaxis(out, axis, 0)[0][..., start + first : start + last] += columns
+        return True
+
+    def host(self, lanes: LaneMemory, w: int, back: bool) -> None:
+        """Take a Python kernel, lane by lane."""
+        words = self.words
+        call = self.execution.recorder.hosts[int(words[w + 1])]
+        inputs, outputs = int(words[w + 2]), int(words[w + 3])
+        values, linear = [], []
+        for k in range(inputs + outputs):
+            space, address, count = words[w + 4 + 3 * k : w + 7 + 3 * k].tolist()
+            memory, own = lanes.memory(space), self.values_of(space)
+            values.append(own[address : address + count])
+            linear.append(None if memory is None else memory[address : address + count])
+        for lane in range(lanes.wide):
+            one = [None if part is None else part[:, lane].copy() for part in linear]
+            if back:
+                call.backward(values[:inputs], values[inputs:], one[:inputs], one[inputs:])
+            else:
+                dots = [np.zeros_like(v) if d is None else d for v, d in zip(values, one, strict=True)]
+                call.tangent(values[:inputs], values[inputs:], dots[:inputs], dots[inputs:])
+                one[inputs:] = dots[inputs:]
+            changed = slice(0, inputs) if back else slice(inputs, None)
+            for part, new in zip(linear[changed], one[changed], strict=True):
+                if part is not None:
+                    part[:, lane] = new
+
+    def space(self, w: int, k: int) -> int:
+        """Return the space of an operand."""
+        return int(self.words[self.descriptor(w, k) + 1])
+
+    def descriptor(self, w: int, k: int) -> int:
+        """Return where an operand is described."""
+        axes = int(self.words[w + 2])
+        return w + 4 + axes + k * (3 + axes)
+
+    def values_of(self, space: int) -> np.ndarray:
+        """Return the values of a space, flat."""
+        return flat(self.execution.values if space == 0 else self.execution.spaces[space])
+
+    def primal(self, w: int, k: int) -> np.ndarray:
+        """Return the values of an operand over its row's index space."""
+        from numbad.hostrows import operand, primal_spaces
+
+        return operand(primal_spaces(self.execution), self.words, w, k)
+
+    def laned(self, lanes: LaneMemory, w: int, k: int) -> np.ndarray:
+        """Return the lanes of an operand over its row's index space and the lanes."""
+        d, shape = self.descriptor(w, k), self.shape_of(w)
+        memory = lanes.memory(int(self.words[d + 1]))
+        assert memory is not None
+        step = memory.itemsize * lanes.wide
+        strides = [step * s for s in self.words[d + 3 : d + 3 + len(shape)].tolist()]
+        start = memory[int(self.words[d + 2]) :]
+        return np.lib.stride_tricks.as_strided(start, (*shape, lanes.wide), (*strides, memory.itemsize))
+
+
+class LaneMemory:
+    """The tangents or cotangents of some lanes: for each space that has them, a row of lanes an element.
+
+    Attributes
+    ----------
+    arena : ndarray, shape (size, wide)
+    spaces : dict of int to ndarray, shape (elements, wide)
+        Of large inputs, in their memory order.
+    bases : ndarray of uint64
+        Where each begins in memory, 0 for constants.
+    identities : dict
+        For (space, address) of an input whose elements have a lane each: the lane of the first, and their number.
+    """
+
+    def __init__(self, linear: Linearised, wide: int) -> None:
+        recorder = linear.execution.recorder
+        self.wide = wide
+        self.identities: dict[tuple[int, int], tuple[int, int]] = {}
+        large = np.flatnonzero(linear.spaces).tolist()
+        sizes = [recorder.size, *(recorder.spaces[space].size for space in large)]
+        check_memory(sum(sizes) * wide * recorder.dtype.itemsize)
+        parts = [take_memory(size * wide, recorder.dtype, False).reshape(size, wide) for size in sizes]
+        for part in parts:
+            part[...] = 0.0
+        self.arena, self.spaces = parts[0], dict(zip(large, parts[1:], strict=True))
+        self.bases = np.zeros(len(recorder.spaces), np.uint64)
+        for space, part in ((0, self.arena), *self.spaces.items()):
+            self.bases[space] = part.__array_interface__["data"][0]
+
+    def memory(self, space: int) -> np.ndarray | None:
+        """Return the lanes of a space, None for constants."""
+        return self.arena if space == 0 else self.spaces.get(space)
+
+    def add(self, addresses: np.ndarray, seed: np.ndarray) -> None:
+        """Add cotangents at addresses, which may name one more than once."""
+        places = addresses.reshape(-1)
+        seed = seed.reshape(places.size, self.wide)
+        if places.size and places[-1] - places[0] == places.size - 1 and (np.diff(places) == 1).all():
+            self.arena[places[0] : places[0] + places.size] += seed
+        else:
+            np.add.at(self.arena, places, seed)
+
+    def enter(self, leaf: Any, seed: np.ndarray) -> None:
+        """Set the tangents of an input."""
+        shape = np.shape(leaf.value)
+        if leaf.space:
+            axes = range(len(shape)) if leaf.order == "C" else reversed(range(len(shape)))
+            self.spaces[leaf.space][...] = seed.transpose([*axes, len(shape)]).reshape(-1, self.wide)
+        else:
+            count = math.prod(shape)
+            self.arena[leaf.address : leaf.address + count] = seed.reshape(count, self.wide)
+
+    def enter_identity(self, leaf: Any, start: int, count: int) -> None:
+        """Give each element of an input a lane: the first has lane `start`, which may lie outside of these lanes."""
+        which = np.arange(max(0, -start), min(count, self.wide - start))
+        places = which
+        if leaf.space and leaf.order != "C":
+            shape = np.shape(leaf.value)
+            places = np.ravel_multi_index(np.unravel_index(which, shape)[::-1], shape[::-1])
+        memory = self.spaces[leaf.space] if leaf.space else self.arena[leaf.address :]
+        memory[places, which + start] = 1.0
+        if not leaf.space or leaf.order == "C" or np.ndim(leaf.value) == 1:
+            self.identities[leaf.space, leaf.address] = start, count
+
+    def read(self, leaf: Any) -> np.ndarray:
+        """Return the cotangents of an input, with its shape and the lanes."""
+        shape = np.shape(leaf.value)
+        if leaf.space:
+            found = self.spaces[leaf.space]
+            if leaf.order == "C":
+                return found.reshape(*shape, self.wide)
+            return found.reshape(*reversed(shape), self.wide).transpose([*reversed(range(len(shape))), len(shape)])
+        return self.arena[leaf.address : leaf.address + math.prod(shape)].reshape(*shape, self.wide)
+
+    def release(self) -> None:
+        """Give the memory back."""
+        for part in (self.arena, *self.spaces.values()):
+            give_back(part)
+
+
+class LinearMap:
+    """The pushforward or the pullback of a function at a point, as an array op: one host row of a recording.
+
+    With further axes behind those of its operands it takes as many tangents or cotangents at once, as lanes.
+
+    Attributes
+    ----------
+    linear : Linearised
+    back : bool
+        Whether it is the pullback.
+    """
+
+    takes_lanes = True
+    jvp_function: Any = None
+
+    def __init__(self, evaluation: Any, back: bool) -> None:
+        self.evaluation, self.back = evaluation, back
+        self.name = "pullback" if back else "pushforward"
+        inputs = [np.shape(leaf.value) for leaf in evaluation.leaves]
+        outputs = [np.shape(value) for value in evaluation.values]
+        self.shapes, self.result_shapes = (outputs, inputs) if back else (inputs, outputs)
+
+    def __call__(self, *operands: Any) -> tuple[Any, ...]:
+        """Record the map if an operand is recording, else apply it."""
+        recorder = next((part.recorder for part in operands if isinstance(part, Active)), None)
+        if recorder is None:
+            return self.primal(*operands)
+        return as_tuple(record_host(recorder, self, operands, {}))
+
+    def shapes_function(self, *shapes: Any) -> list[Any]:
+        """Return the shapes of the results for those of the operands."""
+        extra = shapes[0][len(self.shapes[0]) :]
+        return [shape + extra for shape in self.result_shapes]
+
+    def primal(self, *operands: Any) -> tuple[Any, ...]:
+        """Apply the map."""
+        self.evaluation.check_constants()
+        extra = np.shape(operands[0])[len(self.shapes[0]) :]
+        linear = self.evaluation.linear()
+        dtype = linear.execution.recorder.dtype
+        seeds = [np.asarray(o, dtype).reshape(*s, -1) for o, s in zip(operands, self.shapes, strict=True)]
+        if self.back:
+            found = [np.moveaxis(part, 0, -1) for part in linear.pull(seeds)]
+        else:
+            found = linear.push(seeds)
+        return tuple(part.reshape(shape + extra) for part, shape in zip(found, self.result_shapes, strict=True))
+
+    def vjp_function(self, bars: list[Any], results: list[Any], operands: list[Any]) -> tuple[Any, ...]:
+        """Return the operands' cotangents: the transpose is the other of the two maps."""
+        return LinearMap(self.evaluation, not self.back)(*bars)

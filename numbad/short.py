@@ -1,0 +1,134 @@
+"""Gradients of short tapes with arrays: both sweeps in one call of machine code, on memory that a thread keeps."""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from typing import Any
+
+import numpy as np
+
+from numbad.recorder import Recorder
+from numbad.rows import BLOCK
+from numbad.sweeps import MANY, address_of, block_kernels, sweep, switch
+
+MOST = 1 << 17  # numbers that the arena, the cotangents and the partials of a tape may take together
+_thread = threading.local()
+_calls: dict[int, tuple[Any, ...]] = {}
+_bases, _bars = array("Q", (0,)), array("Q", (0,))  # of a tape without spaces; filled under Python's lock
+
+
+class Workspace:
+    """Memory for the sweeps of one short tape: values, then cotangents, then partials; and scratch.
+
+    Attributes
+    ----------
+    memory : ndarray, shape (MOST,)
+        Where the tape runs: it begins with the values.
+    arena, spaces
+        The cotangents, as `Cotangents` has them.
+    address, scratch_address : int
+        Where the two begin in memory.
+    """
+
+    __slots__ = ("address", "arena", "memory", "scratch", "scratch_address", "spaces")
+
+    def __init__(self, dtype: np.dtype) -> None:
+        self.memory = np.empty(MOST, dtype)
+        self.scratch = np.empty(4 * BLOCK, dtype)
+        self.address, self.scratch_address = address_of(self.memory), address_of(self.scratch)
+        self.arena: Any = None
+        self.spaces: dict[int, np.ndarray] = {}
+
+
+def prepare(dtype: np.dtype) -> tuple[Any, ...]:
+    """Return the compiled functions for a dtype: one for both sweeps, what it calls, and the switches."""
+    kernels = address_of(block_kernels(dtype))
+    found = _calls[dtype.num] = (
+        sweep("both_at", dtype, True),
+        int(switch("forward_at", dtype)),
+        int(switch("adjoint_at", dtype)),
+        kernels,
+        dtype.itemsize,
+    )
+    return found
+
+
+def sweep_both(recorder: Recorder, output: int) -> Workspace | None:
+    """Run both sweeps over a tape.
+
+    Parameters
+    ----------
+    recorder : Recorder
+        Nothing of it has been swept yet.
+    output : int
+        The address of the result.
+
+    Returns
+    -------
+    Workspace or None
+        With the values and the cotangents, until it is given back; None where the tape is long, or has rows
+        that the compiled sweeps leave to Python: then nothing has been done.
+    """
+    size = recorder.size
+    code = recorder.code
+    rows = len(code) >> 2
+    if 2 * (size + rows) > MOST or rows > MANY or recorder.large or recorder.hosts:
+        return None
+    dtype = recorder.dtype
+    both, forward, adjoint, kernels, width = _calls.get(dtype.num) or prepare(dtype)
+    kept = _thread.__dict__
+    work = kept.pop(dtype.num, None) or Workspace(dtype)
+    memory = work.memory
+    for address, block in recorder.loads:
+        memory[address : address + block.size] = block
+    bases, bars = (_bases, _bars) if len(recorder.spaces) == 1 else locate_spaces(recorder, work)
+    numbers = recorder.numbers
+    at = work.address
+    done = both(
+        0.0,
+        forward,
+        adjoint,
+        kernels,
+        code.buffer_info()[0],
+        recorder.words.buffer_info()[0],
+        bases.buffer_info()[0],
+        bars.buffer_info()[0],
+        at,
+        at + 2 * size * width,
+        at + size * width,
+        work.scratch_address,
+        numbers.buffer_info()[0],
+        len(numbers) >> 1,
+        size,
+        rows,
+        output,
+    )
+    if done != rows:
+        kept[dtype.num] = work
+        return None
+    work.arena = memory[size : 2 * size]
+    return work
+
+
+def locate_spaces(recorder: Recorder, work: Workspace) -> tuple[array[int], array[int]]:
+    """Return where the spaces and their cotangents begin in memory; constants have none."""
+    bases, bars = array("Q", (0,)), array("Q", (0,))
+    work.spaces = {}
+    for space, values in enumerate(recorder.spaces):
+        if space:
+            if values.dtype != recorder.dtype:
+                values = work.spaces[-space] = values.astype(recorder.dtype, order="K")
+            bases.append(address_of(values))
+            if space in recorder.input_spaces:
+                values = work.spaces[space] = np.zeros(values.size, recorder.dtype)
+                bars.append(address_of(values))
+            else:
+                bars.append(0)
+    return bases, bars
+
+
+def give_back(work: Workspace) -> None:
+    """Let the next short tape of this thread have the memory."""
+    work.spaces = {}
+    _thread.__dict__[work.memory.dtype.num] = work
