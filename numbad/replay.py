@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numbad.splicing import Splice
 
 MOST_PATHS = 64  # tapes kept for one signature
+PATIENCE = 0.5  # seconds: a thread that waits longer for another calls the function; the other may wait for it
 
 
 def jit(f: Callable[..., Any] | None = None, *, static_argnums: Any = (), static_argnames: Any = ()) -> Any:
@@ -156,11 +157,14 @@ class Jitted:
 
     def call_inside(self, recorder: Recorder, arguments: Any, keywords: Any) -> Any:
         """Copy the rows of the path that the arguments take into the running recording; return its results there."""
-        with self.lock:
-            found = None if self.busy else self.match(recorder, arguments, keywords)
-            if found is not None:
-                program, values = found
-                return program.splice(recorder, values)
+        if not self.busy and self.lock.acquire(timeout=PATIENCE):
+            try:
+                found = self.match(recorder, arguments, keywords)
+                if found is not None:
+                    program, values = found
+                    return program.splice(recorder, values)
+            finally:
+                self.lock.release()
         return self.f(*arguments, **keywords)
 
     def match(self, recorder: Recorder, arguments: Any, keywords: Any) -> tuple[Program, list[Any]] | None:

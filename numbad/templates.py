@@ -162,7 +162,7 @@ def trace(op: Op, exponent: float | None = None) -> tuple[list[Row], list[Place]
     outer = current()
     set_current(tracer)
     try:
-        partials = op.symbolic_partials(*(make_scalar(tracer, slot) for slot in (1, 2, 3)))
+        partials = list(op.symbolic_partials(*(make_scalar(tracer, slot) for slot in (1, 2, 3))))
     except Exception:  # of the user's own function: it is run again, on recording values, and may raise there
         return None
     finally:
@@ -171,7 +171,7 @@ def trace(op: Op, exponent: float | None = None) -> tuple[list[Row], list[Place]
     if tracer.words or len(code) > 4 * LONGEST or any(opcode >= MAP for opcode in code[::4]):
         return None
     places = [found for found in (place_of(tracer, partial) for partial in partials) if found is not None]
-    if len(places) < len(partials):
+    if not len(places) == len(partials) == op.arity:
         return None
     numbers = dict(zip(map(int, tracer.numbers[::2]), tracer.numbers[1::2], strict=True))
     numbers[0] = 0.0

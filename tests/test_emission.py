@@ -18,6 +18,7 @@ from numbad import emission, emissionlayout, templates
 from numbad.emitter import CAPACITY
 from numbad.ops import REGISTRY
 from numbad.ops.definition import BY_NAME
+from numbad.rows import CONTRACT
 
 SMOOTH = [op for op in REGISTRY if op.smooth]
 VALUES = (0.7, -1.3, 0.0, 2.0, np.inf, -np.inf, np.nan)
@@ -190,6 +191,70 @@ def test_the_zero_rule_holds() -> None:
     for g in (f, numbad.grad(f), lambda x: numbad.jvp(f, (x,), (1.0,))[1]):
         assert numbad.grad(g)(0.0) == 0.0
         assert numbad.grad(g)(-1.0) == 0.0
+
+
+# ---------------------------------------------------------------- rows of the identity matrix
+
+
+IDENTITY = {
+    "product": lambda x: MATRIX @ x,
+    "products": lambda x: np.tanh(MATRIX @ np.sin(MATRIX.T @ x)) * x,
+    "transposed": lambda x: x @ MATRIX + np.cos(x),
+    "matrices": lambda x: (np.outer(x, x) @ MATRIX).sum(axis=0) + x * x,
+    "both operands": lambda x: np.concatenate([x * x[::-1], [x @ x, np.sum(x)]]),
+    "batch": lambda x: np.einsum("ijk,k->ij", CUBE, x).reshape(-1) * np.repeat(x[:2], 3)[0],
+    "repeated": lambda x: np.einsum("ij,jk,k->i", MATRIX, MATRIX, np.broadcast_to(x[1], (3,))) + x,
+    "copies": lambda x: np.stack([x, x.copy(), x[::-1]]).T.copy() * x,
+    "written": lambda x: numbad.array([x[1], 2.0 * x[0], 1.0]) + np.where(x > 0.0, x, 0.5 * x),
+    "written twice": lambda x: doubled(x) + x,
+    "elements": lambda x: np.stack([np.sin(x[k]) * x[(k + 1) % 3] for k in range(3)]),
+    "bent": lambda x: np.abs(x) @ MATRIX * np.maximum(x, 0.1),
+    "number": lambda x: np.linalg.solve(MATRIX + 3.0 * np.eye(3), x) * x[0],
+}
+MATRIX = np.linspace(-0.9, 1.3, 9).reshape(3, 3)
+CUBE = np.linspace(0.1, 1.7, 18).reshape(2, 3, 3)
+
+
+def doubled(x: Any) -> Any:
+    """Assign in place through a view."""
+    y = x * 1.0
+    y[1:] += y[:-1]
+    y[::2] *= x[::2]
+    return y
+
+
+@pytest.mark.parametrize("name", sorted(IDENTITY))
+def test_jacobians_in_recordings_agree_with_products_with_each_unit_vector(name: str) -> None:
+    """Within `jit` a Jacobian is emitted with lanes, whose seeds are rows of the identity matrix."""
+    f = IDENTITY[name]
+    x = np.array([0.7, -1.2, 0.4])
+    units = np.eye(3)
+    expected = np.stack([numbad.jvp(f, (x,), (unit,))[1] for unit in units], axis=-1)
+    for transform in (numbad.jacfwd, numbad.jacrev):
+        np.testing.assert_allclose(numbad.jit(transform(f))(x), expected, rtol=1e-12, atol=1e-14)
+        weighted = lambda x, transform=transform: np.sum(transform(f)(x) * expected)
+        step = 1e-6
+        slopes = [(weighted(x + step * u) - weighted(x - step * u)) / (2.0 * step) for u in units]
+        np.testing.assert_allclose(numbad.gradient(weighted, x), slopes, rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(numbad.jvp(weighted, (x,), (units[1],))[1], slopes[1], rtol=1e-6, atol=1e-7)
+    two = lambda x, y: f(x) * (y @ y) + np.sum(y)
+    blocks = numbad.jit(numbad.jacfwd(two, argnums=(0, 1)))(x, 2.0 * x)
+    np.testing.assert_allclose(blocks[0], expected * 4.0 * (x @ x), rtol=1e-12)
+    np.testing.assert_allclose(blocks[1], numbad.jacrev(two, argnums=1)(x, 2.0 * x), rtol=1e-12)
+
+
+def test_the_first_layer_is_copied_not_multiplied() -> None:
+    """A matrix product over the lanes is recorded for the second layer alone."""
+    opcodes: list[int] = []
+
+    def outer(x: Any) -> Any:
+        before = x.recorder.rows()
+        result = numbad.jacfwd(lambda x: MATRIX @ np.sin(MATRIX @ x))(x)
+        opcodes.extend(x.recorder.code[4 * before :: 4].tolist())
+        return result[0, 0]
+
+    numbad.grad(outer)(np.ones(3))
+    assert opcodes.count(CONTRACT) == 3, "two of the function, one of its tangents"
 
 
 # ---------------------------------------------------------------- templates

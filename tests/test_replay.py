@@ -671,6 +671,63 @@ def test_jit_in_jit_in_jit() -> None:
     assert counted.runs == one.paths == 2
 
 
+def test_truth_values_and_functions_without_rows_inside() -> None:
+    positive, same, fixed = numbad.jit(lambda x: x > 0.0), numbad.jit(lambda x: (x, x)), numbad.jit(lambda x: 3.0)
+
+    def f(x: Any) -> Any:
+        one, other = same(x)
+        total = numbad.where(positive(x), one, 2.0 * other) * fixed(x)
+        return np.sum(total) if positive(np.sum(x)) else np.sum(total * x)
+
+    def plain(x: Any) -> Any:
+        total = numbad.where(x > 0.0, x, 2.0 * x) * 3.0
+        return np.sum(total) if np.sum(x) > 0.0 else np.sum(total * x)
+
+    for x in (X, -X, 0.5, -0.5):
+        close(numbad.grad(f)(x), numbad.grad(plain)(x))
+        close(numbad.hessian(f)(x), numbad.hessian(plain)(x))
+
+
+def test_a_wrong_copy_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    from numbad.splicing import Splice
+
+    begin = Splice.__init__
+
+    def spoiled(self: Any, *arguments: Any) -> None:
+        begin(self, *arguments)
+        self.constants = [(address, 1.001 * value) for address, value in self.constants]
+        self.numbers = self.numbers * [1.0, 1.001]
+
+    for f, x in ((scalar_rows, 0.3), (lambda x: np.sum(np.sin(2.0 * x)), X)):
+        right = numbad.grad(f)(x)
+        close(numbad.grad(numbad.jit(f))(x), right)
+        with monkeypatch.context() as patch:
+            patch.setattr(Splice, "__init__", spoiled)
+            with pytest.raises(AssertionError):
+                close(numbad.grad(numbad.jit(f))(x), right)
+
+
+def test_functions_that_call_one_another_in_two_threads() -> None:
+    """Each thread holds one of the two and wants the other."""
+    even = numbad.jit(lambda x: x if x < 1.0 else odd(x - 1.0) * 1.0)
+    odd = numbad.jit(lambda x: -x if x < 1.0 else even(x - 1.0) * 1.0)
+    wrong: list[Any] = []
+
+    def work(f: Any, sign: float) -> None:
+        for x in (6.5, 3.5, 8.5, 7.5, 0.5):
+            expected = sign * (0.5 if int(x) % 2 == 0 else -0.5)
+            if f(x) != expected or numbad.grad(f)(x) != 2.0 * expected:
+                wrong.append(x)
+
+    threads = [threading.Thread(target=work, args=call) for call in ((even, 1.0), (odd, -1.0)) * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60.0)
+    assert not any(thread.is_alive() for thread in threads)
+    assert not wrong
+
+
 def test_recursion() -> None:
     def halve(x: Any) -> Any:
         return x if x < 1.0 else jitted(x / 2.0) + 1.0
