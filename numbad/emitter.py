@@ -11,6 +11,7 @@ import numpy as np
 
 from numbad import emissionlayout as layout
 from numbad.emissionlayout import FOREIGN, UNKNOWN_OP, UNKNOWN_POWER
+from numbad.errors import user_site
 from numbad.ops.definition import BY_NAME, REGISTRY
 from numbad.recorder import Recorder
 from numbad.sweeps import switch
@@ -117,7 +118,7 @@ class Emitter:
     def enter_powers(self) -> None:
         """Note the powers that have been met before, where the recording has their exponents as constants."""
         constants = self.recorder.constants
-        for exponent in self.templates.powers:
+        for exponent in list(self.templates.powers):
             address = constants.get(exponent)
             if address is not None and self.power_count < layout.POWERS_MOST:
                 self.enter_power(address, exponent)
@@ -183,9 +184,13 @@ class Emitter:
     def append(self) -> None:
         """Append the rows, words and constants that a pass has made."""
         state, recorder = self.memory.state, self.recorder
+        first = len(recorder.code) // 4
         recorder.extend(self.memory.rows[: 4 * state[layout.ROWS]])
         if state[layout.WORD]:
             recorder.words.extend(self.memory.words[: state[layout.WORD]])
+            site = user_site()
+            if site is not None:
+                recorder.sites.update(dict.fromkeys(range(first, first + state[layout.ROWS]), site))
         recorder.size = state[layout.SIZE]
         if recorder.size > ADDRESSES_CHECKED:
             recorder.allocate(0)

@@ -49,6 +49,7 @@ class Splice:
         self.numbers = numbers[~np.isin(numbers[:, 0], list(inputs))]
         self.constants = [(int(address), value) for address, value in self.numbers[:FEW].tolist()]
         self.loads = [(address, block) for address, block in recorder.loads if address not in inputs]
+        self.rows_with_sites = np.array(list(recorder.sites), np.int64)
         self.places = np.arange(1 if self.words else recorder.size, dtype=np.int64)
 
     def copy_into(self, recorder: Recorder, values: list[Any]) -> Moved:
@@ -73,8 +74,8 @@ class Splice:
         first = len(recorder.code) // 4
         self.relocate(recorder, places, shift, spaces)
         recorder.hosts.extend(self.recorder.hosts)
-        for row, site in self.recorder.sites.items():
-            recorder.sites[first + row] = site
+        sites = self.recorder.sites
+        recorder.sites.update(zip((self.rows_with_sites + first).tolist(), sites.values(), strict=True))
         recorder.large.extend([first + row for row in self.recorder.large])
         return Moved(recorder, places, shift)
 

@@ -10,6 +10,7 @@ not emitted.
 from __future__ import annotations
 
 import math
+import threading
 from array import array
 from collections.abc import Callable
 from typing import Any
@@ -25,6 +26,7 @@ from numbad.rows import MAP
 Place = int | float  # of an operand: a slot, or a number
 Row = tuple[int, int, Place, Place]  # opcode, slot, operands
 UNKNOWN, BY_PYTHON = 0, -1  # entries of the index in place of a template's position
+MOST_POWERS = 64  # that have templates of their own: each region looks for them
 FIRST = 4  # the slot of a template's first row
 LONGEST = SLOTS_MOST - FIRST
 
@@ -47,7 +49,7 @@ class Templates:
     """The templates of all ops that have been differentiated in a recording, ready for the compiled passes.
 
     The arrays are replaced, never changed, for a pass of another thread may be reading them: first those
-    that others refer to. A reader takes the index, then the text, then the constants.
+    that others refer to. A reader takes the index, then the text, then the constants. Writers take turns.
 
     Attributes
     ----------
@@ -68,35 +70,43 @@ class Templates:
         self.constants: list[float] = []
         self.positions: dict[str, int] = {}
         self.powers: dict[float, int] = {}
-        self.ops: list[Op] = []
-        self.functions: list[Any] = []
+        self.traced: tuple[list[Op], list[Any]] = [], []  # ops and their partials functions
+        self.lock = threading.Lock()
         self.minus_zero: int | None = None
         self.minus_unit = -1 - self.place(-1.0, {})
 
     def fresh(self) -> bool:
         """Whether the ops still have the partials functions that were traced."""
-        return [op.partials_function for op in self.ops] == self.functions
+        ops, functions = self.traced
+        return [op.partials_function for op in ops] == functions
 
     def add(self, opcode: int, choice: int) -> None:
         """Trace an op and note its template for a choice of operands."""
         op = REGISTRY[opcode]
-        self.ops.append(op)
-        self.functions.append(op.partials_function)
+        function = op.partials_function
         found = trace(op)
-        position = BY_PYTHON if found is None else self.pack(*found, choice)
-        index = self.index[:]
-        index[4 * opcode + choice] = position
-        self.index = index
+        with self.lock:
+            self.note(op, function)
+            position = BY_PYTHON if found is None else self.pack(*found, choice)
+            index = self.index[:]
+            index[4 * opcode + choice] = position
+            self.index = index
+
+    def note(self, op: Op, function: Any) -> None:
+        """Remember which partials function of an op was traced."""
+        ops, functions = self.traced
+        self.traced = [*ops, op], [*functions, function]
 
     def add_power(self, exponent: float) -> int:
         """Return the position of the template of x to a power that is known; 0 if there is none."""
-        found = self.powers.get(exponent)
+        found = self.powers.get(exponent, 0 if len(self.powers) >= MOST_POWERS or exponent != exponent else None)
         if found is None:
             op = BY_NAME["power_by_constant"]
-            self.ops.append(op)
-            self.functions.append(op.partials_function)
+            function = op.partials_function
             traced = trace(op, exponent)
-            found = self.powers[exponent] = 0 if traced is None else self.pack(*traced, 1)
+            with self.lock:
+                self.note(op, function)
+                found = self.powers[exponent] = 0 if traced is None else self.pack(*traced, 1)
         return found
 
     def pack(self, rows: list[Row], partials: list[Place], choice: int) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -162,6 +164,14 @@ def test_more_powers_than_have_templates_of_their_own() -> None:
     same(*both(numbad.grad(numbad.grad(f)), 0.9))
 
 
+def test_powers_that_never_come_again() -> None:
+    for k in range(2 * templates.MOST_POWERS):
+        exponent = 0.5 + k / 7.0
+        found = numbad.grad(numbad.grad(lambda x, n=exponent: x**n))(1.1)
+        assert found == pytest.approx(exponent * (exponent - 1.0) * 1.1 ** (exponent - 2.0), rel=1e-13)
+    assert len(templates.templates().powers) <= templates.MOST_POWERS
+
+
 def test_regions_longer_than_the_scratch_memory() -> None:
     turns = CAPACITY // 2
 
@@ -232,6 +242,9 @@ def test_jacobians_in_recordings_agree_with_products_with_each_unit_vector(name:
     expected = np.stack([numbad.jvp(f, (x,), (unit,))[1] for unit in units], axis=-1)
     for transform in (numbad.jacfwd, numbad.jacrev):
         np.testing.assert_allclose(numbad.jit(transform(f))(x), expected, rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(
+            numbad.record(transform(f), x)(x * 1.1), transform(f)(x * 1.1), rtol=1e-12, atol=1e-14
+        )
         weighted = lambda x, transform=transform: np.sum(transform(f)(x) * expected)
         step = 1e-6
         slopes = [(weighted(x + step * u) - weighted(x - step * u)) / (2.0 * step) for u in units]
@@ -380,11 +393,11 @@ def test_partials_that_differentiate_inside() -> None:
 
 
 def test_threads_that_meet_new_ops_at_the_same_time() -> None:
-    import threading
-
     names = [op.name for op in SMOOTH if op.arity == 1 and not op.host]
     wrong: list[Any] = []
     expected = {name: numbad.grad(numbad.grad(BY_NAME[name]))(0.3) for name in names}
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
     for _ in range(5):
         templates._templates = templates.Templates()
 
@@ -400,6 +413,7 @@ def test_threads_that_meet_new_ops_at_the_same_time() -> None:
             thread.start()
         for thread in threads:
             thread.join()
+    sys.setswitchinterval(interval)
     assert not wrong
 
 
