@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from numbad._kernels import UNITS
 from numbad.rows import ADD, BLOCK, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, LARGE, MAP, SCATTER
 from numbad.scalarkernels import adjoint, tangent
 from numbad.vectormath import call_at, pointer_of, room, rows_of, view
@@ -218,6 +219,23 @@ def all_zero(values):
     return True
 
 
+@inlined
+def unit(opcode, k):
+    """Return a partial that is 1 or -1 whatever the operands, 0 for others."""
+    return np.int64(UNITS[opcode, k]) if opcode < UNITS.shape[0] else np.int64(0)
+
+
+@inlined
+def signed(values, sign, scratch):
+    """Return a block, or its negative in scratch."""
+    if sign == 1:
+        return values
+    negative = scratch[: values.size]
+    for j in range(values.size):
+        negative[j] = -values[j]
+    return negative
+
+
 @compiled
 def map_adjoint(kernels, opcode, words, w, bases, bars, like, scratch, start, stop, which):
     """Add the cotangents of elements start .. stop to the operands' (which: 1 x, 2 y, 3 both); 1 for a host op."""
@@ -231,10 +249,17 @@ def map_adjoint(kernels, opcode, words, w, bases, bars, like, scratch, start, st
     x_bar = memory(words, x_at, bars, like)
     y_bar = memory(words, y_at, bars, like) if operands == 3 else np.uint64(0)
     z_bar = memory(words, out, bars, like)
+    unit_x, unit_y = unit(opcode, 0), unit(opcode, 1)
     for first in range(start, stop, BLOCK):
         count = min(BLOCK, stop - first)
         zb = view(shifted(z_bar, first, like), count, like)
         if all_zero(zb):
+            continue
+        if unit_x and (unit_y or operands == 2):
+            if x_bar != 0 and which & 1:
+                deposit(words, w, x_at, x_bar, first, signed(zb, unit_x, scratch[2]))
+            if y_bar != 0 and which & 2:
+                deposit(words, w, y_at, y_bar, first, signed(zb, unit_y, scratch[3]))
             continue
         xs = fetch(words, w, x_at, x_address, first, count, like, scratch[0])
         ys = fetch(words, w, y_at, y_address, first, count, like, scratch[1]) if operands == 3 else xs

@@ -341,7 +341,23 @@ def kernels_text() -> str:
             )
         )
     lines = header("The block kernels: one loop for each op.") + helper_functions(calls, True)
-    return "\n".join(lines) + "\n\n".join(functions)
+    table = ", ".join(f"({x}, {y})" for x, y in map(unit_partials, REGISTRY))
+    units = (
+        "# Partials that are 1 or -1 whatever the operands, 0 for others: the adjoint sweep does not compute them.\n"
+    )
+    units += f"UNITS = np.array([{table}], np.int8)\n"
+    return "\n".join(lines) + "\n\n".join(functions) + "\n\n" + units
+
+
+def unit_partials(op: Op) -> tuple[int, int]:
+    """Return the partials of an op that are 1 or -1 whatever the operands, 0 for others."""
+    function = op.partials_function
+    if op.host or not op.smooth or names(function):
+        return 0, 0
+    found = function()
+    found = found if isinstance(found, tuple) else (found, 0.0)
+    x, y = (int(p) if p in (1.0, -1.0) else 0 for p in found)
+    return x, y
 
 
 GENERATED = {"_vm.py": machine_text, "_kernels.py": kernels_text}

@@ -1,8 +1,13 @@
-"""Compiled kernels of lanes: one linearised tape, many seeds. An address has a row of lanes in place of a number.
+"""Compiled kernels of lanes: one linearised tape, many seeds. Some addresses have a row of lanes in place of a number.
 
 A tape is linear once its partials are known, so these kernels need no opcodes of elementwise ops: they multiply
 by `slopes`, which `fill_slopes` computes once for a point. `flags` says of each row which of its operands
 depend on the inputs (1 the first, 2 the second), 0 where the outputs do not depend on the row.
+
+Most addresses depend on one other alone: all of sin(z)**2 * 3 is a multiple of z. `compress` gives such an address
+the `place` (the row of lanes) of what it depends on, and a coefficient; only where two meet does a row keep lanes of
+its own. So a chain of elementwise operations costs its length once, and not once for each lane (it is the elimination
+of vertices with one predecessor: Griewank and Walther, 2008, chapter 9).
 """
 # mypy: disable-error-code="no-untyped-def"
 
@@ -76,8 +81,11 @@ def depends(words, w, d, active, spaces):
 
 
 @compiled
-def mark_active(code, words, active, spaces, flags):
-    """Note which rows depend on the inputs, by which operand; `active` says so of addresses."""
+def mark_active(code, words, active, spaces, flags, accumulated):
+    """Note which rows depend on the inputs, by which operand; `active` says so of addresses.
+
+    `accumulated` becomes true of addresses to which more than one row adds.
+    """
     for i in range(code.shape[0]):
         opcode = np.int64(code[i, 0])
         out = np.int64(code[i, 1])
@@ -95,6 +103,10 @@ def mark_active(code, words, active, spaces, flags):
                 first = words[d + 2]
                 for j in range(elements_of(words, w, d)):
                     active[first + element_of(words, w, d, j)] = True
+            if opcode >= 2 * MAP and words[w + 3] == 0:
+                d = descriptor(words, w, 0)
+                for j in range(elements_of(words, w, d)):
+                    accumulated[words[d + 2] + element_of(words, w, d, j)] = True
         elif opcode == GATHER:
             for j in range(words[w + 1]):
                 if active[words[w + 2 + j]]:
@@ -196,6 +208,133 @@ def fill_slopes(kernels, code, words, bases, values, slots, slopes, scratch, sta
     return np.int64(code.shape[0])
 
 
+NONE = -1  # the place of an address that does not depend on the inputs
+
+
+@compiled
+def compress(code, words, flags, slots, slopes, partials, accumulated, place, coefficient, kept, rows):
+    """Give each address its place and coefficient, and note which rows keep lanes; return how many places there are.
+
+    `place` holds those of the inputs, of which there are `rows`, and NONE for others. `kept` is `flags` for rows that
+    the sweeps must take, 0 for those that the coefficients stand for.
+    """
+    for i in range(code.shape[0]):
+        kept[i] = 0
+        flag = np.int64(flags[i])
+        if flag == 0:
+            continue
+        opcode, out, w = np.int64(code[i, 0]), np.int64(code[i, 1]), np.int64(code[i, 2])
+        first, count = out, np.int64(1)
+        if opcode < MAP:
+            done = join(place, coefficient, out, flag, w, np.int64(code[i, 3]), partials[i, 0], partials[i, 1])
+        elif opcode < 2 * MAP:
+            count = words[w + 1]
+            done = join_map_row(words, w, flag, slopes, slots[i], place, coefficient, out)
+        elif opcode == ADD:
+            count = words[w + 3]
+            done = count > 0 and copy_row(words, w, accumulated, place, coefficient)
+            if not done and count > 0:
+                forget(place, out, count)
+        elif opcode == CONTRACT:
+            count = words[w + 3]
+            done = False
+        elif opcode == GATHER:
+            done = True
+            for j in range(words[w + 1]):
+                place[out + j] = place[words[w + 2 + j]]
+                coefficient[out + j] = coefficient[words[w + 2 + j]]
+        elif opcode == SCATTER:
+            count = words[w + 2]
+            done = scatter_row(words, w, place, coefficient, out)
+            if not done:
+                forget(place, out, count)
+        else:
+            done = False
+            count = 0
+            for k in range(words[w + 2], words[w + 2] + words[w + 3]):
+                for j in range(words[w + 6 + 3 * k]):
+                    place[words[w + 5 + 3 * k] + j] = rows
+                    coefficient[words[w + 5 + 3 * k] + j] = 1
+                    rows += 1
+        if not done:
+            kept[i] = flags[i]
+            for j in range(count):
+                place[first + j] = rows
+                coefficient[first + j] = 1
+                rows += 1
+    return rows
+
+
+@inlined
+def forget(place, first, count):
+    """Take back the places of a block."""
+    for j in range(count):
+        place[first + j] = NONE
+
+
+@inlined
+def join(place, coefficient, out, flag, a, b, p, q):
+    """Give the output of an op the place of its operands and return True, if they have the same or one has none."""
+    x = place[a] if flag & 1 and p != 0 else NONE
+    y = place[b] if flag & 2 and q != 0 else NONE
+    if x != NONE and y != NONE and x != y:
+        return False
+    total = coefficient[0]  # zero, in the dtype of the tape
+    if x != NONE and coefficient[a] != 0:
+        total += p * coefficient[a]
+    if y != NONE and coefficient[b] != 0:
+        total += q * coefficient[b]
+    place[out] = max(x, y)
+    coefficient[out] = total
+    return True
+
+
+@compiled
+def join_map_row(words, w, flag, slopes, slot, place, coefficient, out):
+    """Do so for each element of an elementwise row; False, and no place for any, where one of them cannot."""
+    count = words[w + 1]
+    x_at = descriptor(words, w, 1)
+    binary = operand_count(words, w) == 3
+    y_at = descriptor(words, w, 2) if binary else x_at
+    if (flag & 1 and words[x_at + 1] != 0) or (flag & 2 and words[y_at + 1] != 0):
+        return False
+    for j in range(count):
+        a = words[x_at + 2] + offset_of(words, w, x_at, j) if flag & 1 else np.int64(0)
+        b = words[y_at + 2] + offset_of(words, w, y_at, j) if flag & 2 else np.int64(0)
+        q = slopes[slot + count + j] if binary else slopes[slot]
+        if not join(place, coefficient, out + j, flag, a, b, slopes[slot + j], q):
+            return False
+    return True
+
+
+@compiled
+def copy_row(words, w, accumulated, place, coefficient):
+    """Give the target of a copy the places of its source; False for sums, where two elements meet in one."""
+    t, d = descriptor(words, w, 0), descriptor(words, w, 1)
+    if words[d + 1] != 0:
+        return False
+    for j in range(words[w + 1]):
+        z = words[t + 2] + offset_of(words, w, t, j)
+        x = words[d + 2] + offset_of(words, w, d, j)
+        if accumulated[z] or place[z] != NONE:
+            return False
+        place[z], coefficient[z] = place[x], coefficient[x]
+    return True
+
+
+@compiled
+def scatter_row(words, w, place, coefficient, out):
+    """Give the targets of a SCATTER row the places of its source; False where two meet in one."""
+    if words[w + 3] != 0:
+        return False
+    for j in range(words[w + 1]):
+        z, x = out + words[w + 5 + j], words[w + 4] + j
+        if place[z] != NONE:
+            return False
+        place[z], coefficient[z] = place[x], coefficient[x]
+    return True
+
+
 @inlined
 def add_scaled(target, factor, source):
     """Add a multiple of one row of lanes to another; zero times anything is zero."""
@@ -212,156 +351,199 @@ def add_scaled(target, factor, source):
 
 
 @inlined
-def lanes_at(base, element, wide, first, last, like):
-    """Return lanes first .. last of an element of a space."""
-    return view(shifted(base, element * wide + first, like), last - first, like)
+def lanes_at(base, row, wide, first, last, like):
+    """Return lanes first .. last of a row of lanes."""
+    return view(shifted(base, row * wide + first, like), last - first, like)
 
 
 @inlined
-def add_scalar_row(target, source, p, base, wide, first, last, like):
-    """Add p times the lanes of one address to those of another."""
-    if p != 0:
-        z = lanes_at(base, source, wide, first, last, like)
-        add_scaled(lanes_at(base, target, wide, first, last, like), p, z)
+def move(base, at, p, out_base, out, wide, first, last, like, back):
+    """Add p times the lanes of an operand to those of an output, or the other way if `back`."""
+    x = lanes_at(base, at, wide, first, last, like)
+    z = lanes_at(out_base, out, wide, first, last, like)
+    if back:
+        add_scaled(x, p, z)
+    else:
+        add_scaled(z, p, x)
+
+
+@inlined
+def move_element(space, address, p, out, place, coefficient, lanes, wide, first, last, like, back):
+    """Move the lanes between the element of an operand and the place of an output."""
+    base = lanes[space]
+    if base == 0 or p == 0:
+        return
+    if space != 0:
+        move(base, address, p, lanes[0], out, wide, first, last, like, back)
+    elif place[address] != NONE and coefficient[address] != 0:
+        move(base, place[address], p * coefficient[address], lanes[0], out, wide, first, last, like, back)
 
 
 @compiled
-def add_map_row(words, w, k, slopes, slot, base, out, out_base, wide, first, last, like, back):
-    """Add lanes times the slopes of operand k of an elementwise row: from output to operand if `back`, else onwards."""
+def move_map_row(words, w, k, slopes, slot, out, place, coefficient, lanes, wide, first, last, like, back):
+    """Move lanes through operand k of an elementwise row."""
     d, count = descriptor(words, w, k), words[w + 1]
     for j in range(count):
-        p = slopes[slot + (k - 1) * count + j]
-        if p != 0:
-            x = lanes_at(base, words[d + 2] + offset_of(words, w, d, j), wide, first, last, like)
-            z = lanes_at(out_base, out + j, wide, first, last, like)
-            if back:
-                add_scaled(x, p, z)
-            else:
-                add_scaled(z, p, x)
+        p, x = slopes[slot + (k - 1) * count + j], words[d + 2] + offset_of(words, w, d, j)
+        move_element(words[d + 1], x, p, out + j, place, coefficient, lanes, wide, first, last, like, back)
 
 
 @compiled
-def add_structural_row(words, w, t, t_base, s, s_base, other, other_at, wide, first, last, like):
-    """Add the lanes of operand s to those of operand t over an index space, times operand `other` if that is not 0."""
-    target, source, factor = descriptor(words, w, t), descriptor(words, w, s), descriptor(words, w, other)
+def move_structural_row(words, w, k, other, other_at, place, coefficient, lanes, wide, first, last, like, back):
+    """Move lanes through operand k of a sum or product over an index space; `other` is 0 for a sum."""
+    target, d, factor = descriptor(words, w, 0), descriptor(words, w, k), descriptor(words, w, other)
     p = like.dtype.type(1)
     for j in range(words[w + 1]):
         if other != 0:
             p = view(shifted(other_at, offset_of(words, w, factor, j), like), 1, like)[0]
-        if p != 0:
-            x = words[source + 2] + offset_of(words, w, source, j)
-            z = words[target + 2] + offset_of(words, w, target, j)
-            add_scaled(lanes_at(t_base, z, wide, first, last, like), p, lanes_at(s_base, x, wide, first, last, like))
+        x = words[d + 2] + offset_of(words, w, d, j)
+        z = place[words[target + 2] + offset_of(words, w, target, j)]
+        move_element(words[d + 1], x, p, z, place, coefficient, lanes, wide, first, last, like, back)
 
 
 @compiled
-def add_listed_row(words, at, count, listed, listed_base, block, block_base, wide, first, last, like, back):
-    """Add lanes of listed addresses (their list is at words[at]) to those of a block, or the other way if `back`."""
-    one = like.dtype.type(1)
-    for j in range(count):
-        x = lanes_at(listed_base, listed + words[at + j], wide, first, last, like)
-        z = lanes_at(block_base, block + j, wide, first, last, like)
-        if back:
-            add_scaled(x, one, z)
-        else:
-            add_scaled(z, one, x)
-
-
-@compiled
-def run_row(code, words, flags, slots, slopes, values, partials, bases, lanes, most, wide, first, last, i, back):
+def move_row(
+    code,
+    words,
+    kept,
+    slots,
+    slopes,
+    values,
+    partials,
+    bases,
+    place,
+    coefficient,
+    lanes,
+    most,
+    wide,
+    first,
+    last,
+    i,
+    back,
+):
     """Take one row with lanes, forwards or back; return 1 for a row that is left to Python."""
-    flag = np.int64(flags[i])
+    flag = np.int64(kept[i])
     opcode, out, w = np.int64(code[i, 0]), np.int64(code[i, 1]), np.int64(code[i, 2])
+    one = values.dtype.type(1)
     if opcode < MAP:
         for k in range(2):
             if flag >> k & 1:
-                operand = np.int64(code[i, 2 + k])
-                target, source = (operand, out) if back else (out, operand)
-                add_scalar_row(target, source, partials[i, k], lanes[0], wide, first, last, values)
+                x, z = np.int64(code[i, 2 + k]), place[out]
+                move_element(0, x, partials[i, k], z, place, coefficient, lanes, wide, first, last, values, back)
     elif opcode < 2 * MAP:
         for k in range(1, operand_count(words, w)):
-            base = lanes[words[descriptor(words, w, k) + 1]]
-            if flag >> (k - 1) & 1 and base != 0:
-                add_map_row(words, w, k, slopes, slots[i], base, out, lanes[0], wide, first, last, values, back)
+            if flag >> (k - 1) & 1:
+                slot, z = slots[i], place[out]
+                move_map_row(words, w, k, slopes, slot, z, place, coefficient, lanes, wide, first, last, values, back)
     elif opcode == ADD or opcode == CONTRACT:
         if opcode == CONTRACT and words[w + 1] * wide > most:
             return 1
         for k in range(1, operand_count(words, w)):
-            base = lanes[words[descriptor(words, w, k) + 1]]
-            if flag >> (k - 1) & 1 and base != 0:
+            if flag >> (k - 1) & 1:
                 other = 3 - k if opcode == CONTRACT else 0
                 other_at = memory(words, descriptor(words, w, other), bases, values)
-                t, t_base, s, s_base = (k, base, 0, lanes[0]) if back else (0, lanes[0], k, base)
-                add_structural_row(words, w, t, t_base, s, s_base, other, other_at, wide, first, last, values)
-    elif opcode == GATHER:
-        add_listed_row(words, w + 2, words[w + 1], 0, lanes[0], out, lanes[0], wide, first, last, values, back)
+                move_structural_row(
+                    words, w, k, other, other_at, place, coefficient, lanes, wide, first, last, values, back
+                )
     elif opcode == SCATTER:
-        base = lanes[words[w + 3]]
-        if base != 0:
-            add_listed_row(
-                words, w + 5, words[w + 1], out, lanes[0], words[w + 4], base, wide, first, last, values, not back
-            )
+        for j in range(words[w + 1]):
+            space, x, z = words[w + 3], words[w + 4] + j, place[out + words[w + 5 + j]]
+            move_element(space, x, one, z, place, coefficient, lanes, wide, first, last, values, back)
     else:
         return 1
     return 0
 
 
 @compiled
-def adjoint_lanes(code, words, flags, slots, slopes, values, partials, bases, bars, most, wide, first, last, stop):
+def adjoint_lanes(
+    code, words, kept, slots, slopes, values, partials, bases, place, coefficient, bars, most, wide, first, last, stop
+):
     """Take cotangents of lanes first .. last of `wide` back from row `stop`; return the end of what is left to Python.
 
     `bars` says where the cotangents of each space begin in memory, 0 for constants; products of more than `most`
     elements are for Python, which has BLAS.
     """
+    bases[0] = pointer_of(values)
     i = np.int64(stop)
     while i > 0:
         row = i - 1
-        if flags[row] != 0 and run_row(
-            code, words, flags, slots, slopes, values, partials, bases, bars, most, wide, first, last, row, True
-        ):
+        if kept[row] != 0 and move_row(
+            code, words, kept, slots, slopes, values, partials, bases, place, coefficient, bars, most, wide, first,
+            last, row, True,
+        ):  # fmt: skip
             return i
         i = row
     return i
 
 
 @compiled
-def tangent_lanes(code, words, flags, slots, slopes, values, partials, bases, dots, most, wide, first, last, start):
+def tangent_lanes(
+    code, words, kept, slots, slopes, values, partials, bases, place, coefficient, dots, most, wide, first, last, start
+):
     """Push tangents of lanes first .. last of `wide` forward from row `start`; return the first row left to Python.
 
     The tangents are zero to begin with, except those of the inputs.
     """
+    bases[0] = pointer_of(values)
     i = np.int64(start)
     while i < code.shape[0]:
-        if flags[i] != 0 and run_row(
-            code, words, flags, slots, slopes, values, partials, bases, dots, most, wide, first, last, i, False
-        ):
+        if kept[i] != 0 and move_row(
+            code, words, kept, slots, slopes, values, partials, bases, place, coefficient, dots, most, wide, first,
+            last, i, False,
+        ):  # fmt: skip
             return i
         i += 1
     return i
+
+
+@compiled
+def gather_lanes(addresses, place, coefficient, arena, result, first, last):
+    """Copy the lanes of addresses into rows of a table."""
+    for j in range(addresses.size):
+        row, c = place[addresses[j]], coefficient[addresses[j]]
+        for k in range(first, last):
+            result[j, k] = 0
+        if row != NONE and c != 0:
+            add_scaled(result[j, first:last], c, arena[row, first:last])
+
+
+@compiled
+def scatter_lanes(addresses, place, coefficient, arena, addend, first, last):
+    """Add the rows of a table to the lanes of addresses."""
+    for j in range(addresses.size):
+        row, c = place[addresses[j]], coefficient[addresses[j]]
+        if row != NONE and c != 0:
+            add_scaled(arena[row, first:last], c, addend[j, first:last])
 
 
 parallel = njit(nogil=True, cache=True, parallel=True, error_model="numpy")
 
 
 @parallel
-def adjoint_blocks(code, words, flags, slots, slopes, values, partials, bases, bars, most, wide, block, stop):
+def adjoint_blocks(
+    code, words, kept, slots, slopes, values, partials, bases, place, coefficient, bars, most, wide, block, stop
+):
     """Run `adjoint_lanes` over blocks of lanes."""
     rows = np.empty((wide + block - 1) // block, np.int64)
     for k in prange(rows.size):
         last = min(wide, (k + 1) * block)
         rows[k] = adjoint_lanes(
-            code, words, flags, slots, slopes, values, partials, bases, bars, most, wide, k * block, last, stop
-        )
+            code, words, kept, slots, slopes, values, partials, bases, place, coefficient, bars, most, wide, k * block,
+            last, stop,
+        )  # fmt: skip
     return rows[0]
 
 
 @parallel
-def tangent_blocks(code, words, flags, slots, slopes, values, partials, bases, dots, most, wide, block, start):
+def tangent_blocks(
+    code, words, kept, slots, slopes, values, partials, bases, place, coefficient, dots, most, wide, block, start
+):
     """Run `tangent_lanes` over blocks of lanes."""
     rows = np.empty((wide + block - 1) // block, np.int64)
     for k in prange(rows.size):
         last = min(wide, (k + 1) * block)
         rows[k] = tangent_lanes(
-            code, words, flags, slots, slopes, values, partials, bases, dots, most, wide, k * block, last, start
-        )
+            code, words, kept, slots, slopes, values, partials, bases, place, coefficient, dots, most, wide, k * block,
+            last, start,
+        )  # fmt: skip
     return rows[0]

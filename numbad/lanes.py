@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from numbad.active import Active
+from numbad.geometry import spread
 from numbad.hostrows import flat, map_partials, naming_site
 from numbad.ops.host import as_tuple, record_host
 from numbad.rows import CONTRACT, HOST, MAP
@@ -28,6 +29,12 @@ class Linearised:
     ----------
     flags : ndarray of uint8, shape (rows,)
         Which operands of each row depend on the inputs; 0 where the outputs do not depend on the row.
+    place, coefficient : ndarray of int64, of float, shape (size,)
+        Each address is a multiple of a row of lanes; the place is -1 where it does not depend on the inputs.
+    kept : ndarray of uint8, shape (rows,)
+        The flags of rows that the sweeps take; the coefficients stand for the others.
+    wanted : int
+        How many rows of lanes there are.
     slots : ndarray of int64, shape (rows,)
         Where the partials of an elementwise array row begin in `slopes`, -1 for others.
     slopes : ndarray of float
@@ -43,7 +50,7 @@ class Linearised:
         self.code = np.frombuffer(recorder.code, np.uint32).reshape(-1, 4)[: self.rows]
         self.words = np.frombuffer(recorder.words, np.int64) if recorder.words else np.zeros(1, np.int64)
         self.flags = np.zeros(self.rows, np.uint8)
-        active, needed = np.zeros((2, recorder.size), np.bool_)
+        active, needed, self.accumulated = np.zeros((3, recorder.size), np.bool_)
         spaces = np.zeros(len(recorder.spaces), np.bool_)
         for leaf in leaves:
             if leaf.space:
@@ -52,11 +59,15 @@ class Linearised:
                 active[leaf.address : leaf.address + np.size(leaf.value)] = True
         for addresses in outputs:
             needed[addresses] = True
-        lanekernels.mark_active(self.code, self.words, active, spaces, self.flags)
+        lanekernels.mark_active(self.code, self.words, active, spaces, self.flags, self.accumulated)
         lanekernels.mark_needed(self.code, self.words, needed, self.flags)
         self.spaces = spaces
         self.slots, size = self.place_slopes()
-        self.slopes = np.empty(size, recorder.dtype)
+        self.slopes = np.empty(max(size, 1), recorder.dtype)
+        self.place = np.empty(recorder.size, np.int64)
+        self.coefficient = np.zeros(recorder.size, recorder.dtype)
+        self.kept = np.zeros(self.rows, np.uint8)
+        self.wanted = 0
         self.refresh()
 
     def place_slopes(self) -> tuple[np.ndarray, int]:
@@ -72,11 +83,30 @@ class Linearised:
         return slots, int(ends[-1]) if ends.size else 0
 
     def refresh(self) -> None:
-        """Compute the partials of elementwise array rows from the values of the execution."""
+        """Compute the partials from the values of the execution, and what follows from them."""
+        self.fill_slopes()
         from numbad import lanekernels
 
-        if not self.slopes.size:
-            return
+        self.place[:] = lanekernels.NONE
+        count = 0
+        for leaf in self.leaves:
+            if not leaf.space:
+                places = slice(leaf.address, leaf.address + np.size(leaf.value))
+                self.place[places] = np.arange(count, count + np.size(leaf.value))
+                self.coefficient[places] = 1.0
+                count += np.size(leaf.value)
+        tape = (self.code, self.words, self.flags, self.slots, self.slopes, self.partials())
+        tables = (self.accumulated, self.place, self.coefficient, self.kept)
+        self.wanted = int(lanekernels.compress(*tape, *tables, count))  # type: ignore[call-arg]
+
+    def partials(self) -> np.ndarray:
+        """Return the partials of scalar rows, shape (rows, 2); a tape without rows has none."""
+        return self.execution.partials.reshape(-1, 2)
+
+    def fill_slopes(self) -> None:
+        """Compute the partials of elementwise array rows."""
+        from numbad import lanekernels
+
         execution = self.execution
         execution.locate_spaces()
         row = 0
@@ -120,11 +150,10 @@ class Linearised:
         for first, last in self.blocks(wide):
             bars = LaneMemory(self, last - first)
             if seeds is None:
-                places = np.concatenate([addresses.reshape(-1) for addresses in self.outputs])[first:last]
-                bars.arena[places, np.arange(last - first)] = 1.0
+                bars.add_identity(np.concatenate([addresses.reshape(-1) for addresses in self.outputs])[first:last])
             else:
                 for addresses, seed in zip(self.outputs, seeds, strict=True):
-                    bars.add(addresses, seed[..., first:last])
+                    bars.scatter(addresses, seed[..., first:last])
             self.sweep_back(bars)
             for leaf, result in zip(self.leaves, found, strict=True):
                 result[first:last] = np.moveaxis(bars.read(leaf), -1, 0)
@@ -153,15 +182,15 @@ class Linearised:
                 start += count
             self.sweep_forward(dots)
             for addresses, result in zip(self.outputs, found, strict=True):
-                result[..., first:last] = dots.arena[addresses]
+                result[..., first:last] = dots.gather(addresses)
             dots.release()
         return found
 
     def blocks(self, wide: int) -> list[tuple[int, int]]:
         """Divide lanes into blocks that fit into the memory that a sweep may take."""
         recorder = self.execution.recorder
-        size = recorder.size + sum(recorder.spaces[k].size for k in np.flatnonzero(self.spaces))
-        width = max(FEWEST, MOST_MEMORY // (size * recorder.dtype.itemsize))
+        size = self.wanted + sum(recorder.spaces[k].size for k in np.flatnonzero(self.spaces))
+        width = max(FEWEST, MOST_MEMORY // (max(size, 1) * recorder.dtype.itemsize))
         count = max(1, -(-wide // width))
         width = max(1, -(-wide // count))
         return [(first, min(wide, first + width)) for first in range(0, wide, width)]
@@ -190,8 +219,9 @@ class Linearised:
 
         execution = self.execution
         wide = lanes.wide
-        arguments = (self.code, self.words, self.flags, self.slots, self.slopes, execution.values, execution.partials)
-        arguments += (execution.bases, lanes.bases, BLAS_WORTH, wide)  # type: ignore[assignment]
+        arguments = (self.code, self.words, self.kept, self.slots, self.slopes, execution.values, self.partials())
+        arguments += (execution.bases, self.place, self.coefficient, lanes.bases)  # type: ignore[assignment]
+        arguments += (BLAS_WORTH, wide)  # type: ignore[assignment]
         if wide <= BLOCK_LANES or lanes.arena.size < PARALLEL_WORTH:
             return int(getattr(lanekernels, f"{name}_lanes")(*arguments, 0, wide, row))
         with shared_section(lanes.arena.size):
@@ -201,7 +231,7 @@ class Linearised:
 
     def python_row(self, lanes: LaneMemory, row: int, back: bool) -> None:
         """Take a row that the compiled sweeps leave to Python."""
-        w, flag = int(self.code[row, 2]), int(self.flags[row])
+        w, flag = int(self.code[row, 2]), int(self.kept[row])
         if int(self.code[row, 0]) == CONTRACT:
             self.product(lanes, w, flag, back)
         else:
@@ -214,15 +244,34 @@ class Linearised:
         from numbad.matrix import multiply_add
 
         for k in (1, 2):
-            if not flag >> (k - 1) & 1 or lanes.memory(int(self.space(w, k))) is None:
+            if not flag >> (k - 1) & 1 or lanes.memory(self.space(w, k)) is None:
                 continue
-            own, out = self.laned(lanes, w, k), self.laned(lanes, w, 0)
-            other = self.primal(w, 3 - k)
+            out, other = self.laned(lanes, w, 0), self.primal(w, 3 - k)
             if not back and self.copy_columns(lanes, w, k, out, other):
                 continue
             other = np.broadcast_to(other[..., None], (*other.shape, lanes.wide))
-            target, source = (own, out) if back else (out, own)
-            multiply_add(target, source, other)
+            if self.space(w, k):
+                own = self.laned(lanes, w, k)
+                multiply_add(*((own, out) if back else (out, own)), other)
+                continue
+            addresses = self.elements(w, k)
+            own = np.zeros((*addresses.shape, lanes.wide), out.dtype) if back else lanes.gather(addresses)
+            steps = [s if moved else 0 for s, moved in zip(own.strides, self.moved(w, k), strict=False)]
+            full = np.lib.stride_tricks.as_strided(own, out.shape, (*steps, own.itemsize))
+            multiply_add(*((full, out) if back else (out, full)), other)
+            if back:
+                lanes.scatter(addresses, own)
+
+    def moved(self, w: int, k: int) -> list[bool]:
+        """Return which axes of its row's index space move an operand."""
+        d, axes = self.descriptor(w, k), int(self.words[w + 2])
+        return [bool(step) for step in self.words[d + 3 : d + 3 + axes].tolist()]
+
+    def elements(self, w: int, k: int) -> np.ndarray:
+        """Return the addresses of an operand over its row's index space, which has length 1 where it does not move."""
+        d, shape = self.descriptor(w, k), self.shape_of(w)
+        steps = self.words[d + 3 : d + 3 + len(shape)].tolist()
+        return spread(tuple(n if s else 1 for n, s in zip(shape, steps, strict=True)), tuple(steps)) + self.words[d + 2]
 
     def copy_columns(self, lanes: LaneMemory, w: int, k: int, out: np.ndarray, other: np.ndarray) -> bool:
         """Add a product with the identity, which is the other operand itself; False where it is not one.
@@ -250,12 +299,21 @@ class Linearised:
         words = self.words
         call = self.execution.recorder.hosts[int(words[w + 1])]
         inputs, outputs = int(words[w + 2]), int(words[w + 3])
-        values, linear = [], []
+        values: list[Any] = []
+        linear: list[Any] = []
+        places: list[tuple[int, int, int]] = []
         for k in range(inputs + outputs):
             space, address, count = words[w + 4 + 3 * k : w + 7 + 3 * k].tolist()
-            memory, own = lanes.memory(space), self.values_of(space)
-            values.append(own[address : address + count])
-            linear.append(None if memory is None else memory[address : address + count])
+            values.append(self.values_of(space)[address : address + count])
+            memory = lanes.memory(space)
+            if memory is None:
+                linear.append(None)
+            elif space:
+                linear.append(memory[address : address + count])
+            else:
+                linear.append(lanes.gather(np.arange(address, address + count)).copy())
+            places.append((space, address, count))
+        before = [None if part is None else part.copy() for part in linear]
         for lane in range(lanes.wide):
             one = [None if part is None else part[:, lane].copy() for part in linear]
             if back:
@@ -268,6 +326,9 @@ class Linearised:
             for part, new in zip(linear[changed], one[changed], strict=True):
                 if part is not None:
                     part[:, lane] = new
+        for part, old, (space, address, count) in zip(linear[changed], before[changed], places[changed], strict=True):
+            if part is not None and not space:
+                lanes.scatter(np.arange(address, address + count), part - old)
 
     def space(self, w: int, k: int) -> int:
         """Return the space of an operand."""
@@ -289,13 +350,14 @@ class Linearised:
         return operand(primal_spaces(self.execution), self.words, w, k)
 
     def laned(self, lanes: LaneMemory, w: int, k: int) -> np.ndarray:
-        """Return the lanes of an operand over its row's index space and the lanes."""
+        """Return the lanes of an operand that has its own over its row's index space and the lanes."""
         d, shape = self.descriptor(w, k), self.shape_of(w)
         memory = lanes.memory(int(self.words[d + 1]))
         assert memory is not None
         step = memory.itemsize * lanes.wide
         strides = [step * s for s in self.words[d + 3 : d + 3 + len(shape)].tolist()]
-        start = memory[int(self.words[d + 2]) :]
+        first = int(self.words[d + 2])
+        start = memory[first if self.words[d + 1] else int(self.place[first]) :]
         return np.lib.stride_tricks.as_strided(start, (*shape, lanes.wide), (*strides, memory.itemsize))
 
 
@@ -304,7 +366,8 @@ class LaneMemory:
 
     Attributes
     ----------
-    arena : ndarray, shape (size, wide)
+    arena : ndarray, shape (wanted, wide)
+        The rows of lanes: address a is coefficient[a] times row place[a].
     spaces : dict of int to ndarray, shape (elements, wide)
         Of large inputs, in their memory order.
     bases : ndarray of uint64
@@ -315,10 +378,10 @@ class LaneMemory:
 
     def __init__(self, linear: Linearised, wide: int) -> None:
         recorder = linear.execution.recorder
-        self.wide = wide
+        self.linear, self.wide = linear, wide
         self.identities: dict[tuple[int, int], tuple[int, int]] = {}
         large = np.flatnonzero(linear.spaces).tolist()
-        sizes = [recorder.size, *(recorder.spaces[space].size for space in large)]
+        sizes = [max(linear.wanted, 1), *(recorder.spaces[space].size for space in large)]
         check_memory(sum(sizes) * wide * recorder.dtype.itemsize)
         parts = [take_memory(size * wide, recorder.dtype, False).reshape(size, wide) for size in sizes]
         for part in parts:
@@ -332,14 +395,35 @@ class LaneMemory:
         """Return the lanes of a space, None for constants."""
         return self.arena if space == 0 else self.spaces.get(space)
 
-    def add(self, addresses: np.ndarray, seed: np.ndarray) -> None:
-        """Add cotangents at addresses, which may name one more than once."""
+    def gather(self, addresses: np.ndarray) -> np.ndarray:
+        """Return the lanes of addresses."""
+        from numbad import lanekernels
+
+        linear = self.linear
         places = addresses.reshape(-1)
-        seed = seed.reshape(places.size, self.wide)
-        if places.size and places[-1] - places[0] == places.size - 1 and (np.diff(places) == 1).all():
-            self.arena[places[0] : places[0] + places.size] += seed
-        else:
-            np.add.at(self.arena, places, seed)
+        rows, factors = linear.place[places], linear.coefficient[places]
+        if places.size and rows[0] >= 0 and (np.diff(rows) == 1).all():
+            found = self.arena[rows[0] : rows[0] + rows.size]
+            if (factors == 1.0).all():
+                return found.reshape(*addresses.shape, self.wide)
+        result = np.empty((places.size, self.wide), self.arena.dtype)
+        lanekernels.gather_lanes(places, linear.place, linear.coefficient, self.arena, result, 0, self.wide)
+        return result.reshape(*addresses.shape, self.wide)
+
+    def scatter(self, addresses: np.ndarray, addend: np.ndarray) -> None:
+        """Add to the lanes of addresses, which may name one more than once."""
+        from numbad import lanekernels
+
+        linear, places = self.linear, addresses.reshape(-1)
+        addend = np.ascontiguousarray(addend.reshape(places.size, self.wide), self.arena.dtype)
+        lanekernels.scatter_lanes(places, linear.place, linear.coefficient, self.arena, addend, 0, self.wide)
+
+    def add_identity(self, places: np.ndarray) -> None:
+        """Give each address the cotangent 1 in a lane of its own."""
+        rows = self.linear.place[places]
+        inside = rows >= 0
+        lane = np.arange(self.wide)[inside]
+        self.arena[rows[inside], lane] = self.linear.coefficient[places][inside]
 
     def enter(self, leaf: Any, seed: np.ndarray) -> None:
         """Set the tangents of an input."""
@@ -349,7 +433,8 @@ class LaneMemory:
             self.spaces[leaf.space][...] = seed.transpose([*axes, len(shape)]).reshape(-1, self.wide)
         else:
             count = math.prod(shape)
-            self.arena[leaf.address : leaf.address + count] = seed.reshape(count, self.wide)
+            first = self.linear.place[leaf.address] if count else 0
+            self.arena[first : first + count] = seed.reshape(count, self.wide)
 
     def enter_identity(self, leaf: Any, start: int, count: int) -> None:
         """Give each element of an input a lane: the first has lane `start`, which may lie outside of these lanes."""
@@ -358,7 +443,7 @@ class LaneMemory:
         if leaf.space and leaf.order != "C":
             shape = np.shape(leaf.value)
             places = np.ravel_multi_index(np.unravel_index(which, shape)[::-1], shape[::-1])
-        memory = self.spaces[leaf.space] if leaf.space else self.arena[leaf.address :]
+        memory = self.spaces[leaf.space] if leaf.space else self.arena[self.linear.place[leaf.address] :]
         memory[places, which + start] = 1.0
         if not leaf.space or leaf.order == "C" or np.ndim(leaf.value) == 1:
             self.identities[leaf.space, leaf.address] = start, count
@@ -371,7 +456,8 @@ class LaneMemory:
             if leaf.order == "C":
                 return found.reshape(*shape, self.wide)
             return found.reshape(*reversed(shape), self.wide).transpose([*reversed(range(len(shape))), len(shape)])
-        return self.arena[leaf.address : leaf.address + math.prod(shape)].reshape(*shape, self.wide)
+        first, count = self.linear.place[leaf.address] if math.prod(shape) else 0, math.prod(shape)
+        return self.arena[first : first + count].reshape(*shape, self.wide)
 
     def release(self) -> None:
         """Give the memory back."""

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 21  # scalar rows between two looks at Python's signals: some tenths of a second for the slowest op
 CHECKED = 1 << 28  # bytes: smaller requests for memory are not checked beforehand
-UNTOUCHED = 1 << 20  # bytes: larger sparse arenas are mapped by themselves
 KEPT_LEAST, KEPT_MOST = 1 << 14, 1 << 26  # bytes of an array whose memory is kept for the next sweeps
 MANY = 2000  # rows: a tape with arrays that has more is worth the compilation of the scalar machine
 NOTICE_AFTER = 1.0  # seconds
@@ -128,6 +127,15 @@ class Execution:
             row = forward_at(0.0, *places, row, stop)
             if row < stop:
                 row = self.python_row(code, words, row)
+
+    def virtual_blocks(self) -> list[tuple[int, int]]:
+        """Return first address and length of the outputs that no sweep writes to memory, in order."""
+        found = []
+        for group in {id(group): group for group in self.groups.values()}.values():
+            for (opcode, out, _), virtual in zip(group.rows, group.virtual, strict=True):
+                if virtual and opcode >= 0:
+                    found.append((out, group.count))
+        return sorted(found)
 
     def release(self, *bars: Cotangents) -> None:
         """Give the memory back; the values must not be read afterwards."""
@@ -308,12 +316,20 @@ class Cotangents:
         recorder = execution.recorder
         self.execution = execution
         self.arena = take_memory(recorder.size, recorder.dtype, bool(recorder.large))
-        if not recorder.large:
-            self.arena[:] = 0.0
+        if self.arena.nbytes <= KEPT_MOST or not recorder.large:
+            self.clear(execution.virtual_blocks())
         self.spaces: dict[int, np.ndarray] = {}
         for space in recorder.input_spaces:
             self.spaces[space] = np.zeros(recorder.spaces[space].size, recorder.dtype)
         self.bases = np.zeros(1, np.uint64)
+
+    def clear(self, virtual: list[tuple[int, int]]) -> None:
+        """Set the arena to zero, but for blocks that have no memory of their own (see `fusion`)."""
+        start = 0
+        for first, count in virtual:
+            self.arena[start:first] = 0.0
+            start = first + count
+        self.arena[start:] = 0.0
 
     def space(self, space: int) -> np.ndarray:
         """Return the cotangents of a large input, flat in its memory order."""
@@ -333,16 +349,14 @@ def address_of(values: np.ndarray) -> int:
 
 
 def take_memory(count: int, dtype: np.dtype, sparse: bool) -> np.ndarray:
-    """Return an array: of zeros that cost nothing until they are written if `sparse`, else of anything.
+    """Return an array of anything; of zeros that cost nothing until they are written if `sparse` and very large.
 
     A fresh page of memory costs about as much as a thousand additions, so `give_back` keeps what was used,
-    and large arenas that are hardly touched (see `fusion`) come from the system, untouched.
+    and very large arenas that are hardly touched (see `fusion`) come from the system, untouched.
     """
     size = count * dtype.itemsize
-    if sparse and size > UNTOUCHED:
+    if sparse and size > KEPT_MOST:
         return np.frombuffer(mmap.mmap(-1, size), dtype)
-    if sparse:
-        return np.zeros(count, dtype)
     kept = _thread.__dict__.get("kept")
     if kept and KEPT_LEAST < size <= KEPT_MOST:
         for k, buffer in enumerate(kept):
