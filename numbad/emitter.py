@@ -22,7 +22,7 @@ CAPACITY = 8192  # rows of scratch memory: they stay in the second cache, and Ct
 
 _thread = threading.local()
 _pass: Any = None
-_smooth = array("B")
+_smooth: tuple[Any, array[int]] = None, array("B")
 OPCODES = {
     layout.POWER_OPCODE: "power_by_constant",
     layout.ADD_OPCODE: "add",
@@ -73,9 +73,11 @@ def compiled_pass() -> Any:
 def smooth_flags() -> array[int]:
     """Return a flag for each opcode: whether the op has a derivative."""
     global _smooth
-    if len(_smooth) != len(REGISTRY):
-        _smooth = array("B", [op.smooth for op in REGISTRY])
-    return _smooth
+    last, flags = _smooth
+    if last is not REGISTRY[-1]:
+        flags = array("B", [op.smooth for op in REGISTRY])
+        _smooth = REGISTRY[-1], flags
+    return flags
 
 
 def address_of(values: np.ndarray) -> int:

@@ -70,15 +70,18 @@ class Templates:
         self.constants: list[float] = []
         self.positions: dict[str, int] = {}
         self.powers: dict[float, int] = {}
-        self.traced: tuple[list[Op], list[Any]] = [], []  # ops and their partials functions
+        self.traced: tuple[list[int], list[Any]] = [], []  # opcodes and their partials functions
+        self.highest = 0  # of these opcodes
         self.lock = threading.Lock()
         self.minus_zero: int | None = None
         self.minus_unit = -1 - self.place(-1.0, {})
 
     def fresh(self) -> bool:
         """Whether the ops still have the partials functions that were traced."""
-        ops, functions = self.traced
-        return [op.partials_function for op in ops] == functions
+        opcodes, functions = self.traced
+        if self.highest >= len(REGISTRY):
+            return False
+        return [REGISTRY[opcode].partials_function for opcode in opcodes] == functions
 
     def add(self, opcode: int, choice: int) -> None:
         """Trace an op and note its template for a choice of operands."""
@@ -94,8 +97,9 @@ class Templates:
 
     def note(self, op: Op, function: Any) -> None:
         """Remember which partials function of an op was traced."""
-        ops, functions = self.traced
-        self.traced = [*ops, op], [*functions, function]
+        opcodes, functions = self.traced
+        self.highest = max(self.highest, op.opcode)
+        self.traced = [*opcodes, op.opcode], [*functions, function]
 
     def add_power(self, exponent: float) -> int:
         """Return the position of the template of x to a power that is known; 0 if there is none."""

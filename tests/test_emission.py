@@ -329,6 +329,18 @@ def test_partials_that_are_replaced_are_traced_again(monkeypatch: pytest.MonkeyP
     assert slope(0.5) == before
 
 
+@pytest.fixture
+def new_ops() -> Iterator[None]:
+    """Forget the ops that a test declares."""
+    before = len(REGISTRY)
+    yield
+    for op in REGISTRY[before:]:
+        del BY_NAME[op.name]
+    del REGISTRY[before:]
+    templates._templates = templates.Templates()
+
+
+@pytest.mark.usefixtures("new_ops")
 def test_partials_that_branch_are_run_each_time() -> None:
     @numbad.op
     def bent(x):
@@ -348,6 +360,7 @@ def test_partials_that_branch_are_run_each_time() -> None:
     )
 
 
+@pytest.mark.usefixtures("new_ops")
 def test_ops_of_the_users_have_templates() -> None:
     @numbad.op
     def cubed(x):
@@ -362,6 +375,7 @@ def test_ops_of_the_users_have_templates() -> None:
     assert templates.templates().index[4 * cubed.opcode + 1] > 0
 
 
+@pytest.mark.usefixtures("new_ops")
 def test_partials_that_fail_name_the_failure() -> None:
     @numbad.op
     def broken(x):
@@ -377,6 +391,7 @@ def test_partials_that_fail_name_the_failure() -> None:
     assert numbad.grad(numbad.grad(np.sin))(1.0) == pytest.approx(-np.sin(1.0))
 
 
+@pytest.mark.usefixtures("new_ops")
 def test_partials_that_differentiate_inside() -> None:
     """A partials function that uses the passes itself while its op is traced."""
 
