@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from sys import _getframe, modules
@@ -629,6 +630,8 @@ class Array(Active):
         return self.copy("K")
 
     def __matmul__(self, other: Any) -> Any:
+        if not isinstance(other, (Active, np.ndarray)) and hasattr(type(other), "__rmatmul__"):
+            return NotImplemented
         return self.__array_ufunc__(np.matmul, "__call__", self, other)
 
     def __rmatmul__(self, other: Any) -> Any:
@@ -745,8 +748,12 @@ class Array(Active):
             return 2, space, address, full
         return (1 if full == contiguous(shape) else 0), space, address, full
 
-    def view(self, shape: Shape, offset: int, strides: Shape | None) -> Array:
-        """Return another view of the same storage."""
+    def view(self, shape: Any = None, offset: int = 0, strides: Shape | None = None) -> Array:
+        """Return another view of the same storage; the array itself again where NumPy's view() is called."""
+        if shape is None or not isinstance(shape, tuple):
+            if shape is not None and shape is not np.ndarray and np.dtype(shape) != self.dtype:
+                refuse("x.view(dtype) of another dtype is not recorded", "use x.astype(float)")
+            return self.view(self.shape, self.offset, self.strides)
         if strides is not None and strides == contiguous(shape):
             strides = None
         return Array(self.recorder, self.storage, shape, offset, strides, self.boolean)
@@ -1423,22 +1430,34 @@ def concrete_float(value: Scalar) -> float:
 
     if called_by_name("float"):
         return value.recorder.guard_value(value.address)
+    refuse_in_library()
     return refuse(
         "a recording value cannot become a plain float here",
-        "use np.sin instead of math.sin, and np.zeros_like(x), numbad.zeros(n) or a list for results",
+        "use np.sin instead of math.sin, and np.zeros_like(x), numbad.zeros(n) or a list for results,"
+        " or import numbad.numpy as np",
     )
 
 
 def refuse_conversion(dtype: Any) -> None:
     """Refuse np.asarray(x, dtype=float) and the like."""
-    from numbad.conversion import refuse_in_scipy
-
-    refuse_in_scipy()
     if dtype is not None and np.dtype(dtype) != object:
+        refuse_in_library()
         refuse(
             f"a recording value cannot be converted to a plain array of {np.dtype(dtype)}",
             "keep it as it is, build arrays with np.stack or numbad.array,"
-            " or register a rule for the function that converts it (numbad.custom_vjp)",
+            " import numbad.numpy as np, or give a function that converts it a rule (numbad.custom_vjp)",
+        )
+
+
+def refuse_in_library() -> None:
+    """Refuse a conversion inside of a function of SciPy by the name of that function."""
+    from numbad.conversion import library_function
+
+    name = library_function()
+    if name:
+        refuse(
+            f"{name} does not take recording values",
+            "write it with functions that are recorded, or give it a rule with numbad.custom_vjp",
         )
 
 
@@ -1470,6 +1489,7 @@ def register_ufuncs() -> None:
 
 
 register_ufuncs()
+numbers.Real.register(Scalar)  # np.isscalar and isinstance(x, numbers.Number) ask for it
 
 
 def numpy_method(name: str) -> Callable[..., Any]:
@@ -1496,6 +1516,20 @@ for _ufunc, _op in OPS.items():
         setattr(Scalar, _ufunc.__name__, unary(_op.name))  # NumPy's loops over objects call these
 
 
+def binary_method(name: str) -> Callable[..., Any]:
+    """Make the method that NumPy's loop over objects calls for a ufunc of two operands."""
+
+    def method(self: Any, other: Any) -> Any:
+        return record(BY_NAME[name], self, other)
+
+    method.__name__ = name
+    return method
+
+
+for _name in ("fmod", "arctan2", "hypot"):
+    setattr(Scalar, _name, binary_method(_name))
+
+
 def _flatten(self: Any, order: Any = "C") -> Any:
     """Return a flat copy."""
     return self.copy().reshape(-1) if order == "C" else np.ravel(self, order=order).copy()
@@ -1511,9 +1545,9 @@ def _astype(
     if wanted.kind in "iu":
         if self.boolean:
             return self
-        return refuse(
-            f"a recording value cannot become {wanted}", "use np.floor or np.rint; int(x) gives a number and guards it"
-        )
+        from numbad.numpy_api.decisions import decide
+
+        return decide("whole_numbers", self, keywords={"dtype": wanted})
     if wanted.kind != "f":
         return refuse(f"a recording value cannot become {wanted}", "use real floating-point numbers")
     same = wanted == self.recorder.dtype

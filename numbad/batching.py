@@ -16,7 +16,8 @@ from numbad.errors import InputError, NumbadError, message
 from numbad.geometry import compact
 from numbad.nested import Region, addresses_of, finish, output_value, session
 from numbad.ops.definition import REGISTRY
-from numbad.recorder import contiguous
+from numbad.recorder import contiguous, current
+from numbad.replay import Jitted
 from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
 from numbad.trees import flatten
 
@@ -49,7 +50,9 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
 
     Notes
     -----
-    Integers and truth values are plain numbers for the function, which is recorded for each of their
+    A jitted function of numbers (`vmap(jit(f))`, `vmap(jit(grad(f)))`) runs as `Tape.map` does: its tapes are swept
+    over the examples that take their path, in blocks of lanes and in parallel, and a path that is met for the first
+    time is recorded. Integers and truth values are plain numbers for the function, which is recorded for each of their
     values; an empty batch is recorded with zeros, to learn the shapes of the results.
 
     Examples
@@ -68,6 +71,10 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
         leaves = [as_leaf(leaf) for leaf in leaves]
         axes += [0] * len(more)
         size = batch_size(leaves, axes)
+        if not keywords and current() is None and isinstance(f, Jitted):
+            swept = run_swept(f, arguments, axes, out_axes)
+            if swept is not None:
+                return swept[0]
 
         def call(given: list[Any]) -> Any:
             positional, named = rebuild(given)
@@ -86,6 +93,21 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
             return finish(found) if mine else found
 
     return mapped
+
+
+def run_swept(f: Jitted, arguments: tuple[Any, ...], axes: list[Any], out_axes: Any) -> tuple[Any] | None:
+    """Return the results of a jitted function by sweeps of its tapes over the examples, None if that is not the way."""
+    from numbad.pathpoints import map_jitted
+    from numbad.tape import unflatten
+
+    found = map_jitted(f, arguments, axes)
+    if found is None:
+        return None
+    results, tree = found
+    placed = spread_axes(out_axes, unflatten(tree, results), len(results), "out_axes")
+    if None in placed:
+        return None
+    return (unflatten(tree, [back(result, axis) for result, axis in zip(results, placed, strict=True)]),)
 
 
 def spread_axes(axes: Any, tree: Any, count: int, name: str) -> list[int | None]:

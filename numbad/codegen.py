@@ -1,8 +1,9 @@
-"""Generate the compiled sweeps from the ops' blocks: `python -m numbad.codegen` writes `_vm.py` and `_kernels.py`.
+"""Generate the compiled sweeps from the ops' blocks: `python -m numbad.codegen` writes three files.
 
 Each op's text is put into one arm of a switch, with the reads of its operands before it. In the
-scalar machine (`_vm.py`) `where` becomes a conditional; in the block kernels (`_kernels.py`) it
-becomes a select and literals take the dtype of the arrays, so that LLVM vectorises the loop.
+scalar machine (`_vm.py`) `where` becomes a conditional; in the block kernels (`_kernels.py`) and in the
+sweeps of points (`_points.py`) it becomes a select and literals take the dtype of the arrays, so that LLVM
+vectorises the loop.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from numbad.ops.definition import Op, body
+from numbad.rows import ADD, CLEAR, CONTRACT, FLAGS, GUARD, GUARD_VALUE
 
 HERE = Path(__file__).parent
 SOURCES = ("codegen.py", "vectormath.py", "ops/definition.py")
@@ -360,7 +362,123 @@ def unit_partials(op: Op) -> tuple[int, int]:
     return x, y
 
 
-GENERATED = {"_vm.py": machine_text, "_kernels.py": kernels_text}
+POINTS = '''OUT, A, B = np.uint64(1), np.uint64(2), np.uint64(3)
+WANTED_A, WANTED_B, FIRST_A, FIRST_B = {flags}  # flags of a row in an adjoint program, above its opcode
+
+
+def points_primal(like, code_at, values_at, agree_at, rows, quarter):
+    """Compute rows for 4 * quarter points at once; clear `agree` of the points that take another branch."""
+    n = 4 * quarter
+    width = np.uint64(n * view(np.uint64(values_at), n, like).itemsize)
+    code = rows_of(view(np.uint64(code_at), 4 * rows, np.uint32(0)), 4)
+    agree = view(np.uint64(agree_at), n, np.uint8(0))
+    for row in range(np.uint64(rows)):
+        opcode = code[row, np.uint64(0)]
+        zs = view(np.uint64(values_at) + width * code[row, OUT], n, like)
+        xs = view(np.uint64(values_at) + width * code[row, A], n, like)
+        ys = view(np.uint64(values_at) + width * code[row, B], n, like)
+{primal}
+    return np.int64(0)
+
+
+def points_adjoint(like, code_at, values_at, bars_at, rows, quarter):
+    """Take the rows of an adjoint program in order, for 4 * quarter points at once."""
+    n = 4 * quarter
+    width = np.uint64(n * view(np.uint64(values_at), n, like).itemsize)
+    code = rows_of(view(np.uint64(code_at), 4 * rows, np.uint32(0)), 4)
+    for row in range(np.uint64(rows)):
+        flags = code[row, np.uint64(0)] >> 16
+        opcode = code[row, np.uint64(0)] & 65535
+        zs = view(np.uint64(values_at) + width * code[row, OUT], n, like)
+        xs = view(np.uint64(values_at) + width * code[row, A], n, like)
+        ys = view(np.uint64(values_at) + width * code[row, B], n, like)
+        zbars = view(np.uint64(bars_at) + width * code[row, OUT], n, like)
+        xbars = view(np.uint64(bars_at) + width * code[row, A], n, like)
+        ybars = view(np.uint64(bars_at) + width * code[row, B], n, like)
+{adjoint}
+    return np.int64(0)
+'''
+
+
+def point_loop(lines: list[str]) -> list[str]:
+    """Return a loop over the lanes of a row."""
+    return ["for i in range(n):", *indent(lines, 1)]
+
+
+def point_adjoint_arm(read: list[str], lines: list[str], partials: dict[str, bool]) -> list[str]:
+    """Return the arm of a row in the adjoint sweep of points: a loop for each operand.
+
+    `partials` says of p (and q) whether it is a number other than zero, which needs no zero rule. Where a
+    cotangent is met for the first time, what memory held is not read.
+    """
+    arm = []
+    for k, (name, fixed) in enumerate(partials.items()):
+        operand, letter = "xy"[k], "AB"[k]
+        product = f"{name} * bar"
+        if not fixed:
+            product = f"select(({name} == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), {product})"
+        loop = [*read, *lines, "bar = zbars[i]"]
+        loop.append(f"{operand}bars[i] = select(first, number(0.0, bar), {operand}bars[i]) + {product}")
+        arm += [
+            f"if flags & WANTED_{letter}:",
+            f"    first = flags & FIRST_{letter} != 0",
+            *indent(point_loop(loop), 1),
+        ]
+    return arm
+
+
+def point_op_arm(op: Op, adjoint: bool, calls: set[Op]) -> list[str]:
+    """Return the arm of one op in a sweep of points."""
+    if not adjoint:
+        lines, used = translate(op.primal, f"{op.name}_", True, ("z",))
+        calls |= used
+        return point_loop(reads(op, set(names(op.primal)), False) + lines + ["zs[i] = z"])
+    targets = ("p", "q")[: op.arity]
+    lines, used = translate(op.partials_function, f"{op.name}_", True, targets)
+    calls |= used
+    read = reads(op, set(names(op.partials_function)) | {"x"}, False)
+    value = body(op.partials_function)[1]
+    parts = value.elts if isinstance(value, ast.Tuple) else [value]
+    return point_adjoint_arm(read, lines, {name: is_number(part) for name, part in zip(targets, parts, strict=True)})
+
+
+def is_number(part: ast.expr) -> bool:
+    """Whether an expression is a literal other than zero."""
+    part = part.operand if isinstance(part, ast.UnaryOp) else part
+    return isinstance(part, ast.Constant) and part.value != 0
+
+
+def points_text() -> str:
+    """Return the text of `_points.py`."""
+    calls: set[Op] = set()
+    ops = compiled_ops()
+    primal = switch(ops, lambda op: point_op_arm(op, False, calls), "opcode")
+    x, xy, z = ["x = xs[i]"], ["x = xs[i]", "y = ys[i]"], ["z = zs[i]"]
+    for opcode, name, lines in (
+        (ADD, "add", [*x, *z, "zs[i] = z + x"]),
+        (CONTRACT, "contract", [*xy, *z, "zs[i] = z + x * y"]),
+        (CLEAR, "clear", ["zs[i] = 0.0"]),
+    ):
+        primal += [f"elif opcode == {opcode}:  # {name}", *indent(point_loop(lines), 1)]
+    primal += [f"elif opcode == {GUARD}:  # guard", "    expected = code[row, OUT] != 0"]
+    primal += indent(point_loop(["if (xs[i] != 0.0) != expected:", "    agree[i] = 0"]), 1)
+    primal += [f"elif opcode == {GUARD_VALUE}:  # guard_value"]
+    same = "if not (x == z or (x != x and z != z)):"
+    primal += indent(point_loop([*x, *z, same, "    agree[i] = 0"]), 1)
+    primal += ["else:", "    return np.int64(1)"]
+    adjoint = switch([op for op in ops if op.smooth], lambda op: point_op_arm(op, True, calls), "opcode")
+    adjoint += [f"elif opcode == {ADD}:  # add", *indent(point_adjoint_arm(x, ["p = number(1.0, x)"], {"p": True}), 1)]
+    product = point_adjoint_arm(xy, ["p = y", "q = x"], {"p": False, "q": False})
+    adjoint += [f"elif opcode == {CONTRACT}:  # contract", *indent(product, 1)]
+    adjoint += ["else:", "    return np.int64(1)"]
+    text = POINTS.format(
+        flags=", ".join(map(str, FLAGS)), primal="\n".join(indent(primal, 2)), adjoint="\n".join(indent(adjoint, 2))
+    )
+    lines = header("The sweeps of points: one loop over lanes for each op.") + helper_functions(calls, True)
+    return "\n".join(lines) + text
+
+
+GENERATED = {"_vm.py": machine_text, "_kernels.py": kernels_text, "_points.py": points_text}
 
 
 def main() -> None:

@@ -1,12 +1,13 @@
-"""Whether the user wrote `float(x)`, or a compiled function asks for a float without saying so."""
+"""Who converts a recording value: the user by `float(x)`, or a function that asks for a float without saying so."""
 
 from __future__ import annotations
 
 import ast
 import linecache
 import sys
+from types import FrameType
 
-from numbad.errors import RecordingError, message, user_frame
+from numbad.errors import user_frame
 
 
 def called_by_name(name: str) -> bool:
@@ -30,18 +31,13 @@ def called_by_name(name: str) -> bool:
     return isinstance(expression, ast.Call) and isinstance(expression.func, ast.Name) and expression.func.id == name
 
 
-OWN_VERSIONS = {"logsumexp", "log_softmax"}  # functions of SciPy that take no array of objects
-
-
-def refuse_in_scipy() -> None:
-    """Refuse np.asarray(x) inside a function of SciPy that numbad has its own version of."""
-    frame = user_frame()
+def library_function() -> str:
+    """Return the name of the function of SciPy that the user called and that is running, "" if there is none."""
+    frame: FrameType | None = sys._getframe(1)
     name = ""
-    while frame is not None and (frame.f_globals.get("__package__") or "").partition(".")[0] == "scipy":
-        name = frame.f_code.co_name
+    while frame is not None and frame is not user_frame():
+        if (frame.f_globals.get("__package__") or "").partition(".")[0] == "scipy":
+            module = (frame.f_globals.get("__name__") or "scipy").split("._")[0]
+            name = f"{module}.{frame.f_code.co_qualname if sys.version_info >= (3, 11) else frame.f_code.co_name}"
         frame = frame.f_back
-    if name in OWN_VERSIONS and frame is not None:
-        site = (frame.f_code, frame.f_lasti)
-        raise RecordingError(
-            message(f"scipy.special.{name} does not take recording values", f"write numbad.{name}, which does", site)
-        ) from None
+    return name

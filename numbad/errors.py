@@ -40,16 +40,17 @@ class TapeError(NumbadError, ValueError):
     """A tape that does not pass verification."""
 
 
-INTERNAL = {"numbad", "numbad.ops", "numbad.numpy_api"}  # packages whose frames are not the user's
+INTERNAL = {"numbad", "numbad.ops", "numbad.numpy_api", "numbad.scipy_api"}  # packages whose frames are not the user's
+LIBRARIES = {"numpy", "scipy"}  # which convert and call back on the user's behalf
 Site = tuple[CodeType, int]
 
 
 def user_frame() -> FrameType | None:
-    """Return the innermost frame of the running program that is neither numbad's nor NumPy's own."""
+    """Return the innermost frame of the running program that is neither numbad's nor NumPy's or SciPy's own."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         package = frame.f_globals.get("__package__")
-        if package not in INTERNAL and not (package and package.partition(".")[0] == "numpy"):
+        if package not in INTERNAL and not (package and package.partition(".")[0] in LIBRARIES):
             return frame
         frame = frame.f_back
     return None
@@ -91,22 +92,42 @@ def message(what: str, do: str, site: Site | None = None, *, where: bool = True)
     return "\n".join(lines)
 
 
+OBJECT_COMPLAINTS = (  # how NumPy and SciPy say that an array holds objects
+    "which has no callable",
+    "dtype('O')",
+    "ObjectDType",
+    "object array",
+    "dtype object",
+    "'object'",
+    "for the input types",
+    "array type not supported",
+    "proper array of floats",
+)
+
+
 def clarify(error: BaseException) -> None:
     """Raise numbad's own error where NumPy put another before it, or where NumPy's does not say what to do."""
     cause = error.__cause__
-    if isinstance(error, ValueError) and isinstance(cause, NumbadError):
+    if isinstance(error, (ValueError, SystemError)) and isinstance(cause, NumbadError):
         raise cause.with_traceback(error.__traceback__) from None
-    if isinstance(error, TypeError) and "which has no callable" in str(error):
-        site = None
-        trace = error.__traceback__
-        while trace is not None:
-            if trace.tb_frame.f_globals.get("__package__") not in INTERNAL:
-                site = trace.tb_frame.f_code, trace.tb_lasti
-            trace = trace.tb_next
-        raise RecordingError(
-            message(
-                "an array of objects mixes recording values with plain numbers, which NumPy's functions do not take",
-                "build it with numbad.array([...]) or np.stack instead of np.array",
-                site,
-            )
-        ) from error
+    if isinstance(error, NumbadError) or not any(words in str(error) for words in OBJECT_COMPLAINTS):
+        return
+    site, library = None, ""
+    trace = error.__traceback__
+    while trace is not None:
+        names = trace.tb_frame.f_globals
+        package = names.get("__package__")
+        if package and package.partition(".")[0] in LIBRARIES:
+            library = library or f"{names['__name__'].split('._')[0]}.{trace.tb_frame.f_code.co_name}"
+        elif package not in INTERNAL:
+            site, library = (trace.tb_frame.f_code, trace.tb_lasti), ""
+        trace = trace.tb_next
+    if library.startswith("scipy"):
+        what = f"{library} does not take recording values"
+        do = "write it with functions that are recorded, or give it a rule with numbad.custom_vjp"
+    elif isinstance(error, TypeError):
+        what = "an array of objects mixes recording values with plain numbers, which NumPy's functions do not take"
+        do = "build it with numbad.array([...]) or np.stack instead of np.array, or import numbad.numpy as np"
+    else:
+        return
+    raise RecordingError(message(f"{what} ({error})", do, site)) from error

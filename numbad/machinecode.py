@@ -28,6 +28,7 @@ HERE = Path(__file__).parent
 SOURCES = (
     "_vm.py",
     "_kernels.py",
+    "_points.py",
     "vectormath.py",
     "rows.py",
     "scalarkernels.py",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from array import array
-from sys import _getframe
+from sys import _getframe, modules
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     from numbad.sweeps import Execution
 
 SMALL = 512  # elements: larger constants and inputs are kept by reference
+TAUGHT_MODULES = ("scipy.special", "scipy.linalg", "scipy.sparse", "scipy.spatial", "scipy.signal",
+                  "scipy.interpolate")  # fmt: skip
 MOST_ADDRESSES = 2**32 - 1
 
 _thread = threading.local()
+_modules_seen = 0
 
 
 class Recorder:
@@ -71,6 +74,8 @@ class Recorder:
     )
 
     def __init__(self, dtype: Any = np.float64) -> None:
+        if len(modules) != _modules_seen:
+            notice_modules()
         self.code = array("I")
         self.bases: list[int] = []
         self.extend: Any = self.code.extend
@@ -345,6 +350,16 @@ def raise_leak(*_: Any) -> None:
             "return what you need from the function; do not keep its values in globals or on objects",
         )
     )
+
+
+def notice_modules() -> None:
+    """Teach the functions of SciPy modules that have been imported since the last recording to be recorded."""
+    global _modules_seen
+    if any(name in modules for name in TAUGHT_MODULES):
+        from numbad.scipy_api import teach
+
+        teach()
+    _modules_seen = len(modules)
 
 
 def current() -> Recorder | None:

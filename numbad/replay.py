@@ -81,7 +81,7 @@ class Jitted:
         self.f = self.numbad_inner = f
         self.static = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
         self.plan = None if self.static else getattr(f, "numbad_plan", None)
-        self.programs: dict[Any, list[Program]] = {}
+        self.programs: dict[Any, list[Any]] = {}
         self.snapshot: Snapshot | None = None
         self.lock = threading.RLock()
         self.busy = False  # a path is being recorded
@@ -135,8 +135,7 @@ class Jitted:
         if recorder is not None:
             return self.spliced.call_inside(recorder, arguments, keywords)
         with self.lock:
-            if self.snapshot is not None and self.snapshot.changed():
-                self.forget()
+            self.drop_outdated()
             kinds = tuple([type(argument) for argument in arguments])
             found = self.programs.get(kinds) if not keywords else None
             if found is not None:
@@ -191,9 +190,10 @@ class Jitted:
         static = [arguments[k] for k in self.static if k < len(arguments)]
         if any(isinstance(leaf, Active) for leaf in flatten((static, keywords))[0]):
             return [], None
-        if any(isinstance(leaf, Active) and leaf.boolean for leaf in flatten(tuple(arguments))[0]):
+        leaves, rebuild = flatten(tuple(arguments))  # arrays of objects become recording arrays
+        if any(isinstance(leaf, Active) and leaf.boolean for leaf in leaves):
             return [], None
-        return self.signature(arguments, keywords)
+        return self.signature(rebuild(leaves), keywords)
 
     def record_inside(
         self, recorder: Recorder, arguments: Any, keywords: Any, found: list[Program], key: Any
@@ -210,7 +210,8 @@ class Jitted:
             return None
         finally:
             self.busy = False
-        self.snapshot = Snapshot(self.f)
+        self.look_around()
+        assert self.snapshot is not None
         if self.snapshot.recording or not program.fits(recorder):
             self.refused.add(key)
             return None
@@ -245,6 +246,22 @@ class Jitted:
 
     def record(self, arguments: Any, keywords: Any, values: list[Any], found: list[Program], branch: Any) -> Any:
         """Record the path of this call, keep it and run it."""
+        self.check_paths(found, branch)
+        self.busy = True
+        try:
+            program = Program(self, arguments, keywords)
+        finally:
+            self.busy = False
+        self.look_around()
+        found.insert(0, program)
+        return program.run(values)
+
+    def look_around(self) -> None:
+        """Note what the function takes from outside; after a recording, whose own side effects are not a change."""
+        self.snapshot = Snapshot(self.f)
+
+    def check_paths(self, found: list[Any], branch: BranchError | None) -> None:
+        """Raise a NumbadError if there are too many paths to record another."""
         if len(found) >= MOST_PATHS:
             raise NumbadError(
                 message(
@@ -255,14 +272,16 @@ class Jitted:
                     where=False,
                 )
             ) from None
-        self.busy = True
-        try:
-            program = Program(self, arguments, keywords)
-        finally:
-            self.busy = False
-        self.snapshot = Snapshot(self.f)  # after the recording: its own side effects are not a change
-        found.insert(0, program)
-        return program.run(values)
+
+    def tapes_of(self, key: Any) -> list[Any]:
+        """Return the tapes that are kept for a signature, none of them out of date."""
+        self.drop_outdated()
+        return self.programs.setdefault(key, [])
+
+    def drop_outdated(self) -> None:
+        """Drop all tapes if something that the function takes from outside has changed."""
+        if self.snapshot is not None and self.snapshot.changed():
+            self.forget()
 
 
 def leaves_key(argument: Any, values: list[Any]) -> Any:

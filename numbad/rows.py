@@ -27,6 +27,8 @@ CONTRACT = 1027
 GATHER = 1028
 SCATTER = 1029
 HOST = 1030
+CLEAR = 1031  # only in lowered programs (`lowering`): one element set to zero
+FLAGS = (1, 2, 4, 8)  # of a row of an adjoint program: a wanted, b wanted, first to reach a, first to reach b
 
 NAMES = {
     GUARD: "guard",

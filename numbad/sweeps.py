@@ -37,6 +37,7 @@ STAMPED = (
     "parallel",
     "fusion",
     "matrixkernels",
+    "pointkernels",
     "verification",
 )
 
@@ -427,6 +428,8 @@ SWITCHES = {
     "adjoint_at": ("arraykernels", 11),
     "tangent_at": ("arraykernels", 11),
     "both_at": ("arraykernels", 16),
+    "points_primal": ("_points", 5),
+    "points_adjoint": ("_points", 5),
 }
 _kernels: dict[Any, Any] = {}
 _tables: dict[Any, np.ndarray] = {}
@@ -465,22 +468,27 @@ def switch(name: str, dtype: np.dtype) -> np.uint64:
 
 
 HERE, ELSEWHERE = ("block_primal", "forward_at", "both_at"), ("block_partials", "adjoint_at")
-_ready: set[int] = set()
+_ready: set[Any] = set()
 
 
 def ready_arrays(dtype: np.dtype) -> None:
     """Compile what a gradient of arrays needs, in two processes at once, unless it is on disk."""
-    if dtype.num in _ready:
+    compile_in_two(HERE, ELSEWHERE, dtype)
+
+
+def compile_in_two(here: tuple[str, ...], elsewhere: tuple[str, ...], dtype: np.dtype) -> None:
+    """Compile switches, some in this process and some in another, unless they are on disk."""
+    if (here, dtype.num) in _ready:
         return
-    _ready.add(dtype.num)
-    if any(machinecode.is_kept(f"{name}_{dtype}") for name in HERE + ELSEWHERE):
+    _ready.add((here, dtype.num))
+    if any(machinecode.is_kept(f"{name}_{dtype}") for name in here + elsewhere):
         return
-    child = machinecode.compile_elsewhere(__name__, "compile_switch", [[name, str(dtype)] for name in ELSEWHERE])
+    child = machinecode.compile_elsewhere(__name__, "compile_switch", [[name, str(dtype)] for name in elsewhere])
     if child is None:
         return
     try:
         with compile_notice(f"with another process {dtype}"):
-            for name in HERE:
+            for name in here:
                 switch(name, dtype)
             child.wait()
     finally:

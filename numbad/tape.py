@@ -13,6 +13,7 @@ from numbad.errors import InputError, OutputError, Site, TapeError, message
 from numbad.recorder import refuse
 from numbad.rows import GUARD, GUARD_VALUE, LARGE, MAP
 from numbad.sweeps import Execution, kernel, switch
+from numbad.workspaces import Workspace, check_gradient_out, check_out, output_slots, take_workspace
 
 Shape = tuple[int, ...]
 SHORT = 1 << 18  # rows: longer tapes are swept in chunks, so that Ctrl-C is answered
@@ -62,13 +63,19 @@ class Input:
 
     def read(self, bars: Any, given: Any) -> Any:
         """Return the cotangent of this input, like the given value: a float for a float, an array for an array."""
+        found = self.place(bars)
         if self.space:
-            found = bars.spaces[self.space].reshape(self.shape, order=self.order)
             return found.astype(self.dtype, copy=False)
-        found = bars.arena[self.address : self.address + self.size].reshape(self.shape).astype(self.dtype)
+        found = found.astype(self.dtype)
         if type(given) is float:
             return float(found)
         return found[()] if isinstance(given, np.generic) else found
+
+    def place(self, bars: Any) -> np.ndarray:
+        """Return the cotangents of this input where they are, in its shape."""
+        if self.space:
+            return bars.spaces[self.space].reshape(self.shape, order=self.order)
+        return bars.arena[self.address : self.address + self.size].reshape(self.shape)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +109,7 @@ class Output:
 class Program:
     """What an execution reads of a tape: its rows, and the inputs of one run."""
 
-    tape: Tape
+    tape: Tape | None  # None while nobody runs it
     code: memoryview
     words: memoryview
     size: int
@@ -196,6 +203,7 @@ class Tape:
         self._verified = False
         self._large: list[int] = []
         self._pairs: np.ndarray | None = None
+        self.kept: dict[Any, Any] = {}  # what calls leave for the next: workspaces, derived tapes, programs
 
     # ------------------------------------------------------------ reading
 
@@ -250,30 +258,56 @@ class Tape:
 
     # ------------------------------------------------------------ running
 
-    def __call__(self, *points: Any) -> Any:
+    def __call__(self, *points: Any, out: Any = None) -> Any:
         """Return the value of the recorded function at a point.
+
+        Parameters
+        ----------
+        *points
+            The arguments.
+        out : tree of ndarray, optional
+            Arrays of the structure, shapes and dtypes of the result, which take it and are returned.
 
         Raises
         ------
         BranchError
             When a branch would be taken otherwise than when it was recorded.
         InputError
-            When an input has another structure, shape or dtype than the recorded one.
+            When an input or `out` has another structure, shape or dtype than the recorded one.
         TapeError
             When the tape does not pass verification.
+
+        Notes
+        -----
+        The memory of a run is kept for the next one, one for each thread that calls the tape at the same time.
         """
+        targets = None if out is None else check_out(out, self.output_tree, output_slots(self))
         numbers_only = all(slot.shape == () for slot in self.outputs)
-        execution, _ = self.run(points, final=numbers_only)
-        result = self.read_outputs(execution)
-        execution.release()
-        return result
+        workspace, _ = self.borrow(points, numbers_only)
+        found = [slot.read(workspace.execution) for slot in self.outputs]
+        workspace.release(self)
+        if targets is None:
+            return unflatten(self.output_tree, found)
+        for target, part in zip(targets, found, strict=True):
+            target[...] = part
+        return out
 
-    def gradient(self, *points: Any) -> Any:
-        """Return the gradient at a point: like the point, or a tuple for several arguments."""
-        return self.value_and_gradient(*points)[1]
+    def gradient(self, *points: Any, out: Any = None) -> Any:
+        """Return the gradient at a point: like the point, or a tuple for several arguments.
 
-    def value_and_gradient(self, *points: Any) -> tuple[Any, Any]:
+        With `out`, arrays of that structure, shapes and dtypes, the gradient is written to them.
+        """
+        return self.value_and_gradient(*points, out=out)[1]
+
+    def value_and_gradient(self, *points: Any, out: Any = None) -> tuple[Any, Any]:
         """Return the value and the gradient at a point.
+
+        Parameters
+        ----------
+        *points
+            The arguments.
+        out : tree of ndarray, optional
+            Arrays with the structure, shapes and dtypes of the gradient, which take it and are returned.
 
         Raises
         ------
@@ -288,22 +322,181 @@ class Tape:
         (14.0, array([2., 4., 6.]))
         """
         output = self.scalar_output()
-        found = self.gradient_of_numbers(points, output)
+        found: Any = self.gradient_of_numbers(points, output) if out is None else None
         if found is not None:
             return found
-        execution, given = self.run(points, final=True)
+        targets = None if out is None else check_gradient_out(self, out)
+        workspace, given = self.borrow(points, True)
         seeds = [(output.address, 1.0)] if output.constant is None else []
-        bars = execution.backward(seeds)
-        found = [slot.read(bars, value) for slot, value in zip(self.inputs, given, strict=True)]
-        value = self.read_outputs(execution)
-        execution.release(bars)
+        bars = workspace.execution.backward(seeds)
+        if targets is None:
+            found = [slot.read(bars, value) for slot, value in zip(self.inputs, given, strict=True)]
+        else:
+            for slot, target in zip(self.inputs, targets, strict=True):
+                target[...] = slot.place(bars)
+        value = self.read_outputs(workspace.execution)
+        workspace.release(self, bars)
+        if targets is not None:
+            return value, out
         gradients = self.rebuild_inputs(found)
         return value, gradients[0] if len(gradients) == 1 else gradients
 
+    # ------------------------------------------------------------ derivatives
+
+    def jvp(self, primals: Any, tangents: Any) -> tuple[Any, Any]:
+        """Return the value at a point and its derivative along tangents, as numbad.jvp does.
+
+        Parameters
+        ----------
+        primals, tangents : tuple
+            The arguments, and a tangent of the same structure and shapes for each.
+
+        Returns
+        -------
+        tuple
+            (value, tangent of the value).
+
+        Examples
+        --------
+        >>> import numbad
+        >>> numbad.record(lambda x: x**2, 1.0).jvp((3.0,), (1.0,))
+        (9.0, 6.0)
+        """
+        from numbad.products import push_once
+
+        return push_once(self, primals, tangents)
+
+    def vjp(self, *primals: Any) -> tuple[Any, Any]:
+        """Return the value at a point and its pullback, as numbad.vjp does.
+
+        The pullback may be called again and again; it owns the memory of its point.
+
+        Examples
+        --------
+        >>> import numpy as np, numbad
+        >>> value, pullback = numbad.record(lambda x: x**2, np.ones(2)).vjp(np.array([1.0, 2.0]))
+        >>> pullback(np.array([1.0, 10.0]))
+        (array([ 2., 40.]),)
+        """
+        from numbad.products import pull_back
+
+        return pull_back(self, primals)
+
+    def jacobian(self, *points: Any) -> Any:
+        """Return the Jacobian at a point, as numbad.jacobian does, in the cheaper mode.
+
+        Its rows are made from the tape's own at the first call, and kept: a second point costs their sweep.
+
+        Examples
+        --------
+        >>> import numpy as np, numbad
+        >>> numbad.record(lambda x: x**2, np.ones(2)).jacobian(np.array([1.0, 3.0]))
+        array([[2., 0.],
+               [0., 6.]])
+        """
+        from numbad.derived import jacobian_at
+
+        return jacobian_at(self, points)
+
+    def hessian(self, *points: Any) -> Any:
+        """Return the second derivatives at a point, as numbad.hessian does: forward over reverse.
+
+        Its rows are made from the tape's own at the first call, and kept: a second point costs their sweep.
+
+        Examples
+        --------
+        >>> import numpy as np, numbad
+        >>> numbad.record(lambda x: x[0] ** 2 * x[1], np.ones(2)).hessian(np.array([1.0, 2.0]))
+        array([[4., 2.],
+               [2., 0.]])
+        """
+        from numbad.derived import hessian_at
+
+        return hessian_at(self, points)
+
+    # ------------------------------------------------------------ many points
+
+    def map(self, *points: Any) -> Any:
+        """Return the value at many points.
+
+        Parameters
+        ----------
+        *points
+            The arguments with a first axis of points in front of their recorded shapes, in every leaf that
+            varies; a leaf of the recorded shape is shared by all points.
+
+        Returns
+        -------
+        ndarray or tree
+            As the function returned it, with the axis of points in front.
+
+        Raises
+        ------
+        BranchError
+            When a point takes another branch than the recorded one: it names the first such point.
+        InputError
+            When a leaf has another shape or dtype, or the axes of points differ in length.
+
+        Notes
+        -----
+        Points run in blocks of 32 or 64 SIMD lanes, blocks in parallel; each thread has the arena of one block,
+        so memory beyond arguments and results does not grow with the number of points. Vector functions may err
+        by some units in the last place where the scalar ones do not. Tapes with rows that only Python
+        computes (`eigh`, ops of SciPy), and those too large for it, run point by point.
+
+        Examples
+        --------
+        >>> import numpy as np, numbad
+        >>> tape = numbad.record(lambda x, a: a * np.exp(x[0]) + x[1], np.ones(2), 3.0)
+        >>> tape.map(np.array([[0.0, 1.0], [0.0, 2.0]]), 10.0)
+        array([11., 12.])
+        """
+        from numbad.points import map_points
+
+        return map_points(self, points)
+
+    def gradient_map(self, *points: Any, argnums: Any = None) -> Any:
+        """Return the gradient at many points: like the points, or a tuple for several arguments; see `map`.
+
+        Parameters
+        ----------
+        *points
+            As for `map`. Leaves that are shared by all points have a gradient for each point, too.
+        argnums : int or tuple of int, optional
+            The arguments to differentiate with respect to, all by default; the others cost nothing.
+
+        Examples
+        --------
+        >>> import numpy as np, numbad
+        >>> tape = numbad.record(lambda x, y: x * y, 1.0, 1.0)
+        >>> tape.gradient_map(np.array([2.0, 3.0]), 5.0)
+        (array([5., 5.]), array([2., 3.]))
+        >>> tape.gradient_map(np.array([2.0, 3.0]), 5.0, argnums=0)
+        array([5., 5.])
+        """
+        return self.value_and_gradient_map(*points, argnums=argnums)[1]
+
+    def value_and_gradient_map(self, *points: Any, argnums: Any = None) -> tuple[Any, Any]:
+        """Return the values and the gradients at many points; see `map` and `gradient_map`.
+
+        Raises
+        ------
+        OutputError
+            When the recorded function did not return one number; and the errors of `map`.
+
+        Examples
+        --------
+        >>> import numpy as np, numbad
+        >>> numbad.record(lambda x: x**3, 1.0).value_and_gradient_map(np.array([1.0, 2.0]))
+        (array([1., 8.]), array([ 3., 12.]))
+        """
+        from numbad.points import map_gradients
+
+        return map_gradients(self, points, argnums)
+
     def gradient_of_numbers(self, points: tuple[Any, ...], output: Output) -> Any:
         """Return value and gradient of a short tape of numbers by one compiled call; None if it is not one."""
-        if not self._verified:
-            self.prepare()
+        self.verify_once()
         if self._pairs is None or output.constant is not None or len(points) != len(self.inputs):
             return None
         if not all(type(point) is float for point in points):
@@ -331,34 +524,40 @@ class Tape:
         self._verified = True
 
     def run(self, points: tuple[Any, ...], final: bool = False) -> tuple[Execution, list[Any]]:
-        """Run the primal sweep at a point; return the execution and the leaves of the point.
+        """Run the primal sweep at a point; return the execution, which is the caller's, and the leaves of the point.
 
         With `final`, large elementwise rows are fused, and only the outputs, which are numbers, can be read.
         """
+        workspace, given = self.borrow(points, final)
+        return workspace.execution, given
+
+    def borrow(self, points: tuple[Any, ...], final: bool) -> tuple[Workspace, list[Any]]:
+        """Do the same; return the workspace, which the caller gives back by its `release`."""
         given = self.flatten_inputs(points)
+        self.verify_once()
+        workspace = take_workspace(self, final)
+        workspace.run(self, given)
+        return workspace, given
+
+    def verify_once(self) -> None:
+        """Verify the tape unless it has been verified."""
         if not self._verified:
             self.prepare()
-        execution = Execution(self.load(given))  # type: ignore[arg-type]
-        execution.forward(final, self.outputs if final else ())
-        return execution, given
 
-    def load(self, given: list[Any]) -> Program:
-        """Return the rows together with the inputs of one run."""
-        loads, spaces = list(self.loads), list(self.spaces)
-        for slot, value in zip(self.inputs, given, strict=True):
-            values = slot.accept(value)
+    def program(self) -> Program:
+        """Return the rows as an execution reads them, with nothing in place of the inputs."""
+        spaces = list(self.spaces)
+        for slot in self.inputs:
             if slot.space:
-                spaces[slot.space] = np.array(values, self.dtype, order=slot.order, copy=None)  # type: ignore[call-overload]
-            elif slot.size:
-                loads.append((slot.address, np.asarray(values, self.dtype).reshape(-1)))
+                spaces[slot.space] = np.broadcast_to(self.dtype.type(0), (slot.size,))
         return Program(
-            self,
+            None,
             memoryview(self._code.reshape(-1)),
             memoryview(self._words),
             self.size,
             self.dtype,
             memoryview(self.numbers.reshape(-1)),
-            loads,
+            self.loads,
             spaces,
             {slot.space for slot in self.inputs if slot.space},
             self.hosts,

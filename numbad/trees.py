@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active
+from numbad.active import Active, pack
 
 LEAVES = (float, int, np.ndarray, Active)
 
@@ -16,11 +16,20 @@ LEAVES = (float, int, np.ndarray, Active)
 def flatten(tree: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
     """Return the leaves of a tree and a function that rebuilds it from as many leaves."""
     if isinstance(tree, LEAVES):
-        return [tree], first
+        return [packed(tree)], first
     import optree
 
     leaves, specification = optree.tree_flatten(tree, none_is_leaf=True, namespace="numbad")
-    return leaves, lambda new: optree.tree_unflatten(specification, new)
+    return [packed(leaf) for leaf in leaves], lambda new: optree.tree_unflatten(specification, new)
+
+
+def packed(leaf: Any) -> Any:
+    """Return a leaf, where an array of objects that holds recording values becomes a recording array."""
+    if type(leaf) is np.ndarray and leaf.dtype == object:
+        recorder = next((part.recorder for part in leaf.reshape(-1).tolist() if isinstance(part, Active)), None)
+        if recorder is not None and not recorder.closed:
+            return pack(recorder, leaf)
+    return leaf
 
 
 def first(leaves: list[Any]) -> Any:

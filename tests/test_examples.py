@@ -117,3 +117,15 @@ def test_newton_and_hvp_all_methods_find_the_minimum():
     assert all(row[1] < 1e-6 for row in rows)
     assert all(row[2] < rows[0][2] for row in rows[1:]), "second derivatives need fewer iterations"
     assert (EXAMPLES / "output" / "newton_and_hvp.png").stat().st_size > 10_000
+
+
+def test_monte_carlo_greeks_lie_within_their_standard_errors():
+    pytest.importorskip("matplotlib")
+    printed = run("monte_carlo_greeks")
+    assert "4,000 paths of 222 rows" in printed
+    for name in ("price", "delta", "vega", "rho"):
+        mean, error, exact, off = numbers(re.search(rf"^{name} .*", printed, re.M)[0].replace("+", " "))
+        assert 0.0 < error < 0.05 * exact
+        assert abs(mean - exact) < 4.0 * error
+        assert off == pytest.approx((mean - exact) / error, abs=0.02)
+    assert (EXAMPLES / "output" / "monte_carlo_greeks.png").stat().st_size > 10_000

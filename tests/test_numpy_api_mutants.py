@@ -40,7 +40,7 @@ CAUGHT_BY = {
     "least_squares": "lstsq",
     "agrees": None,
 }
-OWN = [op for op in ARRAY_OPS.values() if op.primal.__module__.startswith("numbad.")]
+OWN = [op for op in ARRAY_OPS.values() if op.primal.__module__.startswith(("numbad.ops", "numbad.numpy_api"))]
 
 
 def wrong(rule, mutate):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -303,6 +304,32 @@ def test_hessians_agree_with_duals_of_duals(program: Program, x: np.ndarray) -> 
         return numbad.jvp(numbad.grad(lambda x: run(program, x)), (x,), (v,))[1]
 
     np.testing.assert_allclose(numbad.vmap(push)(np.eye(6)), hessian, rtol=1e-7, atol=1e-8 * size)
+
+
+@given(PROGRAMS, POINTS)
+@settings(FEW, max_examples=20)
+def test_a_tape_at_many_points_agrees_with_each(program: Program, x: np.ndarray) -> None:
+    tape = numbad.record(lambda x: run(program, x), x)
+    near = x + 1e-3 * np.random.default_rng(0).normal(size=(40, 6))
+    alone: dict[int, Any] = {}
+    for k, point in enumerate(near):
+        with contextlib.suppress(numbad.BranchError):
+            alone[k] = tape.value_and_gradient(point)
+    others = sorted(set(range(40)) - set(alone))
+    if others:
+        with pytest.raises(numbad.BranchError, match=f"point {others[0]} of 40"):
+            tape.gradient_map(near)
+    values, slopes = tape.value_and_gradient_map(near[list(alone)])
+    for j, (value, slope) in enumerate(alone.values()):
+        size = scale_of(slope, value)
+        assert values[j] == pytest.approx(value, rel=1e-11, abs=1e-11 * size)
+        np.testing.assert_allclose(slopes[j], slope, rtol=1e-8, atol=1e-9 * size)
+    if alone:
+        point = near[next(iter(alone))]
+        expected = numbad.hessian(lambda x: run(program, x), point)
+        size = max(1.0, float(np.max(np.abs(expected))))
+        np.testing.assert_allclose(tape.hessian(point), expected, rtol=1e-7, atol=1e-8 * size)
+        np.testing.assert_allclose(tape.jacobian(point), tape.gradient(point), rtol=1e-8, atol=1e-9 * size)
 
 
 @given(PROGRAMS, st.lists(st.floats(-2.0, 2.0, width=32), min_size=6, max_size=6))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import sys
 import threading
 import time
 
@@ -167,6 +168,259 @@ def test_threads_may_run_one_tape_at_once(tape):
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+# ---------------------------------------------------------------- derivatives at new points
+
+
+def nested(p, s):
+    """Results of all kinds: a scattered array, a view of an input, a number, a constant."""
+    y = p["w"] * s
+    y[0] = np.sin(p["b"])
+    return {"y": y, "view": p["w"][::-1], "sum": np.sum(y**2), "seven": 7.0}
+
+
+NESTED = ({"w": np.arange(3.0), "b": 0.5}, 2.0)
+
+
+def elsewhere():
+    return {"w": np.array([0.3, -1.0, 2.5]), "b": 1.25}, -0.75
+
+
+def assert_same_tree(found, expected):
+    import optree
+
+    assert optree.tree_structure(found) == optree.tree_structure(expected)
+    for one, other in zip(optree.tree_leaves(found), optree.tree_leaves(expected), strict=True):
+        assert type(one) is type(other)
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+
+
+def test_products_with_the_jacobian_at_new_points():
+    tape = numbad.record(nested, *NESTED)
+    point, tangents = elsewhere(), ({"w": np.array([1.0, 2.0, 3.0]), "b": -1.0}, 0.5)
+    assert_same_tree(tape.jvp(point, tangents), numbad.jvp(nested, point, tangents))
+    value, pullback = tape.vjp(*point)
+    expected, expected_pullback = numbad.vjp(nested, *point)
+    assert_same_tree(value, expected)
+    for factor in (1.0, -2.0):
+        cotangent = {"y": factor * np.arange(3.0), "view": np.ones(3), "sum": 0.3, "seven": 1.0}
+        assert_same_tree(pullback(cotangent), expected_pullback(cotangent))
+
+
+def test_jacobians_and_hessians_at_new_points(tape):
+    x = np.random.default_rng(8).normal(size=30)
+    assert_same_tree(tape.jacobian(x, 1.25), numbad.jacobian(mixed, x, 1.25))
+    assert_same_tree(tape.hessian(x, 1.25), numbad.hessian(mixed, x, 1.25))
+    trees = numbad.record(nested, *NESTED)
+    assert_same_tree(trees.jacobian(*elsewhere()), numbad.jacobian(nested, *elsewhere()))
+    assert_same_tree(trees.hessian(*elsewhere()), numbad.hessian(nested, *elsewhere()))
+    single = numbad.record(lambda x: x**3, 1.0)
+    assert (single.jacobian(2.0), single.hessian(2.0)) == (12.0, 12.0)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_derivatives_of_large_inputs_in_any_memory_order(order):
+    weights = np.random.default_rng(0).normal(size=(80, 70))
+    x = np.asarray(np.random.default_rng(1).normal(size=(80, 70)), order=order)
+
+    def f(x, a):
+        return np.sum(np.sin(x) * weights) * a + x[1, 2] * x[0, 3], x.T[1:3]
+
+    tape = numbad.record(f, x, 2.0)
+    other = np.ascontiguousarray(x[::-1])
+    assert_same_tree(tape.jvp((other, 3.0), (x, 1.0)), numbad.jvp(f, (other, 3.0), (x, 1.0)))
+    value, pullback = tape.vjp(other, 3.0)
+    expected, expected_pullback = numbad.vjp(f, other, 3.0)
+    assert_same_tree(value, expected)
+    assert_same_tree(pullback(value), expected_pullback(value))
+    scalar = numbad.record(lambda x, a: f(x, a)[0], x, 2.0)
+    assert_same_tree(scalar.jacobian(other, 3.0), numbad.jacobian(lambda x, a: f(x, a)[0], other, 3.0))
+
+
+def test_derivatives_do_not_run_the_program_again():
+    calls = []
+
+    def f(x):
+        calls.append(1)
+        return np.sum(np.exp(x))
+
+    tape = numbad.record(f, np.zeros(2))
+    x = np.array([1.0, 2.0])
+    for _ in range(2):
+        tape(x), tape.gradient(x), tape.jvp((x,), (x,)), tape.vjp(x)[1](1.0), tape.jacobian(x)
+        np.testing.assert_allclose(tape.hessian(x), np.diag(np.exp(x)), rtol=1e-14)
+        tape.map(x[None])
+    assert len(calls) == 1
+
+
+def test_float32_derivatives_stay_float32():
+    tape = numbad.record(lambda x: np.sum(x**3), np.ones(2, np.float32))
+    x = np.array([1.0, 2.0], np.float32)
+    assert tape.jacobian(x).dtype == tape.hessian(x).dtype == tape.vjp(x)[1](1.0)[0].dtype == np.float32
+    np.testing.assert_allclose(tape.hessian(x), [[6.0, 0.0], [0.0, 12.0]])
+
+
+def test_host_rows_have_jacobians():
+    def f(x):
+        return np.linalg.eigvalsh(x @ x.T)
+
+    x = np.random.default_rng(2).normal(size=(3, 3))
+    tape = numbad.record(f, np.eye(3) + 0.1 * x)
+    assert_same_tree(tape.jacobian(x), numbad.jacobian(f, x))
+    assert_same_tree(tape.jvp((x,), (x,)), numbad.jvp(f, (x,), (x,)))
+
+
+def test_another_path_is_an_error_in_every_derivative():
+    tape = numbad.record(lambda x: x**2 if x > 0.0 else x, 1.0)
+    tape.jacobian(2.0), tape.hessian(2.0)
+    ways = [
+        tape,
+        tape.gradient,
+        tape.value_and_gradient,
+        lambda x: tape.jvp((x,), (1.0,)),
+        tape.vjp,
+        tape.jacobian,
+        tape.hessian,
+        lambda x: tape(x, out=np.empty(())),
+        lambda x: tape.gradient(x, out=np.empty(())),
+    ]
+    for way in ways:
+        with pytest.raises(BranchError, match=r"x > 0\.0") as caught:
+            way(-1.0)
+        assert "test_tape.py" in str(caught.value)
+        way(3.0)  # and nothing is left behind
+
+
+def test_a_pullback_belongs_to_its_point():
+    matrix = np.random.default_rng(0).normal(size=(30, 30))
+    tape = numbad.record(lambda x: matrix @ np.sin(x), np.ones(30))
+    x = np.linspace(0.0, 1.0, 30)
+    _, pullback = tape.vjp(x)
+    expected = pullback(np.ones(30))[0]
+    tape(np.zeros(30))
+    x[:] = 5.0
+    matrix *= 2.0
+    np.testing.assert_array_equal(pullback(np.ones(30))[0], expected)
+
+
+def test_derivatives_of_wrong_arguments():
+    tape = numbad.record(lambda x: x * 2.0, np.ones(3))
+    x = np.ones(3)
+    with pytest.raises(InputError, match="tangent"):
+        tape.jvp((x,), (np.ones(2),))
+    with pytest.raises(InputError, match="tangents for 1"):
+        tape.jvp((x,), (x, x))
+    with pytest.raises(InputError, match="structure"):
+        tape.jvp((x, x), (x, x))
+    with pytest.raises(InputError, match=r"shape \(2,\)"):
+        tape.vjp(x)[1](np.ones(2))
+    with pytest.raises(InputError, match="structure"):
+        tape.vjp(x)[1]([x])
+    for way in (tape.jacobian, tape.hessian, tape.vjp):
+        with pytest.raises(InputError, match=r"shape \(4,\)"):
+            way(np.ones(4))
+    flags = numbad.record(lambda x: x > 1.0, np.ones(3))
+    for way in (flags.jacobian, flags.hessian, flags.vjp, lambda x: flags.jvp((x,), (x,))):
+        with pytest.raises(OutputError, match="truth values"):
+            way(x)
+
+
+# ---------------------------------------------------------------- memory of the caller's, and kept memory
+
+
+def test_results_go_to_arrays_that_exist():
+    tape = numbad.record(nested, *NESTED)
+    out = {"y": np.empty(3), "view": np.empty(6)[::2], "sum": np.empty(()), "seven": np.empty(())}
+    assert tape(*elsewhere(), out=out) is out
+    expected = tape(*elsewhere())
+    for name, part in out.items():
+        np.testing.assert_array_equal(part, expected[name])
+    scalar = numbad.record(lambda p, s: np.sum(p["w"] ** 2) * s * p["b"], *NESTED)
+    gradient = {"w": np.empty(3), "b": np.empty(())}, np.empty(())
+    value, found = scalar.value_and_gradient(*elsewhere(), out=gradient)
+    assert found is gradient
+    expected_value, expected = scalar.value_and_gradient(*elsewhere())
+    assert value == expected_value
+    np.testing.assert_array_equal(gradient[0]["w"], expected[0]["w"])
+    assert (gradient[0]["b"], gradient[1]) == (expected[0]["b"], expected[1])
+    x = np.ones(3)
+    square = numbad.record(lambda x: np.sum(x**2), x)
+    assert square.gradient(x, out=x) is x  # the point may be overwritten
+    assert x.tolist() == [2.0, 2.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("out", "words"),
+    [
+        (np.empty(2), r"shape \(2,\)"),
+        (np.empty(3, np.float32), "float32"),
+        (np.empty(3, int), "int64"),
+        ([0.0, 0.0, 0.0], "structure"),
+        (1.0, "float"),
+        ((np.empty(3),), "structure"),
+        (np.broadcast_to(0.0, (3,)), "read-only"),
+    ],
+)
+def test_arrays_that_cannot_take_a_result(out, words):
+    tape = numbad.record(lambda x: x * 2.0, np.ones(3))
+    with pytest.raises(InputError, match=words) as caught:
+        tape(np.ones(3), out=out)
+    assert "test_tape.py" in str(caught.value)
+    scalar = numbad.record(lambda x: np.sum(x * 2.0), np.ones(3))
+    with pytest.raises(InputError, match=words):
+        scalar.gradient(np.ones(3), out=out)
+    two = numbad.record(lambda x, y: np.sum(x) * y, np.ones(3), 1.0)
+    with pytest.raises(InputError, match="tuple"):
+        two.gradient(np.ones(3), 1.0, out=np.empty(3))
+
+
+def test_memory_is_kept_between_calls():
+    tape = numbad.record(mixed, *POINT)
+    tape.value_and_gradient(*POINT)
+    pool = tape.kept["workspaces", True]
+    assert len(pool) == 1
+    values = pool[0].execution.values
+    for _ in range(3):
+        tape.value_and_gradient(*POINT)
+    assert len(pool) == 1
+    assert pool[0].execution.values is values
+    assert pool[0].program.tape is None  # no cycle of references
+
+
+def test_a_kept_workspace_lets_go_of_large_inputs():
+    x = np.ones(5000)
+    tape = numbad.record(lambda x: np.sum(x * 2.0), x)
+    counts = sys.getrefcount(x)
+    tape.gradient(x)
+    assert sys.getrefcount(x) == counts
+
+
+def test_threads_that_call_one_tape_get_their_own_results(tape):
+    points = [np.random.default_rng(seed).normal(size=30) for seed in range(4)]
+    ways = [
+        lambda x: tape.value_and_gradient(x, 1.25),
+        lambda x: tape(x, 1.25),
+        lambda x: tape.vjp(x, 1.25)[1](1.0),
+        lambda x: tape.jacobian(x, 1.25),
+    ]
+    expected = [[way(x) for way in ways] for x in points]
+    failures = []
+
+    def work(k):
+        for _ in range(50):
+            for way, wanted in zip(ways, expected[k], strict=True):
+                try:
+                    assert_same_tree(way(points[k]), wanted)
+                except Exception as error:
+                    failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
 
 
 # ---------------------------------------------------------------- wrong inputs

@@ -6,6 +6,11 @@ import textwrap
 
 from numbad.numpy_api.dispatch import FUNCTIONS, UFUNCS
 from numbad.ops.definition import REGISTRY
+from numbad.scipy_api import TABLE
+from numbad.scipy_api.elementwise import ELEMENTWISE
+
+DISTRIBUTIONS_OF_VECTORS = ("multivariate_normal.logpdf", "multivariate_normal.pdf", "multivariate_normal.entropy",
+                            "dirichlet.logpdf", "dirichlet.pdf")  # fmt: skip
 
 
 def recorded() -> dict[str, list[str]]:
@@ -18,6 +23,11 @@ def recorded() -> dict[str, list[str]]:
     for function in FUNCTIONS:
         module = function.__module__.replace("numpy", "np", 1)
         groups.setdefault(f"functions of {module}", set()).add(function.__name__)
+    groups["ufuncs of scipy.special"] |= {name for name in ELEMENTWISE if name not in ("lambertw", "zeta")}
+    for module, names in TABLE.items():
+        if "._" not in module:
+            groups[f"functions of {module}"] = {name for name in names if not name.startswith("_")}
+    groups["functions of scipy.stats"] |= set(DISTRIBUTIONS_OF_VECTORS)
     return {title: sorted(names) for title, names in groups.items() if names}
 
 

@@ -35,6 +35,13 @@ def decide(name: str, *operands: Any, **settings: Any) -> Any:
     return answer
 
 
+@decision
+def whole_numbers(values: np.ndarray, *, keywords: dict[str, Any]) -> np.ndarray:
+    """The values as integers, cut off as NumPy does."""
+    with np.errstate(invalid="ignore"):
+        return values.astype(keywords["dtype"])
+
+
 def current_value(array: Array) -> np.ndarray:
     """Return the values now as an array of floats (truth values as booleans)."""
     return np.asarray(array.value())

@@ -117,12 +117,35 @@ def call_ufunc(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
     op: Any = OPS.get(ufunc) or find_op(ufunc)
     if op is not None:
         return record(op, *inputs)
-    found = UFUNCS.get(ufunc.__name__)
+    if ufunc.__name__.endswith(" (vectorized)"):  # of np.frompyfunc: a Python function of each element
+        return as_active(recorder_of(*inputs), ufunc(*(elements_of(part) for part in inputs)))
+    found = UFUNCS.get(ufunc.__name__) or find_special(ufunc)
     if found is None:
         name = str(ufunc.__name__)
         name = f"np.{name}" if getattr(np, name, None) is ufunc else name
         raise RecordingError(message(f"the ufunc {name} is not recorded", ADVICE.get(name, ANY_ADVICE)))
     return found(*inputs)
+
+
+def elements_of(value: Any) -> Any:
+    """Return a recording array as an array of recording scalars; other operands as they are."""
+    if not isinstance(value, Array):
+        return value
+    found = np.empty(value.shape, object)
+    found.reshape(-1)[:] = list(value.reshape(-1))
+    return found
+
+
+def find_special(ufunc: Any) -> Implementation | None:
+    """Return the recording version of a ufunc of scipy.special that is no op of the sweeps."""
+    import numbad.scipy_api
+    from numbad.scipy_api.elementwise import ELEMENTWISE, call_elementwise
+
+    assert numbad.scipy_api
+    name = ufunc.__name__
+    if name not in ELEMENTWISE or find_ufunc(f"scipy.special.{name}") is not ufunc:
+        return None
+    return lambda *operands: call_elementwise(name, operands)
 
 
 def find_op(ufunc: Any) -> Any:
@@ -154,7 +177,8 @@ def refuse_plain_target(what: str) -> None:
     raise RecordingError(
         message(
             f"{what} is a plain array; it cannot hold recording values",
-            "write y = y + x instead of y += x, or make the array with np.zeros_like(x) or numbad.zeros(shape)",
+            "write y = y + x instead of y += x, or make the array with np.zeros_like(x) or numbad.zeros(shape),"
+            " or import numbad.numpy as np",
         )
     )
 

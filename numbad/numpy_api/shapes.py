@@ -146,6 +146,24 @@ def broadcast_arrays(*arrays: Any, subok: bool = False) -> tuple[Any, ...]:
     return tuple(a if a.shape == wanted else a.broadcast_to(wanted) for a in found)
 
 
+@implements("lib.stride_tricks.sliding_window_view")
+def sliding_window_view(x: Any, window_shape: Any, axis: Any = None, *, subok: bool = False,
+                        writeable: bool = False) -> Any:  # fmt: skip
+    """All windows of a shape, as a view with more axes."""
+    array = to_array(x)
+    windows = tuple(window_shape) if np.iterable(window_shape) else (int(window_shape),)
+    axes = range(array.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    chosen = [normal_axis(k, array.ndim) for k in axes]
+    if len(chosen) != len(windows):
+        raise ValueError("Must provide window_shape for all dimensions of `x`, or as many axes as windows")
+    shape, steps = list(array.shape), array.steps()
+    for k, width in zip(chosen, windows, strict=True):
+        shape[k] -= width - 1
+        if shape[k] < 0 or width < 0:
+            raise ValueError("window shape cannot be larger than input array shape")
+    return array.view((*shape, *windows), array.offset, (*steps, *(steps[k] for k in chosen)))
+
+
 def several(found: list[Any]) -> Any:
     """Return one result, or a tuple of several."""
     return found[0] if len(found) == 1 else tuple(found)

@@ -1,0 +1,114 @@
+"""How a function of SciPy that is called by its name comes to record.
+
+SciPy's ufuncs ask their operands (`__array_ufunc__`); its Python functions ask nobody, and convert what they are given
+by np.asarray. So each function of the table below is taught to look first: its code is replaced by a few instructions
+that hand recording values to our version and all else to SciPy's own code. The function object stays what it
+was, so names that were imported before (`from scipy.stats import norm`) see it too. It happens when a recording
+begins and the module of the function has been imported; without a recording the cost is one look at a thread's state.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from numbad.active import Active
+from numbad.recorder import current
+
+Implementation = Callable[..., Any]
+TABLE: dict[str, dict[str, Implementation]] = {}  # module -> dotted name in it -> what is run for recording values
+ORIGINALS: dict[FunctionType, FunctionType] = {}  # what has been taught -> a function with SciPy's own code
+
+
+def records(module: str, *names: str) -> Callable[[Implementation], Implementation]:
+    """Register the recording version of functions or methods of a SciPy module."""
+
+    def register(implementation: Implementation) -> Implementation:
+        TABLE.setdefault(module, {}).update(dict.fromkeys(names, implementation))
+        return implementation
+
+    return register
+
+
+def teach() -> None:
+    """Teach the functions of all modules that have been imported; those that know already are passed over."""
+    for name, functions in TABLE.items():
+        module = sys.modules.get(name)
+        if module is None:
+            continue
+        for path, implementation in functions.items():
+            found: Any = module
+            for part in path.split("."):
+                found = getattr(found, part, None)
+            if isinstance(found, FunctionType) and found not in ORIGINALS:
+                teach_function(found, implementation)
+
+
+def teach_function(function: FunctionType, implementation: Implementation) -> None:
+    """Let one function hand recording values to an implementation."""
+    original = FunctionType(
+        function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    )
+    original.__kwdefaults__ = function.__kwdefaults__
+
+    def choose(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        if current() is None or not (involves(arguments) or involves(tuple(keywords.values()))):
+            return original(*arguments, **keywords)
+        return implementation(*arguments, **keywords)
+
+    ORIGINALS[function] = original
+    if not hasattr(function, "__wrapped__"):
+        function.__wrapped__ = original  # type: ignore[attr-defined]  # inspect.signature and help follow it
+    function.__code__ = dispatching_code(function, choose)
+
+
+def forget() -> None:
+    """Give all functions that were taught their own code back."""
+    for function, original in ORIGINALS.items():
+        function.__code__ = original.__code__
+        if getattr(function, "__wrapped__", None) is original:
+            del function.__wrapped__  # type: ignore[attr-defined]
+    ORIGINALS.clear()
+
+
+def dispatching_code(function: FunctionType, choose: Callable[..., Any]) -> Any:
+    """Return code that calls `choose`, with as many free variables as the function's own, as Python demands."""
+    free = function.__code__.co_freevars
+    cells = "".join(f"        {name}\n" for name in free)
+    source = (
+        f"def outer({', '.join(free)}):\n"
+        "    def inner(*arguments, **keywords):\n"
+        "        choose = 'numbad chooses'\n"
+        "        return choose(arguments, keywords)\n"
+        f"{cells}"
+        "    return inner\n"
+    )
+    scope: dict[str, Any] = {}
+    exec(compile(source, __file__, "exec"), scope)
+    code = scope["outer"](*[None] * len(free)).__code__
+    constants = tuple(choose if constant == "numbad chooses" else constant for constant in code.co_consts)
+    return code.replace(
+        co_filename=function.__code__.co_filename,
+        co_firstlineno=function.__code__.co_firstlineno,
+        co_consts=constants,
+        co_freevars=free,
+        co_name=function.__name__,
+        co_qualname=function.__qualname__,
+    )
+
+
+def involves(values: Any) -> bool:
+    """Whether a recording value is among some arguments, or in sequences and arrays of objects among them."""
+    for value in values:
+        if isinstance(value, Active):
+            return True
+        if isinstance(value, (list, tuple)):
+            if involves(value):
+                return True
+        elif isinstance(value, np.ndarray) and value.dtype == object and involves(value.reshape(-1).tolist()):
+            return True
+    return False

@@ -1,0 +1,94 @@
+"""scipy.signal and scipy.integrate: convolutions, linear filters, and sums over samples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from numbad.errors import RecordingError, message
+from numbad.helpers import asarray
+from numbad.numpy_api.dispatch import recorder_of, to_array
+from numbad.scipy_api.dispatch import records
+
+MODULE = "scipy.signal"
+
+
+def convolve_all(one: Any, other: Any) -> Any:
+    """Return the full convolution of two arrays over all of their axes."""
+    if one.ndim == 1:
+        return np.convolve(one, other)
+    if one.ndim != other.ndim:
+        raise ValueError("in1 and in2 should have the same dimensionality")
+    if one.size < other.size:
+        one, other = other, one
+    shape = tuple(n + m - 1 for n, m in zip(one.shape, other.shape, strict=True))
+    total: Any = 0.0
+    for place in np.ndindex(other.shape):
+        around = [(k, n - k - m) for k, n, m in zip(place, shape, one.shape, strict=True)]
+        total = total + np.pad(one, around) * other[place]
+    return total
+
+
+def cut(full: Any, one: tuple[int, ...], other: tuple[int, ...], mode: str) -> Any:
+    """Return the part of a full convolution that a mode asks for."""
+    if mode == "full":
+        return full
+    if mode == "same":
+        wanted = one
+    elif mode == "valid":
+        wanted = tuple(abs(n - m) + 1 for n, m in zip(one, other, strict=True))
+    else:
+        raise ValueError("acceptable mode flags are 'valid', 'same', or 'full'")
+    first = [(n - m) // 2 for n, m in zip(np.shape(full), wanted, strict=True)]
+    return full[tuple(slice(k, k + n) for k, n in zip(first, wanted, strict=True))]
+
+
+@records(MODULE, "convolve", "fftconvolve", "oaconvolve")
+def convolve(in1: Any, in2: Any, mode: str = "full", method: Any = "auto", axes: Any = None) -> Any:
+    """Convolution of arrays of the same number of axes, summed directly."""
+    if axes is not None or not isinstance(method, str):
+        raise RecordingError(message("scipy.signal.convolve: axes is not recorded", "convolve over all axes"))
+    recorder = recorder_of(in1, in2)
+    one, other = (to_array(asarray(part), recorder) for part in (in1, in2))
+    return cut(convolve_all(one, other), one.shape, other.shape, mode)
+
+
+@records(MODULE, "correlate")
+def correlate(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> Any:
+    """Correlation: the convolution with the second array reversed."""
+    return convolve(in1, np.flip(asarray(in2)), mode)
+
+
+@records(MODULE, "convolve2d")
+def convolve2d(in1: Any, in2: Any, mode: str = "full", boundary: str = "fill", fillvalue: float = 0) -> Any:
+    """Convolution of two matrices with zeros around them."""
+    if boundary != "fill" or fillvalue:
+        raise RecordingError(message("scipy.signal.convolve2d: boundary is not recorded", "pad the array by np.pad"))
+    return convolve(in1, in2, mode)
+
+
+@records(MODULE, "lfilter")
+def lfilter(b: Any, a: Any, x: Any, axis: int = -1, zi: Any = None) -> Any:
+    """A linear filter along an axis, written as its difference equation."""
+    recorder = recorder_of(b, a, x, zi)
+    b, a = (to_array(np.atleast_1d(asarray(part)), recorder) for part in (b, a))
+    x = np.moveaxis(to_array(asarray(x), recorder), axis, 0)
+    order = max(len(a), len(b))
+    b, a = (np.pad(part, (0, order - len(part))) / a[0] for part in (b, a))
+    state = (
+        [np.zeros(x.shape[1:])] * order if zi is None else [*np.moveaxis(asarray(zi), axis, 0), np.zeros(x.shape[1:])]
+    )
+    found = []
+    for value in x:
+        y = b[0] * value + state[0]
+        state = [state[k + 1] + b[k + 1] * value - a[k + 1] * y for k in range(order - 1)] + state[-1:]
+        found.append(y)
+    result = np.moveaxis(np.stack(found), 0, axis)
+    return result if zi is None else (result, np.moveaxis(np.stack(state[:-1]), 0, axis))
+
+
+@records("scipy.integrate", "trapezoid")
+def trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Any:
+    """The trapezoidal rule."""
+    return np.trapezoid(asarray(y), x, dx, axis)

@@ -1,0 +1,379 @@
+"""scipy.stats: densities and distribution functions, by the formulas that SciPy's distributions carry.
+
+A distribution of SciPy is a class with formulas for its standard form (`_logpdf`, `_cdf`, ...), which are written in
+ufuncs and so can be recorded. What is around them, the shift and the scale, the support and the check of parameters,
+is written here for recording values. Where a formula is missing, SciPy's distribution function is an array op whose
+derivative with respect to x is the density.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from numbad.active import Active
+from numbad.errors import NumbadError, RecordingError, message
+from numbad.helpers import asarray
+from numbad.numpy_api.dispatch import to_active
+from numbad.ops.host import ArrayOp
+from numbad.recorder import current
+from numbad.scipy_api.dispatch import records
+from numbad.scipy_api.elementwise import elementwise_op, refuse_without_slope
+
+FALLBACKS: dict[tuple[Any, str, int], tuple[ArrayOp, tuple[Any, ...]]] = {}
+
+
+def numeric(value: Any) -> Any:
+    """Return an argument as a recording value, or as a plain number or array where it is none."""
+    if isinstance(value, Active):
+        return value
+    if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.dtype.hasobject):
+        value = asarray(value)
+    return value if isinstance(value, Active) else np.asarray(value, float)[()]
+
+
+def recording(value: Any) -> Any:
+    """Return an argument as a recording value."""
+    return to_active(numeric(value), current())
+
+
+def standard_arguments(distribution: Any, x: Any, args: Any, keywords: Any) -> tuple[Any, Any, Any, tuple[Any, ...]]:
+    """Return x, location, scale and shape parameters as recording values."""
+    shapes, location, scale = distribution._parse_args(*args, **keywords)
+    return recording(x), numeric(location), numeric(scale), tuple(numeric(part) for part in shapes)
+
+
+def valid(distribution: Any, shapes: tuple[Any, ...]) -> Any:
+    """Whether parameters are allowed, as the distribution says."""
+    from scipy.stats._distn_infrastructure import rv_generic
+
+    if type(distribution)._argcheck is not rv_generic._argcheck:
+        return distribution._argcheck(*shapes)
+    found: Any = True
+    for part in shapes:
+        found = np.logical_and(found, part > 0.0)
+    return found
+
+
+def formula(distribution: Any, name: str, x: Any, shapes: tuple[Any, ...]) -> Any:
+    """Return the distribution's own formula for the standard form, recorded; a RecordingError if it cannot be."""
+    try:
+        with np.errstate(all="ignore"):
+            return getattr(distribution, f"_{name}")(x, *shapes)
+    except (TypeError, ValueError, AttributeError, IndexError, NotImplementedError) as error:
+        raise RecordingError(
+            message(
+                f"scipy.stats.{distribution.name}.{name} is not recorded ({type(error).__name__} in SciPy's formula)",
+                "write the formula with functions that are recorded, or give it a rule with numbad.custom_vjp",
+            )
+        ) from error
+
+
+def density(distribution: Any, name: str, x: Any, shapes: tuple[Any, ...]) -> Any:
+    """Return the density or its logarithm, one from the other where only that can be recorded."""
+    other, convert = {
+        "pdf": ("logpdf", np.exp),
+        "logpdf": ("pdf", np.log),
+        "pmf": ("logpmf", np.exp),
+        "logpmf": ("pmf", np.log),
+    }[name]
+    try:
+        return formula(distribution, name, x, shapes)
+    except NumbadError:
+        return convert(formula(distribution, other, x, shapes))
+
+
+def integral(distribution: Any, name: str, x: Any, shapes: tuple[Any, ...]) -> Any:
+    """Return a distribution function or its inverse: by formula, else SciPy's with the density as derivative."""
+    if name in ("logcdf", "logsf"):
+        try:
+            return formula(distribution, name, x, shapes)
+        except NumbadError:
+            return np.log(integral(distribution, name[3:], x, shapes))
+    try:
+        return formula(distribution, name, x, shapes)
+    except NumbadError:
+        if not hasattr(distribution, "_pdf"):
+            raise
+    key = (distribution, name, len(shapes))
+    if key not in FALLBACKS:
+        FALLBACKS[key] = fallback(distribution, name, len(shapes))
+    op, slopes = FALLBACKS[key]
+    refuse_without_slope(f"scipy.stats.{distribution.name}.{name}", slopes, (x, *shapes))
+    return op(x, *shapes)
+
+
+def fallback(distribution: Any, name: str, count: int) -> tuple[ArrayOp, tuple[Any, ...]]:
+    """Return SciPy's own function of the standard form as an array op, and its partial derivatives."""
+
+    def primal(x: Any, *shapes: Any) -> Any:
+        return getattr(distribution, name)(x, *shapes)
+
+    def at(z: Any, x: Any, shapes: tuple[Any, ...]) -> Any:
+        return density(distribution, "pdf", x, shapes)
+
+    slope: Callable[..., Any] = {
+        "cdf": lambda z, x, *shapes: at(z, x, shapes),
+        "sf": lambda z, x, *shapes: -at(z, x, shapes),
+        "ppf": lambda z, q, *shapes: 1.0 / at(q, z, shapes),
+        "isf": lambda z, q, *shapes: -1.0 / at(q, z, shapes),
+    }[name]
+    primal.__name__ = f"{distribution.name}_{name}"
+    slopes = (slope, *[None] * count)
+    return elementwise_op(primal, *slopes), slopes
+
+
+@records("scipy._lib.array_api_extra", "apply_where")
+def apply_where(cond: Any, args: Any, f1: Any, f2: Any = None, /, *, fill_value: Any = None, **_: Any) -> Any:
+    """One function where a condition holds, another elsewhere: SciPy's formulas use it."""
+    values = args if isinstance(args, (list, tuple)) else (args,)
+    return np.where(cond, f1(*values), fill_value if f2 is None else f2(*values))
+
+
+# ---------------------------------------------------------------- continuous distributions
+
+
+def within(value: Any, inside: Any, outside: Any, allowed: Any) -> Any:
+    """Select a value inside of the support, and NaN where parameters are not allowed."""
+    found = np.where(inside, value, outside)
+    return found if allowed is True else np.where(allowed, found, np.nan)
+
+
+@records("scipy.stats", "rv_continuous.pdf")
+def pdf(distribution: Any, x: Any, *args: Any, **keywords: Any) -> Any:
+    """Density."""
+    x, location, scale, shapes = standard_arguments(distribution, x, args, keywords)
+    y = (x - location) / scale
+    low, high = distribution._get_support(*shapes)
+    allowed = np.logical_and(valid(distribution, shapes), scale > 0.0)
+    return within(density(distribution, "pdf", y, shapes) / scale, (y >= low) & (y <= high), 0.0, allowed)
+
+
+@records("scipy.stats", "rv_continuous.logpdf")
+def logpdf(distribution: Any, x: Any, *args: Any, **keywords: Any) -> Any:
+    """Logarithm of the density."""
+    x, location, scale, shapes = standard_arguments(distribution, x, args, keywords)
+    y = (x - location) / scale
+    low, high = distribution._get_support(*shapes)
+    allowed = np.logical_and(valid(distribution, shapes), scale > 0.0)
+    value = density(distribution, "logpdf", y, shapes) - np.log(scale)
+    return within(value, (y >= low) & (y <= high), -np.inf, allowed)
+
+
+def distribution_function(name: str) -> Callable[..., Any]:
+    """Make the recording version of cdf, sf or one of their logarithms."""
+
+    def function(distribution: Any, x: Any, *args: Any, **keywords: Any) -> Any:
+        x, location, scale, shapes = standard_arguments(distribution, x, args, keywords)
+        y = (x - location) / scale
+        low, high = distribution._get_support(*shapes)
+        allowed = np.logical_and(valid(distribution, shapes), scale > 0.0)
+        below, above = (0.0, 1.0) if name.endswith("cdf") else (1.0, 0.0)
+        if name.startswith("log"):
+            below, above = (-np.inf, 0.0) if below == 0.0 else (0.0, -np.inf)
+        value = integral(distribution, name, y, shapes)
+        return within(value, (y > low) & (y < high), np.where(y <= low, below, above), allowed)
+
+    function.__doc__ = f"The recording version of {name}."
+    return function
+
+
+def quantile_function(name: str) -> Callable[..., Any]:
+    """Make the recording version of ppf or isf."""
+
+    def function(distribution: Any, q: Any, *args: Any, **keywords: Any) -> Any:
+        q, location, scale, shapes = standard_arguments(distribution, q, args, keywords)
+        low, high = distribution._get_support(*shapes)
+        allowed = np.logical_and(valid(distribution, shapes), scale > 0.0) & (q >= 0.0) & (q <= 1.0)
+        first, last = (low, high) if name == "ppf" else (high, low)
+        value = integral(distribution, name, q, shapes)
+        ends = np.where(q <= 0.0, first, last)
+        return within(within(value, (q > 0.0) & (q < 1.0), ends, True) * scale + location, True, np.nan, allowed)
+
+    function.__doc__ = f"The recording version of {name}."
+    return function
+
+
+for _name in ("cdf", "sf", "logcdf", "logsf"):
+    records("scipy.stats", f"rv_continuous.{_name}")(distribution_function(_name))
+for _name in ("ppf", "isf"):
+    records("scipy.stats", f"rv_continuous.{_name}")(quantile_function(_name))
+
+
+# ---------------------------------------------------------------- discrete distributions
+
+
+def discrete(name: str) -> Callable[..., Any]:
+    """Make the recording version of a method of discrete distributions, which have no scale."""
+
+    def function(distribution: Any, k: Any, *args: Any, **keywords: Any) -> Any:
+        shapes, location, _ = distribution._parse_args(*args, **keywords)
+        shapes = tuple(numeric(part) for part in shapes)
+        k = numeric(k) - numeric(location)
+        low, high = distribution._get_support(*shapes)
+        below, above = {"cdf": (0.0, 1.0), "sf": (1.0, 0.0), "logcdf": (-np.inf, 0.0), "logsf": (0.0, -np.inf)}.get(
+            name, (-np.inf, -np.inf) if name == "logpmf" else (0.0, 0.0)
+        )
+        inside = (k >= low) & (k <= high)
+        if name in ("pmf", "logpmf"):
+            value = density(distribution, name, k, shapes)
+            inside = inside & (np.floor(k) == k)
+        else:
+            value = formula(distribution, name, np.floor(k), shapes)
+        return within(value, inside, np.where(k < low, below, above), valid(distribution, shapes))
+
+    function.__doc__ = f"The recording version of {name}."
+    return function
+
+
+for _name in ("pmf", "logpmf", "cdf", "sf", "logcdf", "logsf"):
+    records("scipy.stats", f"rv_discrete.{_name}")(discrete(_name))
+
+
+# ---------------------------------------------------------------- several variables
+
+
+def normal_log_density(x: Any, mean: Any, cov: Any) -> Any:
+    """Return the logarithm of the multivariate normal density, by a Cholesky factor of the covariance."""
+    side = max(np.shape(part)[-1] if np.ndim(part) else 1 for part in (x, mean, cov))
+    cov = asarray(cov)
+    if np.ndim(cov) < 2:
+        cov = cov * np.eye(side) if np.ndim(cov) == 0 or np.shape(cov) == (1,) else np.diag(cov)
+    factor = np.linalg.cholesky(cov)
+    deviation = np.reshape(x - mean, (-1, side)) if np.ndim(x) != 1 or side == 1 else (x - mean)[None, :]
+    whitened = np.linalg.solve(factor, deviation.T)
+    logarithm = np.sum(np.log(np.diagonal(factor)))
+    found = -0.5 * np.sum(np.square(whitened), axis=0) - logarithm - 0.5 * side * np.log(2.0 * np.pi)
+    shape = np.shape(x)[:-1] if side > 1 or (np.ndim(x) and np.shape(x)[-1] == 1 and np.ndim(x) > 1) else np.shape(x)
+    return found[0] if shape == () or np.size(found) == 1 else np.reshape(found, shape)
+
+
+@records("scipy.stats._multivariate", "multivariate_normal_gen.logpdf")
+def multivariate_normal_logpdf(self: Any, x: Any, mean: Any = None, cov: Any = 1, allow_singular: bool = False) -> Any:
+    """Logarithm of the multivariate normal density; the covariance has to be positive definite."""
+    if allow_singular:
+        raise RecordingError(
+            message(
+                "scipy.stats.multivariate_normal: allow_singular=True is not recorded",
+                "leave it away where the covariance is positive definite, or project onto its range",
+            )
+        )
+    return normal_log_density(recording(x), 0.0 if mean is None else asarray(mean), cov)
+
+
+@records("scipy.stats._multivariate", "multivariate_normal_gen.pdf")
+def multivariate_normal_pdf(self: Any, x: Any, mean: Any = None, cov: Any = 1, allow_singular: bool = False) -> Any:
+    """Multivariate normal density."""
+    return np.exp(multivariate_normal_logpdf(self, x, mean, cov, allow_singular))
+
+
+@records("scipy.stats._multivariate", "multivariate_normal_gen.entropy")
+def multivariate_normal_entropy(self: Any, mean: Any = None, cov: Any = 1) -> Any:
+    """Entropy of the multivariate normal distribution."""
+    cov = asarray(cov)
+    return 0.5 * np.linalg.slogdet(2.0 * np.pi * np.e * cov)[1]
+
+
+@records("scipy.stats._multivariate", "multivariate_normal_frozen.logpdf")
+def frozen_normal_logpdf(self: Any, x: Any) -> Any:
+    """Logarithm of the density of a distribution whose parameters are plain."""
+    return normal_log_density(recording(x), self.mean, self.cov_object.covariance)
+
+
+@records("scipy.stats._multivariate", "multivariate_normal_frozen.pdf")
+def frozen_normal_pdf(self: Any, x: Any) -> Any:
+    """Density of a distribution whose parameters are plain."""
+    return np.exp(frozen_normal_logpdf(self, x))
+
+
+@records("scipy.stats._multivariate", "dirichlet_gen.logpdf")
+def dirichlet_logpdf(self: Any, x: Any, alpha: Any) -> Any:
+    """Logarithm of Dirichlet's density; its last coordinate may be left out."""
+    from scipy.special import gammaln, xlogy
+
+    x, alpha = recording(x), recording(alpha)
+    if x.shape[0] + 1 == alpha.shape[0]:
+        x = np.concatenate([x, 1.0 - np.sum(x, axis=0, keepdims=True)])
+    constant = np.sum(gammaln(alpha)) - gammaln(np.sum(alpha))
+    return np.sum(xlogy(alpha - 1.0, x.T).T, axis=0) - constant
+
+
+@records("scipy.stats._multivariate", "dirichlet_gen.pdf")
+def dirichlet_pdf(self: Any, x: Any, alpha: Any) -> Any:
+    """Dirichlet's density."""
+    return np.exp(dirichlet_logpdf(self, x, alpha))
+
+
+# ---------------------------------------------------------------- statistics of samples
+
+
+@records("scipy.stats", "zscore")
+def zscore(a: Any, axis: Any = 0, ddof: int = 0, nan_policy: str = "propagate") -> Any:
+    """Deviations in units of the standard deviation."""
+    a = asarray(a)
+    return (a - np.mean(a, axis=axis, keepdims=True)) / np.std(a, axis=axis, ddof=ddof, keepdims=True)
+
+
+@records("scipy.stats", "moment")
+def moment(a: Any, order: Any = 1, axis: Any = 0, nan_policy: str = "propagate", *, center: Any = None) -> Any:
+    """A central moment."""
+    a = asarray(a)
+    middle = np.mean(a, axis=axis, keepdims=True) if center is None else center
+    return np.mean((a - middle) ** order, axis=axis)
+
+
+@records("scipy.stats", "skew")
+def skew(a: Any, axis: Any = 0, bias: bool = True, nan_policy: str = "propagate") -> Any:
+    """The third central moment, in units of the standard deviation."""
+    a = asarray(a)
+    n = np.size(a) if axis is None else a.shape[axis]
+    found = moment(a, 3, axis) / moment(a, 2, axis) ** 1.5
+    return found if bias else found * np.sqrt((n - 1.0) * n) / (n - 2.0)
+
+
+@records("scipy.stats", "kurtosis")
+def kurtosis(a: Any, axis: Any = 0, fisher: bool = True, bias: bool = True, nan_policy: str = "propagate") -> Any:
+    """The fourth central moment, in units of the variance squared."""
+    a = asarray(a)
+    n = np.size(a) if axis is None else a.shape[axis]
+    found = moment(a, 4, axis) / moment(a, 2, axis) ** 2
+    if not bias:
+        found = ((n * n - 1.0) * found - 3.0 * (n - 1.0) ** 2) / ((n - 2.0) * (n - 3.0)) + 3.0
+    return found - 3.0 if fisher else found
+
+
+@records("scipy.stats", "gmean")
+def gmean(a: Any, axis: Any = 0, dtype: Any = None, weights: Any = None, **_: Any) -> Any:
+    """Geometric mean."""
+    return np.exp(np.average(np.log(asarray(a)), axis=axis, weights=weights))
+
+
+@records("scipy.stats", "hmean")
+def hmean(a: Any, axis: Any = 0, dtype: Any = None, *, weights: Any = None, **_: Any) -> Any:
+    """Harmonic mean."""
+    return 1.0 / np.average(1.0 / asarray(a), axis=axis, weights=weights)
+
+
+@records("scipy.stats", "sem")
+def sem(a: Any, axis: Any = 0, ddof: int = 1, nan_policy: str = "propagate") -> Any:
+    """Standard error of the mean."""
+    a = asarray(a)
+    n = np.size(a) if axis is None else a.shape[axis]
+    return np.std(a, axis=axis, ddof=ddof) / np.sqrt(n)
+
+
+@records("scipy.stats", "entropy")
+def entropy(pk: Any, qk: Any = None, base: Any = None, axis: int = 0, **_: Any) -> Any:
+    """Entropy of probabilities, or their relative entropy."""
+    from scipy.special import entr, rel_entr
+
+    pk = asarray(pk)
+    pk = pk / np.sum(pk, axis=axis, keepdims=True)
+    if qk is None:
+        found = np.sum(entr(pk), axis=axis)
+    else:
+        qk = asarray(qk)
+        found = np.sum(rel_entr(pk, qk / np.sum(qk, axis=axis, keepdims=True)), axis=axis)
+    return found if base is None else found / np.log(base)
