@@ -113,6 +113,7 @@ class Emitter:
         self.power_count = 0
         self.constants = array("q")
         self.held: Any = ()
+        self.numbers: dict[int, Any] | None = None
         if lanes:
             self.memory.make_words()
         self.enter_powers()
@@ -213,7 +214,7 @@ class Emitter:
 
     def exponent_at(self, address: int) -> float | None:
         """Return the value of a constant; None where an address holds none."""
-        for value, place in reversed(self.recorder.constants.items()):
-            if place == address:
-                return float(value)
-        return None
+        if self.numbers is None:  # the exponents of a region are older than the rows that are written for it
+            self.numbers = {place: value for value, place in self.recorder.constants.items()}
+        found = self.numbers.get(address)
+        return None if found is None else float(found)
