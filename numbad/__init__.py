@@ -13,6 +13,7 @@ from numbad.errors import (
     BranchError,
     InputError,
     LeakError,
+    NonFiniteError,
     NumbadError,
     OutputError,
     RecordingError,
@@ -39,6 +40,7 @@ from numbad.ops import REGISTRY
 from numbad.ops.definition import Interval, op
 from numbad.recording import record
 from numbad.replay import jit
+from numbad.settings import config, debug_nans
 from numbad.tape import Tape
 from numbad.threads import set_num_threads
 from numbad.transforms import (
@@ -62,6 +64,7 @@ __all__ = [
     "InputError",
     "Interval",
     "LeakError",
+    "NonFiniteError",
     "NumbadError",
     "OutputError",
     "RecordingError",
@@ -70,8 +73,10 @@ __all__ = [
     "array",
     "asarray",
     "checkpoint",
+    "config",
     "custom_jvp",
     "custom_vjp",
+    "debug_nans",
     "derivative",
     "empty",
     "erf",
@@ -109,7 +114,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import `numbad.testing` when it is first used: it is for tests."""
-    if name == "testing":
-        return importlib.import_module("numbad.testing")
+    """Import `numbad.testing` and `numbad.passes` when they are first used."""
+    if name in ("passes", "testing"):
+        return importlib.import_module(f"numbad.{name}")
     raise AttributeError(f"module 'numbad' has no attribute {name!r}")

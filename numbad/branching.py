@@ -32,7 +32,10 @@ def raise_branch(execution: Execution, row: int) -> None:
         now, then = float(execution.values[a]), float(execution.values[out])
         what = f"row {row} read {names.expression(a)} as {then:g} when recorded; it is {now:g} now"
         do = "record the function again at this point with numbad.record"
-    raise BranchError(message(what, do, tape.site(row), where=tape.site(row) is not None))
+    site = tape.site(row)
+    error = BranchError(message(what, do, site, where=site is not None))
+    error.site = site
+    raise error
 
 
 def describe_truth(tape: Tape, names: Names, row: int, address: int, truth: bool) -> tuple[str, str]:

@@ -6,6 +6,7 @@ import linecache
 import os
 import sys
 from types import CodeType, FrameType
+from typing import Any
 
 
 class NumbadError(Exception):
@@ -33,7 +34,13 @@ class LeakError(NumbadError, RuntimeError):
 
 
 class BranchError(NumbadError, RuntimeError):
-    """A replayed tape met a comparison that came out otherwise than when it was recorded."""
+    """A replayed tape met a comparison that came out otherwise than when it was recorded, at `site`."""
+
+    site: Any = None
+
+
+class NonFiniteError(NumbadError, FloatingPointError):
+    """A value, cotangent or tangent that is NaN or infinite, while `numbad.debug_nans` is on."""
 
 
 class TapeError(NumbadError, ValueError):

@@ -19,7 +19,7 @@ from numbad.arraykernels import PARTIALS, PRIMAL, all_zero, descriptor, operand_
 from numbad.ops.definition import REGISTRY
 from numbad.rows import ADD, CONTRACT, GATHER, HOST, MAP, SCATTER
 from numbad.sweeps import address_of, block_kernels
-from numbad.threads import shared_section
+from numbad.threads import compile_parallel, shared_section
 from numbad.vectormath import call_at, pointer_of, view
 
 FUSED_BLOCK = 256  # elements: the blocks of scratch of a group of a dozen rows fit into the first cache
@@ -345,7 +345,7 @@ def forward_piece(kernels, table, scalars, like, start, stop, scratch, sums):
                 view(shifted(table[k, OUT], first, like), count, like)[:] = scratch[k, :count]
 
 
-@njit(nogil=True, cache=True, parallel=True, error_model="numpy")
+@compile_parallel
 def forward_pieces(kernels, table, scalars, like, count, sums):
     """Compute a group in parallel pieces, each of which has its own scratch and sums."""
     for piece in prange((count + PIECE - 1) // PIECE):
@@ -425,7 +425,7 @@ def backward_piece(kernels, table, scalars, cotangents, like, start, stop, scrat
                 sums[k] += total(bars[slots + k, :count])
 
 
-@njit(nogil=True, cache=True, parallel=True, error_model="numpy")
+@compile_parallel
 def backward_pieces(kernels, table, scalars, cotangents, like, count, sums):
     """Take back a group in parallel pieces, each of which has its own scratch and sums."""
     for piece in prange((count + PIECE - 1) // PIECE):

@@ -14,10 +14,11 @@ of vertices with one predecessor: Griewank and Walther, 2008, chapter 9).
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from numbad.arraykernels import PARTIALS, compiled, descriptor, fetch, inlined, memory, operand_count, shifted
 from numbad.rows import ADD, BLOCK, CONTRACT, GATHER, HOST, MAP, SCATTER
+from numbad.threads import compile_parallel
 from numbad.vectormath import call_at, pointer_of, view
 
 
@@ -516,10 +517,7 @@ def scatter_lanes(addresses, place, coefficient, arena, addend, first, last):
             add_scaled(arena[row, first:last], c, addend[j, first:last])
 
 
-parallel = njit(nogil=True, cache=True, parallel=True, error_model="numpy")
-
-
-@parallel
+@compile_parallel
 def adjoint_blocks(
     code, words, kept, slots, slopes, values, partials, bases, place, coefficient, bars, most, wide, block, stop
 ):
@@ -534,7 +532,7 @@ def adjoint_blocks(
     return rows[0]
 
 
-@parallel
+@compile_parallel
 def tangent_blocks(
     code, words, kept, slots, slopes, values, partials, bases, place, coefficient, dots, most, wide, block, start
 ):

@@ -184,4 +184,5 @@ def summarise(tape: Tape) -> str:
     partials = 2 * len(tape) * tape.dtype.itemsize
     sizes = f"  rows {tape.code.nbytes:,} bytes, operand words {tape.words.nbytes:,}, arrays by reference {kept:,}"
     running = f"  a gradient needs {arena:,} for values, {partials:,} for partials, {arena:,} for adjoints"
-    return "\n".join([repr(tape)[1:-1], align(table), sizes, running])
+    passes = [f"  {record}" for record in tape.passes]
+    return "\n".join([repr(tape)[1:-1], align(table), sizes, running, *passes])

@@ -35,6 +35,7 @@ SOURCES = (
     "arraykernels.py",
     "emissionkernels.py",
     "emissionlayout.py",
+    "passkernels.py",
     "machinecode.py",
 )
 # Functions of Numba's that the error paths of its wrappers name; these functions never raise.

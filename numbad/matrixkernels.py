@@ -6,6 +6,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
+from numbad.threads import compile_parallel
+
 PIECES = 16  # units of parallel work: fixed, so that sums do not depend on the number of threads
 STRIP = 4  # rows that are worked on together
 
@@ -56,7 +58,7 @@ def add_rows(matrix, vector, result, start, stop):
         row += 1
 
 
-@njit(nogil=True, cache=True, parallel=True, error_model="numpy")
+@compile_parallel
 def matrix_times_vector(matrix, vector, result):
     """Add matrix @ vector to result."""
     rows = matrix.shape[0]
@@ -65,7 +67,7 @@ def matrix_times_vector(matrix, vector, result):
         dot_rows(matrix, vector, result, min(rows, piece * size), min(rows, (piece + 1) * size))
 
 
-@njit(nogil=True, cache=True, parallel=True, error_model="numpy")
+@compile_parallel
 def vector_times_matrix(vector, matrix, result):
     """Add vector @ matrix to result: pieces of rows have sums of their own, which are added in order."""
     rows, columns = matrix.shape

@@ -6,19 +6,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from numbad.arraykernels import add_strided, map_adjoint, map_primal, total
 from numbad.hostrows import add_broadcast, bar_spaces, operand, primal_spaces, space_of
 from numbad.rows import BLOCK
 from numbad.sweeps import block_kernels
-from numbad.threads import parallel_section, shared_section
+from numbad.threads import compile_parallel, parallel_section, shared_section
 from numbad.vectormath import view
 
 PIECE = 16 * BLOCK  # elements of one unit of parallel work; sums do not depend on the number of threads
 
 
-@njit(nogil=True, cache=True, parallel=True, error_model="numpy")
+@compile_parallel
 def map_primal_pieces(kernels, opcode, words, w, bases, like, count):
     """Compute an elementwise row."""
     for piece in prange((count + PIECE - 1) // PIECE):
@@ -27,7 +27,7 @@ def map_primal_pieces(kernels, opcode, words, w, bases, like, count):
         map_primal(kernels, opcode, words, w, bases, like, scratch, piece * PIECE, stop)
 
 
-@njit(nogil=True, cache=True, parallel=True, error_model="numpy")
+@compile_parallel
 def map_adjoint_pieces(kernels, opcode, words, w, bases, bars, like, count, which):
     """Take back an elementwise row whose operands are as large as it."""
     for piece in prange((count + PIECE - 1) // PIECE):
@@ -36,7 +36,7 @@ def map_adjoint_pieces(kernels, opcode, words, w, bases, bars, like, count, whic
         map_adjoint(kernels, opcode, words, w, bases, bars, like, scratch, piece * PIECE, stop, which)
 
 
-@njit(nogil=True, cache=True, parallel=True, error_model="numpy")
+@compile_parallel
 def total_pieces(address, like, count):
     """Return the sum of a contiguous run."""
     pieces = (count + PIECE - 1) // PIECE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,7 +97,7 @@ def sweep_paths(jitted: Jitted, batch: Batch, trees: tuple[Any, ...], found: lis
     while len(left):
         rest = batch.choose(left) if len(left) < batch.count else batch
         if tried == len(found):
-            jitted.check_paths(found, branch_of(found[-1], rest) if found else None)
+            jitted.check_paths(len(found), functools.partial(site_of, found, rest))
             found.append(PathTape(jitted, rest.point(trees, 0)))
             jitted.look_around()
         path = found[tried]
@@ -110,12 +111,13 @@ def sweep_paths(jitted: Jitted, batch: Batch, trees: tuple[Any, ...], found: lis
     return join(pieces, batch.count)
 
 
-def branch_of(path: PathTape, batch: Batch) -> BranchError | None:
-    """Return the error of the branch that the first example takes otherwise, which names its line."""
+def site_of(paths: list[PathTape], batch: Batch) -> Any:
+    """Return the site of the branch at which the first example leaves the last of some paths."""
+    tape = paths[-1].tape
     try:
-        path.tape(*batch.point(path.tape.input_trees, 0))
+        tape(*batch.point(tape.input_trees, 0))
     except BranchError as error:
-        return error
+        return getattr(error, "site", None)
     return None
 
 

@@ -14,6 +14,7 @@ from numbad.errors import INTERNAL, LeakError, RecordingError, Site, message
 from numbad.geometry import contiguous as contiguous
 from numbad.plans import map_words, structural_words
 from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, LARGE, MAP, SCATTER
+from numbad.settings import config
 
 if TYPE_CHECKING:
     from numbad.sweeps import Execution
@@ -78,7 +79,7 @@ class Recorder:
             notice_modules()
         self.code = array("I")
         self.bases: list[int] = []
-        self.extend: Any = self.code.extend
+        self.extend: Any = self.noting if config._debug_nans else self.code.extend
         self.words = array("q")
         self.size = 1
         self.constants: dict[Any, int] = {}
@@ -186,6 +187,11 @@ class Recorder:
         while frame.f_globals.get("__package__") in INTERNAL:
             frame = frame.f_back
         self.sites[len(self.code) // 4] = (frame.f_code, frame.f_lasti)
+
+    def noting(self, row: tuple[int, ...]) -> None:
+        """Append a row of scalars and its site, which takes too long unless an error is looked for."""
+        self.note_site()
+        self.code.extend(row)
 
     def append(self, opcode: int, out: int, a: int, b: int) -> None:
         """Append a row and its site."""
@@ -303,7 +309,7 @@ class Recorder:
         except BufferError:
             self.code = array(self.code.typecode, self.code)
             if not self.closed:
-                self.extend = self.code.extend
+                self.extend = self.noting if config._debug_nans else self.code.extend
         try:
             self.words.append(0)
             self.words.pop()

@@ -13,18 +13,24 @@ import numpy as np
 
 from numbad.active import Active, Array, Scalar
 from numbad.derivatives import FLOAT64, as_leaf, check_leaf, concrete, input_dtype, plain, record_leaves, scalar_output
-from numbad.errors import BranchError, NumbadError, message
+from numbad.errors import NumbadError, describe_site, message
 from numbad.ops.host import alone
+from numbad.paths import Paths, common_rows, last_address
 from numbad.recorder import Recorder, current
+from numbad.rows import ADD, GUARD, GUARD_VALUE
+from numbad.settings import config
 from numbad.snapshot import JITTED, Snapshot
-from numbad.sweeps import give_back, kernel, switch
-from numbad.trees import flatten
+from numbad.sweeps import Execution, give_back
+from numbad.threads import renew_in_children
+from numbad.trees import first, flatten
 
 if TYPE_CHECKING:
     from numbad.splicing import Splice
 
 MOST_PATHS = 64  # tapes kept for one signature
 PATIENCE = 0.5  # seconds: a thread that waits longer for another calls the function; the other may wait for it
+WORTH_COPYING = 256  # scalar rows that are computed faster than they are copied
+MOST_SIGNATURES = 256  # kept for one function
 
 
 def jit(f: Callable[..., Any] | None = None, *, static_argnums: Any = (), static_argnames: Any = ()) -> Any:
@@ -49,6 +55,12 @@ def jit(f: Callable[..., Any] | None = None, *, static_argnums: Any = (), static
     NumbadError
         When one signature has more than 64 paths.
 
+    Warns
+    -----
+    UserWarning
+        When the function changes an argument or something that it takes from outside, and when it has been
+        called with more than 256 signatures: the one used least recently is dropped then.
+
     Notes
     -----
     A signature is the structure of the arguments with the shapes and dtypes of their leaves. Where a comparison
@@ -57,7 +69,12 @@ def jit(f: Callable[..., Any] | None = None, *, static_argnums: Any = (), static
     lists and dicts, the attributes of objects and the elements of arrays; a change records anew. Of arrays of more
     than 65,536 elements 256 are compared, so write to such an array as a whole, or pass it as an argument. What changes
     in another way (static objects, files, random numbers) is frozen. Side effects happen when a path is recorded, and
-    what the function assigns to its array arguments stays inside of it. Inside another recording, or within another
+    what the function changes of its arguments stays inside of it.
+
+    Paths share their first rows up to the guard that tells them apart, and a call that leaves one of them there goes on
+    with another: it costs about as much as one path, whichever it takes. Tapes of scalar rows are optimised
+    (`numbad.passes`), so derivatives may differ from those of the function alone in the last bits. Threads may call it
+    at once and take turns; a forked process has the tapes of its parent. Inside another recording, or within another
     transform, the rows of the path that the values take now are copied, with its guards. There the function itself
     is called where it cannot be recorded by itself: it uses recording values from a closure, or calls itself.
 
@@ -81,11 +98,15 @@ class Jitted:
         self.f = self.numbad_inner = f
         self.static = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
         self.plan = None if self.static else getattr(f, "numbad_plan", None)
-        self.programs: dict[Any, list[Any]] = {}
+        self.programs: dict[Any, Paths] = {}
+        self.point_tapes: dict[Any, list[Any]] = {}  # of jitted functions under vmap
         self.snapshot: Snapshot | None = None
+        self.clock = 0
+        self.warned = self.told = False
         self.lock = threading.RLock()
         self.busy = False  # a path is being recorded
         self.refused: set[Any] = set()  # signatures that cannot be recorded by themselves
+        renew_in_children(self)
 
     @functools.cached_property
     def spliced(self) -> Jitted:
@@ -100,12 +121,13 @@ class Jitted:
     @property
     def paths(self) -> int:
         """Number of tapes that are kept."""
-        return sum(len(found) for found in self.programs.values())
+        return sum(len(found.programs) for found in self.programs.values()) + sum(map(len, self.point_tapes.values()))
 
     @property
     def hits(self) -> list[int]:
         """How often each tape has been run, in the order in which they are tried."""
-        return [program.hits for found in self.programs.values() for program in found]
+        counts = [program.hits for found in self.programs.values() for program in found.programs]
+        return counts + [tape.hits for found in self.point_tapes.values() for tape in found]
 
     def cache_clear(self) -> None:
         """Drop all tapes."""
@@ -115,7 +137,7 @@ class Jitted:
 
     def forget(self) -> None:
         """Drop what was recorded."""
-        self.programs = {}
+        self.programs, self.point_tapes = {}, {}
         self.refused = set()
         self.snapshot = None
 
@@ -134,29 +156,47 @@ class Jitted:
         recorder = current()
         if recorder is not None:
             return self.spliced.call_inside(recorder, arguments, keywords)
+        if config._debug_nans:
+            return self.run_checked(arguments, keywords)
         with self.lock:
             self.drop_outdated()
-            kinds = tuple([type(argument) for argument in arguments])
-            found = self.programs.get(kinds) if not keywords else None
-            if found is not None:
-                values = list(arguments)
+            kinds = tuple(map(type, arguments))
+            paths = self.programs.get(kinds) if not keywords else None
+            if paths is not None:
+                values: Any = arguments
+                self.clock += 1
+                paths.used = self.clock
             else:
-                values, found = self.look_up(arguments, keywords, kinds)
-            branch = None
-            for k, program in enumerate(found):
-                try:
-                    result = program.run(values)
-                except BranchError as error:
-                    branch = error
-                    continue
-                if k and program.hits > found[k - 1].hits:
-                    found[k - 1], found[k] = program, found[k - 1]
-                return result
-            return self.record(arguments, keywords, values, found, branch)
+                values, paths = self.look_up(arguments, keywords, kinds)
+            program = paths.run(values)
+            if program is None:
+                program = self.record(arguments, keywords, paths)
+                program.attempt(values)
+            return program.result()
+
+    def look_up(self, arguments: Any, keywords: Any, kinds: Any) -> tuple[list[Any], Paths]:
+        """Return the differentiable leaves of a call, and the tapes for its signature."""
+        if not keywords and not self.static and all(kind is float for kind in kinds):
+            values, key = list(arguments), kinds
+        else:
+            values, key = self.signature(arguments, keywords)
+        return values, self.paths_of(key)
+
+    def paths_of(self, key: Any) -> Paths:
+        """Return the recorded paths of a signature."""
+        found = self.programs.get(key)
+        if found is None:
+            self.make_room()
+            found = self.programs[key] = Paths()
+        self.clock += 1
+        found.used = self.clock
+        return found
+
+    # ------------------------------------------------------------ inside a recording
 
     def call_inside(self, recorder: Recorder, arguments: Any, keywords: Any) -> Any:
         """Copy the rows of the path that the arguments take into the running recording; return its results there."""
-        if not self.busy and self.lock.acquire(timeout=PATIENCE):
+        if not self.busy and not config._debug_nans and self.lock.acquire(timeout=PATIENCE):
             try:
                 found = self.match(recorder, arguments, keywords)
                 if found is not None:
@@ -170,17 +210,20 @@ class Jitted:
         """Return the program of a call inside a recording and its leaves; None where the function has to be called."""
         if self.snapshot is None or self.snapshot.changed():
             self.forget()
-            self.snapshot = Snapshot(self.f)
+            self.look_around()
+        assert self.snapshot is not None
         if self.snapshot.recording:
             return None
         values, key = self.signature_inside(recorder, arguments, keywords)
         if key is None or key in self.refused or not any(isinstance(value, Active) for value in values):
             return None
-        found = self.programs.setdefault(key, [])
-        program = next((program for program in found if program.suits(recorder, values)), None)
-        if program is None and len(found) < MOST_PATHS:
-            program = self.record_inside(recorder, arguments, keywords, found, key)
-        return None if program is None else (program, values)
+        paths = self.paths_of(key)
+        program = paths.programs[0] if paths.programs else None
+        if program is not None and program.rows.guarded:
+            program = paths.run([plain(value) if isinstance(value, Active) else value for value in values])
+        if program is None and len(paths.programs) < MOST_PATHS:
+            program = self.record_inside(arguments, keywords, paths, key)
+        return (program, values) if program is not None and program.fits(recorder) else None
 
     def signature_inside(self, recorder: Recorder, arguments: Any, keywords: Any) -> tuple[list[Any], Any]:
         """Return the leaves of a call with recording values and its signature, None if one of them would be static."""
@@ -195,9 +238,7 @@ class Jitted:
             return [], None
         return self.signature(rebuild(leaves), keywords)
 
-    def record_inside(
-        self, recorder: Recorder, arguments: Any, keywords: Any, found: list[Program], key: Any
-    ) -> Program | None:
+    def record_inside(self, arguments: Any, keywords: Any, paths: Paths, key: Any) -> Program | None:
         """Record the path of a call inside a recording by itself; return None where that is not possible."""
         self.busy = True
         try:
@@ -212,18 +253,39 @@ class Jitted:
             self.busy = False
         self.look_around()
         assert self.snapshot is not None
-        if self.snapshot.recording or not program.fits(recorder):
+        if self.snapshot.recording:
             self.refused.add(key)
             return None
-        found.insert(0, program)
+        paths.add(program)
         return program
 
-    def look_up(self, arguments: Any, keywords: Any, kinds: Any) -> tuple[list[Any], list[Program]]:
-        """Return the differentiable leaves of a call, and the tapes for its signature."""
-        if not keywords and not self.static and all(kind is float for kind in kinds):
-            return list(arguments), self.programs.setdefault(kinds, [])
-        leaves, key = self.signature(arguments, keywords)
-        return leaves, self.programs.setdefault(key, [])
+    # ------------------------------------------------------------ recording
+
+    def run_checked(self, arguments: Any, keywords: Any) -> Any:
+        """Record the call anew, with the line of each row, and run it by sweeps that look for NaNs."""
+        program = Program(self, arguments, keywords)
+        program.attempt(self.signature(arguments, keywords)[0])
+        return program.result()
+
+    def make_room(self) -> None:
+        """Drop the signature that was used least recently, if there are too many; say so once."""
+        if len(self.programs) < MOST_SIGNATURES:
+            return
+        if not self.warned:
+            self.warned = True
+            warnings.warn(
+                message(
+                    f"{self.title()} has been called with {MOST_SIGNATURES} different signatures: shapes, dtypes, "
+                    "or values of static arguments; from now on the tapes of the one used least recently are dropped",
+                    "pass numbers that vary as floats, pad arrays to a few lengths, or call it without numbad.jit",
+                ),
+                stacklevel=4,
+            )
+        del self.programs[min(self.programs, key=lambda key: self.programs[key].used)]
+
+    def title(self) -> str:
+        """Return the name of the function."""
+        return getattr(self.f, "__name__", "the function")
 
     def signature(self, arguments: Any, keywords: Any) -> tuple[list[Any], Any]:
         """Return the recorded leaves of a call, and what makes it one that a tape can run."""
@@ -244,44 +306,57 @@ class Jitted:
             parts.append((name, static_key(keywords[name])))
         return values, tuple(parts)
 
-    def record(self, arguments: Any, keywords: Any, values: list[Any], found: list[Program], branch: Any) -> Any:
-        """Record the path of this call, keep it and run it."""
-        self.check_paths(found, branch)
+    def record(self, arguments: Any, keywords: Any, paths: Paths) -> Program:
+        """Record the path of this call and keep it."""
+        self.check_paths(len(paths.programs), paths.missed_site)
+        before = Snapshot(self.f)
         self.busy = True
         try:
             program = Program(self, arguments, keywords)
         finally:
             self.busy = False
+        change = before.describe_change()
+        if change and not self.told:
+            self.told = True
+            warnings.warn(
+                message(
+                    f"{self.title()} changes {change} while it runs; under numbad.jit that happens when a path is "
+                    "recorded, not at each call",
+                    "return what changes, or call it without numbad.jit",
+                    where=False,
+                ),
+                stacklevel=3,
+            )
         self.look_around()
-        found.insert(0, program)
-        return program.run(values)
+        paths.add(program)
+        return program
 
     def look_around(self) -> None:
         """Note what the function takes from outside; after a recording, whose own side effects are not a change."""
         self.snapshot = Snapshot(self.f)
 
-    def check_paths(self, found: list[Any], branch: BranchError | None) -> None:
-        """Raise a NumbadError if there are too many paths to record another."""
-        if len(found) >= MOST_PATHS:
-            raise NumbadError(
-                message(
-                    f"{getattr(self.f, '__name__', 'the function')} has taken {MOST_PATHS} different paths for "
-                    "arguments of one shape; a branch on each element makes one for each combination\n"
-                    f"{place_of(branch)}",
-                    "choose with np.where instead of if, or call it without numbad.jit",
-                    where=False,
-                )
-            ) from None
-
     def tapes_of(self, key: Any) -> list[Any]:
-        """Return the tapes that are kept for a signature, none of them out of date."""
+        """Return the tapes for many points that are kept for a signature, none of them out of date."""
         self.drop_outdated()
-        return self.programs.setdefault(key, [])
+        return self.point_tapes.setdefault(key, [])
 
     def drop_outdated(self) -> None:
         """Drop all tapes if something that the function takes from outside has changed."""
         if self.snapshot is not None and self.snapshot.changed():
             self.forget()
+
+    def check_paths(self, count: int, site: Callable[[], Any]) -> None:
+        """Raise a NumbadError if there are too many paths to record another; `site` finds the branch."""
+        if count >= MOST_PATHS:
+            raise NumbadError(
+                message(
+                    f"{self.title()} has taken {MOST_PATHS} different paths for "
+                    "arguments of one shape; a branch on each element makes one for each combination\n"
+                    f"  at {describe_site(site())}",
+                    "choose with np.where instead of if, or call it without numbad.jit",
+                    where=False,
+                )
+            ) from None
 
 
 def leaves_key(argument: Any, values: list[Any]) -> Any:
@@ -341,15 +416,20 @@ def is_assigned(leaf: Any) -> bool:
     if not isinstance(leaf.active, Array):
         return False
     storage = leaf.active.storage
+    first = copy_of(leaf.active.recorder, leaf.space) if leaf.space else leaf.address
     if storage.addresses is None:
-        return (storage.space, storage.address) != (leaf.space, leaf.address)
-    return bool(leaf.space) or not np.array_equal(storage.addresses, leaf.address + np.arange(storage.size))
+        return (storage.space, storage.address) not in ((leaf.space, leaf.address), (0, first))
+    return not np.array_equal(storage.addresses.reshape(-1), first + np.arange(storage.size))
 
 
-def place_of(branch: BranchError | None) -> str:
-    """Return the line of an error message that says where the branch is."""
-    lines = str(branch).splitlines()
-    return next((line for line in lines if line.startswith("  at ")), "  at an unknown place")
+def copy_of(recorder: Any, space: int) -> int:
+    """Return the address of the copy that was made of a large input when it was first read by elements; -1 for none."""
+    code = np.frombuffer(recorder.code, np.uint32).reshape(-1, 4)
+    for _, out, w, _ in code[code[:, 0] == ADD].tolist():
+        axes, size = recorder.words[w + 2], recorder.words[w]
+        if size == 4 + axes + 2 * (3 + axes) and recorder.words[w + 4 + axes + 3 + axes + 1] == space:
+            return out
+    return -1
 
 
 class Program:
@@ -358,6 +438,7 @@ class Program:
     def __init__(self, owner: Jitted, arguments: Any, keywords: Any) -> None:
         plan = owner.plan
         self.hits = 0
+        self.ends: dict[int, int] = {}  # one after the last address that the first rows write to
         self.f = owner.f if plan is None else plan.f
         self.gradient: Any = plan
         leaves, rebuild = flatten(tuple(arguments))
@@ -369,18 +450,24 @@ class Program:
         places = [k for k, leaf in enumerate(leaves) if k not in static and is_recorded(leaf)]
         values = [leaves[k] for k in places]
 
+        changed = [False]
+
         def call(actives: list[Any]) -> Any:
             given = list(leaves)
             for k, active in zip(places, actives, strict=True):
                 given[k] = active
-            return self.f(*rebuild(given), **keywords)
+            passed = rebuild(given)
+            result = self.f(*passed, **keywords)
+            now = flatten(passed)[0]
+            changed[0] = len(now) != len(given) or any(one is not other for one, other in zip(now, given))
+            return result
 
         self.recorder, self.leaves, result = record_leaves(call, values, input_dtype(values or [0.0]))
-        if any(is_assigned(leaf) for leaf in self.leaves):
+        if changed[0] or any(is_assigned(leaf) for leaf in self.leaves):
+            what = "changes a list or dict" if changed[0] else "assigns to an array"
             warnings.warn(
                 message(
-                    f"{getattr(owner.f, '__name__', 'the function')} assigns to an array that it was given; under "
-                    "numbad.jit the caller's array stays as it is",
+                    f"{owner.title()} {what} that it was given; under numbad.jit the caller's stays as it is",
                     "work on a copy (x = x.copy()), and return it if the caller needs it",
                     where=False,
                 ),
@@ -390,6 +477,12 @@ class Program:
             self.prepare(result, arguments, places)
         finally:
             self.recorder.close()
+
+    def name_row(self, row: int) -> Any:
+        """Return the user's statement of a row at which a run stopped."""
+        if self.prepared is None:
+            return self.recorder.sites.get(row)
+        return self.prepared.tape.site(int(self.prepared.rows[row]))
 
     def prepare(self, result: Any, arguments: Any, places: list[int]) -> None:
         """Note the outputs, and for a gradient which leaves it is wanted for."""
@@ -407,21 +500,46 @@ class Program:
             for leaf in outputs:
                 if isinstance(leaf, Array):
                     leaf.address_view()
-        from numbad.sweeps import Execution
-
         self.outputs = outputs
         self.places = [np.array(o.address_view()) if isinstance(o, Array) else o.address for o in outputs]
         recorder.execution = None
-        self.execution = Execution(recorder)
-        self.code = np.frombuffer(recorder.code, np.uint32)
-        self.scalar = (
-            self.gradient is not None
-            and outputs
-            and not recorder.words
-            and recorder.dtype == FLOAT64
-            and all(type(leaf.value) is float for leaf in self.leaves)
-        )
-        self.numbers = np.array(recorder.numbers)
+        self.prepared = self.make_ready(outputs)
+        if self.prepared is None:
+            self.execution = PathExecution(recorder)
+        self.readers = [reader_of(leaf) for leaf in self.leaves]
+        self.numbers = self.find_numbers()
+
+    def find_numbers(self) -> list[int]:
+        """Return the address of each differentiated argument, if all of them are floats of a prepared tape."""
+        if self.prepared is None or self.gradient is None:
+            return []
+        if not all(len(part) == 1 and rebuild is first for part, rebuild in self.parts):
+            return []
+        if not all(type(self.leaves[part[0]].value) is float for part, _ in self.parts):
+            return []
+        return [self.prepared.places[part[0]] for part, _ in self.parts]
+
+    def make_ready(self, outputs: list[Any]) -> Any:
+        """Return the tape made ready for quick replays, if it is one of scalar rows in double precision."""
+        recorder = self.recorder
+        if (
+            config._debug_nans
+            or recorder.words
+            or recorder.dtype != FLOAT64
+            or (self.gradient is not None and not outputs)
+        ):
+            return None
+        from numbad.prepared import Prepared, can_prepare
+        from numbad.recording import freeze
+
+        tape = freeze(recorder, self.leaves, outputs if self.gradient is None else outputs[0])
+        if not can_prepare(tape):
+            return None
+        tape._trusted = True  # it has just been recorded; the check would import Numba
+        if self.gradient is None:
+            return Prepared(tape)
+        chosen = {k for part, _ in self.parts for k in part}
+        return Prepared(tape, [k in chosen for k in range(len(self.leaves))], self.gradient.with_value)
 
     def arrange(self, arguments: Any, places: list[int]) -> None:
         """Find which leaves each differentiated argument has, and check that they can be differentiated."""
@@ -438,26 +556,45 @@ class Program:
 
     # ------------------------------------------------------------ running
 
-    def run(self, values: list[Any]) -> Any:
-        """Run the tape on new values; raise a BranchError if they take another path."""
-        if self.scalar:
-            return self.run_numbers(values)
+    def attempt(self, values: Any, start: int = 0, source: Any = None) -> int:
+        """Run the tape on new values; return the row of a guard that does not hold, or -1.
+
+        The rows before `start` are those of the program `source`, which has computed them.
+        """
+        ready = self.prepared
+        if ready is None:
+            row = self.sweep(values, start, source)
+        else:
+            ready.enter(values)
+            if start >= WORTH_COPYING:
+                ready.take_over(source.prepared, start)
+                row = ready.run(start)
+            else:
+                row = ready.run()
+        if row < 0:
+            self.hits += 1
+        return row
+
+    def sweep(self, values: Any, start: int, source: Any) -> int:
+        """Run a tape with rows over arrays; return as `attempt` does."""
         execution, recorder = self.execution, self.recorder
         execution.prepare(recorder.rows())
         for leaf, value in zip(self.leaves, values, strict=True):
             self.enter(leaf, value)
-        execution.done = 0
-        execution.forward(True, tuple(self.outputs) if self.gradient is None or self.gradient.with_value else ())
-        self.hits += 1
-        if self.gradient is None:
-            return self.read_outputs()
-        return self.read_gradient()
-
-    # ------------------------------------------------------------ inside a recording
+        execution.done = start
+        if start:
+            stop = self.ends.get(start) or self.ends.setdefault(start, last_address(recorder, start) + 1)
+            execution.values[1:stop] = source.execution.values[1:stop]
+            execution.partials[:start] = source.execution.partials[:start]
+        try:
+            execution.forward(True, tuple(self.outputs) if self.gradient is None or self.gradient.with_value else ())
+        except Missed as missed:
+            return missed.row
+        return -1
 
     @functools.cached_property
     def rows(self) -> Splice:
-        """The tape as rows that can be copied."""
+        """The tape as rows that can be copied into a recording."""
         from numbad.splicing import Splice
 
         return Splice(self.recorder, self.leaves)
@@ -465,23 +602,6 @@ class Program:
     def fits(self, recorder: Recorder) -> bool:
         """Whether the rows compute in the recording's precision, or in a higher one, which it then takes over."""
         return self.recorder.dtype == recorder.dtype or self.recorder.dtype == FLOAT64
-
-    def suits(self, recorder: Recorder, values: list[Any]) -> bool:
-        """Whether recording values take this path now."""
-        if not self.fits(recorder):
-            return False
-        if not self.rows.guarded:
-            return True
-        execution = self.execution
-        execution.prepare(self.recorder.rows())
-        for leaf, value in zip(self.leaves, values, strict=True):
-            self.enter(leaf, plain(value) if isinstance(value, Active) else value)
-        execution.done = 0
-        try:
-            execution.forward()
-        except BranchError:
-            return False
-        return True
 
     def splice(self, recorder: Recorder, values: list[Any]) -> Any:
         """Copy the rows into a recording; return the results there."""
@@ -497,6 +617,20 @@ class Program:
                 found.append(leaf.copy() if isinstance(leaf, np.ndarray) else leaf)
         return self.rebuild(found)
 
+    def fork(self, other: Program) -> tuple[int, bool]:
+        """Return how many first rows two programs share, and whether a guard tells them apart there."""
+        if self.prepared is not None and other.prepared is not None:
+            return self.prepared.fork(other.prepared)
+        if self.prepared is not None or other.prepared is not None or self.recorder.large or other.recorder.large:
+            return 0, False
+        return common_rows(self, other)
+
+    def result(self) -> Any:
+        """Return what the last run has computed."""
+        if self.gradient is None:
+            return self.read_outputs()
+        return self.read_gradient()
+
     def enter(self, leaf: Any, value: Any) -> None:
         """Put a new value in the place of an input."""
         execution = self.execution
@@ -511,37 +645,16 @@ class Program:
         else:
             execution.values[leaf.address : leaf.address + values.size] = values.reshape(-1)
 
-    def run_numbers(self, values: list[Any]) -> Any:
-        """Run a tape of scalar rows in one compiled call."""
-        numbers = self.numbers
-        for k, value in enumerate(values):
-            numbers[2 * k + 1] = value
-        pointer = switch("linearise", FLOAT64)
-        gradient_rows = kernel("gradient_rows", FLOAT64)
-        output = self.outputs[0].address
-        done, value, found = gradient_rows(pointer, self.code, numbers, self.recorder.size, output, len(values))
-        if 4 * done < len(self.code):
-            self.scalar = False
-            try:
-                return self.run(values)
-            finally:
-                self.scalar = done < 0 or self.is_guard(done)
-        self.hits += 1
-        return self.gradient.pack(value, self.pick(found.tolist()))
-
-    def is_guard(self, row: int) -> bool:
-        """Whether a row is a guard: the scalar machine goes on being right for the recorded path."""
-        from numbad.rows import GUARD, GUARD_VALUE
-
-        return int(self.code[4 * row]) in (GUARD, GUARD_VALUE)
-
     def pick(self, found: list[Any]) -> list[Any]:
         """Return the gradient with respect to each differentiated argument."""
         return [rebuild([found[k] for k in chosen]) for chosen, rebuild in self.parts]
 
     def read_outputs(self) -> Any:
         """Return the results as NumPy's."""
-        values = self.execution.values
+        if self.prepared is not None:
+            values, places = self.prepared.values, self.prepared.outputs
+        else:
+            values, places = self.execution.values, self.places
         dtype = self.recorder.dtype
         found = []
         k = 0
@@ -549,7 +662,7 @@ class Program:
             if not isinstance(leaf, Active):
                 found.append(leaf.copy() if isinstance(leaf, np.ndarray) else leaf)
                 continue
-            place = self.places[k]
+            place = places[k]
             k += 1
             if isinstance(leaf, Scalar):
                 number = leaf.dtype.type(values[place])
@@ -559,7 +672,14 @@ class Program:
         return self.rebuild(found)
 
     def read_gradient(self) -> Any:
-        """Sweep back and return value and gradient as the plan wants them."""
+        """Return value and gradient as the plan wants them; sweep back first, unless that is done."""
+        if self.prepared is not None:
+            ready = self.prepared
+            if self.numbers:
+                slopes = [ready.cotangents[place] for place in self.numbers]
+                return self.gradient.pack(ready.memory[ready.outputs[0]], slopes)
+            slopes = [reader(bar) for reader, bar in zip(self.readers, ready.bar_slots)]
+            return self.gradient.pack(ready.memory[ready.outputs[0]], self.pick(slopes))
         execution = self.execution
         if self.output is None:
             value, seeds = self.constant, []
@@ -571,3 +691,32 @@ class Program:
         found = [leaf.read(bars) for leaf in self.leaves]
         give_back(bars.arena)
         return self.gradient.pack(value, self.pick(found))
+
+
+class Missed(Exception):
+    """A run of a recorded path came to a guard that does not hold."""
+
+    def __init__(self, row: int) -> None:
+        super().__init__(row)
+        self.row = row
+
+
+class PathExecution(Execution):
+    """An execution of one of several paths: a guard that does not hold is no error."""
+
+    __slots__ = ()
+
+    def python_row(self, code: np.ndarray, words: Any, row: int) -> int:
+        """Compute a row that the compiled sweeps leave to Python; return the next."""
+        if code[row, 0] == GUARD or code[row, 0] == GUARD_VALUE:
+            raise Missed(row)
+        return super().python_row(code, words, row)
+
+
+def reader_of(leaf: Any) -> Any:
+    """Return the function that makes the cotangent of an input out of its part of a prepared tape's arena."""
+    value = leaf.value
+    if isinstance(value, np.ndarray):
+        dtype = value.dtype
+        return np.ndarray.copy if dtype == FLOAT64 else lambda bar: bar.astype(dtype)
+    return float if type(value) is float else type(value)

@@ -103,3 +103,39 @@ def gradient_at(like, pointer, code_at, rows, values_at, partials_at, bar_at, ou
         code = rows_of(view(np.uint64(code_at), 4 * rows, np.uint32(0)), 4)
         adjoint(code, rows_of(view(np.uint64(partials_at), 2 * rows, like), 2), bar, 0, rows)
     return stop
+
+
+@compiled
+def pull_back(code, partials, bar):
+    """Take the rows of an adjoint sweep back that were put in the order of their turn: (partials' row, out, a, b)."""
+    one = np.uint64(1)
+    for k in range(np.uint64(code.shape[0])):
+        b = bar[code[k, one]]
+        if b != 0:
+            i = np.uint64(code[k, np.uint64(0)])
+            p, q = partials[i, np.uint64(0)], partials[i, one]
+            if p != 0:
+                bar[code[k, np.uint64(2)]] += p * b
+            if q != 0:
+                bar[code[k, np.uint64(3)]] += q * b
+
+
+def replay_at(like, plan_at):
+    """Run the sweeps of a prepared tape of scalar rows (see `prepared`); return the row where the forward one stopped.
+
+    The plan holds: the switch to call, code, first row, rows, values and partials (0: values alone) of the forward
+    sweep; code, rows, cotangents, what they are to begin with and how many they are of the adjoint sweep.
+    """
+    plan = view(np.uint64(plan_at), 11, np.int64(0))
+    pointer, stop = np.uint64(plan[0]), plan[3]
+    if plan[5]:
+        done = call_at(pointer, like, (plan[1], plan[4], plan[5], plan[2], stop))
+    else:
+        done = call_at(pointer, like, (plan[1], plan[4], plan[2], stop))
+    if done == stop and plan[8]:
+        bar, first = view(np.uint64(plan[8]), plan[10], like), view(np.uint64(plan[9]), plan[10], like)
+        for k in range(np.uint64(plan[10])):
+            bar[k] = first[k]
+        code = rows_of(view(np.uint64(plan[6]), 4 * plan[7], np.uint32(0)), 4)
+        pull_back(code, rows_of(view(np.uint64(plan[5]), 2 * plan[3], like), 2), bar)
+    return done

@@ -10,6 +10,7 @@ import numpy as np
 
 from numbad.recorder import Recorder
 from numbad.rows import BLOCK
+from numbad.settings import config
 from numbad.sweeps import MANY, address_of, block_kernels, sweep, switch
 
 MOST = 1 << 17  # numbers that the arena, the cotangents and the partials of a tape may take together
@@ -70,6 +71,8 @@ def sweep_both(recorder: Recorder, output: int) -> Workspace | None:
         With the values and the cotangents, until it is given back; None where the tape is long, or has rows
         that the compiled sweeps leave to Python: then nothing has been done.
     """
+    if config._debug_nans:
+        return None
     size = recorder.size
     code = recorder.code
     rows = len(code) >> 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -90,6 +91,24 @@ class Snapshot:
                 self.containers.append((value, members.copy()))
                 for part in members.values() if isinstance(members, dict) else members:
                     self.keep(part, depth - 1)
+
+    def describe_change(self) -> str:
+        """Return in words what has been bound anew or written to; an empty string if nothing has."""
+        for cell, value in self.cells:
+            with contextlib.suppress(ValueError):
+                if cell.cell_contents is not value:
+                    return "a variable of an enclosing function"
+        for table, name, value in self.names:
+            if table.get(name) is not value:
+                return f"the global {name}"
+        for container, members in self.containers:
+            if not same_members(members_of(container), members):
+                kind = type(container).__name__
+                return f"a {kind}" if isinstance(container, (list, dict)) else f"an attribute of a {kind}"
+        for array, copy in self.arrays:
+            if written(array, copy):
+                return f"an array of shape {array.shape}"
+        return ""
 
     def changed(self) -> bool:
         """Whether something has been bound anew or written to."""

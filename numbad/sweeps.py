@@ -17,6 +17,7 @@ import numpy as np
 
 from numbad import machinecode
 from numbad.rows import BLOCK
+from numbad.settings import config
 
 if TYPE_CHECKING:
     from numbad.recorder import Recorder
@@ -38,6 +39,7 @@ STAMPED = (
     "fusion",
     "matrixkernels",
     "pointkernels",
+    "passkernels",
     "verification",
 )
 
@@ -95,6 +97,8 @@ class Execution:
         self.prepare(rows)
         if rows == self.done:
             return
+        first = self.done
+        final = final and not config._debug_nans  # fused rows have no values to look at
         code = np.frombuffer(recorder.code, np.uint32).reshape(rows, 4)
         if recorder.words:
             self.forward_mixed(code, rows, final, wanted)
@@ -108,6 +112,10 @@ class Execution:
                 if row < stop:
                     row = self.python_row(code, None, row)
         self.done = rows
+        if config._debug_nans:
+            from numbad.nonfinite import check_values
+
+            check_values(self, first, rows)
 
     def forward_mixed(self, code: np.ndarray, rows: int, final: bool, wanted: tuple[Any, ...]) -> None:
         """Compute rows of all kinds."""
@@ -225,6 +233,15 @@ class Execution:
 
     def backward(self, seeds: list[tuple[int, Any]], scattered: Any = ()) -> Cotangents:
         """Propagate cotangents from the outputs; seeds are (address, value), `scattered` (addresses, values)."""
+        bars = self.pull_back(seeds, scattered)
+        if config._debug_nans:
+            from numbad.nonfinite import check_sweep
+
+            check_sweep(self, bars, lambda first, _: self.pull_back(seeds, scattered, first), True)
+        return bars
+
+    def pull_back(self, seeds: list[tuple[int, Any]], scattered: Any, first: int = 0) -> Cotangents:
+        """Take the rows from the last to `first` backwards."""
         recorder = self.recorder
         rows = self.done
         check_memory(self.values.nbytes)
@@ -238,18 +255,18 @@ class Execution:
             return bars
         code = np.frombuffer(recorder.code, np.uint32).reshape(-1, 4)
         if recorder.words:
-            self.backward_mixed(code, rows, bars)
+            self.backward_mixed(code, rows, bars, first)
             return bars
         adjoint = kernel("adjoint", recorder.dtype)
         row = rows
-        while row:
-            start = max(0, row - CHUNK)
+        while row > first:
+            start = max(first, row - CHUNK)
             row = adjoint(code, self.partials, bar, start, row)
             if row > start:
                 row = self.python_row_back(code, None, row, bars)
         return bars
 
-    def backward_mixed(self, code: np.ndarray, rows: int, bars: Cotangents) -> None:
+    def backward_mixed(self, code: np.ndarray, rows: int, bars: Cotangents, first: int = 0) -> None:
         """Take rows of all kinds backwards."""
         words = np.frombuffer(self.recorder.words, np.int64)
         self.locate_spaces()
@@ -259,8 +276,8 @@ class Execution:
         memory = (kernels, code, words, self.bases, bars.bases, self.values, self.partials, bars.arena, self.blocks())
         places = [address_of(part) for part in memory]
         row = rows
-        while row:
-            start = max(0, row - CHUNK)
+        while row > first:
+            start = max(first, row - CHUNK)
             row = adjoint_at(0.0, *places, start, row)
             if row > start:
                 row = self.python_row_back(code, words, row, bars)
@@ -281,8 +298,16 @@ class Execution:
 
     def pushforward(self, seeds: list[tuple[int, int, Any]]) -> Cotangents:
         """Propagate tangents from the inputs; seeds are (space, address, values)."""
+        dots = self.push_forward(seeds, self.done)
+        if config._debug_nans:
+            from numbad.nonfinite import check_sweep
+
+            check_sweep(self, dots, lambda _, stop: self.push_forward(seeds, stop), False)
+        return dots
+
+    def push_forward(self, seeds: list[tuple[int, int, Any]], rows: int) -> Cotangents:
+        """Take the tangents through the first rows."""
         recorder = self.recorder
-        rows = self.done
         dots = Cotangents(self)
         for space, address, seed in seeds:
             seed = np.asarray(seed, recorder.dtype).reshape(-1)
@@ -315,6 +340,9 @@ class Cotangents:
 
     def __init__(self, execution: Execution) -> None:
         recorder = execution.recorder
+        tape = getattr(recorder, "tape", None)
+        if tape is not None:
+            tape.keeps_values()
         self.execution = execution
         self.arena = take_memory(recorder.size, recorder.dtype, bool(recorder.large))
         if self.arena.nbytes <= KEPT_MOST or not recorder.large:
@@ -421,6 +449,8 @@ SWITCHES = {
     "primal": ("_vm", 4),
     "linearise": ("_vm", 5),
     "gradient_at": ("scalarkernels", 7),
+    "replay_at": ("scalarkernels", 1),
+    "run_pass": ("passkernels", 2),
     "block_primal": ("_kernels", 5),
     "block_partials": ("_kernels", 7),
     "emit_at": ("emissionkernels", 2),

@@ -12,6 +12,7 @@ from numbad.active import Active
 from numbad.errors import InputError, OutputError, Site, TapeError, message
 from numbad.recorder import refuse
 from numbad.rows import GUARD, GUARD_VALUE, LARGE, MAP
+from numbad.settings import config
 from numbad.sweeps import Execution, kernel, switch
 from numbad.workspaces import Workspace, check_gradient_out, check_out, output_slots, take_workspace
 
@@ -159,6 +160,10 @@ class Tape:
         Statements of the user's program: the function's code and the place in it.
     name : str
         Name of the recorded function.
+    passes : tuple of PassRecord
+        What `optimise` did to it.
+    forward_only : bool
+        Whether results overwrite one another, so that there are no derivatives.
 
     Examples
     --------
@@ -187,6 +192,8 @@ class Tape:
     name: str = "f"
     space_names: tuple[str, ...] = ()
     examples: tuple[Any, ...] = ()
+    passes: tuple[Any, ...] = ()
+    forward_only: bool = False
 
     def __post_init__(self) -> None:
         """Copy the rows, so that nothing outside changes them after they have been verified."""
@@ -200,7 +207,7 @@ class Tape:
         self._code, self._words = code, words
         self.code, self.words, self.numbers = code.view(), words.view(), numbers
         self.code.flags.writeable = self.words.flags.writeable = self.numbers.flags.writeable = False
-        self._verified = False
+        self._verified = self._trusted = False
         self._large: list[int] = []
         self._pairs: np.ndarray | None = None
         self.kept: dict[Any, Any] = {}  # what calls leave for the next: workspaces, derived tapes, programs
@@ -240,6 +247,21 @@ class Tape:
         from numbad.listing import summarise
 
         return summarise(self)
+
+    def optimise(self, forward_only: bool = False) -> Tape:
+        """Return a tape that computes the same with fewer rows and addresses (see `numbad.passes.optimise`).
+
+        Examples
+        --------
+        >>> import numbad
+        >>> tape = numbad.record(lambda x: x * x + x * x, 3.0)
+        >>> shorter = tape.optimise()
+        >>> len(tape), len(shorter), shorter.gradient(5.0)
+        (3, 2, 20.0)
+        """
+        from numbad.passes import optimise
+
+        return optimise(self, forward_only)
 
     def site(self, row: int) -> Site | None:
         """Return the user's statement of a row, if it was noted."""
@@ -497,7 +519,7 @@ class Tape:
     def gradient_of_numbers(self, points: tuple[Any, ...], output: Output) -> Any:
         """Return value and gradient of a short tape of numbers by one compiled call; None if it is not one."""
         self.verify_once()
-        if self._pairs is None or output.constant is not None or len(points) != len(self.inputs):
+        if config._debug_nans or self._pairs is None or output.constant is not None or len(points) != len(self.inputs):
             return None
         if not all(type(point) is float for point in points):
             return None
@@ -593,8 +615,20 @@ class Tape:
         """Return the results in the structure in which the function returned them."""
         return unflatten(self.output_tree, [slot.read(execution) for slot in self.outputs])
 
+    def keeps_values(self) -> None:
+        """Raise a TapeError if the tape overwrites the values that derivatives are made of."""
+        if self.forward_only:
+            raise TapeError(
+                message(
+                    f"the tape of {self.name} overwrites its values, so it has no derivatives",
+                    "differentiate the tape that it was made of, or use optimise() without forward_only",
+                    where=False,
+                )
+            )
+
     def scalar_output(self) -> Output:
         """Return the one number that the function returned, or raise an OutputError."""
+        self.keeps_values()
         if self.output_tree is None and self.outputs[0].shape == () and not np.ndim(self.outputs[0].constant):
             return self.outputs[0]
         shapes = ", ".join(str(slot.shape) for slot in self.outputs)

@@ -6,7 +6,9 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
 
 MANY_ELEMENTS = 1 << 19  # rows that are worth a fight for the second processor
 BLAS_SPINS = 0.02  # seconds that OpenBLAS's threads spin after a call
@@ -14,7 +16,9 @@ SPINS = 20_000  # turns of a waiting loop before a thread sleeps: some ten micro
 
 lock = threading.Lock()  # Numba's threads serve one caller at a time
 _started = False
+_forked = False  # from a process that had started its threads: they do not exist here, and OpenMP cannot start others
 _blas_ran = -1.0
+_locked: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def start() -> None:
@@ -57,6 +61,41 @@ def set_num_threads(count: int) -> None:
 
     start()
     numba.set_num_threads(count)
+
+
+def compile_parallel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function under `prange`; a process that was forked after its threads had started runs it serially."""
+    import numba
+
+    compiled = numba.njit(nogil=True, cache=True, parallel=True, error_model="numpy")(function)
+    serial: list[Any] = []
+
+    def call(*arguments: Any) -> Any:
+        if not _forked:
+            return compiled(*arguments)
+        if not serial:
+            serial.append(numba.njit(nogil=True, error_model="numpy")(function))
+        return serial[0](*arguments)
+
+    return call
+
+
+def renew_in_children(owner: Any) -> None:
+    """Give an object a new `lock` in forked processes: a thread that held it does not exist there."""
+    _locked.add(owner)
+
+
+def after_fork() -> None:
+    """Make locks anew in a forked process, and do without the threads of its parent."""
+    global lock, _forked
+    lock = threading.Lock()
+    _forked = _forked or _started
+    for owner in list(_locked):
+        owner.lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=after_fork)
 
 
 class ParallelSection:

@@ -17,6 +17,7 @@ from numbad.lanes import Linearised, LinearMap
 from numbad.nested import Call, addresses_of, cast, real_output, session
 from numbad.ops.host import alone
 from numbad.recorder import current
+from numbad.settings import config
 from numbad.snapshot import sample, written
 from numbad.trees import flatten, same_structure
 
@@ -319,6 +320,8 @@ class Evaluation:
     def linear(self) -> Linearised:
         """Return the tape at this point as a linear map, for many seeds at once."""
         if self.linearised is None:
+            if config._debug_nans:  # one sweep that looks at what it does, before many that do not
+                self.execution.backward([], [(places.reshape(-1), 1.0) for places in self.addresses])
             self.linearised = Linearised(self.execution, self.leaves, self.addresses)
         return self.linearised
 

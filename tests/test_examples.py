@@ -129,3 +129,32 @@ def test_monte_carlo_greeks_lie_within_their_standard_errors():
         assert abs(mean - exact) < 4.0 * error
         assert off == pytest.approx((mean - exact) / error, abs=0.02)
     assert (EXAMPLES / "output" / "monte_carlo_greeks.png").stat().st_size > 10_000
+
+
+def test_branches_keep_a_tape_for_each_path():
+    pytest.importorskip("matplotlib")
+    printed = run("branches")
+    assert "guard v6 is True" in printed
+    assert "BranchError: row 43 compared" in printed
+    assert re.search(r"examples/branches.py:\d+, in root:  while abs\(x \* x - a\) > 1e-12 \* a:", printed)
+    rows = re.findall(r"^(\w+) +(\d+) points, (\d+) paths, run \[(.*)\] times, largest error (\S+)", printed, re.M)
+    assert [row[0] for row in rows] == ["tax", "root", "kepler"]
+    for _, points, paths, hits, error in rows:
+        counts = [int(count) for count in hits.split(",")]
+        assert len(counts) == int(paths) > 1
+        assert sum(counts) >= int(points)
+        assert float(error) < 1e-11
+    assert (EXAMPLES / "output" / "branches.png").stat().st_size > 10_000
+
+
+def test_agent_model_is_calibrated_by_its_gradient():
+    pytest.importorskip("matplotlib")
+    printed = run("agent_model")
+    slopes = numbers(re.search(r"gradient (.*), by", printed)[1])
+    assert slopes == pytest.approx(numbers(re.search(r"differences (.*)", printed)[1]), rel=1e-4)
+    true, found = (numbers(re.search(rf"{word} (\[.*?\])", printed)[1]) for word in ("true", "found"))
+    assert found == pytest.approx(true, abs=0.06)
+    before, after = numbers(re.search(r"loss (\S+ -> \S+);", printed)[1].replace("->", ""))
+    assert after < before / 20
+    assert int(re.search(r"(\d+) paths", printed)[1]) > 3
+    assert (EXAMPLES / "output" / "agent_model.png").stat().st_size > 10_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -767,7 +768,193 @@ def test_assigning_to_an_argument_is_said_once_and_stays_inside() -> None:
             warnings.simplefilter("error")
             assert jitted(x) == x.sum() + 3.0
             assert numbad.jit(lambda x: np.sum(x.copy()[::-1]))(x) == x.sum()
+            assert numbad.jit(lambda x: sum(v * 1.0 for v in x))(x) == x.sum()
+            assert numbad.jit(lambda x: x[[0, 1]][0] + x[2] + x.reshape(-1, 1)[1, 0])(x) == 6.0
         close(x, np.arange(1.0, size + 1.0))
+
+
+def test_changing_a_list_or_a_dict_that_was_given_is_said() -> None:
+    def grow(x: Any) -> Any:
+        x.append(x[0] * 2.0)
+        return sum(x)
+
+    def drop(d: Any) -> Any:
+        return d.pop("a") * d["b"]
+
+    values, table = [1.0, 2.0], {"a": 3.0, "b": 4.0}
+    with pytest.warns(UserWarning, match="grow changes a list or dict that it was given"):
+        assert numbad.jit(grow)(values) == 5.0
+    with pytest.warns(UserWarning, match="drop changes a list or dict that it was given"):
+        assert numbad.jit(drop)(table) == 12.0
+    assert (values, table) == ([1.0, 2.0], {"a": 3.0, "b": 4.0})
+
+
+COUNT = 0
+
+
+def count_up(x: Any) -> Any:
+    global COUNT
+    COUNT += 1
+    return x * 2.0
+
+
+def test_side_effects_are_said_once() -> None:
+    log: list[float] = []
+    table = np.zeros(3)
+
+    def write(x: Any) -> Any:
+        table[0] += 1.0
+        return x * 2.0
+
+    def keep(x: Any) -> Any:
+        log.append(1.0)
+        return x * 2.0 if x > 0.0 else x
+
+    for f, words in ((keep, "a list"), (write, r"an array of shape \(3,\)"), (count_up, "the global COUNT")):
+        jitted = numbad.jit(f)
+        with pytest.warns(UserWarning, match=f"changes {words} while it runs"):
+            assert jitted(1.0) == 2.0
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert jitted(2.0) == 4.0
+            assert jitted(-1.0) == f(-1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert numbad.jit(branches)(2.0) == 4.0
+
+
+# ---------------------------------------------------------------- the tree of paths
+
+
+def together(found: Any) -> np.ndarray:
+    """Return the numbers of one or several results."""
+    return np.hstack(found if isinstance(found, tuple) else [found])
+
+
+def newton(x: Any) -> Any:
+    y, steps = x[0], 0
+    while abs(y * y - x[1]) > 1e-12 and steps < 60:
+        y = 0.5 * (y + x[1] / y)
+        steps += 1
+    return y
+
+
+def mixed(x: Any) -> Any:
+    y = np.sin(x) * x
+    total = np.sum(np.outer(y, x) @ y)
+    if total > 0.5:
+        y = np.exp(y)
+    while np.sum(y) < 6.0:
+        y = y * 1.5 + 0.25
+    return np.sum(y) * total if np.argmax(y) else y[0]
+
+
+def stairs(x: Any) -> Any:
+    total = sum(np.sin(v * 1.5) for v in x)
+    for k, v in enumerate(x):
+        if v > 0.25 * k:
+            total = total * v + 0.5
+        if int(4.0 * v) % 3 == 0:
+            return total - v
+    return total
+
+
+@pytest.mark.parametrize("f", [newton, mixed, stairs])
+@pytest.mark.parametrize("transform", [lambda f: f, numbad.grad, numbad.value_and_grad])
+def test_a_tree_of_paths_gives_what_the_function_gives(f: Any, transform: Any) -> None:
+    plain, jitted = transform(f), numbad.jit(transform(f))
+    points = np.abs(generator.normal(size=(12, 5))) + 0.1
+    order = generator.integers(0, len(points), 150)
+    for k in order:
+        found, expected = jitted(points[k]), plain(points[k])
+        close(together(found), together(expected), rtol=1e-10)
+    assert 2 <= jitted.paths <= 12
+    assert sum(jitted.hits) == len(order)
+
+
+def test_a_call_that_leaves_a_path_runs_no_other_in_vain() -> None:
+    """Eight paths, three guards: after a miss, only those are tried that share the rows up to there."""
+    tried: list[Any] = []
+    points = [np.array(signs) for signs in np.ndindex(2, 2, 2)]
+    f = lambda x: [np.sum(x) if v > 0.0 else x[0] * 3.0 for v in (x - 0.5) * 1.0]
+    for size in (3, 3000):
+        jitted = numbad.jit(lambda x, f=f: f(x[:3])[2] * f(x[:3])[0] + f(x[:3])[1] + np.sum(x))
+        inputs = [np.concatenate([point, np.ones(size - 3)]) for point in points]
+        for x in inputs:
+            jitted(x)
+        assert jitted.paths == 8
+        paths = next(iter(jitted.programs.values()))
+        for program in paths.programs:
+            original = program.attempt
+            program.attempt = lambda *given, run=original: tried.append(given[1:]) or run(*given)
+        for x in inputs:
+            tried.clear()
+            jitted(x)
+            assert len(tried) <= 4, "one for each guard on the way, and the first"
+
+
+def test_signatures_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("numbad.replay.MOST_SIGNATURES", 4)
+    counted = Counted(lambda x: np.sum(x) * 2.0)
+
+    def sums(x: Any) -> Any:
+        return counted(x)
+
+    jitted = numbad.jit(sums)
+    jitted.told = True  # what counting says is not the matter here
+    for n in (1, 2, 3, 4, 1):
+        assert jitted(np.ones(n)) == 2.0 * n
+    with pytest.warns(UserWarning, match="called with 4 different signatures"):
+        assert jitted(np.ones(5)) == 10.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert jitted(np.ones(1)) == 2.0
+        assert counted.runs == 5, "the least recently used was dropped, not the first"
+        assert jitted(np.ones(2)) == 4.0
+    assert counted.runs == 6
+    assert jitted.paths == 4
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_forked_processes_go_on() -> None:
+    """The threads of the parent, and locks that they hold, do not exist in the child."""
+    code = """
+import os, sys, threading, warnings
+import numpy as np
+import numbad
+warnings.simplefilter("ignore")
+big = np.linspace(0.0, 1.0, 200_000)
+f = numbad.jit(numbad.grad(lambda x: np.sum(np.sin(x) * x)))
+g = numbad.jit(lambda x: x * 2.0 if x > 0 else x)
+expected, small = f(big), g(1.0)
+matrix = np.outer(big[:3000], np.ones(3000))
+product = numbad.gradient(lambda v: np.sum((matrix @ v) ** 2), np.ones(3000))
+stop, held = threading.Event(), threading.Event()
+def hold():
+    with g.lock, numbad.threads.lock:
+        held.set()
+        stop.wait()
+thread = threading.Thread(target=hold)
+thread.start()
+held.wait()
+pid = os.fork()
+if not pid:
+    same = np.array_equal(f(big), expected) and g(3.0) == 6.0 and g(-1.0) == -1.0
+    again = numbad.gradient(lambda v: np.sum((matrix @ v) ** 2), np.ones(3000))
+    os._exit(0 if same and np.allclose(again, product, rtol=1e-13) else 1)
+stop.set()
+thread.join()
+for _ in range(600):
+    done, status = os.waitpid(pid, os.WNOHANG)
+    if done:
+        break
+    threading.Event().wait(0.1)
+else:
+    os.kill(pid, 9)
+print(os.waitstatus_to_exitcode(status) if done else "hangs")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300)
+    assert done.stdout.strip() == "0", done.stdout + done.stderr
 
 
 def test_threads_that_share_a_jitted_function() -> None:
