@@ -10,19 +10,49 @@ The zero rule (ARCHITECTURE.md) holds in emitted rows: partials are multiplied b
 
 from __future__ import annotations
 
+import functools
 from bisect import bisect_right
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from numbad.active import Active, Array, Storage, make_block, make_scalar
+from numbad.active import Active, Array, Storage, as_active, make_block, make_scalar
+from numbad.emissionlayout import ACTIVITY, ADJOINT, TANGENT
+from numbad.emitter import Emitter
 from numbad.geometry import compact
 from numbad.ops.definition import BY_NAME, REGISTRY
 from numbad.recorder import Recorder, contiguous
-from numbad.rows import ADD, CONTRACT, GATHER, HOST, MAP, SCATTER
+from numbad.rows import ADD, CONTRACT, GATHER, HOST, LARGE, MAP, SCATTER
+
+COMPILED = True  # False: Python does the scalar rows, too, which tests compare
 
 Shape = tuple[int, ...]
+Operand = tuple[int, int, Shape, Shape]  # of a row: space, address, shape, strides
+
+
+class Identity:
+    """A seed of one lane for each element, from lane `start` on: rows of the identity matrix."""
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+
+
+class Units:
+    """Addresses whose cotangents are rows of the identity matrix, which is written to memory when it is read.
+
+    Attributes
+    ----------
+    first, count : int
+        The addresses.
+    lane : int
+        Where the first of them has its one.
+    base : int
+        Where the rows are in the arena.
+    """
+
+    def __init__(self, first: int, count: int, lane: int, base: int) -> None:
+        self.first, self.count, self.lane, self.base = first, count, lane, base
 
 
 class Linear:
@@ -48,8 +78,38 @@ class Linear:
         self.tail: Shape = (lanes,) if lanes else ()
         self.places = np.zeros(recorder.size - base, np.int64)
         self.active = np.zeros(recorder.size - base, np.bool_)
-        self.code = np.frombuffer(recorder.code, np.uint32).reshape(-1, 4)[start:stop].copy()
-        self.words = np.frombuffer(recorder.words, np.int64).copy() if recorder.words else np.empty(0, np.int64)
+        self.units: list[Units] = []
+        self.unwritten: list[Units] = []
+
+    @functools.cached_property
+    def code(self) -> np.ndarray:
+        """The rows of the region."""
+        return np.frombuffer(self.recorder.code, np.uint32).reshape(-1, 4)[self.start : self.stop].copy()
+
+    @functools.cached_property
+    def words(self) -> np.ndarray:
+        """The operand words of the tape."""
+        words = self.recorder.words
+        return np.frombuffer(words, np.int64).copy() if words else np.empty(0, np.int64)
+
+    @functools.cached_property
+    def emitter(self) -> Emitter:
+        """The compiled passes over the scalar rows of the region."""
+        return Emitter(self.recorder, self.base, self.places, self.active, self.lanes)
+
+    def run(self, which: int, row: int, stop: int) -> int:
+        """Write the adjoint or the tangent of scalar rows by a compiled pass; return the row where it ended."""
+        for units in list(self.unwritten):
+            self.write_units(units)
+        return self.emitter.run(which, row, stop)
+
+    def by_python(self) -> bool:
+        """Whether Python does the scalar rows too: they are large array rows, or a test wants it."""
+        return not COMPILED or self.lanes >= LARGE
+
+    def row(self, k: int) -> list[int]:
+        """Return a row of the tape."""
+        return self.recorder.code[4 * k : 4 * k + 4].tolist()
 
     # ------------------------------------------------------------ reading and adding
 
@@ -75,6 +135,7 @@ class Linear:
         named = compact(places)
         if not named.any():
             return None
+        self.write_named(named)
         if named.shape != places.shape:
             return self.collect(named).broadcast_to(places.shape + self.tail)
         if places.ndim == 0:
@@ -90,6 +151,81 @@ class Linear:
             places = np.where(places[..., None] == 0, 0, places[..., None] + lanes)
         return make_block(recorder, recorder.gather_row(places.reshape(-1)), places.shape)
 
+    # ------------------------------------------------------------ rows of the identity matrix
+
+    def seed_identity(self, addresses: np.ndarray, lane: int) -> None:
+        """Seed addresses with rows of the identity matrix, which need not be written to memory."""
+        flat = addresses.reshape(-1)
+        count = flat.size
+        first = int(flat[0]) if count else 0
+        offset = first - self.base
+        run = bool(count) and offset >= 0 and offset + count <= self.places.size
+        if run and np.array_equal(flat, np.arange(first, first + count)) and not self.places[offset:][:count].any():
+            place = self.recorder.allocate(count * self.lanes)
+            self.places[offset : offset + count] = place + self.lanes * np.arange(count)
+            units = Units(first, count, lane, place)
+            self.units.append(units)
+            self.unwritten.append(units)
+        else:
+            self.seed(addresses, np.eye(count, self.lanes, lane).reshape(*addresses.shape, self.lanes))
+
+    def write_named(self, places: np.ndarray) -> None:
+        """Give the rows of the identity matrix that some places name their values."""
+        for units in list(self.unwritten):
+            if ((places >= units.base) & (places < units.base + units.count * self.lanes)).any():
+                self.write_units(units)
+
+    def write_units(self, units: Units) -> None:
+        """Give rows of the identity matrix their values."""
+        self.unwritten.remove(units)
+        values = np.eye(units.count, self.lanes, units.lane, self.recorder.dtype)
+        self.recorder.loads.append((units.base, values.reshape(-1)))
+
+    def unit_lane(self, space: int, address: int, shape: Shape, strides: Shape) -> int | None:
+        """Return the lane of a view's first element if its cotangents are rows of the identity, else None."""
+        if not self.units or not self.covers(space, address) or 0 in shape:
+            return None
+        reach = [step * (length - 1) for length, step in zip(shape, strides, strict=True)]
+        low = address + sum(min(step, 0) for step in reach)
+        high = address + sum(max(step, 0) for step in reach)
+        for units in self.units:
+            if units.first <= low and high < units.first + units.count:
+                places = compact(self.table(address, shape, strides, self.places))
+                own = np.arange(units.count, dtype=np.int64) * self.lanes + units.base
+                step = own.itemsize
+                expected = np.ndarray(
+                    places.shape, np.int64, own, (address - units.first) * step, tuple(s * step for s in strides)
+                )
+                if np.array_equal(places, expected):
+                    return units.lane + address - units.first
+        return None
+
+    def add_units(self, lane: int, units: Operand, factor: Any, onto: Operand) -> bool:
+        """Add a factor times rows of the identity to the cotangents of an operand: each number goes to its lane.
+
+        `units` is the operand, over the same index space, whose cotangents the rows are; its first element has
+        its one at `lane`. Returns False, with nothing done, where elements would meet.
+        """
+        _, address, shape, strides = onto
+        kept = [n > 1 and s != 0 for n, s in zip(shape, strides, strict=True)]
+        own = [(abs(s), n) for n, s, k in zip(shape, units[3], kept, strict=True) if not k and s != 0 and n > 1]
+        reach = 0
+        for step, length in sorted(own):
+            if step <= reach:
+                return False
+            reach += step * (length - 1)
+        short = tuple(n if k else 1 for n, k in zip(shape, kept, strict=True))
+        steps = contiguous((*short, self.lanes))
+        targets = tuple(
+            (t if k else 0) + (s if n > 1 else 0) for t, s, n, k in zip(steps, units[3], shape, kept, strict=False)
+        )
+        count = int(np.prod((*short, self.lanes), dtype=np.int64))
+        source = place_of(as_active(self.recorder, factor), shape)
+        out = self.recorder.allocate(count)
+        self.recorder.structural_row(ADD, shape, count, out, ((0, out + lane, targets), source))
+        self.add(address, short, strides, make_block(self.recorder, out, (*short, self.lanes)))
+        return True
+
     def reaches_over(self, places: np.ndarray) -> bool:
         """Whether addresses lie on both sides of the beginning of a region: it may take such rows as constant."""
         bases = self.recorder.bases
@@ -97,6 +233,8 @@ class Linear:
 
     def at(self, place: int) -> Any:
         """Return the cotangent at one place: a scalar, or an array of lanes."""
+        if self.unwritten:
+            self.write_named(np.array(place))
         return make_block(self.recorder, place, self.tail)
 
     def write(self, target: np.ndarray, value: Any) -> None:
@@ -129,6 +267,16 @@ class Linear:
 
     def seed(self, addresses: np.ndarray, seed: Any) -> None:
         """Add a seed, with the lanes as last axis, to the cotangents of some addresses."""
+        if isinstance(seed, Identity):
+            self.seed_identity(addresses, seed.start)
+            return
+        if not addresses.ndim and type(seed) is float and not self.lanes:
+            address = int(addresses) - self.base
+            if 0 <= address < self.places.size:
+                place = number_at(self.recorder, seed)
+                old = int(self.places[address])
+                self.places[address] = (self.at(old) + self.at(place)).address if old else place
+            return
         inside = (addresses >= self.base) & (addresses - self.base < self.places.size)
         if not inside.any():
             return
@@ -163,6 +311,9 @@ class Linear:
 
     def result(self, addresses: np.ndarray) -> Any:
         """Return the cotangents of some addresses, with the lanes as last axis; zeros where there are none."""
+        if not addresses.ndim and not self.lanes:
+            address = int(addresses) - self.base
+            return make_scalar(self.recorder, int(self.places[address]) if 0 <= address < self.places.size else 0)
         inside = (addresses >= self.base) & (addresses - self.base < self.places.size)
         found = self.collect(np.where(inside, self.places[np.where(inside, addresses - self.base, 0)], 0))
         if found is not None:
@@ -228,51 +379,67 @@ class Linear:
 
     def mark_active(self, inputs: Iterable[np.ndarray]) -> None:
         """Find the addresses that depend on the inputs' addresses."""
-        active, base, words = self.active, self.base, self.words
         for addresses in inputs:
-            active[addresses - base] = True
-        for row in self.code.tolist():
-            opcode, out, a, b = row
-            if opcode < MAP:
-                if not REGISTRY[opcode].smooth:
-                    continue
-                if (a >= base and active[a - base]) or (b >= base and active[b - base]):
-                    active[out - base] = True
-            elif opcode < 2 * MAP or opcode in (ADD, CONTRACT):
-                if opcode < 2 * MAP and not REGISTRY[opcode - MAP].smooth:
-                    continue
-                target, *sources = self.operands(row)
-                if any(self.covers(*s[:2]) and compact(self.table(*s[1:], active)).any() for s in sources):
-                    compact(self.table(*target[1:], active))[...] = True
-            elif opcode == GATHER:
-                count = int(words[a + 1])
-                indices = words[a + 2 : a + 2 + count]
-                inside = indices >= base
-                flags = np.zeros(count, np.bool_)
-                flags[inside] = active[indices[inside] - base]
-                active[out - base : out - base + count] = flags
-            elif opcode == SCATTER:
-                count, size, space, source = words[a + 1 : a + 5].tolist()
-                if self.covers(space, source) and active[source - base : source - base + count].any():
-                    active[out - base : out - base + size] = True
-            elif opcode == HOST:
-                inputs_, outputs = words[a + 2 : a + 4].tolist()
-                entries = words[a + 4 : a + 4 + 3 * (inputs_ + outputs)].reshape(-1, 3).tolist()
-                if any(
-                    self.covers(space, source) and active[source - base : source - base + count].any()
-                    for space, source, count in entries[:inputs_]
-                ):
-                    for _, first, count in entries[inputs_:]:
-                        active[first - base : first - base + count] = True
+            self.active[addresses - self.base] = True
+        row, stop = self.start, self.stop
+        while row < stop:
+            if COMPILED and self.recorder.code[4 * row] < MAP:
+                row = self.emitter.run(ACTIVITY, row, stop)
+            if row < stop:
+                self.mark_row(self.row(row))
+                row += 1
+
+    def mark_row(self, row: list[int]) -> None:
+        """Mark the outputs of a row that depends on an active address."""
+        active, base = self.active, self.base
+        opcode, out, a, b = row
+        if opcode < MAP:
+            if REGISTRY[opcode].smooth and ((a >= base and active[a - base]) or (b >= base and active[b - base])):
+                active[out - base] = True
+        elif opcode < 2 * MAP or opcode in (ADD, CONTRACT):
+            if opcode < 2 * MAP and not REGISTRY[opcode - MAP].smooth:
+                return
+            target, *sources = self.operands(row)
+            if any(self.covers(*s[:2]) and compact(self.table(*s[1:], active)).any() for s in sources):
+                compact(self.table(*target[1:], active))[...] = True
+        elif opcode == GATHER:
+            count = int(self.words[a + 1])
+            indices = self.words[a + 2 : a + 2 + count]
+            inside = indices >= base
+            flags = np.zeros(count, np.bool_)
+            flags[inside] = active[indices[inside] - base]
+            active[out - base : out - base + count] = flags
+        elif opcode == SCATTER:
+            count, size, space, source = self.words[a + 1 : a + 5].tolist()
+            if self.covers(space, source) and active[source - base : source - base + count].any():
+                active[out - base : out - base + size] = True
+        elif opcode == HOST:
+            self.mark_host(a)
+
+    def mark_host(self, w: int) -> None:
+        """Mark the outputs of a host row that depends on an active address."""
+        active, base, words = self.active, self.base, self.words
+        inputs, outputs = words[w + 2 : w + 4].tolist()
+        entries = words[w + 4 : w + 4 + 3 * (inputs + outputs)].reshape(-1, 3).tolist()
+        if any(
+            self.covers(space, source) and active[source - base : source - base + count].any()
+            for space, source, count in entries[:inputs]
+        ):
+            for _, first, count in entries[inputs:]:
+                active[first - base : first - base + count] = True
 
 
 def constant(recorder: Recorder, values: np.ndarray) -> Any:
     """Return numbers as constants of the arena."""
     if values.ndim:
         return make_block(recorder, recorder.load(values), values.shape)
-    number = float(values)
+    return make_scalar(recorder, number_at(recorder, float(values)))
+
+
+def number_at(recorder: Recorder, number: float) -> int:
+    """Return the address of a number in the arena."""
     address = recorder.constants.get(number)
-    return make_scalar(recorder, recorder.constant(number) if address is None else address)
+    return recorder.constant(number) if address is None else address
 
 
 def affine_strides(places: np.ndarray) -> Shape | None:
@@ -308,46 +475,60 @@ def filled(value: Any) -> Any:
 
 def emit_adjoint(linear: Linear) -> None:
     """Append the adjoint of a region; its seeds have been added and its active addresses marked."""
-    active, base, places = linear.active, linear.base, linear.places
+    compiled = not linear.by_python()
     recorder = linear.recorder
-    for row in reversed(linear.code.tolist()):
-        opcode, out, a, b = row
-        if opcode < MAP:
-            place = places[out - base]
-            if not place or not active[out - base]:
-                continue
-            op = REGISTRY[opcode]
-            bar = linear.at(int(place))
-            operands = [make_scalar(recorder, address) for address in (a, b, out)]
-            for address, partial in zip((a, b), op.symbolic_partials(*operands), strict=False):
-                if address >= base and active[address - base]:
-                    addend = linear.scaled(partial, bar)
-                    if addend is not None:
-                        linear.add(address, (), (), addend)
-        elif opcode < 2 * MAP:
-            map_adjoint(linear, row, REGISTRY[opcode - MAP])
-        elif opcode == ADD:
-            target, source = linear.operands(row)
-            if linear.covers(*source[:2]) and compact(linear.table(*source[1:], active)).any():
-                bar = linear.read(*target[1:])
-                if bar is not None:
-                    linear.add(*source[1:], bar)
-        elif opcode == CONTRACT:
-            contract_adjoint(linear, row)
-        elif opcode == GATHER:
-            count = int(linear.words[a + 1])
-            bar = linear.read(out, (count,), (1,))
+    row, start = linear.stop, linear.start
+    while row > start:
+        if compiled and recorder.code[4 * row - 4] < MAP:
+            row = linear.run(ADJOINT, row, start)
+        if row > start:
+            row -= 1
+            adjoint_row(linear, linear.row(row))
+
+
+def adjoint_row(linear: Linear, row: list[int]) -> None:
+    """Append the adjoint of a row."""
+    opcode, out, a, _ = row
+    if opcode < MAP:
+        scalar_adjoint(linear, row, REGISTRY[opcode])
+    elif opcode < 2 * MAP:
+        map_adjoint(linear, row, REGISTRY[opcode - MAP])
+    elif opcode == ADD:
+        target, source = linear.operands(row)
+        if linear.covers(*source[:2]) and compact(linear.table(*source[1:], linear.active)).any():
+            copy_linear(linear, target, source)
+    elif opcode == CONTRACT:
+        contract_adjoint(linear, row)
+    elif opcode == GATHER:
+        count = int(linear.words[a + 1])
+        bar = linear.read(out, (count,), (1,))
+        if bar is not None:
+            linear.scatter(linear.words[a + 2 : a + 2 + count], bar)
+    elif opcode == SCATTER:
+        count, _, space, source = linear.words[a + 1 : a + 5].tolist()
+        if linear.covers(space, source):
+            picked = linear.places[out - linear.base + linear.words[a + 5 : a + 5 + count]]
+            bar = linear.collect(picked)
             if bar is not None:
-                linear.scatter(linear.words[a + 2 : a + 2 + count], bar)
-        elif opcode == SCATTER:
-            count, _, space, source = linear.words[a + 1 : a + 5].tolist()
-            if linear.covers(space, source):
-                picked = places[out - base + linear.words[a + 5 : a + 5 + count]]
-                bar = linear.collect(picked)
-                if bar is not None:
-                    linear.add(source, (count,), (1,), bar)
-        elif opcode == HOST:
-            host_adjoint(linear, row)
+                linear.add(source, (count,), (1,), bar)
+    elif opcode == HOST:
+        host_adjoint(linear, row)
+
+
+def scalar_adjoint(linear: Linear, row: list[int], op: Any) -> None:
+    """Append the adjoint of a scalar row, for which the partials function is run."""
+    active, base, places = linear.active, linear.base, linear.places
+    _, out, a, b = row
+    place = places[out - base]
+    if not place or not active[out - base]:
+        return
+    bar = linear.at(int(place))
+    operands = [make_scalar(linear.recorder, address) for address in (a, b, out)]
+    for address, partial in zip((a, b), op.symbolic_partials(*operands), strict=False):
+        if address >= base and active[address - base]:
+            addend = linear.scaled(partial, bar)
+            if addend is not None:
+                linear.add(address, (), (), addend)
 
 
 def map_adjoint(linear: Linear, row: Any, op: Any) -> None:
@@ -356,32 +537,58 @@ def map_adjoint(linear: Linear, row: Any, op: Any) -> None:
     wanted = [linear.covers(*s[:2]) and compact(linear.table(*s[1:], linear.active)).any() for s in sources]
     if not any(wanted):
         return
-    bar = linear.read(*target[1:])
-    if bar is None:
+    if not compact(linear.table(*target[1:], linear.places)).any():
         return
+    lane = linear.unit_lane(*target)
     values = [linear.primal(*source) for source in sources]
     y = values[1] if op.arity == 2 else None
     for source, want, partial in zip(
         sources, wanted, op.symbolic_partials(values[0], y, linear.primal(*target)), strict=True
     ):
-        if want:
-            addend = linear.scaled(partial, bar)
-            if addend is not None:
-                linear.add(*source[1:], addend)
+        if not want:
+            continue
+        if lane is not None and is_factor(partial) and linear.add_units(lane, target, partial, source):
+            continue
+        addend = linear.scaled(partial, linear.read(*target[1:]))
+        if addend is not None:
+            linear.add(*source[1:], addend)
+
+
+def copy_linear(linear: Linear, source: Operand, target: Operand) -> None:
+    """Add the cotangents of one operand to those of another; rows of the identity are not read for a copy."""
+    lane = linear.unit_lane(*source)
+    if lane is not None and source[3] == target[3] == (1,):
+        places = linear.table(*target[1:], linear.places)
+        if not places.any():
+            places[...] = linear.table(*source[1:], linear.places)
+            linear.units.append(Units(target[1], source[2][0], lane, int(places[0])))
+            return
+    bar = linear.read(*source[1:])
+    if bar is not None:
+        linear.add(*target[1:], bar)
 
 
 def contract_adjoint(linear: Linear, row: Any) -> None:
     """Append the adjoint of a product: the other operand times the cotangent."""
     target, *sources = linear.operands(row)
     bar = None
+    lane = linear.unit_lane(*target)
     for k, source in enumerate(sources):
         if not (linear.covers(*source[:2]) and compact(linear.table(*source[1:], linear.active)).any()):
+            continue
+        factor = linear.primal(*sources[1 - k])
+        if lane is not None and linear.add_units(lane, target, factor, source):
             continue
         if bar is None:
             bar = linear.read(*target[1:])
             if bar is None:
                 return
-        product(linear, bar, linear.primal(*sources[1 - k]), source)
+        product(linear, bar, factor, source)
+
+
+def is_factor(partial: Any) -> bool:
+    """Whether a partial varies, so that rows of the identity are not just passed on."""
+    return isinstance(partial, Active) or np.ndim(partial) > 0
 
 
 def product(linear: Linear, bar: Any, factor: Array, target: tuple[int, int, Shape, Shape]) -> None:
@@ -440,46 +647,66 @@ def bar_lane(bar: Any, result: Array, lane: int) -> Any:
 
 def emit_tangent(linear: Linear) -> None:
     """Append the tangent of a region; the tangents of its inputs have been entered."""
-    base, places = linear.base, linear.places
+    compiled = not linear.by_python()
     recorder = linear.recorder
-    for row in linear.code.tolist():
-        opcode, out, a, b = row
-        if opcode < MAP:
-            op = REGISTRY[opcode]
-            if not op.smooth or not any(address >= base and places[address - base] for address in (a, b)):
+    row, stop = linear.start, linear.stop
+    while row < stop:
+        if compiled and recorder.code[4 * row] < MAP:
+            row = linear.run(TANGENT, row, stop)
+        if row < stop:
+            tangent_row(linear, linear.row(row))
+            row += 1
+
+
+def tangent_row(linear: Linear, row: list[int]) -> None:
+    """Append the tangent of a row."""
+    base, places = linear.base, linear.places
+    opcode, out, a, _ = row
+    if opcode < MAP:
+        scalar_tangent(linear, row, REGISTRY[opcode])
+    elif opcode < 2 * MAP:
+        map_tangent(linear, row, REGISTRY[opcode - MAP])
+    elif opcode == ADD:
+        target, source = linear.operands(row)
+        if linear.covers(*source[:2]):
+            copy_linear(linear, source, target)
+    elif opcode == CONTRACT:
+        target, *sources = linear.operands(row)
+        for k, source in enumerate(sources):
+            factor = linear.primal(*sources[1 - k])
+            lane = linear.unit_lane(*source)
+            if lane is not None and linear.add_units(lane, source, factor, target):
                 continue
-            operands = [make_scalar(recorder, address) for address in (a, b, out)]
-            total = None
-            for address, partial in zip((a, b), op.symbolic_partials(*operands), strict=False):
-                if address >= base and places[address - base]:
-                    total = plus(total, linear.scaled(partial, linear.at(int(places[address - base]))))
-            if total is not None:
-                linear.write(places[out - base :][:1].reshape(()), linear.own(total))
-        elif opcode < 2 * MAP:
-            map_tangent(linear, row, REGISTRY[opcode - MAP])
-        elif opcode == ADD:
-            target, source = linear.operands(row)
             dot = linear.read(*source[1:]) if linear.covers(*source[:2]) else None
             if dot is not None:
-                linear.add(*target[1:], dot)
-        elif opcode == CONTRACT:
-            target, *sources = linear.operands(row)
-            for k, source in enumerate(sources):
-                dot = linear.read(*source[1:]) if linear.covers(*source[:2]) else None
-                if dot is not None:
-                    product(linear, dot, linear.primal(*sources[1 - k]), target)
-        elif opcode == GATHER:
-            count = int(linear.words[a + 1])
-            indices = linear.words[a + 2 : a + 2 + count]
-            inside = indices >= base
-            places[out - base : out - base + count] = np.where(inside, places[np.where(inside, indices - base, 0)], 0)
-        elif opcode == SCATTER:
-            count, _, space, source = linear.words[a + 1 : a + 5].tolist()
-            dot = linear.read(source, (count,), (1,)) if linear.covers(space, source) else None
-            if dot is not None:
-                linear.scatter(out + linear.words[a + 5 : a + 5 + count], dot)
-        elif opcode == HOST:
-            host_tangent(linear, row)
+                product(linear, dot, factor, target)
+    elif opcode == GATHER:
+        count = int(linear.words[a + 1])
+        indices = linear.words[a + 2 : a + 2 + count]
+        inside = indices >= base
+        places[out - base : out - base + count] = np.where(inside, places[np.where(inside, indices - base, 0)], 0)
+    elif opcode == SCATTER:
+        count, _, space, source = linear.words[a + 1 : a + 5].tolist()
+        dot = linear.read(source, (count,), (1,)) if linear.covers(space, source) else None
+        if dot is not None:
+            linear.scatter(out + linear.words[a + 5 : a + 5 + count], dot)
+    elif opcode == HOST:
+        host_tangent(linear, row)
+
+
+def scalar_tangent(linear: Linear, row: list[int], op: Any) -> None:
+    """Append the tangent of a scalar row, for which the partials function is run."""
+    base, places = linear.base, linear.places
+    _, out, a, b = row
+    if not op.smooth or not any(address >= base and places[address - base] for address in (a, b)):
+        return
+    operands = [make_scalar(linear.recorder, address) for address in (a, b, out)]
+    total = None
+    for address, partial in zip((a, b), op.symbolic_partials(*operands), strict=False):
+        if address >= base and places[address - base]:
+            total = plus(total, linear.scaled(partial, linear.at(int(places[address - base]))))
+    if total is not None:
+        linear.write(places[out - base :][:1].reshape(()), linear.own(total))
 
 
 def plus(total: Any, addend: Any) -> Any:
@@ -492,15 +719,20 @@ def map_tangent(linear: Linear, row: Any, op: Any) -> None:
     if not op.smooth:
         return
     target, *sources = linear.operands(row)
-    dots = [linear.read(*s[1:]) if linear.covers(*s[:2]) else None for s in sources]
-    if all(dot is None for dot in dots):
+    varies = [linear.covers(*s[:2]) and bool(compact(linear.table(*s[1:], linear.places)).any()) for s in sources]
+    if not any(varies):
         return
     values = [linear.primal(*source) for source in sources]
     y = values[1] if op.arity == 2 else None
     total = None
-    for dot, partial in zip(dots, op.symbolic_partials(values[0], y, linear.primal(*target)), strict=True):
-        if dot is not None:
-            total = plus(total, linear.scaled(partial, dot))
+    for source, varying, partial in zip(
+        sources, varies, op.symbolic_partials(values[0], y, linear.primal(*target)), strict=True
+    ):
+        if not varying:
+            continue
+        lane = linear.unit_lane(*source) if is_factor(partial) else None
+        if lane is None or not linear.add_units(lane, source, partial, target):
+            total = plus(total, linear.scaled(partial, linear.read(*source[1:])))
     if total is not None:
         linear.add(*target[1:], total)
 

@@ -33,6 +33,8 @@ SOURCES = (
     "rows.py",
     "scalarkernels.py",
     "arraykernels.py",
+    "emissionkernels.py",
+    "emissionlayout.py",
     "passkernels.py",
     "machinecode.py",
 )

@@ -7,15 +7,16 @@ import threading
 import warnings
 from collections.abc import Callable
 from types import MethodType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from numbad.active import Active, Array, Scalar
-from numbad.derivatives import FLOAT64, as_leaf, check_leaf, input_dtype, record_leaves, scalar_output
+from numbad.derivatives import FLOAT64, as_leaf, check_leaf, concrete, input_dtype, plain, record_leaves, scalar_output
 from numbad.errors import NumbadError, describe_site, message
+from numbad.ops.host import alone
 from numbad.paths import Paths, common_rows, last_address
-from numbad.recorder import current
+from numbad.recorder import Recorder, current
 from numbad.rows import ADD, GUARD, GUARD_VALUE
 from numbad.settings import config
 from numbad.snapshot import JITTED, Snapshot
@@ -23,7 +24,11 @@ from numbad.sweeps import Execution, give_back
 from numbad.threads import renew_in_children
 from numbad.trees import first, flatten
 
+if TYPE_CHECKING:
+    from numbad.splicing import Splice
+
 MOST_PATHS = 64  # tapes kept for one signature
+PATIENCE = 0.5  # seconds: a thread that waits longer for another calls the function; the other may wait for it
 WORTH_COPYING = 256  # scalar rows that are computed faster than they are copied
 MOST_SIGNATURES = 256  # kept for one function
 
@@ -70,7 +75,8 @@ def jit(f: Callable[..., Any] | None = None, *, static_argnums: Any = (), static
     with another: it costs about as much as one path, whichever it takes. Tapes of scalar rows are optimised
     (`numbad.passes`), so derivatives may differ from those of the function alone in the last bits. Threads may call it
     at once and take turns; a forked process has the tapes of its parent. Inside another recording, or within another
-    transform, the function is simply called.
+    transform, the rows of the path that the values take now are copied, with its guards. There the function itself
+    is called where it cannot be recorded by itself: it uses recording values from a closure, or calls itself.
 
     Examples
     --------
@@ -98,7 +104,19 @@ class Jitted:
         self.clock = 0
         self.warned = self.told = False
         self.lock = threading.RLock()
+        self.busy = False  # a path is being recorded
+        self.refused: set[Any] = set()  # signatures that cannot be recorded by themselves
         renew_in_children(self)
+
+    @functools.cached_property
+    def spliced(self) -> Jitted:
+        """What is copied into other recordings: a gradient as its rows, where a call runs two sweeps."""
+        return self if self.plan is None else type(self)(self.f, self.static).without_plan()
+
+    def without_plan(self) -> Jitted:
+        """Forget that the function is a gradient, so that its rows are recorded."""
+        self.plan = None
+        return self
 
     @property
     def paths(self) -> int:
@@ -114,8 +132,14 @@ class Jitted:
     def cache_clear(self) -> None:
         """Drop all tapes."""
         with self.lock:
-            self.programs, self.point_tapes = {}, {}
-            self.snapshot = None
+            self.forget()
+            self.__dict__.pop("spliced", None)
+
+    def forget(self) -> None:
+        """Drop what was recorded."""
+        self.programs, self.point_tapes = {}, {}
+        self.refused = set()
+        self.snapshot = None
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """Return the jitted method of an instance; each instance has tapes of its own."""
@@ -129,8 +153,9 @@ class Jitted:
         return bound
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
-        if current() is not None:
-            return self.f(*arguments, **keywords)
+        recorder = current()
+        if recorder is not None:
+            return self.spliced.call_inside(recorder, arguments, keywords)
         if config._debug_nans:
             return self.run_checked(arguments, keywords)
         with self.lock:
@@ -139,10 +164,10 @@ class Jitted:
             paths = self.programs.get(kinds) if not keywords else None
             if paths is not None:
                 values: Any = arguments
+                self.clock += 1
+                paths.used = self.clock
             else:
                 values, paths = self.look_up(arguments, keywords, kinds)
-            self.clock += 1
-            paths.used = self.clock
             program = paths.run(values)
             if program is None:
                 program = self.record(arguments, keywords, paths)
@@ -155,11 +180,86 @@ class Jitted:
             values, key = list(arguments), kinds
         else:
             values, key = self.signature(arguments, keywords)
+        return values, self.paths_of(key)
+
+    def paths_of(self, key: Any) -> Paths:
+        """Return the recorded paths of a signature."""
         found = self.programs.get(key)
         if found is None:
             self.make_room()
             found = self.programs[key] = Paths()
-        return values, found
+        self.clock += 1
+        found.used = self.clock
+        return found
+
+    # ------------------------------------------------------------ inside a recording
+
+    def call_inside(self, recorder: Recorder, arguments: Any, keywords: Any) -> Any:
+        """Copy the rows of the path that the arguments take into the running recording; return its results there."""
+        if not self.busy and not config._debug_nans and self.lock.acquire(timeout=PATIENCE):
+            try:
+                found = self.match(recorder, arguments, keywords)
+                if found is not None:
+                    program, values = found
+                    return program.splice(recorder, values)
+            finally:
+                self.lock.release()
+        return self.f(*arguments, **keywords)
+
+    def match(self, recorder: Recorder, arguments: Any, keywords: Any) -> tuple[Program, list[Any]] | None:
+        """Return the program of a call inside a recording and its leaves; None where the function has to be called."""
+        if self.snapshot is None or self.snapshot.changed():
+            self.forget()
+            self.look_around()
+        assert self.snapshot is not None
+        if self.snapshot.recording:
+            return None
+        values, key = self.signature_inside(recorder, arguments, keywords)
+        if key is None or key in self.refused or not any(isinstance(value, Active) for value in values):
+            return None
+        paths = self.paths_of(key)
+        program = paths.programs[0] if paths.programs else None
+        if program is not None and program.rows.guarded:
+            program = paths.run([plain(value) if isinstance(value, Active) else value for value in values])
+        if program is None and len(paths.programs) < MOST_PATHS:
+            program = self.record_inside(arguments, keywords, paths, key)
+        return (program, values) if program is not None and program.fits(recorder) else None
+
+    def signature_inside(self, recorder: Recorder, arguments: Any, keywords: Any) -> tuple[list[Any], Any]:
+        """Return the leaves of a call with recording values and its signature, None if one of them would be static."""
+        if not keywords and not self.static and recorder.dtype == FLOAT64:
+            if all(type(argument) is Scalar or type(argument) is float for argument in arguments):
+                return list(arguments), (float,) * len(arguments)
+        static = [arguments[k] for k in self.static if k < len(arguments)]
+        if any(isinstance(leaf, Active) for leaf in flatten((static, keywords))[0]):
+            return [], None
+        leaves, rebuild = flatten(tuple(arguments))  # arrays of objects become recording arrays
+        if any(isinstance(leaf, Active) and leaf.boolean for leaf in leaves):
+            return [], None
+        return self.signature(rebuild(leaves), keywords)
+
+    def record_inside(self, arguments: Any, keywords: Any, paths: Paths, key: Any) -> Program | None:
+        """Record the path of a call inside a recording by itself; return None where that is not possible."""
+        self.busy = True
+        try:
+            with alone():
+                program = Program(self, concrete(tuple(arguments)), keywords)
+        except NumbadError:
+            self.refused.add(key)
+            return None
+        except Exception:  # of the user's: the function is called, and raises it where it belongs
+            return None
+        finally:
+            self.busy = False
+        self.look_around()
+        assert self.snapshot is not None
+        if self.snapshot.recording:
+            self.refused.add(key)
+            return None
+        paths.add(program)
+        return program
+
+    # ------------------------------------------------------------ recording
 
     def run_checked(self, arguments: Any, keywords: Any) -> Any:
         """Record the call anew, with the line of each row, and run it by sweeps that look for NaNs."""
@@ -190,13 +290,16 @@ class Jitted:
     def signature(self, arguments: Any, keywords: Any) -> tuple[list[Any], Any]:
         """Return the recorded leaves of a call, and what makes it one that a tape can run."""
         parts: list[Any] = []
-        values = []
+        values: list[Any] = []
         for k, argument in enumerate(arguments):
             if k in self.static:
                 parts.append(static_key(argument))
             elif type(argument) is np.ndarray and argument.dtype.kind == "f":
                 values.append(argument)
                 parts.append((argument.shape, argument.dtype.num, argument.flags.c_contiguous))
+            elif type(argument) is Array:
+                values.append(argument)
+                parts.append((argument.shape, argument.dtype.num, True))
             else:
                 parts.append(leaves_key(argument, values))
         for name in sorted(keywords):
@@ -207,7 +310,11 @@ class Jitted:
         """Record the path of this call and keep it."""
         self.check_paths(len(paths.programs), paths.missed_site)
         before = Snapshot(self.f)
-        program = Program(self, arguments, keywords)
+        self.busy = True
+        try:
+            program = Program(self, arguments, keywords)
+        finally:
+            self.busy = False
         change = before.describe_change()
         if change and not self.told:
             self.told = True
@@ -236,8 +343,7 @@ class Jitted:
     def drop_outdated(self) -> None:
         """Drop all tapes if something that the function takes from outside has changed."""
         if self.snapshot is not None and self.snapshot.changed():
-            self.programs, self.point_tapes = {}, {}
-            self.snapshot = None
+            self.forget()
 
     def check_paths(self, count: int, site: Callable[[], Any]) -> None:
         """Raise a NumbadError if there are too many paths to record another; `site` finds the branch."""
@@ -264,7 +370,12 @@ def leaves_key(argument: Any, values: list[Any]) -> Any:
     parts = []
     for leaf in leaves:
         leaf = as_leaf(leaf)
-        if is_recorded(leaf):
+        if isinstance(leaf, Active):
+            values.append(leaf)
+            number = isinstance(leaf, Scalar)
+            kind = -1 if number and leaf.dtype == FLOAT64 else leaf.dtype.num
+            parts.append((leaf.shape, kind, not number, True))
+        elif is_recorded(leaf):
             values.append(leaf)
             kind = leaf.dtype.num if isinstance(leaf, (np.ndarray, np.generic)) else -1
             contiguous = leaf.flags.c_contiguous if isinstance(leaf, np.ndarray) else True
@@ -480,6 +591,31 @@ class Program:
         except Missed as missed:
             return missed.row
         return -1
+
+    @functools.cached_property
+    def rows(self) -> Splice:
+        """The tape as rows that can be copied into a recording."""
+        from numbad.splicing import Splice
+
+        return Splice(self.recorder, self.leaves)
+
+    def fits(self, recorder: Recorder) -> bool:
+        """Whether the rows compute in the recording's precision, or in a higher one, which it then takes over."""
+        return self.recorder.dtype == recorder.dtype or self.recorder.dtype == FLOAT64
+
+    def splice(self, recorder: Recorder, values: list[Any]) -> Any:
+        """Copy the rows into a recording; return the results there."""
+        moved = self.rows.copy_into(recorder, values)
+        self.hits += 1
+        if self.rows.guarded:
+            recorder.run()  # the guards hold now: later sweeps need not look at them again
+        found: list[Any] = []
+        for leaf in self.flat:
+            if isinstance(leaf, Active):
+                found.append(moved.value(leaf))
+            else:
+                found.append(leaf.copy() if isinstance(leaf, np.ndarray) else leaf)
+        return self.rebuild(found)
 
     def fork(self, other: Program) -> tuple[int, bool]:
         """Return how many first rows two programs share, and whether a guard tells them apart there."""

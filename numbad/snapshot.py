@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from numbad.active import Active
+
 DEPTH = 8  # functions called by functions called by ..., and containers in containers
 MOST_COMPARED = 1 << 16  # elements of an array that are all compared; of larger ones a sample is
 MOST_MEMBERS = 512  # of a list, dict or object that are looked at
@@ -33,6 +35,7 @@ class Snapshot:
         self.arrays: list[tuple[np.ndarray, bytes]] = []
         self.containers: list[tuple[Any, Any]] = []
         self.seen: set[int] = set()
+        self.recording = False  # whether there is a recording value among them
         self.visit(f, DEPTH)
 
     def visit(self, f: Any, depth: int) -> None:
@@ -77,6 +80,8 @@ class Snapshot:
             if value.dtype != object and id(value) not in self.seen:
                 self.seen.add(id(value))
                 self.arrays.append((value, sample(value)))
+        elif isinstance(value, Active):
+            self.recording = True
         elif isinstance(value, (FunctionType, MethodType, functools.partial)) or hasattr(value, "numbad_inner"):
             self.visit(value, depth - 1)
         elif id(value) not in self.seen:

@@ -453,6 +453,7 @@ SWITCHES = {
     "run_pass": ("passkernels", 2),
     "block_primal": ("_kernels", 5),
     "block_partials": ("_kernels", 7),
+    "emit_at": ("emissionkernels", 2),
     "forward_at": ("arraykernels", 9),
     "adjoint_at": ("arraykernels", 11),
     "tangent_at": ("arraykernels", 11),

@@ -11,6 +11,7 @@ import numpy as np
 
 from numbad.active import Active
 from numbad.derivatives import as_leaf, collect, concrete, differentiate, plain, record_call, regroup
+from numbad.emission import Identity
 from numbad.errors import InputError, LeakError, NumbadError, message
 from numbad.lanes import Linearised, LinearMap
 from numbad.nested import Call, addresses_of, cast, real_output, session
@@ -615,8 +616,8 @@ def columns(call: Call, outputs: list[Any], addresses: list[Any]) -> list[list[A
         return [[np.zeros(o.shape + i.shape) for i in inputs] for o in outputs]
     check_size(sum(map(size_of, outputs)), lanes, lanes, call.region.recorder)
     seeds, start = [], 0
-    for value, size in zip(inputs, sizes, strict=True):
-        seeds.append(np.eye(size, lanes, start).reshape(value.shape + (lanes,)))
+    for size in sizes:
+        seeds.append(Identity(start))
         start += size
     dots = call.region.push(addresses, seeds, lanes)
     blocks = []
@@ -638,8 +639,8 @@ def rows(call: Call, outputs: list[Any], addresses: list[Any]) -> list[list[Any]
         return [[np.zeros(o.shape + i.shape) for i in inputs] for o in outputs]
     check_size(lanes, sum(map(size_of, inputs)), lanes, call.region.recorder)
     seeds, start = [], 0
-    for output, size in zip(outputs, sizes, strict=True):
-        seeds.append(np.eye(size, lanes, start).reshape(output.shape + (lanes,)))
+    for size in sizes:
+        seeds.append(Identity(start))
         start += size
     bars = call.region.pull(addresses, seeds, lanes)
     blocks, start = [], 0

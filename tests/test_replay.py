@@ -453,6 +453,282 @@ def test_jit_within_and_around_the_transforms() -> None:
     close(numbad.grad(numbad.jit(numbad.grad(lambda x: x**3)))(2.0), 12.0)
 
 
+# ---------------------------------------------------------------- tapes copied into other recordings
+
+
+def scalar_rows(x: Any) -> Any:
+    total = x * 3.0 + 1.5
+    for k in range(20):
+        total = np.sin(total) * x - 0.3 * k
+    return total
+
+
+def array_rows(x: Any) -> Any:
+    y = np.tanh(M @ x)
+    z = np.concatenate([y, x * 0.5, np.array([1.0, x[0]])])
+    z[1:3] += z[4:6]
+    return {"sum": np.sum(z[::-1] * np.arange(z.size)), "part": z[::2], "same": x, "fixed": np.ones(2)}
+
+
+def runs_inside(f: Any, *arguments: Any) -> tuple[Any, int, int]:
+    """Return the gradient through a jitted function, how often Python ran it, and how often in a second gradient."""
+    counted = Counted(f)
+    jitted = numbad.jit(lambda *x: counted(*x))
+    slope = numbad.grad(jitted)
+    found = slope(*arguments)
+    first = counted.runs
+    close(slope(*arguments), found)
+    return found, first, counted.runs - first
+
+
+def test_python_runs_once_for_a_path() -> None:
+    for f, x in ((scalar_rows, 0.3), (lambda x: array_rows(x)["sum"], X), (lambda x: np.sum(np.cos(x)), np.ones(9000))):
+        found, first, second = runs_inside(f, x)
+        close(found, numbad.gradient(f, x))
+        assert (first, second) == (1, 0)
+
+
+def test_all_results_of_a_spliced_tape() -> None:
+    inner = numbad.jit(array_rows)
+
+    def through(call: Any) -> Any:
+        def f(x: Any) -> Any:
+            found = call(x * 2.0)
+            assert isinstance(found["fixed"], np.ndarray)
+            same = found["same"]
+            same[0] = 7.0  # the caller's own
+            again = call(x)
+            return np.sum(found["part"] ** 2) + found["sum"] * np.sum(same) + np.sum(again["same"] * found["fixed"][0])
+
+        return f
+
+    for _ in range(2):
+        for transform in (numbad.value_and_grad, numbad.hessian, lambda f: numbad.jit(numbad.grad(f))):
+            expected = transform(through(lambda x: array_rows(x.copy())))(X)
+            found = transform(through(inner))(X)
+            for one, two in zip(found, expected, strict=True):
+                close(one, two)
+    assert inner.paths == 1
+
+
+def test_guards_are_copied_and_choose_the_path() -> None:
+    counted = Counted(branches)
+    inner = numbad.jit(lambda x: counted(x))
+    outer = lambda x: inner(x * 2.0) * inner(x - 1.0)
+    expected = lambda x: branches(x * 2.0) * branches(x - 1.0)
+    points = [2.0, 0.4, -3.0, 1.5, 0.1, -0.2, 2.0]
+    for x in points:
+        close(numbad.grad(outer)(x), numbad.grad(expected)(x))
+        close(numbad.jvp(outer, (x,), (1.0,))[1], numbad.grad(expected)(x))
+        close(numbad.grad(numbad.grad(outer))(x), numbad.grad(numbad.grad(expected))(x))
+    assert counted.runs == inner.paths == 3
+    tape = numbad.record(outer, 2.0)
+    assert tape(1.75) == expected(1.75)
+    with pytest.raises(numbad.BranchError, match=r"branches:.*if x > 1.0"):
+        tape(0.4)
+    whole = numbad.jit(outer)
+    for x in points:
+        assert whole(x) == pytest.approx(expected(x), rel=1e-14)
+    assert counted.runs == 3
+    close(numbad.vmap(outer)(np.array(points)), np.array([expected(x) for x in points]))
+
+
+def test_truth_that_became_a_number_is_guarded_inside() -> None:
+    inner = numbad.jit(lambda x: x * int(x) + np.sum(np.sort(np.stack([x, 2.0 * x, 1.0 - x])) * np.arange(3.0)))
+    plain = inner.f
+    for x in (2.5, 0.3, 2.75, -1.2, 2.5):
+        close(numbad.grad(lambda x: inner(x) ** 2)(x), numbad.grad(lambda x: plain(x) ** 2)(x))
+
+
+def test_gradients_inside_recordings_are_spliced_too() -> None:
+    counted = Counted(branches)
+    slope = numbad.jit(numbad.grad(lambda x: counted(x) * x))
+    both = numbad.jit(numbad.value_and_grad(lambda x: branches(x) * x))
+    reference = numbad.grad(lambda x: branches(x) * x)
+    for x in (2.0, 0.5, -1.0, 3.0, 0.7):
+        close(numbad.grad(slope)(x), numbad.grad(reference)(x))
+        close(numbad.grad(lambda x: both(x)[1] + both(x)[0])(x), numbad.grad(reference)(x) + reference(x))
+    assert counted.runs == 3
+    for x in (2.0, 0.5, -1.0, 3.0, 0.7):
+        assert slope(x) == reference(x)
+    assert counted.runs == 6
+
+
+@pytest.mark.parametrize("size", [3, 600, 6000])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_arguments_of_every_kind_inside(size: int, order: Any) -> None:
+    fixed = np.asarray(np.linspace(0.1, 1.0, 2 * size).reshape(2, size), order=order)
+    captured = np.linspace(1.0, 2.0, size)
+
+    def f(x: Any, matrix: Any, number: Any, tree: Any) -> Any:
+        return np.sum((matrix @ x) * tree["a"][0]) * number + np.sum(x * captured) + np.sum(tree["b"][:, 0]) * tree["c"]
+
+    inner = numbad.jit(f)
+    point = np.linspace(-1.0, 1.0, size)
+
+    def tree(x: Any) -> Any:
+        return {"a": [x[0]], "b": fixed, "c": 3}
+
+    def check(view: Any) -> None:
+        vector = lambda g: lambda x: g(view(x), fixed, 2.0, tree(x)) * g(view(x), fixed * 1.0, x[0], tree(x))
+        close(numbad.grad(vector(inner))(point), numbad.grad(vector(f))(point), rtol=1e-11)
+        matrix = lambda g: lambda m: g(view(point), m, np.float64(2.0), tree(m[0]))
+        close(numbad.grad(matrix(inner))(fixed), numbad.grad(matrix(f))(fixed), rtol=1e-11)
+
+    for view in (lambda x: x, lambda x: x[::-1], lambda x: np.stack([x, x])[1], lambda x: np.full(size, x[1])):
+        check(view)
+    captured[0] = 50.0
+    check(lambda x: x * 2.0)
+
+
+def test_single_precision_inside() -> None:
+    single, wide = X.astype(np.float32), np.linspace(0.0, 1.0, 3)
+    outer = lambda g: numbad.grad(lambda x: g(x * 2.0) + g(x))
+    for f in (lambda x: np.sum(np.sin(x) * x), lambda x: np.sum(x * wide), lambda x: x[0] * x[1]):
+        inner = numbad.jit(f)
+        for x in (single, X, single):
+            assert outer(inner)(x).dtype == x.dtype
+            np.testing.assert_allclose(outer(inner)(x), outer(f)(x), rtol=1e-6)
+
+
+def test_functions_that_cannot_be_recorded_by_themselves_are_called() -> None:
+    import math
+
+    def outer(x: Any) -> Any:
+        inside = numbad.jit(lambda y: x * y**2)  # the closure holds a recording value
+        total = inside(x) + inside(2.0 * x)
+        return total + rooted(x, 4.0) + static(x, 3) + keyword(x, k=x)
+
+    rooted = numbad.jit(lambda x, k: x * math.sqrt(k))
+    static = numbad.jit(lambda x, n: x**n, static_argnums=1)
+    keyword = numbad.jit(lambda x, k: x * k)
+    for x in (2.0, 3.0):
+        assert numbad.grad(outer)(x) == pytest.approx(15.0 * x**2 + 2.0 + 3.0 * x**2 + 2.0 * x)
+    assert rooted.paths == keyword.paths == 0
+    assert static.paths == 1
+
+
+def test_a_closure_over_a_recording_value_that_changes() -> None:
+    """One jitted function, whose global is another recording value at each call."""
+    box: dict[str, Any] = {"factor": 2.0}
+    jitted = numbad.jit(lambda y: y * box["factor"])
+
+    def outer(x: Any) -> Any:
+        box["factor"] = x
+        try:
+            return jitted(x)
+        finally:
+            box["factor"] = 2.0
+
+    for x in (3.0, 4.0):
+        assert numbad.grad(outer)(x) == 2.0 * x
+        assert jitted(x) == 2.0 * x
+        assert numbad.grad(jitted)(x) == 2.0
+
+
+def test_errors_inside_are_the_users_own() -> None:
+    def f(x: Any) -> Any:
+        if x > 0.0:
+            raise KeyError("half way")
+        return x * 2.0
+
+    jitted = numbad.jit(f)
+    for _ in range(2):
+        with pytest.raises(KeyError, match="half way"):
+            numbad.grad(lambda x: jitted(x) * x)(1.0)
+        assert numbad.recorder.current() is None
+        assert numbad.grad(lambda x: jitted(x) * x)(-1.0) == -4.0
+    with pytest.raises(numbad.RecordingError, match=r"test_replay.py"):
+        numbad.grad(numbad.jit(lambda x: np.zeros(3, dtype=complex)[0] * x))(1.0)
+
+
+def test_rules_of_the_users_and_host_rows_inside() -> None:
+    square = numbad.custom_vjp(lambda x: x @ x)
+    square.defvjp(lambda x: (x @ x, x), lambda x, bar: (2.0 * x * bar,))
+
+    def f(x: Any) -> Any:
+        matrix = np.outer(x, x) + 4.0 * np.eye(3)
+        inner = numbad.checkpoint(lambda x: np.sum(np.sin(x) ** 2))
+        return np.linalg.slogdet(matrix)[1] + square(x) * inner(x) + np.sum(np.linalg.solve(matrix, x))
+
+    jitted = numbad.jit(f)
+    for x in (X, 2.0 * X):
+        close(numbad.grad(lambda x: jitted(x) * jitted(x[::-1]))(x), numbad.grad(lambda x: f(x) * f(x[::-1]))(x))
+        close(numbad.hessian(jitted)(x), numbad.hessian(f)(x), rtol=1e-10)
+        close(numbad.vmap(jitted)(np.stack([x, -x])), np.array([f(x), f(-x)]))
+
+
+def test_jit_in_jit_in_jit() -> None:
+    counted = Counted(lambda x: np.sin(x) * x if x > 0.2 else x**2)
+    one = numbad.jit(lambda x: counted(x))
+    two = numbad.jit(lambda x: one(x) + one(0.5 * x))
+    three = numbad.jit(lambda x: two(x) * two(x + 1.0))
+    g = counted.f
+    plain = lambda x: (g(x) + g(0.5 * x)) * (g(x + 1.0) + g(0.5 * x + 0.5))
+    for x in (0.1, 0.3, 1.0, -3.0, 0.1):
+        assert three(x) == pytest.approx(plain(x), rel=1e-14)
+        close(numbad.grad(three)(x), numbad.grad(plain)(x))
+        close(numbad.jit(numbad.grad(numbad.grad(three)))(x), numbad.grad(numbad.grad(plain))(x))
+    assert counted.runs == one.paths == 2
+
+
+def test_truth_values_and_functions_without_rows_inside() -> None:
+    positive, same, fixed = numbad.jit(lambda x: x > 0.0), numbad.jit(lambda x: (x, x)), numbad.jit(lambda x: 3.0)
+
+    def f(x: Any) -> Any:
+        one, other = same(x)
+        total = numbad.where(positive(x), one, 2.0 * other) * fixed(x)
+        return np.sum(total) if positive(np.sum(x)) else np.sum(total * x)
+
+    def plain(x: Any) -> Any:
+        total = numbad.where(x > 0.0, x, 2.0 * x) * 3.0
+        return np.sum(total) if np.sum(x) > 0.0 else np.sum(total * x)
+
+    for x in (X, -X, 0.5, -0.5):
+        close(numbad.grad(f)(x), numbad.grad(plain)(x))
+        close(numbad.hessian(f)(x), numbad.hessian(plain)(x))
+
+
+def test_a_wrong_copy_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    from numbad.splicing import Splice
+
+    begin = Splice.__init__
+
+    def spoiled(self: Any, *arguments: Any) -> None:
+        begin(self, *arguments)
+        self.constants = [(address, 1.001 * value) for address, value in self.constants]
+        self.numbers = self.numbers * [1.0, 1.001]
+
+    for f, x in ((scalar_rows, 0.3), (lambda x: np.sum(np.sin(2.0 * x)), X)):
+        right = numbad.grad(f)(x)
+        close(numbad.grad(numbad.jit(f))(x), right)
+        with monkeypatch.context() as patch:
+            patch.setattr(Splice, "__init__", spoiled)
+            with pytest.raises(AssertionError):
+                close(numbad.grad(numbad.jit(f))(x), right)
+
+
+def test_functions_that_call_one_another_in_two_threads() -> None:
+    """Each thread holds one of the two and wants the other."""
+    even = numbad.jit(lambda x: x if x < 1.0 else odd(x - 1.0) * 1.0)
+    odd = numbad.jit(lambda x: -x if x < 1.0 else even(x - 1.0) * 1.0)
+    wrong: list[Any] = []
+
+    def work(f: Any, sign: float) -> None:
+        for x in (6.5, 3.5, 8.5, 7.5, 0.5):
+            expected = sign * (0.5 if int(x) % 2 == 0 else -0.5)
+            if f(x) != expected or numbad.grad(f)(x) != 2.0 * expected:
+                wrong.append(x)
+
+    threads = [threading.Thread(target=work, args=call) for call in ((even, 1.0), (odd, -1.0)) * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60.0)
+    assert not any(thread.is_alive() for thread in threads)
+    assert not wrong
+
+
 def test_recursion() -> None:
     def halve(x: Any) -> Any:
         return x if x < 1.0 else jitted(x / 2.0) + 1.0
