@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numbad.batching import vmap
 from numbad.checks import verify
@@ -92,6 +92,7 @@ __all__ = [
     "jit",
     "jvp",
     "linearize",
+    "load",
     "log_softmax",
     "logsumexp",
     "ones",
@@ -113,8 +114,14 @@ __all__ = [
 ]
 
 
+if TYPE_CHECKING:
+    from numbad.storage import load
+
+
 def __getattr__(name: str) -> Any:
-    """Import `numbad.testing` and `numbad.passes` when they are first used."""
+    """Import `numbad.testing`, `numbad.passes` and `numbad.load` when they are first used."""
     if name in ("passes", "testing"):
         return importlib.import_module(f"numbad.{name}")
+    if name == "load":
+        return importlib.import_module("numbad.storage").load
     raise AttributeError(f"module 'numbad' has no attribute {name!r}")

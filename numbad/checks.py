@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from numbad.tape import Tape
 
 UNWRITTEN = 2**32 - 1
+MOST_AXES = 64
+MOST_ELEMENTS = 1 << 46
 HEAD = 4  # words of an array row before its shape
 
 PROBLEMS = {
@@ -45,9 +48,9 @@ PROBLEMS = {
 def verify(tape: Tape) -> None:
     """Check that a tape can run: every row known, in bounds, written once and before it is read.
 
-    An operand is taken to read all addresses between its first and its last, which is what
-    recordings do. A million rows take some milliseconds. Tapes verify themselves before they
-    run for the first time.
+    An operand is taken to read all addresses between its first and its last, or, where those are
+    more, its elements. A row takes no longer to check than to run; a million scalar rows take some
+    milliseconds. Tapes verify themselves before they run for the first time.
 
     Parameters
     ----------
@@ -88,7 +91,7 @@ def verify(tape: Tape) -> None:
     check_outputs(tape, last, space_sizes)
 
 
-def complain(what: str) -> None:
+def complain(what: str) -> NoReturn:
     """Raise a TapeError."""
     raise TapeError(message(what, "record the function again: numbad.record(f, *examples)", where=False))
 
@@ -105,6 +108,11 @@ def check_frame(tape: Tape) -> np.ndarray:
         complain(f"the tape is of dtype {tape.dtype}; float32 and float64 are known")
     if not 1 <= tape.size < UNWRITTEN or len(tape.code) >= UNWRITTEN - 1:
         complain(f"the tape has {tape.size} addresses and {len(tape.code)} rows, which cannot be")
+    if len(tape.sites) != len(tape.code):
+        complain(f"the tape has sites for {len(tape.sites)} rows and {len(tape.code)} rows")
+    if not len(tape.spaces) or tape.spaces[0] is not None:
+        complain("space 0 of the tape is not the arena")
+    check_inputs(tape)
     sizes = [tape.size]
     inputs = {slot.space: slot for slot in tape.inputs if slot.space}
     for space, values in enumerate(tape.spaces[1:], start=1):
@@ -117,10 +125,27 @@ def check_frame(tape: Tape) -> np.ndarray:
         if not (values.flags.c_contiguous or values.flags.f_contiguous) or not values.flags.aligned:
             complain(f"space {space} of the tape is not contiguous memory")
         sizes.append(values.size)
-    for slot in tape.inputs:
-        if not 0 <= slot.space < len(sizes) or slot.address < 0:
-            complain(f"the input {slot.name} lives at address {slot.address} of space {slot.space}, which cannot be")
     return np.array(sizes, np.int64)
+
+
+def check_inputs(tape: Tape) -> None:
+    """Check that each input has a shape, and a block of the arena or a space of its own."""
+    taken: set[int] = set()
+    for slot in tape.inputs:
+        if slot.dtype not in (np.dtype(np.float32), np.dtype(np.float64)) or slot.order not in ("C", "F"):
+            complain(f"the input {slot.name} is of dtype {slot.dtype} and order {slot.order}, which cannot be")
+        if not is_shape(slot.shape):
+            complain(f"the input {slot.name} has the shape {slot.shape}, which cannot be")
+        if not 0 <= slot.space < len(tape.spaces) or slot.address < 0 or (slot.space and slot.address):
+            complain(f"the input {slot.name} lives at address {slot.address} of space {slot.space}, which cannot be")
+        if slot.space in taken:
+            complain(f"the input {slot.name} lives in space {slot.space}, where another input does")
+        taken |= {slot.space} - {0}
+
+
+def is_shape(shape: tuple[int, ...]) -> bool:
+    """Whether a shape has no negative lengths and not too many elements or axes."""
+    return len(shape) <= MOST_AXES and all(n >= 0 for n in shape) and math.prod(n for n in shape if n) <= MOST_ELEMENTS
 
 
 def mark_given(tape: Tape, last: np.ndarray) -> None:
@@ -129,15 +154,16 @@ def mark_given(tape: Tape, last: np.ndarray) -> None:
     blocks = [(slot.name, slot.address, slot.size) for slot in tape.inputs if not slot.space]
     blocks += [("a constant", address, np.size(block)) for address, block in tape.loads]
     for name, address, count in blocks:
-        if count and not 1 <= address <= tape.size - count:
+        if not (1 if count else 0) <= address <= tape.size - count:
             complain(f"{name} lies at address {address}, outside of the arena")
         if (last[address : address + count] == 0).any():
             complain(f"{name} lies at address {address}, where something else does")
         last[address : address + count] = 0
-    addresses = tape.numbers[:, 0].astype(np.int64)
+    places = tape.numbers[:, 0]
+    if not ((places >= 1.0) & (places < tape.size) & (places == np.floor(places))).all():
+        complain("a constant lies outside of the arena")
+    addresses = places.astype(np.int64)
     if len(addresses):
-        if addresses.min() < 1 or addresses.max() >= tape.size:
-            complain("a constant lies outside of the arena")
         if len(np.unique(addresses)) < len(addresses) or (last[addresses] == 0).any():
             complain("two constants, or a constant and an input, share an address")
         last[addresses] = 0
@@ -149,23 +175,29 @@ def check_hosts(tape: Tape) -> None:
     for row in np.flatnonzero(tape.code[:, 0] == HOST).tolist():
         w = int(tape.code[row, 2])
         host = tape.hosts[int(words[w + 1])]
-        shapes = [*getattr(host, "operand_shapes", ()), *getattr(host, "result_shapes", ())]
-        if not shapes:
+        operands, results = getattr(host, "operand_shapes", None), getattr(host, "result_shapes", None)
+        if operands is None or results is None:
             continue
         counts = words[w + HEAD + 2 : w + int(words[w]) : 3].tolist()
-        inputs = len(getattr(host, "operand_shapes", ()))
-        if counts != [int(np.prod(shape)) for shape in shapes] or int(words[w + 2]) != inputs:
-            complain(f"row {row} (host): its operands do not have the sizes that {host} expects")
+        if counts != [math.prod(shape) for shape in (*operands, *results)] or int(words[w + 2]) != len(operands):
+            complain(f"row {row} (host): its operands do not have the sizes that {getattr(host, 'op', host)} expects")
 
 
 def check_outputs(tape: Tape, last: np.ndarray, space_sizes: np.ndarray) -> None:
     """Check that the outputs lie in their spaces and have been written."""
     for slot in tape.outputs:
-        if slot.constant is not None or 0 in slot.shape:
+        if slot.constant is not None:
+            continue
+        if not is_shape(slot.shape) or len(slot.strides) != len(slot.shape):
+            complain(f"an output has the shape {slot.shape} and the strides {slot.strides}, which cannot be")
+        if not 0 <= slot.space < len(space_sizes) or (slot.space and not slot.shape):
+            complain(f"an output of shape {slot.shape} lies in space {slot.space}, which cannot be")
+        check_memory(math.prod(slot.shape) * tape.dtype.itemsize)
+        if 0 in slot.shape:
             continue
         low = slot.address + sum(min(0, (n - 1) * s) for n, s in zip(slot.shape, slot.strides, strict=True))
         high = slot.address + sum(max(0, (n - 1) * s) for n, s in zip(slot.shape, slot.strides, strict=True))
-        if not 0 <= slot.space < len(space_sizes) or low < 0 or high >= space_sizes[slot.space]:
+        if low < 0 or high >= space_sizes[slot.space]:
             complain("an output lies outside of the tape's memory")
         if slot.space == 0 and (last[low : high + 1] == UNWRITTEN).any():
             complain("an output is never written")

@@ -6,7 +6,7 @@ import linecache
 import os
 import sys
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class NumbadError(Exception):
@@ -52,6 +52,15 @@ LIBRARIES = {"numpy", "scipy"}  # which convert and call back on the user's beha
 Site = tuple[CodeType, int]
 
 
+class SourceLine(NamedTuple):
+    """A user's statement as a tape from a file knows it: as text, where a `Site` has the code itself."""
+
+    file: str
+    line: int
+    function: str
+    source: str
+
+
 def user_frame() -> FrameType | None:
     """Return the innermost frame of the running program that is neither numbad's nor NumPy's or SciPy's own."""
     frame: FrameType | None = sys._getframe(1)
@@ -69,8 +78,10 @@ def user_site() -> Site | None:
     return None if frame is None else (frame.f_code, frame.f_lasti)
 
 
-def line_of(site: Site) -> int:
+def line_of(site: Site | SourceLine) -> int:
     """Return the line number of a site."""
+    if isinstance(site, SourceLine):
+        return site.line
     code, place = site
     for start, stop, line in code.co_lines():
         if start <= place < stop and line is not None:
@@ -78,19 +89,26 @@ def line_of(site: Site) -> int:
     return code.co_firstlineno
 
 
-def describe_site(site: Site | None) -> str:
+def read_line(site: Site | SourceLine) -> SourceLine:
+    """Return file, line, function and source text of a site."""
+    if isinstance(site, SourceLine):
+        return site
+    code, line = site[0], line_of(site)
+    return SourceLine(code.co_filename, line, code.co_name, linecache.getline(code.co_filename, line).strip())
+
+
+def describe_site(site: Site | SourceLine | None) -> str:
     """Write a site as `file:line, in function:  source`."""
     if site is None:
         return "an unknown place"
-    code, line = site[0], line_of(site)
-    source = linecache.getline(code.co_filename, line).strip()
-    name = os.path.relpath(code.co_filename) if os.path.isabs(code.co_filename) else code.co_filename
+    file, line, function, source = read_line(site)
+    name = os.path.relpath(file) if os.path.isabs(file) else file
     if name.startswith(".."):
-        name = code.co_filename
-    return f"{name}:{line}, in {code.co_name}" + (f":  {source}" if source else "")
+        name = file
+    return f"{name}:{line}, in {function}" + (f":  {source}" if source else "")
 
 
-def message(what: str, do: str, site: Site | None = None, *, where: bool = True) -> str:
+def message(what: str, do: str, site: Site | SourceLine | None = None, *, where: bool = True) -> str:
     """Compose the three parts of an error message; the site is the running statement unless given."""
     lines = [what]
     if where:

@@ -59,6 +59,7 @@ class Group:
         self.virtual: list[bool] = []
         self.scalars: list[tuple[int, int]] = []
         self.outputs: dict[int, int] = {}
+        self.sums: set[int] = set()
         self.memory: set[tuple[int, int]] = set()
         self.needed = True
 
@@ -70,6 +71,8 @@ class Group:
             if kind == 0:
                 return False
             if kind == 2:
+                if space == 0 and address in self.sums:
+                    return False  # it is known when the whole group has run, not before
                 if space == 0 and any(0 <= address - start < self.count for start in self.outputs):
                     return False
                 continue
@@ -92,7 +95,9 @@ class Group:
             else:
                 self.memory.add((space, address))
                 places.append(("memory", space, address))
-        if opcode != SUM:
+        if opcode == SUM:
+            self.sums.add(out)
+        else:
             self.outputs[out] = len(self.rows)
         self.rows.append((opcode, out, places))
         self.virtual.append(True)

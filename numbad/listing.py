@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from numbad.costs import predict_costs, write_seconds
 from numbad.errors import NumbadError, describe_site
+from numbad.graph import host_name
 from numbad.naming import SYMBOLS, Names, op_name, row_elements
 from numbad.ops import REGISTRY
 from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
@@ -23,6 +25,13 @@ def list_tape(tape: Tape, *points: Any, adjoints: bool = False, rows: int = 30) 
     """
     names = Names(tape)
     execution, bars, note = run_for_listing(tape, points, adjoints)
+    table = tabulate_rows(tape, names, execution, bars, rows)
+    lines = [repr(tape)[1:-1], *list_inputs(tape, execution, bars), align(table), list_outputs(tape, names, execution)]
+    return "\n".join(lines + [note] * bool(note))
+
+
+def tabulate_rows(tape: Tape, names: Names, execution: Any, bars: Any, rows: int) -> list[list[str]]:
+    """Return a title and the cells of about as many rows as are wanted, without columns that are empty."""
     chosen, skipped = choose_rows(len(tape), rows)
     table = [["row", "result", "", "operation", "value", "adjoint", "where"]]
     for row in chosen:
@@ -31,13 +40,13 @@ def list_tape(tape: Tape, *points: Any, adjoints: bool = False, rows: int = 30) 
             continue
         table.append(describe_row(tape, names, row, execution, bars))
     kept = [k for k in range(7) if k == 2 or any(line[k] for line in table[1:])]
-    table = [[line[k] for k in kept] for line in table]
-    lines = [repr(tape)[1:-1], *list_inputs(tape, execution, bars), align(table), list_outputs(tape, names, execution)]
-    return "\n".join(lines + [note] * bool(note))
+    return [[line[k] for k in kept] for line in table]
 
 
 def run_for_listing(tape: Tape, points: tuple[Any, ...], adjoints: bool) -> tuple[Any, Any, str]:
     """Run a tape for the values to print; return the execution, the adjoints, and why there are none."""
+    if not points and len(tape.examples) != len(tape.inputs):
+        return None, None, "no values: the tape has no point of a recording"
     try:
         execution, _ = tape.run(points or tape.rebuild_inputs(list(tape.examples)))
     except NumbadError as error:
@@ -86,10 +95,9 @@ def describe_operation(tape: Tape, names: Names, row: int) -> str:
         source = "" if opcode == GATHER else names.element(int(words[a + 4]), int(words[a + 3])) + ", .. to "
         return f"{op_name(opcode)} {source}{int(words[a + 1])} places"
     if opcode == HOST:
-        host = tape.hosts[int(words[a + 1])]
         places = [words[a + 4 + 3 * k : a + 7 + 3 * k].tolist() for k in range(int(words[a + 2]))]
         operands = [names.base(space, address)[0] for space, address, _ in places]
-        return f"{getattr(getattr(host, 'op', host), 'name', 'host')} {', '.join(operands)}"
+        return f"{host_name(tape, row)} {', '.join(operands)}"
     count = REGISTRY[opcode - MAP].arity if opcode < 2 * MAP else {ADD: 1, CONTRACT: 2}[opcode]
     operands = [names.operand(a, 1 + k) for k in range(count)]
     if opcode < 2 * MAP:
@@ -166,17 +174,20 @@ def align(table: list[list[str]]) -> str:
 
 
 def summarise(tape: Tape) -> str:
-    """Return the number of rows and elements of each op and the bytes of a tape's parts, as text."""
+    """Return rows and elements of each op, the bytes of a tape's parts, and the predicted cost of sweeps, as text."""
+    tape.ensure_verified()
     rows: Counter[str] = Counter()
     elements: Counter[str] = Counter()
     opcodes = tape.code[:, 0]
     for opcode, count in zip(*np.unique(opcodes, return_counts=True), strict=True):
-        name = op_name(int(opcode))
-        rows[name] += int(count)
         if opcode < MAP:
-            elements[name] += int(count)
-        else:
-            elements[name] += sum(row_elements(tape, int(row)) for row in np.flatnonzero(opcodes == opcode))
+            rows[op_name(int(opcode))] += int(count)
+            elements[op_name(int(opcode))] += int(count)
+            continue
+        for row in np.flatnonzero(opcodes == opcode).tolist():
+            name = f"host {host_name(tape, row)}" if opcode == HOST else op_name(int(opcode))
+            rows[name] += 1
+            elements[name] += row_elements(tape, row)
     table = [["op", "rows", "elements"]]
     table += [[name, f"{count}", f"{elements[name]}"] for name, count in rows.most_common()]
     kept = sum(values.nbytes for values in tape.spaces if values is not None)
@@ -184,5 +195,7 @@ def summarise(tape: Tape) -> str:
     partials = 2 * len(tape) * tape.dtype.itemsize
     sizes = f"  rows {tape.code.nbytes:,} bytes, operand words {tape.words.nbytes:,}, arrays by reference {kept:,}"
     running = f"  a gradient needs {arena:,} for values, {partials:,} for partials, {arena:,} for adjoints"
+    costs = ", ".join(f"{sweep} {write_seconds(time)}" for sweep, time in predict_costs(tape).items())
+    predicted = f"  predicted time of the sweeps: {costs}"
     passes = [f"  {record}" for record in tape.passes]
-    return "\n".join([repr(tape)[1:-1], align(table), sizes, running, *passes])
+    return "\n".join([repr(tape)[1:-1], align(table), sizes, running, predicted, *passes])

@@ -255,7 +255,7 @@ def point_program(tape: Tape) -> PointProgram | None:
     """Return what the sweeps of points need of a tape, None for one that runs point by point."""
     if "points" in tape.kept:
         return tape.kept["points"]
-    tape.verify_once()
+    tape.ensure_verified()
     found = None
     try:
         if place_spaces(tape)[1] * FEWER * tape.dtype.itemsize * 2 <= MOST_BYTES:

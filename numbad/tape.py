@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from numbad.active import Active
-from numbad.errors import InputError, OutputError, Site, TapeError, message
+from numbad.errors import InputError, OutputError, Site, SourceLine, TapeError, message
 from numbad.recorder import refuse
 from numbad.rows import GUARD, GUARD_VALUE, LARGE, MAP
 from numbad.settings import config
@@ -156,8 +158,8 @@ class Tape:
         Where the results are.
     sites : ndarray of int32, shape (rows,)
         The index in `places` of the user's statement that a row comes from, or -1.
-    places : list of (code object, int)
-        Statements of the user's program: the function's code and the place in it.
+    places : list of (code object, int) or SourceLine
+        Statements of the user's program: the function's code and the place in it; as text in a loaded tape.
     name : str
         Name of the recorded function.
     passes : tuple of PassRecord
@@ -188,7 +190,7 @@ class Tape:
     input_trees: tuple[Any, ...]
     output_tree: Any
     sites: np.ndarray
-    places: list[Site]
+    places: Sequence[Site | SourceLine]
     name: str = "f"
     space_names: tuple[str, ...] = ()
     examples: tuple[Any, ...] = ()
@@ -243,7 +245,7 @@ class Tape:
         print(list_tape(self, *points, adjoints=adjoints, rows=rows))
 
     def summary(self) -> str:
-        """Return how many rows of each op the tape has, and its size in bytes, as text."""
+        """Return rows and elements of each op, sizes in bytes, and what each sweep is predicted to take, as text."""
         from numbad.listing import summarise
 
         return summarise(self)
@@ -263,7 +265,160 @@ class Tape:
 
         return optimise(self, forward_only)
 
-    def site(self, row: int) -> Site | None:
+    def explain(self, row: int, *points: Any) -> str:
+        """Return in words what a row computes, of what, for whom, and where the user wrote it.
+
+        Parameters
+        ----------
+        row : int
+            As `print` numbers them; negative ones count from the end.
+        *points
+            Where to run the tape for the values; the point of the recording if none is given.
+
+        Examples
+        --------
+        >>> import numbad
+        >>> print(numbad.record(lambda x: x * x + 1.0, 3.0).explain(0))
+        row 0: v0 = x * x
+          multiply: Product.
+          reads the input x
+          value 9
+          dv0/d(x) = 3: the adjoint of x gets that times the adjoint of v0
+          dv0/d(x) = 3: the adjoint of x gets that times the adjoint of v0
+          its line was not noted: rows of numbers keep none
+          read by row 1
+        """
+        from numbad.explaining import explain_row
+
+        return explain_row(self, row, *points)
+
+    # ------------------------------------------------------------ pictures
+
+    def to_dot(self, *points: Any, adjoints: bool = False, rows: int = 200) -> str:
+        """Return the computational graph in Graphviz's DOT language.
+
+        Parameters
+        ----------
+        *points
+            Where to run the tape for values to show; without a point there are none.
+        adjoints : bool
+            Show the derivative of the result with respect to each intermediate, too (at the point of
+            the recording if no other is given).
+        rows : int
+            A longer tape raises a NumbadError.
+
+        Examples
+        --------
+        >>> import numbad
+        >>> print(numbad.record(lambda x: x * 2.0, 3.0).to_dot())
+        digraph "<lambda>" {
+          node [fontname="sans-serif", fontsize=11, style=filled]
+          input0 [label="x", shape=box, fillcolor=lightblue]
+          number0 [label="2.0", shape=plaintext, fillcolor=white]
+          row0 [label="*\\nv0", shape=ellipse, fillcolor=lightgrey]
+          output0 [label="returns", shape=box, fillcolor=darkolivegreen1]
+          input0 -> row0
+          number0 -> row0
+          row0 -> output0
+        }
+        <BLANKLINE>
+        """
+        from numbad.drawing import write_dot
+
+        return write_dot(self, *points, adjoints=adjoints, rows=rows)
+
+    def draw(self, path: Any, *points: Any, adjoints: bool = False, rows: int = 200) -> str:
+        """Draw the computational graph into a file: inputs, rows and results as nodes, with arrows to who reads them.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Ends in .svg, .png or .pdf: drawn by Graphviz's `dot` where it is installed, else by
+            Matplotlib. Ends in .dot or .gv: the text that Graphviz reads.
+        *points, adjoints, rows
+            As in `to_dot`.
+
+        Returns
+        -------
+        str
+            The DOT text.
+
+        Raises
+        ------
+        NumbadError
+            When the tape is longer than `rows`, or neither Graphviz nor Matplotlib is installed.
+        """
+        from numbad.drawing import draw_tape
+
+        return draw_tape(self, path, *points, adjoints=adjoints, rows=rows)
+
+    def _repr_html_(self) -> str:
+        from numbad.display import write_html
+
+        return write_html(self)
+
+    def _repr_svg_(self) -> str | None:
+        from numbad.display import write_svg
+
+        return write_svg(self)
+
+    # ------------------------------------------------------------ files and copies
+
+    def save(self, file: Any) -> None:
+        """Write the tape to a file, which `numbad.load` reads.
+
+        Parameters
+        ----------
+        file : str, path-like or binary file
+            A file of that name is replaced when all has been written. Large constant arrays, which the
+            tape holds by reference, are written with what they hold now.
+
+        Raises
+        ------
+        TapeError
+            When the tape calls a Python function with a rule of its own (`custom_vjp`, `custom_jvp`,
+            `checkpoint`), or its arguments have a structure that a file cannot hold: lists, tuples,
+            dicts and named tuples are known. The message names it.
+
+        Notes
+        -----
+        The format is a header, text and plain arrays (numbad/ARCHITECTURE.md, section Files); there is no
+        code in it. Elementwise ops of the user's own are saved by name. The file holds the user's
+        file names and the text of recorded lines, and the inputs at the recording.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile, numbad
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "product.tape"
+        >>> numbad.record(lambda x, y: x * y, 2.0, 3.0).save(path)
+        >>> numbad.load(path)(5.0, 7.0)
+        35.0
+        """
+        from numbad.storage import save
+
+        save(self, file)
+
+    def __reduce__(self) -> Any:
+        from numbad.storage import tape_bytes
+
+        return tape_bytes(self)
+
+    def __copy__(self) -> Tape:
+        return dataclasses.replace(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tape:
+        return dataclasses.replace(
+            self,
+            loads=copy.deepcopy(self.loads, memo),
+            spaces=copy.deepcopy(self.spaces, memo),
+            outputs=copy.deepcopy(self.outputs, memo),
+            sites=self.sites.copy(),
+            examples=copy.deepcopy(self.examples, memo),
+        )
+
+    # ------------------------------------------------------------ sites
+
+    def site(self, row: int) -> Site | SourceLine | None:
         """Return the user's statement of a row, if it was noted."""
         while row > 0 and self.sites[row] < 0 and self._code[row, 0] in (GUARD, GUARD_VALUE):
             row -= 1  # the guards of one mask share the site of the first
@@ -518,7 +673,7 @@ class Tape:
 
     def gradient_of_numbers(self, points: tuple[Any, ...], output: Output) -> Any:
         """Return value and gradient of a short tape of numbers by one compiled call; None if it is not one."""
-        self.verify_once()
+        self.ensure_verified()
         if config._debug_nans or self._pairs is None or output.constant is not None or len(points) != len(self.inputs):
             return None
         if not all(type(point) is float for point in points):
@@ -531,13 +686,19 @@ class Tape:
             return None  # a guard does not hold, or a row needs Python
         return value, found[0].item() if len(points) == 1 else tuple(found.tolist())
 
+    def ensure_verified(self) -> None:
+        """Verify the tape, unless it has been verified."""
+        if not self._verified:
+            self.prepare()
+
     def prepare(self) -> None:
         """Verify the tape, before it runs for the first time, and note what every run needs."""
         from numbad.checks import verify
 
         verify(self)
         self._large = find_large(self._code, self._words)
-        numbers_only = all(slot.shape == () and slot.dtype == np.float64 for slot in self.inputs)
+        numbers_only = self.dtype == np.float64 and all(slot.shape == () and not slot.space for slot in self.inputs)
+        numbers_only = numbers_only and all(slot.dtype == np.float64 for slot in self.inputs)
         numbers_only = numbers_only and all(tree is None for tree in self.input_trees)
         in_order = [slot.address for slot in self.inputs] == list(range(1, 1 + len(self.inputs)))
         if numbers_only and in_order and self.inputs and not self._words.size and len(self) < SHORT:
@@ -556,15 +717,10 @@ class Tape:
     def borrow(self, points: tuple[Any, ...], final: bool) -> tuple[Workspace, list[Any]]:
         """Do the same; return the workspace, which the caller gives back by its `release`."""
         given = self.flatten_inputs(points)
-        self.verify_once()
+        self.ensure_verified()
         workspace = take_workspace(self, final)
         workspace.run(self, given)
         return workspace, given
-
-    def verify_once(self) -> None:
-        """Verify the tape unless it has been verified."""
-        if not self._verified:
-            self.prepare()
 
     def program(self) -> Program:
         """Return the rows as an execution reads them, with nothing in place of the inputs."""

@@ -33,11 +33,28 @@ def mark(last, row, first, count):
 
 
 @compiled
-def mark_accumulated(code, last, row, first, end):
-    """Note that a row adds to a run of addresses that an earlier row has cleared."""
-    for address in range(first, end + 1):
+def element(words, w, d, index):
+    """Return the address of an operand's element at a place of the index space."""
+    address = words[d + 2]
+    for axis in range(words[w + 2] - 1, -1, -1):
+        length = words[w + HEAD + axis]
+        address += (index % length) * words[d + 3 + axis]
+        index //= length
+    return address
+
+
+@compiled
+def mark_accumulated(code, words, last, row, w, d, first, end):
+    """Note that a row adds to addresses that an earlier row has cleared.
+
+    Where it adds to fewer addresses than lie between its first and its last, only those count, so
+    that checking a row does not take longer than running it.
+    """
+    sparse = words[w + 1] < end + 1 - first
+    for index in range(words[w + 1] if sparse else end + 1 - first):
+        address = element(words, w, d, index) if sparse else first + index
         writer = np.int64(last[address]) - 1
-        if writer < 0 or writer >= row or (code[writer, 0] != ADD and code[writer, 0] != CONTRACT):
+        if writer < 0 or writer > row or (code[writer, 0] != ADD and code[writer, 0] != CONTRACT):
             return 19, address
         last[address] = row + 1
     return 0, 0
@@ -104,9 +121,9 @@ def check_operand(words, w, d, space_sizes):
     problem, value, low, high = reach(words, w, d)
     if problem:
         return problem, value
-    if words[w + 1] == 0:
-        low = high = words[d + 2] - (words[d + 2] > 0)
-    if low < 0 or high >= max(space_sizes[space], 1):
+    if words[w + 1] == 0:  # nothing is read, but the address is computed
+        low, high = np.int64(0), words[d + 2] - 1
+    if low < 0 or high >= space_sizes[space]:
         return 14, low if low < 0 else high
     return 0, 0
 
@@ -155,7 +172,7 @@ def check_structural(code, words, last, space_sizes, row):
     _, _, low, high = reach(words, w, first)
     cleared = words[w + 3]
     if cleared == 0:
-        return mark_accumulated(code, last, row, low, high) if words[w + 1] else (0, 0)
+        return mark_accumulated(code, words, last, row, w, first, low, high) if words[w + 1] else (0, 0)
     if cleared < 0 or cleared > last.size or (words[w + 1] and (low < out or high >= out + cleared)):
         return 20, cleared
     return mark(last, row, out, cleared)
@@ -287,9 +304,24 @@ def read_operands(words, last, row, frontier, w, operands):
         d = w + HEAD + words[w + 2] + k * width
         if words[d + 1] == 0:
             _, _, low, high = reach(words, w, d)
-            found = find_unwritten(last, row, frontier, low, high)
+            if high < frontier:
+                continue
+            if words[w + 1] < high + 1 - low:
+                found = find_unwritten_element(words, last, row, w, d)
+            else:
+                found = find_unwritten(last, row, frontier, low, high)
             if found >= 0:
                 return found
+    return -1
+
+
+@compiled
+def find_unwritten_element(words, last, row, w, d):
+    """Return the first element of an operand that is not complete when a row runs, or -1."""
+    for index in range(words[w + 1]):
+        address = element(words, w, d, index)
+        if last[address] > row:
+            return address
     return -1
 
 

@@ -119,6 +119,21 @@ def test_newton_and_hvp_all_methods_find_the_minimum():
     assert (EXAMPLES / "output" / "newton_and_hvp.png").stat().st_size > 10_000
 
 
+def test_expression_graph_shares_what_the_tree_repeats():
+    pytest.importorskip("matplotlib")
+    printed = run("expression_graph")
+    assert "gradient by hand: 4.756802495307928 4.000000000000000" in printed
+    assert "numbad: 4.756802495307928 4.000000000000000" in printed
+    assert "expression tree: 10 nodes; graph: 9" in printed
+    rows = [
+        numbers(line) for line in printed.splitlines() if re.match(r"\s+\d+ +\S+ +\d+ +-?\d", line) and "=" not in line
+    ]
+    assert [[int(row[0]), int(row[2])] for row in rows] == [[n, 4 * n + 2] for n in (1, 2, 4, 8)]
+    assert rows[3][1] > 3**8
+    assert (EXAMPLES / "output" / "expression_graph.svg").read_text().startswith("<?xml")
+    assert "digraph" in (EXAMPLES / "output" / "expression_graph.dot").read_text()
+
+
 def test_monte_carlo_greeks_lie_within_their_standard_errors():
     pytest.importorskip("matplotlib")
     printed = run("monte_carlo_greeks")

@@ -20,6 +20,7 @@ PROGRAMS: dict[str, Callable[[Any], Any]] = {
     "the same twice": lambda x: np.sum((x * x) * (x * x)),
     "a scalar that varies": lambda x: np.sum(x * x[3]) + np.sum(np.exp(x) / x[5]),
     "a sum used in the next group": lambda x: np.sum((x - np.sum(x) / x.size) ** 2),
+    "a sum used by the row after it": lambda x: np.sum((lambda e: (e / np.sum(e)) ** 2)(np.exp(x))),
     "in-place": lambda x: in_place(x),
     "broadcast": lambda x: np.sum(x.reshape(-1, 2)[:, :1] * x.reshape(-1, 2)),
     "where": lambda x: np.sum(np.where(x > 1.0, np.sqrt(x), x * x)),

@@ -639,6 +639,24 @@ def test_hand_written_tapes_run():
     np.testing.assert_array_equal(tape.gradient(np.ones(3)), [2.0, 2.0, 2.0])
 
 
+def test_an_operand_of_few_elements_reads_those_and_not_what_lies_between():
+    written = ((SIN, 5, 1, 0), (SIN, 7, 2, 0))
+    few = built(
+        rows(*written, (ADD, 8, 0, 2)), sum_words(out=8, address=5, stride=2, count=2), outputs=(Output(0, 8, (), ()),)
+    )
+    assert few(np.array([1.0, 2.0, 0.0])) == pytest.approx(np.sin(1.0) + np.sin(2.0))
+    with pytest.raises(TapeError, match="6 is read before it is written"):
+        numbad.verify(built(rows(*written, (ADD, 8, 0, 2)), sum_words(out=8, address=5, count=2)))
+    clear = [13, 1, 1, 9, 1, 1, 0, 5, 1, 2, 0, 1, 0]
+    add = [13, 2, 1, 0, 2, 0, 0, 5, 8, 2, 0, 1, 0]  # to addresses 5 and 13 of the nine that were cleared
+    code = rows((ADD, 5, 0, 2), (ADD, 5, 13, 2))
+    tape = built(code, clear + add, size=14, outputs=(Output(0, 5, (9,), (1,)),))
+    np.testing.assert_array_equal(tape(np.array([2.0, 0.0, 0.0])), [4.0, 0, 0, 0, 0, 0, 0, 0, 2.0])
+    add[8] = 9
+    with pytest.raises(TapeError, match="14"):
+        numbad.verify(built(code, clear + add, size=15, outputs=(Output(0, 5, (9,), (1,)),)))
+
+
 WRONG = {
     "unknown opcode": (built, (rows((200, 5, 1, 0)),), "opcode 200 is not known"),
     "out outside": (built, (rows((SIN, 10, 1, 0)),), "address 10 lies outside"),

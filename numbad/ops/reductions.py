@@ -62,7 +62,14 @@ def running_sum_vjp(bars: Any, results: Any, operands: Any) -> Any:
     return (backwards(running_sum(backwards(bars[0]))),)
 
 
-@array_op
+def alike(a: Shape, b: Shape) -> list[Shape]:
+    """The shape of two operands of one shape; the compiled loop counts on it."""
+    if a != b or not a:
+        raise ValueError(f"linear_recurrence: shapes {a} and {b} do not fit")
+    return [a]
+
+
+@array_op(shapes=alike)
 def linear_recurrence(a: Any, b: Any) -> Any:
     """s[i] = b[i] + a[i] * s[i-1] along the last axis; a[0] is not used.
 

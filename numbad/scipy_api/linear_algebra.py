@@ -144,7 +144,7 @@ def lstsq(a: Any, b: Any, cond: Any = None, overwrite_a: bool = False, overwrite
 
 def banded_shape(ab: Any, b: Any, *, lower: int, upper: int) -> list[Any]:
     """The shape of the solution of a banded system."""
-    if len(ab) != 2 or ab[0] != lower + upper + 1 or ab[1] != b[0]:
+    if min(lower, upper) < 0 or len(ab) != 2 or ab[0] != lower + upper + 1 or ab[1] != b[0]:
         raise ValueError(f"shapes of ab {ab} and b {b} are not compatible.")
     return [b]
 
