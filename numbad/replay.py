@@ -501,7 +501,7 @@ class Program:
                 if isinstance(leaf, Array):
                     leaf.address_view()
         self.outputs = outputs
-        self.places = [np.array(o.address_view()) if isinstance(o, Array) else o.address for o in outputs]
+        self.places = [place_in_arena(o) if isinstance(o, Array) else o.address for o in outputs]
         recorder.execution = None
         self.prepared = self.make_ready(outputs)
         self.short: Any = None
@@ -687,6 +687,8 @@ class Program:
             if isinstance(leaf, Scalar):
                 number = leaf.dtype.type(values[place])
                 found.append(float(number) if dtype == FLOAT64 and not leaf.boolean else number)
+            elif type(place) is slice:
+                found.append(values[place].reshape(leaf.shape).astype(leaf.dtype))
             else:
                 found.append(values[place].astype(leaf.dtype))
         return self.rebuild(found)
@@ -716,6 +718,15 @@ class Program:
         found = [leaf.read(bars) for leaf in self.leaves]
         give_back(bars.arena)
         return self.gradient.pack(value, self.pick(found))
+
+
+def place_in_arena(output: Array) -> Any:
+    """Return where the elements of a result are: a slice of the arena, or their addresses."""
+    addresses = np.array(output.address_view())
+    flat = addresses.reshape(-1)
+    if flat.size and (np.diff(flat) == 1).all():
+        return slice(int(flat[0]), int(flat[-1]) + 1)
+    return addresses
 
 
 class Missed(Exception):
