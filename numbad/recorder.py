@@ -152,7 +152,11 @@ class Recorder:
         return address
 
     def refer(self, values: np.ndarray, is_input: bool = False) -> int:
-        """Keep an array by reference; return its space. It is read-only until the recording ends."""
+        """Keep an array by reference; return its space.
+
+        It is read-only until the recording ends, and so are the arrays that it is a view of. Another view of them, made
+        before, can still be written to: NumPy does not tell, and a checksum would cost a pass over every constant.
+        """
         known = self.identities.get(id(values))
         if known is not None and not is_input and self.spaces[known] is values:
             return known
