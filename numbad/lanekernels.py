@@ -274,11 +274,23 @@ def forget(place, first, count):
 
 
 @inlined
+def representable(p, c):
+    """Whether the product of two finite numbers neither overflows nor vanishes."""
+    product = p * c
+    return (product - product == 0 and product != 0) or p - p != 0 or c - c != 0 or p == 0 or c == 0
+
+
+@inlined
 def join(place, coefficient, out, flag, a, b, p, q):
-    """Give the output of an op the place of its operands and return True, if they have the same or one has none."""
+    """Give the output of an op the place of its operands and return True, if they have the same or one has none.
+
+    Seeds may be small where coefficients are large: a product that overflows, or vanishes, is left to the lanes.
+    """
     x = place[a] if flag & 1 and p != 0 else NONE
     y = place[b] if flag & 2 and q != 0 else NONE
     if x != NONE and y != NONE and x != y:
+        return False
+    if (x != NONE and not representable(p, coefficient[a])) or (y != NONE and not representable(q, coefficient[b])):
         return False
     total = coefficient[0]  # zero, in the dtype of the tape
     if x != NONE and coefficient[a] != 0:
@@ -377,7 +389,17 @@ def move_element(space, address, p, out, place, coefficient, lanes, wide, first,
     if space != 0:
         move(base, address, p, lanes[0], out, wide, first, last, like, back)
     elif place[address] != NONE and coefficient[address] != 0:
-        move(base, place[address], p * coefficient[address], lanes[0], out, wide, first, last, like, back)
+        c = coefficient[address]
+        if representable(p, c):
+            move(base, place[address], p * c, lanes[0], out, wide, first, last, like, back)
+        else:
+            x = lanes_at(base, place[address], wide, first, last, like)
+            z = lanes_at(lanes[0], out, wide, first, last, like)
+            for k in range(x.size):
+                if back:
+                    x[k] += c * (p * z[k])
+                else:
+                    z[k] += p * (c * x[k])
 
 
 @compiled
