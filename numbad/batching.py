@@ -288,7 +288,7 @@ def run_groups(call: Any, recorder: Any, batch: list[Any], axes: list[Any], grou
 def joined(pieces: tuple[Any, ...], order: np.ndarray) -> Any:
     """Return the results of groups of examples as one array, in the order of the examples."""
     result = np.concatenate(pieces, axis=0)[order]
-    if isinstance(result, Active) and all(np.asarray(p).dtype == bool if is_whole(p) else p.boolean for p in pieces):
+    if isinstance(result, Array) and all(np.asarray(p).dtype == bool if is_whole(p) else p.boolean for p in pieces):
         result.boolean = True
     return result
 
