@@ -213,11 +213,11 @@ NONE = -1  # the place of an address that does not depend on the inputs
 
 
 @compiled
-def compress(code, words, flags, slots, slopes, partials, accumulated, place, coefficient, kept, rows):
+def compress(code, words, flags, slots, slopes, partials, accumulated, place, coefficient, kept, rows, fold):
     """Give each address its place and coefficient, and note which rows keep lanes; return how many places there are.
 
     `place` holds those of the inputs, of which there are `rows`, and NONE for others. `kept` is `flags` for rows that
-    the sweeps must take, 0 for those that the coefficients stand for.
+    the sweeps must take, 0 for those that the coefficients stand for: of elementwise rows none unless `fold`.
     """
     for i in range(code.shape[0]):
         kept[i] = 0
@@ -227,10 +227,10 @@ def compress(code, words, flags, slots, slopes, partials, accumulated, place, co
         opcode, out, w = np.int64(code[i, 0]), np.int64(code[i, 1]), np.int64(code[i, 2])
         first, count = out, np.int64(1)
         if opcode < MAP:
-            done = join(place, coefficient, out, flag, w, np.int64(code[i, 3]), partials[i, 0], partials[i, 1])
+            done = fold and join(place, coefficient, out, flag, w, np.int64(code[i, 3]), partials[i, 0], partials[i, 1])
         elif opcode < 2 * MAP:
             count = words[w + 1]
-            done = join_map_row(words, w, flag, slopes, slots[i], place, coefficient, out)
+            done = fold and join_map_row(words, w, flag, slopes, slots[i], place, coefficient, out)
         elif opcode == ADD:
             count = words[w + 3]
             done = count > 0 and copy_row(words, w, accumulated, place, coefficient)
@@ -274,23 +274,11 @@ def forget(place, first, count):
 
 
 @inlined
-def representable(p, c):
-    """Whether the product of two finite numbers neither overflows nor vanishes."""
-    product = p * c
-    return (product - product == 0 and product != 0) or p - p != 0 or c - c != 0 or p == 0 or c == 0
-
-
-@inlined
 def join(place, coefficient, out, flag, a, b, p, q):
-    """Give the output of an op the place of its operands and return True, if they have the same or one has none.
-
-    Seeds may be small where coefficients are large: a product that overflows, or vanishes, is left to the lanes.
-    """
+    """Give the output of an op the place of its operands and return True, if they have the same or one has none."""
     x = place[a] if flag & 1 and p != 0 else NONE
     y = place[b] if flag & 2 and q != 0 else NONE
     if x != NONE and y != NONE and x != y:
-        return False
-    if (x != NONE and not representable(p, coefficient[a])) or (y != NONE and not representable(q, coefficient[b])):
         return False
     total = coefficient[0]  # zero, in the dtype of the tape
     if x != NONE and coefficient[a] != 0:
@@ -389,17 +377,7 @@ def move_element(space, address, p, out, place, coefficient, lanes, wide, first,
     if space != 0:
         move(base, address, p, lanes[0], out, wide, first, last, like, back)
     elif place[address] != NONE and coefficient[address] != 0:
-        c = coefficient[address]
-        if representable(p, c):
-            move(base, place[address], p * c, lanes[0], out, wide, first, last, like, back)
-        else:
-            x = lanes_at(base, place[address], wide, first, last, like)
-            z = lanes_at(lanes[0], out, wide, first, last, like)
-            for k in range(x.size):
-                if back:
-                    x[k] += c * (p * z[k])
-                else:
-                    z[k] += p * (c * x[k])
+        move(base, place[address], p * coefficient[address], lanes[0], out, wide, first, last, like, back)
 
 
 @compiled
