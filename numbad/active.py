@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from numbad.errors import INTERNAL, LeakError, MissingError, RecordingError, message
+from numbad.errors import INTERNAL, LeakError, MissingError, RecordingError, message, other_meaning
 from numbad.geometry import broadcast, broadcast_strides, normal_axis, reshaped_strides, resolve_shape, spread
 from numbad.ops.definition import BY_NAME, BY_UFUNC, Op
 from numbad.plans import CONTIGUOUS, PLANS, Plan, keep, map_words, plan_contiguous
@@ -325,9 +325,10 @@ def append_row(recorder: Recorder, opcode: int, plan: Plan, a: int, b: int, bool
         recorder.large.append(row)
     recorder.extend((opcode, out, position, plan.operands))
     frame: Any = _getframe(2)
-    while frame.f_globals.get("__package__") in INTERNAL:
+    while frame is not None and frame.f_globals.get("__package__") in INTERNAL:
         frame = frame.f_back
-    recorder.sites[row] = (frame.f_code, frame.f_lasti)
+    if frame is not None:
+        recorder.sites[row] = (frame.f_code, frame.f_lasti)
     if not plan.shape:
         return make_scalar(recorder, out, boolean)
     result = new(Array)
@@ -1096,6 +1097,8 @@ def as_active(recorder: Recorder, value: Any) -> Any:
         address = recorder.constants.get(value)
         return make_scalar(recorder, recorder.constant(value) if address is None else address, kind is bool)
     if isinstance(value, np.ndarray):
+        if kind is not np.ndarray:
+            refuse_meaning(value)
         if value.dtype == object:
             return pack(recorder, value)
         if value.ndim:
@@ -1116,6 +1119,13 @@ def as_active(recorder: Recorder, value: Any) -> Any:
     if hasattr(value, "__float__"):
         return as_active(recorder, float(value))
     return NotImplemented
+
+
+def refuse_meaning(values: np.ndarray) -> None:
+    """Refuse an array of a subclass whose operations mean something else than those of plain arrays."""
+    found = other_meaning(values)
+    if found:
+        refuse(f"{found[0]} cannot take part in a recording", found[1])
 
 
 def nested_array(values: Any) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from numbad import startup
 from numbad.active import Active, Array, Scalar, above, foreign, make_block, make_scalar, outside
-from numbad.errors import InputError, OutputError, clarify, message
+from numbad.errors import InputError, OutputError, clarify, explain_lock, message, other_meaning
 from numbad.recorder import Recorder, current, set_current
 from numbad.settings import config
 from numbad.sweeps import kernel, switch
@@ -103,7 +103,9 @@ def check_leaf(value: Any) -> None:
     elif isinstance(value, (np.ndarray, np.generic)):
         kind = np.asarray(value).dtype.kind
         if kind == "f" and value.dtype.itemsize in (4, 8):
-            return
+            if type(value) is np.ndarray or not (other := other_meaning(value)):
+                return
+            raise InputError(message(f"the derivative with respect to {other[0]} is not defined", other[1]))
         found = f"an array of dtype {value.dtype}" if isinstance(value, np.ndarray) else f"a {value.dtype} number"
         do = {
             "f": "convert it: x.astype(float)",
@@ -204,6 +206,8 @@ def run_recorded(recorder: Recorder, f: Callable[..., Any], arguments: Any, keyw
     try:
         return f(*arguments, **keywords)
     except BaseException as error:
+        if recorder.locks:
+            explain_lock(error)
         recorder.close()
         clarify(error)
         raise

@@ -8,6 +8,8 @@ import sys
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
+import numpy as np
+
 
 class NumbadError(Exception):
     """Base of all errors that numbad raises on its own account."""
@@ -128,6 +130,28 @@ OBJECT_COMPLAINTS = (  # how NumPy and SciPy say that an array holds objects
     "array type not supported",
     "proper array of floats",
 )
+
+
+def other_meaning(values: Any) -> tuple[str, str] | None:
+    """Say why an array cannot be read as a plain one, and what to do; None if it can.
+
+    The operators of np.matrix are other ones, and a masked element is not what memory holds in its place.
+    """
+    if isinstance(values, np.matrix):
+        return "an np.matrix, whose * is a matrix product,", "write np.asarray(m), and @ for products"
+    masked = sys.modules.get("numpy.ma")
+    if masked is not None and isinstance(values, masked.MaskedArray) and masked.is_masked(values):
+        return "an array with masked elements", "pass a.filled(0.0), and select with np.where(mask, 0.0, x)"
+    return None
+
+
+def explain_lock(error: BaseException) -> None:
+    """Add to NumPy's complaint about a write why the array cannot be written to, and what to do."""
+    if isinstance(error, ValueError) and "read-only" in str(error):
+        error.add_note(
+            "numbad: large arrays are kept by reference and are read-only until the recording ends; "
+            "write to a copy, or use a copy in the function: np.sum(a.copy() * x)"
+        )
 
 
 def clarify(error: BaseException) -> None:

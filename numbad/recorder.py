@@ -184,9 +184,10 @@ class Recorder:
     def note_site(self) -> None:
         """Remember the user's statement for the row that comes next."""
         frame: Any = _getframe(2)
-        while frame.f_globals.get("__package__") in INTERNAL:
+        while frame is not None and frame.f_globals.get("__package__") in INTERNAL:
             frame = frame.f_back
-        self.sites[len(self.code) // 4] = (frame.f_code, frame.f_lasti)
+        if frame is not None:  # a thread may have nothing but numbad to run
+            self.sites[len(self.code) // 4] = (frame.f_code, frame.f_lasti)
 
     def noting(self, row: tuple[int, ...]) -> None:
         """Append a row of scalars and its site, which takes too long unless an error is looked for."""

@@ -77,6 +77,18 @@ def as_vector(tree: Tree) -> np.ndarray:
     return np.concatenate(parts) if parts else np.zeros(0)
 
 
+def argument_tuple(args: Any) -> tuple[Any, ...]:
+    """Return the arguments of a function, or raise a TypeError where one argument stands for all of them."""
+    if not isinstance(args, (tuple, list)):
+        raise TypeError(
+            message(
+                f"args is a {type(args).__name__}; it holds the arguments of the function, in order",
+                "for one argument pass a tuple of one: check_grads(f, (x,))",
+            )
+        )
+    return tuple(args)
+
+
 def fail(what: str, do: str) -> None:
     """Raise an AssertionError of the three parts."""
     raise AssertionError(message(what, do))
@@ -149,7 +161,7 @@ class Numeric:
     """What difference quotients say about a function at a point."""
 
     def __init__(self, f: Callable[..., Any], args: Sequence[Any], eps: float | None) -> None:
-        self.args = tuple(args)
+        self.args = argument_tuple(args)
         self.inputs = Layout(self.args)
         self.point = as_vector(self.args)
         if not np.isfinite(self.point).all():
@@ -371,7 +383,7 @@ def check_dot_product(
     >>> from numbad.testing import check_dot_product
     >>> check_dot_product(lambda x: x[:2] * np.sin(x[1:]), (np.array([0.5, 1.0, 1.5]),))
     """
-    args = tuple(args)
+    args = argument_tuple(args)
     inputs = Layout(args)
     value, pullback = numbad.vjp(f, *args)
     outputs = Layout(value)
@@ -429,7 +441,7 @@ def check_grads(
     >>> from numbad.testing import check_grads
     >>> check_grads(lambda x: np.sum(np.sin(x) ** 2), (np.array([0.5, 1.0]),), modes=["rev"])
     """
-    args = tuple(args)
+    args = argument_tuple(args)
     unknown = [mode for mode in modes if mode not in ("fwd", "rev")]
     if unknown or not modes or isinstance(modes, str):
         raise ValueError(message(f"modes are 'fwd' and 'rev', not {modes!r}", 'pass modes=("fwd", "rev")'))

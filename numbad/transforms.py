@@ -25,13 +25,20 @@ Argnums = int | tuple[int, ...]
 MOST_KEPT = 1 << 20  # bytes: a pullback copies arrays that its function takes from outside up to this size
 
 
-def positions(argnums: Any, count: int, name: str) -> tuple[int, ...]:
-    """Return argnums as a tuple of positions, checked against the number of arguments."""
-    given = argnums if isinstance(argnums, (tuple, list)) else (argnums,)
-    found = []
+def numbers_of(argnums: Any, name: str) -> tuple[int, ...]:
+    """Return argnums as a tuple, or raise a TypeError: a point was given where argnums belong, perhaps."""
+    given = tuple(argnums) if isinstance(argnums, (tuple, list)) else (argnums,)
     for number in given:
         if not isinstance(number, (int, np.integer)) or isinstance(number, bool):
-            raise TypeError(message(f"{name}: argnums is {argnums!r}", "give an int or a tuple of ints", where=False))
+            do = f"give an int or a tuple of ints; the derivative at a point x is numbad.{name}(f)(x)"
+            raise TypeError(message(f"{name}: argnums is {argnums!r}", do, where=False))
+    return given
+
+
+def positions(argnums: Any, count: int, name: str) -> tuple[int, ...]:
+    """Return argnums as a tuple of positions, checked against the number of arguments."""
+    found = []
+    for number in numbers_of(argnums, name):
         if not -count <= number < count:
             raise ValueError(
                 message(
@@ -105,6 +112,7 @@ def grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> 
     -0.136219
     """
 
+    numbers_of(argnums, "grad")
     places_among = functools.lru_cache(16)(lambda count: positions(argnums, count, "grad"))
 
     @functools.wraps(f, assigned=("__doc__", "__name__"), updated=())
@@ -129,6 +137,7 @@ def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = 
     (8.0, 12.0)
     """
 
+    numbers_of(argnums, "value_and_grad")
     places_among = functools.lru_cache(16)(lambda count: positions(argnums, count, "value_and_grad"))
 
     @functools.wraps(f, assigned=("__doc__", "__name__"), updated=())
@@ -682,6 +691,7 @@ def jacfwd(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -
     array([[2., 0.],
            [0., 4.]])
     """
+    numbers_of(argnums, "jacfwd")
     return functools.wraps(f, assigned=("__doc__", "__name__"), updated=())(
         lambda *arguments, **keywords: jacobian_by("jacfwd", f, arguments, keywords, argnums, has_aux)
     )
@@ -693,6 +703,7 @@ def jacrev(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -
     All cotangents run at once, as lanes: cheap where there are fewer outputs than inputs. The
     result is that of `jacfwd`.
     """
+    numbers_of(argnums, "jacrev")
     return functools.wraps(f, assigned=("__doc__", "__name__"), updated=())(
         lambda *arguments, **keywords: jacobian_by("jacrev", f, arguments, keywords, argnums, has_aux)
     )

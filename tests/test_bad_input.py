@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
 import collections
 import dataclasses
+import functools
+import operator
 import os
 import signal
 import subprocess
@@ -130,6 +133,43 @@ def test_subclasses_of_float_and_of_arrays() -> None:
     assert gradient(lambda x: x * x, Money(3.0)) == 6.0
     matrix = np.ma.masked_array([1.0, 2.0])
     np.testing.assert_array_equal(np.asarray(gradient(lambda x: np.sum(x * x), matrix)), [2.0, 4.0])
+
+
+@pytest.mark.parametrize(
+    "array", [np.ones((2, 2)).view(np.matrix), np.ma.array([[1.0, 2.0], [3.0, 4.0]], mask=[[0, 1], [0, 0]])]
+)
+def test_arrays_whose_operators_mean_something_else(array: Any) -> None:
+    with pytest.raises(InputError, match=r"np\.matrix|masked elements"):
+        gradient(lambda x: np.sum(x * x), array)
+    for f in (lambda x: x * array, lambda x: x + array, lambda x: np.dot(array, x), lambda x: x @ array):
+        with pytest.raises(RecordingError, match=r"np\.matrix|masked elements"):
+            gradient(lambda x, f=f: np.sum(f(x)), np.ones((2, 2)))
+
+
+def test_a_masked_number_is_refused() -> None:
+    with pytest.raises(RecordingError, match="masked elements"):
+        gradient(lambda x: x * np.ma.masked, 2.0)
+
+
+def test_a_thread_that_runs_nothing_of_the_users() -> None:
+    for function, expected in (
+        (np.sum, [1.0, 1.0]),
+        (np.linalg.norm, [0.6, 0.8]),
+        (operator.itemgetter(0), [1.0, 0.0]),
+    ):
+        found: list[Any] = []
+        calls = map(functools.partial(gradient, function), [np.array([3.0, 4.0])])
+        _thread.start_new_thread(found.extend, (calls,))  # no frame of Python's is below numbad's
+        for _ in range(1000):
+            if found:
+                break
+            time.sleep(0.01)
+        np.testing.assert_allclose(found[0], expected)
+
+
+def test_an_argument_in_place_of_the_arguments_of_a_check() -> None:
+    with pytest.raises(TypeError, match=r"args is a ndarray(.|\n)*\(x,\)"):
+        numbad.testing.check_grads(np.sum, X)
 
 
 def test_objects_with_an_array_interface() -> None:

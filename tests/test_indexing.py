@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from oracle import check_against_numpy
@@ -263,3 +265,58 @@ def test_several_views_of_one_captured_array_are_unlocked():
     one, other = big[:1000], big[1000:2000]
     numbad.gradient(lambda x: np.sum(x * one) + np.sum(x * other) + np.sum(x * big[500:1500]), np.ones(1000))
     assert big.flags.writeable and one.flags.writeable and other.flags.writeable
+
+
+VIEWS = {
+    "every second": lambda x: x.reshape(-1)[::2],
+    "backwards": lambda x: x.reshape(-1)[::-1],
+    "turned": lambda x: x.T,
+    "turned, one row": lambda x: x.T[:1],
+    "column": lambda x: x[:, 1:2],
+    "permuted": lambda x: x.reshape(2, 3, 4).transpose(1, 2, 0),
+    "permuted, backwards": lambda x: x.reshape(2, 3, 4).transpose(2, 0, 1)[::-1],
+    "repeated": lambda x: np.broadcast_to(x[0], (2, 6)),
+    "whole": lambda x: x,
+}
+
+
+@pytest.mark.parametrize("order", ["C", "F", "A", "K"])
+@pytest.mark.parametrize("name", VIEWS)
+def test_ravel_is_a_view_where_numpys_is_one(name: str, order: Any) -> None:
+    def f(x: Any) -> Any:
+        base = x * 1.0
+        flat = VIEWS[name](base).ravel(order=order)
+        if name != "repeated":  # of which NumPy warns when it is written to
+            flat[0] = 10.0
+        return np.sum(flat * np.arange(1.0, 1.0 + flat.size)) + np.sum(base * np.arange(24.0).reshape(4, 6))
+
+    x = np.arange(1.0, 25.0).reshape(4, 6)
+    assert numbad.value_and_gradient(f, x)[0] == f(x)
+
+
+@pytest.mark.parametrize("name", [name for name in VIEWS if name != "repeated"])
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda a: np.cumsum(a, axis=0),
+        lambda a: np.cumprod(a / 10.0, axis=-1),
+        lambda a: np.sort(a, axis=0),
+        lambda a: np.zeros_like(a) + 0.0,
+        np.ones_like,
+        lambda a: np.full_like(a, 2.0),
+        lambda a: np.zeros_like(a, order="C"),
+        np.positive,
+        lambda a: np.cumsum(a, axis=0, out=np.zeros_like(a)),
+    ],
+)
+def test_new_arrays_lie_in_memory_as_numpys_do(function: Any, name: str) -> None:
+    def f(x: Any) -> Any:
+        result = function(VIEWS[name](x * 1.0))
+        total = 0.0
+        for flat in (result.reshape(-1), result.T.reshape(-1), result.ravel("K")):
+            flat[1:] += 2.0 * flat[0]  # seen in the result if the reshape is a view
+            total = total + np.sum(flat * np.arange(1.0, 1.0 + flat.size))
+        return total + np.sum(result * np.arange(float(result.size)).reshape(result.shape))
+
+    x = np.sin(np.arange(1.0, 25.0).reshape(4, 6))
+    np.testing.assert_allclose(numbad.value_and_gradient(f, x)[0], f(x), rtol=1e-13)

@@ -802,8 +802,9 @@ def test_large_captured_arrays_are_locked_while_recording(n: int) -> None:
         return first
 
     for target in (weights,):
-        with pytest.raises(ValueError, match="read-only"):
+        with pytest.raises(ValueError, match="read-only") as caught:
             numbad.gradient(lambda x, target=target: f(x, target), np.ones(n))
+        assert any("write to a copy" in note for note in caught.value.__notes__)
         assert weights.flags.writeable, "the lock is taken off after an error"
         weights[0] = 1.0
     np.testing.assert_array_equal(numbad.gradient(lambda x: np.sum(weights * x), np.ones(n)), weights)

@@ -53,6 +53,13 @@ def test_argnums_name_positional_arguments() -> None:
 
 
 @pytest.mark.parametrize("transform", [numbad.grad, numbad.value_and_grad, numbad.jacfwd, numbad.jacrev])
+@pytest.mark.parametrize("point", [2.0, X, (X, X)])
+def test_a_point_in_place_of_argnums_is_refused_at_once(transform: Any, point: Any) -> None:
+    with pytest.raises(TypeError, match=rf"argnums is(.|\n)*numbad\.{transform.__name__}\(f\)\(x\)"):
+        transform(polynomial, point)
+
+
+@pytest.mark.parametrize("transform", [numbad.grad, numbad.value_and_grad, numbad.jacfwd, numbad.jacrev])
 def test_wrong_argnums_are_refused(transform: Any) -> None:
     with pytest.raises(ValueError, match=r"argnums names argument 2, and the function was called with 2"):
         transform(polynomial, 2)(1.0, 2.0)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import OPS, Active, Array, as_active, as_array, holds_active, record
+from numbad.active import OPS, Active, Array, as_active, as_array, holds_active, memory_order, record
 from numbad.errors import RecordingError, message
 from numbad.ops.definition import BY_UFUNC, find_ufunc
 from numbad.recorder import Recorder, current
@@ -73,7 +73,34 @@ def apply_function(function: Any, arguments: tuple[Any, ...], keywords: dict[str
         module = getattr(function, "__module__", None) or "numpy"
         name = f"{module}.{getattr(function, '__name__', function)}".replace("numpy.", "np.", 1)
         raise RecordingError(message(f"{name} is not recorded", ADVICE.get(name, ANY_ADVICE)))
-    return found(*arguments, **keywords)
+    result = found(*arguments, **keywords)
+    if function in LAYOUT_KEPT and arguments and type(result) is Array:
+        return lay_out(result, arguments, keywords)
+    return result
+
+
+LAYOUT_KEPT = {
+    *(np.cumsum, np.cumprod, np.sort),
+    *(np.zeros_like, np.ones_like, np.full_like, np.empty_like),
+}
+
+
+def lay_out(result: Array, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Array:
+    """Give a new array the order of axes in memory that NumPy takes over from the first argument (order "K").
+
+    It decides whether a later reshape is a view, and so what an assignment to it changes.
+    """
+    like = arguments[0]
+    if type(like) is not Array or like.strides is result.strides is None or result.shape != like.shape:
+        return result
+    if keywords.get("order", "K") != "K" or any(type(part) is str for part in arguments):
+        return result
+    if result is keywords.get("out") or any(result is part for part in arguments):
+        return result
+    order = memory_order(like.shape, (like,))
+    if order == memory_order(result.shape, (result,)):
+        return result
+    return result.copy() if order is None else result.transpose(order).copy().transpose(np.argsort(order))
 
 
 def apply_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> Any:

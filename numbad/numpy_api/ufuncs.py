@@ -36,13 +36,13 @@ LONGEST_FOLD = 4096  # operands of a reduction that has no array op: each costs 
 @implements_ufunc("positive")
 def positive(x: Any) -> Any:
     """A copy."""
-    return x.copy()
+    return x.copy("K")
 
 
 @implements_ufunc("conjugate")
 def conjugate(x: Any) -> Any:
     """The value itself: it is real."""
-    return x.copy()
+    return x.copy("K")
 
 
 @implements_ufunc("fabs")
