@@ -62,6 +62,13 @@ class FlatStorage(Storage):
     frozen = "they are x.flat of an array that is not contiguous"
 
 
+class RuleStorage(Storage):
+    """What a rule of the user's own is given: elements that others read, too."""
+
+    __slots__ = ()
+    frozen = "a rule was given it, and must not change it"
+
+
 class Active:
     """What scalars and arrays have in common."""
 

@@ -19,7 +19,7 @@ from numbad.ops.definition import REGISTRY
 from numbad.recorder import contiguous, current
 from numbad.replay import Jitted
 from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
-from numbad.trees import flatten
+from numbad.trees import flatten, same_structure
 
 
 def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable[..., Any]:
@@ -169,8 +169,8 @@ def back(result: Any, axis: int | None) -> Any:
 
 def shared(result: Any) -> Any:
     """Return a result without its axis of examples, or raise an InputError if it depends on the example."""
-    addresses = result.address_view()
-    if len(addresses) and (addresses == addresses[0]).all():
+    places = result.address_view() if isinstance(result, Active) else result
+    if len(places) and (places == places[0]).all():
         return result[0]
     raise InputError(
         message(
@@ -194,12 +194,29 @@ def run_batch(call: Any, recorder: Any, batch: list[Any], axes: list[Any], which
         lanes.enter(addresses, batch[k])
     split = emit_lanes(lanes)
     if split is None:
-        return [lanes.output(addresses) for addresses in outputs], restore
+        return [batched(lanes, *output) for output in outputs], restore
     return run_groups(call, recorder, batch, axes, [np.flatnonzero(split), np.flatnonzero(~split)])
 
 
+def batched(lanes: Lanes, leaf: Any, addresses: np.ndarray | None) -> Any:
+    """Return a result for all examples: integers and truth values that were not recorded stay what they are."""
+    if addresses is None:
+        return np.repeat(np.asarray(leaf)[None], lanes.lanes, axis=0)
+    result = lanes.output(addresses)
+    result.boolean = getattr(leaf, "boolean", False)
+    return result
+
+
+def is_whole(leaf: Any) -> bool:
+    """Whether a result is a plain integer or truth value, or an array of them."""
+    return not isinstance(leaf, Active) and np.asarray(leaf).dtype.kind in "iub"
+
+
 def record_example(call: Any, recorder: Any, first: list[Any], mapped: list[int]) -> tuple[Region, list[Any], Any]:
-    """Record the function for one example; return the region, the addresses of the results and their tree."""
+    """Record the function for one example; return the region, the results with their addresses, and their tree.
+
+    Plain integers and truth values are not recorded: they have None for addresses.
+    """
     region = Region(recorder, [first[k] for k in mapped])
     given = list(first)
     for k, value in zip(mapped, region.inputs, strict=True):
@@ -207,7 +224,8 @@ def record_example(call: Any, recorder: Any, first: list[Any], mapped: list[int]
     result = call(given)
     region.close()
     leaves, restore = flatten(result)
-    return region, [addresses_of(output_value(recorder, leaf)) for leaf in leaves], restore
+    outputs = [(leaf, None if is_whole(leaf) else addresses_of(output_value(recorder, leaf))) for leaf in leaves]
+    return region, outputs, restore
 
 
 def run_empty(call: Any, recorder: Any, batch: list[Any], axes: list[Any]) -> Any:
@@ -217,7 +235,13 @@ def run_empty(call: Any, recorder: Any, batch: list[Any], axes: list[Any]) -> An
         first.append(part if axis is None else np.zeros(np.shape(part)[1:], getattr(part, "dtype", None)))
     mapped = [k for k, axis in enumerate(axes) if axis is not None and is_real(batch[k])]
     _, outputs, restore = record_example(call, recorder, first, mapped)
-    return [constant(recorder, np.zeros((0, *addresses.shape))) for addresses in outputs], restore
+    results: list[Any] = []
+    for leaf, addresses in outputs:
+        if addresses is None or getattr(leaf, "boolean", False):
+            results.append(np.zeros((0, *np.shape(leaf)), bool if isinstance(leaf, Active) else np.asarray(leaf).dtype))
+        else:
+            results.append(constant(recorder, np.zeros((0, *addresses.shape))))
+    return results, restore
 
 
 def fixed_groups(batch: list[Any], axes: list[Any]) -> list[np.ndarray]:
@@ -233,11 +257,22 @@ def fixed_groups(batch: list[Any], axes: list[Any]) -> list[np.ndarray]:
 
 def run_groups(call: Any, recorder: Any, batch: list[Any], axes: list[Any], groups: list[np.ndarray]) -> Any:
     """Run groups of examples one after the other, and put the results in order."""
-    parts, restore = [], None
+    parts: list[list[Any]] = []
+    trees: list[Any] = []
+    restore: Any = None
     for chosen in groups:
         smaller = [part[chosen] if axis is not None else part for part, axis in zip(batch, axes, strict=True)]
         found, restore = run_batch(call, recorder, smaller, axes, chosen)
         parts.append(found)
+        trees.append(restore(found))
+    if not all(same_structure(tree, trees[0]) for tree in trees):
+        raise InputError(
+            message(
+                "vmap: the function returns results of different structures for different examples",
+                "return the same tuples, lists and dicts from every branch",
+                where=False,
+            )
+        )
     if any([part.shape[1:] for part in found] != [part.shape[1:] for part in parts[0]] for found in parts):
         raise InputError(
             message(
@@ -247,7 +282,15 @@ def run_groups(call: Any, recorder: Any, batch: list[Any], axes: list[Any], grou
             )
         )
     order = np.argsort(np.concatenate(groups), kind="stable")
-    return [np.concatenate(pieces, axis=0)[order] for pieces in zip(*parts, strict=True)], restore
+    return [joined(pieces, order) for pieces in zip(*parts, strict=True)], restore
+
+
+def joined(pieces: tuple[Any, ...], order: np.ndarray) -> Any:
+    """Return the results of groups of examples as one array, in the order of the examples."""
+    result = np.concatenate(pieces, axis=0)[order]
+    if isinstance(result, Array) and all(np.asarray(p).dtype == bool if is_whole(p) else p.boolean for p in pieces):
+        result.boolean = True
+    return result
 
 
 def is_real(value: Any) -> bool:

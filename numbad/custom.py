@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active, as_array
+from numbad.active import Active, Array, RuleStorage, as_array
 from numbad.errors import NumbadError, RecordingError, message
 from numbad.ops.host import HostCall, record_call
 from numbad.recorder import Recorder, current, set_current
@@ -57,6 +57,7 @@ class Arguments:
         self.leaves, self.rebuild = flatten(arguments)
         self.places = [k for k, leaf in enumerate(self.leaves) if isinstance(leaf, Active)]
         self.operands = [self.leaves[k] for k in self.places]
+        self.result_shapes: list[tuple[int, ...]] = []
 
     def with_operands(self, operands: Any) -> tuple[Any, ...]:
         """Return the arguments with other values in the places of the recording leaves."""
@@ -97,6 +98,19 @@ class Arguments:
         return picked
 
 
+def check_results(leaves: list[Any], shapes: list[tuple[int, ...]], name: str, what: str) -> None:
+    """Raise a NumbadError unless a rule returned results of the shapes that the function itself returns."""
+    found = [np.shape(leaf) for leaf in leaves]
+    if found != shapes:
+        raise NumbadError(
+            message(
+                f"the {what} of {name} returned results of shapes {found}; {name} itself returns {shapes}",
+                f"mend the {what} of {name}: its result is that of {name}",
+                where=False,
+            )
+        )
+
+
 def same_nesting(one: Any, other: Any) -> bool:
     """Whether two trees are nested alike, where None may stand for a subtree of the second."""
     return any(leaf is None for leaf in flatten(other)[0]) or same_structure(one, other)
@@ -128,14 +142,24 @@ def check_part(part: Any, shape: tuple[int, ...], name: str, what: str) -> None:
 
 
 def guarded(parts: Any) -> list[Any]:
-    """Return arrays as views that cannot be written to: they are the tape's own memory."""
+    """Return arrays as views that cannot be written to: they are the tape's own memory, or its addresses."""
     found = []
     for part in parts:
+        if isinstance(part, Array):
+            part = frozen(part)
         if isinstance(part, np.ndarray):
             part = part.view()
             part.flags.writeable = False
         found.append(part)
     return found
+
+
+def frozen(value: Array) -> Array:
+    """Return a recording array as one whose elements cannot be assigned."""
+    old = value.storage
+    storage = RuleStorage(old.space, old.address, old.size, old.step)
+    storage.addresses = old.addresses
+    return Array(value.recorder, storage, value.shape, value.offset, value.strides, value.boolean)
 
 
 @contextlib.contextmanager
@@ -188,7 +212,7 @@ def apply_rule(name: str, f: Any, arguments: tuple[Any, ...], make: Callable[[Ar
             )
         if np.asarray(leaf).dtype.kind not in "fiub":
             raise RecordingError(message(f"{name} returned {describe(leaf)}", "return arrays of real numbers"))
-    shapes = [np.shape(leaf) for leaf in leaves]
+    shapes = given.result_shapes = [np.shape(leaf) for leaf in leaves]
     call = HostCall(rule, {}, [part.shape for part in given.operands], shapes)
     found = record_call(recorder, call, tuple(as_array(part) for part in given.operands))
     return rebuild(list(found) if isinstance(found, tuple) else [found])
@@ -307,7 +331,9 @@ class custom_vjp(CustomFunction):
                 )
             )
         result, saved = both
-        cotangent = flatten(result)[1](guarded(bars))
+        leaves, rebuild = flatten(result)
+        check_results(leaves, [np.shape(part) for part in results], self.name, "forward function")
+        cotangent = rebuild(guarded(bars))
         with naming(self.name):
             found = self.backward(*fixed, saved, cotangent)
         return given.pick(found, operands, self.name)
@@ -394,6 +420,7 @@ class custom_jvp(CustomFunction):
                     where=False,
                 )
             )
+        check_results(leaves, given.result_shapes, self.name, "rule")
         for leaf, tangent in zip(leaves, tangents, strict=True):
             check_part(tangent, np.shape(leaf), self.name, "tangent")
         return tangents

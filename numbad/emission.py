@@ -55,6 +55,18 @@ class Units:
         self.first, self.count, self.lane, self.base = first, count, lane, base
 
 
+def assignable(value: Any) -> Any:
+    """Return a result whose elements the user may assign one by one: none that lies at the place of another."""
+    if not isinstance(value, Array) or value.strides is None or 0 not in value.strides:
+        return value
+    if any(value.strides):
+        return value.copy()
+    space, address, _ = value.place()
+    if space:
+        return value.copy()
+    return Array(value.recorder, Storage(0, address, value.size, 0), value.shape, 0, None, value.boolean)
+
+
 class Linear:
     """The cotangents, or tangents, of a region's addresses while rows for them are emitted.
 
@@ -144,8 +156,10 @@ class Linear:
         if strides is not None and not self.reaches_over(places):
             first = int(places[(0,) * places.ndim])
             shape, steps = places.shape + self.tail, strides + ((1,) if self.lanes else ())
-            storage = Storage(0, first, 0)
-            return Array(recorder, storage, shape, 0, None if steps == contiguous(shape) else steps)
+            reach = [step * (length - 1) for length, step in zip(shape, steps, strict=True)]
+            before = -sum(min(step, 0) for step in reach)
+            storage = Storage(0, first - before, before + sum(max(step, 0) for step in reach) + 1)
+            return Array(recorder, storage, shape, before, None if steps == contiguous(shape) else steps)
         if self.lanes:
             lanes = np.arange(self.lanes, dtype=np.int64)
             places = np.where(places[..., None] == 0, 0, places[..., None] + lanes)
@@ -317,7 +331,7 @@ class Linear:
         inside = (addresses >= self.base) & (addresses - self.base < self.places.size)
         found = self.collect(np.where(inside, self.places[np.where(inside, addresses - self.base, 0)], 0))
         if found is not None:
-            return found
+            return assignable(found)
         shape = addresses.shape + self.tail
         if not shape:
             return make_scalar(self.recorder, 0)

@@ -213,11 +213,11 @@ NONE = -1  # the place of an address that does not depend on the inputs
 
 
 @compiled
-def compress(code, words, flags, slots, slopes, partials, accumulated, place, coefficient, kept, rows):
+def compress(code, words, flags, slots, slopes, partials, accumulated, place, coefficient, kept, rows, fold):
     """Give each address its place and coefficient, and note which rows keep lanes; return how many places there are.
 
     `place` holds those of the inputs, of which there are `rows`, and NONE for others. `kept` is `flags` for rows that
-    the sweeps must take, 0 for those that the coefficients stand for.
+    the sweeps must take, 0 for those that the coefficients stand for: of elementwise rows none unless `fold`.
     """
     for i in range(code.shape[0]):
         kept[i] = 0
@@ -227,10 +227,10 @@ def compress(code, words, flags, slots, slopes, partials, accumulated, place, co
         opcode, out, w = np.int64(code[i, 0]), np.int64(code[i, 1]), np.int64(code[i, 2])
         first, count = out, np.int64(1)
         if opcode < MAP:
-            done = join(place, coefficient, out, flag, w, np.int64(code[i, 3]), partials[i, 0], partials[i, 1])
+            done = fold and join(place, coefficient, out, flag, w, np.int64(code[i, 3]), partials[i, 0], partials[i, 1])
         elif opcode < 2 * MAP:
             count = words[w + 1]
-            done = join_map_row(words, w, flag, slopes, slots[i], place, coefficient, out)
+            done = fold and join_map_row(words, w, flag, slopes, slots[i], place, coefficient, out)
         elif opcode == ADD:
             count = words[w + 3]
             done = count > 0 and copy_row(words, w, accumulated, place, coefficient)

@@ -85,6 +85,13 @@ class Linearised:
     def refresh(self) -> None:
         """Compute the partials from the values of the execution, and what follows from them."""
         self.fill_slopes()
+        self.compress(True)
+        held = self.coefficient[self.place >= 0]
+        if not (np.isfinite(held).all() and held.all()):  # seeds may be small where products of partials overflow
+            self.compress(False)
+
+    def compress(self, fold: bool) -> None:
+        """Give addresses their places; coefficients are products of partials if `fold`, else 1."""
         from numbad import lanekernels
 
         self.place[:] = lanekernels.NONE
@@ -97,7 +104,7 @@ class Linearised:
                 count += np.size(leaf.value)
         tape = (self.code, self.words, self.flags, self.slots, self.slopes, self.partials())
         tables = (self.accumulated, self.place, self.coefficient, self.kept)
-        self.wanted = int(lanekernels.compress(*tape, *tables, count))  # type: ignore[call-arg]
+        self.wanted = int(lanekernels.compress(*tape, *tables, count, fold))  # type: ignore[call-arg]
 
     def partials(self) -> np.ndarray:
         """Return the partials of scalar rows, shape (rows, 2); a tape without rows has none."""

@@ -55,6 +55,11 @@ def positions(argnums: Any, count: int, name: str) -> tuple[int, ...]:
     return tuple(found)
 
 
+def is_single(argnums: Any) -> bool:
+    """Whether argnums names one argument, so that its derivative is not in a tuple."""
+    return isinstance(argnums, (int, np.integer))
+
+
 class GradientPlan:
     """What `jit` needs to know of a gradient function, to run its two sweeps instead of emitted rows."""
 
@@ -67,7 +72,7 @@ class GradientPlan:
 
     def pack(self, value: Any, found: list[Any]) -> Any:
         """Return value and gradients as the gradient function would."""
-        result = found[0] if isinstance(self.argnums, int) else tuple(found)
+        result = found[0] if is_single(self.argnums) else tuple(found)
         return (value, result) if self.with_value else result
 
 
@@ -114,7 +119,7 @@ def grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> 
     def gradient_function(*arguments: Any, **keywords: Any) -> Any:
         places = places_among(len(arguments))
         _, auxiliary, found = differentiate(f, arguments, places, keywords, "grad", has_aux, wants_value=False)
-        result = found[0] if isinstance(argnums, int) else tuple(found)
+        result = found[0] if is_single(argnums) else tuple(found)
         return (result, auxiliary) if has_aux else result
 
     return planned(gradient_function, f, argnums, "grad", False, has_aux)
@@ -139,7 +144,7 @@ def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = 
     def both(*arguments: Any, **keywords: Any) -> Any:
         places = places_among(len(arguments))
         value, auxiliary, found = differentiate(f, arguments, places, keywords, "value_and_grad", has_aux)
-        result = found[0] if isinstance(argnums, int) else tuple(found)
+        result = found[0] if is_single(argnums) else tuple(found)
         return ((value, auxiliary), result) if has_aux else (value, result)
 
     return planned(both, f, argnums, "value_and_grad", True, has_aux)
@@ -190,8 +195,13 @@ def match(primals: Any, tangents: Any, name: str, what: str) -> tuple[list[Any],
     """Return the leaves of tangents, checked against those of the primals."""
     values, rebuilds = collect(tuple(primals), tuple(range(len(primals))))
     if not isinstance(tangents, (tuple, list)) or len(tangents) != len(primals):
+        given = len(tangents) if isinstance(tangents, (tuple, list)) else f"a {type(tangents).__name__}"
         raise InputError(
-            message(f"{name} takes {len(primals)} {what}s for {len(primals)} inputs", "pass a tuple", where=False)
+            message(
+                f"{name} takes a tuple of {len(primals)} {what}s, one for each input; it was given {given}",
+                f"pass a tuple with a {what} for each input: (x,) for one",
+                where=False,
+            )
         )
     found: list[Any] = []
     for tangent in tangents:
@@ -527,7 +537,7 @@ def nest_blocks(rebuild: Any, blocks: list[list[Any]], rebuilds: list[Any], argn
     found = []
     for row in blocks:
         parts = regroup(row, rebuilds)
-        found.append(parts[0] if isinstance(argnums, int) else tuple(parts))
+        found.append(parts[0] if is_single(argnums) else tuple(parts))
     return rebuild(found)
 
 

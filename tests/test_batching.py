@@ -406,3 +406,27 @@ def test_a_replayed_batch_notices_the_branch_of_every_example() -> None:
             close(jitted(batch), np.array([f(x) for x in batch]))
             close(slopes(batch), np.where(batch[:, :1] > 0.0, 1.0, 5.0) * np.ones(3))
             close(indexed(batch), np.array([x[int(abs(x[0])) % 3] for x in batch]))
+
+
+def test_truth_values_and_integers_keep_their_kind():
+    x = np.array([1.0, 2.0, 3.0])
+    results = numbad.vmap(lambda a: (a > 1.5, bool(a > 2.5), 3, int(a), a))(x)
+    expected = [x > 1.5, x > 2.5, np.array([3, 3, 3]), np.array([1, 2, 3]), x]
+    for found, wanted in zip(results, expected, strict=True):
+        np.testing.assert_array_equal(found, wanted, strict=True)
+    assert [part.dtype.kind for part in numbad.vmap(lambda a: (a > 1.5, True, 3, a))(x[:0])] == list("bbif")
+    np.testing.assert_array_equal(x[numbad.vmap(lambda a: a > 1.5)(x)], [2.0, 3.0])
+    mixed = numbad.vmap(lambda a: 1 if a > 2.5 else 0.5)(x)
+    np.testing.assert_array_equal(mixed, [0.5, 0.5, 1.0], strict=True)
+    np.testing.assert_array_equal(numbad.grad(lambda z: np.sum(~numbad.vmap(lambda a: a > 1.5)(z) * z))(x), [1, 0, 0])
+    assert numbad.vmap(lambda a: (a, 3), out_axes=(0, None))(x)[1] == 3
+    with pytest.raises(InputError, match="depends on the example"):
+        numbad.vmap(int, out_axes=None)(x)
+
+
+def test_examples_that_return_other_structures_are_an_error():
+    x = np.array([0.0, 1.0, 2.0])
+    for other in ({"b": 1.0}, [1.0], (1.0, 1.0)):
+        with pytest.raises(InputError, match="different structures"):
+            numbad.vmap(lambda a, other=other: {"a": a} if a > 0.5 else other)(x)
+    np.testing.assert_array_equal(numbad.vmap(lambda a: {"a": a} if a > 0.5 else {"a": -a})(x)["a"], x)

@@ -538,3 +538,52 @@ def test_functools_partial_makes_rules_with_settings() -> None:
     power.defvjp(lambda n, x: (x**n, x), lambda n, x, bar: (bar * n * x ** (n - 1),))
     assert power.__name__ == "power"
     assert numbad.grad(lambda x: power(3, x))(2.0) == 12.0
+
+
+def changing(saved, cotangent):
+    saved[0] = 5.0
+    return (saved * cotangent,)
+
+
+def scaling(saved, cotangent):
+    cotangent *= 2.0
+    return (2.0 * saved * cotangent,)
+
+
+@pytest.mark.parametrize("backward", [changing, scaling])
+def test_a_rule_that_changes_what_it_is_given_is_an_error_in_every_transform(backward):
+    x = np.array([1.0, 2.0, 3.0])
+    square = numbad.custom_vjp(lambda x: x * x)
+    square.defvjp(lambda x: (x * x, x), backward)
+
+    def total(x):
+        return np.sum(square(x) * x)
+
+    for transform in (
+        numbad.grad,
+        numbad.jacfwd,
+        numbad.hessian,
+        lambda f: numbad.grad(lambda z: numbad.grad(f)(z)[0]),
+    ):
+        with pytest.raises((ValueError, NumbadError), match=r"read-only|must not change"):
+            transform(total)(x)
+    with pytest.raises(NumbadError, match="must not change"):
+        numbad.vmap(numbad.grad(total))(np.stack([x, x]))
+
+
+def test_a_rule_whose_result_has_another_shape_is_named():
+    x = np.array([1.0, 2.0, 3.0])
+    shorter = numbad.custom_vjp(lambda x: x * x)
+    shorter.name = "shorter"
+    for forward in (lambda x: (x[:2], x), lambda x: ((x, x), x)):
+        shorter.defvjp(forward, lambda saved, bar: (2.0 * saved,))
+        for transform in (numbad.grad, numbad.hessian):
+            with pytest.raises(NumbadError, match="forward function of shorter returned results of shapes"):
+                transform(lambda x: np.sum(shorter(x)))(x)
+    partial = numbad.custom_jvp(lambda x: x * x)
+    partial.name = "partial"
+    partial.defjvp(lambda primals, tangents: (primals[0][:2], tangents[0][:2]))
+    with pytest.raises(NumbadError, match="rule of partial returned results of shapes"):
+        numbad.jvp(partial, (x,), (x,))
+    with pytest.raises(NumbadError, match="rule of partial returned results of shapes"):
+        numbad.grad(lambda x: np.sum(partial(x)))(x)

@@ -187,3 +187,19 @@ def test_slopes_follow_the_values() -> None:
     evaluation.execution.values[address : address + 2] = [3.0, 4.0]
     linear.refresh()
     np.testing.assert_allclose(linear.push()[0], np.diag([27.0, 48.0]))
+
+
+@pytest.mark.parametrize("large, small", [(1e200, 1e-300), (1e-200, 1e300)])
+def test_a_product_of_partials_that_overflows_is_not_folded(large, small):
+    x = np.array([1.0, 2.0, 3.0]) / large  # no value is far from 1 or from `large`
+    seeds, factor = np.eye(3) * small, small * large * large
+    for f, jacobian in (
+        (lambda z: (z * large) * large, np.eye(3)),
+        (lambda z: np.stack([(z[k] * large) * large for k in range(3)]), np.eye(3)),
+        (lambda z: np.cumsum((z * large) * large), np.tril(np.ones((3, 3)))),
+    ):
+        found = numbad.vmap(numbad.vjp(f, x)[1])(seeds)[0]
+        np.testing.assert_allclose(found, factor * jacobian, rtol=1e-14)
+        np.testing.assert_allclose(numbad.vmap(numbad.linearize(f, x)[1])(seeds), factor * jacobian.T, rtol=1e-14)
+        found = numbad.jacrev(lambda z, f=f: f(z) * small)(x)
+        np.testing.assert_allclose(found, factor * jacobian, rtol=1e-14)

@@ -308,7 +308,7 @@ def test_tangents_of_another_shape_dtype_or_structure_are_refused() -> None:
             numbad.linearize(np.sin, X)[1](wrong)
     with pytest.raises(InputError, match="complex128"):
         numbad.jvp(np.sin, (X,), (X * 1j,))
-    with pytest.raises(InputError, match="1 tangents for 1 inputs"):
+    with pytest.raises(InputError, match="a tuple of 1 tangents"):
         numbad.jvp(np.sin, (X,), (X, X))
     close(numbad.jvp(np.square, (X,), (np.array([1, 2, 3]),))[1], 2.0 * X * [1, 2, 3])
 
@@ -870,3 +870,54 @@ def test_an_exception_half_way_leaves_nothing_behind() -> None:
             call(X)
         assert numbad.recorder.current() is None
         close(numbad.grad(lambda x: np.sum(x**2))(X), 2.0 * X)
+
+
+# ---------------------------------------------------------------- results that are assigned to
+
+
+def spoilt(derivative):
+    """Return a function that assigns to elements of a derivative that it takes inside."""
+
+    def function(x):
+        found = derivative(x)
+        found[0] = x[1] * x[2]
+        found[1:] *= 2.0
+        return np.sum(found * x[:, None] if found.ndim == 2 else found * x)
+
+    return function
+
+
+@pytest.mark.parametrize(
+    "inside, by_hand",
+    [
+        (numbad.grad(lambda z: np.sum(z**3)), lambda x: 3.0 * x**2),
+        (numbad.grad(lambda z: np.sum(z)), lambda x: 1.0 + 0.0 * x),
+        (numbad.grad(lambda z: np.sum(z[::-1] * z)), lambda x: 2.0 * x[::-1]),
+        (lambda x: numbad.vjp(lambda z: z**2, x)[1](x)[0], lambda x: 2.0 * x**2),
+        (lambda x: numbad.jvp(lambda z: z[::-1], (x,), (x,))[1], lambda x: 1.0 * x[::-1]),
+        (numbad.jacfwd(lambda z: z * z), lambda x: 2.0 * x * np.eye(3)),
+        (numbad.jacrev(lambda z: z[::-1] * z[0]), lambda x: numbad.jacfwd(lambda z: z[::-1] * z[0])(x)),
+        (numbad.grad(lambda z: np.sum(np.outer(z, z) @ z)), lambda x: np.sum(x) * 2.0 * x + np.sum(x**2)),
+    ],
+)
+def test_derivatives_taken_inside_may_be_assigned_to(inside, by_hand):
+    x = np.array([1.0, 2.0, 3.0])
+    outer = spoilt(inside)
+    value, gradient = numbad.value_and_grad(outer)(x)
+    np.testing.assert_allclose(value, spoilt(lambda z: by_hand(z) * 1.0)(x), rtol=1e-14)
+    step = 1e-6
+    differences = [(outer(x + step * e) - outer(x - step * e)) / (2.0 * step) for e in np.eye(3)]
+    np.testing.assert_allclose(gradient, differences, rtol=1e-7, atol=1e-7)
+
+
+def test_argnums_may_be_an_integer_of_numpy():
+    x = np.array([1.0, 2.0])
+    for transform in (numbad.grad, numbad.jacfwd, numbad.jacrev, lambda f, k: numbad.hessian(f, argnums=k)):
+        one = transform(lambda a, b: np.sum(a * b**2), np.int64(1))(x, x)
+        np.testing.assert_array_equal(one, transform(lambda a, b: np.sum(a * b**2), 1)(x, x))
+        assert isinstance(one, np.ndarray)
+
+
+def test_tangents_that_are_no_tuple_are_named():
+    with pytest.raises(InputError, match="it was given a ndarray"):
+        numbad.jvp(np.sum, np.ones(3), np.ones(3))
