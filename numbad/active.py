@@ -1170,6 +1170,9 @@ def record(op: Op, x: Any, y: Any = None) -> Any:
         return make_block(recorder, recorder.map_row(op.opcode, shape, (x.operand(shape),)), shape, op.boolean)
     given = (x, y)
     x, y = as_active(recorder, x), as_active(recorder, y)
+    simple = plan_plain(x, y)
+    if simple is not None:
+        return append_row(recorder, MAP + op.opcode, *simple, op.boolean)
     if x is NotImplemented or y is NotImplemented:
         return NotImplemented
     if isinstance(x, Scalar) and isinstance(y, Scalar):
@@ -1191,6 +1194,19 @@ def record(op: Op, x: Any, y: Any = None) -> Any:
         return record(op, x, y).transpose(np.argsort(order))
     out = recorder.map_row(op.opcode, shape, (x.operand(shape), y.operand(shape)))
     return make_block(recorder, out, shape, op.boolean)
+
+
+def plan_plain(x: Any, y: Any) -> tuple[Plan, int, int] | None:
+    """Return plan and addresses for two contiguous arrays of one shape, or one and a number; None for others."""
+    if type(x) is Array and x.first is not None:
+        if type(y) is Array:
+            if y.first is not None and y.shape == x.shape:
+                return (CONTIGUOUS.get(x.shape) or plan_contiguous(x.shape)).arrays, x.first, y.first
+        elif type(y) is Scalar:
+            return (CONTIGUOUS.get(x.shape) or plan_contiguous(x.shape)).scalar_right, x.first, y.address
+    elif type(x) is Scalar and type(y) is Array and y.first is not None:
+        return (CONTIGUOUS.get(y.shape) or plan_contiguous(y.shape)).scalar_left, x.address, y.first
+    return None
 
 
 def ordered(value: Any) -> bool:

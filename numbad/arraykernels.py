@@ -655,20 +655,20 @@ def both_at(like, forward, adjoint, kernels, code, words, bases, bars, values, p
 # fmt: on
     """Run both sweeps over a short tape at memory addresses. Compiled to a C function.
 
-    `numbers` holds `count` pairs of address and value; `bar` is cleared here. Returns the first row that
-    was not done: all is well if there is none.
+    `numbers` holds `count` pairs of address and value; `bar` is cleared here; an `adjoint` of 0 stands for the forward
+    sweep alone. Returns the first row that was not done: all is well if there is none.
     """
     pairs = view(np.uint64(numbers), 2 * count, np.float64(0))
     arena, cotangents = view(np.uint64(values), size, like), view(np.uint64(bar), size, like)
     arena[0] = 0
     for k in range(count):
         arena[np.int64(pairs[2 * k])] = pairs[2 * k + 1]
-    for k in range(size):
-        cotangents[k] = 0
     places = (kernels, code, words, bases, values, partials, scratch, 0, rows)
     done = call_at(np.uint64(forward), like, places)
-    if done < rows:
+    if done < rows or adjoint == 0:
         return done
+    for k in range(size):
+        cotangents[k] = 0
     cotangents[np.uint64(output)] = 1
     left = call_at(
         np.uint64(adjoint), like, (kernels, code, words, bases, bars, values, partials, bar, scratch, 0, rows)

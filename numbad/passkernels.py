@@ -125,15 +125,6 @@ def any_set(flags, low, high):
     return False
 
 
-@compiled
-def all_set(flags, low, high):
-    """Whether all flags of a range are set."""
-    for address in range(low, high + 1):
-        if not flags[address]:
-            return False
-    return True
-
-
 # ---------------------------------------------------------------- dead rows
 
 

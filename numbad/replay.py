@@ -574,11 +574,13 @@ class Program:
                 if isinstance(leaf, Array):
                     leaf.address_view()
         self.outputs = outputs
-        self.places = [np.array(o.address_view()) if isinstance(o, Array) else o.address for o in outputs]
+        self.places = [place_in_arena(o) if isinstance(o, Array) else o.address for o in outputs]
         recorder.execution = None
         self.prepared = self.make_ready(outputs)
+        self.short: Any = None
         if self.prepared is None:
             self.execution = PathExecution(recorder)
+            self.short = self.make_short()
         self.readers = [reader_of(leaf) for leaf in self.leaves]
         self.numbers = self.find_numbers()
 
@@ -614,6 +616,14 @@ class Program:
         chosen = {k for part, _ in self.parts for k in part}
         return Prepared(tape, [k in chosen for k in range(len(self.leaves))], self.gradient.with_value)
 
+    def make_short(self) -> Any:
+        """Return the tape ready to be run in one call of machine code, if it is a short one."""
+        from numbad.short import make_replay
+
+        if self.gradient is None:
+            return make_replay(self.recorder, self.leaves, None)
+        return None if self.output is None else make_replay(self.recorder, self.leaves, self.output.address)
+
     def arrange(self, arguments: Any, places: list[int]) -> None:
         """Find which leaves each differentiated argument has, and check that they can be differentiated."""
         counts = [len(flatten(argument)[0]) for argument in arguments]
@@ -635,8 +645,10 @@ class Program:
         The rows before `start` are those of the program `source`, which has computed them.
         """
         ready = self.prepared
-        if ready is None:
-            row = self.sweep(values, start, source)
+        if self.short is not None:
+            row = self.run_short(values)
+        elif ready is None:
+            row = self.sweep(values, start if source is None or source.short is None else 0, source)
         else:
             ready.enter(values)
             if start >= WORTH_COPYING:
@@ -647,6 +659,14 @@ class Program:
         if row < 0:
             self.hits += 1
         return row
+
+    def run_short(self, values: Any) -> int:
+        """Run a short tape; return as `attempt` does."""
+        row = self.short.run(values)
+        if row < 0 or self.recorder.code[4 * row] in (GUARD, GUARD_VALUE):
+            return row
+        self.short = None  # it has a row for Python
+        return self.sweep(values, 0, None)
 
     def sweep(self, values: Any, start: int, source: Any) -> int:
         """Run a tape with rows over arrays; return as `attempt` does."""
@@ -727,7 +747,7 @@ class Program:
         if self.prepared is not None:
             values, places = self.prepared.values, self.prepared.outputs
         else:
-            values, places = self.execution.values, self.places
+            values, places = (self.execution.values if self.short is None else self.short.memory), self.places
         dtype = self.recorder.dtype
         found = []
         k = 0
@@ -740,6 +760,8 @@ class Program:
             if isinstance(leaf, Scalar):
                 number = leaf.dtype.type(values[place])
                 found.append(float(number) if dtype == FLOAT64 and not leaf.boolean else number)
+            elif type(place) is slice:
+                found.append(values[place].reshape(leaf.shape).astype(leaf.dtype))
             else:
                 found.append(values[place].astype(leaf.dtype))
         return self.rebuild(found)
@@ -754,6 +776,11 @@ class Program:
             slopes = [reader(bar) for reader, bar in zip(self.readers, ready.bar_slots)]
             return self.gradient.pack(ready.memory[ready.outputs[0]], self.pick(slopes))
         execution = self.execution
+        if self.short is not None:
+            assert self.output is not None
+            value = self.short.memory[self.output.address]
+            slopes = [leaf.read(self.short) for leaf in self.leaves]
+            return self.gradient.pack(float(value) if self.recorder.dtype == FLOAT64 else value, self.pick(slopes))
         if self.output is None:
             value, seeds = self.constant, []
         else:
@@ -764,6 +791,15 @@ class Program:
         found = [leaf.read(bars) for leaf in self.leaves]
         give_back(bars.arena)
         return self.gradient.pack(value, self.pick(found))
+
+
+def place_in_arena(output: Array) -> Any:
+    """Return where the elements of a result are: a slice of the arena, or their addresses."""
+    addresses = np.array(output.address_view())
+    flat = addresses.reshape(-1)
+    if flat.size and (np.diff(flat) == 1).all():
+        return slice(int(flat[0]), int(flat[-1]) + 1)
+    return addresses
 
 
 class Missed(Exception):

@@ -65,13 +65,6 @@ def linearise_rows(pointer, code, values, partials, start, stop):
 
 
 @compiled
-def primal_rows(pointer, code, values, start, stop):
-    """Compute values of scalar rows; return the first row that is not done."""
-    zero = values.dtype.type(0)
-    return call_at(pointer, zero, (pointer_of(code), pointer_of(values), start, stop))
-
-
-@compiled
 def gradient_rows(pointer, code, numbers, size, output, inputs):
     """Run both sweeps over a tape of scalar rows: the whole of a small gradient in one call.
 

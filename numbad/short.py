@@ -1,4 +1,4 @@
-"""Gradients of short tapes with arrays: both sweeps in one call of machine code, on memory that a thread keeps."""
+"""Short tapes with arrays: both sweeps in one call of machine code, on memory that a thread, or a replay, keeps."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def sweep_both(recorder: Recorder, output: int) -> Workspace | None:
     size = recorder.size
     code = recorder.code
     rows = len(code) >> 2
-    if 2 * (size + rows) > MOST or rows > MANY or recorder.large or recorder.hosts:
+    if not is_short(recorder):
         return None
     dtype = recorder.dtype
     both, forward, adjoint, kernels, width = _calls.get(dtype.num) or prepare(dtype)
@@ -135,3 +135,59 @@ def give_back(work: Workspace) -> None:
     """Let the next short tape of this thread have the memory."""
     work.spaces = {}
     _thread.__dict__[work.memory.dtype.num] = work
+
+
+def is_short(recorder: Recorder) -> bool:
+    """Whether a tape may run in one call."""
+    rows = len(recorder.code) >> 2
+    return not (2 * (recorder.size + rows) > MOST or rows > MANY or recorder.large or recorder.hosts)
+
+
+class ShortReplay:
+    """A short tape with its memory: constants in place, and all that the compiled call is told.
+
+    Attributes
+    ----------
+    memory : ndarray
+        Values, then cotangents, then partials.
+    arena : ndarray
+        The cotangents.
+    """
+
+    def __init__(self, recorder: Recorder, leaves: list[Any], output: int | None) -> None:
+        size, dtype = recorder.size, recorder.dtype
+        rows = len(recorder.code) >> 2
+        both, forward, adjoint, kernels, width = _calls.get(dtype.num) or prepare(dtype)
+        self.both, self.rows, self.leaves = both, rows, leaves
+        self.memory = np.zeros(2 * (size + rows), dtype)
+        self.scratch = np.empty(4 * BLOCK, dtype)
+        self.arena = self.memory[size : 2 * size]
+        self.spaces: dict[int, np.ndarray] = {}
+        for address, value in zip(recorder.numbers[::2], recorder.numbers[1::2], strict=True):
+            self.memory[int(address)] = value
+        for address, block in recorder.loads:
+            self.memory[address : address + block.size] = block
+        self.bases, self.bars = locate_spaces(recorder, self)  # type: ignore[arg-type]
+        self.code, self.words = recorder.code[:], recorder.words[:]
+        at = address_of(self.memory)
+        parts = (self.code, self.words, self.bases, self.bars)
+        memory = (at, at + 2 * size * width, at + size * width, address_of(self.scratch))
+        places = [part.buffer_info()[0] for part in parts]
+        given = (forward, 0 if output is None else adjoint, kernels, *places, *memory, 0, 0, size, rows, output or 0)
+        self.arguments = (0.0, *given)
+        self.slots = [slice(leaf.address, leaf.address + np.size(leaf.value)) for leaf in leaves]
+
+    def run(self, values: Any) -> int:
+        """Run the tape on new inputs; return the row at which it stopped, or -1."""
+        memory = self.memory
+        for slot, value in zip(self.slots, values):
+            memory[slot] = value if type(value) is float or value.ndim < 2 else value.reshape(-1)
+        done = self.both(*self.arguments)
+        return -1 if done == self.rows else done
+
+
+def make_replay(recorder: Recorder, leaves: list[Any], output: int | None) -> ShortReplay | None:
+    """Return a tape ready for replays in one call; None if it is long, or has inputs by reference."""
+    if config._debug_nans or not recorder.words or not is_short(recorder) or any(leaf.space for leaf in leaves):
+        return None
+    return ShortReplay(recorder, leaves, output)

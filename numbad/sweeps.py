@@ -456,7 +456,6 @@ MODULES = {
     "adjoint": "scalarkernels",
     "gradient_rows": "scalarkernels",
     "linearise_rows": "scalarkernels",
-    "primal_rows": "scalarkernels",
 }
 SWITCHES = {
     "primal": ("_vm", 4),
@@ -567,9 +566,8 @@ def block_kernels(dtype: np.dtype, scalar: bool = False) -> np.ndarray:
 def compile_kernel(function: Any, name: str, dtype: np.dtype) -> None:
     """Compile a sweep by running it over no rows."""
     code, values, partials = np.empty((0, 4), np.uint32), np.zeros(1, dtype), np.empty((0, 2), dtype)
-    if name in ("linearise_rows", "primal_rows"):
-        arrays: tuple[Any, ...] = (code, values, partials) if name == "linearise_rows" else (code, values)
-        function(switch(name.removesuffix("_rows"), dtype), *arrays, 0, 0)
+    if name == "linearise_rows":
+        function(switch("linearise", dtype), code, values, partials, 0, 0)
     elif name == "gradient_rows":
         if dtype == np.float64:
             switch("gradient_at", dtype)  # for the next process

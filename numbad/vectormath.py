@@ -24,16 +24,6 @@ UNARY = (
 ).split()
 BINARY = ("pow", "atan2", "hypot", "fmod")
 NOT_VECTOR = ("lgamma", "tgamma", "fmod", "floor", "ceil", "trunc")
-NUMPY_NAMES = {
-    "arcsin": "asin",
-    "arccos": "acos",
-    "arctan": "atan",
-    "arcsinh": "asinh",
-    "arccosh": "acosh",
-    "arctanh": "atanh",
-    "arctan2": "atan2",
-    "gamma": "tgamma",
-}
 
 
 def register_sizes() -> list[tuple[str, int]]:

@@ -49,7 +49,8 @@ def run_blocks() -> list[tuple[str, str, str]]:
     return found
 
 
-def test_readme_prints_what_it_says() -> None:
+def test_readme_prints_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # it saves a tape
     for code, printed, expected in run_blocks():
         assert printed == expected, f"{code}\n\nprints\n\n{printed}"
 
