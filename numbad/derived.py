@@ -46,6 +46,7 @@ def arrange(tape: Tape, leaves: list[Any]) -> Any:
 
 def run_derived(tape: Tape, kind: str, points: tuple[Any, ...]) -> list[Any]:
     """Return the blocks of derivatives at a point, for each output those of each input (of each input)."""
+    tape.keeps_values()
     check_outputs(tape)
     leaves = tape.flatten_inputs(points)
     given = [slot.accept(value) for slot, value in zip(tape.inputs, leaves, strict=True)]

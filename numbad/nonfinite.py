@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SHOWN = 3  # elements of an operand that are printed
 CHOOSE = "keep the operands inside of the op's domain: choose them with np.where before the op, not its result after it"
+ORIGINAL = "run the tape that this one was made of: it keeps the operands, which are overwritten here"
 CLEAN = "look where that number comes from; np.isnan and np.where replace what is missing"
 
 
@@ -35,12 +36,22 @@ def check_values(execution: Execution, first: int, stop: int) -> None:
     for row in range(first, stop):
         if row_is_finite(execution, code, words, row):
             continue
+        if overwrites(execution):
+            low, high = results(code, words, row)
+            what = f"row {row}: {row_name(execution, code, words, row)} is {write(execution.values[low : high + 1])}"
+            complain(execution, row, what, ORIGINAL)
         bad = [k for k, values in enumerate(operands(execution, code, words, row)) if not np.isfinite(values).all()]
         if not bad:
             complain(execution, row, describe(execution, code, words, row))
         found = row if found < 0 else found
     if found >= 0:
         complain(execution, found, describe(execution, code, words, found, given=True), CLEAN)
+
+
+def overwrites(execution: Execution) -> bool:
+    """Whether results overwrite one another, so that a row's operands may be gone after it."""
+    tape: Any = getattr(execution.recorder, "tape", None)
+    return tape is not None and tape.forward_only
 
 
 def row_is_finite(execution: Execution, code: np.ndarray, words: np.ndarray, row: int) -> bool:
@@ -150,11 +161,7 @@ def operands(execution: Execution, code: np.ndarray, words: np.ndarray, row: int
 def describe(execution: Execution, code: np.ndarray, words: np.ndarray, row: int, given: bool = False) -> str:
     """Return what a row computed from what; `given` says that the operand was not finite to begin with."""
     opcode = int(code[row, 0])
-    if opcode == HOST:
-        host = execution.recorder.hosts[int(words[int(code[row, 2]) + 1])]
-        name = getattr(getattr(host, "op", host), "name", "a Python kernel")
-    else:
-        name = {ADD: "sum", CONTRACT: "sum of products"}.get(opcode, op_name(opcode))
+    name = row_name(execution, code, words, row)
     values = operands(execution, code, words, row)
     low, high = results(code, words, row)
     result = execution.values[low : high + 1]
@@ -174,6 +181,15 @@ def describe(execution: Execution, code: np.ndarray, words: np.ndarray, row: int
     space, low, _ = places[bad]
     address = low + first_bad(operands(execution, code, words, row)[bad])
     return f"{write_source(execution, space, address)}; {text}"
+
+
+def row_name(execution: Execution, code: np.ndarray, words: np.ndarray, row: int) -> str:
+    """Return the name of what a row does."""
+    opcode = int(code[row, 0])
+    if opcode == HOST:
+        host = execution.recorder.hosts[int(words[int(code[row, 2]) + 1])]
+        return getattr(getattr(host, "op", host), "name", "a Python kernel")
+    return {ADD: "sum", CONTRACT: "sum of products"}.get(opcode, op_name(opcode))
 
 
 def write_source(execution: Execution, space: int, address: int) -> str:

@@ -11,6 +11,7 @@ from numbad.derivatives import as_leaf
 from numbad.errors import BranchError, InputError, message
 from numbad.points import Batch, point_program, regroup_slopes, run_alone, sweep_points
 from numbad.recording import record
+from numbad.settings import config
 from numbad.tape import Tape, flatten
 
 if TYPE_CHECKING:
@@ -65,11 +66,11 @@ def map_jitted(jitted: Jitted, arguments: tuple[Any, ...], axes: list[int | None
     -------
     tuple or None
         None where the batch is better recorded with its lanes: for tapes with array rows, arguments that are not
-        floats, and where there is no example to record.
+        floats, and where there is no example to record; and within `debug_nans`.
     """
     flat = [flatten(argument) for argument in arguments]
     leaves = [as_leaf(leaf) for part, _ in flat for leaf in part]
-    if jitted.static or not all(is_float(leaf) for leaf in leaves):
+    if config._debug_nans or jitted.static or not all(is_float(leaf) for leaf in leaves):
         return None
     leaves = [leaf if axis is None else np.moveaxis(leaf, axis, 0) for leaf, axis in zip(leaves, axes, strict=True)]
     mapped = [axis is not None for axis in axes]

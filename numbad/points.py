@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.derivatives import as_leaf, check_leaf
-from numbad.errors import BranchError, InputError, message
+from numbad.errors import BranchError, InputError, NonFiniteError, message
 from numbad.lowering import (
     Lowered,
     Unlowered,
@@ -22,6 +22,7 @@ from numbad.lowering import (
     place_spaces,
 )
 from numbad.ops.definition import REGISTRY
+from numbad.settings import config
 from numbad.sweeps import (
     address_of,
     check_memory,
@@ -212,6 +213,8 @@ def run_alone(
             value = tape(*point)
     except BranchError as error:
         raise BranchError(f"point {index} of {batch.count} takes another path\n{error}") from None
+    except NonFiniteError as error:
+        raise NonFiniteError(f"point {index} of {batch.count}: {error}") from None
     for target, part in zip(results, flatten(value)[0], strict=True):
         target[index] = part
 
@@ -223,7 +226,7 @@ def sweep_points(
 
     What is returned for other points means nothing. `wanted` names the arguments that gradients are wanted for.
     """
-    found = point_program(tape)
+    found = None if config._debug_nans else point_program(tape)  # lanes are not looked at one by one
     slopes = [np.empty((batch.count, *slot.shape), slot.dtype) for slot in slots_of(tape, wanted)]
     if found is None:
         return sweep_singly(tape, batch, slopes, wanted)

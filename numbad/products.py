@@ -77,6 +77,7 @@ def push_once(tape: Tape, primals: Any, tangents: Any) -> tuple[Any, Any]:
 
 def pull_back(tape: Tape, primals: tuple[Any, ...]) -> tuple[Any, Any]:
     """Return value and pullback of a tape; see `Tape.vjp`."""
+    tape.keeps_values()
     evaluation = TapeEvaluation(tape, primals)
 
     def pullback(cotangent: Any) -> tuple[Any, ...]:

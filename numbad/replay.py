@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import sys
 import threading
 import warnings
 from collections.abc import Callable
@@ -13,7 +15,7 @@ import numpy as np
 
 from numbad.active import Active, Array, Scalar
 from numbad.derivatives import FLOAT64, as_leaf, check_leaf, concrete, input_dtype, plain, record_leaves, scalar_output
-from numbad.errors import NumbadError, describe_site, message
+from numbad.errors import InputError, NumbadError, describe_site, message
 from numbad.ops.host import alone
 from numbad.paths import Paths, common_rows, last_address
 from numbad.recorder import Recorder, current
@@ -41,9 +43,10 @@ def jit(f: Callable[..., Any] | None = None, *, static_argnums: Any = (), static
     f : callable
         Of floats, arrays of floats, or trees of them; other leaves (ints, text, ...) are static.
     static_argnums : int or tuple of int
-        Positional arguments that are passed as they are; a tape is recorded for each value.
+        Positional arguments that are passed as they are; a tape is recorded for each value. Negative ones count
+        from the end.
     static_argnames : str or tuple of str
-        The same for keyword arguments; all keyword arguments are static.
+        The same by name, however they are passed; what is passed by keyword is static in any case.
 
     Returns
     -------
@@ -54,6 +57,8 @@ def jit(f: Callable[..., Any] | None = None, *, static_argnums: Any = (), static
     ------
     NumbadError
         When one signature has more than 64 paths.
+    InputError
+        When the function has no argument of a position or name that is to be static.
 
     Warns
     -----
@@ -66,10 +71,11 @@ def jit(f: Callable[..., Any] | None = None, *, static_argnums: Any = (), static
     A signature is the structure of the arguments with the shapes and dtypes of their leaves. Where a comparison
     comes out otherwise than when it was recorded, that path is recorded too, and both are kept. What the function
     takes from closures, globals and the object that it is a method of is compared at each call, with the members of
-    lists and dicts, the attributes of objects and the elements of arrays; a change records anew. Of arrays of more
+    lists and dicts, the attributes of objects, classes and the user's modules, and the elements of arrays; a change
+    records anew. Of arrays of more
     than 65,536 elements 256 are compared, so write to such an array as a whole, or pass it as an argument. What changes
     in another way (static objects, files, random numbers) is frozen. Side effects happen when a path is recorded, and
-    what the function changes of its arguments stays inside of it.
+    what the function changes of its arguments stays inside of it. Results share memory with nothing.
 
     Paths share their first rows up to the guard that tells them apart, and a call that leaves one of them there goes on
     with another: it costs about as much as one path, whichever it takes. Tapes of scalar rows are optimised
@@ -87,16 +93,51 @@ def jit(f: Callable[..., Any] | None = None, *, static_argnums: Any = (), static
     """
     if f is None:
         return functools.partial(jit, static_argnums=static_argnums, static_argnames=static_argnames)
-    return Jitted(f, static_argnums)
+    return Jitted(f, static_positions(f, static_argnums, static_argnames))
+
+
+def static_positions(f: Any, argnums: Any, argnames: Any) -> tuple[int, ...]:
+    """Return the positions of the static arguments of a function, given by number or by name."""
+    numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    names = (argnames,) if isinstance(argnames, str) else tuple(argnames)
+    if not numbers and not names:
+        return ()
+    try:
+        parameters = inspect.signature(f).parameters.values()
+    except (TypeError, ValueError):  # of some compiled functions
+        return numbers
+    kinds = {parameter.kind for parameter in parameters}
+    positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    count = len(positional)
+    open_ended = inspect.Parameter.VAR_POSITIONAL in kinds
+    by_keyword = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+    for number in numbers:
+        if not -count <= number < count and not (open_ended and number >= 0):
+            refuse_static(f, f"static_argnums={number}", f"{count} positional arguments")
+    for name in names:
+        if name not in positional and name not in by_keyword and inspect.Parameter.VAR_KEYWORD not in kinds:
+            refuse_static(
+                f, f"static_argnames={name!r}", f"the arguments {', '.join((*positional, *sorted(by_keyword)))}"
+            )
+    found = {number if number >= 0 else number + count for number in numbers}
+    return tuple(sorted(found | {positional.index(name) for name in names if name in positional}))
+
+
+def refuse_static(f: Any, what: str, there_are: str) -> None:
+    """Raise an InputError for a static argument that a function does not have."""
+    name = getattr(f, "__name__", "the function")
+    raise InputError(message(f"{what} is no argument of {name}, which has {there_are}", "name one of those"))
 
 
 class Jitted:
     """A function that is recorded once and replayed; made by `jit`."""
 
-    def __init__(self, f: Callable[..., Any], static_argnums: Any = ()) -> None:
+    name: str | None = None  # under which a class has it as a method
+
+    def __init__(self, f: Callable[..., Any], static: tuple[int, ...] = ()) -> None:
         functools.update_wrapper(self, f, assigned=("__doc__", "__name__", "__module__"), updated=())
         self.f = self.numbad_inner = f
-        self.static = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+        self.static = static
         self.plan = None if self.static else getattr(f, "numbad_plan", None)
         self.programs: dict[Any, Paths] = {}
         self.point_tapes: dict[Any, list[Any]] = {}  # of jitted functions under vmap
@@ -146,11 +187,41 @@ class Jitted:
         if instance is None:
             return self
         name = f"{JITTED}{id(self)}"
-        bound = vars(instance).get(name)
-        if bound is None:
-            static = tuple(k - 1 for k in self.static)
-            bound = vars(instance)[name] = Jitted(MethodType(self.f, instance), static)
+        kept = getattr(instance, "__dict__", None)
+        if kept is None:
+            raise NumbadError(
+                message(
+                    f"a {type(instance).__name__} has __slots__ and no __dict__, where numbad.jit keeps the tapes of "
+                    f"{self.title()} for each instance",
+                    'add "__dict__" to its __slots__',
+                )
+            )
+        bound = kept.get(name)
+        # a copy of an instance has the attributes of the original
+        if bound is None or bound.f.__self__ is not instance or bound.f.__func__ is not self.f:
+            static = tuple(k - 1 for k in self.static if k)
+            bound = kept[name] = Jitted(MethodType(self.f, instance), static)
+            bound.name = self.name
         return bound
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __copy__(self) -> Jitted:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Jitted:
+        return self
+
+    def __reduce__(self) -> Any:
+        """Pickle a function by its name, as Python does, and a method as that of its instance; tapes stay behind."""
+        if self.name is not None and isinstance(self.f, MethodType):
+            return getattr, (self.f.__self__, self.name)
+        place: Any = sys.modules.get(self.__module__)
+        name = getattr(self.f, "__qualname__", "")
+        for part in name.split("."):
+            place = getattr(place, part, None)
+        return name if place is self else (Jitted, (self.f, self.static))
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         recorder = current()
@@ -445,6 +516,8 @@ class Program:
         leaves = [as_leaf(leaf) for leaf in leaves]
         static: set[int] = set()
         for k in owner.static:
+            if k >= len(arguments):  # given by keyword
+                continue
             before = len(flatten(tuple(arguments[:k]))[0])
             static.update(range(before, before + len(flatten(arguments[k])[0])))
         places = [k for k, leaf in enumerate(leaves) if k not in static and is_recorded(leaf)]

@@ -237,7 +237,7 @@ def load(file: Any, *, types: Any = ()) -> Tape:
     """
     if hasattr(file, "read"):
         return read_tape(file.read(), types)
-    with open(file, "rb") as stream:
+    with open(os.fspath(file), "rb") as stream:
         container.check_magic(stream.peek(len(container.MAGIC)))
         return read_tape(stream.read(), types)
 

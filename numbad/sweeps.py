@@ -97,9 +97,26 @@ class Execution:
         self.prepare(rows)
         if rows == self.done:
             return
-        first = self.done
-        final = final and not config._debug_nans  # fused rows have no values to look at
         code = np.frombuffer(recorder.code, np.uint32).reshape(rows, 4)
+        if config._debug_nans:
+            self.forward_watched(code, rows)
+        else:
+            self.forward_rows(code, rows, final, wanted)
+
+    def forward_watched(self, code: np.ndarray, rows: int) -> None:
+        """Compute rows and look for values that are not finite."""
+        from numbad.nonfinite import check_values, overwrites
+
+        self.groups = {}  # rows that an earlier run has fused have no values to look at
+        first = self.done
+        for stop in range(first + 1, rows + 1) if overwrites(self) else (rows,):
+            self.forward_rows(code, stop)
+            check_values(self, first, stop)
+            first = stop
+
+    def forward_rows(self, code: np.ndarray, rows: int, final: bool = False, wanted: tuple[Any, ...] = ()) -> None:
+        """Compute the rows up to one of them."""
+        recorder = self.recorder
         if recorder.words:
             self.forward_mixed(code, rows, final, wanted)
         else:
@@ -112,10 +129,6 @@ class Execution:
                 if row < stop:
                     row = self.python_row(code, None, row)
         self.done = rows
-        if config._debug_nans:
-            from numbad.nonfinite import check_values
-
-            check_values(self, first, rows)
 
     def forward_mixed(self, code: np.ndarray, rows: int, final: bool, wanted: tuple[Any, ...]) -> None:
         """Compute rows of all kinds."""

@@ -184,3 +184,45 @@ def test_a_seed_that_is_not_finite_is_the_callers() -> None:
     pull = numbad.vjp(lambda x: x * 2.0, np.ones(2))[1]
     with numbad.debug_nans(), pytest.raises(NonFiniteError):
         pull(np.array([1.0, NAN]))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda tape, x: tape.map(x),
+        lambda tape, x: tape.gradient_map(x),
+        lambda tape, x: tape.optimise(forward_only=True).map(x),
+        lambda tape, x: numbad.vmap(numbad.jit(root))(x),
+        lambda tape, x: numbad.vmap(numbad.jit(numbad.grad(root)))(x),
+    ],
+)
+def test_points_are_looked_at(call: Any) -> None:
+    tape, x = numbad.record(root, 3.0), np.array([3.0, 1.0])
+    call(tape, x)
+    with numbad.debug_nans(), pytest.raises(NonFiniteError, match="sqrt"):
+        call(tape, x)
+    with numbad.debug_nans(), pytest.raises(NonFiniteError, match="point 1 of 2: row 1"):
+        tape.map(x)
+
+
+def test_what_an_earlier_run_has_fused_is_no_false_alarm() -> None:
+    x = np.linspace(0.1, 1.0, 40000)
+    tape = numbad.record(lambda x: np.sum(np.sin(x) ** 2 * np.exp(-x)), x)
+    expected = tape.value_and_gradient(x)
+    (kept,) = tape.kept["workspaces", True]
+    assert kept.execution.groups
+    kept.execution.values[40000 + 1 :] = NAN  # results that fused rows leave unwritten
+    with numbad.debug_nans():
+        value, slope = tape.value_and_gradient(x)
+    np.testing.assert_allclose(value, expected[0], rtol=1e-13)
+    np.testing.assert_allclose(slope, expected[1], rtol=1e-13)
+    assert tape.value_and_gradient(x)[0] == expected[0]
+
+
+@pytest.mark.parametrize("f", [root, lambda x: np.sum(np.where(x > 0.0, 1.0, np.sqrt(x - 2.0)) * np.ones(3))])
+def test_values_that_are_overwritten_are_looked_at_in_time(f: Any) -> None:
+    tape = numbad.record(f, 3.0).optimise(forward_only=True)
+    with numbad.debug_nans():
+        assert tape(3.0) == f(3.0)
+        with pytest.raises(NonFiniteError, match=r"row \d: sqrt is -?nan(.|\n)*run the tape that this one was made of"):
+            tape(1.0)

@@ -278,7 +278,7 @@ def test_addresses_are_used_again() -> None:
 
 def test_a_tape_that_overwrites_its_values_refuses_derivatives_and_passes() -> None:
     tape = numbad.record(lambda x: np.sin(x) * x, 1.0).optimise(forward_only=True)
-    for call in (tape.gradient, tape.value_and_gradient):
+    for call in (tape.gradient, tape.value_and_gradient, tape.vjp, tape.jacobian, tape.hessian):
         with pytest.raises(TapeError, match="overwrites its values"):
             call(1.0)
     for apply in (tape.optimise, lambda: merge_equal_rows(tape)):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import subprocess
 import sys
 import threading
 import warnings
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -283,6 +285,113 @@ def test_methods() -> None:
     model.w = 1.0
     close(slope(X), 3.0 * X**2)
     assert isinstance(Model.loss, type(numbad.jit(np.sin)))
+
+
+class Scaled:
+    """A model whose numbers are in its class, its slots and the globals of its module."""
+
+    factor = 2.0
+
+    def __init__(self) -> None:
+        self.offset = 1.0
+
+    @numbad.jit
+    def shifted(self, x: Any) -> Any:
+        return self.factor * x + self.offset
+
+    def __call__(self, x: Any) -> Any:
+        return self.factor * x
+
+    @property
+    def half(self) -> float:
+        return self.factor / 2.0
+
+    @classmethod
+    def doubled(cls, x: Any) -> Any:
+        return 2.0 * cls.factor * x
+
+
+class Slotted:
+    __slots__ = ("a",)
+
+    @numbad.jit
+    def times(self, x: Any) -> Any:
+        return self.a * x
+
+
+def test_attributes_of_classes_that_are_written_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Scaled()
+    calls: list[Any] = [
+        numbad.jit(model),
+        numbad.jit(lambda x: model(x)),
+        numbad.jit(lambda x: Scaled.factor * x),
+        numbad.jit(lambda x: 2.0 * model.half * x),
+        numbad.jit(lambda x: Scaled.doubled(x) / 2.0),
+        lambda x: model.shifted(x) - 1.0,
+    ]
+    assert [f(3.0) for f in calls] == [6.0] * len(calls)
+    monkeypatch.setattr(Scaled, "factor", 5.0)
+    assert [f(3.0) for f in calls] == [15.0] * len(calls)
+
+
+def test_modules_and_slots_that_are_written_to() -> None:
+    module: Any = ModuleType("a_module_of_the_users")
+    exec("rate = 2.0\ndef apply(x):\n    return rate * x", vars(module))
+    slotted = Slotted()
+    slotted.a = 2.0
+    calls = [numbad.jit(lambda x: module.rate * x), numbad.jit(lambda x: module.apply(x))]
+    calls += [numbad.jit(lambda x: slotted.a * x)]
+    assert [f(3.0) for f in calls] == [6.0, 6.0, 6.0]
+    module.rate = slotted.a = 4.0
+    assert [f(3.0) for f in calls] == [12.0, 12.0, 12.0]
+    assert [f.paths for f in calls] == [1, 1, 1]
+
+
+def test_copies_of_an_instance_have_tapes_of_their_own() -> None:
+    model = Scaled()
+    assert model.shifted(1.0) == 3.0
+    for other in (copy.copy(model), copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        other.offset = 100.0
+        assert (other.shifted(1.0), model.shifted(1.0)) == (102.0, 3.0)
+    assert pickle.loads(pickle.dumps(model.shifted))(2.0) == 5.0
+    with pytest.raises(NumbadError, match="a Slotted has __slots__ and no __dict__"):
+        Slotted().times(1.0)
+
+
+@numbad.jit
+def pickled_by_name(x: Any) -> Any:
+    return x * x
+
+
+def cube(x: Any) -> Any:
+    return x**3
+
+
+def test_jitted_functions_are_pickled_by_name() -> None:
+    assert pickled_by_name(2.0) == 4.0
+    assert pickle.loads(pickle.dumps(pickled_by_name)) is pickled_by_name
+    assert copy.deepcopy(pickled_by_name) is pickled_by_name
+    unnamed = numbad.jit(cube, static_argnums=())
+    assert unnamed(2.0) == 8.0
+    assert pickle.loads(pickle.dumps(unnamed))(3.0) == 27.0
+
+
+def test_static_arguments_by_name_and_from_the_end() -> None:
+    seen = []
+
+    def power(x: Any, n: Any) -> Any:
+        seen.append(type(n))
+        return x**n
+
+    for f in (numbad.jit(power, static_argnums=-1), numbad.jit(power, static_argnames="n")):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert [f(2.0, 3.0), f(2.0, 2.0), f(3.0, 3.0), f(2.0, n=3.0)] == [8.0, 4.0, 27.0, 8.0]
+        assert f.paths == 3
+    assert set(seen) == {float}
+    for wrong in ({"static_argnums": 2}, {"static_argnums": -3}, {"static_argnames": "m"}):
+        with pytest.raises(InputError, match="is no argument of power"):
+            numbad.jit(power, **wrong)
 
 
 # ---------------------------------------------------------------- signatures

@@ -507,3 +507,8 @@ def test_a_tape_without_derivatives_is_not_saved(tmp_path) -> None:
     tape = numbad.record(lambda x: np.sin(x * 2.0) + 1.0, 3.0).optimise(forward_only=True)
     with pytest.raises(TapeError, match="forward_only"):
         tape.save(tmp_path / "forward.tape")
+
+
+def test_a_number_is_no_file() -> None:
+    with pytest.raises(TypeError, match="not int"):  # it would be taken for an open file's descriptor
+        numbad.load(3)  # type: ignore[arg-type]
