@@ -15,6 +15,10 @@ def contract_forward(execution: Any, code: Any, words: Any, row: int) -> None:
     """Compute out[...] += one[...] * other[...] over an index space."""
     w = int(code[row, 2])
     get = primal_spaces(execution)
+    product = MatrixVector.find(words, w)
+    if product is not None and product.clears(int(words[w + 3])):
+        product.forward(get)
+        return
     zeroed, out = int(words[w + 3]), int(code[row, 1])
     target, one, other = (operand(get, words, w, k) for k in range(3))
     if zeroed and not covers(target, zeroed):
@@ -27,6 +31,10 @@ def contract_backward(execution: Any, code: Any, words: Any, row: int, bars: Any
     """Take back a product: the other operand times the cotangent; nothing where that is zero."""
     w = int(code[row, 2])
     get, get_bar = primal_spaces(execution), bar_spaces(bars)
+    product = MatrixVector.find(words, w)
+    if product is not None and get_bar(product.matrix[0]) is None:
+        product.backward(get, get_bar)
+        return
     bar = operand(get_bar, words, w, 0)
     if not compact(bar).any():
         return
@@ -36,6 +44,76 @@ def contract_backward(execution: Any, code: Any, words: Any, row: int, bars: Any
             target = operand(get_bar, words, w, k)
             fresh = space > 0 and execution.uses(code, words, space) == 1 and covers(target, bars.spaces[space].size)
             multiply_add(target, bar, operand(get, words, w, 3 - k), fresh)
+
+
+class MatrixVector:
+    """A row that multiplies a matrix, whose rows lie one after the other, and a vector: read off its words at once.
+
+    Attributes
+    ----------
+    rows, columns : int
+    transposed : bool
+        Whether it is vector @ matrix.
+    result, matrix, vector : tuple of int
+        Space and address.
+    """
+
+    __slots__ = ("columns", "matrix", "result", "rows", "transposed", "vector")
+
+    def __init__(self, rows: int, columns: int, transposed: bool, places: list[tuple[int, int]]) -> None:
+        self.rows, self.columns, self.transposed = rows, columns, transposed
+        self.result, self.matrix, self.vector = places
+
+    @classmethod
+    def find(cls, words: Any, w: int) -> MatrixVector | None:
+        """Return what a row is, None if it is something else."""
+        row = words[w : w + 21].tolist()
+        if row[0] != 21 or row[2] != 2:
+            return None
+        rows, columns = row[4:6]
+        target, one, other = row[7:11], row[12:16], row[17:21]
+        if other[2:] == [columns, 1]:
+            one, other = other, one
+        plain = one[2:] == [columns, 1] and rows > 1 and columns > 1
+        if not plain or (target[2:], other[2:]) not in (([1, 0], [0, 1]), ([0, 1], [1, 0])):
+            return None
+        return cls(rows, columns, target[2] == 0, [(part[0], part[1]) for part in (target, one, other)])
+
+    def clears(self, count: int) -> bool:
+        """Whether a row that clears so many elements clears its result."""
+        return count == (self.columns if self.transposed else self.rows)
+
+    def views(self, get: Any, get_matrix: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the result, the matrix and the vector."""
+        wide, long = (self.columns, self.rows) if self.transposed else (self.rows, self.columns)
+        (s, a), (t, b), (u, c) = self.result, self.matrix, self.vector
+        matrix = get_matrix(t)[b : b + self.rows * self.columns].reshape(self.rows, self.columns)
+        return get(s)[a : a + wide], matrix, get(u)[c : c + long]
+
+    def forward(self, get: Any) -> None:
+        """Compute the product."""
+        result, matrix, vector = self.views(get, get)
+        result[:] = 0.0
+        add_product(matrix, vector, result, self.transposed)
+
+    def backward(self, get: Any, get_bar: Any) -> None:
+        """Add the vector's cotangents; the matrix is a constant."""
+        if get_bar(self.vector[0]) is None:
+            return
+        bar, matrix, target = self.views(get_bar, get)
+        if bar.any():
+            add_product(matrix, bar, target, not self.transposed)
+
+
+def add_product(matrix: np.ndarray, vector: np.ndarray, result: np.ndarray, transposed: bool) -> None:
+    """Add matrix @ vector, or vector @ matrix if `transposed`, to a result."""
+    from numbad import matrixkernels
+
+    with shared_section(matrix.size):
+        if transposed:
+            matrixkernels.vector_times_matrix(vector, matrix, result)
+        else:
+            matrixkernels.matrix_times_vector(matrix, vector, result)
 
 
 def covers(target: np.ndarray, count: int) -> bool:

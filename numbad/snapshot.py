@@ -212,9 +212,15 @@ def same_members(one: Any, other: Any) -> bool:
 def sample(values: np.ndarray) -> bytes:
     """Return the bytes of an array, or of some of its elements if it is large."""
     if values.size > MOST_COMPARED:
-        places = np.linspace(0, values.size - 1, SAMPLED).astype(np.int64)
+        places = sampled_places(values.size)
         values = values.reshape(-1)[places] if values.flags.c_contiguous else values.flat[places]
     return values.tobytes()
+
+
+@functools.lru_cache(64)
+def sampled_places(size: int) -> np.ndarray:
+    """Return which elements of a large array are compared."""
+    return np.linspace(0, size - 1, SAMPLED).astype(np.int64)
 
 
 def written(values: np.ndarray, before: bytes) -> bool:

@@ -118,18 +118,20 @@ def note_blas() -> None:
     _blas_ran = time.perf_counter()
 
 
-@contextlib.contextmanager
-def shared_section(count: int) -> Iterator[None]:
+def shared_section(count: int) -> Any:
     """Give the right to run a parallel kernel over `count` elements; with one thread while BLAS's threads spin.
 
     A step of a network, whose rows have some ten thousand elements between matrix products, takes 6.5 ms so,
     and 8 to 13 ms where Numba's second thread waits for a processor that OpenBLAS's holds.
     """
     alone = count < MANY_ELEMENTS and time.perf_counter() - _blas_ran < BLAS_SPINS
+    return single_section() if alone else parallel_section
+
+
+@contextlib.contextmanager
+def single_section() -> Iterator[None]:
+    """Give the right to run a parallel kernel with one thread."""
     with parallel_section:
-        if not alone:
-            yield
-            return
         import numba
 
         threads = numba.get_num_threads()

@@ -76,12 +76,13 @@ def test_a_zero_cotangent_costs_no_product(monkeypatch: pytest.MonkeyPatch) -> N
     from numbad import matrix
 
     calls = []
-    real = matrix.multiply_add
-    monkeypatch.setattr(matrix, "multiply_add", lambda *arguments: calls.append(1) or real(*arguments))
+    for name in ("multiply_add", "add_product"):
+        real = getattr(matrix, name)
+        monkeypatch.setattr(matrix, name, lambda *a, name=name, real=real: (calls.append(name), real(*a))[1])
     value, found = numbad.value_and_gradient(lambda x: np.sum(A @ (A @ x) - A @ (A @ x)) * 0.0, np.ones(300))
     assert value == 0.0
     assert not found.any()
-    assert len(calls) == 4
+    assert len(calls) == 4, "only the products of the forward sweep"
 
 
 def test_large_constants_are_not_copied_and_are_locked_meanwhile() -> None:
@@ -96,3 +97,17 @@ def test_large_constants_are_not_copied_and_are_locked_meanwhile() -> None:
     np.testing.assert_allclose(numbad.gradient(f, np.ones(300)), A.sum(axis=0), rtol=1e-12)
     A[0, 0] = 1.0  # writable again
     assert A[0, 0] == 1.0
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("left", [True, False])
+def test_matrix_vector_rows_in_every_order(left: bool, order: str) -> None:
+    A = np.array(np.random.default_rng(9).standard_normal((210, 190)), order=order)
+    x = np.linspace(-1.0, 1.0, 210 if left else 190)
+    f = (lambda x: np.sum(np.sin(x @ A))) if left else (lambda x: np.sum(np.sin(A @ x)))
+    expected = A @ np.cos(x @ A) if left else A.T @ np.cos(A @ x)
+    for gradient in (numbad.grad(f), numbad.jit(numbad.grad(f))):
+        np.testing.assert_allclose(gradient(x), expected, rtol=1e-11)
+    both = numbad.gradient(lambda A, x: np.sum(np.sin(x @ A)) if left else np.sum(np.sin(A @ x)), A, x)
+    np.testing.assert_allclose(both[1], expected, rtol=1e-11)
+    np.testing.assert_allclose(both[0], np.outer(x, np.cos(x @ A)) if left else np.outer(np.cos(A @ x), x), rtol=1e-11)
