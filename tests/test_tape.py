@@ -309,7 +309,7 @@ def test_derivatives_of_wrong_arguments():
     x = np.ones(3)
     with pytest.raises(InputError, match="tangent"):
         tape.jvp((x,), (np.ones(2),))
-    with pytest.raises(InputError, match="tuple of 1 tangents, .* given 2"):
+    with pytest.raises(InputError, match=r"tuple of 1 tangents, .* given 2"):
         tape.jvp((x,), (x, x))
     with pytest.raises(InputError, match="structure"):
         tape.jvp((x, x), (x, x))
