@@ -199,15 +199,11 @@ def plain_matrix_vector(target: np.ndarray, one: np.ndarray, other: np.ndarray) 
         one, other, u, v = other, one, v, u
     if u != (target.shape[1] * item, item) or target.shape[0] < 2 or target.shape[1] < 2:
         return False
-    from numbad import matrixkernels
-
     if t == (item, 0) and v == (0, item):
-        with shared_section(one.size):
-            matrixkernels.matrix_times_vector(one, other[0], target[:, 0])
+        add_product(one, other[0], target[:, 0], False)
         return True
     if t == (0, item) and v == (item, 0):
-        with shared_section(one.size):
-            matrixkernels.vector_times_matrix(other[:, 0], one, target[0])
+        add_product(one, other[:, 0], target[0], True)
         return True
     return False
 
@@ -260,13 +256,7 @@ def matrix_vector(
         table = table.T
     if table.strides[1] != table.itemsize or table.strides[0] < 0:
         table = np.ascontiguousarray(table)
-    from numbad import matrixkernels
-
-    with shared_section(table.size):
-        if transposed:
-            matrixkernels.vector_times_matrix(values, table, flat)
-        else:
-            matrixkernels.matrix_times_vector(table, values, flat)
+    add_product(table, values, flat, transposed)
     if assign:
         result[...] = flat.reshape(result.shape)
     else:

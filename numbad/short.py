@@ -73,19 +73,16 @@ def sweep_both(recorder: Recorder, output: int) -> Workspace | None:
     """
     if config._debug_nans:
         return None
-    size = recorder.size
-    code = recorder.code
-    rows = len(code) >> 2
     if not is_short(recorder):
         return None
-    dtype = recorder.dtype
+    size, code, dtype = recorder.size, recorder.code, recorder.dtype
+    rows = len(code) >> 2
     both, forward, adjoint, kernels, width = _calls.get(dtype.num) or prepare(dtype)
-    kept = _thread.__dict__
-    work = kept.pop(dtype.num, None) or Workspace(dtype)
+    work = _thread.__dict__.pop(dtype.num, None) or Workspace(dtype)
     memory = work.memory
     for address, block in recorder.loads:
         memory[address : address + block.size] = block
-    bases, bars = (_bases, _bars) if len(recorder.spaces) == 1 else locate_spaces(recorder, work)
+    bases, bars = (_bases, _bars) if len(recorder.spaces) == 1 else locate_spaces(recorder, work.spaces)
     numbers = recorder.numbers
     at = work.address
     done = both(
@@ -108,23 +105,25 @@ def sweep_both(recorder: Recorder, output: int) -> Workspace | None:
         output,
     )
     if done != rows:
-        kept[dtype.num] = work
+        give_back(work)
         return None
     work.arena = memory[size : 2 * size]
     return work
 
 
-def locate_spaces(recorder: Recorder, work: Workspace) -> tuple[array[int], array[int]]:
-    """Return where the spaces and their cotangents begin in memory; constants have none."""
+def locate_spaces(recorder: Recorder, kept: dict[int, np.ndarray]) -> tuple[array[int], array[int]]:
+    """Return where the spaces and their cotangents begin in memory; constants have none.
+
+    `kept` gets the cotangents by space, and by minus the space what had to be converted.
+    """
     bases, bars = array("Q", (0,)), array("Q", (0,))
-    work.spaces = {}
     for space, values in enumerate(recorder.spaces):
         if space:
             if values.dtype != recorder.dtype:
-                values = work.spaces[-space] = values.astype(recorder.dtype, order="K")
+                values = kept[-space] = values.astype(recorder.dtype, order="K")
             bases.append(address_of(values))
             if space in recorder.input_spaces:
-                values = work.spaces[space] = np.zeros(values.size, recorder.dtype)
+                values = kept[space] = np.zeros(values.size, recorder.dtype)
                 bars.append(address_of(values))
             else:
                 bars.append(0)
@@ -158,7 +157,7 @@ class ShortReplay:
         size, dtype = recorder.size, recorder.dtype
         rows = len(recorder.code) >> 2
         both, forward, adjoint, kernels, width = _calls.get(dtype.num) or prepare(dtype)
-        self.both, self.rows, self.leaves = both, rows, leaves
+        self.both, self.rows = both, rows
         self.memory = np.zeros(2 * (size + rows), dtype)
         self.scratch = np.empty(4 * BLOCK, dtype)
         self.arena = self.memory[size : 2 * size]
@@ -167,7 +166,7 @@ class ShortReplay:
             self.memory[int(address)] = value
         for address, block in recorder.loads:
             self.memory[address : address + block.size] = block
-        self.bases, self.bars = locate_spaces(recorder, self)  # type: ignore[arg-type]
+        self.bases, self.bars = locate_spaces(recorder, self.spaces)
         self.code, self.words = recorder.code[:], recorder.words[:]
         at = address_of(self.memory)
         parts = (self.code, self.words, self.bases, self.bars)

@@ -563,3 +563,10 @@ def test_wrong_shapes_are_scipys_errors():
         numbad.gradient(lambda x: scipy.linalg.solve_triangular(S, x).sum(), np.ones(2))
     with pytest.raises(ValueError, match="mismatch"):
         numbad.gradient(lambda x: (scipy.sparse.csr_array(M) @ x).sum(), np.ones(2))
+
+
+def test_another_branch_of_lambertw_is_refused_by_name():
+    from scipy.special import lambertw
+
+    with pytest.raises(RecordingError, match=r"branch k = -1 .*\n  at .*test_scipy_api.py"):
+        numbad.gradient(lambda x: lambertw(x, -1), -0.2)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from numbad import helpers
+from numbad.errors import RecordingError, message
 from numbad.numpy_api.dispatch import call_ufunc, plain_integers, recorder_of, to_active
 from numbad.ops.definition import find_ufunc
 from numbad.scipy_api.dispatch import records
@@ -200,7 +201,12 @@ LAMBERT.primal.__name__ = "lambertw"
 def lambertw(z: Any, k: Any = 0, tol: float = 1e-8) -> Any:
     """The principal branch of Lambert's W where it is real."""
     if np.any(np.asarray(k) != 0):
-        raise NotImplementedError("numbad: only the branch k = 0 of lambertw is recorded")
+        raise RecordingError(
+            message(
+                f"scipy.special.lambertw of the branch k = {k} is not recorded",
+                "use the principal branch, k = 0, or give the function a rule with numbad.custom_vjp",
+            )
+        )
     return LAMBERT(z)
 
 
