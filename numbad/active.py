@@ -524,6 +524,8 @@ class Scalar(Active):
         raise TypeError("iteration over a 0-d array")
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        if is_whole(dtype) and not self.boolean:
+            return np.asarray(self.astype(dtype))
         refuse_conversion(dtype)
         result = np.empty((), dtype=object)
         result[()] = self
@@ -983,6 +985,8 @@ class Array(Active):
         return self.item().__index__()
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        if is_whole(dtype) and not self.boolean:
+            return self.astype(dtype)
         refuse_conversion(dtype)
         warn_object_array()
         result = np.empty(self.shape, dtype=object)
@@ -1469,6 +1473,11 @@ def concrete_float(value: Scalar) -> float:
         "use np.sin instead of math.sin, and np.zeros_like(x), numbad.zeros(n) or a list for results,"
         " or import numbad.numpy as np",
     )
+
+
+def is_whole(dtype: Any) -> bool:
+    """Whether an array of integers is asked for: np.int64(x), np.asarray(x, int); as with x.astype(int), a decision."""
+    return dtype is not None and np.dtype(dtype).kind in "iu"
 
 
 def refuse_conversion(dtype: Any) -> None:

@@ -12,14 +12,14 @@ import numpy as np
 from numbad.active import Active, Array, concrete_truth, make_block, make_scalar
 from numbad.derivatives import as_leaf
 from numbad.emission import Linear, constant, filled
-from numbad.errors import InputError, NumbadError, message
+from numbad.errors import InputError, NumbadError, check_function, message
 from numbad.geometry import compact
 from numbad.nested import Region, addresses_of, finish, output_value, session
 from numbad.ops.definition import REGISTRY
 from numbad.recorder import contiguous, current
 from numbad.replay import Jitted
 from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
-from numbad.trees import flatten, same_structure
+from numbad.trees import flatten, same_structure, spread_prefix
 
 
 def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable[..., Any]:
@@ -61,6 +61,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
     >>> numbad.vmap(numbad.grad(lambda x: x**3))(np.array([1.0, 2.0]))
     array([ 3., 12.])
     """
+    check_function(f, "vmap")
 
     @functools.wraps(f, assigned=("__doc__", "__name__"), updated=())
     def mapped(*arguments: Any, **keywords: Any) -> Any:
@@ -114,12 +115,10 @@ def spread_axes(axes: Any, tree: Any, count: int, name: str) -> list[int | None]
     """Return one axis for each leaf of a tree; `axes` is one for all, or a prefix of the tree."""
     if axes is None or (isinstance(axes, (int, np.integer)) and not isinstance(axes, bool)):
         return [None if axes is None else int(axes)] * count
-    import optree
-
     if isinstance(tree, tuple) and isinstance(axes, list):
         axes = tuple(axes)
     try:
-        found = optree.broadcast_prefix(axes, tree, none_is_leaf=True, namespace="numbad")
+        found = spread_prefix(axes, tree)
     except ValueError as error:
         raise InputError(
             message(
@@ -131,7 +130,7 @@ def spread_axes(axes: Any, tree: Any, count: int, name: str) -> list[int | None]
     for axis in found:
         if axis is not None and (isinstance(axis, bool) or not isinstance(axis, (int, np.integer))):
             raise InputError(message(f"vmap: {name} names {axis!r} as an axis", "give ints or None", where=False))
-    return list(found)
+    return found
 
 
 def batch_size(leaves: list[Any], axes: list[int | None]) -> int:

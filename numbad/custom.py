@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from numbad.active import Active, Array, RuleStorage, as_array
-from numbad.errors import NumbadError, RecordingError, message
+from numbad.emission import Linear
+from numbad.errors import NumbadError, RecordingError, check_function, message
+from numbad.nested import addresses_of
 from numbad.ops.host import HostCall, record_call
 from numbad.recorder import Recorder, current, set_current
-from numbad.trees import flatten, same_structure
+from numbad.trees import flatten, same_structure, spread_prefix
 
 
 class Rule:
@@ -80,9 +83,8 @@ class Arguments:
             )
         found: list[Any] = []
         for argument, cotangent in zip(arguments, cotangents, strict=True):
-            count = len(flatten(argument)[0])
-            leaves = [None] * count if cotangent is None else flatten(cotangent)[0]
-            if cotangent is not None and (len(leaves) != count or not same_nesting(argument, cotangent)):
+            leaves = spread_cotangent(cotangent, argument)
+            if leaves is None:
                 raise NumbadError(
                     message(
                         f"the rule of {name} returned a cotangent of another structure than its argument",
@@ -111,9 +113,17 @@ def check_results(leaves: list[Any], shapes: list[tuple[int, ...]], name: str, w
         )
 
 
-def same_nesting(one: Any, other: Any) -> bool:
-    """Whether two trees are nested alike, where None may stand for a subtree of the second."""
-    return any(leaf is None for leaf in flatten(other)[0]) or same_structure(one, other)
+def spread_cotangent(cotangent: Any, argument: Any) -> list[Any] | None:
+    """Return one cotangent for each leaf of an argument, None for zero; None if the two are nested differently.
+
+    None in the cotangent stands for zeros of a whole subtree.
+    """
+    try:
+        found = spread_prefix(cotangent, argument)
+    except ValueError:
+        return None
+    given = len(flatten(cotangent)[0])
+    return found if sum(part is not None for part in found) == given else None
 
 
 def check_part(part: Any, shape: tuple[int, ...], name: str, what: str) -> None:
@@ -191,8 +201,14 @@ def outside(function: Callable[..., Any], *arguments: Any) -> Any:
         set_current(recorder)
 
 
-def apply_rule(name: str, f: Any, arguments: tuple[Any, ...], make: Callable[[Arguments], Rule]) -> Any:
-    """Call `f`, or record a host row for it where an argument is recording."""
+def apply_rule(
+    name: str, f: Any, arguments: tuple[Any, ...], make: Callable[[Arguments], Rule], closes: bool = False
+) -> Any:
+    """Call `f`, or record a host row for it where an argument is recording.
+
+    A function that uses recording values which are not among its arguments is recorded by rows if it `closes` over
+    them, else it is an error.
+    """
     given = Arguments(arguments)
     if not given.operands:
         return f(*arguments)
@@ -204,6 +220,8 @@ def apply_rule(name: str, f: Any, arguments: tuple[Any, ...], make: Callable[[Ar
     leaves, rebuild = flatten(result)
     for leaf in leaves:
         if isinstance(leaf, Active):
+            if closes:
+                return f(*arguments)
             raise RecordingError(
                 message(
                     f"{name} uses a recording value that is not among its arguments",
@@ -222,6 +240,7 @@ class CustomFunction:
     """What custom_vjp and custom_jvp have in common: a function and arguments that have no derivative."""
 
     def __init__(self, f: Callable[..., Any], nondiff_argnums: tuple[int, ...] = ()) -> None:
+        check_function(f, type(self).__name__)
         functools.update_wrapper(self, f)  # type: ignore[arg-type]
         self.f = f
         self.name = getattr(f, "__name__", type(f).__name__)
@@ -258,14 +277,37 @@ class CustomFunction:
         return merged
 
     def bind(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, ...]:
-        """Return keyword arguments in their positions."""
-        if not keywords:
+        """Return keyword arguments and defaults in their positions."""
+        if not keywords and len(arguments) >= self.positional:
             return arguments
-        import inspect
-
-        bound = inspect.signature(self.f).bind(*arguments, **keywords)
+        bound = self.signature.bind(*arguments, **keywords)
+        if bound.kwargs:
+            raise TypeError(
+                message(
+                    f"{self.name}: {', '.join(bound.kwargs)} can only be given by keyword, and a rule sees positions",
+                    f"make it a positional parameter of {self.name}",
+                )
+            )
         bound.apply_defaults()
         return bound.args
+
+    @functools.cached_property
+    def signature(self) -> inspect.Signature:
+        """The parameters of the function."""
+        return inspect.signature(self.f)
+
+    @functools.cached_property
+    def positional(self) -> int:
+        """Number of positional parameters; 0 where Python cannot tell, as of some compiled functions."""
+        try:
+            parameters = self.signature.parameters.values()
+        except (TypeError, ValueError):
+            return 0
+        return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """Return the function as a method of an instance; its rule is given on the class."""
+        return self if instance is None else functools.partial(self, instance)
 
     def missing(self, what: str) -> Any:
         """Raise: the rule has not been given."""
@@ -363,6 +405,10 @@ class custom_jvp(CustomFunction):
 
     rule: Callable[..., Any] | None = None
 
+    def __init__(self, f: Callable[..., Any], nondiff_argnums: tuple[int, ...] = ()) -> None:
+        super().__init__(f, nondiff_argnums)
+        self.transpositions: list[Transposition] = []  # of the rule, in progress
+
     def defjvp(self, rule: Callable[..., Any]) -> Callable[..., Any]:
         """Give the rule (also as a decorator)."""
         self.rule = rule
@@ -383,6 +429,8 @@ class custom_jvp(CustomFunction):
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         arguments = self.bind(arguments, keywords)
+        if any(transposition.reaches(arguments) for transposition in self.transpositions):
+            return self.f(*arguments)
         fixed, others = self.split(arguments)
 
         def make(given: Arguments) -> Rule:
@@ -412,10 +460,11 @@ class custom_jvp(CustomFunction):
                 message(f"the rule of {self.name} returned {describe(found)}", "return (result, tangent)", where=False)
             )
         leaves, tangents = flatten(found[0])[0], flatten(found[1])[0]
-        if len(leaves) != len(tangents):
+        if not same_structure(*found):
             raise NumbadError(
                 message(
-                    f"the rule of {self.name} returned {len(tangents)} tangents for {len(leaves)} results",
+                    f"the rule of {self.name} returned a tangent of another structure than its result "
+                    f"({len(tangents)} numbers or arrays for {len(leaves)})",
                     "give the tangent the structure of the result",
                     where=False,
                 )
@@ -426,17 +475,47 @@ class custom_jvp(CustomFunction):
         return tangents
 
     def pull(self, fixed: list[Any], given: Arguments, bars: list[Any], results: list[Any], operands: list[Any]) -> Any:
-        """Return the operands' cotangents: the transpose of the user's rule."""
+        """Return the operands' cotangents: the transpose of the user's rule.
+
+        A rule may apply the function to tangents, if it is linear: there its rule would be transposed again, without
+        end, so the function itself is recorded.
+        """
         from numbad.transforms import grad
 
         def paired(*dots: Any) -> Any:
+            transposition = Transposition(dots)
+            self.transpositions.append(transposition)
+            try:
+                tangents = self.push(fixed, given, operands, list(dots))
+            finally:
+                self.transpositions.remove(transposition)
             total: Any = 0.0
-            for bar, dot in zip(bars, self.push(fixed, given, operands, list(dots)), strict=True):
+            for bar, dot in zip(bars, tangents, strict=True):
                 total = total + np.sum(bar * dot)
             return total
 
         zeros = [np.zeros(np.shape(operand)) for operand in operands]
         return list(grad(paired, tuple(range(len(zeros))))(*zeros))
+
+
+class Transposition:
+    """The recording of a rule for its transpose; tells which values depend on the tangents."""
+
+    def __init__(self, dots: tuple[Any, ...]) -> None:
+        self.recorder: Recorder = dots[0].recorder
+        self.dots = dots
+        self.base = self.recorder.bases[-1] if self.recorder.bases else 0  # 0: nothing else is recorded there
+        self.start = self.recorder.rows()
+
+    def reaches(self, arguments: tuple[Any, ...]) -> bool:
+        """Whether one of some arguments depends on the tangents."""
+        found = [leaf for leaf in flatten(arguments)[0] if isinstance(leaf, Active) and leaf.recorder is self.recorder]
+        if not found or not self.base:
+            return bool(found)
+        addresses = np.concatenate([addresses_of(leaf).reshape(-1) for leaf in found])
+        linear = Linear(self.recorder, self.base, self.start, self.recorder.rows())
+        linear.mark_active([addresses_of(dot) for dot in self.dots])
+        return bool(linear.active[addresses[addresses >= self.base] - self.base].any())
 
 
 def primal(custom: CustomFunction, fixed: list[Any], given: Arguments) -> Callable[..., list[Any]]:
@@ -477,7 +556,8 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
     Parameters
     ----------
     f : callable
-        Of arrays or trees of them. Whatever varies must be among its arguments.
+        Of arrays or trees of them. What varies should be among its arguments: a function that takes recording
+        values from its closure is recorded as if it were not checkpointed.
 
     Examples
     --------
@@ -486,6 +566,7 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
     >>> round(numbad.grad(lambda x: step(step(x)))(1.0), 6)
     1.805083
     """
+    check_function(f, "checkpoint")
     name = getattr(f, "__name__", "checkpoint")
 
     @functools.wraps(f, assigned=("__doc__", "__name__"), updated=())
@@ -515,7 +596,7 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
 
             return Rule(name, values, pull, push)
 
-        return apply_rule(name, call, arguments, make)
+        return apply_rule(name, call, arguments, make, closes=True)
 
     return checkpointed
 

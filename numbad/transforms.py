@@ -12,9 +12,9 @@ import numpy as np
 from numbad.active import Active
 from numbad.derivatives import as_leaf, collect, concrete, differentiate, plain, record_call, regroup
 from numbad.emission import Identity
-from numbad.errors import InputError, LeakError, NumbadError, message
+from numbad.errors import InputError, LeakError, NumbadError, check_function, message
 from numbad.lanes import Linearised, LinearMap
-from numbad.nested import Call, addresses_of, cast, real_output, session
+from numbad.nested import Call, addresses_of, cast, real_outputs, session
 from numbad.ops.host import alone
 from numbad.recorder import current
 from numbad.settings import config
@@ -112,6 +112,7 @@ def grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> 
     -0.136219
     """
 
+    check_function(f, "grad")
     numbers_of(argnums, "grad")
     places_among = functools.lru_cache(16)(lambda count: positions(argnums, count, "grad"))
 
@@ -137,6 +138,7 @@ def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = 
     (8.0, 12.0)
     """
 
+    check_function(f, "value_and_grad")
     numbers_of(argnums, "value_and_grad")
     places_among = functools.lru_cache(16)(lambda count: positions(argnums, count, "value_and_grad"))
 
@@ -321,8 +323,7 @@ class Evaluation:
         try:
             if has_aux:
                 result, self.auxiliary = split_auxiliary(result, "jvp or vjp")
-            leaves, self.rebuild = flatten(result)
-            self.outputs = [real_output(self.recorder, leaf) for leaf in leaves]
+            self.outputs, self.rebuild = real_outputs(self.recorder, result, bool(self.leaves))
             self.execution = self.recorder.run()
             self.values = [plain(output) for output in self.outputs]
             self.addresses = [addresses_of(output) for output in self.outputs]
@@ -691,6 +692,7 @@ def jacfwd(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -
     array([[2., 0.],
            [0., 4.]])
     """
+    check_function(f, "jacfwd")
     numbers_of(argnums, "jacfwd")
     return functools.wraps(f, assigned=("__doc__", "__name__"), updated=())(
         lambda *arguments, **keywords: jacobian_by("jacfwd", f, arguments, keywords, argnums, has_aux)
@@ -703,6 +705,7 @@ def jacrev(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -
     All cotangents run at once, as lanes: cheap where there are fewer outputs than inputs. The
     result is that of `jacfwd`.
     """
+    check_function(f, "jacrev")
     numbers_of(argnums, "jacrev")
     return functools.wraps(f, assigned=("__doc__", "__name__"), updated=())(
         lambda *arguments, **keywords: jacobian_by("jacrev", f, arguments, keywords, argnums, has_aux)

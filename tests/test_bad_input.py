@@ -73,7 +73,6 @@ def clean_afterwards() -> Any:
             "astype",
         ),
         ("text", "str", "floats, arrays of floats"),
-        (None, "None", "floats, arrays of floats"),
         (b"bytes", "bytes", "floats, arrays of floats"),
         ({1.0}, "set", "floats, arrays of floats"),
         (np.array(["a"]), "an array of dtype <U1", "astype(float)"),

@@ -430,3 +430,22 @@ def test_examples_that_return_other_structures_are_an_error():
         with pytest.raises(InputError, match="different structures"):
             numbad.vmap(lambda a, other=other: {"a": a} if a > 0.5 else other)(x)
     np.testing.assert_array_equal(numbad.vmap(lambda a: {"a": a} if a > 0.5 else {"a": -a})(x)["a"], x)
+
+
+def test_none_in_a_tree_has_no_axis() -> None:
+    f = lambda d, e: {"x": d["a"] * 2.0, "e": e, "none": None}
+    for in_axes in (0, ({"a": 0, "b": None}, None), ({"a": 0, "b": 0}, 0), (0, None)):
+        found = numbad.vmap(f, in_axes)({"a": X, "b": None}, None)
+        close(found["x"], 2.0 * X)
+        assert (found["e"], found["none"]) == (None, None)
+    found = numbad.vmap(lambda d: (d["a"], None), out_axes=(1, None))({"a": X})
+    close(found[0], X.T)
+    assert found[1] is None
+    assert numbad.vmap(lambda x: None)(X) is None
+    for f in (lambda x, n: (2.0 * x, n), numbad.jit(lambda x, n: (2.0 * x, n))):
+        found = numbad.vmap(f)(X[:, 0], None)
+        close(found[0], 2.0 * X[:, 0])
+        assert found[1] is None
+    assert numbad.vmap(numbad.jit(lambda x: None))(X[:, 0]) is None
+    with pytest.raises(InputError, match="no argument is mapped"):
+        numbad.vmap(lambda x: 1.0)(None)
