@@ -307,7 +307,8 @@ class CustomFunction:
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """Return the function as a method of an instance; its rule is given on the class."""
-        return self if instance is None else functools.partial(self, instance)
+        function: Any = self
+        return function if instance is None else functools.partial(function, instance)
 
     def missing(self, what: str) -> Any:
         """Raise: the rule has not been given."""
