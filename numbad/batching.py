@@ -436,13 +436,13 @@ def reduce_lanes(lanes: Lanes, row: Any, opcode: int, wanted: bool = False) -> N
         _, space, where, steps = lanes.value(*source).operand(full)
         operands.append((space, where, steps))
     recorder = lanes.recorder
-    start = int(row[1]) if zeroed else address
+    start = block - lanes.base
     if zeroed:
-        block = recorder.allocate(zeroed * lanes.lanes)
-        lanes.places[start - lanes.base : start - lanes.base + zeroed] = block + lanes.lanes * np.arange(zeroed)
-    first = int(lanes.places[address - lanes.base])
+        places = recorder.allocate(zeroed * lanes.lanes) + lanes.lanes * np.arange(zeroed)
+        lanes.places[start : start + zeroed] = places
+    out, first = int(lanes.places[start]), int(lanes.places[address - lanes.base])
     steps = (*(s * lanes.lanes for s in strides), 1)
-    recorder.structural_row(opcode, full, zeroed * lanes.lanes, first, ((0, first, steps), *operands))
+    recorder.structural_row(opcode, full, zeroed * lanes.lanes, out, ((0, first, steps), *operands))
 
 
 def scatter_lanes(lanes: Lanes, row: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -236,6 +237,15 @@ def apply_rule(
     return rebuild(list(found) if isinstance(found, tuple) else [found])
 
 
+def count_positional(f: Callable[..., Any]) -> int:
+    """Return the number of positional parameters; 0 where Python cannot tell, as of some compiled functions."""
+    try:
+        parameters = inspect.signature(f).parameters.values()
+    except (TypeError, ValueError):
+        return 0
+    return sum(part.kind in (part.POSITIONAL_ONLY, part.POSITIONAL_OR_KEYWORD) for part in parameters)
+
+
 class CustomFunction:
     """What custom_vjp and custom_jvp have in common: a function and arguments that have no derivative."""
 
@@ -244,6 +254,7 @@ class CustomFunction:
         functools.update_wrapper(self, f)  # type: ignore[arg-type]
         self.f = f
         self.name = getattr(f, "__name__", type(f).__name__)
+        self.positional = count_positional(f)
         self.nondiff = (nondiff_argnums,) if isinstance(nondiff_argnums, int) else tuple(nondiff_argnums)
 
     def split(self, arguments: tuple[Any, ...]) -> tuple[list[Any], list[Any]]:
@@ -280,7 +291,7 @@ class CustomFunction:
         """Return keyword arguments and defaults in their positions."""
         if not keywords and len(arguments) >= self.positional:
             return arguments
-        bound = self.signature.bind(*arguments, **keywords)
+        bound = inspect.signature(self.f).bind(*arguments, **keywords)
         if bound.kwargs:
             raise TypeError(
                 message(
@@ -290,20 +301,6 @@ class CustomFunction:
             )
         bound.apply_defaults()
         return bound.args
-
-    @functools.cached_property
-    def signature(self) -> inspect.Signature:
-        """The parameters of the function."""
-        return inspect.signature(self.f)
-
-    @functools.cached_property
-    def positional(self) -> int:
-        """Number of positional parameters; 0 where Python cannot tell, as of some compiled functions."""
-        try:
-            parameters = self.signature.parameters.values()
-        except (TypeError, ValueError):
-            return 0
-        return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """Return the function as a method of an instance; its rule is given on the class."""
@@ -406,10 +403,6 @@ class custom_jvp(CustomFunction):
 
     rule: Callable[..., Any] | None = None
 
-    def __init__(self, f: Callable[..., Any], nondiff_argnums: tuple[int, ...] = ()) -> None:
-        super().__init__(f, nondiff_argnums)
-        self.transpositions: list[Transposition] = []  # of the rule, in progress
-
     def defjvp(self, rule: Callable[..., Any]) -> Callable[..., Any]:
         """Give the rule (also as a decorator)."""
         self.rule = rule
@@ -430,7 +423,7 @@ class custom_jvp(CustomFunction):
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         arguments = self.bind(arguments, keywords)
-        if any(transposition.reaches(arguments) for transposition in self.transpositions):
+        if any(part.custom is self and part.reaches(arguments) for part in transpositions()):
             return self.f(*arguments)
         fixed, others = self.split(arguments)
 
@@ -484,12 +477,11 @@ class custom_jvp(CustomFunction):
         from numbad.transforms import grad
 
         def paired(*dots: Any) -> Any:
-            transposition = Transposition(dots)
-            self.transpositions.append(transposition)
+            transpositions().append(Transposition(self, dots))
             try:
                 tangents = self.push(fixed, given, operands, list(dots))
             finally:
-                self.transpositions.remove(transposition)
+                transpositions().pop()
             total: Any = 0.0
             for bar, dot in zip(bars, tangents, strict=True):
                 total = total + np.sum(bar * dot)
@@ -499,10 +491,19 @@ class custom_jvp(CustomFunction):
         return list(grad(paired, tuple(range(len(zeros))))(*zeros))
 
 
+_thread = threading.local()
+
+
+def transpositions() -> list[Transposition]:
+    """Return the transpositions of rules that this thread is recording."""
+    return _thread.__dict__.setdefault("transpositions", [])
+
+
 class Transposition:
     """The recording of a rule for its transpose; tells which values depend on the tangents."""
 
-    def __init__(self, dots: tuple[Any, ...]) -> None:
+    def __init__(self, custom: custom_jvp, dots: tuple[Any, ...]) -> None:
+        self.custom = custom
         self.recorder: Recorder = dots[0].recorder
         self.dots = dots
         self.base = self.recorder.bases[-1] if self.recorder.bases else 0  # 0: nothing else is recorded there

@@ -449,3 +449,13 @@ def test_none_in_a_tree_has_no_axis() -> None:
     assert numbad.vmap(numbad.jit(lambda x: None))(X[:, 0]) is None
     with pytest.raises(InputError, match="no argument is mapped"):
         numbad.vmap(lambda x: 1.0)(None)
+
+
+def test_identity_rows_of_a_reversed_operand_are_cleared_whole() -> None:
+    """A Jacobian's block begins before the first element that its row writes; the tape's own check sees it."""
+    for f in (lambda x: x[[2, 0, 0]] * x[::-1], lambda x: np.stack([x, x * x])[::-1] * x[::-1]):
+        for jacobian in (numbad.jacfwd, numbad.jacrev):
+            expected = np.stack([jacobian(f)(x) for x in X])
+            close(numbad.vmap(jacobian(f))(X), expected)
+            close(numbad.record(lambda x, j=jacobian, f=f: numbad.vmap(j(f))(x), X)(X), expected)
+            close(numbad.record(numbad.vmap(numbad.vmap(jacobian(f))), X[None])(X[None]), expected[None])
