@@ -627,6 +627,11 @@ def check_size(outputs: int, inputs: int, lanes: int, recorder: Any) -> None:
         )
 
 
+def block_of(part: Any, shape: tuple[int, ...]) -> Any:
+    """Return the block of a Jacobian for an output and an input: a number where both are numbers."""
+    return part.reshape(shape) if shape else part.reshape(-1)[0]
+
+
 def columns(call: Call, outputs: list[Any], addresses: list[Any]) -> list[list[Any]]:
     """Return the blocks of a Jacobian by one tangent for each input element."""
     inputs = call.region.inputs
@@ -644,7 +649,7 @@ def columns(call: Call, outputs: list[Any], addresses: list[Any]) -> list[list[A
     for output, dot in zip(outputs, dots, strict=True):
         row, start = [], 0
         for value, size in zip(inputs, sizes, strict=True):
-            row.append(dot[..., start : start + size].reshape(output.shape + value.shape))
+            row.append(block_of(dot[..., start : start + size], output.shape + value.shape))
             start += size
         blocks.append(row)
     return blocks
@@ -668,7 +673,7 @@ def rows(call: Call, outputs: list[Any], addresses: list[Any]) -> list[list[Any]
         row = []
         for value, bar in zip(inputs, bars, strict=True):
             part = bar[..., start : start + size]
-            row.append(np.moveaxis(part, -1, 0).reshape(output.shape + value.shape))
+            row.append(block_of(np.moveaxis(part, -1, 0), output.shape + value.shape))
         blocks.append(row)
         start += size
     return blocks

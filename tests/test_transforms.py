@@ -974,6 +974,17 @@ def test_none_as_a_whole_argument_or_result() -> None:
         numbad.jacfwd(lambda x: None)(X)
 
 
+def test_a_block_between_two_numbers_is_a_number_inside_a_recording_too() -> None:
+    for transform in (numbad.jacfwd, numbad.jacrev, numbad.hessian):
+        for call in (transform(np.exp), numbad.jit(transform(np.exp))):
+            found = call(0.5)
+            assert type(found) is float
+            assert found == pytest.approx(np.exp(0.5))
+        assert type(numbad.jit(transform(np.exp))(np.float32(0.5))) is np.float32
+    inner = numbad.grad(lambda x: numbad.jacfwd(np.sin)(x) * (1.0 if numbad.jacrev(np.sin)(x) > 0.0 else 2.0))
+    assert inner(2.0) == pytest.approx(-2.0 * np.sin(2.0))
+
+
 # ---------------------------------------------------------------- what is no function
 
 
