@@ -22,7 +22,9 @@ from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SC
 from numbad.trees import flatten, same_structure, spread_prefix
 
 
-def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable[..., Any]:
+def vmap(
+    f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0, *, axis_size: int | None = None
+) -> Callable[..., Any]:
     """Return `f` vectorised over an axis of its arguments, as jax.vmap does.
 
     `f` is recorded for the first example; its rows are then run for all examples at once, so a
@@ -37,6 +39,8 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
         The axis of each positional argument that counts the examples; None for an argument that all share.
     out_axes : int, None, or a tree of them
         Where the axis of examples goes in each result; None for a result that all examples share.
+    axis_size : int, optional
+        The number of examples; needed only where no argument is mapped.
 
     Returns
     -------
@@ -71,8 +75,8 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
         leaves, rebuild = flatten((tuple(arguments), keywords))
         leaves = [as_leaf(leaf) for leaf in leaves]
         axes += [0] * len(more)
-        size = batch_size(leaves, axes)
-        if not keywords and current() is None and isinstance(f, Jitted):
+        size = batch_size(leaves, axes, axis_size)
+        if any(axis is not None for axis in axes) and not keywords and current() is None and isinstance(f, Jitted):
             swept = run_swept(f, arguments, axes, out_axes)
             if swept is not None:
                 return swept[0]
@@ -133,9 +137,9 @@ def spread_axes(axes: Any, tree: Any, count: int, name: str) -> list[int | None]
     return found
 
 
-def batch_size(leaves: list[Any], axes: list[int | None]) -> int:
-    """Return the number of examples."""
-    sizes = set()
+def batch_size(leaves: list[Any], axes: list[int | None], given: int | None) -> int:
+    """Return the number of examples, that of the mapped axes or the one that is given."""
+    sizes = set() if given is None else {given}
     for leaf, axis in zip(leaves, axes, strict=True):
         if axis is not None:
             shape = np.shape(leaf)

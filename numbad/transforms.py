@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 
 from numbad.active import Active
-from numbad.derivatives import as_leaf, collect, concrete, differentiate, plain, record_call, regroup
+from numbad.derivatives import (
+    as_leaf,
+    collect,
+    concrete,
+    differentiate,
+    plain,
+    record_call,
+    regroup,
+    split_auxiliary,
+)
 from numbad.emission import Identity
 from numbad.errors import InputError, LeakError, NumbadError, check_function, message
 from numbad.lanes import Linearised, LinearMap
@@ -316,8 +325,6 @@ class Evaluation:
         has_aux: bool,
         watch: bool = True,
     ) -> None:
-        from numbad.derivatives import split_auxiliary
-
         self.recorder, self.leaves, self.rebuilds, result = record_call(f, arguments, argnums, keywords)
         self.auxiliary = None
         try:
@@ -505,8 +512,22 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     return (value, pullback, auxiliary) if has_aux else (value, pullback)
 
 
-def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
+def linearize(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     """Return the value of `f` at a point and the function that pushes tangents forward there.
+
+    Parameters
+    ----------
+    f : callable
+    *primals : tree
+        The arguments.
+    has_aux : bool
+        Whether `f` returns a pair (result, auxiliary).
+
+    Returns
+    -------
+    tuple
+        (value, pushforward), and the auxiliary result if there is one. `pushforward(*tangents)` takes a tangent for
+        each argument, and can be called again and again.
 
     Examples
     --------
@@ -517,9 +538,13 @@ def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., 
     """
     primals = kept(primals)
     if current() is not None:
-        value = f(*primals)
-        return value, lambda *tangents: jvp(f, primals, tangents)[1]
-    evaluation = Evaluation(f, primals, tuple(range(len(primals))), {}, False)
+        found = split_auxiliary(f(*primals), "linearize") if has_aux else (f(*primals), None)
+
+        def push_inside(*tangents: Any) -> Any:
+            return jvp(f, primals, tangents, has_aux)[1]
+
+        return (found[0], push_inside, found[1]) if has_aux else (found[0], push_inside)
+    evaluation = Evaluation(f, primals, tuple(range(len(primals))), {}, has_aux)
 
     def pushforward(*tangents: Any) -> Any:
         seeds, _ = match(primals, tangents, "linearize", "tangent")
@@ -527,7 +552,8 @@ def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., 
             return evaluation.rebuild(list(LinearMap(evaluation, False)(*seeds)))
         return evaluation.push(seeds)
 
-    return evaluation.value, pushforward
+    both = evaluation.value, pushforward
+    return (*both, evaluation.auxiliary) if has_aux else both
 
 
 # ---------------------------------------------------------------- Jacobians

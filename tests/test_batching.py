@@ -459,3 +459,13 @@ def test_identity_rows_of_a_reversed_operand_are_cleared_whole() -> None:
             close(numbad.vmap(jacobian(f))(X), expected)
             close(numbad.record(lambda x, j=jacobian, f=f: numbad.vmap(j(f))(x), X)(X), expected)
             close(numbad.record(numbad.vmap(numbad.vmap(jacobian(f))), X[None])(X[None]), expected[None])
+
+
+def test_the_number_of_examples_may_be_given() -> None:
+    close(numbad.vmap(lambda: 2.0, axis_size=3)(), np.full(3, 2.0))
+    close(numbad.vmap(lambda x: 2.0 * x, None, axis_size=2)(X), np.stack([2.0 * X, 2.0 * X]))
+    close(numbad.vmap(lambda x: 2.0 * x, axis_size=5)(X), 2.0 * X)
+    close(numbad.vmap(numbad.jit(lambda x: 2.0 * x), None, axis_size=2)(3.0), np.full(2, 6.0))
+    close(numbad.grad(lambda x: np.sum(numbad.vmap(lambda: x**2, axis_size=4)()))(3.0), np.array(24.0))
+    with pytest.raises(InputError, match=r"axes of lengths \[4, 5\]"):
+        numbad.vmap(lambda x: x, axis_size=4)(X)

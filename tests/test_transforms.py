@@ -1005,3 +1005,23 @@ def test_transforms_of_what_is_no_function_are_refused_at_once(transform: Any) -
     for f in (generator, coroutine):
         with pytest.raises(TypeError, match=f"takes a function; {f.__name__} is a generator or a coroutine"):
             transform(f)
+
+
+def test_linearize_passes_auxiliary_results_on() -> None:
+    def f(x: Any, y: Any) -> Any:
+        return np.sin(x) * y, {"x": x, "name": "f"}
+
+    value, pushforward, auxiliary = numbad.linearize(f, 2.0, 3.0, has_aux=True)
+    assert value == pytest.approx(3.0 * np.sin(2.0))
+    assert pushforward(1.0, 0.0) == pytest.approx(3.0 * np.cos(2.0))
+    assert auxiliary == {"x": 2.0, "name": "f"}
+
+    def inside(x: Any) -> Any:
+        value, pushforward, auxiliary = numbad.linearize(f, x, 3.0, has_aux=True)
+        return pushforward(1.0, 0.0) * auxiliary["x"] + 0.0 * value
+
+    assert numbad.grad(inside)(2.0) == pytest.approx(3.0 * np.cos(2.0) - 6.0 * np.sin(2.0))
+    with pytest.raises(OutputError, match="returns a pair"):
+        numbad.linearize(lambda x: x, 1.0, has_aux=True)
+    with pytest.raises(OutputError, match="returns a pair"):
+        numbad.grad(lambda x: numbad.linearize(lambda y: y, x, has_aux=True)[0])(1.0)
