@@ -20,7 +20,7 @@ import numpy as np
 from numbad.active import Active, Array, Storage, as_active, make_block, make_scalar
 from numbad.emissionlayout import ACTIVITY, ADJOINT, TANGENT
 from numbad.emitter import Emitter
-from numbad.geometry import compact
+from numbad.geometry import affine_strides, compact
 from numbad.ops.definition import BY_NAME, REGISTRY
 from numbad.recorder import Recorder, contiguous
 from numbad.rows import ADD, CONTRACT, GATHER, HOST, LARGE, MAP, SCATTER
@@ -454,24 +454,6 @@ def number_at(recorder: Recorder, number: float) -> int:
     """Return the address of a number in the arena."""
     address = recorder.constants.get(number)
     return recorder.constant(number) if address is None else address
-
-
-def affine_strides(places: np.ndarray) -> Shape | None:
-    """Return the strides of an array of addresses if it is a strided view of memory, else None."""
-    first = int(places[(0,) * places.ndim])
-    strides = []
-    expected = np.zeros((1,) * places.ndim, np.int64)
-    for axis, length in enumerate(places.shape):
-        index = [0] * places.ndim
-        index[axis] = 1
-        step = int(places[tuple(index)]) - first if length > 1 else 0
-        strides.append(step)
-        ramp = [1] * places.ndim
-        ramp[axis] = length
-        expected = expected + (step * np.arange(length, dtype=np.int64)).reshape(ramp)
-    if any(s < 0 for s in strides):
-        return None
-    return tuple(strides) if np.array_equal(places, expected + first) else None
 
 
 def filled(value: Any) -> Any:
