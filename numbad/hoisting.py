@@ -88,7 +88,8 @@ def find_dead(recorder: Any, outputs: Iterable[tuple[int, int]]) -> list[int]:
     if rows > MOST_ROWS:
         return []
     code = np.frombuffer(recorder.code, np.uint32).reshape(-1, 4).tolist()
-    blocks = sorted(written(*row[:2], recorder.words, row[2])[:2] for row in code if makes_block(row, recorder.words))
+    words = recorder.words
+    blocks = sorted(written(row[0], row[1], words, row[2])[:2] for row in code if makes_block(row, words))
     starts = [start for start, _ in blocks]
     wanted: set[int] = set()
 

@@ -189,7 +189,7 @@ class Linearised:
                 start += count
             self.sweep_forward(dots)
             for addresses, result in zip(self.outputs, found, strict=True):
-                result[..., first:last] = dots.gather(addresses)
+                dots.copy_out(addresses, result[..., first:last])
             dots.release()
         return found
 
@@ -248,24 +248,28 @@ class Linearised:
 
     def product(self, lanes: LaneMemory, w: int, flag: int, back: bool) -> None:
         """Take a product of arrays: with lanes it is one of matrices, for BLAS."""
-        from numbad.matrix import multiply_add
+        from numbad.matrix import covers, multiply_add
 
+        fresh = not back and covers(self.laned(lanes, w, 0), int(self.words[w + 3]) * lanes.wide)
         for k in (1, 2):
             if not flag >> (k - 1) & 1 or lanes.memory(self.space(w, k)) is None:
                 continue
             out, other = self.laned(lanes, w, 0), self.primal(w, 3 - k)
             if not back and self.copy_columns(lanes, w, k, out, other):
+                fresh = False
                 continue
             other = np.broadcast_to(other[..., None], (*other.shape, lanes.wide))
             if self.space(w, k):
                 own = self.laned(lanes, w, k)
-                multiply_add(*((own, out) if back else (out, own)), other)
+                multiply_add(*((own, out) if back else (out, own)), other, fresh)
+                fresh = False
                 continue
             addresses = self.elements(w, k)
-            own = np.zeros((*addresses.shape, lanes.wide), out.dtype) if back else lanes.gather(addresses)
+            own = np.empty((*addresses.shape, lanes.wide), out.dtype) if back else lanes.gather(addresses)
             steps = [s if moved else 0 for s, moved in zip(own.strides, self.moved(w, k), strict=False)]
             full = np.lib.stride_tricks.as_strided(own, out.shape, (*steps, own.itemsize))
-            multiply_add(*((full, out) if back else (out, full)), other)
+            multiply_add(*((full, out) if back else (out, full)), other, fresh or back)
+            fresh = False
             if back:
                 lanes.scatter(addresses, own)
 
@@ -404,18 +408,24 @@ class LaneMemory:
 
     def gather(self, addresses: np.ndarray) -> np.ndarray:
         """Return the lanes of addresses."""
+        linear, places = self.linear, addresses.reshape(-1)
+        first = linear.place[places[0]] if places.size else -1
+        if first >= 0 and (linear.coefficient[places] == 1.0).all() and (np.diff(linear.place[places]) == 1).all():
+            return self.arena[first : first + places.size].reshape(*addresses.shape, self.wide)
+        result = np.empty((*addresses.shape, self.wide), self.arena.dtype)
+        self.copy_out(addresses, result)
+        return result
+
+    def copy_out(self, addresses: np.ndarray, result: np.ndarray) -> None:
+        """Copy the lanes of addresses into an array of their shape and the lanes."""
         from numbad import lanekernels
 
-        linear = self.linear
-        places = addresses.reshape(-1)
-        rows, factors = linear.place[places], linear.coefficient[places]
-        if places.size and rows[0] >= 0 and (np.diff(rows) == 1).all():
-            found = self.arena[rows[0] : rows[0] + rows.size]
-            if (factors == 1.0).all():
-                return found.reshape(*addresses.shape, self.wide)
-        result = np.empty((places.size, self.wide), self.arena.dtype)
-        lanekernels.gather_lanes(places, linear.place, linear.coefficient, self.arena, result, 0, self.wide)
-        return result.reshape(*addresses.shape, self.wide)
+        linear, places = self.linear, addresses.reshape(-1)
+        table = result.reshape(places.size, self.wide)
+        whole = table if table.flags.c_contiguous else np.empty(table.shape, table.dtype)
+        lanekernels.gather_lanes(places, linear.place, linear.coefficient, self.arena, whole, 0, self.wide)
+        if whole is not table or not np.shares_memory(table, result):
+            result[...] = whole.reshape(result.shape)
 
     def scatter(self, addresses: np.ndarray, addend: np.ndarray) -> None:
         """Add to the lanes of addresses, which may name one more than once."""

@@ -10,6 +10,8 @@ from numbad.active import Active
 from numbad.ops.host import as_tuple
 from numbad.rows import HOST
 
+CONSTANT, UNKNOWN = -1, -2
+
 
 def map_examples(recorder: Any, region: Any, outputs: list[Any], batch: list[Any], lanes: int) -> list[Any] | None:
     """Return the results for all examples if the function is one linear map of its arguments, else None.
@@ -34,10 +36,10 @@ def map_examples(recorder: Any, region: Any, outputs: list[Any], batch: list[Any
         return None
     places = [tuple(words[d : d + 3]) for d in range(w + 4, w + words[w], 3)]
     given = {(0, first_of(addresses), addresses.size): k for k, addresses in enumerate(region.addresses)}
-    order = [given.get(place) for place in places[: words[w + 2]]]
+    order = [given.get(place, -1) for place in places[: words[w + 2]]]
     made = {place: k for k, place in enumerate(places[words[w + 2] :])}
     wanted = [find_result(leaf, addresses, made) for leaf, addresses in outputs]
-    if None in order or None in wanted:
+    if -1 in order or UNKNOWN in wanted:
         return None
     shapes = [(*shape, lanes) for shape in host.operand_shapes]
     operands = [np.moveaxis(np.asarray(batch[k]), 0, -1).reshape(shape) for k, shape in zip(order, shapes, strict=True)]
@@ -45,20 +47,20 @@ def map_examples(recorder: Any, region: Any, outputs: list[Any], batch: list[Any
         found = as_tuple(host.op.primal(*operands))
     results = []
     for k, (leaf, _) in zip(wanted, outputs, strict=True):
-        if k < 0:
+        if k == CONSTANT:
             results.append(np.repeat(np.asarray(leaf)[None], lanes, axis=0))
         else:
             results.append(np.moveaxis(found[k].reshape(*leaf.shape, lanes), -1, 0))
     return results
 
 
-def find_result(leaf: Any, addresses: np.ndarray | None, made: dict[Any, int]) -> int | None:
-    """Return which result of a row an output is, -1 for a constant, None for something else."""
+def find_result(leaf: Any, addresses: np.ndarray | None, made: dict[Any, int]) -> int:
+    """Return which result of a row an output is, or that it is a constant, or something else."""
     if not isinstance(leaf, Active):
-        return -1
+        return CONSTANT
     if addresses is None or not is_run(addresses):
-        return None
-    return made.get((0, first_of(addresses), addresses.size))
+        return UNKNOWN
+    return made.get((0, first_of(addresses), addresses.size), UNKNOWN)
 
 
 def is_run(addresses: np.ndarray) -> bool:
