@@ -285,24 +285,27 @@ class Linearised:
         return spread(tuple(n if s else 1 for n, s in zip(shape, steps, strict=True)), tuple(steps)) + self.words[d + 2]
 
     def copy_columns(self, lanes: LaneMemory, w: int, k: int, out: np.ndarray, other: np.ndarray) -> bool:
-        """Add a product with the identity, which is the other operand itself; False where it is not one.
+        """Add a product with rows of the identity, which is the other operand itself; False where it is not one.
 
         So the first layer of a network costs its Jacobian no product.
         """
         d, shape = self.descriptor(w, k), self.shape_of(w)
         steps = self.words[d + 3 : d + 3 + len(shape)].tolist()
-        place = int(self.words[d + 1]), int(self.words[d + 2])
         moved = [axis for axis, step in enumerate(steps) if step]
-        if place not in lanes.identities or len(moved) != 1 or steps[moved[0]] != 1 or out.strides[moved[0]]:
+        if len(moved) != 1 or steps[moved[0]] != 1 or out.strides[moved[0]]:
             return False
-        start, count = lanes.identities[place]
         axis = moved[0]
-        if shape[axis] != count:
+        space, address = int(self.words[d + 1]), int(self.words[d + 2])
+        found = lanes.find_identity(space, address, shape[axis])
+        if found is None:
             return False
-        first, last = max(0, -start), min(count, lanes.wide - start)
+        lane, factors = found
+        first, last = max(0, -lane), min(shape[axis], lanes.wide - lane)
         if first < last:
             columns = np.moveaxis(other, axis, -1)[..., first:last]
-            np.moveaxis(out, axis, 0)[0][..., start + first : start + last] += columns
+            if factors is not None:
+                columns = columns * factors[first:last]
+            np.moveaxis(out, axis, 0)[0][..., lane + first : lane + last] += columns
         return True
 
     def host(self, lanes: LaneMemory, w: int, back: bool) -> None:
@@ -383,14 +386,15 @@ class LaneMemory:
         Of large inputs, in their memory order.
     bases : ndarray of uint64
         Where each begins in memory, 0 for constants.
-    identities : dict
-        For (space, address) of an input whose elements have a lane each: the lane of the first, and their number.
+    identities : list of (int, int, int, int)
+        Rows of lanes that are those of an identity matrix: their space, the first of them (for a large input the
+        first element), how many they are, and in which lane the first has its one.
     """
 
     def __init__(self, linear: Linearised, wide: int) -> None:
         recorder = linear.execution.recorder
         self.linear, self.wide = linear, wide
-        self.identities: dict[tuple[int, int], tuple[int, int]] = {}
+        self.identities: list[tuple[int, int, int, int]] = []
         large = np.flatnonzero(linear.spaces).tolist()
         sizes = [max(linear.wanted, 1), *(recorder.spaces[space].size for space in large)]
         check_memory(sum(sizes) * wide * recorder.dtype.itemsize)
@@ -463,7 +467,25 @@ class LaneMemory:
         memory = self.spaces[leaf.space] if leaf.space else self.arena[self.linear.place[leaf.address] :]
         memory[places, which + start] = 1.0
         if not leaf.space or leaf.order == "C" or np.ndim(leaf.value) == 1:
-            self.identities[leaf.space, leaf.address] = start, count
+            first = 0 if leaf.space or not count else int(self.linear.place[leaf.address])
+            self.identities.append((leaf.space, first, count, start))
+
+    def find_identity(self, space: int, address: int, count: int) -> tuple[int, np.ndarray | None] | None:
+        """Return the lane of the first of some addresses whose lanes are rows of the identity in order.
+
+        With it comes what the rows are multiplied by, None for one; None where they are something else.
+        """
+        row, factors = address, None
+        if space == 0 and count:
+            rows = self.linear.place[address : address + count]
+            row = int(rows[0])
+            if not (np.diff(rows) == 1).all():
+                return None
+            factors = self.linear.coefficient[address : address + count]
+        for of, first, length, start in self.identities:
+            if of == space and first <= row and row + count <= first + length:
+                return start + row - first, None if factors is None or (factors == 1.0).all() else factors
+        return None
 
     def read(self, leaf: Any) -> np.ndarray:
         """Return the cotangents of an input, with its shape and the lanes."""
