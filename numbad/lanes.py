@@ -86,8 +86,7 @@ class Linearised:
         """Compute the partials from the values of the execution, and what follows from them."""
         self.fill_slopes()
         self.compress(True)
-        held = self.coefficient[self.place >= 0]
-        if not (np.isfinite(held).all() and held.all()):  # seeds may be small where products of partials overflow
+        if self.wanted < 0:
             self.compress(False)
 
     def compress(self, fold: bool) -> None:
