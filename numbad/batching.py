@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from array import array
 from collections.abc import Callable
 from typing import Any
@@ -319,14 +320,22 @@ class Lanes(Linear):
             address = self.recorder.load(np.ascontiguousarray(moved))
             moved = make_block(self.recorder, address, moved.shape)
         moved = filled(moved)
-        self.places[addresses.reshape(-1) - self.base] = moved.address_view()[..., 0].reshape(-1)
+        flat = addresses.reshape(-1)
+        self.places[flat - self.base] = moved.address_view()[..., 0].reshape(-1)
+        if addresses.ndim and (np.diff(flat) == 1).all():
+            self.note_block(int(flat[0]), flat.size, moved)
 
     def laned(self, space: int, address: int, shape: Any, strides: Any) -> bool:
         """Whether an operand differs between examples."""
+        if space == 0 and address in self.blocks:
+            return True
         return self.covers(space, address) and bool(compact(self.table(address, shape, strides, self.places)).any())
 
     def value(self, space: int, address: int, shape: Any, strides: Any) -> Any:
         """Return an operand with its lanes as last axis, of length 1 where all examples agree."""
+        block = self.find_block(address, shape, strides) if space == 0 else None
+        if block is not None:
+            return block
         if not self.laned(space, address, shape, strides):
             shared = self.primal(space, address, shape, strides)
             return shared.reshape((*shape, 1))
@@ -359,6 +368,10 @@ class Lanes(Linear):
         _, address, shape, strides = target
         value = filled(np.broadcast_to(value, (*shape, self.lanes)))
         self.table(address, shape, strides, self.places)[...] = value.address_view()[..., 0]
+        if shape and strides == contiguous(shape):
+            self.note_block(address, math.prod(shape), value)
+        else:
+            self.blocks.clear()
 
 
 def emit_lanes(lanes: Lanes) -> np.ndarray | None:
@@ -445,6 +458,7 @@ def reduce_lanes(lanes: Lanes, row: Any, opcode: int, wanted: bool = False) -> N
     if zeroed:
         block = recorder.allocate(zeroed * lanes.lanes)
         lanes.places[start - lanes.base : start - lanes.base + zeroed] = block + lanes.lanes * np.arange(zeroed)
+        lanes.note_block(start, zeroed, make_block(recorder, block, (zeroed, lanes.lanes)))
     first = int(lanes.places[address - lanes.base])
     steps = (*(s * lanes.lanes for s in strides), 1)
     recorder.structural_row(opcode, full, zeroed * lanes.lanes, first, ((0, first, steps), *operands))

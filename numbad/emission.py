@@ -11,6 +11,7 @@ The zero rule (ARCHITECTURE.md) holds in emitted rows: partials are multiplied b
 from __future__ import annotations
 
 import functools
+import math
 from bisect import bisect_right
 from collections.abc import Iterable
 from typing import Any
@@ -27,6 +28,8 @@ from numbad.recorder import Recorder, contiguous
 from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, LARGE, MAP, SCATTER
 
 COMPILED = True  # False: Python does the scalar rows, too, which tests compare
+
+MOST_BLOCKS = 64  # that are kept in mind: they are looked through one by one
 
 Shape = tuple[int, ...]
 Operand = tuple[int, int, Shape, Shape]  # of a row: space, address, shape, strides
@@ -81,6 +84,8 @@ class Linear:
         For each address, whether it depends on the region's inputs.
     lanes : int
         Number of seeds; 0 for one seed without an axis of its own.
+    blocks : dict of int to Array
+        By their first address, blocks of the region all of whose cotangents are one array: `places` need not be read.
     """
 
     def __init__(self, recorder: Recorder, base: int, start: int, stop: int, lanes: int = 0) -> None:
@@ -94,6 +99,7 @@ class Linear:
         self.units: list[Units] = []
         self.unwritten: list[Units] = []
         self.multiples = Multiples(self)
+        self.blocks: dict[int, Array] = {}
 
     @functools.cached_property
     def code(self) -> np.ndarray:
@@ -117,6 +123,8 @@ class Linear:
             self.write_units(units)
         if self.multiples:
             self.multiples.resolve_rows(self.scalar_rows(row, stop))
+        if which == ADJOINT:
+            self.blocks.clear()
         return self.emitter.run(which, row, stop)
 
     def scalar_rows(self, row: int, stop: int) -> np.ndarray:
@@ -157,7 +165,44 @@ class Linear:
 
     def read(self, address: int, shape: Shape, strides: Shape) -> Any:
         """Return the cotangents of a strided view, with the lanes as last axis; None if all are zero."""
-        return self.collect(self.table(address, shape, strides, self.places))
+        found = self.find_block(address, shape, strides)
+        return found if found is not None else self.collect(self.table(address, shape, strides, self.places))
+
+    def find_block(self, address: int, shape: Shape, strides: Shape) -> Array | None:
+        """Return the cotangents of a view of a whole block, with axes repeated, if they are one array."""
+        block = self.blocks.get(address)
+        if block is None:
+            return None
+        width, count = max(self.lanes, 1), 1
+        steps = [1] if self.lanes else []
+        for length, step in zip(reversed(shape), reversed(strides), strict=True):
+            if length == 1 or step == 0:
+                steps.append(0)
+            elif step == count:
+                steps.append(step * width)
+                count *= length
+            else:
+                return None
+        if count * width != block.size or not shape:
+            return None
+        return block.view(shape + self.tail, block.offset, tuple(reversed(steps)))
+
+    def note_block(self, address: int, count: int, value: Any) -> None:
+        """Note that the cotangents of a block, or of a part of one, are now an array, or something else."""
+        self.forget_blocks(address, address + count)
+        if not isinstance(value, Array) or value.strides is not None or value.size != count * max(self.lanes, 1):
+            return
+        storage = value.storage
+        if storage.addresses is None and storage.space == 0 and storage.step:
+            if len(self.blocks) >= MOST_BLOCKS:
+                self.blocks.clear()
+            self.blocks[address] = value
+
+    def forget_blocks(self, start: int, stop: int) -> None:
+        """Forget the blocks that have addresses in a range: `places` says what they are."""
+        width = max(self.lanes, 1)
+        for first in [a for a, block in self.blocks.items() if a < stop and start < a + block.size // width]:
+            del self.blocks[first]
 
     def collect(self, places: np.ndarray) -> Any:
         """Return what lies at some addresses (of first lanes) as a recording value; None if all are zero."""
@@ -270,8 +315,15 @@ class Linear:
             value = np.broadcast_to(value, shape + self.tail)
         elif not isinstance(value, Array) and (shape or self.lanes):
             value = np.broadcast_to(value, shape + self.tail)
-        old = self.collect(target)
-        self.write(target, self.own(value if old is None else old + value))
+        old = self.find_block(address, shape, strides)
+        if old is None:
+            old = self.collect(target)
+        total = self.own(value if old is None else old + value)
+        self.write(target, total)
+        if shape and strides == contiguous(shape):
+            self.note_block(address, math.prod(shape), total)
+        elif self.blocks:
+            self.blocks.clear()
 
     def own(self, value: Any) -> Any:
         """Return a value with addresses of its own arena, lanes contiguous."""
@@ -284,6 +336,7 @@ class Linear:
 
     def seed(self, addresses: np.ndarray, seed: Any) -> None:
         """Add a seed, with the lanes as last axis, to the cotangents of some addresses."""
+        self.blocks.clear()
         if isinstance(seed, Identity):
             self.seed_identity(addresses, seed.start)
             return
@@ -308,6 +361,9 @@ class Linear:
 
     def scatter(self, addresses: np.ndarray, values: Any) -> None:
         """Add values (one row of lanes an address) to the cotangents of a list of addresses."""
+        self.blocks.clear()
+        if self.enter_run(addresses, values):
+            return
         unique, inverse = np.unique(addresses, return_inverse=True)
         if unique[0] < self.base or unique[-1] - self.base >= self.places.size:
             keep = (addresses >= self.base) & (addresses - self.base < self.places.size)
@@ -326,11 +382,30 @@ class Linear:
         places = total.address_view()
         self.places[unique - self.base] = places[..., 0] if self.lanes else places
 
+    def enter_run(self, addresses: np.ndarray, values: Any) -> bool:
+        """Enter values as the cotangents of addresses that follow one another and have none; False if it is not so."""
+        first, count = int(addresses[0]), addresses.size
+        offset = first - self.base
+        if offset < 0 or offset + count > self.places.size or int(addresses[-1]) != first + count - 1:
+            return False
+        target = self.places[offset : offset + count]
+        if target.any() or not (np.diff(addresses) == 1).all():
+            return False
+        total = self.own(values)
+        self.write(target, total)
+        self.note_block(first, count, total)
+        return True
+
     def result(self, addresses: np.ndarray) -> Any:
         """Return the cotangents of some addresses, with the lanes as last axis; zeros where there are none."""
         if not addresses.ndim and not self.lanes:
             address = int(addresses) - self.base
             return make_scalar(self.recorder, int(self.places[address]) if 0 <= address < self.places.size else 0)
+        flat = addresses.reshape(-1)
+        if flat.size and int(flat[0]) in self.blocks and (np.diff(flat) == 1).all():
+            whole = self.find_block(int(flat[0]), addresses.shape, contiguous(addresses.shape))
+            if whole is not None:
+                return assignable(whole)
         inside = (addresses >= self.base) & (addresses - self.base < self.places.size)
         found = self.collect(np.where(inside, self.places[np.where(inside, addresses - self.base, 0)], 0))
         if found is not None:

@@ -87,6 +87,11 @@ def spread(shape: Shape, strides: Shape) -> np.ndarray:
 def affine_strides(places: np.ndarray) -> Shape | None:
     """Return the strides of an array of addresses if it is a strided view of memory, else None."""
     first = int(places[(0,) * places.ndim])
+    if places.ndim == 1:
+        step = int(places[1]) - first if places.size > 1 else 0
+        if step < 0 or int(places[-1]) - first != step * (places.size - 1):
+            return None
+        return (step,) if places.size < 3 or (np.diff(places) == step).all() else None
     strides = []
     expected = np.zeros((1,) * places.ndim, np.int64)
     for axis, length in enumerate(places.shape):

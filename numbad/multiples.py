@@ -101,10 +101,9 @@ class Multiples:
                 value = value if factor is None else linear.scaled(factor, value)
                 if value is not None:
                     linear.add(address, shape, strides, value)
-        elif factor is None:
-            target[...] = sources
         else:
-            target[...] = self.make(sources, factor).reshape(shape)
+            linear.forget_blocks(*reach(address, shape, strides))
+            target[...] = sources if factor is None else self.make(sources, factor).reshape(shape)
 
     def make(self, sources: np.ndarray, factor: Any) -> np.ndarray:
         """Return virtual places for multiples of rows of lanes."""
@@ -196,6 +195,12 @@ class Multiples:
             ADD, (count,), count * linear.lanes, out, ((0, out + lane, steps), (space, address, strides))
         )
         return make_block(recorder, out, (count, linear.lanes))
+
+
+def reach(address: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, int]:
+    """Return the range of addresses in which a view lies."""
+    steps = [step * (length - 1) for length, step in zip(shape, strides, strict=True)]
+    return address + sum(min(step, 0) for step in steps), address + sum(max(step, 0) for step in steps) + 1
 
 
 def make_constant(linear: Linear, values: Any) -> Any:
