@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 
 from numbad import startup
-from numbad.active import Active, Array, Scalar, above, foreign, make_block, make_scalar, outside
+from numbad.active import Active, above
+from numbad.arrays import Array, make_block, outside
 from numbad.errors import InputError, OutputError, clarify, explain_lock, message, other_meaning
+from numbad.operands import foreign
 from numbad.recorder import Recorder, current, set_current
+from numbad.scalars import Scalar, make_scalar
 from numbad.settings import config
 from numbad.sweeps import kernel, switch
 from numbad.trees import flatten

@@ -584,7 +584,8 @@ def check_op(
 
 def compiled(op: Op, inputs: tuple[np.ndarray, ...], scalar: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return values and partials of an op, as the compiled kernels of numbers or of arrays give them."""
-    from numbad.active import make_block, record
+    from numbad.arrays import make_block
+    from numbad.elementwise import record
     from numbad.recorder import Recorder
 
     recorder = Recorder(inputs[0].dtype)

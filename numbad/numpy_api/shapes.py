@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active, Array, as_array, memory_order, normal_axis
-from numbad.geometry import contiguous
+from numbad.active import Active
+from numbad.arrays import Array, as_array, memory_order
+from numbad.geometry import contiguous, normal_axis
 from numbad.numpy_api.blocks import is_small, relabel
 from numbad.numpy_api.dispatch import demote, implements, plain_integers, recorder_of, to_active, to_array
 
