@@ -481,7 +481,7 @@ def forward_rows(kernels, code, words, bases, values, partials, scratch, start, 
 
 
 @compiled
-def adjoint_rows(kernels, code, words, bases, bars, values, partials, bar, scratch, start, stop):
+def adjoint_rows(kernels, code, words, bases, values, partials, scratch, bars, bar, start, stop):
     """Take rows backwards from stop to start; return the end of what is left to Python."""
     bases[0] = pointer_of(values)
     bars[0] = pointer_of(bar)
@@ -542,7 +542,7 @@ def memory_at(base, address, like):
 
 
 @compiled
-def tangent_rows(kernels, code, words, bases, dots, values, partials, dot, scratch, start, stop):
+def tangent_rows(kernels, code, words, bases, values, partials, scratch, dots, dot, start, stop):
     """Take rows forwards; return the first row that is left to Python."""
     bases[0] = pointer_of(values)
     dots[0] = pointer_of(dot)
@@ -597,10 +597,10 @@ def tangent_rows(kernels, code, words, bases, dots, values, partials, dot, scrat
 MANY_WORDS = 1 << 56  # where a view needs a length that is not known: it is never asked for
 
 
-def forward_at(like, kernels, code, words, bases, values, partials, scratch, start, stop):
-    """Compute rows of all kinds at memory addresses (see `forward_rows`). Compiled to a C function."""
-    rows = np.int64(stop)
-    return forward_rows(
+@inlined
+def tape_at(like, kernels, code, words, bases, values, partials, scratch, rows):
+    """Return what all sweeps read, given by memory addresses, as arrays."""
+    return (
         view(np.uint64(kernels), 3, np.uint64(0)),
         rows_of(view(np.uint64(code), 4 * rows, np.uint32(0)), 4),
         view(np.uint64(words), MANY_WORDS, np.int64(0)),
@@ -608,45 +608,31 @@ def forward_at(like, kernels, code, words, bases, values, partials, scratch, sta
         view(np.uint64(values), MANY_WORDS, like),
         rows_of(view(np.uint64(partials), 2 * rows, like), 2),
         rows_of(view(np.uint64(scratch), 4 * BLOCK, like), BLOCK),
-        start,
-        stop,
     )
+
+
+@inlined
+def derivatives_at(like, spaces, arena):
+    """Return where the cotangents or tangents of each space are, and those of the arena, as arrays."""
+    return view(np.uint64(spaces), MANY_WORDS, np.uint64(0)), view(np.uint64(arena), MANY_WORDS, like)
+
+
+def forward_at(like, kernels, code, words, bases, values, partials, scratch, start, stop):
+    """Compute rows of all kinds at memory addresses (see `forward_rows`). Compiled to a C function."""
+    tape = tape_at(like, kernels, code, words, bases, values, partials, scratch, np.int64(stop))
+    return forward_rows(*tape, start, stop)
 
 
 def adjoint_at(like, kernels, code, words, bases, bars, values, partials, bar, scratch, start, stop):
     """Take rows of all kinds back at memory addresses (see `adjoint_rows`). Compiled to a C function."""
-    rows = np.int64(stop)
-    return adjoint_rows(
-        view(np.uint64(kernels), 3, np.uint64(0)),
-        rows_of(view(np.uint64(code), 4 * rows, np.uint32(0)), 4),
-        view(np.uint64(words), MANY_WORDS, np.int64(0)),
-        view(np.uint64(bases), MANY_WORDS, np.uint64(0)),
-        view(np.uint64(bars), MANY_WORDS, np.uint64(0)),
-        view(np.uint64(values), MANY_WORDS, like),
-        rows_of(view(np.uint64(partials), 2 * rows, like), 2),
-        view(np.uint64(bar), MANY_WORDS, like),
-        rows_of(view(np.uint64(scratch), 4 * BLOCK, like), BLOCK),
-        start,
-        stop,
-    )
+    tape = tape_at(like, kernels, code, words, bases, values, partials, scratch, np.int64(stop))
+    return adjoint_rows(*tape, *derivatives_at(like, bars, bar), start, stop)
 
 
 def tangent_at(like, kernels, code, words, bases, dots, values, partials, dot, scratch, start, stop):
     """Push tangents through rows of all kinds at memory addresses (see `tangent_rows`). Compiled to a C function."""
-    rows = np.int64(stop)
-    return tangent_rows(
-        view(np.uint64(kernels), 3, np.uint64(0)),
-        rows_of(view(np.uint64(code), 4 * rows, np.uint32(0)), 4),
-        view(np.uint64(words), MANY_WORDS, np.int64(0)),
-        view(np.uint64(bases), MANY_WORDS, np.uint64(0)),
-        view(np.uint64(dots), MANY_WORDS, np.uint64(0)),
-        view(np.uint64(values), MANY_WORDS, like),
-        rows_of(view(np.uint64(partials), 2 * rows, like), 2),
-        view(np.uint64(dot), MANY_WORDS, like),
-        rows_of(view(np.uint64(scratch), 4 * BLOCK, like), BLOCK),
-        start,
-        stop,
-    )
+    tape = tape_at(like, kernels, code, words, bases, values, partials, scratch, np.int64(stop))
+    return tangent_rows(*tape, *derivatives_at(like, dots, dot), start, stop)
 
 
 # fmt: off
