@@ -406,6 +406,33 @@ def scalar_by_blocks(kernels, code, values, partials, i):
     return 0
 
 
+@inlined
+def memory_at(base, address, like):
+    """Return the memory address of an arena address."""
+    return base + np.uint64(address) * np.uint64(like.itemsize)
+
+
+@inlined
+def guard_holds(code, values, i):
+    """Whether a guard is as it was recorded; NaN is equal to NaN."""
+    if code[i, 0] == GUARD:
+        return (values[code[i, 2]] != 0) == (code[i, 1] != 0)
+    x, y = values[code[i, 2]], values[code[i, 1]]
+    return x == y or (x != x and y != y)
+
+
+@inlined
+def add_terms(opcode, words, w, bases, values):
+    """Add the terms of an ADD or CONTRACT row to its output."""
+    out, one = descriptor(words, w, 0), descriptor(words, w, 1)
+    target, source = memory(words, out, bases, values), memory(words, one, bases, values)
+    if opcode == ADD:
+        add_strided(words, w, out, target, one, source, values)
+    else:
+        other = descriptor(words, w, 2)
+        contract_strided(words, w, out, target, one, source, other, memory(words, other, bases, values), values)
+
+
 @compiled
 def forward_rows(kernels, code, words, bases, values, partials, scratch, start, stop):
     """Compute scalar and array rows in order; return the first row that is left to Python."""
@@ -426,13 +453,8 @@ def forward_rows(kernels, code, words, bases, values, partials, scratch, start, 
             if opcode < MAP:
                 if scalar_by_blocks(kernels, code, values, partials, i) != 0:
                     return i
-            elif opcode == GUARD:
-                if (values[code[i, 2]] != 0) != (code[i, 1] != 0):
-                    return i
-            else:
-                x, y = values[code[i, 2]], values[code[i, 1]]
-                if not (x == y or (x != x and y != y)):
-                    return i
+            elif not guard_holds(code, values, i):
+                return i
             i += 1
             continue
         w = np.int64(code[i, 2])
@@ -444,25 +466,9 @@ def forward_rows(kernels, code, words, bases, values, partials, scratch, start, 
         elif opcode == ADD or opcode == CONTRACT:
             if words[w + 1] >= LARGE:
                 return i
-            out, one = descriptor(words, w, 0), descriptor(words, w, 1)
-            start_of_out = memory(words, out, bases, values)
             if words[w + 3]:
-                clear(bases[0] + np.uint64(code[i, 1] * np.uint64(values.itemsize)), words[w + 3], values)
-            if opcode == ADD:
-                add_strided(words, w, out, start_of_out, one, memory(words, one, bases, values), values)
-            else:
-                other = descriptor(words, w, 2)
-                contract_strided(
-                    words,
-                    w,
-                    out,
-                    start_of_out,
-                    one,
-                    memory(words, one, bases, values),
-                    other,
-                    memory(words, other, bases, values),
-                    values,
-                )
+                clear(memory_at(bases[0], code[i, 1], values), words[w + 3], values)
+            add_terms(opcode, words, w, bases, values)
         elif opcode == GATHER:
             out = np.int64(code[i, 1])
             for k in range(words[w + 1]):
@@ -533,12 +539,6 @@ def adjoint_rows(kernels, code, words, bases, values, partials, scratch, bars, b
             return i
         i = row
     return i
-
-
-@inlined
-def memory_at(base, address, like):
-    """Return the memory address of an arena address."""
-    return base + np.uint64(address) * np.uint64(like.itemsize)
 
 
 @compiled
