@@ -208,7 +208,9 @@ class Array(Active):
         wanted = shape[0] if len(shape) == 1 and not isinstance(shape[0], (int, np.integer)) else shape
         if isinstance(wanted, (int, np.integer)):
             wanted = (wanted,)
-        if order == "F" or (order == "A" and False):
+        if copy:
+            return self.copy("K").reshape(wanted, order=order)
+        if plain_order(self, order) == "F":
             return self.transpose().reshape(tuple(reversed(resolve_shape(self.size, tuple(wanted))))).transpose()
         new_shape = resolve_shape(self.size, tuple(int(n) for n in wanted))
         if self.strides is None:
@@ -251,10 +253,9 @@ class Array(Active):
     def copy(self, order: str = "C") -> Array:
         """Return an array that shares no memory; no row is needed, for values at an address never change."""
         storage = self.storage
-        if order != "C" and self.strides is not None:
-            axes = [*range(self.ndim)][::-1] if order == "F" else memory_order(self.shape, (self,))
-            if axes is not None:
-                return self.transpose(axes).copy().transpose(np.argsort(axes))
+        axes = axes_of_copy(self, order)
+        if axes is not None:
+            return self.transpose(axes).copy().transpose(np.argsort(axes))
         if storage.addresses is not None:
             fresh = Storage(0, 0, self.size)
             fresh.addresses = self.address_view().reshape(-1).copy()
@@ -438,3 +439,28 @@ def comes_first(axis: int, other: int, shape: Shape, strides: list[Shape]) -> bo
                 return True
             told = False
     return told
+
+
+def in_order(array: Array) -> bool:
+    """Whether the elements follow one another in memory: only then ravel is a view, where reshape often is one."""
+    return array.strides is None or all(
+        step == expected
+        for length, step, expected in zip(array.shape, array.strides, contiguous(array.shape), strict=True)
+        if length != 1
+    )
+
+
+def plain_order(array: Array, order: str) -> str:
+    """Return an order of elements with "A" resolved: F where only Fortran's order is that of memory, else C."""
+    if order != "A":
+        return order
+    return "F" if not in_order(array) and in_order(array.transpose()) else "C"
+
+
+def axes_of_copy(array: Array, order: str) -> list[int] | None:
+    """Return the order of axes in memory that a copy gets; None if it is C."""
+    if array.ndim < 2 or order == "C":
+        return None
+    if order == "K":
+        return None if array.strides is None else memory_order(array.shape, (array,))
+    return [*range(array.ndim)][::-1] if plain_order(array, order) == "F" else None
