@@ -12,6 +12,7 @@ from numbad.active import Active
 from numbad.arrays import Array
 from numbad.elementwise import record
 from numbad.geometry import normal_axis
+from numbad.indexing import concrete_key
 from numbad.numpy_api import reductions
 from numbad.numpy_api.dispatch import (
     ADVICE,
@@ -266,6 +267,4 @@ def one_by_one(ufunc: Any, array: Array, places: np.ndarray, values: Array) -> N
 
 def plain_index(index: Any) -> Any:
     """Return an index with recording truth values made concrete."""
-    from numbad.indexing import concrete_key
-
     return concrete_key(index)
