@@ -16,6 +16,7 @@ from numbad.emission import Linear, constant, filled
 from numbad.errors import InputError, NumbadError, message
 from numbad.geometry import compact
 from numbad.indexing import concrete_truth
+from numbad.linearbatch import map_examples
 from numbad.nested import Region, addresses_of, finish, output_value, session
 from numbad.ops.definition import REGISTRY
 from numbad.recorder import contiguous, current
@@ -192,6 +193,9 @@ def run_batch(call: Any, recorder: Any, batch: list[Any], axes: list[Any], which
     mapped = [k for k, axis in enumerate(axes) if axis is not None and is_real(batch[k])]
     first = [part if axis is None else part[0] for part, axis in zip(batch, axes, strict=True)]
     region, outputs, restore = record_example(call, recorder, first, mapped)
+    swept = map_examples(recorder, region, outputs, [batch[k] for k in mapped], len(which))
+    if swept is not None:
+        return swept, restore
     lanes = Lanes(recorder, region.base, region.start, region.stop, len(which))
     for addresses, k in zip(region.addresses, mapped, strict=True):
         lanes.enter(addresses, batch[k])

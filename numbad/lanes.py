@@ -189,7 +189,7 @@ class Linearised:
                 start += count
             self.sweep_forward(dots)
             for addresses, result in zip(self.outputs, found, strict=True):
-                result[..., first:last] = dots.gather(addresses)
+                dots.copy_out(addresses, result[..., first:last])
             dots.release()
         return found
 
@@ -248,24 +248,28 @@ class Linearised:
 
     def product(self, lanes: LaneMemory, w: int, flag: int, back: bool) -> None:
         """Take a product of arrays: with lanes it is one of matrices, for BLAS."""
-        from numbad.matrix import multiply_add
+        from numbad.matrix import covers, multiply_add
 
+        fresh = not back and covers(self.laned(lanes, w, 0), int(self.words[w + 3]) * lanes.wide)
         for k in (1, 2):
             if not flag >> (k - 1) & 1 or lanes.memory(self.space(w, k)) is None:
                 continue
             out, other = self.laned(lanes, w, 0), self.primal(w, 3 - k)
             if not back and self.copy_columns(lanes, w, k, out, other):
+                fresh = False
                 continue
             other = np.broadcast_to(other[..., None], (*other.shape, lanes.wide))
             if self.space(w, k):
                 own = self.laned(lanes, w, k)
-                multiply_add(*((own, out) if back else (out, own)), other)
+                multiply_add(*((own, out) if back else (out, own)), other, fresh)
+                fresh = False
                 continue
             addresses = self.elements(w, k)
-            own = np.zeros((*addresses.shape, lanes.wide), out.dtype) if back else lanes.gather(addresses)
+            own = np.empty((*addresses.shape, lanes.wide), out.dtype) if back else lanes.gather(addresses)
             steps = [s if moved else 0 for s, moved in zip(own.strides, self.moved(w, k), strict=False)]
             full = np.lib.stride_tricks.as_strided(own, out.shape, (*steps, own.itemsize))
-            multiply_add(*((full, out) if back else (out, full)), other)
+            multiply_add(*((full, out) if back else (out, full)), other, fresh or back)
+            fresh = False
             if back:
                 lanes.scatter(addresses, own)
 
@@ -281,24 +285,27 @@ class Linearised:
         return spread(tuple(n if s else 1 for n, s in zip(shape, steps, strict=True)), tuple(steps)) + self.words[d + 2]
 
     def copy_columns(self, lanes: LaneMemory, w: int, k: int, out: np.ndarray, other: np.ndarray) -> bool:
-        """Add a product with the identity, which is the other operand itself; False where it is not one.
+        """Add a product with rows of the identity, which is the other operand itself; False where it is not one.
 
         So the first layer of a network costs its Jacobian no product.
         """
         d, shape = self.descriptor(w, k), self.shape_of(w)
         steps = self.words[d + 3 : d + 3 + len(shape)].tolist()
-        place = int(self.words[d + 1]), int(self.words[d + 2])
         moved = [axis for axis, step in enumerate(steps) if step]
-        if place not in lanes.identities or len(moved) != 1 or steps[moved[0]] != 1 or out.strides[moved[0]]:
+        if len(moved) != 1 or steps[moved[0]] != 1 or out.strides[moved[0]]:
             return False
-        start, count = lanes.identities[place]
         axis = moved[0]
-        if shape[axis] != count:
+        space, address = int(self.words[d + 1]), int(self.words[d + 2])
+        found = lanes.find_identity(space, address, shape[axis])
+        if found is None:
             return False
-        first, last = max(0, -start), min(count, lanes.wide - start)
+        lane, factors = found
+        first, last = max(0, -lane), min(shape[axis], lanes.wide - lane)
         if first < last:
             columns = np.moveaxis(other, axis, -1)[..., first:last]
-            np.moveaxis(out, axis, 0)[0][..., start + first : start + last] += columns
+            if factors is not None:
+                columns = columns * factors[first:last]
+            np.moveaxis(out, axis, 0)[0][..., lane + first : lane + last] += columns
         return True
 
     def host(self, lanes: LaneMemory, w: int, back: bool) -> None:
@@ -379,14 +386,15 @@ class LaneMemory:
         Of large inputs, in their memory order.
     bases : ndarray of uint64
         Where each begins in memory, 0 for constants.
-    identities : dict
-        For (space, address) of an input whose elements have a lane each: the lane of the first, and their number.
+    identities : list of (int, int, int, int)
+        Rows of lanes that are those of an identity matrix: their space, the first of them (for a large input the
+        first element), how many they are, and in which lane the first has its one.
     """
 
     def __init__(self, linear: Linearised, wide: int) -> None:
         recorder = linear.execution.recorder
         self.linear, self.wide = linear, wide
-        self.identities: dict[tuple[int, int], tuple[int, int]] = {}
+        self.identities: list[tuple[int, int, int, int]] = []
         large = np.flatnonzero(linear.spaces).tolist()
         sizes = [max(linear.wanted, 1), *(recorder.spaces[space].size for space in large)]
         check_memory(sum(sizes) * wide * recorder.dtype.itemsize)
@@ -404,18 +412,24 @@ class LaneMemory:
 
     def gather(self, addresses: np.ndarray) -> np.ndarray:
         """Return the lanes of addresses."""
+        linear, places = self.linear, addresses.reshape(-1)
+        first = linear.place[places[0]] if places.size else -1
+        if first >= 0 and (linear.coefficient[places] == 1.0).all() and (np.diff(linear.place[places]) == 1).all():
+            return self.arena[first : first + places.size].reshape(*addresses.shape, self.wide)
+        result = np.empty((*addresses.shape, self.wide), self.arena.dtype)
+        self.copy_out(addresses, result)
+        return result
+
+    def copy_out(self, addresses: np.ndarray, result: np.ndarray) -> None:
+        """Copy the lanes of addresses into an array of their shape and the lanes."""
         from numbad import lanekernels
 
-        linear = self.linear
-        places = addresses.reshape(-1)
-        rows, factors = linear.place[places], linear.coefficient[places]
-        if places.size and rows[0] >= 0 and (np.diff(rows) == 1).all():
-            found = self.arena[rows[0] : rows[0] + rows.size]
-            if (factors == 1.0).all():
-                return found.reshape(*addresses.shape, self.wide)
-        result = np.empty((places.size, self.wide), self.arena.dtype)
-        lanekernels.gather_lanes(places, linear.place, linear.coefficient, self.arena, result, 0, self.wide)
-        return result.reshape(*addresses.shape, self.wide)
+        linear, places = self.linear, addresses.reshape(-1)
+        table = result.reshape(places.size, self.wide)
+        whole = table if table.flags.c_contiguous else np.empty(table.shape, table.dtype)
+        lanekernels.gather_lanes(places, linear.place, linear.coefficient, self.arena, whole, 0, self.wide)
+        if whole is not table or not np.shares_memory(table, result):
+            result[...] = whole.reshape(result.shape)
 
     def scatter(self, addresses: np.ndarray, addend: np.ndarray) -> None:
         """Add to the lanes of addresses, which may name one more than once."""
@@ -453,7 +467,25 @@ class LaneMemory:
         memory = self.spaces[leaf.space] if leaf.space else self.arena[self.linear.place[leaf.address] :]
         memory[places, which + start] = 1.0
         if not leaf.space or leaf.order == "C" or np.ndim(leaf.value) == 1:
-            self.identities[leaf.space, leaf.address] = start, count
+            first = 0 if leaf.space or not count else int(self.linear.place[leaf.address])
+            self.identities.append((leaf.space, first, count, start))
+
+    def find_identity(self, space: int, address: int, count: int) -> tuple[int, np.ndarray | None] | None:
+        """Return the lane of the first of some addresses whose lanes are rows of the identity in order.
+
+        With it comes what the rows are multiplied by, None for one; None where they are something else.
+        """
+        row, factors = address, None
+        if space == 0 and count:
+            rows = self.linear.place[address : address + count]
+            row = int(rows[0])
+            if not (np.diff(rows) == 1).all():
+                return None
+            factors = self.linear.coefficient[address : address + count]
+        for of, first, length, start in self.identities:
+            if of == space and first <= row and row + count <= first + length:
+                return start + row - first, None if factors is None or (factors == 1.0).all() else factors
+        return None
 
     def read(self, leaf: Any) -> np.ndarray:
         """Return the cotangents of an input, with its shape and the lanes."""
