@@ -10,17 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active, Array, concrete_truth, make_block, make_scalar
+from numbad.active import Active
+from numbad.arrays import Array, make_block
 from numbad.derivatives import as_leaf
 from numbad.emission import Linear, constant, filled
 from numbad.errors import InputError, NumbadError, message
 from numbad.geometry import compact
+from numbad.indexing import concrete_truth
 from numbad.linearbatch import map_examples
 from numbad.nested import Region, addresses_of, finish, output_value, session
 from numbad.ops.definition import REGISTRY
 from numbad.recorder import contiguous, current
 from numbad.replay import Jitted
 from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+from numbad.scalars import make_scalar
 from numbad.trees import flatten, same_structure
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active, Array, RuleStorage, as_array
+from numbad.active import Active
+from numbad.arrays import Array, RuleStorage, as_array
 from numbad.errors import NumbadError, RecordingError, message
 from numbad.ops.host import HostCall, record_call
 from numbad.recorder import Recorder, current, set_current

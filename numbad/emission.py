@@ -18,14 +18,17 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active, Array, Storage, as_active, make_block, make_scalar
+from numbad.active import Active
+from numbad.arrays import Array, Storage, make_block
 from numbad.emissionlayout import ACTIVITY, ADJOINT, TANGENT
 from numbad.emitter import Emitter
-from numbad.geometry import affine_strides, compact
+from numbad.geometry import affine_strides, compact, contiguous
 from numbad.multiples import VIRTUAL, Multiples, multiply
+from numbad.operands import as_active
 from numbad.ops.definition import BY_NAME, REGISTRY
-from numbad.recorder import Recorder, contiguous
+from numbad.recorder import Recorder
 from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, LARGE, MAP, SCATTER
+from numbad.scalars import make_scalar
 
 COMPILED = True  # False: Python does the scalar rows, too, which tests compare
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numbad.active import Active, Array, make_block
+from numbad.active import Active
+from numbad.arrays import Array, make_block
 from numbad.geometry import compact, contiguous
 from numbad.ops.definition import BY_NAME
 from numbad.rows import ADD

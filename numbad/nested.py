@@ -13,10 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active, Array, Scalar, as_active, make_block, make_scalar
+from numbad.active import Active
+from numbad.arrays import Array, make_block
 from numbad.derivatives import collect, input_dtype, plain, regroup, scalar_output, split_auxiliary
 from numbad.emission import Linear, constant, emit_adjoint, emit_tangent
-from numbad.recorder import Recorder, contiguous, current, set_current
+from numbad.errors import OutputError, message
+from numbad.geometry import contiguous
+from numbad.operands import as_active
+from numbad.recorder import Recorder, current, set_current
+from numbad.scalars import Scalar, make_scalar
 from numbad.trees import flatten
 
 
@@ -173,8 +178,6 @@ class Call:
 
 def output_value(recorder: Recorder, leaf: Any) -> Any:
     """Return an output as a recording value, or raise an OutputError."""
-    from numbad.errors import OutputError, message
-
     found = NotImplemented
     if not isinstance(leaf, (str, bytes, bool, complex)) and leaf is not None:
         found = as_active(recorder, leaf)
@@ -192,8 +195,6 @@ def output_value(recorder: Recorder, leaf: Any) -> Any:
 
 def real_output(recorder: Recorder, leaf: Any) -> Any:
     """Return an output that is differentiated as a recording value: truth values have no derivative."""
-    from numbad.errors import OutputError, message
-
     if getattr(leaf, "boolean", False) or getattr(leaf, "dtype", None) == np.bool_:
         raise OutputError(
             message(

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numbad.active import Active, Array, Scalar
+from numbad.active import Active
+from numbad.arrays import Array
 from numbad.derivatives import FLOAT64, as_leaf, check_leaf, concrete, input_dtype, plain, record_leaves, scalar_output
 from numbad.errors import InputError, NumbadError, describe_site, message
 from numbad.hoisting import Ranges, Spared, compute, find_spared, without_rows
@@ -22,6 +23,7 @@ from numbad.paths import Paths, common_rows, last_address
 from numbad.recorder import Recorder, current
 from numbad.results import ArrayResult, runs_of
 from numbad.rows import ADD, GUARD, GUARD_VALUE, HOST
+from numbad.scalars import Scalar
 from numbad.settings import config
 from numbad.snapshot import JITTED, Snapshot
 from numbad.sweeps import Execution, give_back
