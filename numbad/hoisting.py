@@ -57,7 +57,7 @@ class Ranges:
 
 
 def find_invariant(recorder: Any, leaves: Iterable[Any]) -> list[int]:
-    """Return the array rows that depend on no input, in order.
+    """Return the rows that depend on no input, in order.
 
     Guards and Python kernels do not count as such. A block to which several rows add is computed by all or none.
     """
@@ -122,14 +122,15 @@ def makes_block(row: list[int], words: Any) -> bool:
 
 
 def is_invariant(row: list[int], words: Any, varying: Ranges, spaces: set[int], mixed: Ranges) -> bool:
-    """Whether an array row reads constants only; note where it writes if it does not."""
+    """Whether a row reads constants only; note where it writes if it does not."""
     opcode, out, w, b = row
     if opcode in (GUARD, GUARD_VALUE):
         return False
     if opcode < MAP:
-        if varying.meet(w, w + 1) or varying.meet(b, b + 1):
+        varies = varying.meet(w, w + 1) or varying.meet(b, b + 1)
+        if varies:
             varying.add(out, out + 1)
-        return False
+        return not varies
     if opcode == HOST:
         first = w + 4 + 3 * words[w + 2]
         for d in range(first, first + 3 * words[w + 3], 3):
@@ -194,7 +195,7 @@ class Spared:
     Attributes
     ----------
     once : list of int
-        Those that depend on no input: computed before the first replay.
+        Those that depend on no input, and scalar rows that they read: computed before the first replay.
     never : list of int
         Those on which no output depends.
     constants : Ranges
@@ -219,14 +220,17 @@ def find_spared(recorder: Any, leaves: Iterable[Any], outputs: Iterable[tuple[in
         constants.add(*written(opcode, out, recorder.words, w)[:2])
     dead = [] if outputs is None else find_dead(recorder, outputs)
     once = sorted(set(invariant) - set(dead))
-    cost = sum(recorder.words[recorder.code[4 * row + 2] + 1] for row in once + dead)
+    arrays = [row for row in once + dead if recorder.code[4 * row] >= MAP]
+    cost = sum(recorder.words[recorder.code[4 * row + 2] + 1] for row in arrays)
     return Spared(once, dead, constants) if cost >= LEAST else Spared([], [], constants)
 
 
 def empty_rows(code: Any, words: Any, rows: list[int]) -> None:
-    """Make array rows do nothing: their words then speak of no elements."""
+    """Make array rows do nothing: their words then speak of no elements. Scalar rows stay."""
     for row in rows:
         opcode, w = code[4 * row], code[4 * row + 2]
+        if opcode < MAP:
+            continue
         words[w + 1] = 0
         if opcode in (ADD, CONTRACT):
             words[w + 3] = 0

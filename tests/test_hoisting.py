@@ -54,6 +54,15 @@ def test_constant_and_varying_results_together():
         assert np.array_equal(product, 3.0 * x)
 
 
+def test_constant_array_rows_may_read_constant_scalar_rows():
+    """The slope of a mean is a constant that a scalar row computes."""
+    x = np.linspace(0.1, 1.0, 300)
+    for f in (lambda x: np.mean(x) * np.sin(x), lambda x: np.concatenate([x, np.stack([np.mean(x), np.max(x)])])):
+        jacobian = numbad.jit(numbad.jacfwd(f))
+        for point in (x, 2.0 * x, x):
+            assert np.allclose(jacobian(point), numbad.jacfwd(f)(point), rtol=1e-13)
+
+
 def test_an_input_that_is_returned_is_not_constant():
     same = numbad.jit(lambda x: (x, numbad.jacfwd(lambda y: 2.0 * y)(x)))
     for x in (X, X + 1.0):
