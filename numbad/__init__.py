@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from numbad import indexing, methods, operators, protocol  # noqa: F401  they complete scalars and arrays
 from numbad.batching import vmap
 from numbad.checks import verify
 from numbad.custom import checkpoint, custom_jvp, custom_vjp, stop_gradient

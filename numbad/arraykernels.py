@@ -406,6 +406,33 @@ def scalar_by_blocks(kernels, code, values, partials, i):
     return 0
 
 
+@inlined
+def memory_at(base, address, like):
+    """Return the memory address of an arena address."""
+    return base + np.uint64(address) * np.uint64(like.itemsize)
+
+
+@inlined
+def guard_holds(code, values, i):
+    """Whether a guard is as it was recorded; NaN is equal to NaN."""
+    if code[i, 0] == GUARD:
+        return (values[code[i, 2]] != 0) == (code[i, 1] != 0)
+    x, y = values[code[i, 2]], values[code[i, 1]]
+    return x == y or (x != x and y != y)
+
+
+@inlined
+def add_terms(opcode, words, w, bases, values):
+    """Add the terms of an ADD or CONTRACT row to its output."""
+    out, one = descriptor(words, w, 0), descriptor(words, w, 1)
+    target, source = memory(words, out, bases, values), memory(words, one, bases, values)
+    if opcode == ADD:
+        add_strided(words, w, out, target, one, source, values)
+    else:
+        other = descriptor(words, w, 2)
+        contract_strided(words, w, out, target, one, source, other, memory(words, other, bases, values), values)
+
+
 @compiled
 def forward_rows(kernels, code, words, bases, values, partials, scratch, start, stop):
     """Compute scalar and array rows in order; return the first row that is left to Python."""
@@ -426,13 +453,8 @@ def forward_rows(kernels, code, words, bases, values, partials, scratch, start, 
             if opcode < MAP:
                 if scalar_by_blocks(kernels, code, values, partials, i) != 0:
                     return i
-            elif opcode == GUARD:
-                if (values[code[i, 2]] != 0) != (code[i, 1] != 0):
-                    return i
-            else:
-                x, y = values[code[i, 2]], values[code[i, 1]]
-                if not (x == y or (x != x and y != y)):
-                    return i
+            elif not guard_holds(code, values, i):
+                return i
             i += 1
             continue
         w = np.int64(code[i, 2])
@@ -444,25 +466,9 @@ def forward_rows(kernels, code, words, bases, values, partials, scratch, start, 
         elif opcode == ADD or opcode == CONTRACT:
             if words[w + 1] >= LARGE:
                 return i
-            out, one = descriptor(words, w, 0), descriptor(words, w, 1)
-            start_of_out = memory(words, out, bases, values)
             if words[w + 3]:
-                clear(bases[0] + np.uint64(code[i, 1] * np.uint64(values.itemsize)), words[w + 3], values)
-            if opcode == ADD:
-                add_strided(words, w, out, start_of_out, one, memory(words, one, bases, values), values)
-            else:
-                other = descriptor(words, w, 2)
-                contract_strided(
-                    words,
-                    w,
-                    out,
-                    start_of_out,
-                    one,
-                    memory(words, one, bases, values),
-                    other,
-                    memory(words, other, bases, values),
-                    values,
-                )
+                clear(memory_at(bases[0], code[i, 1], values), words[w + 3], values)
+            add_terms(opcode, words, w, bases, values)
         elif opcode == GATHER:
             out = np.int64(code[i, 1])
             for k in range(words[w + 1]):
@@ -481,7 +487,7 @@ def forward_rows(kernels, code, words, bases, values, partials, scratch, start, 
 
 
 @compiled
-def adjoint_rows(kernels, code, words, bases, bars, values, partials, bar, scratch, start, stop):
+def adjoint_rows(kernels, code, words, bases, values, partials, scratch, bars, bar, start, stop):
     """Take rows backwards from stop to start; return the end of what is left to Python."""
     bases[0] = pointer_of(values)
     bars[0] = pointer_of(bar)
@@ -535,14 +541,8 @@ def adjoint_rows(kernels, code, words, bases, bars, values, partials, bar, scrat
     return i
 
 
-@inlined
-def memory_at(base, address, like):
-    """Return the memory address of an arena address."""
-    return base + np.uint64(address) * np.uint64(like.itemsize)
-
-
 @compiled
-def tangent_rows(kernels, code, words, bases, dots, values, partials, dot, scratch, start, stop):
+def tangent_rows(kernels, code, words, bases, values, partials, scratch, dots, dot, start, stop):
     """Take rows forwards; return the first row that is left to Python."""
     bases[0] = pointer_of(values)
     dots[0] = pointer_of(dot)
@@ -597,10 +597,10 @@ def tangent_rows(kernels, code, words, bases, dots, values, partials, dot, scrat
 MANY_WORDS = 1 << 56  # where a view needs a length that is not known: it is never asked for
 
 
-def forward_at(like, kernels, code, words, bases, values, partials, scratch, start, stop):
-    """Compute rows of all kinds at memory addresses (see `forward_rows`). Compiled to a C function."""
-    rows = np.int64(stop)
-    return forward_rows(
+@inlined
+def tape_at(like, kernels, code, words, bases, values, partials, scratch, rows):
+    """Return what all sweeps read, given by memory addresses, as arrays."""
+    return (
         view(np.uint64(kernels), 3, np.uint64(0)),
         rows_of(view(np.uint64(code), 4 * rows, np.uint32(0)), 4),
         view(np.uint64(words), MANY_WORDS, np.int64(0)),
@@ -608,45 +608,31 @@ def forward_at(like, kernels, code, words, bases, values, partials, scratch, sta
         view(np.uint64(values), MANY_WORDS, like),
         rows_of(view(np.uint64(partials), 2 * rows, like), 2),
         rows_of(view(np.uint64(scratch), 4 * BLOCK, like), BLOCK),
-        start,
-        stop,
     )
+
+
+@inlined
+def derivatives_at(like, spaces, arena):
+    """Return where the cotangents or tangents of each space are, and those of the arena, as arrays."""
+    return view(np.uint64(spaces), MANY_WORDS, np.uint64(0)), view(np.uint64(arena), MANY_WORDS, like)
+
+
+def forward_at(like, kernels, code, words, bases, values, partials, scratch, start, stop):
+    """Compute rows of all kinds at memory addresses (see `forward_rows`). Compiled to a C function."""
+    tape = tape_at(like, kernels, code, words, bases, values, partials, scratch, np.int64(stop))
+    return forward_rows(*tape, start, stop)
 
 
 def adjoint_at(like, kernels, code, words, bases, bars, values, partials, bar, scratch, start, stop):
     """Take rows of all kinds back at memory addresses (see `adjoint_rows`). Compiled to a C function."""
-    rows = np.int64(stop)
-    return adjoint_rows(
-        view(np.uint64(kernels), 3, np.uint64(0)),
-        rows_of(view(np.uint64(code), 4 * rows, np.uint32(0)), 4),
-        view(np.uint64(words), MANY_WORDS, np.int64(0)),
-        view(np.uint64(bases), MANY_WORDS, np.uint64(0)),
-        view(np.uint64(bars), MANY_WORDS, np.uint64(0)),
-        view(np.uint64(values), MANY_WORDS, like),
-        rows_of(view(np.uint64(partials), 2 * rows, like), 2),
-        view(np.uint64(bar), MANY_WORDS, like),
-        rows_of(view(np.uint64(scratch), 4 * BLOCK, like), BLOCK),
-        start,
-        stop,
-    )
+    tape = tape_at(like, kernels, code, words, bases, values, partials, scratch, np.int64(stop))
+    return adjoint_rows(*tape, *derivatives_at(like, bars, bar), start, stop)
 
 
 def tangent_at(like, kernels, code, words, bases, dots, values, partials, dot, scratch, start, stop):
     """Push tangents through rows of all kinds at memory addresses (see `tangent_rows`). Compiled to a C function."""
-    rows = np.int64(stop)
-    return tangent_rows(
-        view(np.uint64(kernels), 3, np.uint64(0)),
-        rows_of(view(np.uint64(code), 4 * rows, np.uint32(0)), 4),
-        view(np.uint64(words), MANY_WORDS, np.int64(0)),
-        view(np.uint64(bases), MANY_WORDS, np.uint64(0)),
-        view(np.uint64(dots), MANY_WORDS, np.uint64(0)),
-        view(np.uint64(values), MANY_WORDS, like),
-        rows_of(view(np.uint64(partials), 2 * rows, like), 2),
-        view(np.uint64(dot), MANY_WORDS, like),
-        rows_of(view(np.uint64(scratch), 4 * BLOCK, like), BLOCK),
-        start,
-        stop,
-    )
+    tape = tape_at(like, kernels, code, words, bases, values, partials, scratch, np.int64(stop))
+    return tangent_rows(*tape, *derivatives_at(like, dots, dot), start, stop)
 
 
 # fmt: off

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import functools
+import math
 from array import array
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from numbad.active import Active, Array, concrete_truth, make_block, make_scalar
+from numbad.active import Active
+from numbad.arrays import Array, make_block
 from numbad.derivatives import as_leaf
 from numbad.emission import Linear, constant, filled
 from numbad.errors import InputError, NumbadError, check_function, message
 from numbad.geometry import compact
+from numbad.indexing import concrete_truth
+from numbad.linearbatch import map_examples
 from numbad.nested import Region, addresses_of, finish, output_value, session
 from numbad.ops.definition import REGISTRY
 from numbad.recorder import contiguous, current
 from numbad.replay import Jitted
 from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+from numbad.scalars import make_scalar
 from numbad.trees import flatten, same_structure, spread_prefix
 
 
@@ -192,6 +197,9 @@ def run_batch(call: Any, recorder: Any, batch: list[Any], axes: list[Any], which
     mapped = [k for k, axis in enumerate(axes) if axis is not None and is_real(batch[k])]
     first = [part if axis is None else part[0] for part, axis in zip(batch, axes, strict=True)]
     region, outputs, restore = record_example(call, recorder, first, mapped)
+    swept = map_examples(recorder, region, outputs, [batch[k] for k in mapped], len(which))
+    if swept is not None:
+        return swept, restore
     lanes = Lanes(recorder, region.base, region.start, region.stop, len(which))
     for addresses, k in zip(region.addresses, mapped, strict=True):
         lanes.enter(addresses, batch[k])
@@ -318,14 +326,22 @@ class Lanes(Linear):
             address = self.recorder.load(np.ascontiguousarray(moved))
             moved = make_block(self.recorder, address, moved.shape)
         moved = filled(moved)
-        self.places[addresses.reshape(-1) - self.base] = moved.address_view()[..., 0].reshape(-1)
+        flat = addresses.reshape(-1)
+        self.places[flat - self.base] = moved.address_view()[..., 0].reshape(-1)
+        if addresses.ndim and (np.diff(flat) == 1).all():
+            self.note_block(int(flat[0]), flat.size, moved)
 
     def laned(self, space: int, address: int, shape: Any, strides: Any) -> bool:
         """Whether an operand differs between examples."""
+        if space == 0 and address in self.blocks:
+            return True
         return self.covers(space, address) and bool(compact(self.table(address, shape, strides, self.places)).any())
 
     def value(self, space: int, address: int, shape: Any, strides: Any) -> Any:
         """Return an operand with its lanes as last axis, of length 1 where all examples agree."""
+        block = self.find_block(address, shape, strides) if space == 0 else None
+        if block is not None:
+            return block
         if not self.laned(space, address, shape, strides):
             shared = self.primal(space, address, shape, strides)
             return shared.reshape((*shape, 1))
@@ -358,6 +374,10 @@ class Lanes(Linear):
         _, address, shape, strides = target
         value = filled(np.broadcast_to(value, (*shape, self.lanes)))
         self.table(address, shape, strides, self.places)[...] = value.address_view()[..., 0]
+        if shape and strides == contiguous(shape):
+            self.note_block(address, math.prod(shape), value)
+        else:
+            self.blocks.clear()
 
 
 def emit_lanes(lanes: Lanes) -> np.ndarray | None:
@@ -442,8 +462,9 @@ def reduce_lanes(lanes: Lanes, row: Any, opcode: int, wanted: bool = False) -> N
     recorder = lanes.recorder
     start = block - lanes.base
     if zeroed:
-        places = recorder.allocate(zeroed * lanes.lanes) + lanes.lanes * np.arange(zeroed)
-        lanes.places[start : start + zeroed] = places
+        places = recorder.allocate(zeroed * lanes.lanes)
+        lanes.places[start : start + zeroed] = places + lanes.lanes * np.arange(zeroed)
+        lanes.note_block(block, zeroed, make_block(recorder, places, (zeroed, lanes.lanes)))
     out, first = int(lanes.places[start]), int(lanes.places[address - lanes.base])
     steps = (*(s * lanes.lanes for s in strides), 1)
     recorder.structural_row(opcode, full, zeroed * lanes.lanes, out, ((0, first, steps), *operands))

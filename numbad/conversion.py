@@ -1,13 +1,18 @@
-"""Who converts a recording value: the user by `float(x)`, or a function that asks for a float without saying so."""
+"""Conversion to plain values: the user may write `float(x)`, a function that asks without saying so may not."""
 
 from __future__ import annotations
 
 import ast
 import linecache
 import sys
+import warnings
 from types import FrameType
+from typing import Any
 
-from numbad.errors import user_frame
+import numpy as np
+
+from numbad.errors import message, user_frame
+from numbad.recorder import refuse
 
 
 def called_by_name(name: str) -> bool:
@@ -17,7 +22,7 @@ def called_by_name(name: str) -> bool:
     silently. The call's own text is found through the positions that Python 3.11 keeps.
     """
     frame = user_frame()
-    if frame is None or sys.version_info < (3, 11):
+    if frame is None:
         return False
     positions = list(frame.f_code.co_positions())[frame.f_lasti // 2]
     line, end_line, column, end_column = positions
@@ -38,6 +43,61 @@ def library_function() -> str:
     while frame is not None and frame is not user_frame():
         if (frame.f_globals.get("__package__") or "").partition(".")[0] == "scipy":
             module = (frame.f_globals.get("__name__") or "scipy").split("._")[0]
-            name = f"{module}.{frame.f_code.co_qualname if sys.version_info >= (3, 11) else frame.f_code.co_name}"
+            name = f"{module}.{frame.f_code.co_qualname}"
         frame = frame.f_back
     return name
+
+
+def concrete_float(value: Any) -> float:
+    """Return float(x) for indexing and printing; refuse where a compiled function asked for it."""
+    if called_by_name("float"):
+        return value.recorder.guard_value(value.address)
+    refuse_in_library()
+    return refuse(
+        "a recording value cannot become a plain float here",
+        "use np.sin instead of math.sin, and np.zeros_like(x), numbad.zeros(n) or a list for results,"
+        " or import numbad.numpy as np",
+    )
+
+
+def is_whole(dtype: Any) -> bool:
+    """Whether an array of integers is asked for: np.int64(x), np.asarray(x, int); as with x.astype(int), a decision."""
+    return dtype is not None and np.dtype(dtype).kind in "iu"
+
+
+def refuse_conversion(dtype: Any) -> None:
+    """Refuse np.asarray(x, dtype=float) and the like."""
+    if dtype is not None and np.dtype(dtype) != object:
+        refuse_in_library()
+        refuse(
+            f"a recording value cannot be converted to a plain array of {np.dtype(dtype)}",
+            "keep it as it is, build arrays with np.stack or numbad.array,"
+            " import numbad.numpy as np, or give a function that converts it a rule (numbad.custom_vjp)",
+        )
+
+
+def refuse_in_library() -> None:
+    """Refuse a conversion inside of a function of SciPy by the name of that function."""
+    name = library_function()
+    if name:
+        refuse(
+            f"{name} does not take recording values",
+            "write it with functions that are recorded, or give it a rule with numbad.custom_vjp",
+        )
+
+
+_warned = False
+
+
+def warn_object_array() -> None:
+    """Say once that a recording array became an array of objects."""
+    global _warned
+    if not _warned:
+        _warned = True
+        warnings.warn(
+            message(
+                "a recording array was converted to an array of objects (np.asarray or np.array); this is slow",
+                "use the array as it is, or np.stack, np.concatenate or numbad.array",
+            ),
+            stacklevel=4,
+        )

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active, Array, RuleStorage, as_array
+from numbad.active import Active
+from numbad.arrays import Array, RuleStorage, as_array
 from numbad.emission import Linear
 from numbad.errors import NumbadError, RecordingError, check_function, message
 from numbad.nested import addresses_of

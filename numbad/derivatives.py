@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 
 from numbad import startup
-from numbad.active import Active, Array, Scalar, above, foreign, make_block, make_scalar, outside
+from numbad.active import Active, above
+from numbad.arrays import Array, make_block, outside
 from numbad.errors import InputError, OutputError, clarify, explain_lock, message, other_meaning
+from numbad.operands import foreign
 from numbad.recorder import Recorder, current, set_current
+from numbad.scalars import Scalar, make_scalar
 from numbad.settings import config
 from numbad.sweeps import kernel, switch
 from numbad.trees import flatten
@@ -243,59 +246,35 @@ def record_numbers(
 
 def scalar_output(recorder: Recorder, result: Any, name: str) -> Scalar | None:
     """Return the recording scalar that a function returned; None for a plain number (a constant)."""
+    if isinstance(result, np.ndarray) and result.dtype == object and result.size == 1:
+        result = result.reshape(-1)[0]
     if isinstance(result, Scalar):
         if result.recorder is not recorder:
             result.recorder.extend(())
         if result.boolean:
-            raise OutputError(
-                message(
-                    f"{name} is defined for functions that return one number; this one returned a truth value",
-                    "return one number; np.where selects by a truth value",
-                    where=False,
-                )
-            )
+            refuse_output(name, "a truth value", "return one number; np.where selects by a truth value")
         return result
-    if isinstance(result, np.ndarray) and result.dtype == object and result.size == 1:
-        result = result.reshape(-1)[0]
-        if isinstance(result, Scalar):
-            return scalar_output(recorder, result, name)
     if isinstance(result, Array):
-        if result.ndim == 0:
-            return result.item()
-        raise OutputError(
-            message(
-                f"{name} is defined for functions that return one number; this one returned an array of shape "
-                f"{result.shape}",
-                "sum the result, or use numbad.jacobian",
-                where=False,
-            )
-        )
+        if result.ndim:
+            refuse_output(name, f"an array of shape {result.shape}", "sum the result, or use numbad.jacobian")
+        return result.item()
+    if result is None:
+        refuse_output(name, "None", "return the number")
     kind = result.dtype.kind if isinstance(result, (np.ndarray, np.generic)) else ""
-    if (
-        isinstance(result, (bool, complex))
-        or not isinstance(result, (int, float, np.generic, np.ndarray))
-        or (kind and kind not in "fiu")
-    ):
-        raise OutputError(
-            message(
-                f"{name} is defined for functions that return one number; this one returned "
-                + (
-                    "None" if result is None else f"a {type(result).__name__}" + (f" of {result.dtype}" if kind else "")
-                ),
-                "return the number" if result is None else "return one number; has_aux=True passes other results on",
-                where=False,
-            )
-        )
+    number = isinstance(result, (int, float, np.generic, np.ndarray)) and not isinstance(result, (bool, complex))
+    if not number or kind not in "fiu":
+        found = f"a {type(result).__name__}" + (f" of {result.dtype}" if kind else "")
+        refuse_output(name, found, "return one number; has_aux=True passes other results on")
     if np.ndim(result):
-        raise OutputError(
-            message(
-                f"{name} is defined for functions that return one number; this one returned a constant array of "
-                f"shape {np.shape(result)}",
-                "sum the result, or use numbad.jacobian",
-                where=False,
-            )
-        )
+        do = "sum the result, or use numbad.jacobian"
+        refuse_output(name, f"a constant array of shape {np.shape(result)}", do)
     return None
+
+
+def refuse_output(name: str, returned: str, do: str) -> None:
+    """Raise: a derivative that is defined for one number got something else."""
+    what = f"{name} is defined for functions that return one number; this one returned {returned}"
+    raise OutputError(message(what, do, where=False))
 
 
 def concrete(tree: Any) -> Any:

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numbad.active import Array, Storage, make_block, make_scalar
+from numbad.arrays import Array, Storage, make_block
 from numbad.emission import constant
 from numbad.errors import BranchError
+from numbad.geometry import contiguous
 from numbad.nested import Region, addresses_of, cast
 from numbad.products import check_outputs, unite
-from numbad.recorder import Recorder, contiguous, set_current
+from numbad.recorder import Recorder, set_current
 from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+from numbad.scalars import make_scalar
 from numbad.transforms import columns, rows, size_of
 
 if TYPE_CHECKING:

@@ -11,21 +11,28 @@ The zero rule (ARCHITECTURE.md) holds in emitted rows: partials are multiplied b
 from __future__ import annotations
 
 import functools
+import math
 from bisect import bisect_right
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from numbad.active import Active, Array, Storage, as_active, make_block, make_scalar
+from numbad.active import Active
+from numbad.arrays import Array, Storage, make_block
 from numbad.emissionlayout import ACTIVITY, ADJOINT, TANGENT
 from numbad.emitter import Emitter
-from numbad.geometry import compact
+from numbad.geometry import affine_strides, compact, contiguous
+from numbad.multiples import VIRTUAL, Multiples, multiply
+from numbad.operands import as_active
 from numbad.ops.definition import BY_NAME, REGISTRY
-from numbad.recorder import Recorder, contiguous
-from numbad.rows import ADD, CONTRACT, GATHER, HOST, LARGE, MAP, SCATTER
+from numbad.recorder import Recorder
+from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, LARGE, MAP, SCATTER
+from numbad.scalars import make_scalar
 
 COMPILED = True  # False: Python does the scalar rows, too, which tests compare
+
+MOST_BLOCKS = 64  # that are kept in mind: they are looked through one by one
 
 Shape = tuple[int, ...]
 Operand = tuple[int, int, Shape, Shape]  # of a row: space, address, shape, strides
@@ -80,6 +87,8 @@ class Linear:
         For each address, whether it depends on the region's inputs.
     lanes : int
         Number of seeds; 0 for one seed without an axis of its own.
+    blocks : dict of int to Array
+        By their first address, blocks of the region all of whose cotangents are one array: `places` need not be read.
     """
 
     def __init__(self, recorder: Recorder, base: int, start: int, stop: int, lanes: int = 0) -> None:
@@ -92,6 +101,8 @@ class Linear:
         self.active = np.zeros(recorder.size - base, np.bool_)
         self.units: list[Units] = []
         self.unwritten: list[Units] = []
+        self.multiples = Multiples(self)
+        self.blocks: dict[int, Array] = {}
 
     @functools.cached_property
     def code(self) -> np.ndarray:
@@ -113,7 +124,25 @@ class Linear:
         """Write the adjoint or the tangent of scalar rows by a compiled pass; return the row where it ended."""
         for units in list(self.unwritten):
             self.write_units(units)
+        if self.multiples:
+            self.multiples.resolve_rows(self.scalar_rows(row, stop))
+        if which == ADJOINT:
+            self.blocks.clear()
         return self.emitter.run(which, row, stop)
+
+    def scalar_rows(self, row: int, stop: int) -> np.ndarray:
+        """Return the scalar rows from one on up to the next array row; before it, if `stop` is."""
+        arrays, start = self.array_rows, self.start
+        k = int(np.searchsorted(arrays, row))
+        if row < stop:
+            return self.code[row - start : min([stop, *arrays[k : k + 1].tolist()]) - start]
+        return self.code[max([stop, *(last + 1 for last in arrays[max(k - 1, 0) : k].tolist())]) - start : row - start]
+
+    @functools.cached_property
+    def array_rows(self) -> np.ndarray:
+        """The rows of the region at which a compiled pass ends; it passes over guards."""
+        opcodes = self.code[:, 0]
+        return np.flatnonzero((opcodes >= MAP) & (opcodes != GUARD) & (opcodes != GUARD_VALUE)) + self.start
 
     def by_python(self) -> bool:
         """Whether Python does the scalar rows too: they are large array rows, or a test wants it."""
@@ -139,7 +168,44 @@ class Linear:
 
     def read(self, address: int, shape: Shape, strides: Shape) -> Any:
         """Return the cotangents of a strided view, with the lanes as last axis; None if all are zero."""
-        return self.collect(self.table(address, shape, strides, self.places))
+        found = self.find_block(address, shape, strides)
+        return found if found is not None else self.collect(self.table(address, shape, strides, self.places))
+
+    def find_block(self, address: int, shape: Shape, strides: Shape) -> Array | None:
+        """Return the cotangents of a view of a whole block, with axes repeated, if they are one array."""
+        block = self.blocks.get(address)
+        if block is None:
+            return None
+        width, count = max(self.lanes, 1), 1
+        steps = [1] if self.lanes else []
+        for length, step in zip(reversed(shape), reversed(strides), strict=True):
+            if length == 1 or step == 0:
+                steps.append(0)
+            elif step == count:
+                steps.append(step * width)
+                count *= length
+            else:
+                return None
+        if count * width != block.size or not shape:
+            return None
+        return block.view(shape + self.tail, block.offset, tuple(reversed(steps)))
+
+    def note_block(self, address: int, count: int, value: Any) -> None:
+        """Note that the cotangents of a block, or of a part of one, are now an array, or something else."""
+        self.forget_blocks(address, address + count)
+        if not isinstance(value, Array) or value.strides is not None or value.size != count * max(self.lanes, 1):
+            return
+        storage = value.storage
+        if storage.addresses is None and storage.space == 0 and storage.step:
+            if len(self.blocks) >= MOST_BLOCKS:
+                self.blocks.clear()
+            self.blocks[address] = value
+
+    def forget_blocks(self, start: int, stop: int) -> None:
+        """Forget the blocks that have addresses in a range: `places` says what they are."""
+        width = max(self.lanes, 1)
+        for first in [a for a, block in self.blocks.items() if a < stop and start < a + block.size // width]:
+            del self.blocks[first]
 
     def collect(self, places: np.ndarray) -> Any:
         """Return what lies at some addresses (of first lanes) as a recording value; None if all are zero."""
@@ -147,6 +213,8 @@ class Linear:
         named = compact(places)
         if not named.any():
             return None
+        if self.multiples and named.max() >= VIRTUAL:
+            return self.collect(self.multiples.resolve(places))
         self.write_named(named)
         if named.shape != places.shape:
             return self.collect(named).broadcast_to(places.shape + self.tail)
@@ -195,25 +263,6 @@ class Linear:
         values = np.eye(units.count, self.lanes, units.lane, self.recorder.dtype)
         self.recorder.loads.append((units.base, values.reshape(-1)))
 
-    def unit_lane(self, space: int, address: int, shape: Shape, strides: Shape) -> int | None:
-        """Return the lane of a view's first element if its cotangents are rows of the identity, else None."""
-        if not self.units or not self.covers(space, address) or 0 in shape:
-            return None
-        reach = [step * (length - 1) for length, step in zip(shape, strides, strict=True)]
-        low = address + sum(min(step, 0) for step in reach)
-        high = address + sum(max(step, 0) for step in reach)
-        for units in self.units:
-            if units.first <= low and high < units.first + units.count:
-                places = compact(self.table(address, shape, strides, self.places))
-                own = np.arange(units.count, dtype=np.int64) * self.lanes + units.base
-                step = own.itemsize
-                expected = np.ndarray(
-                    places.shape, np.int64, own, (address - units.first) * step, tuple(s * step for s in strides)
-                )
-                if np.array_equal(places, expected):
-                    return units.lane + address - units.first
-        return None
-
     def add_units(self, lane: int, units: Operand, factor: Any, onto: Operand) -> bool:
         """Add a factor times rows of the identity to the cotangents of an operand: each number goes to its lane.
 
@@ -247,6 +296,8 @@ class Linear:
 
     def at(self, place: int) -> Any:
         """Return the cotangent at one place: a scalar, or an array of lanes."""
+        if place >= VIRTUAL:
+            place = int(self.multiples.resolve(np.array(place)))
         if self.unwritten:
             self.write_named(np.array(place))
         return make_block(self.recorder, place, self.tail)
@@ -267,8 +318,15 @@ class Linear:
             value = np.broadcast_to(value, shape + self.tail)
         elif not isinstance(value, Array) and (shape or self.lanes):
             value = np.broadcast_to(value, shape + self.tail)
-        old = self.collect(target)
-        self.write(target, self.own(value if old is None else old + value))
+        old = self.find_block(address, shape, strides)
+        if old is None:
+            old = self.collect(target)
+        total = self.own(value if old is None else old + value)
+        self.write(target, total)
+        if shape and strides == contiguous(shape):
+            self.note_block(address, math.prod(shape), total)
+        elif self.blocks:
+            self.blocks.clear()
 
     def own(self, value: Any) -> Any:
         """Return a value with addresses of its own arena, lanes contiguous."""
@@ -281,6 +339,7 @@ class Linear:
 
     def seed(self, addresses: np.ndarray, seed: Any) -> None:
         """Add a seed, with the lanes as last axis, to the cotangents of some addresses."""
+        self.blocks.clear()
         if isinstance(seed, Identity):
             self.seed_identity(addresses, seed.start)
             return
@@ -305,6 +364,9 @@ class Linear:
 
     def scatter(self, addresses: np.ndarray, values: Any) -> None:
         """Add values (one row of lanes an address) to the cotangents of a list of addresses."""
+        self.blocks.clear()
+        if self.enter_run(addresses, values):
+            return
         unique, inverse = np.unique(addresses, return_inverse=True)
         if unique[0] < self.base or unique[-1] - self.base >= self.places.size:
             keep = (addresses >= self.base) & (addresses - self.base < self.places.size)
@@ -323,11 +385,30 @@ class Linear:
         places = total.address_view()
         self.places[unique - self.base] = places[..., 0] if self.lanes else places
 
+    def enter_run(self, addresses: np.ndarray, values: Any) -> bool:
+        """Enter values as the cotangents of addresses that follow one another and have none; False if it is not so."""
+        first, count = int(addresses[0]), addresses.size
+        offset = first - self.base
+        if offset < 0 or offset + count > self.places.size or int(addresses[-1]) != first + count - 1:
+            return False
+        target = self.places[offset : offset + count]
+        if target.any() or not (np.diff(addresses) == 1).all():
+            return False
+        total = self.own(values)
+        self.write(target, total)
+        self.note_block(first, count, total)
+        return True
+
     def result(self, addresses: np.ndarray) -> Any:
         """Return the cotangents of some addresses, with the lanes as last axis; zeros where there are none."""
         if not addresses.ndim and not self.lanes:
             address = int(addresses) - self.base
             return make_scalar(self.recorder, int(self.places[address]) if 0 <= address < self.places.size else 0)
+        flat = addresses.reshape(-1)
+        if flat.size and int(flat[0]) in self.blocks and (np.diff(flat) == 1).all():
+            whole = self.find_block(int(flat[0]), addresses.shape, contiguous(addresses.shape))
+            if whole is not None:
+                return assignable(whole)
         inside = (addresses >= self.base) & (addresses - self.base < self.places.size)
         found = self.collect(np.where(inside, self.places[np.where(inside, addresses - self.base, 0)], 0))
         if found is not None:
@@ -456,24 +537,6 @@ def number_at(recorder: Recorder, number: float) -> int:
     return recorder.constant(number) if address is None else address
 
 
-def affine_strides(places: np.ndarray) -> Shape | None:
-    """Return the strides of an array of addresses if it is a strided view of memory, else None."""
-    first = int(places[(0,) * places.ndim])
-    strides = []
-    expected = np.zeros((1,) * places.ndim, np.int64)
-    for axis, length in enumerate(places.shape):
-        index = [0] * places.ndim
-        index[axis] = 1
-        step = int(places[tuple(index)]) - first if length > 1 else 0
-        strides.append(step)
-        ramp = [1] * places.ndim
-        ramp[axis] = length
-        expected = expected + (step * np.arange(length, dtype=np.int64)).reshape(ramp)
-    if any(s < 0 for s in strides):
-        return None
-    return tuple(strides) if np.array_equal(places, expected + first) else None
-
-
 def filled(value: Any) -> Any:
     """Return a recording array as a contiguous block of the arena."""
     space, address, strides = value.place()
@@ -553,7 +616,6 @@ def map_adjoint(linear: Linear, row: Any, op: Any) -> None:
         return
     if not compact(linear.table(*target[1:], linear.places)).any():
         return
-    lane = linear.unit_lane(*target)
     values = [linear.primal(*source) for source in sources]
     y = values[1] if op.arity == 2 else None
     for source, want, partial in zip(
@@ -561,43 +623,66 @@ def map_adjoint(linear: Linear, row: Any, op: Any) -> None:
     ):
         if not want:
             continue
-        if lane is not None and is_factor(partial) and linear.add_units(lane, target, partial, source):
+        if linear.lanes:
+            add_multiple(linear, target, partial, source)
             continue
         addend = linear.scaled(partial, linear.read(*target[1:]))
         if addend is not None:
             linear.add(*source[1:], addend)
 
 
+def add_multiple(linear: Linear, source: Operand, partial: Any, target: Operand) -> None:
+    """Add a partial times the lanes of one operand to those of another over the same index space."""
+    units = linear.multiples.units_of(source) if is_factor(partial) and not is_injective(target) else None
+    if units is not None and add_unit_product(linear, units, partial, target):
+        return
+    sources, factor = linear.multiples.factored(source)
+    product = multiply(partial, factor)
+    if product is not None:
+        linear.multiples.add(target, sources, None if type(product) is float and product == 1.0 else product)
+
+
 def copy_linear(linear: Linear, source: Operand, target: Operand) -> None:
     """Add the cotangents of one operand to those of another; rows of the identity are not read for a copy."""
-    lane = linear.unit_lane(*source)
-    if lane is not None and source[3] == target[3] == (1,):
-        places = linear.table(*target[1:], linear.places)
-        if not places.any():
-            places[...] = linear.table(*source[1:], linear.places)
-            linear.units.append(Units(target[1], source[2][0], lane, int(places[0])))
-            return
+    if linear.lanes and is_injective(target):
+        linear.multiples.add(target, *linear.multiples.factored(source))
+        return
     bar = linear.read(*source[1:])
     if bar is not None:
         linear.add(*target[1:], bar)
+
+
+def is_injective(operand: Operand) -> bool:
+    """Whether each element of an index space has an address of its own in an operand, with no other stride than 1.
+
+    Then nothing meets where something is added to it.
+    """
+    _, _, shape, strides = operand
+    return strides == contiguous(shape)
 
 
 def contract_adjoint(linear: Linear, row: Any) -> None:
     """Append the adjoint of a product: the other operand times the cotangent."""
     target, *sources = linear.operands(row)
     bar = None
-    lane = linear.unit_lane(*target)
+    units = linear.multiples.units_of(target) if linear.lanes else None
     for k, source in enumerate(sources):
         if not (linear.covers(*source[:2]) and compact(linear.table(*source[1:], linear.active)).any()):
             continue
         factor = linear.primal(*sources[1 - k])
-        if lane is not None and linear.add_units(lane, target, factor, source):
+        if units is not None and add_unit_product(linear, units, factor, source):
             continue
         if bar is None:
             bar = linear.read(*target[1:])
             if bar is None:
                 return
         product(linear, bar, factor, source)
+
+
+def add_unit_product(linear: Linear, units: tuple[int, Operand, Any], factor: Any, onto: Operand) -> bool:
+    """Add a factor times multiples of rows of the identity matrix, as `Linear.add_units` does."""
+    lane, operand, multiple = units
+    return linear.add_units(lane, operand, factor if multiple is None else factor * multiple, onto)
 
 
 def is_factor(partial: Any) -> bool:
@@ -687,11 +772,13 @@ def tangent_row(linear: Linear, row: list[int]) -> None:
     elif opcode == CONTRACT:
         target, *sources = linear.operands(row)
         for k, source in enumerate(sources):
-            factor = linear.primal(*sources[1 - k])
-            lane = linear.unit_lane(*source)
-            if lane is not None and linear.add_units(lane, source, factor, target):
+            if not linear.covers(*source[:2]):
                 continue
-            dot = linear.read(*source[1:]) if linear.covers(*source[:2]) else None
+            factor = linear.primal(*sources[1 - k])
+            units = linear.multiples.units_of(source) if linear.lanes else None
+            if units is not None and add_unit_product(linear, units, factor, target):
+                continue
+            dot = linear.read(*source[1:])
             if dot is not None:
                 product(linear, dot, factor, target)
     elif opcode == GATHER:
@@ -742,10 +829,9 @@ def map_tangent(linear: Linear, row: Any, op: Any) -> None:
     for source, varying, partial in zip(
         sources, varies, op.symbolic_partials(values[0], y, linear.primal(*target)), strict=True
     ):
-        if not varying:
-            continue
-        lane = linear.unit_lane(*source) if is_factor(partial) else None
-        if lane is None or not linear.add_units(lane, source, partial, target):
+        if varying and linear.lanes:
+            add_multiple(linear, source, partial, target)
+        elif varying:
             total = plus(total, linear.scaled(partial, linear.read(*source[1:])))
     if total is not None:
         linear.add(*target[1:], total)

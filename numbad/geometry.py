@@ -84,6 +84,29 @@ def spread(shape: Shape, strides: Shape) -> np.ndarray:
     return result
 
 
+def affine_strides(places: np.ndarray) -> Shape | None:
+    """Return the strides of an array of addresses if it is a strided view of memory, else None."""
+    first = int(places[(0,) * places.ndim])
+    if places.ndim == 1:
+        step = int(places[1]) - first if places.size > 1 else 0
+        if step < 0 or int(places[-1]) - first != step * (places.size - 1):
+            return None
+        return (step,) if places.size < 3 or (np.diff(places) == step).all() else None
+    strides = []
+    expected = np.zeros((1,) * places.ndim, np.int64)
+    for axis, length in enumerate(places.shape):
+        index = [0] * places.ndim
+        index[axis] = 1
+        step = int(places[tuple(index)]) - first if length > 1 else 0
+        strides.append(step)
+        ramp = [1] * places.ndim
+        ramp[axis] = length
+        expected = expected + (step * np.arange(length, dtype=np.int64)).reshape(ramp)
+    if any(s < 0 for s in strides):
+        return None
+    return tuple(strides) if np.array_equal(places, expected + first) else None
+
+
 def resolve_shape(size: int, shape: Shape) -> Shape:
     """Return a shape with its -1 replaced."""
     if shape.count(-1) > 1:

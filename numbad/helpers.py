@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active, as_active, as_array, holds_active
+from numbad.active import Active
+from numbad.arrays import as_array
+from numbad.operands import as_active, holds_active
 from numbad.ops import exponential, selection, special  # noqa: F401  the ops below are found by name
 from numbad.ops.definition import BY_NAME
 from numbad.recorder import current

@@ -21,6 +21,8 @@ from numbad.rows import ADD, BLOCK, CONTRACT, GATHER, HOST, MAP, SCATTER
 from numbad.threads import compile_parallel
 from numbad.vectormath import call_at, pointer_of, view
 
+PIECES = 16  # of memory that is cleared
+
 
 @inlined
 def offset_of(words, w, d, j):
@@ -31,6 +33,8 @@ def offset_of(words, w, d, j):
     if kind == 2:
         return np.int64(0)
     ndim = words[w + 2]
+    if ndim == 1:
+        return j * words[d + 3]
     offset = np.int64(0)
     rest = j
     for axis in range(ndim - 1, -1, -1):
@@ -69,16 +73,37 @@ def element_of(words, w, d, j):
 
 
 @inlined
+def any_set(words, w, d, marks):
+    """Whether an element of an operand in the arena is marked."""
+    first = words[d + 2]
+    if words[d] == 1:
+        for j in range(first, first + words[w + 1]):
+            if marks[j]:
+                return True
+        return False
+    for j in range(elements_of(words, w, d)):
+        if marks[first + element_of(words, w, d, j)]:
+            return True
+    return False
+
+
+@inlined
+def set_all(words, w, d, marks):
+    """Mark the elements of an operand in the arena."""
+    first = words[d + 2]
+    if words[d] == 1:
+        for j in range(first, first + words[w + 1]):
+            marks[j] = True
+    else:
+        for j in range(elements_of(words, w, d)):
+            marks[first + element_of(words, w, d, j)] = True
+
+
+@inlined
 def depends(words, w, d, active, spaces):
     """Whether an element of an operand depends on the inputs."""
     space = words[d + 1]
-    if space != 0:
-        return spaces[space]
-    first = words[d + 2]
-    for j in range(elements_of(words, w, d)):
-        if active[first + element_of(words, w, d, j)]:
-            return True
-    return False
+    return spaces[space] if space != 0 else any_set(words, w, d, active)
 
 
 @compiled
@@ -100,14 +125,9 @@ def mark_active(code, words, active, spaces, flags, accumulated):
                 if depends(words, w, descriptor(words, w, k), active, spaces):
                     flags[i] |= 1 << (k - 1)
             if flags[i]:
-                d = descriptor(words, w, 0)
-                first = words[d + 2]
-                for j in range(elements_of(words, w, d)):
-                    active[first + element_of(words, w, d, j)] = True
+                set_all(words, w, descriptor(words, w, 0), active)
             if opcode >= 2 * MAP and words[w + 3] == 0:
-                d = descriptor(words, w, 0)
-                for j in range(elements_of(words, w, d)):
-                    accumulated[words[d + 2] + element_of(words, w, d, j)] = True
+                set_all(words, w, descriptor(words, w, 0), accumulated)
         elif opcode == GATHER:
             for j in range(words[w + 1]):
                 if active[words[w + 2 + j]]:
@@ -147,15 +167,12 @@ def mark_needed(code, words, needed, flags):
             if wanted:
                 needed[w] = needed[np.int64(code[i, 3])] = True
         elif opcode < 2 * MAP or opcode == ADD or opcode == CONTRACT:
-            d = descriptor(words, w, 0)
-            for j in range(elements_of(words, w, d)):
-                wanted |= needed[words[d + 2] + element_of(words, w, d, j)]
+            wanted = any_set(words, w, descriptor(words, w, 0), needed)
             if wanted:
                 for k in range(1, operand_count(words, w)):
                     d = descriptor(words, w, k)
                     if words[d + 1] == 0:
-                        for j in range(elements_of(words, w, d)):
-                            needed[words[d + 2] + element_of(words, w, d, j)] = True
+                        set_all(words, w, d, needed)
         elif opcode == GATHER:
             for j in range(words[w + 1]):
                 if needed[out + j]:
@@ -216,6 +233,7 @@ NONE = -1  # the place of an address that does not depend on the inputs
 def compress(code, words, flags, slots, slopes, partials, accumulated, place, coefficient, kept, rows, fold):
     """Give each address its place and coefficient, and note which rows keep lanes; return how many places there are.
 
+    Or return -1, where a coefficient is zero or not finite: the lanes may be small where products of partials overflow.
     `place` holds those of the inputs, of which there are `rows`, and NONE for others. `kept` is `flags` for rows that
     the sweeps must take, 0 for those that the coefficients stand for: of elementwise rows none unless `fold`.
     """
@@ -263,6 +281,10 @@ def compress(code, words, flags, slots, slopes, partials, accumulated, place, co
                 place[first + j] = rows
                 coefficient[first + j] = 1
                 rows += 1
+    for j in range(place.size if fold else 0):
+        c = coefficient[j]
+        if place[j] != NONE and not (c != 0 and c - c == 0):
+            return np.int64(-1)
     return rows
 
 
@@ -515,6 +537,14 @@ def scatter_lanes(addresses, place, coefficient, arena, addend, first, last):
         row, c = place[addresses[j]], coefficient[addresses[j]]
         if row != NONE and c != 0:
             add_scaled(arena[row, first:last], c, addend[j, first:last])
+
+
+@compile_parallel
+def clear_rows(memory):
+    """Set memory to zero."""
+    piece = (memory.size + PIECES - 1) // PIECES
+    for k in prange(PIECES):
+        memory[k * piece : (k + 1) * piece] = 0
 
 
 @compile_parallel

@@ -13,13 +13,14 @@ from numbad.hostrows import flat, map_partials, naming_site
 from numbad.ops.host import as_tuple, record_host
 from numbad.rows import CONTRACT, HOST, MAP
 from numbad.sweeps import Execution, block_kernels, check_memory, give_back, take_memory
-from numbad.threads import shared_section
+from numbad.threads import count_threads, shared_section
 
 MOST_MEMORY = 1 << 26  # bytes of tangents or cotangents at a time; more lanes go in blocks
 FEWEST = 8  # lanes in a block, whatever memory that takes
+CACHED = 1 << 23  # bytes of lanes that a thread works on at a time, if these are not too few lanes:
+WORTH_READING = 64  # reading a row of the tape takes as long as some ten lanes of it
 BLAS_WORTH = 1 << 13  # multiplications of a product, lanes included, that are worth leaving the compiled sweep
 PARALLEL_WORTH = 1 << 17  # numbers of tangents or cotangents that are worth a second thread
-BLOCK_LANES = 16  # of a thread at a time
 
 
 class Linearised:
@@ -86,8 +87,7 @@ class Linearised:
         """Compute the partials from the values of the execution, and what follows from them."""
         self.fill_slopes()
         self.compress(True)
-        held = self.coefficient[self.place >= 0]
-        if not (np.isfinite(held).all() and held.all()):  # seeds may be small where products of partials overflow
+        if self.wanted < 0:
             self.compress(False)
 
     def compress(self, fold: bool) -> None:
@@ -153,6 +153,12 @@ class Linearised:
         """
         counts = [addresses.size for addresses in self.outputs]
         wide = sum(counts) if seeds is None else seeds[0].shape[-1]
+        if self.needs_no_python(wide):
+            sizes = [np.size(leaf.value) for leaf in self.leaves]
+            result = np.empty((wide, sum(sizes)), self.execution.recorder.dtype)
+            self.run_blocks("pull_blocks", seeds, result, wide)
+            parts = np.split(result, np.cumsum(sizes)[:-1], axis=1)
+            return [part.reshape(wide, *np.shape(leaf.value)) for part, leaf in zip(parts, self.leaves, strict=True)]
         found = [np.empty((wide, *np.shape(leaf.value)), self.execution.recorder.dtype) for leaf in self.leaves]
         for first, last in self.blocks(wide):
             bars = LaneMemory(self, last - first)
@@ -177,6 +183,12 @@ class Linearised:
         """
         counts = [np.size(leaf.value) for leaf in self.leaves]
         wide = sum(counts) if seeds is None else seeds[0].shape[-1]
+        if self.needs_no_python(wide):
+            sizes = [addresses.size for addresses in self.outputs]
+            result = np.empty((sum(sizes), wide), self.execution.recorder.dtype)
+            self.run_blocks("push_blocks", seeds, result, wide)
+            parts = np.split(result, np.cumsum(sizes)[:-1])
+            return [part.reshape(*shape.shape, wide) for part, shape in zip(parts, self.outputs, strict=True)]
         found = [np.empty((*addresses.shape, wide), self.execution.recorder.dtype) for addresses in self.outputs]
         for first, last in self.blocks(wide):
             dots = LaneMemory(self, last - first)
@@ -189,9 +201,40 @@ class Linearised:
                 start += count
             self.sweep_forward(dots)
             for addresses, result in zip(self.outputs, found, strict=True):
-                result[..., first:last] = dots.gather(addresses)
+                dots.copy_out(addresses, result[..., first:last])
             dots.release()
         return found
+
+    def needs_no_python(self, wide: int) -> bool:
+        """Whether a sweep of so many lanes is large, and compiled code can do all of it."""
+        if self.wanted * wide < PARALLEL_WORTH or self.spaces.any():
+            return False
+        opcodes, rows = self.code[:, 0], self.kept > 0
+        if (rows & (opcodes == HOST)).any():
+            return False
+        products = self.code[rows & (opcodes == CONTRACT), 2].astype(np.int64)
+        return not (self.words[products + 1] * wide > BLAS_WORTH).any()
+
+    def run_blocks(self, name: str, seeds: list[np.ndarray] | None, result: np.ndarray, wide: int) -> None:
+        """Run a compiled sweep from the seeds to the result, each thread in blocks of lanes that its cache holds."""
+        from numbad import laneblocks
+
+        execution = self.execution
+        dtype = execution.recorder.dtype
+        table = np.zeros((0, wide), dtype)
+        if seeds is not None:
+            table = np.concatenate([seed.reshape(-1, wide) for seed in seeds]).astype(dtype, copy=False)
+        outputs = np.concatenate([addresses.reshape(-1) for addresses in self.outputs])
+        tape = (self.code, self.words, self.kept, self.slots, self.slopes, execution.values, self.partials())
+        linear = (self.place, self.coefficient, execution.bases)
+        with shared_section(self.wanted * wide):
+            threads = count_threads()
+            share = -(-wide // threads)
+            most = max(WORTH_READING, CACHED // (self.wanted * dtype.itemsize))
+            block = -(-share // -(-share // most))
+            memory = take_memory(threads * self.wanted * block, dtype, False).reshape(threads, -1)
+            getattr(laneblocks, name)(tape, linear, outputs, table, memory, result, block)
+        give_back(memory)
 
     def blocks(self, wide: int) -> list[tuple[int, int]]:
         """Divide lanes into blocks that fit into the memory that a sweep may take."""
@@ -229,10 +272,14 @@ class Linearised:
         arguments = (self.code, self.words, self.kept, self.slots, self.slopes, execution.values, self.partials())
         arguments += (execution.bases, self.place, self.coefficient, lanes.bases)  # type: ignore[assignment]
         arguments += (BLAS_WORTH, wide)  # type: ignore[assignment]
-        if wide <= BLOCK_LANES or lanes.arena.size < PARALLEL_WORTH:
+        if wide < 2 * FEWEST or lanes.arena.size < PARALLEL_WORTH:
             return int(getattr(lanekernels, f"{name}_lanes")(*arguments, 0, wide, row))
         with shared_section(lanes.arena.size):
-            return int(getattr(lanekernels, f"{name}_blocks")(*arguments, BLOCK_LANES, row))
+            share = -(-wide // count_threads())
+            if share == wide:
+                return int(getattr(lanekernels, f"{name}_lanes")(*arguments, 0, wide, row))
+            block = -(-share // FEWEST) * FEWEST
+            return int(getattr(lanekernels, f"{name}_blocks")(*arguments, block, row))
 
     # ------------------------------------------------------------ rows for Python
 
@@ -248,24 +295,28 @@ class Linearised:
 
     def product(self, lanes: LaneMemory, w: int, flag: int, back: bool) -> None:
         """Take a product of arrays: with lanes it is one of matrices, for BLAS."""
-        from numbad.matrix import multiply_add
+        from numbad.matrix import covers, multiply_add
 
+        fresh = not back and covers(self.laned(lanes, w, 0), int(self.words[w + 3]) * lanes.wide)
         for k in (1, 2):
             if not flag >> (k - 1) & 1 or lanes.memory(self.space(w, k)) is None:
                 continue
             out, other = self.laned(lanes, w, 0), self.primal(w, 3 - k)
             if not back and self.copy_columns(lanes, w, k, out, other):
+                fresh = False
                 continue
             other = np.broadcast_to(other[..., None], (*other.shape, lanes.wide))
             if self.space(w, k):
                 own = self.laned(lanes, w, k)
-                multiply_add(*((own, out) if back else (out, own)), other)
+                multiply_add(*((own, out) if back else (out, own)), other, fresh)
+                fresh = False
                 continue
             addresses = self.elements(w, k)
-            own = np.zeros((*addresses.shape, lanes.wide), out.dtype) if back else lanes.gather(addresses)
+            own = np.empty((*addresses.shape, lanes.wide), out.dtype) if back else lanes.gather(addresses)
             steps = [s if moved else 0 for s, moved in zip(own.strides, self.moved(w, k), strict=False)]
             full = np.lib.stride_tricks.as_strided(own, out.shape, (*steps, own.itemsize))
-            multiply_add(*((full, out) if back else (out, full)), other)
+            multiply_add(*((full, out) if back else (out, full)), other, fresh or back)
+            fresh = False
             if back:
                 lanes.scatter(addresses, own)
 
@@ -281,24 +332,27 @@ class Linearised:
         return spread(tuple(n if s else 1 for n, s in zip(shape, steps, strict=True)), tuple(steps)) + self.words[d + 2]
 
     def copy_columns(self, lanes: LaneMemory, w: int, k: int, out: np.ndarray, other: np.ndarray) -> bool:
-        """Add a product with the identity, which is the other operand itself; False where it is not one.
+        """Add a product with rows of the identity, which is the other operand itself; False where it is not one.
 
         So the first layer of a network costs its Jacobian no product.
         """
         d, shape = self.descriptor(w, k), self.shape_of(w)
         steps = self.words[d + 3 : d + 3 + len(shape)].tolist()
-        place = int(self.words[d + 1]), int(self.words[d + 2])
         moved = [axis for axis, step in enumerate(steps) if step]
-        if place not in lanes.identities or len(moved) != 1 or steps[moved[0]] != 1 or out.strides[moved[0]]:
+        if len(moved) != 1 or steps[moved[0]] != 1 or out.strides[moved[0]]:
             return False
-        start, count = lanes.identities[place]
         axis = moved[0]
-        if shape[axis] != count:
+        space, address = int(self.words[d + 1]), int(self.words[d + 2])
+        found = lanes.find_identity(space, address, shape[axis])
+        if found is None:
             return False
-        first, last = max(0, -start), min(count, lanes.wide - start)
+        lane, factors = found
+        first, last = max(0, -lane), min(shape[axis], lanes.wide - lane)
         if first < last:
             columns = np.moveaxis(other, axis, -1)[..., first:last]
-            np.moveaxis(out, axis, 0)[0][..., start + first : start + last] += columns
+            if factors is not None:
+                columns = columns * factors[first:last]
+            np.moveaxis(out, axis, 0)[0][..., lane + first : lane + last] += columns
         return True
 
     def host(self, lanes: LaneMemory, w: int, back: bool) -> None:
@@ -379,20 +433,21 @@ class LaneMemory:
         Of large inputs, in their memory order.
     bases : ndarray of uint64
         Where each begins in memory, 0 for constants.
-    identities : dict
-        For (space, address) of an input whose elements have a lane each: the lane of the first, and their number.
+    identities : list of (int, int, int, int)
+        Rows of lanes that are those of an identity matrix: their space, the first of them (for a large input the
+        first element), how many they are, and in which lane the first has its one.
     """
 
     def __init__(self, linear: Linearised, wide: int) -> None:
         recorder = linear.execution.recorder
         self.linear, self.wide = linear, wide
-        self.identities: dict[tuple[int, int], tuple[int, int]] = {}
+        self.identities: list[tuple[int, int, int, int]] = []
         large = np.flatnonzero(linear.spaces).tolist()
         sizes = [max(linear.wanted, 1), *(recorder.spaces[space].size for space in large)]
         check_memory(sum(sizes) * wide * recorder.dtype.itemsize)
         parts = [take_memory(size * wide, recorder.dtype, False).reshape(size, wide) for size in sizes]
         for part in parts:
-            part[...] = 0.0
+            clear(part)
         self.arena, self.spaces = parts[0], dict(zip(large, parts[1:], strict=True))
         self.bases = np.zeros(len(recorder.spaces), np.uint64)
         for space, part in ((0, self.arena), *self.spaces.items()):
@@ -404,18 +459,24 @@ class LaneMemory:
 
     def gather(self, addresses: np.ndarray) -> np.ndarray:
         """Return the lanes of addresses."""
+        linear, places = self.linear, addresses.reshape(-1)
+        first = linear.place[places[0]] if places.size else -1
+        if first >= 0 and (linear.coefficient[places] == 1.0).all() and (np.diff(linear.place[places]) == 1).all():
+            return self.arena[first : first + places.size].reshape(*addresses.shape, self.wide)
+        result = np.empty((*addresses.shape, self.wide), self.arena.dtype)
+        self.copy_out(addresses, result)
+        return result
+
+    def copy_out(self, addresses: np.ndarray, result: np.ndarray) -> None:
+        """Copy the lanes of addresses into an array of their shape and the lanes."""
         from numbad import lanekernels
 
-        linear = self.linear
-        places = addresses.reshape(-1)
-        rows, factors = linear.place[places], linear.coefficient[places]
-        if places.size and rows[0] >= 0 and (np.diff(rows) == 1).all():
-            found = self.arena[rows[0] : rows[0] + rows.size]
-            if (factors == 1.0).all():
-                return found.reshape(*addresses.shape, self.wide)
-        result = np.empty((places.size, self.wide), self.arena.dtype)
-        lanekernels.gather_lanes(places, linear.place, linear.coefficient, self.arena, result, 0, self.wide)
-        return result.reshape(*addresses.shape, self.wide)
+        linear, places = self.linear, addresses.reshape(-1)
+        table = result.reshape(places.size, self.wide)
+        whole = table if table.flags.c_contiguous else np.empty(table.shape, table.dtype)
+        lanekernels.gather_lanes(places, linear.place, linear.coefficient, self.arena, whole, 0, self.wide)
+        if whole is not table or not np.shares_memory(table, result):
+            result[...] = whole.reshape(result.shape)
 
     def scatter(self, addresses: np.ndarray, addend: np.ndarray) -> None:
         """Add to the lanes of addresses, which may name one more than once."""
@@ -453,7 +514,25 @@ class LaneMemory:
         memory = self.spaces[leaf.space] if leaf.space else self.arena[self.linear.place[leaf.address] :]
         memory[places, which + start] = 1.0
         if not leaf.space or leaf.order == "C" or np.ndim(leaf.value) == 1:
-            self.identities[leaf.space, leaf.address] = start, count
+            first = 0 if leaf.space or not count else int(self.linear.place[leaf.address])
+            self.identities.append((leaf.space, first, count, start))
+
+    def find_identity(self, space: int, address: int, count: int) -> tuple[int, np.ndarray | None] | None:
+        """Return the lane of the first of some addresses whose lanes are rows of the identity in order.
+
+        With it comes what the rows are multiplied by, None for one; None where they are something else.
+        """
+        row, factors = address, None
+        if space == 0 and count:
+            rows = self.linear.place[address : address + count]
+            row = int(rows[0])
+            if not (np.diff(rows) == 1).all():
+                return None
+            factors = self.linear.coefficient[address : address + count]
+        for of, first, length, start in self.identities:
+            if of == space and first <= row and row + count <= first + length:
+                return start + row - first, None if factors is None or (factors == 1.0).all() else factors
+        return None
 
     def read(self, leaf: Any) -> np.ndarray:
         """Return the cotangents of an input, with its shape and the lanes."""
@@ -470,6 +549,17 @@ class LaneMemory:
         """Give the memory back."""
         for part in (self.arena, *self.spaces.values()):
             give_back(part)
+
+
+def clear(memory: np.ndarray) -> None:
+    """Set lanes to zero; large ones with all threads."""
+    from numbad import lanekernels
+
+    if memory.size < PARALLEL_WORTH:
+        memory[...] = 0.0
+        return
+    with shared_section(memory.size):
+        lanekernels.clear_rows(memory.reshape(-1))
 
 
 class LinearMap:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from numbad.active import Array, append_placed, as_active
-from numbad.plans import PLANS, Plan, keep, structural_words
-from numbad.recorder import Recorder
+from numbad.arrays import Array
+from numbad.operands import as_active
+from numbad.plans import PLANS, Plan, append_placed, keep
+from numbad.recorder import Recorder, structural_words
 from numbad.rows import CONTRACT
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,11 @@ def contract_forward(execution: Any, code: Any, words: Any, row: int) -> None:
     """Compute out[...] += one[...] * other[...] over an index space."""
     w = int(code[row, 2])
     get = primal_spaces(execution)
-    product = MatrixVector.find(words, w)
-    if product is not None and product.clears(int(words[w + 3])):
-        product.forward(get)
-        return
     zeroed, out = int(words[w + 3]), int(code[row, 1])
+    product = MatrixVector.find(words, w)
+    if product is not None and zeroed in (0, product.results()):
+        product.forward(get, bool(zeroed))
+        return
     target, one, other = (operand(get, words, w, k) for k in range(3))
     if zeroed and not covers(target, zeroed):
         execution.values[out : out + zeroed] = 0.0
@@ -32,18 +33,40 @@ def contract_backward(execution: Any, code: Any, words: Any, row: int, bars: Any
     w = int(code[row, 2])
     get, get_bar = primal_spaces(execution), bar_spaces(bars)
     product = MatrixVector.find(words, w)
-    if product is not None and get_bar(product.matrix[0]) is None:
+    left: tuple[int, ...] = (1, 2)
+    if product is not None:
         product.backward(get, get_bar)
-        return
+        left = (product.place,)
+        if get_bar(product.matrix[0]) is None:
+            return
     bar = operand(get_bar, words, w, 0)
     if not compact(bar).any():
         return
-    for k in (1, 2):
+    for k in left:
         space = space_of(words, w, k)
         if get_bar(space) is not None:
             target = operand(get_bar, words, w, k)
             fresh = space > 0 and execution.uses(code, words, space) == 1 and covers(target, bars.spaces[space].size)
             multiply_add(target, bar, operand(get, words, w, 3 - k), fresh)
+
+
+def contract_tangent(execution: Any, code: Any, words: Any, row: int, dots: Any) -> None:
+    """Push tangents through a product."""
+    w = int(code[row, 2])
+    get, get_dot = primal_spaces(execution), bar_spaces(dots)
+    zeroed, out = int(words[w + 3]), int(code[row, 1])
+    if zeroed:
+        dots.arena[out : out + zeroed] = 0.0
+    product = MatrixVector.find(words, w)
+    if product is not None:
+        product.tangent(get, get_dot)
+        return
+    target = operand(get_dot, words, w, 0)
+    for k in (1, 2):
+        if get_dot(space_of(words, w, k)) is not None:
+            dot = operand(get_dot, words, w, k)
+            if compact(dot).any():
+                multiply_add(target, dot, operand(get, words, w, 3 - k))
 
 
 class MatrixVector:
@@ -54,15 +77,17 @@ class MatrixVector:
     rows, columns : int
     transposed : bool
         Whether it is vector @ matrix.
+    place : int
+        Which operand of the row the matrix is, 1 or 2.
     result, matrix, vector : tuple of int
         Space and address.
     """
 
-    __slots__ = ("columns", "matrix", "result", "rows", "transposed", "vector")
+    __slots__ = ("columns", "matrix", "place", "result", "rows", "transposed", "vector")
 
-    def __init__(self, rows: int, columns: int, transposed: bool, places: list[tuple[int, int]]) -> None:
-        self.rows, self.columns, self.transposed = rows, columns, transposed
-        self.result, self.matrix, self.vector = places
+    def __init__(self, rows: int, columns: int, transposed: bool, place: int, parts: list[list[int]]) -> None:
+        self.rows, self.columns, self.transposed, self.place = rows, columns, transposed, place
+        self.result, self.matrix, self.vector = ((space, address) for space, address, *_ in parts)
 
     @classmethod
     def find(cls, words: Any, w: int) -> MatrixVector | None:
@@ -72,37 +97,50 @@ class MatrixVector:
             return None
         rows, columns = row[4:6]
         target, one, other = row[7:11], row[12:16], row[17:21]
+        place = 1
         if other[2:] == [columns, 1]:
-            one, other = other, one
+            one, other, place = other, one, 2
         plain = one[2:] == [columns, 1] and rows > 1 and columns > 1
         if not plain or (target[2:], other[2:]) not in (([1, 0], [0, 1]), ([0, 1], [1, 0])):
             return None
-        return cls(rows, columns, target[2] == 0, [(part[0], part[1]) for part in (target, one, other)])
+        return cls(rows, columns, target[2] == 0, place, [target, one, other])
 
-    def clears(self, count: int) -> bool:
-        """Whether a row that clears so many elements clears its result."""
-        return count == (self.columns if self.transposed else self.rows)
+    def results(self) -> int:
+        """Return how many elements the result has."""
+        return self.columns if self.transposed else self.rows
 
-    def views(self, get: Any, get_matrix: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the result, the matrix and the vector."""
+    def views(self, get_result: Any, get_matrix: Any, get_vector: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the result, the matrix and the vector, each from the memory that its function names."""
         wide, long = (self.columns, self.rows) if self.transposed else (self.rows, self.columns)
         (s, a), (t, b), (u, c) = self.result, self.matrix, self.vector
         matrix = get_matrix(t)[b : b + self.rows * self.columns].reshape(self.rows, self.columns)
-        return get(s)[a : a + wide], matrix, get(u)[c : c + long]
+        return get_result(s)[a : a + wide], matrix, get_vector(u)[c : c + long]
 
-    def forward(self, get: Any) -> None:
-        """Compute the product."""
-        result, matrix, vector = self.views(get, get)
-        result[:] = 0.0
+    def forward(self, get: Any, clear: bool) -> None:
+        """Add the product to the result, which is cleared first or holds other terms."""
+        result, matrix, vector = self.views(get, get, get)
+        if clear:
+            result[:] = 0.0
         add_product(matrix, vector, result, self.transposed)
 
     def backward(self, get: Any, get_bar: Any) -> None:
-        """Add the vector's cotangents; the matrix is a constant."""
+        """Add the vector's cotangents."""
         if get_bar(self.vector[0]) is None:
             return
-        bar, matrix, target = self.views(get_bar, get)
+        bar, matrix, target = self.views(get_bar, get, get_bar)
         if bar.any():
             add_product(matrix, bar, target, not self.transposed)
+
+    def tangent(self, get: Any, get_dot: Any) -> None:
+        """Add what the tangents of the matrix and of the vector give."""
+        if get_dot(self.matrix[0]) is not None:
+            target, dot, vector = self.views(get_dot, get_dot, get)
+            if dot.any():
+                add_product(dot, vector, target, self.transposed)
+        if get_dot(self.vector[0]) is not None:
+            target, matrix, dot = self.views(get_dot, get, get_dot)
+            if dot.any():
+                add_product(matrix, dot, target, self.transposed)
 
 
 def add_product(matrix: np.ndarray, vector: np.ndarray, result: np.ndarray, transposed: bool) -> None:
@@ -121,59 +159,29 @@ def covers(target: np.ndarray, count: int) -> bool:
     return compact(target).size == count
 
 
-def contract_tangent(execution: Any, code: Any, words: Any, row: int, dots: Any) -> None:
-    """Push tangents through a product."""
-    w = int(code[row, 2])
-    get, get_dot = primal_spaces(execution), bar_spaces(dots)
-    zeroed, out = int(words[w + 3]), int(code[row, 1])
-    if zeroed:
-        dots.arena[out : out + zeroed] = 0.0
-    target = operand(get_dot, words, w, 0)
-    for k in (1, 2):
-        if get_dot(space_of(words, w, k)) is not None:
-            dot = operand(get_dot, words, w, k)
-            if compact(dot).any():
-                multiply_add(target, dot, operand(get, words, w, 3 - k))
-
-
 def multiply_add(target: np.ndarray, one: np.ndarray, other: np.ndarray, assign: bool = False) -> None:
     """Add one * other to target (or assign it) over their index space, where each may repeat elements.
 
     Axes are sorted by the operands that they move: all three (batch), target and one (rows), target
     and other (columns), one and other (inner). That is a batched matrix product.
     """
-    if target.ndim == 2 and not assign and plain_matrix_vector(target, one, other):
-        return
-    batch, rows, columns, inner = [], [], [], []
-    lone = {0: [], 1: [], 2: []}  # type: ignore[var-annotated]
-    for axis, length in enumerate(target.shape):
-        if length == 1:
-            continue
-        moves = tuple(a.strides[axis] != 0 for a in (target, one, other))
-        if moves == (True, True, True):
-            batch.append(axis)
-        elif moves == (True, True, False):
-            rows.append(axis)
-        elif moves == (True, False, True):
-            columns.append(axis)
-        elif moves == (False, True, True):
-            inner.append(axis)
-        elif any(moves):
-            lone[moves.index(True)].append(axis)
-        else:
-            one = one * length
-    if assign and (lone[0] or not inner):
+    axes = sort_axes(target, one, other)
+    batch, rows, columns, inner = axes["tab"], axes["ta"], axes["tb"], axes["ab"]
+    alone = axes["t"]
+    if axes[""]:
+        one = one * math.prod(target.shape[axis] for axis in axes[""])
+    if assign and (alone or not inner):
         compact(target)[...] = 0.0
         assign = False
-    one, other = sum_axes(one, lone[1]), sum_axes(other, lone[2])
-    if inner and not batch and not lone[0] and (bool(rows) != bool(columns)):
+    one, other = sum_axes(one, axes["a"]), sum_axes(other, axes["b"])
+    if inner and not batch and not alone and (bool(rows) != bool(columns)):
         matrix_vector(target, one, other, rows, columns, inner, assign)
         return
     note_blas()
     left = take_axes(one, batch, rows, inner)
     right = take_axes(other, batch, inner, columns)
-    result = take_axes(target, batch + rows + columns + lone[0])
-    if len(rows) == len(columns) == 1 and not lone[0]:
+    result = take_axes(target, batch + rows + columns + alone)
+    if len(rows) == len(columns) == 1 and not alone:
         if result.strides[-1] > result.strides[-2]:  # the product in the order of its target's memory
             left, right = np.swapaxes(right, -1, -2), np.swapaxes(left, -1, -2)
             result = np.swapaxes(result, -1, -2)
@@ -183,29 +191,22 @@ def multiply_add(target: np.ndarray, one: np.ndarray, other: np.ndarray, assign:
         result += np.matmul(left, right)
         return
     product = np.matmul(left, right).reshape([target.shape[axis] for axis in (*batch, *rows, *columns)])
-    if lone[0]:
-        product = product.reshape(product.shape + (1,) * len(lone[0]))
+    if alone:
+        product = product.reshape(product.shape + (1,) * len(alone))
     if assign:
         result[...] = product
     else:
         result += product
 
 
-def plain_matrix_vector(target: np.ndarray, one: np.ndarray, other: np.ndarray) -> bool:
-    """Add a product of a row-major matrix and a vector to a vector, if it is no more than that."""
-    item = target.itemsize
-    t, u, v = target.strides, one.strides, other.strides
-    if v == (target.shape[1] * item, item):
-        one, other, u, v = other, one, v, u
-    if u != (target.shape[1] * item, item) or target.shape[0] < 2 or target.shape[1] < 2:
-        return False
-    if t == (item, 0) and v == (0, item):
-        add_product(one, other[0], target[:, 0], False)
-        return True
-    if t == (0, item) and v == (item, 0):
-        add_product(one, other[:, 0], target[0], True)
-        return True
-    return False
+def sort_axes(target: np.ndarray, one: np.ndarray, other: np.ndarray) -> dict[str, list[int]]:
+    """Return the axes longer than 1 by what they move: t the target, a `one`, b `other`, "" nothing."""
+    axes: dict[str, list[int]] = {moved: [] for moved in ("tab", "ta", "tb", "ab", "t", "a", "b", "")}
+    for axis, length in enumerate(target.shape):
+        if length != 1:
+            moved = zip("tab", (target, one, other), strict=True)
+            axes["".join(letter for letter, part in moved if part.strides[axis])].append(axis)
+    return axes
 
 
 def sum_axes(values: np.ndarray, axes: list[int]) -> np.ndarray:

@@ -13,11 +13,15 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from numbad.active import Active, Array, Scalar, as_active, make_block, make_scalar
+from numbad.active import Active
+from numbad.arrays import Array, make_block
 from numbad.derivatives import collect, input_dtype, plain, regroup, scalar_output, split_auxiliary
 from numbad.emission import Linear, constant, emit_adjoint, emit_tangent
 from numbad.errors import OutputError, message
-from numbad.recorder import Recorder, contiguous, current, set_current
+from numbad.geometry import contiguous
+from numbad.operands import as_active
+from numbad.recorder import Recorder, current, set_current
+from numbad.scalars import Scalar, make_scalar
 from numbad.trees import flatten
 
 

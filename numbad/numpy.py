@@ -26,9 +26,11 @@ from typing import Any
 import numpy
 
 from numbad import helpers
-from numbad.active import Active, Array, holds_active
+from numbad.active import Active
+from numbad.arrays import Array
 from numbad.errors import RecordingError, message
 from numbad.numpy_api.dispatch import FUNCTIONS
+from numbad.operands import holds_active
 from numbad.recorder import current
 
 MAKERS = ("zeros", "ones", "empty", "eye", "identity", "tri", "diag_indices")

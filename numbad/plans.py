@@ -4,41 +4,17 @@ from __future__ import annotations
 
 import math
 from array import array
+from sys import _getframe
 from typing import Any
 
-from numbad.geometry import collapse, contiguous
+from numbad.active import Shape, new
+from numbad.arrays import Array
+from numbad.errors import INTERNAL
+from numbad.recorder import MOST_ADDRESSES, Recorder
 from numbad.rows import LARGE
+from numbad.scalars import make_scalar
 
-Shape = tuple[int, ...]
 MOST_KEPT = 8192  # of each table; a program of more shapes than that works them out again
-
-
-def map_words(shape: Shape, out: int, operands: tuple[Any, ...]) -> list[int]:
-    """Return the words of an elementwise row; operands are (kind, space, address, strides) (see `rows`)."""
-    count = math.prod(shape)
-    if all(operand[0] for operand in operands):
-        words = [0, count, 1, count, count, 1, 0, out, 1]
-        for kind, space, address, _ in operands:
-            words += (kind, space, address, 2 - kind)
-    else:
-        shape, strides = collapse(shape, [contiguous(shape), *(operand[3] for operand in operands)])
-        words = [0, count, len(shape), count, *shape, 1, 0, out, *strides[0]]
-        for (kind, space, address, _), stride in zip(operands, strides[1:], strict=True):
-            words += (kind, space, address, *stride)
-    words[0] = len(words)
-    return words
-
-
-def structural_words(shape: Shape, cleared: int, operands: tuple[Any, ...]) -> list[int]:
-    """Return the words of an ADD or CONTRACT row; operands are (space, address, strides), the output first."""
-    shape, strides = collapse(shape, [operand[2] for operand in operands])
-    words = [0, math.prod(shape), len(shape), cleared, *shape]
-    flat = contiguous(shape)
-    for (space, address, _), stride in zip(operands, strides, strict=True):
-        kind = 1 if stride == flat else 0 if any(stride) else 2
-        words += (kind, space, address, *stride)
-    words[0] = len(words)
-    return words
 
 
 class Plan:
@@ -122,3 +98,52 @@ def keep(key: Any, plan: Any) -> Any:
         PLANS.clear()
     PLANS[key] = plan
     return plan
+
+
+def append_row(recorder: Recorder, opcode: int, plan: Plan, a: int, b: int, boolean: bool) -> Any:
+    """Append a row over operands in the arena; return its result.
+
+    This is what most operations on arrays come to, so it calls nothing that it need not, and looks for
+    the user's statement from two frames above.
+    """
+    out = recorder.size
+    size = recorder.size = out + plan.count
+    if size > MOST_ADDRESSES:
+        recorder.allocate(0)  # raises
+    words = recorder.words
+    position = len(words)
+    words.extend(plan.words)
+    words[position + plan.out] = out
+    words[position + plan.a] = a
+    if plan.b:
+        words[position + plan.b] = b
+    row = len(recorder.code) >> 2
+    if plan.large:
+        recorder.large.append(row)
+    recorder.extend((opcode, out, position, plan.operands))
+    frame: Any = _getframe(2)
+    while frame is not None and frame.f_globals.get("__package__") in INTERNAL:
+        frame = frame.f_back
+    if frame is not None:
+        recorder.sites[row] = (frame.f_code, frame.f_lasti)
+    if not plan.shape:
+        return make_scalar(recorder, out, boolean)
+    result = new(Array)
+    result.recorder = recorder
+    result.first = out
+    result.shape = plan.shape
+    result.boolean = boolean
+    result.strides = result.shared = None
+    result.offset = 0
+    return result
+
+
+def append_placed(recorder: Recorder, opcode: int, plan: Plan, one: Any, other: Any, boolean: bool = False) -> Any:
+    """Append a row over operands that may be outside of the arena, given as (space, address)."""
+    position = len(recorder.words)
+    result = append_row(recorder, opcode, plan, one[1], other[1], boolean)
+    if one[0]:
+        recorder.words[position + plan.a - 1] = one[0]
+    if other[0]:
+        recorder.words[position + plan.b - 1] = other[0]
+    return result

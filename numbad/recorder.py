@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.errors import INTERNAL, LeakError, RecordingError, Site, message
-from numbad.geometry import contiguous as contiguous
-from numbad.plans import map_words, structural_words
+from numbad.geometry import collapse, contiguous
 from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, LARGE, MAP, SCATTER
 from numbad.settings import config
 
@@ -235,10 +234,6 @@ class Recorder:
         self.structural_row(ADD, shape, count, out, ((0, out, strides), operand))
         return out
 
-    def accumulate_row(self, shape: tuple[int, ...], out: int, strides: tuple[int, ...], operand: Any) -> None:
-        """Append out[strides] += operand into a block that exists."""
-        self.structural_row(ADD, shape, 0, out, ((0, out, strides), operand))
-
     def contract_row(self, shape: tuple[int, ...], count: int, strides: tuple[int, ...], one: Any, other: Any) -> int:
         """Append out[strides] += one * other over an index space, into a new block; return its address."""
         out = self.allocate(count)
@@ -342,6 +337,34 @@ class Recorder:
         known = self.constants.get(value)
         self.append(GUARD_VALUE, self.constant(value) if known is None or value == 0.0 else known, address, 0)
         return value
+
+
+def map_words(shape: tuple[int, ...], out: int, operands: tuple[Any, ...]) -> list[int]:
+    """Return the words of an elementwise row; operands are (kind, space, address, strides) (see `rows`)."""
+    count = math.prod(shape)
+    if all(operand[0] for operand in operands):
+        words = [0, count, 1, count, count, 1, 0, out, 1]
+        for kind, space, address, _ in operands:
+            words += (kind, space, address, 2 - kind)
+    else:
+        shape, strides = collapse(shape, [contiguous(shape), *(operand[3] for operand in operands)])
+        words = [0, count, len(shape), count, *shape, 1, 0, out, *strides[0]]
+        for (kind, space, address, _), stride in zip(operands, strides[1:], strict=True):
+            words += (kind, space, address, *stride)
+    words[0] = len(words)
+    return words
+
+
+def structural_words(shape: tuple[int, ...], cleared: int, operands: tuple[Any, ...]) -> list[int]:
+    """Return the words of an ADD or CONTRACT row; operands are (space, address, strides), the output first."""
+    shape, strides = collapse(shape, [operand[2] for operand in operands])
+    words = [0, math.prod(shape), len(shape), cleared, *shape]
+    flat = contiguous(shape)
+    for (space, address, _), stride in zip(operands, strides, strict=True):
+        kind = 1 if stride == flat else 0 if any(stride) else 2
+        words += (kind, space, address, *stride)
+    words[0] = len(words)
+    return words
 
 
 def views_above(values: np.ndarray) -> int:

@@ -7,9 +7,13 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from numbad.active import Active, Array, Scalar
+from numbad.active import Active
+from numbad.arrays import Array
 from numbad.errors import OutputError, Site, message
-from numbad.recorder import Recorder, contiguous, current, refuse
+from numbad.geometry import contiguous
+from numbad.operands import pack
+from numbad.recorder import Recorder, current, refuse
+from numbad.scalars import Scalar
 from numbad.tape import Input, Output, Tape, flatten
 
 
@@ -138,8 +142,6 @@ def place_output(recorder: Recorder, value: Any) -> Output:
         strides = contiguous(value.shape) if strides is None else strides
         return Output(space, address, value.shape, strides, value.boolean)
     if isinstance(value, np.ndarray) and value.dtype == object:
-        from numbad.active import pack
-
         return place_output(recorder, pack(recorder, value))
     if np.asarray(value).dtype.kind not in "fiub":
         refuse_result(f"a {type(value).__name__}")

@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numbad.active import Active, Array, Scalar
+from numbad.active import Active
+from numbad.arrays import Array
 from numbad.derivatives import FLOAT64, as_leaf, check_leaf, concrete, input_dtype, plain, record_leaves, scalar_output
 from numbad.errors import InputError, NumbadError, check_function, describe_site, message
+from numbad.hoisting import Ranges, Spared, compute, find_spared, without_rows
 from numbad.ops.host import alone
 from numbad.paths import Paths, common_rows, last_address
 from numbad.recorder import Recorder, current
-from numbad.rows import ADD, GUARD, GUARD_VALUE
+from numbad.results import ArrayResult, runs_of
+from numbad.rows import ADD, GUARD, GUARD_VALUE, HOST
+from numbad.scalars import Scalar
 from numbad.settings import config
 from numbad.snapshot import JITTED, Snapshot
 from numbad.sweeps import Execution, give_back
@@ -570,15 +574,32 @@ class Program:
                 if isinstance(leaf, Array):
                     leaf.address_view()
         self.outputs = outputs
-        self.places = [place_in_arena(o) if isinstance(o, Array) else o.address for o in outputs]
         recorder.execution = None
         self.prepared = self.make_ready(outputs)
         self.short: Any = None
-        if self.prepared is None:
-            self.execution = PathExecution(recorder)
-            self.short = self.make_short()
+        self.constant_results = False  # whatever the arguments are
+        if self.prepared is not None:
+            self.places = [self.find_result(o, place) for o, place in zip(outputs, self.prepared.outputs, strict=True)]
+        else:
+            self.find_places(outputs)
         self.readers = [reader_of(leaf) for leaf in self.leaves]
         self.numbers = self.find_numbers()
+
+    def find_places(self, outputs: list[Any]) -> None:
+        """Note where the results of a tape with array rows lie, and which of its rows replays need not run."""
+        recorder = self.recorder
+        ends = [o.address_view() if isinstance(o, Array) else np.array(o.address) for o in outputs]
+        ranges = [run for places in ends for run in runs_of(places)]
+        spared = find_spared(recorder, self.leaves, ranges if self.gradient is None else None)
+        if self.gradient is None and not {GUARD, GUARD_VALUE, HOST}.intersection(recorder.code[::4]):
+            self.constant_results = all(spared.constants.contain(*part) for part in ranges)
+        self.places = [self.find_result(o, place, spared.constants) for o, place in zip(outputs, ends, strict=True)]
+        self.execution = PathExecution(recorder, spared)
+        self.short = self.make_short(spared)
+
+    def find_result(self, output: Any, place: Any, fixed: Ranges | None = None) -> Any:
+        """Return where a result lies: an address, or an `ArrayResult`."""
+        return ArrayResult(np.array(place), output.dtype, fixed) if isinstance(output, Array) else int(place)
 
     def find_numbers(self) -> list[int]:
         """Return the address of each differentiated argument, if all of them are floats of a prepared tape."""
@@ -612,13 +633,13 @@ class Program:
         chosen = {k for part, _ in self.parts for k in part}
         return Prepared(tape, [k in chosen for k in range(len(self.leaves))], self.gradient.with_value)
 
-    def make_short(self) -> Any:
+    def make_short(self, spared: Spared) -> Any:
         """Return the tape ready to be run in one call of machine code, if it is a short one."""
         from numbad.short import make_replay
 
         if self.gradient is None:
-            return make_replay(self.recorder, self.leaves, None)
-        return None if self.output is None else make_replay(self.recorder, self.leaves, self.output.address)
+            return make_replay(self.recorder, self.leaves, None, spared)
+        return None if self.output is None else make_replay(self.recorder, self.leaves, self.output.address, spared)
 
     def arrange(self, arguments: Any, places: list[int]) -> None:
         """Find which leaves each differentiated argument has, and check that they can be differentiated."""
@@ -641,7 +662,9 @@ class Program:
         The rows before `start` are those of the program `source`, which has computed them.
         """
         ready = self.prepared
-        if self.short is not None:
+        if self.constant_results and self.hits:
+            row = -1
+        elif self.short is not None:
             row = self.run_short(values)
         elif ready is None:
             row = self.sweep(values, start if source is None or source.short is None else 0, source)
@@ -740,10 +763,7 @@ class Program:
 
     def read_outputs(self) -> Any:
         """Return the results as NumPy's."""
-        if self.prepared is not None:
-            values, places = self.prepared.values, self.prepared.outputs
-        else:
-            values, places = (self.execution.values if self.short is None else self.short.memory), self.places
+        values = self.results()
         dtype = self.recorder.dtype
         found = []
         k = 0
@@ -751,16 +771,20 @@ class Program:
             if not isinstance(leaf, Active):
                 found.append(leaf.copy() if isinstance(leaf, np.ndarray) else leaf)
                 continue
-            place = places[k]
+            place = self.places[k]
             k += 1
             if isinstance(leaf, Scalar):
                 number = leaf.dtype.type(values[place])
                 found.append(float(number) if dtype == FLOAT64 and not leaf.boolean else number)
-            elif type(place) is slice:
-                found.append(values[place].reshape(leaf.shape).astype(leaf.dtype))
             else:
-                found.append(values[place].astype(leaf.dtype))
+                found.append(place.read(values))
         return self.rebuild(found)
+
+    def results(self) -> np.ndarray:
+        """Return the arena that the last run has filled."""
+        if self.prepared is not None:
+            return self.prepared.values
+        return self.execution.values if self.short is None else self.short.memory
 
     def read_gradient(self) -> Any:
         """Return value and gradient as the plan wants them; sweep back first, unless that is done."""
@@ -789,15 +813,6 @@ class Program:
         return self.gradient.pack(value, self.pick(found))
 
 
-def place_in_arena(output: Array) -> Any:
-    """Return where the elements of a result are: a slice of the arena, or their addresses."""
-    addresses = np.array(output.address_view())
-    flat = addresses.reshape(-1)
-    if flat.size and (np.diff(flat) == 1).all():
-        return slice(int(flat[0]), int(flat[-1]) + 1)
-    return addresses
-
-
 class Missed(Exception):
     """A run of a recorded path came to a guard that does not hold."""
 
@@ -807,9 +822,26 @@ class Missed(Exception):
 
 
 class PathExecution(Execution):
-    """An execution of one of several paths: a guard that does not hold is no error."""
+    """An execution of one of several paths: a guard that does not hold is no error.
 
-    __slots__ = ()
+    Attributes
+    ----------
+    once : tuple of Recorder and list of int, or None
+        The tape with all rows, and those that are computed before the first sweep.
+    """
+
+    __slots__ = ("once",)
+
+    def __init__(self, recorder: Recorder, spared: Spared) -> None:
+        self.once: Any = (recorder, spared.once) if spared.once else None
+        super().__init__(without_rows(recorder, spared.once + spared.never) if len(spared) else recorder)
+
+    def prepare(self, rows: int) -> None:
+        """Make room for all addresses and rows, and write what is constant."""
+        super().prepare(rows)
+        if self.once is not None:
+            once, self.once = self.once, None
+            compute(self, *once)
 
     def python_row(self, code: np.ndarray, words: Any, row: int) -> int:
         """Compute a row that the compiled sweeps leave to Python; return the next."""

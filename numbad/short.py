@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from numbad.hoisting import Spared, empty_rows
 from numbad.recorder import Recorder
 from numbad.rows import BLOCK
 from numbad.settings import config
@@ -153,7 +154,7 @@ class ShortReplay:
         The cotangents.
     """
 
-    def __init__(self, recorder: Recorder, leaves: list[Any], output: int | None) -> None:
+    def __init__(self, recorder: Recorder, leaves: list[Any], output: int | None, spared: Spared) -> None:
         size, dtype = recorder.size, recorder.dtype
         rows = len(recorder.code) >> 2
         both, forward, adjoint, kernels, width = _calls.get(dtype.num) or prepare(dtype)
@@ -168,6 +169,8 @@ class ShortReplay:
             self.memory[address : address + block.size] = block
         self.bases, self.bars = locate_spaces(recorder, self.spaces)
         self.code, self.words = recorder.code[:], recorder.words[:]
+        self.once = spared.once
+        empty_rows(self.code, self.words, spared.never)
         at = address_of(self.memory)
         parts = (self.code, self.words, self.bases, self.bars)
         memory = (at, at + 2 * size * width, at + size * width, address_of(self.scratch))
@@ -182,11 +185,19 @@ class ShortReplay:
         for slot, value in zip(self.slots, values):
             memory[slot] = value if type(value) is float or value.ndim < 2 else value.reshape(-1)
         done = self.both(*self.arguments)
-        return -1 if done == self.rows else done
+        if done != self.rows:
+            return done
+        if self.once:
+            empty_rows(self.code, self.words, self.once)
+            self.once = []
+        return -1
 
 
-def make_replay(recorder: Recorder, leaves: list[Any], output: int | None) -> ShortReplay | None:
-    """Return a tape ready for replays in one call; None if it is long, or has inputs by reference."""
+def make_replay(recorder: Recorder, leaves: list[Any], output: int | None, spared: Spared) -> ShortReplay | None:
+    """Return a tape ready for replays in one call; None if it is long, or has inputs by reference.
+
+    Rows that are `spared` are left out, or run once.
+    """
     if config._debug_nans or not recorder.words or not is_short(recorder) or any(leaf.space for leaf in leaves):
         return None
-    return ShortReplay(recorder, leaves, output)
+    return ShortReplay(recorder, leaves, output, spared)

@@ -8,12 +8,16 @@ from typing import Any
 import numpy as np
 
 from numbad import emissionlayout as layout
-from numbad.active import Active, Array, Scalar, Storage, as_active, as_array, make_scalar
+from numbad.active import Active
+from numbad.arrays import Array, Storage, as_array
 from numbad.emission import filled, number_at
 from numbad.emitter import CAPACITY, address_of, compiled_pass, scratch
+from numbad.geometry import contiguous
+from numbad.operands import as_active
 from numbad.ops.definition import BY_NAME
-from numbad.recorder import Recorder, contiguous
+from numbad.recorder import Recorder
 from numbad.rows import ADD, GUARD, GUARD_VALUE
+from numbad.scalars import Scalar, make_scalar
 
 FEW = 64  # constants of a tape of scalar rows that are looked up one by one, so that equal ones are shared
 NOWHERE = np.zeros(1, np.int64)

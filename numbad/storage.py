@@ -18,7 +18,7 @@ from numbad.ops import REGISTRY
 from numbad.ops.definition import BY_NAME
 from numbad.ops.host import ARRAY_OPS, ArrayOp, HostCall, Shape
 from numbad.plaindata import Decoder, Encoder, compact
-from numbad.rows import MAP, NAMES
+from numbad.rows import HOST, MAP, NAMES
 from numbad.tape import Input, Output, Tape
 
 DTYPE_NAMES = {4: "float32", 8: "float64"}
@@ -145,8 +145,6 @@ def find_array_op(name: str) -> ArrayOp | None:
 
 def host_site(tape: Tape, index: int) -> Any:
     """Return the user's statement that a host comes from."""
-    from numbad.rows import HOST
-
     rows = np.flatnonzero(tape.code[:, 0] == HOST)
     found = rows[tape.words[tape.code[rows, 2].astype(np.int64) + 1] == index]
     return tape.site(int(found[0])) if len(found) else None

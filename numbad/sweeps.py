@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad import machinecode
+from numbad.errors import message
 from numbad.rows import BLOCK
 from numbad.settings import config
 
@@ -39,6 +40,9 @@ STAMPED = (
     "parallel",
     "fusion",
     "matrixkernels",
+    "lanekernels",
+    "laneblocks",
+    "emissionkernels",
     "pointkernels",
     "passkernels",
     "verification",
@@ -433,8 +437,6 @@ def check_memory(size: int) -> None:
         return
     available = available_memory()
     if size > available:
-        from numbad.errors import message
-
         raise MemoryError(
             message(
                 f"the sweep needs {size / 1e9:.1f} GB and {available / 1e9:.1f} GB are free",

@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Scalar, make_scalar
 from numbad.emissionlayout import ADDRESS, MINUS, NONE, NUMBER, ONE, SLOTS_MOST
 from numbad.ops.definition import BY_NAME, REGISTRY, Op
 from numbad.recorder import Recorder, current, set_current
 from numbad.rows import MAP
+from numbad.scalars import Scalar, make_scalar
 
 Place = int | float  # of an operand: a slot, or a number
 Row = tuple[int, int, Place, Place]  # opcode, slot, operands

@@ -14,8 +14,11 @@ from typing import Any
 import numpy as np
 
 import numbad
+from numbad.arrays import make_block
+from numbad.elementwise import record
 from numbad.errors import message
 from numbad.ops.definition import Interval, Op
+from numbad.recorder import Recorder
 from numbad.trees import flatten
 
 FIRST_STEP = 2.0**-5  # relative to the larger of 1 and the input
@@ -588,9 +591,6 @@ def check_op(
 
 def compiled(op: Op, inputs: tuple[np.ndarray, ...], scalar: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return values and partials of an op, as the compiled kernels of numbers or of arrays give them."""
-    from numbad.active import make_block, record
-    from numbad.recorder import Recorder
-
     recorder = Recorder(inputs[0].dtype)
     arrays = [make_block(recorder, recorder.load(part), part.shape) for part in inputs]
     if scalar:

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active, pack
+from numbad.active import Active
+from numbad.operands import pack
 
 LEAVES = (float, int, np.ndarray, Active)
 

@@ -109,6 +109,43 @@ def test_results_do_not_depend_on_threads_or_blocks(mode: str, monkeypatch: pyte
     np.testing.assert_allclose(run(), first, rtol=1e-12, atol=1e-15)  # BLAS sums narrower products otherwise
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_blocks_of_lanes_agree_with_all_at_once(name: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    f, x = PROGRAMS[name], POINTS["plain"]
+    linear = Evaluation(f, (x,), (0,), {}, False).linear()
+    outputs = sum(addresses.size for addresses in linear.outputs)
+    tangents = [rng.standard_normal((5, 7))]
+    cotangents = [rng.standard_normal((*addresses.shape, 9)) for addresses in linear.outputs]
+    calls = [linear.push, linear.pull, lambda: linear.push(tangents), lambda: linear.pull(cotangents)]
+    assert not linear.needs_no_python(outputs)
+    expected = [call() for call in calls]
+    monkeypatch.setattr(lanes, "PARALLEL_WORTH", 0)
+    monkeypatch.setattr(lanes, "CACHED", 1)
+    monkeypatch.setattr(lanes, "WORTH_READING", 2)
+    monkeypatch.setattr(lanes, "count_threads", lambda: threads)
+    assert linear.needs_no_python(outputs) is (name != "host rows")
+    for call, results in zip(calls, expected, strict=True):
+        for one, other in zip(call(), results, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_large_sweeps_of_compiled_rows_go_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def f(x):
+        for _ in range(12):
+            x = np.cos(x) + 0.5 * x[::-1]
+        return x
+
+    evaluation = Evaluation(f, (np.linspace(-1, 1, 150),), (0,), {}, False)
+    linear = evaluation.linear()
+    assert linear.needs_no_python(150)
+    pushed, pulled = linear.push(), linear.pull()
+    monkeypatch.setattr(lanes, "PARALLEL_WORTH", 1 << 40)
+    np.testing.assert_array_equal(pushed[0], linear.push()[0])
+    np.testing.assert_array_equal(pulled[0], linear.pull()[0])
+    np.testing.assert_allclose(pushed[0], pulled[0], rtol=1e-11, atol=1e-14)
+
+
 def test_the_first_layer_is_copied_and_not_multiplied(monkeypatch: pytest.MonkeyPatch) -> None:
     products = []
     original = matrix.multiply_add

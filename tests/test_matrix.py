@@ -112,3 +112,23 @@ def test_matrix_vector_rows_in_every_order(left: bool, order: str) -> None:
     np.testing.assert_allclose(both[1], expected, rtol=1e-11)
     outer = np.outer(x, np.cos(x @ A)) if left else np.outer(np.cos(A @ x), x)
     np.testing.assert_allclose(both[0], outer, rtol=1e-11, atol=1e-13)  # sums of 200 terms, near zeros of the cosine
+
+
+@pytest.mark.parametrize("left", [True, False])
+def test_tangents_of_matrix_and_vector_meet(left: bool) -> None:
+    random = np.random.default_rng(10)
+    A, B = random.standard_normal((2, 210, 190))
+    x, y = random.standard_normal((2, 210 if left else 190))
+    f = (lambda A, x: x @ A) if left else (lambda A, x: A @ x)
+    for seed, expected in (((B, y), f(B, x) + f(A, y)), ((B, 0.0 * y), f(B, x)), ((0.0 * B, y), f(A, y))):
+        np.testing.assert_allclose(numbad.jvp(f, (A, x), seed)[1], expected, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("left", [True, False])
+def test_a_matrix_that_is_also_the_vector(left: bool) -> None:
+    A = np.random.default_rng(11).standard_normal((200, 200))
+    f = (lambda A: np.sum(np.sin(A[3] @ A))) if left else (lambda A: np.sum(np.sin(A @ A[3])))
+    bar = np.cos(A[3] @ A) if left else np.cos(A @ A[3])
+    expected = np.outer(A[3], bar) if left else np.outer(bar, A[3])
+    expected[3] += A @ bar if left else A.T @ bar
+    np.testing.assert_allclose(numbad.gradient(f, A), expected, rtol=1e-11, atol=1e-12)

@@ -20,9 +20,25 @@ S = random.normal(size=(6, 8))[::2, ::-2]
 F = np.asfortranarray(random.normal(size=(3, 4)))
 MASK = random.random((3, 4)) > 0.5
 
+
+def written_through(x, order):
+    """Return a copy after an assignment to its elements in one axis: a view of it only where it has C order."""
+    y = x.copy(order)
+    y.reshape(-1)[:2] = 7.0
+    return y
+
+
 CASES = {
     "reshape": (lambda x: x.reshape(2, -1), M),
     "reshape np": (lambda x: np.reshape(x, (4, 3), order="F"), S),
+    "reshape A": (lambda x: (np.reshape(x, 12, order="A"), x[1:].T.reshape(8, order="A")), M),
+    "reshape A turned": (lambda x: (x.T.reshape(6, 2, order="A"), x[:, 1:].T.reshape(9, order="A")), M),
+    "copies written to": (lambda x: [written_through(x, order) for order in "CFAK"], M),
+    "copies written to, turned": (lambda x: [written_through(x.T, order) for order in "CFAK"], M),
+    "copies written to, of three axes": (
+        lambda x: [written_through(x.transpose(1, 0, 2), order) for order in "CFAK"],
+        T,
+    ),
     "reshape int": (lambda x: np.reshape(x, 12), F),
     "reshape 0-d": (lambda x: np.reshape(x, (1, 1)), D),
     "reshape to 0-d": (lambda x: np.reshape(x[:1], ()), V),

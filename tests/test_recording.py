@@ -913,17 +913,17 @@ def test_object_arrays_mix_with_recording_arrays() -> None:
 
 
 def test_np_asarray_warns_once_with_the_place() -> None:
-    from numbad import active
+    from numbad import conversion
 
-    previous = active._warned
-    active._warned = False
+    previous = conversion._warned
+    conversion._warned = False
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             numbad.gradient(lambda x: np.sum(np.asarray(x)), X)
             numbad.gradient(lambda x: np.sum(np.asarray(x)), X)
     finally:
-        active._warned = previous
+        conversion._warned = previous
     assert len(caught) == 1
     assert "array of objects" in str(caught[0].message)
     assert "test_recording.py" in str(caught[0].message)

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 import numbad
+from numbad.arrays import make_block
 from numbad.errors import BranchError, InputError, OutputError, RecordingError, TapeError
+from numbad.geometry import contiguous
 from numbad.ops.definition import BY_NAME
-from numbad.recorder import contiguous
 from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+from numbad.scalars import make_scalar
 from numbad.tape import Input, Output, Tape
 
 MATRIX = np.random.default_rng(3).normal(size=(30, 30))
@@ -758,12 +760,12 @@ def every_kind():
         y = verified_double(MATRIX @ x)
         recorder = x.recorder
         out = recorder.scatter_row(np.array([4, 0, 4]), 6, 0, y.place()[1])
-        block = numbad.active.make_block(recorder, out, (6,))
+        block = make_block(recorder, out, (6,))
         total = recorder.add_row((6,), 1, (0,), (0, out, contiguous((6,))))
-        recorder.accumulate_row((30,), total, (0,), (0, y.place()[1], (1,)))
+        recorder.structural_row(ADD, (30,), 0, total, ((0, total, (0,)), (0, y.place()[1], (1,))))
         z = block * 1.0
         z[1] = s
-        scattered = numbad.active.make_scalar(recorder, total)
+        scattered = make_scalar(recorder, total)
         return mixed(x, s) + scattered * np.sum(z * z)
 
     return numbad.record(f, *POINT), f

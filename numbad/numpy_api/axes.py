@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Array, normal_axis
+from numbad.arrays import Array
+from numbad.geometry import normal_axis
 
 Shape = tuple[int, ...]
 

@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active, Array, as_array, holds_active, normal_axis
+from numbad.active import Active
+from numbad.arrays import Array, as_array
+from numbad.geometry import normal_axis
 from numbad.numpy_api.dispatch import implements, recorder_of, to_active, to_array, to_arrays, unsupported
+from numbad.operands import holds_active
 from numbad.ops import reductions as ops
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active, Array, as_array
+from numbad.active import Active
+from numbad.arrays import Array, as_array
+from numbad.indexing import concrete_truth
 from numbad.numpy_api.dispatch import recorder_of, to_active
 from numbad.ops.host import array_op, record_host
 from numbad.rows import GUARD
@@ -79,6 +81,4 @@ def truth_of(value: Any) -> Any:
     """Return truth values now, guarded: a bool, or an array of them. Plain values pass through."""
     if not isinstance(value, Active):
         return np.asarray(value, bool)
-    from numbad.active import concrete_truth
-
     return concrete_truth(value if value.boolean else value != 0.0)

@@ -7,9 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import OPS, Active, Array, as_active, as_array, holds_active, memory_order, record
+from numbad.active import Active
+from numbad.arrays import Array, as_array, memory_order
+from numbad.elementwise import record
 from numbad.errors import RecordingError, message
+from numbad.operands import as_active, holds_active
 from numbad.ops.definition import BY_UFUNC, find_ufunc
+from numbad.protocol import OPS
 from numbad.recorder import Recorder, current
 
 Implementation = Callable[..., Any]

@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active, Array, Scalar, addresses_of, as_active, as_array, normal_axis
+from numbad.active import Active
+from numbad.arrays import Array, as_array
+from numbad.geometry import contiguous, normal_axis
+from numbad.indexing import addresses_of
 from numbad.numpy_api.blocks import assemble, is_short, is_small, join, labelled, relabel
 from numbad.numpy_api.dispatch import (
     finish,
@@ -20,7 +23,8 @@ from numbad.numpy_api.dispatch import (
     unsupported,
 )
 from numbad.numpy_api.shapes import expand_dims
-from numbad.recorder import contiguous
+from numbad.operands import as_active
+from numbad.scalars import Scalar
 
 
 def sequence(arrays: Any) -> list[Any]:

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Array, as_array, normal_axis
+from numbad.arrays import Array, as_array
+from numbad.geometry import normal_axis
 from numbad.numpy_api.decisions import decide, decision
 from numbad.numpy_api.dispatch import implements, to_array, to_arrays, unsupported
 from numbad.numpy_api.reductions import root

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active, Array, as_array
+from numbad.active import Active
+from numbad.arrays import Array, as_array
 from numbad.numpy_api.blocks import relabel, repeated, zeros
 from numbad.numpy_api.dispatch import demote, finish, implements, recorder_of, to_active, to_array
 from numbad.recorder import refuse

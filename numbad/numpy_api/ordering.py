@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active, Array, as_array
+from numbad.active import Active
+from numbad.arrays import Array, as_array
 from numbad.numpy_api.axes import one_axis
 from numbad.numpy_api.decisions import decide, decision, truth_of
 from numbad.numpy_api.dispatch import implements, recorder_of, to_array, to_arrays

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Array, as_active, broadcast, make_block
+from numbad.arrays import Array, make_block
 from numbad.errors import message
+from numbad.geometry import broadcast, contiguous
 from numbad.matmul import matrix_product
 from numbad.numpy_api.blocks import operand_of
 from numbad.numpy_api.dispatch import (
@@ -22,8 +23,8 @@ from numbad.numpy_api.dispatch import (
     to_arrays,
     unsupported,
 )
+from numbad.operands import as_active
 from numbad.ops import reductions as ops
-from numbad.recorder import contiguous
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 

@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active, Array, append_placed, as_array, make_block, record
+from numbad.active import Active
+from numbad.arrays import Array, as_array, make_block
+from numbad.elementwise import record
+from numbad.geometry import contiguous
 from numbad.numpy_api.axes import count_over, last, normal_axes, one_axis, reduced_shape
 from numbad.numpy_api.blocks import operand_of
 from numbad.numpy_api.dispatch import demote, finish, implements, to_array
 from numbad.ops import reductions as ops
 from numbad.ops.definition import BY_NAME
-from numbad.plans import CONTIGUOUS, PLANS, Plan, keep, plan_contiguous, structural_words
-from numbad.recorder import contiguous
+from numbad.plans import CONTIGUOUS, PLANS, Plan, append_placed, keep, plan_contiguous
+from numbad.recorder import structural_words
 from numbad.rows import ADD
 
 ABSENT = np._NoValue

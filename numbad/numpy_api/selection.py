@@ -6,10 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active, addresses_of, as_active, as_array, normal_axis, record
+from numbad.active import Active
+from numbad.arrays import as_array
+from numbad.elementwise import record
+from numbad.geometry import normal_axis
+from numbad.indexing import addresses_of
 from numbad.numpy_api.blocks import add_at, is_short, is_small, labelled
 from numbad.numpy_api.decisions import truth_of
 from numbad.numpy_api.dispatch import implements, plain_integers, recorder_of, to_array, writable
+from numbad.operands import as_active
 from numbad.ops.definition import BY_NAME
 
 

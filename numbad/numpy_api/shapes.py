@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active, Array, as_array, memory_order, normal_axis
-from numbad.geometry import contiguous
+from numbad.active import Active
+from numbad.arrays import Array, as_array, in_order, memory_order, plain_order
+from numbad.geometry import normal_axis
 from numbad.numpy_api.blocks import is_small, relabel
 from numbad.numpy_api.dispatch import demote, implements, plain_integers, recorder_of, to_active, to_array
 
@@ -46,24 +47,11 @@ def reshape(a: Any, /, shape: Any = None, order: str = "C", *, newshape: Any = N
 def ravel(a: Any, order: str = "C") -> Any:
     """The elements in one axis, as a view where there is one."""
     array = to_array(a)
-    turned = array.transpose()
-    if order == "A":
-        order = "F" if in_order(turned) and not in_order(array) else "C"
-    if order == "K":
-        axes = memory_order(array.shape, (array,)) or list(range(array.ndim))
-        array = turned if in_order(turned) and not in_order(array) else array.transpose(axes)
-    elif order == "F":
-        array = turned
+    if order == "K" and plain_order(array, "A") == "C":
+        array = array.transpose(memory_order(array.shape, (array,)) or list(range(array.ndim)))
+    elif order == "K" or plain_order(array, order) == "F":
+        array = array.transpose()
     return array.reshape(-1) if in_order(array) else array.copy().reshape(-1)
-
-
-def in_order(array: Array) -> bool:
-    """Whether the elements follow one another in memory: only then ravel is a view, where reshape often is one."""
-    return array.strides is None or all(
-        step == expected
-        for length, step, expected in zip(array.shape, array.strides, contiguous(array.shape), strict=True)
-        if length != 1
-    )
 
 
 @implements("transpose", "permute_dims")

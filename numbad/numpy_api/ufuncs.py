@@ -8,7 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active, Array, normal_axis, record
+from numbad.active import Active
+from numbad.arrays import Array
+from numbad.elementwise import record
+from numbad.geometry import normal_axis
+from numbad.indexing import concrete_key
 from numbad.numpy_api import reductions
 from numbad.numpy_api.dispatch import (
     ADVICE,
@@ -263,6 +267,4 @@ def one_by_one(ufunc: Any, array: Array, places: np.ndarray, values: Array) -> N
 
 def plain_index(index: Any) -> Any:
     """Return an index with recording truth values made concrete."""
-    from numbad.active import concrete_key
-
     return concrete_key(index)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import math
 import textwrap
@@ -72,7 +73,7 @@ class Op:
 
     def partials(self, function: Callable[..., Any]) -> Op:
         """Register the partials function (used as a decorator)."""
-        parameters = tuple(inspect.signature(function).parameters)
+        parameters = names_of(function)
         allowed = ("x", "y")[: self.arity] + ("z",)
         unknown = [name for name in parameters if name not in allowed]
         if unknown:
@@ -85,8 +86,7 @@ class Op:
     def symbolic_partials(self, x: Any, y: Any, z: Any) -> tuple[Any, ...]:
         """Return the partials as a tuple, for operands that are numbers or recording values."""
         values = {"x": x, "y": y, "z": z}
-        names = inspect.signature(self.partials_function).parameters
-        result = self.partials_function(*(values[name] for name in names))
+        result = self.partials_function(*[values[name] for name in names_of(self.partials_function)])
         return result if self.arity == 2 else (result,)
 
     def evaluate(self, *operands: Any) -> Any:
@@ -105,6 +105,12 @@ class Op:
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
+
+
+@functools.cache
+def names_of(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Return the names of a function's parameters."""
+    return tuple(inspect.signature(function).parameters)
 
 
 REGISTRY: list[Op] = []

@@ -179,7 +179,8 @@ def as_tuple(found: Any) -> tuple[Any, ...]:
 
 def record_host(recorder: Any, op: Any, operands: tuple[Any, ...], settings: dict[str, Any]) -> Any:
     """Append a host row; return its results."""
-    from numbad.active import as_active, as_array
+    from numbad.arrays import as_array
+    from numbad.operands import as_active
 
     values = tuple(as_array(as_active(recorder, part)) for part in operands)
     shapes = [value.shape for value in values]
@@ -189,7 +190,8 @@ def record_host(recorder: Any, op: Any, operands: tuple[Any, ...], settings: dic
 
 def record_call(recorder: Any, call: HostCall, operands: tuple[Any, ...]) -> Any:
     """Append the row of a call; return its results."""
-    from numbad.active import as_active, as_array, make_block
+    from numbad.arrays import as_array, make_block
+    from numbad.operands import as_active
 
     places = []
     for part in operands:
@@ -206,8 +208,8 @@ def record_call(recorder: Any, call: HostCall, operands: tuple[Any, ...]) -> Any
 
 def filled(recorder: Any, value: Any) -> Any:
     """Return an array of one repeated value as a block of its own."""
-    from numbad.active import make_block
-    from numbad.recorder import contiguous
+    from numbad.arrays import make_block
+    from numbad.geometry import contiguous
 
     space, address, _ = value.place()
     block = recorder.add_row(

@@ -141,23 +141,24 @@ def within(value: Any, inside: Any, outside: Any, allowed: Any) -> Any:
     return found if allowed is True else np.where(allowed, found, np.nan)
 
 
+def standardise(distribution: Any, x: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, ...]:
+    """Return x without location and scale, the scale, the shapes, the support, and where parameters are allowed."""
+    x, location, scale, shapes = standard_arguments(distribution, x, args, keywords)
+    allowed = np.logical_and(valid(distribution, shapes), scale > 0.0)
+    return (x - location) / scale, scale, shapes, distribution._get_support(*shapes), allowed
+
+
 @records("scipy.stats", "rv_continuous.pdf")
 def pdf(distribution: Any, x: Any, *args: Any, **keywords: Any) -> Any:
     """Density."""
-    x, location, scale, shapes = standard_arguments(distribution, x, args, keywords)
-    y = (x - location) / scale
-    low, high = distribution._get_support(*shapes)
-    allowed = np.logical_and(valid(distribution, shapes), scale > 0.0)
+    y, scale, shapes, (low, high), allowed = standardise(distribution, x, args, keywords)
     return within(density(distribution, "pdf", y, shapes) / scale, (y >= low) & (y <= high), 0.0, allowed)
 
 
 @records("scipy.stats", "rv_continuous.logpdf")
 def logpdf(distribution: Any, x: Any, *args: Any, **keywords: Any) -> Any:
     """Logarithm of the density."""
-    x, location, scale, shapes = standard_arguments(distribution, x, args, keywords)
-    y = (x - location) / scale
-    low, high = distribution._get_support(*shapes)
-    allowed = np.logical_and(valid(distribution, shapes), scale > 0.0)
+    y, scale, shapes, (low, high), allowed = standardise(distribution, x, args, keywords)
     value = density(distribution, "logpdf", y, shapes) - np.log(scale)
     return within(value, (y >= low) & (y <= high), -np.inf, allowed)
 
@@ -166,10 +167,7 @@ def distribution_function(name: str) -> Callable[..., Any]:
     """Make the recording version of cdf, sf or one of their logarithms."""
 
     def function(distribution: Any, x: Any, *args: Any, **keywords: Any) -> Any:
-        x, location, scale, shapes = standard_arguments(distribution, x, args, keywords)
-        y = (x - location) / scale
-        low, high = distribution._get_support(*shapes)
-        allowed = np.logical_and(valid(distribution, shapes), scale > 0.0)
+        y, _, shapes, (low, high), allowed = standardise(distribution, x, args, keywords)
         below, above = (0.0, 1.0) if name.endswith("cdf") else (1.0, 0.0)
         if name.startswith("log"):
             below, above = (-np.inf, 0.0) if below == 0.0 else (0.0, -np.inf)
