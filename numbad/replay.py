@@ -635,7 +635,7 @@ class Program:
 
     def make_short(self, spared: Spared) -> Any:
         """Return the tape ready to be run in one call of machine code, if it is a short one."""
-        from numbad.short import make_replay
+        from numbad.segments import make_replay
 
         if self.gradient is None:
             return make_replay(self.recorder, self.leaves, None, spared)
