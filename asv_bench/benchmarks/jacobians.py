@@ -1,5 +1,6 @@
 """Jacobians in forward and in reverse mode against the number of inputs and of outputs."""
 
+import numba
 import numpy as np
 
 import numbad
@@ -59,3 +60,62 @@ class OneOutput:
         return fastest(lambda: numbad.jacrev(self.total)(self.x)) / fastest(lambda: numbad.gradient(self.total, self.x))
 
     track_jacrev_over_gradient.unit = "ratio"
+
+
+class Lanes:
+    """200 lanes through a loop over arrays whose elements meet: both modes, and what a second thread gives."""
+
+    params = [5, 50, 150]
+    param_names = ["steps"]
+
+    def setup(self, steps):
+        def loop(x):
+            for _ in range(steps):
+                x = np.cos(x) + 0.5 * x[::-1]
+            return x
+
+        self.function, self.x = loop, np.linspace(-1.0, 1.0, 200)
+        self.pushforward = numbad.linearize(loop, self.x)[1]
+        self.seeds = np.eye(200)
+
+    def all_lanes(self):
+        return numbad.vmap(self.pushforward)(self.seeds)
+
+    def time_jacfwd(self, steps):
+        numbad.jacfwd(self.function)(self.x)
+
+    def time_jacrev(self, steps):
+        numbad.jacrev(self.function)(self.x)
+
+    def track_one_thread_over_all(self, steps):
+        threads = numba.get_num_threads()
+        try:
+            numbad.set_num_threads(1)
+            alone = fastest(self.all_lanes)
+        finally:
+            numbad.set_num_threads(threads)
+        return alone / fastest(self.all_lanes)
+
+    track_one_thread_over_all.unit = "ratio"
+
+
+class Replayed:
+    """Jacobians under jit: of a linear function, which is constant, and of one that is not; against a copy of either."""
+
+    params = [[100, 1000, 9000], ["linear", "tanh"]]
+    param_names = ["n", "function"]
+
+    def setup(self, n, function):
+        ones = np.ones(n)
+        outer = {"linear": lambda x: x.sum() * ones, "tanh": lambda x: np.tanh(x.sum() * ones)}[function]
+        self.jacobian = numbad.jit(numbad.jacfwd(outer))
+        self.x = np.linspace(0.0, 0.1, FEW)
+        self.result = self.jacobian(self.x)
+
+    def time_replay(self, n, function):
+        self.jacobian(self.x)
+
+    def track_replay_over_copy(self, n, function):
+        return fastest(lambda: self.jacobian(self.x)) / fastest(self.result.copy)
+
+    track_replay_over_copy.unit = "ratio"
