@@ -100,7 +100,7 @@ class Lanes:
 
 
 class Replayed:
-    """Jacobians under jit: of a linear function, which is constant, and of one that is not; against a copy of either."""
+    """Jacobians under jit, of a linear function, which is constant, and of another; against a copy of the result."""
 
     params = [[100, 1000, 9000], ["linear", "tanh"]]
     param_names = ["n", "function"]
