@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from numbad.active import Active
-from numbad.arrays import Array, make_block
+from numbad.arrays import Array, constant, filled, make_block
 from numbad.derivatives import as_leaf
-from numbad.emission import Linear, constant, filled
+from numbad.emission import Linear
 from numbad.errors import InputError, NumbadError, message
 from numbad.geometry import compact
 from numbad.indexing import concrete_truth

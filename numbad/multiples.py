@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.active import Active
-from numbad.arrays import Array, make_block
+from numbad.arrays import Array, constant, filled, make_block
 from numbad.geometry import compact, contiguous
 from numbad.ops.definition import BY_NAME
 from numbad.rows import ADD
@@ -153,8 +153,8 @@ class Multiples:
             factor = multiple.factor
             value = None if bar is None else linear.scaled(factor, bar)
             if value is None:
-                value = np.zeros((multiple.sources.size, linear.lanes))
-            value = linear.own(value if isinstance(value, Active) else make_constant(linear, value))
+                value = constant(linear.recorder, np.zeros((multiple.sources.size, linear.lanes)))
+            value = filled(value)  # the rows must follow one another
         multiple.place = value.storage.address + value.offset
         inside = (linear.places >= multiple.first) & (linear.places < multiple.end)
         linear.places[inside] += multiple.place - multiple.first
@@ -188,7 +188,7 @@ class Multiples:
         linear, count = self.linear, multiple.sources.size
         recorder, factor = linear.recorder, multiple.factor
         if not isinstance(factor, Active):
-            factor = make_constant(linear, np.broadcast_to(np.asarray(factor, float), (count,)))
+            factor = constant(recorder, np.broadcast_to(np.asarray(factor, float), (count,)))
         _, space, address, strides = factor.operand((count,))
         out = recorder.allocate(count * linear.lanes)
         steps = (linear.lanes + 1,)
@@ -202,13 +202,6 @@ def reach(address: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> tup
     """Return the range of addresses in which a view lies."""
     steps = [step * (length - 1) for length, step in zip(shape, strides, strict=True)]
     return address + sum(min(step, 0) for step in steps), address + sum(max(step, 0) for step in steps) + 1
-
-
-def make_constant(linear: Linear, values: Any) -> Any:
-    """Return numbers as a recording array."""
-    from numbad.emission import constant
-
-    return constant(linear.recorder, np.asarray(values, float))
 
 
 def spread_factor(factor: Any, short: tuple[int, ...], shape: tuple[int, ...]) -> Any:
