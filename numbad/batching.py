@@ -330,7 +330,7 @@ class Lanes(Linear):
 
     def laned(self, space: int, address: int, shape: Any, strides: Any) -> bool:
         """Whether an operand differs between examples."""
-        if space == 0 and address in self.blocks:
+        if space == 0 and address in self.blocks and 0 not in shape:
             return True
         return self.covers(space, address) and bool(compact(self.table(address, shape, strides, self.places)).any())
 
@@ -439,9 +439,8 @@ def reduce_lanes(lanes: Lanes, row: Any, opcode: int, wanted: bool = False) -> N
     until one of them differs between examples.
     """
     target, *sources = lanes.operands(row)
-    w = int(row[2])
+    w, block = int(row[2]), int(row[1])
     zeroed = int(lanes.words[w + 3])
-    block = int(row[1])
     if not zeroed and not lanes.words[w + 1]:
         return
     if zeroed or not lanes.places[block - lanes.base]:
@@ -457,14 +456,13 @@ def reduce_lanes(lanes: Lanes, row: Any, opcode: int, wanted: bool = False) -> N
         _, space, where, steps = lanes.value(*source).operand(full)
         operands.append((space, where, steps))
     recorder = lanes.recorder
-    start = int(row[1]) if zeroed else address
     if zeroed:
-        block = recorder.allocate(zeroed * lanes.lanes)
-        lanes.places[start - lanes.base : start - lanes.base + zeroed] = block + lanes.lanes * np.arange(zeroed)
-        lanes.note_block(start, zeroed, make_block(recorder, block, (zeroed, lanes.lanes)))
-    first = int(lanes.places[address - lanes.base])
+        place = recorder.allocate(zeroed * lanes.lanes)
+        lanes.places[block - lanes.base : block - lanes.base + zeroed] = place + lanes.lanes * np.arange(zeroed)
+        lanes.note_block(block, zeroed, make_block(recorder, place, (zeroed, lanes.lanes)))
+    out, first = (int(lanes.places[start - lanes.base]) for start in (block, address))
     steps = (*(s * lanes.lanes for s in strides), 1)
-    recorder.structural_row(opcode, full, zeroed * lanes.lanes, first, ((0, first, steps), *operands))
+    recorder.structural_row(opcode, full, zeroed * lanes.lanes, out, ((0, first, steps), *operands))
 
 
 def scatter_lanes(lanes: Lanes, row: Any) -> None:

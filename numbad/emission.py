@@ -22,7 +22,7 @@ from numbad.active import Active
 from numbad.arrays import Array, Storage, constant, filled, make_block, number_at
 from numbad.emissionlayout import ACTIVITY, ADJOINT, TANGENT
 from numbad.emitter import Emitter
-from numbad.geometry import affine_strides, compact, contiguous
+from numbad.geometry import affine_strides, compact, contiguous, overlaps, spread
 from numbad.multiples import VIRTUAL, Multiples, multiply
 from numbad.operands import as_active
 from numbad.ops.definition import BY_NAME, REGISTRY
@@ -195,7 +195,9 @@ class Linear:
     def note_block(self, address: int, count: int, value: Any) -> None:
         """Note that the cotangents of a block, or of a part of one, are now an array, or something else."""
         self.forget_blocks(address, address + count)
-        if not isinstance(value, Array) or value.strides is not None or value.size != count * max(self.lanes, 1):
+        if not isinstance(value, Array) or value.strides is not None or not count:
+            return
+        if value.size != count * max(self.lanes, 1):
             return
         storage = value.storage
         if storage.addresses is None and storage.space == 0 and storage.step:
@@ -272,12 +274,9 @@ class Linear:
         """
         _, address, shape, strides = onto
         kept = [n > 1 and s != 0 for n, s in zip(shape, strides, strict=True)]
-        own = [(abs(s), n) for n, s, k in zip(shape, units[3], kept, strict=True) if not k and s != 0 and n > 1]
-        reach = 0
-        for step, length in sorted(own):
-            if step <= reach:
-                return False
-            reach += step * (length - 1)
+        own = [(n, s) for n, s, k in zip(shape, units[3], kept, strict=True) if not k and s != 0]
+        if overlaps(tuple(n for n, _ in own), tuple(s for _, s in own)):
+            return False
         short = tuple(n if k else 1 for n, k in zip(shape, kept, strict=True))
         steps = contiguous((*short, self.lanes))
         targets = tuple(
@@ -319,6 +318,9 @@ class Linear:
             value = np.broadcast_to(value, shape + self.tail)
         elif not isinstance(value, Array) and (shape or self.lanes):
             value = np.broadcast_to(value, shape + self.tail)
+        if len(shape) > 1 and overlaps(shape, strides):
+            self.scatter(address + spread(shape, strides).reshape(-1), value.reshape((target.size, *self.tail)))
+            return
         old = self.find_block(address, shape, strides)
         if old is None:
             old = self.collect(target)

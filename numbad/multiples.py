@@ -17,7 +17,7 @@ import numpy as np
 
 from numbad.active import Active
 from numbad.arrays import Array, constant, filled, make_block
-from numbad.geometry import compact, contiguous
+from numbad.geometry import compact, contiguous, overlaps
 from numbad.ops.definition import BY_NAME
 from numbad.rows import ADD
 
@@ -89,14 +89,14 @@ class Multiples:
         linear = self.linear
         _, address, shape, strides = operand
         target = linear.table(address, shape, strides, linear.places)
-        repeated = any(s == 0 and n > 1 for n, s in zip(shape, strides, strict=True))
-        if not repeated and target.any():
+        elements_meet = overlaps(shape, strides)
+        if not elements_meet and target.any():
             before, other = self.factored(operand)
             if np.array_equal(before, sources):
                 factor = (1.0 if other is None else other) + (1.0 if factor is None else factor)
             else:
-                repeated = True
-        if repeated:
+                elements_meet = True
+        if elements_meet:
             value = linear.collect(sources)
             if value is not None:
                 value = value if factor is None else linear.scaled(factor, value)

@@ -12,6 +12,8 @@ from test_programs import POINTS, PROGRAMS, run
 
 import numbad
 from numbad import InputError
+from numbad.hoisting import operand_range
+from numbad.rows import ADD
 
 generator = np.random.default_rng(11)
 X, Y = generator.normal(size=(5, 3)), generator.normal(size=(5, 3))
@@ -430,3 +432,40 @@ def test_examples_that_return_other_structures_are_an_error():
         with pytest.raises(InputError, match="different structures"):
             numbad.vmap(lambda a, other=other: {"a": a} if a > 0.5 else other)(x)
     np.testing.assert_array_equal(numbad.vmap(lambda a: {"a": a} if a > 0.5 else {"a": -a})(x)["a"], x)
+
+
+def test_empty_parts_of_examples():
+    def f(x):
+        return np.concatenate([np.sin(x[:0]) * 2.0, x]) + np.sum(np.cos(x[:0]))
+
+    batch = np.arange(6.0).reshape(3, 2)
+    assert np.array_equal(numbad.vmap(f)(batch), batch)
+    assert np.array_equal(numbad.vmap(numbad.jacfwd(f))(batch), np.stack([np.eye(2)] * 3))
+
+
+def test_blocks_that_are_written_from_the_middle_are_cleared_from_their_beginning():
+    """The slope of one element goes to its own column of the Jacobian."""
+    jacobians = numbad.jit(numbad.vmap(numbad.jacfwd(lambda x: np.sin(x[1:2]) * x[1])))
+    batch = np.arange(6.0).reshape(2, 3)
+    assert np.array_equal(jacobians(batch)[:, 0, 0], [0.0, 0.0])
+    (paths,) = jacobians.programs.values()
+    recorder = paths.programs[0].recorder
+    for opcode, out, w, _ in np.array(recorder.code).reshape(-1, 4).tolist():
+        if opcode == ADD and recorder.words[w + 3]:
+            _, start, stop = operand_range(recorder.words, w, 0)
+            assert out <= start and stop <= out + recorder.words[w + 3]
+
+
+def test_batches_of_batches_of_blocks_that_several_rows_write():
+    """The first part is the same for the examples of either batch, or of both."""
+    ones = np.ones(2)
+
+    def f(x, y):
+        return np.concatenate([ones, x, y * 2.0, ones])
+
+    x, y = np.arange(6.0).reshape(3, 2), np.arange(8.0).reshape(4, 2) + 10.0
+    for first, second in [((0, None), (None, 0)), ((None, 0), (0, None))]:
+        found = numbad.vmap(numbad.vmap(f, in_axes=first), in_axes=second)(x, y)
+        outer, inner = (y, x) if first[0] == 0 else (x, y)
+        expected = [[f(b, a) if first[0] == 0 else f(a, b) for b in inner] for a in outer]
+        assert np.array_equal(found, expected)
