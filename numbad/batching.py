@@ -196,6 +196,7 @@ def run_batch(call: Any, recorder: Any, batch: list[Any], axes: list[Any], which
     region, outputs, restore = record_example(call, recorder, first, mapped)
     swept = map_examples(recorder, region, outputs, [batch[k] for k in mapped], len(which))
     if swept is not None:
+        silence(recorder, region.start)
         return swept, restore
     lanes = Lanes(recorder, region.base, region.start, region.stop, len(which))
     for addresses, k in zip(region.addresses, mapped, strict=True):
@@ -408,22 +409,20 @@ def emit_lanes(lanes: Lanes) -> np.ndarray | None:
             scatter_lanes(lanes, row)
         elif opcode == HOST:
             if host_lanes(lanes, row):
-                silence(lanes, k)  # and the guards on its results, below
+                silence(lanes.recorder, lanes.start + k)  # and the guards on its results, below
         elif opcode in (GUARD, GUARD_VALUE):
             split = check_guard(lanes, row)
             if split is not None:
                 return split
             if a >= base and places[a - base]:
-                silence(lanes, k)
+                silence(lanes.recorder, lanes.start + k)
     return None
 
 
-def silence(lanes: Lanes, row: int) -> None:
+def silence(recorder: Any, row: int) -> None:
     """Make a dear row of the first example do nothing: all that reads its results reads those with lanes."""
-    recorder = lanes.recorder
-    start = 4 * (lanes.start + row)
-    recorder.code[start : start + 4] = array("I", (GUARD, 0, 0, 0))
-    recorder.sites.pop(lanes.start + row, None)
+    recorder.code[4 * row : 4 * row + 4] = array("I", (GUARD, 0, 0, 0))
+    recorder.sites.pop(row, None)
 
 
 def repeat(lanes: Lanes, address: int) -> int:
