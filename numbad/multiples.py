@@ -5,8 +5,8 @@ n coefficients times the lanes of z: n numbers an operation, where it would take
 It is the elimination of vertices with one predecessor (Griewank and Walther, 2008, chapter 9);
 `lanekernels.compress` does the same for sweeps.
 
-Products of partials are formed before the lanes are known. Where they leave the range of the floats and the lanes, small
-or large, would have brought them back, the result is infinite or zero, as it may be in the other mode.
+Products of partials are formed before the lanes are known. Where they leave the range of the floats, and the lanes,
+small or large, would have brought them back, the result is infinite or zero, as it may be in the other mode.
 
 An address whose lanes are not written yet has a *virtual* place, beyond all of the arena.
 """
