@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from numbad.active import Active, Shape, new
-from numbad.conversion import concrete_float, refuse_conversion, warn_object_array
+from numbad.conversion import concrete_float, is_whole, refuse_conversion, warn_object_array
 from numbad.geometry import broadcast_strides, contiguous, normal_axis, reshaped_strides, resolve_shape, spread
 from numbad.recorder import Recorder, refuse
 from numbad.scalars import Scalar, Truth, make_scalar, make_scalars
@@ -353,6 +353,8 @@ class Array(Active):
         return self.item().__index__()
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        if is_whole(dtype) and not self.boolean:
+            return self.astype(dtype)
         refuse_conversion(dtype)
         warn_object_array()
         result = np.empty(self.shape, dtype=object)

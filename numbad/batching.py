@@ -14,7 +14,7 @@ from numbad.active import Active
 from numbad.arrays import Array, constant, filled, make_block
 from numbad.derivatives import as_leaf
 from numbad.emission import Linear
-from numbad.errors import InputError, NumbadError, message
+from numbad.errors import InputError, NumbadError, check_function, message
 from numbad.geometry import compact
 from numbad.indexing import concrete_truth
 from numbad.linearbatch import map_examples
@@ -24,10 +24,12 @@ from numbad.recorder import contiguous, current
 from numbad.replay import Jitted
 from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
 from numbad.scalars import make_scalar
-from numbad.trees import flatten, same_structure
+from numbad.trees import flatten, same_structure, spread_prefix
 
 
-def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable[..., Any]:
+def vmap(
+    f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0, *, axis_size: int | None = None
+) -> Callable[..., Any]:
     """Return `f` vectorised over an axis of its arguments, as jax.vmap does.
 
     `f` is recorded for the first example; its rows are then run for all examples at once, so a
@@ -42,6 +44,8 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
         The axis of each positional argument that counts the examples; None for an argument that all share.
     out_axes : int, None, or a tree of them
         Where the axis of examples goes in each result; None for a result that all examples share.
+    axis_size : int, optional
+        The number of examples; needed only where no argument is mapped.
 
     Returns
     -------
@@ -66,6 +70,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
     >>> numbad.vmap(numbad.grad(lambda x: x**3))(np.array([1.0, 2.0]))
     array([ 3., 12.])
     """
+    check_function(f, "vmap")
 
     @functools.wraps(f, assigned=("__doc__", "__name__"), updated=())
     def mapped(*arguments: Any, **keywords: Any) -> Any:
@@ -75,8 +80,8 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
         leaves, rebuild = flatten((tuple(arguments), keywords))
         leaves = [as_leaf(leaf) for leaf in leaves]
         axes += [0] * len(more)
-        size = batch_size(leaves, axes)
-        if not keywords and current() is None and isinstance(f, Jitted):
+        size = batch_size(leaves, axes, axis_size)
+        if any(axis is not None for axis in axes) and not keywords and current() is None and isinstance(f, Jitted):
             swept = run_swept(f, arguments, axes, out_axes)
             if swept is not None:
                 return swept[0]
@@ -119,12 +124,10 @@ def spread_axes(axes: Any, tree: Any, count: int, name: str) -> list[int | None]
     """Return one axis for each leaf of a tree; `axes` is one for all, or a prefix of the tree."""
     if axes is None or (isinstance(axes, (int, np.integer)) and not isinstance(axes, bool)):
         return [None if axes is None else int(axes)] * count
-    import optree
-
     if isinstance(tree, tuple) and isinstance(axes, list):
         axes = tuple(axes)
     try:
-        found = optree.broadcast_prefix(axes, tree, none_is_leaf=True, namespace="numbad")
+        found = spread_prefix(axes, tree)
     except ValueError as error:
         raise InputError(
             message(
@@ -136,12 +139,12 @@ def spread_axes(axes: Any, tree: Any, count: int, name: str) -> list[int | None]
     for axis in found:
         if axis is not None and (isinstance(axis, bool) or not isinstance(axis, (int, np.integer))):
             raise InputError(message(f"vmap: {name} names {axis!r} as an axis", "give ints or None", where=False))
-    return list(found)
+    return found
 
 
-def batch_size(leaves: list[Any], axes: list[int | None]) -> int:
-    """Return the number of examples."""
-    sizes = set()
+def batch_size(leaves: list[Any], axes: list[int | None], given: int | None) -> int:
+    """Return the number of examples, that of the mapped axes or the one that is given."""
+    sizes = set() if given is None else {given}
     for leaf, axis in zip(leaves, axes, strict=True):
         if axis is not None:
             shape = np.shape(leaf)
@@ -455,11 +458,12 @@ def reduce_lanes(lanes: Lanes, row: Any, opcode: int, wanted: bool = False) -> N
         _, space, where, steps = lanes.value(*source).operand(full)
         operands.append((space, where, steps))
     recorder = lanes.recorder
+    start = block - lanes.base
     if zeroed:
-        place = recorder.allocate(zeroed * lanes.lanes)
-        lanes.places[block - lanes.base : block - lanes.base + zeroed] = place + lanes.lanes * np.arange(zeroed)
-        lanes.note_block(block, zeroed, make_block(recorder, place, (zeroed, lanes.lanes)))
-    out, first = (int(lanes.places[start - lanes.base]) for start in (block, address))
+        places = recorder.allocate(zeroed * lanes.lanes)
+        lanes.places[start : start + zeroed] = places + lanes.lanes * np.arange(zeroed)
+        lanes.note_block(block, zeroed, make_block(recorder, places, (zeroed, lanes.lanes)))
+    out, first = int(lanes.places[start]), int(lanes.places[address - lanes.base])
     steps = (*(s * lanes.lanes for s in strides), 1)
     recorder.structural_row(opcode, full, zeroed * lanes.lanes, out, ((0, first, steps), *operands))
 

@@ -60,6 +60,11 @@ def concrete_float(value: Any) -> float:
     )
 
 
+def is_whole(dtype: Any) -> bool:
+    """Whether an array of integers is asked for: np.int64(x), np.asarray(x, int); as with x.astype(int), a decision."""
+    return dtype is not None and np.dtype(dtype).kind in "iu"
+
+
 def refuse_conversion(dtype: Any) -> None:
     """Refuse np.asarray(x, dtype=float) and the like."""
     if dtype is not None and np.dtype(dtype) != object:

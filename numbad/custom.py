@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,10 +13,12 @@ import numpy as np
 
 from numbad.active import Active
 from numbad.arrays import Array, RuleStorage, as_array
-from numbad.errors import NumbadError, RecordingError, message
+from numbad.emission import Linear
+from numbad.errors import NumbadError, RecordingError, check_function, message
+from numbad.nested import addresses_of
 from numbad.ops.host import HostCall, record_call
 from numbad.recorder import Recorder, current, set_current
-from numbad.trees import flatten, same_structure
+from numbad.trees import flatten, same_structure, spread_prefix
 
 
 class Rule:
@@ -81,9 +85,8 @@ class Arguments:
             )
         found: list[Any] = []
         for argument, cotangent in zip(arguments, cotangents, strict=True):
-            count = len(flatten(argument)[0])
-            leaves = [None] * count if cotangent is None else flatten(cotangent)[0]
-            if cotangent is not None and (len(leaves) != count or not same_nesting(argument, cotangent)):
+            leaves = spread_cotangent(cotangent, argument)
+            if leaves is None:
                 raise NumbadError(
                     message(
                         f"the rule of {name} returned a cotangent of another structure than its argument",
@@ -112,9 +115,17 @@ def check_results(leaves: list[Any], shapes: list[tuple[int, ...]], name: str, w
         )
 
 
-def same_nesting(one: Any, other: Any) -> bool:
-    """Whether two trees are nested alike, where None may stand for a subtree of the second."""
-    return any(leaf is None for leaf in flatten(other)[0]) or same_structure(one, other)
+def spread_cotangent(cotangent: Any, argument: Any) -> list[Any] | None:
+    """Return one cotangent for each leaf of an argument, None for zero; None if the two are nested differently.
+
+    None in the cotangent stands for zeros of a whole subtree.
+    """
+    try:
+        found = spread_prefix(cotangent, argument)
+    except ValueError:
+        return None
+    given = len(flatten(cotangent)[0])
+    return found if sum(part is not None for part in found) == given else None
 
 
 def check_part(part: Any, shape: tuple[int, ...], name: str, what: str) -> None:
@@ -192,8 +203,14 @@ def outside(function: Callable[..., Any], *arguments: Any) -> Any:
         set_current(recorder)
 
 
-def apply_rule(name: str, f: Any, arguments: tuple[Any, ...], make: Callable[[Arguments], Rule]) -> Any:
-    """Call `f`, or record a host row for it where an argument is recording."""
+def apply_rule(
+    name: str, f: Any, arguments: tuple[Any, ...], make: Callable[[Arguments], Rule], closes: bool = False
+) -> Any:
+    """Call `f`, or record a host row for it where an argument is recording.
+
+    A function that uses recording values which are not among its arguments is recorded by rows if it `closes` over
+    them, else it is an error.
+    """
     given = Arguments(arguments)
     if not given.operands:
         return f(*arguments)
@@ -205,6 +222,8 @@ def apply_rule(name: str, f: Any, arguments: tuple[Any, ...], make: Callable[[Ar
     leaves, rebuild = flatten(result)
     for leaf in leaves:
         if isinstance(leaf, Active):
+            if closes:
+                return f(*arguments)
             raise RecordingError(
                 message(
                     f"{name} uses a recording value that is not among its arguments",
@@ -219,13 +238,24 @@ def apply_rule(name: str, f: Any, arguments: tuple[Any, ...], make: Callable[[Ar
     return rebuild(list(found) if isinstance(found, tuple) else [found])
 
 
+def count_positional(f: Callable[..., Any]) -> int:
+    """Return the number of positional parameters; 0 where Python cannot tell, as of some compiled functions."""
+    try:
+        parameters = inspect.signature(f).parameters.values()
+    except (TypeError, ValueError):
+        return 0
+    return sum(part.kind in (part.POSITIONAL_ONLY, part.POSITIONAL_OR_KEYWORD) for part in parameters)
+
+
 class CustomFunction:
     """What custom_vjp and custom_jvp have in common: a function and arguments that have no derivative."""
 
     def __init__(self, f: Callable[..., Any], nondiff_argnums: tuple[int, ...] = ()) -> None:
+        check_function(f, type(self).__name__)
         functools.update_wrapper(self, f)  # type: ignore[arg-type]
         self.f = f
         self.name = getattr(f, "__name__", type(f).__name__)
+        self.positional = count_positional(f)
         self.nondiff = (nondiff_argnums,) if isinstance(nondiff_argnums, int) else tuple(nondiff_argnums)
 
     def split(self, arguments: tuple[Any, ...]) -> tuple[list[Any], list[Any]]:
@@ -259,14 +289,24 @@ class CustomFunction:
         return merged
 
     def bind(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, ...]:
-        """Return keyword arguments in their positions."""
-        if not keywords:
+        """Return keyword arguments and defaults in their positions."""
+        if not keywords and len(arguments) >= self.positional:
             return arguments
-        import inspect
-
         bound = inspect.signature(self.f).bind(*arguments, **keywords)
+        if bound.kwargs:
+            raise TypeError(
+                message(
+                    f"{self.name}: {', '.join(bound.kwargs)} can only be given by keyword, and a rule sees positions",
+                    f"make it a positional parameter of {self.name}",
+                )
+            )
         bound.apply_defaults()
         return bound.args
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """Return the function as a method of an instance; its rule is given on the class."""
+        function: Any = self
+        return function if instance is None else functools.partial(function, instance)
 
     def missing(self, what: str) -> Any:
         """Raise: the rule has not been given."""
@@ -384,6 +424,8 @@ class custom_jvp(CustomFunction):
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         arguments = self.bind(arguments, keywords)
+        if any(part.custom is self and part.reaches(arguments) for part in transpositions()):
+            return self.f(*arguments)
         fixed, others = self.split(arguments)
 
         def make(given: Arguments) -> Rule:
@@ -413,10 +455,11 @@ class custom_jvp(CustomFunction):
                 message(f"the rule of {self.name} returned {describe(found)}", "return (result, tangent)", where=False)
             )
         leaves, tangents = flatten(found[0])[0], flatten(found[1])[0]
-        if len(leaves) != len(tangents):
+        if not same_structure(*found):
             raise NumbadError(
                 message(
-                    f"the rule of {self.name} returned {len(tangents)} tangents for {len(leaves)} results",
+                    f"the rule of {self.name} returned a tangent of another structure than its result "
+                    f"({len(tangents)} numbers or arrays for {len(leaves)})",
                     "give the tangent the structure of the result",
                     where=False,
                 )
@@ -427,17 +470,55 @@ class custom_jvp(CustomFunction):
         return tangents
 
     def pull(self, fixed: list[Any], given: Arguments, bars: list[Any], results: list[Any], operands: list[Any]) -> Any:
-        """Return the operands' cotangents: the transpose of the user's rule."""
+        """Return the operands' cotangents: the transpose of the user's rule.
+
+        A rule may apply the function to tangents, if it is linear: there its rule would be transposed again, without
+        end, so the function itself is recorded.
+        """
         from numbad.transforms import grad
 
         def paired(*dots: Any) -> Any:
+            transpositions().append(Transposition(self, dots))
+            try:
+                tangents = self.push(fixed, given, operands, list(dots))
+            finally:
+                transpositions().pop()
             total: Any = 0.0
-            for bar, dot in zip(bars, self.push(fixed, given, operands, list(dots)), strict=True):
+            for bar, dot in zip(bars, tangents, strict=True):
                 total = total + np.sum(bar * dot)
             return total
 
         zeros = [np.zeros(np.shape(operand)) for operand in operands]
         return list(grad(paired, tuple(range(len(zeros))))(*zeros))
+
+
+_thread = threading.local()
+
+
+def transpositions() -> list[Transposition]:
+    """Return the transpositions of rules that this thread is recording."""
+    return _thread.__dict__.setdefault("transpositions", [])
+
+
+class Transposition:
+    """The recording of a rule for its transpose; tells which values depend on the tangents."""
+
+    def __init__(self, custom: custom_jvp, dots: tuple[Any, ...]) -> None:
+        self.custom = custom
+        self.recorder: Recorder = dots[0].recorder
+        self.dots = dots
+        self.base = self.recorder.bases[-1] if self.recorder.bases else 0  # 0: nothing else is recorded there
+        self.start = self.recorder.rows()
+
+    def reaches(self, arguments: tuple[Any, ...]) -> bool:
+        """Whether one of some arguments depends on the tangents."""
+        found = [leaf for leaf in flatten(arguments)[0] if isinstance(leaf, Active) and leaf.recorder is self.recorder]
+        if not found or not self.base:
+            return bool(found)
+        addresses = np.concatenate([addresses_of(leaf).reshape(-1) for leaf in found])
+        linear = Linear(self.recorder, self.base, self.start, self.recorder.rows())
+        linear.mark_active([addresses_of(dot) for dot in self.dots])
+        return bool(linear.active[addresses[addresses >= self.base] - self.base].any())
 
 
 def primal(custom: CustomFunction, fixed: list[Any], given: Arguments) -> Callable[..., list[Any]]:
@@ -478,7 +559,8 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
     Parameters
     ----------
     f : callable
-        Of arrays or trees of them. Whatever varies must be among its arguments.
+        Of arrays or trees of them. What varies should be among its arguments: a function that takes recording
+        values from its closure is recorded as if it were not checkpointed.
 
     Examples
     --------
@@ -487,6 +569,7 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
     >>> round(numbad.grad(lambda x: step(step(x)))(1.0), 6)
     1.805083
     """
+    check_function(f, "checkpoint")
     name = getattr(f, "__name__", "checkpoint")
 
     @functools.wraps(f, assigned=("__doc__", "__name__"), updated=())
@@ -516,7 +599,7 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
 
             return Rule(name, values, pull, push)
 
-        return apply_rule(name, call, arguments, make)
+        return apply_rule(name, call, arguments, make, closes=True)
 
     return checkpointed
 

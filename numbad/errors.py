@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import linecache
 import os
 import sys
@@ -9,6 +10,8 @@ from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 import numpy as np
+
+GENERATES = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
 class NumbadError(Exception):
@@ -180,3 +183,15 @@ def clarify(error: BaseException) -> None:
     else:
         return
     raise RecordingError(message(f"{what} ({error})", do, site)) from error
+
+
+def check_function(f: Any, name: str) -> None:
+    """Raise a TypeError unless a transform was given a function that can be called for a result."""
+    if not callable(f):
+        raise TypeError(
+            message(f"{name} takes a function; it was given a {type(f).__name__}", f"write numbad.{name}(f)(x)")
+        )
+    if getattr(getattr(f, "__code__", None), "co_flags", 0) & GENERATES:
+        raise TypeError(
+            message(f"{name} takes a function; {f.__name__} is a generator or a coroutine", "return a list of results")
+        )

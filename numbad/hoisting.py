@@ -212,9 +212,11 @@ class Spared:
 
 def find_spared(recorder: Any, leaves: Iterable[Any], outputs: Iterable[tuple[int, int]] | None) -> Spared:
     """Return what replays leave out; `outputs` are ranges of addresses, None to keep what nobody reads."""
-    invariant = find_invariant(recorder, leaves)
     constants = Ranges()
     constants.add(0, 1)
+    if not recorder.bases:  # nothing was emitted: the user's rows depend on inputs, and are mostly read
+        return Spared([], [], constants)
+    invariant = find_invariant(recorder, leaves)
     for row in invariant:
         opcode, out, w = recorder.code[4 * row : 4 * row + 3]
         constants.add(*written(opcode, out, recorder.words, w)[:2])

@@ -21,6 +21,8 @@ from numbad.rows import ADD, BLOCK, CONTRACT, GATHER, HOST, MAP, SCATTER
 from numbad.threads import compile_parallel
 from numbad.vectormath import call_at, pointer_of, view
 
+PIECES = 16  # of memory that is cleared
+
 
 @inlined
 def offset_of(words, w, d, j):
@@ -31,6 +33,8 @@ def offset_of(words, w, d, j):
     if kind == 2:
         return np.int64(0)
     ndim = words[w + 2]
+    if ndim == 1:
+        return j * words[d + 3]
     offset = np.int64(0)
     rest = j
     for axis in range(ndim - 1, -1, -1):
@@ -533,6 +537,14 @@ def scatter_lanes(addresses, place, coefficient, arena, addend, first, last):
         row, c = place[addresses[j]], coefficient[addresses[j]]
         if row != NONE and c != 0:
             add_scaled(arena[row, first:last], c, addend[j, first:last])
+
+
+@compile_parallel
+def clear_rows(memory):
+    """Set memory to zero."""
+    piece = (memory.size + PIECES - 1) // PIECES
+    for k in prange(PIECES):
+        memory[k * piece : (k + 1) * piece] = 0
 
 
 @compile_parallel

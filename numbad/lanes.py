@@ -13,13 +13,14 @@ from numbad.hostrows import flat, map_partials, naming_site
 from numbad.ops.host import as_tuple, record_host
 from numbad.rows import CONTRACT, HOST, MAP
 from numbad.sweeps import Execution, block_kernels, check_memory, give_back, take_memory
-from numbad.threads import shared_section
+from numbad.threads import count_threads, shared_section
 
 MOST_MEMORY = 1 << 26  # bytes of tangents or cotangents at a time; more lanes go in blocks
 FEWEST = 8  # lanes in a block, whatever memory that takes
+CACHED = 1 << 23  # bytes of lanes that a thread works on at a time, if these are not too few lanes:
+WORTH_READING = 64  # reading a row of the tape takes as long as some ten lanes of it
 BLAS_WORTH = 1 << 13  # multiplications of a product, lanes included, that are worth leaving the compiled sweep
 PARALLEL_WORTH = 1 << 17  # numbers of tangents or cotangents that are worth a second thread
-BLOCK_LANES = 16  # of a thread at a time
 
 
 class Linearised:
@@ -152,6 +153,12 @@ class Linearised:
         """
         counts = [addresses.size for addresses in self.outputs]
         wide = sum(counts) if seeds is None else seeds[0].shape[-1]
+        if self.needs_no_python(wide):
+            sizes = [np.size(leaf.value) for leaf in self.leaves]
+            result = np.empty((wide, sum(sizes)), self.execution.recorder.dtype)
+            self.run_blocks("pull_blocks", seeds, result, wide)
+            parts = np.split(result, np.cumsum(sizes)[:-1], axis=1)
+            return [part.reshape(wide, *np.shape(leaf.value)) for part, leaf in zip(parts, self.leaves, strict=True)]
         found = [np.empty((wide, *np.shape(leaf.value)), self.execution.recorder.dtype) for leaf in self.leaves]
         for first, last in self.blocks(wide):
             bars = LaneMemory(self, last - first)
@@ -176,6 +183,12 @@ class Linearised:
         """
         counts = [np.size(leaf.value) for leaf in self.leaves]
         wide = sum(counts) if seeds is None else seeds[0].shape[-1]
+        if self.needs_no_python(wide):
+            sizes = [addresses.size for addresses in self.outputs]
+            result = np.empty((sum(sizes), wide), self.execution.recorder.dtype)
+            self.run_blocks("push_blocks", seeds, result, wide)
+            parts = np.split(result, np.cumsum(sizes)[:-1])
+            return [part.reshape(*shape.shape, wide) for part, shape in zip(parts, self.outputs, strict=True)]
         found = [np.empty((*addresses.shape, wide), self.execution.recorder.dtype) for addresses in self.outputs]
         for first, last in self.blocks(wide):
             dots = LaneMemory(self, last - first)
@@ -191,6 +204,37 @@ class Linearised:
                 dots.copy_out(addresses, result[..., first:last])
             dots.release()
         return found
+
+    def needs_no_python(self, wide: int) -> bool:
+        """Whether a sweep of so many lanes is large, and compiled code can do all of it."""
+        if self.wanted * wide < PARALLEL_WORTH or self.spaces.any():
+            return False
+        opcodes, rows = self.code[:, 0], self.kept > 0
+        if (rows & (opcodes == HOST)).any():
+            return False
+        products = self.code[rows & (opcodes == CONTRACT), 2].astype(np.int64)
+        return not (self.words[products + 1] * wide > BLAS_WORTH).any()
+
+    def run_blocks(self, name: str, seeds: list[np.ndarray] | None, result: np.ndarray, wide: int) -> None:
+        """Run a compiled sweep from the seeds to the result, each thread in blocks of lanes that its cache holds."""
+        from numbad import laneblocks
+
+        execution = self.execution
+        dtype = execution.recorder.dtype
+        table = np.zeros((0, wide), dtype)
+        if seeds is not None:
+            table = np.concatenate([seed.reshape(-1, wide) for seed in seeds]).astype(dtype, copy=False)
+        outputs = np.concatenate([addresses.reshape(-1) for addresses in self.outputs])
+        tape = (self.code, self.words, self.kept, self.slots, self.slopes, execution.values, self.partials())
+        linear = (self.place, self.coefficient, execution.bases)
+        with shared_section(self.wanted * wide):
+            threads = count_threads()
+            share = -(-wide // threads)
+            most = max(WORTH_READING, CACHED // (self.wanted * dtype.itemsize))
+            block = -(-share // -(-share // most))
+            memory = take_memory(threads * self.wanted * block, dtype, False).reshape(threads, -1)
+            getattr(laneblocks, name)(tape, linear, outputs, table, memory, result, block)
+        give_back(memory)
 
     def blocks(self, wide: int) -> list[tuple[int, int]]:
         """Divide lanes into blocks that fit into the memory that a sweep may take."""
@@ -228,10 +272,14 @@ class Linearised:
         arguments = (self.code, self.words, self.kept, self.slots, self.slopes, execution.values, self.partials())
         arguments += (execution.bases, self.place, self.coefficient, lanes.bases)  # type: ignore[assignment]
         arguments += (BLAS_WORTH, wide)  # type: ignore[assignment]
-        if wide <= BLOCK_LANES or lanes.arena.size < PARALLEL_WORTH:
+        if wide < 2 * FEWEST or lanes.arena.size < PARALLEL_WORTH:
             return int(getattr(lanekernels, f"{name}_lanes")(*arguments, 0, wide, row))
         with shared_section(lanes.arena.size):
-            return int(getattr(lanekernels, f"{name}_blocks")(*arguments, BLOCK_LANES, row))
+            share = -(-wide // count_threads())
+            if share == wide:
+                return int(getattr(lanekernels, f"{name}_lanes")(*arguments, 0, wide, row))
+            block = -(-share // FEWEST) * FEWEST
+            return int(getattr(lanekernels, f"{name}_blocks")(*arguments, block, row))
 
     # ------------------------------------------------------------ rows for Python
 
@@ -312,36 +360,26 @@ class Linearised:
         words = self.words
         call = self.execution.recorder.hosts[int(words[w + 1])]
         inputs, outputs = int(words[w + 2]), int(words[w + 3])
-        values: list[Any] = []
-        linear: list[Any] = []
-        places: list[tuple[int, int, int]] = []
-        for k in range(inputs + outputs):
-            space, address, count = words[w + 4 + 3 * k : w + 7 + 3 * k].tolist()
-            values.append(self.values_of(space)[address : address + count])
-            memory = lanes.memory(space)
-            if memory is None:
-                linear.append(None)
-            elif space:
-                linear.append(memory[address : address + count])
-            else:
-                linear.append(lanes.gather(np.arange(address, address + count)).copy())
-            places.append((space, address, count))
-        before = [None if part is None else part.copy() for part in linear]
+        places = [tuple(words[w + 4 + 3 * k : w + 7 + 3 * k].tolist()) for k in range(inputs + outputs)]
+        values = [self.values_of(space)[address : address + count] for space, address, count in places]
+        parts = [lanes.part(*place) for place in places]
+        changed = slice(0, inputs) if back else slice(inputs, None)
+        for part in parts[changed]:
+            if part is not None:
+                part[...] = 0.0
         for lane in range(lanes.wide):
-            one = [None if part is None else part[:, lane].copy() for part in linear]
+            one = [None if part is None else part[:, lane].copy() for part in parts]
             if back:
                 call.backward(values[:inputs], values[inputs:], one[:inputs], one[inputs:])
             else:
-                dots = [np.zeros_like(v) if d is None else d for v, d in zip(values, one, strict=True)]
-                call.tangent(values[:inputs], values[inputs:], dots[:inputs], dots[inputs:])
-                one[inputs:] = dots[inputs:]
-            changed = slice(0, inputs) if back else slice(inputs, None)
-            for part, new in zip(linear[changed], one[changed], strict=True):
+                one = [np.zeros_like(v) if dot is None else dot for v, dot in zip(values, one, strict=True)]
+                call.tangent(values[:inputs], values[inputs:], one[:inputs], one[inputs:])
+            for part, new in zip(parts[changed], one[changed], strict=True):
                 if part is not None:
                     part[:, lane] = new
-        for part, old, (space, address, count) in zip(linear[changed], before[changed], places[changed], strict=True):
-            if part is not None and not space:
-                lanes.scatter(np.arange(address, address + count), part - old)
+        for part, (space, address, _) in zip(parts[changed], places[changed], strict=True):
+            if part is not None:
+                lanes.add_part(space, address, part)
 
     def space(self, w: int, k: int) -> int:
         """Return the space of an operand."""
@@ -399,7 +437,7 @@ class LaneMemory:
         check_memory(sum(sizes) * wide * recorder.dtype.itemsize)
         parts = [take_memory(size * wide, recorder.dtype, False).reshape(size, wide) for size in sizes]
         for part in parts:
-            part[...] = 0.0
+            clear(part)
         self.arena, self.spaces = parts[0], dict(zip(large, parts[1:], strict=True))
         self.bases = np.zeros(len(recorder.spaces), np.uint64)
         for space, part in ((0, self.arena), *self.spaces.items()):
@@ -418,6 +456,22 @@ class LaneMemory:
         result = np.empty((*addresses.shape, self.wide), self.arena.dtype)
         self.copy_out(addresses, result)
         return result
+
+    def part(self, space: int, address: int, count: int) -> np.ndarray | None:
+        """Return a copy of the lanes of a run of addresses, None for constants."""
+        memory = self.memory(space)
+        if memory is None:
+            return None
+        if space:
+            return memory[address : address + count].copy()
+        return self.gather(np.arange(address, address + count)).copy()
+
+    def add_part(self, space: int, address: int, addend: np.ndarray) -> None:
+        """Add to the lanes of a run of addresses."""
+        if space:
+            self.spaces[space][address : address + len(addend)] += addend
+        else:
+            self.scatter(np.arange(address, address + len(addend)), addend)
 
     def copy_out(self, addresses: np.ndarray, result: np.ndarray) -> None:
         """Copy the lanes of addresses into an array of their shape and the lanes."""
@@ -501,6 +555,17 @@ class LaneMemory:
         """Give the memory back."""
         for part in (self.arena, *self.spaces.values()):
             give_back(part)
+
+
+def clear(memory: np.ndarray) -> None:
+    """Set lanes to zero; large ones with all threads."""
+    from numbad import lanekernels
+
+    if memory.size < PARALLEL_WORTH:
+        memory[...] = 0.0
+        return
+    with shared_section(memory.size):
+        lanekernels.clear_rows(memory.reshape(-1))
 
 
 class LinearMap:

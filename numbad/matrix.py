@@ -97,6 +97,9 @@ class MatrixVector:
             return None
         rows, columns = row[4:6]
         target, one, other = row[7:11], row[12:16], row[17:21]
+        if [1, rows] in (one[2:], other[2:]) and [columns, 1] not in (one[2:], other[2:]):  # a matrix in columns
+            rows, columns = columns, rows
+            target, one, other = ([*part[:2], part[3], part[2]] for part in (target, one, other))
         place = 1
         if other[2:] == [columns, 1]:
             one, other, place = other, one, 2

@@ -46,7 +46,7 @@ def name_arguments(f: Callable[..., Any], examples: tuple[Any, ...]) -> list[str
             continue
         import optree
 
-        accessors = optree.tree_accessors(example, none_is_leaf=True, namespace="numbad")
+        accessors = optree.tree_accessors(example, namespace="numbad")
         names += [accessor.codify(parameter) for accessor in accessors]
     return names
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -171,25 +171,38 @@ class Call:
 
     def outputs(self) -> tuple[list[Any], Any]:
         """Return the leaves of the result as recording values, and how they make it up."""
-        leaves, rebuild = flatten(self.result)
-        recorder = self.region.recorder
-        return [real_output(recorder, leaf) for leaf in leaves], rebuild
+        return real_outputs(self.region.recorder, self.result, bool(self.values))
+
+
+def real_outputs(recorder: Recorder, result: Any, has_inputs: bool) -> tuple[list[Any], Any]:
+    """Return the leaves of a result as recording values, and how they make it up.
+
+    None in a result has no leaves. A function of numbers whose whole result is None lacks a `return`.
+    """
+    if result is None and has_inputs:
+        refuse_output(result)
+    leaves, rebuild = flatten(result)
+    return [real_output(recorder, leaf) for leaf in leaves], rebuild
+
+
+def refuse_output(leaf: Any) -> NoReturn:
+    """Raise an OutputError for a result that has no derivative."""
+    raise OutputError(
+        message(
+            f"the function returned {'None' if leaf is None else 'a ' + type(leaf).__name__}, which has no derivative",
+            "return numbers and arrays, or nested tuples, lists and dicts of them",
+            where=False,
+        )
+    )
 
 
 def output_value(recorder: Recorder, leaf: Any) -> Any:
     """Return an output as a recording value, or raise an OutputError."""
     found = NotImplemented
-    if not isinstance(leaf, (str, bytes, bool, complex)) and leaf is not None:
+    if not isinstance(leaf, (str, bytes, bool, complex)):
         found = as_active(recorder, leaf)
     if found is NotImplemented:
-        raise OutputError(
-            message(
-                f"the function returned {'None' if leaf is None else 'a ' + type(leaf).__name__}, which has no "
-                "derivative",
-                "return numbers and arrays, or nested tuples, lists and dicts of them",
-                where=False,
-            )
-        )
+        refuse_output(leaf)
     return found
 
 

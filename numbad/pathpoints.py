@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.derivatives import as_leaf
-from numbad.errors import BranchError, InputError, message
+from numbad.errors import BranchError, InputError, OutputError, message
 from numbad.points import Batch, point_program, regroup_slopes, run_alone, sweep_points
 from numbad.recording import record
 from numbad.settings import config
@@ -82,7 +82,10 @@ def map_jitted(jitted: Jitted, arguments: tuple[Any, ...], axes: list[int | None
     kinds = [float if type(leaf) is float else leaf.dtype for leaf in leaves]
     with jitted.lock:
         found = jitted.tapes_of(("points", trees, tuple(shapes), tuple(kinds)))
-        return sweep_paths(jitted, batch, trees, found)
+        try:
+            return sweep_paths(jitted, batch, trees, found)
+        except OutputError:  # a result that a tape cannot give, None for one
+            return None
 
 
 def is_float(leaf: Any) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from numbad.container import complain, printable, shorten
+from numbad.trees import take_apart
 
 MOST_DEPTH = 200  # containers inside of containers
 FLOATS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
@@ -68,7 +69,10 @@ class Encoder:
 
     def encode_structure(self, structure: Any, what: str) -> Any:
         """Return the structure of an argument or result (None, or a PyTreeSpec) as plain data."""
-        return None if structure is None else self.encode(skeleton(structure, what), what)
+        if structure is None:
+            return None
+        skeletal = skeleton(structure, what)
+        return {"none": None} if skeletal is None else self.encode(skeletal, what)
 
 
 def compact(values: np.ndarray) -> np.ndarray:
@@ -81,6 +85,8 @@ def skeleton(structure: Any, what: str) -> Any:
     if structure.is_leaf():
         return LEAF
     kind = structure.type
+    if kind is type(None):
+        return None
     children = [skeleton(child, what) for child in structure.children()]
     if kind in (list, tuple):
         return kind(children)
@@ -192,10 +198,8 @@ class Decoder:
         """Return the structure of an argument or result: None for a leaf, else a PyTreeSpec."""
         if data is None:
             return None
-        import optree
-
-        tree = self.decode(data, what)
-        leaves, structure = optree.tree_flatten(tree, none_is_leaf=True, namespace="numbad")
+        tree = None if data == {"none": None} else self.decode(data, what)
+        leaves, structure = take_apart(tree)
         if structure.is_leaf() or any(leaf is not LEAF for leaf in leaves):
             complain(f"{what} is not the structure of an argument")
         return structure

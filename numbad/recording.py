@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -90,6 +90,8 @@ def freeze(
     names : list of str, optional
         Of the leaves; by default x0, x1, ...
     """
+    if result is None:
+        refuse_result("None")
     flat, output_tree = flatten(result)
     outputs = tuple(place_output(recorder, value) for value in flat)
     names = names or [f"x{k}" for k in range(len(leaves))]
@@ -141,10 +143,14 @@ def place_output(recorder: Recorder, value: Any) -> Output:
         return Output(space, address, value.shape, strides, value.boolean)
     if isinstance(value, np.ndarray) and value.dtype == object:
         return place_output(recorder, pack(recorder, value))
-    if value is None or np.asarray(value).dtype.kind not in "fiub":
-        what = "None" if value is None else f"a {type(value).__name__}"
-        raise OutputError(message(f"the recorded function returned {what}", "return numbers and arrays", where=False))
+    if np.asarray(value).dtype.kind not in "fiub":
+        refuse_result(f"a {type(value).__name__}")
     return Output(0, 0, np.shape(value), contiguous(np.shape(value)), constant=value)
+
+
+def refuse_result(what: str) -> NoReturn:
+    """Raise an OutputError for a result that a tape cannot give."""
+    raise OutputError(message(f"the recorded function returned {what}", "return numbers and arrays", where=False))
 
 
 def index_sites(recorder: Recorder) -> tuple[np.ndarray, list[Site]]:

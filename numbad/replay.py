@@ -16,7 +16,7 @@ import numpy as np
 from numbad.active import Active
 from numbad.arrays import Array
 from numbad.derivatives import FLOAT64, as_leaf, check_leaf, concrete, input_dtype, plain, record_leaves, scalar_output
-from numbad.errors import InputError, NumbadError, describe_site, message
+from numbad.errors import InputError, NumbadError, check_function, describe_site, message
 from numbad.hoisting import Ranges, Spared, compute, find_spared, without_rows
 from numbad.ops.host import alone
 from numbad.paths import Paths, common_rows, last_address
@@ -28,7 +28,7 @@ from numbad.settings import config
 from numbad.snapshot import JITTED, Snapshot
 from numbad.sweeps import Execution, give_back
 from numbad.threads import renew_in_children
-from numbad.trees import first, flatten
+from numbad.trees import first, flatten, take_apart
 
 if TYPE_CHECKING:
     from numbad.splicing import Splice
@@ -97,6 +97,7 @@ def jit(f: Callable[..., Any] | None = None, *, static_argnums: Any = (), static
     """
     if f is None:
         return functools.partial(jit, static_argnums=static_argnums, static_argnames=static_argnames)
+    check_function(f, "jit")
     return Jitted(f, static_positions(f, static_argnums, static_argnames))
 
 
@@ -436,12 +437,10 @@ class Jitted:
 
 def leaves_key(argument: Any, values: list[Any]) -> Any:
     """Append the recorded leaves of an argument to `values`; return its part of the signature."""
-    import optree
-
     if isinstance(argument, (float, int, np.ndarray, np.generic)):
         leaves, tree = [argument], None
     else:
-        leaves, tree = optree.tree_flatten(argument, none_is_leaf=True, namespace="numbad")
+        leaves, tree = take_apart(argument)
     parts = []
     for leaf in leaves:
         leaf = as_leaf(leaf)
@@ -474,10 +473,7 @@ def static_key(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.shape, value.dtype.str, value.tobytes()
     if isinstance(value, (list, tuple, dict)):
-        import optree
-
-        nested: Any = value
-        leaves, tree = optree.tree_flatten(nested, none_is_leaf=True, namespace="numbad")
+        leaves, tree = take_apart(value)
         return tree, tuple([static_key(leaf) for leaf in leaves])
     try:
         hash(value)
@@ -642,7 +638,7 @@ class Program:
 
     def make_short(self, spared: Spared) -> Any:
         """Return the tape ready to be run in one call of machine code, if it is a short one."""
-        from numbad.short import make_replay
+        from numbad.segments import make_replay
 
         if self.gradient is None:
             return make_replay(self.recorder, self.leaves, None, spared)

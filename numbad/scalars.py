@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from numbad.active import Active, Shape, new
-from numbad.conversion import concrete_float, refuse_conversion
+from numbad.conversion import concrete_float, is_whole, refuse_conversion
 from numbad.errors import message
 from numbad.ops.definition import BY_NAME, Op
 from numbad.recorder import Recorder, refuse
@@ -76,6 +76,8 @@ class Scalar(Active):
         raise TypeError("iteration over a 0-d array")
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        if is_whole(dtype) and not self.boolean:
+            return np.asarray(self.astype(dtype))
         refuse_conversion(dtype)
         result = np.empty((), dtype=object)
         result[()] = self

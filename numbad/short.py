@@ -179,11 +179,15 @@ class ShortReplay:
         self.arguments = (0.0, *given)
         self.slots = [slice(leaf.address, leaf.address + np.size(leaf.value)) for leaf in leaves]
 
-    def run(self, values: Any) -> int:
-        """Run the tape on new inputs; return the row at which it stopped, or -1."""
+    def enter(self, values: Any) -> None:
+        """Put new inputs in their places."""
         memory = self.memory
         for slot, value in zip(self.slots, values):
             memory[slot] = value if type(value) is float or value.ndim < 2 else value.reshape(-1)
+
+    def run(self, values: Any) -> int:
+        """Run the tape on new inputs; return the row at which it stopped, or -1."""
+        self.enter(values)
         done = self.both(*self.arguments)
         if done != self.rows:
             return done
@@ -191,13 +195,3 @@ class ShortReplay:
             empty_rows(self.code, self.words, self.once)
             self.once = []
         return -1
-
-
-def make_replay(recorder: Recorder, leaves: list[Any], output: int | None, spared: Spared) -> ShortReplay | None:
-    """Return a tape ready for replays in one call; None if it is long, or has inputs by reference.
-
-    Rows that are `spared` are left out, or run once.
-    """
-    if config._debug_nans or not recorder.words or not is_short(recorder) or any(leaf.space for leaf in leaves):
-        return None
-    return ShortReplay(recorder, leaves, output, spared)

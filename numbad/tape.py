@@ -16,6 +16,7 @@ from numbad.recorder import refuse
 from numbad.rows import GUARD, GUARD_VALUE, LARGE, MAP
 from numbad.settings import config
 from numbad.sweeps import Execution, kernel, switch
+from numbad.trees import put_together, take_apart
 from numbad.workspaces import Workspace, check_gradient_out, check_out, output_slots, take_workspace
 
 Shape = tuple[int, ...]
@@ -810,9 +811,7 @@ def flatten(tree: Any) -> tuple[list[Any], Any]:
     """Return the leaves of a tree and its structure, None for a tree that is a leaf."""
     if isinstance(tree, (float, int, np.ndarray, np.generic, Active)):
         return [tree], None
-    import optree
-
-    leaves, structure = optree.tree_flatten(tree, none_is_leaf=True, namespace="numbad")
+    leaves, structure = take_apart(tree)
     return leaves, None if structure.is_leaf() else structure
 
 
@@ -820,9 +819,7 @@ def unflatten(structure: Any, leaves: list[Any]) -> Any:
     """Give leaves a structure."""
     if structure is None:
         return leaves[0]
-    import optree
-
-    return optree.tree_unflatten(structure, leaves)
+    return put_together(structure, leaves)
 
 
 def count_leaves(structure: Any) -> int:
@@ -832,5 +829,5 @@ def count_leaves(structure: Any) -> int:
 
 def describe_trees(structures: tuple[Any, ...]) -> str:
     """Write the structures of arguments."""
-    texts = ["*" if tree is None else str(tree).split(", NoneIsLeaf")[0] for tree in structures]
-    return f"({', '.join(text.removeprefix('PyTreeSpec(') for text in texts)})"
+    texts = ["*" if tree is None else str(tree).removeprefix("PyTreeSpec(").removesuffix(")") for tree in structures]
+    return f"({', '.join(texts)})"

@@ -63,6 +63,13 @@ def set_num_threads(count: int) -> None:
     numba.set_num_threads(count)
 
 
+def count_threads() -> int:
+    """Return how many threads the calling thread's parallel kernels use."""
+    import numba
+
+    return 1 if _forked else int(numba.get_num_threads())
+
+
 def compile_parallel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function under `prange`; a process that was forked after its threads had started runs it serially."""
     import numba

@@ -10,11 +10,20 @@ from typing import Any
 import numpy as np
 
 from numbad.active import Active
-from numbad.derivatives import as_leaf, collect, concrete, differentiate, plain, record_call, regroup
+from numbad.derivatives import (
+    as_leaf,
+    collect,
+    concrete,
+    differentiate,
+    plain,
+    record_call,
+    regroup,
+    split_auxiliary,
+)
 from numbad.emission import Identity
-from numbad.errors import InputError, LeakError, NumbadError, message
+from numbad.errors import InputError, LeakError, NumbadError, check_function, message
 from numbad.lanes import Linearised, LinearMap
-from numbad.nested import Call, addresses_of, cast, real_output, session
+from numbad.nested import Call, addresses_of, cast, real_outputs, session
 from numbad.ops.host import alone
 from numbad.recorder import current
 from numbad.settings import config
@@ -112,6 +121,7 @@ def grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> 
     -0.136219
     """
 
+    check_function(f, "grad")
     numbers_of(argnums, "grad")
     places_among = functools.lru_cache(16)(lambda count: positions(argnums, count, "grad"))
 
@@ -137,6 +147,7 @@ def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = 
     (8.0, 12.0)
     """
 
+    check_function(f, "value_and_grad")
     numbers_of(argnums, "value_and_grad")
     places_among = functools.lru_cache(16)(lambda count: positions(argnums, count, "value_and_grad"))
 
@@ -314,15 +325,12 @@ class Evaluation:
         has_aux: bool,
         watch: bool = True,
     ) -> None:
-        from numbad.derivatives import split_auxiliary
-
         self.recorder, self.leaves, self.rebuilds, result = record_call(f, arguments, argnums, keywords)
         self.auxiliary = None
         try:
             if has_aux:
                 result, self.auxiliary = split_auxiliary(result, "jvp or vjp")
-            leaves, self.rebuild = flatten(result)
-            self.outputs = [real_output(self.recorder, leaf) for leaf in leaves]
+            self.outputs, self.rebuild = real_outputs(self.recorder, result, bool(self.leaves))
             self.execution = self.recorder.run()
             self.values = [plain(output) for output in self.outputs]
             self.addresses = [addresses_of(output) for output in self.outputs]
@@ -504,8 +512,22 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     return (value, pullback, auxiliary) if has_aux else (value, pullback)
 
 
-def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
+def linearize(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     """Return the value of `f` at a point and the function that pushes tangents forward there.
+
+    Parameters
+    ----------
+    f : callable
+    *primals : tree
+        The arguments.
+    has_aux : bool
+        Whether `f` returns a pair (result, auxiliary).
+
+    Returns
+    -------
+    tuple
+        (value, pushforward), and the auxiliary result if there is one. `pushforward(*tangents)` takes a tangent for
+        each argument, and can be called again and again.
 
     Examples
     --------
@@ -516,9 +538,13 @@ def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., 
     """
     primals = kept(primals)
     if current() is not None:
-        value = f(*primals)
-        return value, lambda *tangents: jvp(f, primals, tangents)[1]
-    evaluation = Evaluation(f, primals, tuple(range(len(primals))), {}, False)
+        found = split_auxiliary(f(*primals), "linearize") if has_aux else (f(*primals), None)
+
+        def push_inside(*tangents: Any) -> Any:
+            return jvp(f, primals, tangents, has_aux)[1]
+
+        return (found[0], push_inside, found[1]) if has_aux else (found[0], push_inside)
+    evaluation = Evaluation(f, primals, tuple(range(len(primals))), {}, has_aux)
 
     def pushforward(*tangents: Any) -> Any:
         seeds, _ = match(primals, tangents, "linearize", "tangent")
@@ -526,7 +552,8 @@ def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., 
             return evaluation.rebuild(list(LinearMap(evaluation, False)(*seeds)))
         return evaluation.push(seeds)
 
-    return evaluation.value, pushforward
+    both = evaluation.value, pushforward
+    return (*both, evaluation.auxiliary) if has_aux else both
 
 
 # ---------------------------------------------------------------- Jacobians
@@ -626,6 +653,11 @@ def check_size(outputs: int, inputs: int, lanes: int, recorder: Any) -> None:
         )
 
 
+def block_of(part: Any, shape: tuple[int, ...]) -> Any:
+    """Return the block of a Jacobian for an output and an input: a number where both are numbers."""
+    return part.reshape(shape) if shape else part.reshape(-1)[0]
+
+
 def columns(call: Call, outputs: list[Any], addresses: list[Any]) -> list[list[Any]]:
     """Return the blocks of a Jacobian by one tangent for each input element."""
     inputs = call.region.inputs
@@ -643,7 +675,7 @@ def columns(call: Call, outputs: list[Any], addresses: list[Any]) -> list[list[A
     for output, dot in zip(outputs, dots, strict=True):
         row, start = [], 0
         for value, size in zip(inputs, sizes, strict=True):
-            row.append(dot[..., start : start + size].reshape(output.shape + value.shape))
+            row.append(block_of(dot[..., start : start + size], output.shape + value.shape))
             start += size
         blocks.append(row)
     return blocks
@@ -667,7 +699,7 @@ def rows(call: Call, outputs: list[Any], addresses: list[Any]) -> list[list[Any]
         row = []
         for value, bar in zip(inputs, bars, strict=True):
             part = bar[..., start : start + size]
-            row.append(np.moveaxis(part, -1, 0).reshape(output.shape + value.shape))
+            row.append(block_of(np.moveaxis(part, -1, 0), output.shape + value.shape))
         blocks.append(row)
         start += size
     return blocks
@@ -691,6 +723,7 @@ def jacfwd(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -
     array([[2., 0.],
            [0., 4.]])
     """
+    check_function(f, "jacfwd")
     numbers_of(argnums, "jacfwd")
     return functools.wraps(f, assigned=("__doc__", "__name__"), updated=())(
         lambda *arguments, **keywords: jacobian_by("jacfwd", f, arguments, keywords, argnums, has_aux)
@@ -703,6 +736,7 @@ def jacrev(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -
     All cotangents run at once, as lanes: cheap where there are fewer outputs than inputs. The
     result is that of `jacfwd`.
     """
+    check_function(f, "jacrev")
     numbers_of(argnums, "jacrev")
     return functools.wraps(f, assigned=("__doc__", "__name__"), updated=())(
         lambda *arguments, **keywords: jacobian_by("jacrev", f, arguments, keywords, argnums, has_aux)

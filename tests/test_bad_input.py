@@ -73,7 +73,6 @@ def clean_afterwards() -> Any:
             "astype",
         ),
         ("text", "str", "floats, arrays of floats"),
-        (None, "None", "floats, arrays of floats"),
         (b"bytes", "bytes", "floats, arrays of floats"),
         ({1.0}, "set", "floats, arrays of floats"),
         (np.array(["a"]), "an array of dtype <U1", "astype(float)"),
@@ -637,3 +636,28 @@ def test_the_place_is_that_of_the_user_even_from_a_called_function() -> None:
     with pytest.raises(RecordingError) as caught:
         gradient(lambda x: np.sum(helper(x)), X)
     says(caught, "packbits", "", "in helper:  return np.packbits(values)")
+
+
+def test_an_array_of_no_axes_takes_no_result() -> None:
+    with pytest.raises(RecordingError) as caught:
+        gradient(lambda x: np.sin(x, out=x), np.array(0.5))
+    says(caught, "out= is a recording number", "y = np.sin(y)")
+    assert gradient(lambda x: np.sin(x[None], out=x[None])[0], np.array(0.5)) == pytest.approx(np.cos(0.5))
+
+
+def test_integers_are_asked_for_by_name() -> None:
+    """np.int64(x) and np.asarray(x, int) decide as x.astype(int) does; other conversions are refused."""
+    x = np.array([1.0, 2.0, 0.0])
+    for whole in (
+        np.int64,
+        lambda v: np.asarray(v, int),
+        lambda v: np.array(v, dtype=np.int32),
+        lambda v: v.astype(int),
+    ):
+        np.testing.assert_array_equal(gradient(lambda v, w=whole: np.sum(v[w(v)] * v[w(v[0])]), x), [2.0, 5.0, 2.0])
+    with pytest.raises(RecordingError, match="plain array of float64"):
+        gradient(lambda v: np.sum(np.asarray(v, float)), x)
+    tape = numbad.record(lambda v: v[np.int64(v[0])], x)
+    assert tape(np.array([1.5, 7.0, 0.0])) == 7.0
+    with pytest.raises(numbad.BranchError):
+        tape(np.array([2.0, 7.0, 0.0]))

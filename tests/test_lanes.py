@@ -109,6 +109,43 @@ def test_results_do_not_depend_on_threads_or_blocks(mode: str, monkeypatch: pyte
     np.testing.assert_allclose(run(), first, rtol=1e-12, atol=1e-15)  # BLAS sums narrower products otherwise
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_blocks_of_lanes_agree_with_all_at_once(name: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    f, x = PROGRAMS[name], POINTS["plain"]
+    linear = Evaluation(f, (x,), (0,), {}, False).linear()
+    outputs = sum(addresses.size for addresses in linear.outputs)
+    tangents = [rng.standard_normal((5, 7))]
+    cotangents = [rng.standard_normal((*addresses.shape, 9)) for addresses in linear.outputs]
+    calls = [linear.push, linear.pull, lambda: linear.push(tangents), lambda: linear.pull(cotangents)]
+    assert not linear.needs_no_python(outputs)
+    expected = [call() for call in calls]
+    monkeypatch.setattr(lanes, "PARALLEL_WORTH", 0)
+    monkeypatch.setattr(lanes, "CACHED", 1)
+    monkeypatch.setattr(lanes, "WORTH_READING", 2)
+    monkeypatch.setattr(lanes, "count_threads", lambda: threads)
+    assert linear.needs_no_python(outputs) is (name != "host rows")
+    for call, results in zip(calls, expected, strict=True):
+        for one, other in zip(call(), results, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_large_sweeps_of_compiled_rows_go_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def f(x):
+        for _ in range(12):
+            x = np.cos(x) + 0.5 * x[::-1]
+        return x
+
+    evaluation = Evaluation(f, (np.linspace(-1, 1, 150),), (0,), {}, False)
+    linear = evaluation.linear()
+    assert linear.needs_no_python(150)
+    pushed, pulled = linear.push(), linear.pull()
+    monkeypatch.setattr(lanes, "PARALLEL_WORTH", 1 << 40)
+    np.testing.assert_array_equal(pushed[0], linear.push()[0])
+    np.testing.assert_array_equal(pulled[0], linear.pull()[0])
+    np.testing.assert_allclose(pushed[0], pulled[0], rtol=1e-11, atol=1e-14)
+
+
 def test_the_first_layer_is_copied_and_not_multiplied(monkeypatch: pytest.MonkeyPatch) -> None:
     products = []
     original = matrix.multiply_add
@@ -203,3 +240,21 @@ def test_a_product_of_partials_that_overflows_is_not_folded(large, small):
         np.testing.assert_allclose(numbad.vmap(numbad.linearize(f, x)[1])(seeds), factor * jacobian.T, rtol=1e-14)
         found = numbad.jacrev(lambda z, f=f: f(z) * small)(x)
         np.testing.assert_allclose(found, factor * jacobian, rtol=1e-14)
+
+
+@numbad.custom_vjp
+def weighed(x, y):
+    """Return a sum and a product, with a Python kernel."""
+    return np.stack([np.sum(x), np.sum(x * y)])
+
+
+weighed.defvjp(lambda x, y: (weighed(x, y), (x, y)), lambda saved, bar: (bar[0] + bar[1] * saved[1], bar[1] * saved[0]))
+
+
+def test_a_kernel_of_python_adds_to_cotangents_that_are_infinite_or_large() -> None:
+    x = np.array([0.0, 4.0])
+    f = lambda x: weighed(x, x) + np.sqrt(x) + 1e20 * x * np.array([0.0, 1.0])
+    expected = np.array([[1.0 + np.inf, 1.0], [0.0, 8.0 + 0.25 + 1e20]])
+    assert np.array_equal(numbad.jacrev(f)(x), expected)
+    small = lambda x: weighed(x, x) + (1e20 * x - 1e20 * x)
+    assert np.array_equal(numbad.jacrev(small)(x), [[1.0, 1.0], [0.0, 8.0]])

@@ -1120,3 +1120,15 @@ def test_the_first_call_of_a_process(expression: str, expected: float) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) == pytest.approx(expected)
+
+
+def test_none_belongs_to_the_structure_of_the_arguments() -> None:
+    jitted = numbad.jit(lambda x, y: {"value": 2.0 * x if y is None else x * y, "nothing": None})
+    for y, factor in ((None, 2.0), (3.0, 3.0), (None, 2.0)):
+        found = jitted(X, y)
+        np.testing.assert_array_equal(found["value"], factor * X)
+        assert found["nothing"] is None
+    np.testing.assert_array_equal(numbad.grad(lambda x: np.sum(jitted(x, None)["value"]))(X), np.full(X.shape, 2.0))
+    assert numbad.jit(lambda x: None)(X) is None
+    static = numbad.jit(lambda x, options: x if options[0] is None else 2.0 * x, static_argnums=1)
+    assert [static(1.0, [None, "a"]), static(1.0, [1, "a"])] == [1.0, 2.0]

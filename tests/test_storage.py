@@ -512,3 +512,20 @@ def test_a_tape_without_derivatives_is_not_saved(tmp_path) -> None:
 def test_a_number_is_no_file() -> None:
     with pytest.raises(TypeError, match="not int"):  # it would be taken for an open file's descriptor
         numbad.load(3)  # type: ignore[arg-type]
+
+
+def test_none_in_structures(tmp_path):
+    f = lambda d, e: (np.sum(d["a"] ** 2) * d["c"][1], None, {"e": e})
+    point = {"a": np.array([1.0, 2.0]), "b": None, "c": (None, 3.0)}
+    tape = numbad.record(f, point, None)
+    assert tape(point, None) == (15.0, None, {"e": None})
+    tape.save(tmp_path / "none.tape")
+    for copied in (numbad.load(tmp_path / "none.tape"), pickle.loads(pickle.dumps(tape))):
+        assert copied(point, None) == (15.0, None, {"e": None})
+        slopes = copied.vjp(point, None)[1]((1.0, None, {"e": None}))
+        np.testing.assert_array_equal(slopes[0]["a"], [6.0, 12.0])
+        assert slopes[1] is None
+        with pytest.raises(TypeError, match=r"structure \({'a': \*, 'b': None, 'c': \(None, \*\)}, None\)"):
+            copied(point, 1.0)
+    with pytest.raises(TypeError, match="returned None"):
+        numbad.record(lambda x: None, 1.0)

@@ -15,6 +15,7 @@ from numbad.operands import as_active, holds_active
 from numbad.ops.definition import BY_UFUNC, find_ufunc
 from numbad.protocol import OPS
 from numbad.recorder import Recorder, current
+from numbad.scalars import Scalar
 
 Implementation = Callable[..., Any]
 FUNCTIONS: dict[Any, Implementation] = {}
@@ -190,6 +191,13 @@ def find_op(ufunc: Any) -> Any:
 
 def write_out(target: Any, result: Any, mask: Any = True) -> Any:
     """Assign a result to the array given as out=, and return that."""
+    if isinstance(target, Scalar):
+        raise RecordingError(
+            message(
+                "out= is a recording number, which does not change: an array of no axes is recorded as a number",
+                "write y = np.sin(y), or give the array an axis",
+            )
+        )
     if not isinstance(target, Array):
         refuse_plain_target("out= (or the left side of +=, -= and the like)")
     if mask is True:

@@ -1,0 +1,97 @@
+"""Replays with large products of a constant matrix and a vector agree with the function recorded anew."""
+
+import numpy as np
+import pytest
+
+import numbad
+from numbad.segments import SegmentedReplay
+
+RANDOM = np.random.default_rng(5)
+X = RANDOM.standard_normal((400, 150)) / 12.0
+F = np.asfortranarray(X)
+W = RANDOM.standard_normal(150)
+V = RANDOM.standard_normal(400)
+
+
+def replays(function, *arguments):
+    """Return how the only program of a jitted function is replayed."""
+    function(*arguments)
+    (paths,) = function.programs.values()
+    return [type(program.short) for program in paths.programs]
+
+
+def branching(w):
+    z = X @ w
+    return np.sum(np.tanh(z)) if z[0] > 0.0 else np.sum(z * z) + np.sum(np.sin(z) @ X)
+
+
+FUNCTIONS = {
+    "matrix @ vector": (lambda w: np.sum(np.tanh(X @ w) ** 2), W),
+    "vector @ matrix": (lambda v: np.sum(np.exp(v @ X * 0.1)), V),
+    "one after the other": (lambda w: np.sum(np.tanh(np.tanh(X @ w) @ X) * w), W),
+    "a sum of products": (lambda w: np.sum(np.sin(X @ w + X @ (w * w))), W),
+    "a matrix in columns": (lambda w: np.sum(np.tanh(F @ w)), W),
+    "its transpose": (lambda v: np.sum(np.tanh(X.T @ v)), V),
+    "a branch": (branching, W),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_values_and_gradients(name, dtype):
+    f, x = FUNCTIONS[name]
+    jitted = numbad.jit(numbad.value_and_grad(f))
+    alone = numbad.jit(f)
+    x = x.astype(dtype)
+    assert set(replays(jitted, x)) == {SegmentedReplay}
+    tolerance = 1e-12 if dtype == np.float64 else 2e-4
+    for point in (x, -x, 0.5 * x, x * 0):
+        value, gradient = numbad.value_and_grad(f)(point)
+        found, slope = jitted(point)
+        assert np.isclose(found, value, rtol=tolerance, atol=tolerance)
+        assert np.allclose(slope, gradient, rtol=tolerance, atol=tolerance)
+        assert np.isclose(alone(point), f(point), rtol=tolerance, atol=tolerance)
+
+
+def test_results_are_the_callers_own():
+    jitted = numbad.jit(numbad.grad(FUNCTIONS["matrix @ vector"][0]))
+    first = jitted(W)
+    kept = first.copy()
+    jitted(2.0 * W)
+    assert np.array_equal(first, kept)
+
+
+def test_a_matrix_that_is_written_to_is_noticed():
+    matrix = X.copy()
+    jitted = numbad.jit(numbad.grad(lambda w: np.sum(matrix @ w)))
+    jitted(W)
+    matrix *= 2.0
+    assert np.allclose(jitted(W), matrix.sum(axis=0))
+
+
+def test_not_a_number_goes_through():
+    jitted = numbad.jit(numbad.value_and_grad(lambda w: np.sum(np.where(X @ w > 0.0, X @ w, 0.0))))
+    jitted(W)
+    bad = W.copy()
+    bad[3] = np.nan
+    value, gradient = jitted(bad)
+    expected = numbad.value_and_grad(lambda w: np.sum(np.where(X @ w > 0.0, X @ w, 0.0)))(bad)
+    assert value == expected[0] or np.isnan(value) == np.isnan(expected[0])
+    assert np.array_equal(gradient, expected[1], equal_nan=True)
+
+
+OTHERS = {
+    "a matrix that varies": (lambda a: np.sum(np.tanh(a @ W)), (X,)),
+    "large elementwise rows": (lambda w: np.sum(np.sin(np.outer(w, V))), (W,)),
+    "a product of matrices": (lambda w: np.sum(np.tanh(X * w) @ X.T), (W,)),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_large_rows_are_swept_as_before(name):
+    f, arguments = OTHERS[name]
+    jitted = numbad.jit(numbad.grad(f))
+    assert SegmentedReplay not in replays(jitted, *arguments)
+    for factor in (1.0, 2.0):
+        points = [factor * x for x in arguments]
+        assert np.allclose(jitted(*points), numbad.grad(f)(*points), rtol=1e-10, atol=1e-12)
