@@ -380,6 +380,29 @@ def make_block(recorder: Recorder, address: int, shape: Shape, boolean: bool = F
     return result
 
 
+def constant(recorder: Recorder, values: np.ndarray) -> Any:
+    """Return numbers as constants of the arena."""
+    if values.ndim:
+        return make_block(recorder, recorder.load(values), values.shape)
+    return make_scalar(recorder, number_at(recorder, float(values)))
+
+
+def number_at(recorder: Recorder, number: float) -> int:
+    """Return the address of a number in the arena."""
+    address = recorder.constants.get(number)
+    return recorder.constant(number) if address is None else address
+
+
+def filled(value: Any) -> Any:
+    """Return a recording array as a contiguous block of the arena."""
+    space, address, strides = value.place()
+    if strides is None and space == 0:
+        return make_block(value.recorder, address, value.shape) if value.shape else value
+    strides = contiguous(value.shape) if strides is None else strides
+    out = value.recorder.add_row(value.shape, value.size, contiguous(value.shape), (space, address, strides))
+    return make_block(value.recorder, out, value.shape)
+
+
 def as_array(value: Any) -> Array:
     """Return a scalar as an array of no axes; an array as it is."""
     if isinstance(value, Array):

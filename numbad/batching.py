@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from numbad.active import Active
-from numbad.arrays import Array, make_block
+from numbad.arrays import Array, constant, filled, make_block
 from numbad.derivatives import as_leaf
-from numbad.emission import Linear, constant, filled
+from numbad.emission import Linear
 from numbad.errors import InputError, NumbadError, check_function, message
 from numbad.geometry import compact
 from numbad.indexing import concrete_truth
@@ -199,6 +199,7 @@ def run_batch(call: Any, recorder: Any, batch: list[Any], axes: list[Any], which
     region, outputs, restore = record_example(call, recorder, first, mapped)
     swept = map_examples(recorder, region, outputs, [batch[k] for k in mapped], len(which))
     if swept is not None:
+        silence(recorder, region.start)
         return swept, restore
     lanes = Lanes(recorder, region.base, region.start, region.stop, len(which))
     for addresses, k in zip(region.addresses, mapped, strict=True):
@@ -333,7 +334,7 @@ class Lanes(Linear):
 
     def laned(self, space: int, address: int, shape: Any, strides: Any) -> bool:
         """Whether an operand differs between examples."""
-        if space == 0 and address in self.blocks:
+        if space == 0 and address in self.blocks and 0 not in shape:
             return True
         return self.covers(space, address) and bool(compact(self.table(address, shape, strides, self.places)).any())
 
@@ -411,22 +412,20 @@ def emit_lanes(lanes: Lanes) -> np.ndarray | None:
             scatter_lanes(lanes, row)
         elif opcode == HOST:
             if host_lanes(lanes, row):
-                silence(lanes, k)  # and the guards on its results, below
+                silence(lanes.recorder, lanes.start + k)  # and the guards on its results, below
         elif opcode in (GUARD, GUARD_VALUE):
             split = check_guard(lanes, row)
             if split is not None:
                 return split
             if a >= base and places[a - base]:
-                silence(lanes, k)
+                silence(lanes.recorder, lanes.start + k)
     return None
 
 
-def silence(lanes: Lanes, row: int) -> None:
+def silence(recorder: Any, row: int) -> None:
     """Make a dear row of the first example do nothing: all that reads its results reads those with lanes."""
-    recorder = lanes.recorder
-    start = 4 * (lanes.start + row)
-    recorder.code[start : start + 4] = array("I", (GUARD, 0, 0, 0))
-    recorder.sites.pop(lanes.start + row, None)
+    recorder.code[4 * row : 4 * row + 4] = array("I", (GUARD, 0, 0, 0))
+    recorder.sites.pop(row, None)
 
 
 def repeat(lanes: Lanes, address: int) -> int:
@@ -442,9 +441,8 @@ def reduce_lanes(lanes: Lanes, row: Any, opcode: int, wanted: bool = False) -> N
     until one of them differs between examples.
     """
     target, *sources = lanes.operands(row)
-    w = int(row[2])
+    w, block = int(row[2]), int(row[1])
     zeroed = int(lanes.words[w + 3])
-    block = int(row[1])
     if not zeroed and not lanes.words[w + 1]:
         return
     if zeroed or not lanes.places[block - lanes.base]:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numbad.arrays import Array, Storage, make_block
-from numbad.emission import constant
+from numbad.arrays import Array, Storage, constant, make_block
 from numbad.errors import BranchError
 from numbad.geometry import contiguous
 from numbad.nested import Region, addresses_of, cast

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from numbad.active import Active
-from numbad.arrays import Array, Storage, make_block
+from numbad.arrays import Array, Storage, constant, filled, make_block, number_at
 from numbad.emissionlayout import ACTIVITY, ADJOINT, TANGENT
 from numbad.emitter import Emitter
-from numbad.geometry import affine_strides, compact, contiguous
+from numbad.geometry import affine_strides, compact, contiguous, overlaps, spread
 from numbad.multiples import VIRTUAL, Multiples, multiply
 from numbad.operands import as_active
 from numbad.ops.definition import BY_NAME, REGISTRY
@@ -87,8 +87,9 @@ class Linear:
         For each address, whether it depends on the region's inputs.
     lanes : int
         Number of seeds; 0 for one seed without an axis of its own.
-    blocks : dict of int to Array
-        By their first address, blocks of the region all of whose cotangents are one array: `places` need not be read.
+    blocks : dict of int to (int, int)
+        By their first address, blocks of the region whose cotangents lie in one run: where it begins, and how many
+        addresses the block has. `places` says the same, and need not be read for them.
     """
 
     def __init__(self, recorder: Recorder, base: int, start: int, stop: int, lanes: int = 0) -> None:
@@ -102,7 +103,7 @@ class Linear:
         self.units: list[Units] = []
         self.unwritten: list[Units] = []
         self.multiples = Multiples(self)
-        self.blocks: dict[int, Array] = {}
+        self.blocks: dict[int, tuple[int, int]] = {}
 
     @functools.cached_property
     def code(self) -> np.ndarray:
@@ -172,9 +173,9 @@ class Linear:
         return found if found is not None else self.collect(self.table(address, shape, strides, self.places))
 
     def find_block(self, address: int, shape: Shape, strides: Shape) -> Array | None:
-        """Return the cotangents of a view of a whole block, with axes repeated, if they are one array."""
-        block = self.blocks.get(address)
-        if block is None:
+        """Return the cotangents of a view of a whole block, with axes repeated, if they lie in one run."""
+        place, size = self.blocks.get(address, (0, 0))
+        if not place or not shape:
             return None
         width, count = max(self.lanes, 1), 1
         steps = [1] if self.lanes else []
@@ -186,25 +187,27 @@ class Linear:
                 count *= length
             else:
                 return None
-        if count * width != block.size or not shape:
+        if count != size:
             return None
-        return block.view(shape + self.tail, block.offset, tuple(reversed(steps)))
+        run = make_block(self.recorder, place, (size * width,))  # results are assignable: each has memory of its own
+        return run.view(shape + self.tail, 0, tuple(reversed(steps)))
 
     def note_block(self, address: int, count: int, value: Any) -> None:
         """Note that the cotangents of a block, or of a part of one, are now an array, or something else."""
         self.forget_blocks(address, address + count)
-        if not isinstance(value, Array) or value.strides is not None or value.size != count * max(self.lanes, 1):
+        if not isinstance(value, Array) or value.strides is not None or not count:
+            return
+        if value.size != count * max(self.lanes, 1):
             return
         storage = value.storage
         if storage.addresses is None and storage.space == 0 and storage.step:
             if len(self.blocks) >= MOST_BLOCKS:
                 self.blocks.clear()
-            self.blocks[address] = value
+            self.blocks[address] = storage.address + value.offset, count
 
     def forget_blocks(self, start: int, stop: int) -> None:
         """Forget the blocks that have addresses in a range: `places` says what they are."""
-        width = max(self.lanes, 1)
-        for first in [a for a, block in self.blocks.items() if a < stop and start < a + block.size // width]:
+        for first in [a for a, (_, count) in self.blocks.items() if a < stop and start < a + count]:
             del self.blocks[first]
 
     def collect(self, places: np.ndarray) -> Any:
@@ -271,12 +274,9 @@ class Linear:
         """
         _, address, shape, strides = onto
         kept = [n > 1 and s != 0 for n, s in zip(shape, strides, strict=True)]
-        own = [(abs(s), n) for n, s, k in zip(shape, units[3], kept, strict=True) if not k and s != 0 and n > 1]
-        reach = 0
-        for step, length in sorted(own):
-            if step <= reach:
-                return False
-            reach += step * (length - 1)
+        own = [(n, s) for n, s, k in zip(shape, units[3], kept, strict=True) if not k and s != 0]
+        if overlaps(tuple(n for n, _ in own), tuple(s for _, s in own)):
+            return False
         short = tuple(n if k else 1 for n, k in zip(shape, kept, strict=True))
         steps = contiguous((*short, self.lanes))
         targets = tuple(
@@ -318,6 +318,9 @@ class Linear:
             value = np.broadcast_to(value, shape + self.tail)
         elif not isinstance(value, Array) and (shape or self.lanes):
             value = np.broadcast_to(value, shape + self.tail)
+        if len(shape) > 1 and overlaps(shape, strides):
+            self.scatter(address + spread(shape, strides).reshape(-1), value.reshape((target.size, *self.tail)))
+            return
         old = self.find_block(address, shape, strides)
         if old is None:
             old = self.collect(target)
@@ -524,29 +527,6 @@ class Linear:
                 active[first - base : first - base + count] = True
 
 
-def constant(recorder: Recorder, values: np.ndarray) -> Any:
-    """Return numbers as constants of the arena."""
-    if values.ndim:
-        return make_block(recorder, recorder.load(values), values.shape)
-    return make_scalar(recorder, number_at(recorder, float(values)))
-
-
-def number_at(recorder: Recorder, number: float) -> int:
-    """Return the address of a number in the arena."""
-    address = recorder.constants.get(number)
-    return recorder.constant(number) if address is None else address
-
-
-def filled(value: Any) -> Any:
-    """Return a recording array as a contiguous block of the arena."""
-    space, address, strides = value.place()
-    if strides is None and space == 0:
-        return make_block(value.recorder, address, value.shape) if value.shape else value
-    strides = contiguous(value.shape) if strides is None else strides
-    out = value.recorder.add_row(value.shape, value.size, contiguous(value.shape), (space, address, strides))
-    return make_block(value.recorder, out, value.shape)
-
-
 # ---------------------------------------------------------------- adjoint
 
 
@@ -682,7 +662,7 @@ def contract_adjoint(linear: Linear, row: Any) -> None:
 def add_unit_product(linear: Linear, units: tuple[int, Operand, Any], factor: Any, onto: Operand) -> bool:
     """Add a factor times multiples of rows of the identity matrix, as `Linear.add_units` does."""
     lane, operand, multiple = units
-    return linear.add_units(lane, operand, factor if multiple is None else factor * multiple, onto)
+    return linear.add_units(lane, operand, multiply(factor, multiple), onto)
 
 
 def is_factor(partial: Any) -> bool:

@@ -84,6 +84,16 @@ def spread(shape: Shape, strides: Shape) -> np.ndarray:
     return result
 
 
+def overlaps(shape: Shape, strides: Shape) -> bool:
+    """Whether elements of a strided view may share an address; False is certain."""
+    reach = 0
+    for step, length in sorted((abs(s), n) for n, s in zip(shape, strides, strict=True) if n > 1):
+        if step <= reach:
+            return True
+        reach += step * (length - 1)
+    return False
+
+
 def affine_strides(places: np.ndarray) -> Shape | None:
     """Return the strides of an array of addresses if it is a strided view of memory, else None."""
     first = int(places[(0,) * places.ndim])

@@ -360,36 +360,26 @@ class Linearised:
         words = self.words
         call = self.execution.recorder.hosts[int(words[w + 1])]
         inputs, outputs = int(words[w + 2]), int(words[w + 3])
-        values: list[Any] = []
-        linear: list[Any] = []
-        places: list[tuple[int, int, int]] = []
-        for k in range(inputs + outputs):
-            space, address, count = words[w + 4 + 3 * k : w + 7 + 3 * k].tolist()
-            values.append(self.values_of(space)[address : address + count])
-            memory = lanes.memory(space)
-            if memory is None:
-                linear.append(None)
-            elif space:
-                linear.append(memory[address : address + count])
-            else:
-                linear.append(lanes.gather(np.arange(address, address + count)).copy())
-            places.append((space, address, count))
-        before = [None if part is None else part.copy() for part in linear]
+        places = [tuple(words[w + 4 + 3 * k : w + 7 + 3 * k].tolist()) for k in range(inputs + outputs)]
+        values = [self.values_of(space)[address : address + count] for space, address, count in places]
+        parts = [lanes.part(*place) for place in places]
+        changed = slice(0, inputs) if back else slice(inputs, None)
+        for part in parts[changed]:
+            if part is not None:
+                part[...] = 0.0
         for lane in range(lanes.wide):
-            one = [None if part is None else part[:, lane].copy() for part in linear]
+            one = [None if part is None else part[:, lane].copy() for part in parts]
             if back:
                 call.backward(values[:inputs], values[inputs:], one[:inputs], one[inputs:])
             else:
-                dots = [np.zeros_like(v) if d is None else d for v, d in zip(values, one, strict=True)]
-                call.tangent(values[:inputs], values[inputs:], dots[:inputs], dots[inputs:])
-                one[inputs:] = dots[inputs:]
-            changed = slice(0, inputs) if back else slice(inputs, None)
-            for part, new in zip(linear[changed], one[changed], strict=True):
+                one = [np.zeros_like(v) if dot is None else dot for v, dot in zip(values, one, strict=True)]
+                call.tangent(values[:inputs], values[inputs:], one[:inputs], one[inputs:])
+            for part, new in zip(parts[changed], one[changed], strict=True):
                 if part is not None:
                     part[:, lane] = new
-        for part, old, (space, address, count) in zip(linear[changed], before[changed], places[changed], strict=True):
-            if part is not None and not space:
-                lanes.scatter(np.arange(address, address + count), part - old)
+        for part, (space, address, _) in zip(parts[changed], places[changed], strict=True):
+            if part is not None:
+                lanes.add_part(space, address, part)
 
     def space(self, w: int, k: int) -> int:
         """Return the space of an operand."""
@@ -466,6 +456,22 @@ class LaneMemory:
         result = np.empty((*addresses.shape, self.wide), self.arena.dtype)
         self.copy_out(addresses, result)
         return result
+
+    def part(self, space: int, address: int, count: int) -> np.ndarray | None:
+        """Return a copy of the lanes of a run of addresses, None for constants."""
+        memory = self.memory(space)
+        if memory is None:
+            return None
+        if space:
+            return memory[address : address + count].copy()
+        return self.gather(np.arange(address, address + count)).copy()
+
+    def add_part(self, space: int, address: int, addend: np.ndarray) -> None:
+        """Add to the lanes of a run of addresses."""
+        if space:
+            self.spaces[space][address : address + len(addend)] += addend
+        else:
+            self.scatter(np.arange(address, address + len(addend)), addend)
 
     def copy_out(self, addresses: np.ndarray, result: np.ndarray) -> None:
         """Copy the lanes of addresses into an array of their shape and the lanes."""

@@ -50,7 +50,8 @@ def map_examples(recorder: Any, region: Any, outputs: list[Any], batch: list[Any
         if k == CONSTANT:
             results.append(np.repeat(np.asarray(leaf)[None], lanes, axis=0))
         else:
-            results.append(np.moveaxis(found[k].reshape(*leaf.shape, lanes), -1, 0))
+            part = found[k] if wanted.count(k) == 1 else found[k].copy()
+            results.append(np.moveaxis(part.reshape(*leaf.shape, lanes), -1, 0))
     return results
 
 

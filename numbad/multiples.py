@@ -5,6 +5,9 @@ n coefficients times the lanes of z: n numbers an operation, where it would take
 It is the elimination of vertices with one predecessor (Griewank and Walther, 2008, chapter 9);
 `lanekernels.compress` does the same for sweeps.
 
+Products of partials are formed before the lanes are known. Where they leave the range of the floats, and the lanes,
+small or large, would have brought them back, the result is infinite or zero, as it may be in the other mode.
+
 An address whose lanes are not written yet has a *virtual* place, beyond all of the arena.
 """
 
@@ -16,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.active import Active
-from numbad.arrays import Array, make_block
-from numbad.geometry import compact, contiguous
+from numbad.arrays import Array, constant, filled, make_block
+from numbad.geometry import compact, contiguous, overlaps
 from numbad.ops.definition import BY_NAME
 from numbad.rows import ADD
 
@@ -89,14 +92,14 @@ class Multiples:
         linear = self.linear
         _, address, shape, strides = operand
         target = linear.table(address, shape, strides, linear.places)
-        repeated = any(s == 0 and n > 1 for n, s in zip(shape, strides, strict=True))
-        if not repeated and target.any():
+        elements_meet = overlaps(shape, strides)
+        if not elements_meet and target.any():
             before, other = self.factored(operand)
             if np.array_equal(before, sources):
                 factor = (1.0 if other is None else other) + (1.0 if factor is None else factor)
             else:
-                repeated = True
-        if repeated:
+                elements_meet = True
+        if elements_meet:
             value = linear.collect(sources)
             if value is not None:
                 value = value if factor is None else linear.scaled(factor, value)
@@ -153,8 +156,8 @@ class Multiples:
             factor = multiple.factor
             value = None if bar is None else linear.scaled(factor, bar)
             if value is None:
-                value = np.zeros((multiple.sources.size, linear.lanes))
-            value = linear.own(value if isinstance(value, Active) else make_constant(linear, value))
+                value = constant(linear.recorder, np.zeros((multiple.sources.size, linear.lanes)))
+            value = filled(value)  # the rows must follow one another
         multiple.place = value.storage.address + value.offset
         inside = (linear.places >= multiple.first) & (linear.places < multiple.end)
         linear.places[inside] += multiple.place - multiple.first
@@ -188,7 +191,7 @@ class Multiples:
         linear, count = self.linear, multiple.sources.size
         recorder, factor = linear.recorder, multiple.factor
         if not isinstance(factor, Active):
-            factor = make_constant(linear, np.broadcast_to(np.asarray(factor, float), (count,)))
+            factor = constant(recorder, np.broadcast_to(np.asarray(factor, float), (count,)))
         _, space, address, strides = factor.operand((count,))
         out = recorder.allocate(count * linear.lanes)
         steps = (linear.lanes + 1,)
@@ -202,13 +205,6 @@ def reach(address: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> tup
     """Return the range of addresses in which a view lies."""
     steps = [step * (length - 1) for length, step in zip(shape, strides, strict=True)]
     return address + sum(min(step, 0) for step in steps), address + sum(max(step, 0) for step in steps) + 1
-
-
-def make_constant(linear: Linear, values: Any) -> Any:
-    """Return numbers as a recording array."""
-    from numbad.emission import constant
-
-    return constant(linear.recorder, np.asarray(values, float))
 
 
 def spread_factor(factor: Any, short: tuple[int, ...], shape: tuple[int, ...]) -> Any:

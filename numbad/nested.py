@@ -14,9 +14,9 @@ from typing import Any, NoReturn
 import numpy as np
 
 from numbad.active import Active
-from numbad.arrays import Array, make_block
+from numbad.arrays import Array, constant, make_block
 from numbad.derivatives import collect, input_dtype, plain, regroup, scalar_output, split_auxiliary
-from numbad.emission import Linear, constant, emit_adjoint, emit_tangent
+from numbad.emission import Linear, emit_adjoint, emit_tangent
 from numbad.errors import OutputError, message
 from numbad.geometry import contiguous
 from numbad.operands import as_active

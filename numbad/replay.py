@@ -487,20 +487,22 @@ def is_assigned(leaf: Any) -> bool:
     if not isinstance(leaf.active, Array):
         return False
     storage = leaf.active.storage
-    first = copy_of(leaf.active.recorder, leaf.space) if leaf.space else leaf.address
+    places = copies_of(leaf.active.recorder, leaf) if leaf.space else [leaf.address]
     if storage.addresses is None:
-        return (storage.space, storage.address) not in ((leaf.space, leaf.address), (0, first))
-    return not np.array_equal(storage.addresses.reshape(-1), first + np.arange(storage.size))
+        return (storage.space, storage.address) not in ((leaf.space, leaf.address), *((0, place) for place in places))
+    return not any(np.array_equal(storage.addresses.reshape(-1), place + np.arange(storage.size)) for place in places)
 
 
-def copy_of(recorder: Any, space: int) -> int:
-    """Return the address of the copy that was made of a large input when it was first read by elements; -1 for none."""
-    code = np.frombuffer(recorder.code, np.uint32).reshape(-1, 4)
+def copies_of(recorder: Any, leaf: Any) -> list[int]:
+    """Return the addresses of the copies that were made of a large input, as when it is first read by elements."""
+    code, words = np.frombuffer(recorder.code, np.uint32).reshape(-1, 4), recorder.words
+    found = []
     for _, out, w, _ in code[code[:, 0] == ADD].tolist():
-        axes, size = recorder.words[w + 2], recorder.words[w]
-        if size == 4 + axes + 2 * (3 + axes) and recorder.words[w + 4 + axes + 3 + axes + 1] == space:
-            return out
-    return -1
+        axes = words[w + 2]
+        is_sum = words[w] == 4 + axes + 2 * (3 + axes)
+        if is_sum and words[w + 1] == np.size(leaf.value) and words[w + 4 + axes + 3 + axes + 1] == leaf.space:
+            found.append(out)
+    return found
 
 
 class Program:
@@ -578,6 +580,7 @@ class Program:
         self.prepared = self.make_ready(outputs)
         self.short: Any = None
         self.constant_results = False  # whatever the arguments are
+        self.computed = False  # in the memory of this program: splicing does not
         if self.prepared is not None:
             self.places = [self.find_result(o, place) for o, place in zip(outputs, self.prepared.outputs, strict=True)]
         else:
@@ -662,12 +665,12 @@ class Program:
         The rows before `start` are those of the program `source`, which has computed them.
         """
         ready = self.prepared
-        if self.constant_results and self.hits:
+        if self.constant_results and self.computed:
             row = -1
         elif self.short is not None:
             row = self.run_short(values)
         elif ready is None:
-            row = self.sweep(values, start if source is None or source.short is None else 0, source)
+            row = self.sweep(values, start if source is None or self.goes_on_from(source, start) else 0, source)
         else:
             ready.enter(values)
             if start >= WORTH_COPYING:
@@ -677,7 +680,14 @@ class Program:
                 row = ready.run()
         if row < 0:
             self.hits += 1
+            self.computed = True
         return row
+
+    def goes_on_from(self, source: Program, start: int) -> bool:
+        """Whether another program, which shares the rows before `start`, has computed what this one needs of them."""
+        if source.short is not None:
+            return False
+        return not any(row < start for row in source.execution.never - self.execution.never)
 
     def run_short(self, values: Any) -> int:
         """Run a short tape; return as `attempt` does."""
@@ -828,12 +838,15 @@ class PathExecution(Execution):
     ----------
     once : tuple of Recorder and list of int, or None
         The tape with all rows, and those that are computed before the first sweep.
+    never : frozenset of int
+        The rows that are not computed.
     """
 
-    __slots__ = ("once",)
+    __slots__ = ("never", "once")
 
     def __init__(self, recorder: Recorder, spared: Spared) -> None:
         self.once: Any = (recorder, spared.once) if spared.once else None
+        self.never = frozenset(spared.never)
         super().__init__(without_rows(recorder, spared.once + spared.never) if len(spared) else recorder)
 
     def prepare(self, rows: int) -> None:

@@ -9,8 +9,7 @@ import numpy as np
 
 from numbad import emissionlayout as layout
 from numbad.active import Active
-from numbad.arrays import Array, Storage, as_array
-from numbad.emission import filled, number_at
+from numbad.arrays import Array, Storage, as_array, filled, number_at
 from numbad.emitter import CAPACITY, address_of, compiled_pass, scratch
 from numbad.geometry import contiguous
 from numbad.operands import as_active

@@ -432,6 +432,30 @@ def test_examples_that_return_other_structures_are_an_error():
     np.testing.assert_array_equal(numbad.vmap(lambda a: {"a": a} if a > 0.5 else {"a": -a})(x)["a"], x)
 
 
+def test_empty_parts_of_examples():
+    def f(x):
+        return np.concatenate([np.sin(x[:0]) * 2.0, x]) + np.sum(np.cos(x[:0]))
+
+    batch = np.arange(6.0).reshape(3, 2)
+    assert np.array_equal(numbad.vmap(f)(batch), batch)
+    assert np.array_equal(numbad.vmap(numbad.jacfwd(f))(batch), np.stack([np.eye(2)] * 3))
+
+
+def test_batches_of_batches_of_blocks_that_several_rows_write():
+    """The first part is the same for the examples of either batch, or of both."""
+    ones = np.ones(2)
+
+    def f(x, y):
+        return np.concatenate([ones, x, y * 2.0, ones])
+
+    x, y = np.arange(6.0).reshape(3, 2), np.arange(8.0).reshape(4, 2) + 10.0
+    for first, second in [((0, None), (None, 0)), ((None, 0), (0, None))]:
+        found = numbad.vmap(numbad.vmap(f, in_axes=first), in_axes=second)(x, y)
+        outer, inner = (y, x) if first[0] == 0 else (x, y)
+        expected = [[f(b, a) if first[0] == 0 else f(a, b) for b in inner] for a in outer]
+        assert np.array_equal(found, expected)
+
+
 def test_none_in_a_tree_has_no_axis() -> None:
     f = lambda d, e: {"x": d["a"] * 2.0, "e": e, "none": None}
     for in_axes in (0, ({"a": 0, "b": None}, None), ({"a": 0, "b": 0}, 0), (0, None)):

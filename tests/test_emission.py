@@ -471,3 +471,44 @@ def test_pullbacks_inside_recordings_belong_to_their_point(size: int) -> None:
     np.testing.assert_allclose(numbad.grad(lambda v: np.sum(pullback(v * v)[0]))(seeds[1]), 2.0 * seeds[1] * slope)
     np.testing.assert_allclose(numbad.grad(lambda v: np.sum(pushforward(v) ** 2))(seeds[1]), 2.0 * seeds[1] * slope**2)
     assert len(runs) == before
+
+
+def test_results_of_pullbacks_and_pushforwards_are_assigned_apart_from_what_was_given() -> None:
+    def pulled(x: Any, seed: Any) -> Any:
+        (bar,) = numbad.vjp(lambda y: y + 1.0, x)[1](seed)
+        bar[0] = 0.0
+        return np.sum(seed**2) + np.sum(bar)
+
+    def pushed(x: Any, seed: Any) -> Any:
+        _, dot = numbad.jvp(lambda y: y + 1.0, (x,), (seed,))
+        dot[0] = 0.0
+        return np.sum(seed**2) + np.sum(dot)
+
+    def both(x: Any, seed: Any) -> Any:
+        one, other = numbad.vjp(lambda y, z: y + z, x, x)[1](seed * 1.0)
+        one[0] = 0.0
+        return np.sum(seed**2) + np.sum(other) - seed[0]
+
+    x, seed = np.array([1.0, 2.0, 3.0]), np.array([4.0, 5.0, 6.0])
+    for f in (pulled, pushed, both):
+        assert np.array_equal(numbad.grad(f, argnums=1)(x, seed), 2.0 * seed + [0.0, 1.0, 1.0])
+
+
+WINDOWS = {
+    "rows": lambda x: np.sin(np.lib.stride_tricks.sliding_window_view(x, 3)).sum(0),
+    "two at once": lambda x: (lambda w: (w * w[0]).sum(1))(np.lib.stride_tricks.sliding_window_view(np.exp(x), 2)),
+    "a product": lambda x: np.lib.stride_tricks.sliding_window_view(x, 3) @ np.arange(1.0, 4.0) * x[2:],
+    "a table": lambda x: np.lib.stride_tricks.sliding_window_view(np.outer(x, x), (2, 2))[1:, 2] ** 2,
+}
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+def test_cotangents_of_windows_that_overlap_meet(name: str) -> None:
+    f = WINDOWS[name]
+    x = np.linspace(0.2, 1.3, 6)
+    expected = numbad.jacfwd(f)(x)  # which writes to no overlapping places
+    assert np.allclose(numbad.jit(numbad.jacrev(f))(x), expected, rtol=1e-13)
+    total = lambda x: np.sum(f(x) ** 2)
+    assert np.allclose(numbad.hessian(total)(x), numbad.jacfwd(numbad.jacfwd(total))(x), rtol=1e-12)
+    slope = numbad.jvp(numbad.grad(total), (x,), (np.zeros(6),))[0]
+    assert np.allclose(slope, numbad.jacfwd(total)(x), rtol=1e-13)

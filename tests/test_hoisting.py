@@ -36,6 +36,12 @@ def test_jacobian_of_a_linear_function_is_computed_once():
     assert np.array_equal(jacobian(2.0 * X), np.ones((7, 200)))
 
 
+def test_constant_results_of_a_function_that_was_first_spliced():
+    jacobian = numbad.jit(numbad.jacrev(lambda x: x.sum() * ONES[:7]))
+    numbad.grad(lambda x: (jacobian(x) * x).sum())(X)
+    assert np.array_equal(jacobian(X), np.ones((7, 200)))
+
+
 def test_dead_rows_are_left_out_and_varying_ones_are_not():
     jacobian = numbad.jit(numbad.jacfwd(lambda x: x**2 * ONES[:200]))
     program = program_of(jacobian, X)
@@ -68,6 +74,21 @@ def test_an_input_that_is_returned_is_not_constant():
     for x in (X, X + 1.0):
         assert np.array_equal(same(x)[0], x)
         assert np.array_equal(same(x)[1], 2.0 * np.eye(200))
+
+
+def test_a_path_goes_on_from_another_that_left_out_what_it_reads():
+    def f(x):
+        slope, value = numbad.grad(lambda y: np.sum(np.sin(y)))(x), np.sin(x)
+        if x[0] > 0:
+            return slope * 2.0
+        return value * 3.0 if x[1] > 0 else slope * value
+
+    jitted = numbad.jit(f)
+    for size in (100, 20_000):  # a short tape, and one that is not
+        for signs in [(1, 1), (-1, 1), (-1, -1), (1, 1), (-1, -1), (-1, 1), (1, -1)]:
+            x = np.linspace(0.1, 1.0, size)
+            x[:2] = signs
+            assert np.allclose(jitted(x), f(x), rtol=1e-14)
 
 
 def test_a_branch_is_still_looked_at():

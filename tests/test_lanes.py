@@ -240,3 +240,21 @@ def test_a_product_of_partials_that_overflows_is_not_folded(large, small):
         np.testing.assert_allclose(numbad.vmap(numbad.linearize(f, x)[1])(seeds), factor * jacobian.T, rtol=1e-14)
         found = numbad.jacrev(lambda z, f=f: f(z) * small)(x)
         np.testing.assert_allclose(found, factor * jacobian, rtol=1e-14)
+
+
+@numbad.custom_vjp
+def weighed(x, y):
+    """Return a sum and a product, with a Python kernel."""
+    return np.stack([np.sum(x), np.sum(x * y)])
+
+
+weighed.defvjp(lambda x, y: (weighed(x, y), (x, y)), lambda saved, bar: (bar[0] + bar[1] * saved[1], bar[1] * saved[0]))
+
+
+def test_a_kernel_of_python_adds_to_cotangents_that_are_infinite_or_large() -> None:
+    x = np.array([0.0, 4.0])
+    f = lambda x: weighed(x, x) + np.sqrt(x) + 1e20 * x * np.array([0.0, 1.0])
+    expected = np.array([[1.0 + np.inf, 1.0], [0.0, 8.0 + 0.25 + 1e20]])
+    assert np.array_equal(numbad.jacrev(f)(x), expected)
+    small = lambda x: weighed(x, x) + (1e20 * x - 1e20 * x)
+    assert np.array_equal(numbad.jacrev(small)(x), [[1.0, 1.0], [0.0, 8.0]])

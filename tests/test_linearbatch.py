@@ -5,6 +5,7 @@ import pytest
 
 import numbad
 from numbad import linearbatch
+from numbad.rows import HOST
 
 RANDOM = np.random.default_rng(3)
 W = RANDOM.standard_normal(6)
@@ -115,3 +116,21 @@ def test_lanes_that_are_not_finite():
     seeds = RANDOM.standard_normal((5, 6))
     seeds[2, 1], seeds[3, 0] = np.nan, np.inf
     assert np.allclose(numbad.vmap(push)(seeds), each(push, seeds), equal_nan=True)
+
+
+def test_a_result_that_is_returned_twice_is_two_arrays(swept):
+    def twice(m):
+        found = push(m)
+        return found, found
+
+    one, other = numbad.vmap(twice)(np.eye(6))
+    assert swept == [True]
+    one[...] = 0.0
+    assert np.allclose(other, each(push, np.eye(6)), rtol=1e-13)
+
+
+def test_the_row_of_the_first_example_is_not_run_again():
+    product = numbad.jit(lambda m: numbad.vmap(push)(np.eye(6)) @ m)
+    assert np.allclose(product(np.ones(5)), each(push, np.eye(6)).sum(1), rtol=1e-13)
+    (paths,) = product.programs.values()
+    assert HOST not in paths.programs[0].recorder.code[::4]

@@ -114,6 +114,32 @@ def test_zero_times_infinity_is_zero():
         assert np.array_equal(numbad.jit(mode(f))(x), np.diag([0.0, 1.0, 0.5]))
 
 
+STRIDED = {
+    "every other": lambda x: x[::2],
+    "a repeated number": lambda x: np.broadcast_to(x[0], (3,)),
+    "a repeated row": lambda x: np.broadcast_to(x[::2], (2, 3)),
+}
+
+
+@pytest.mark.parametrize("view", STRIDED.values(), ids=STRIDED)
+def test_zero_times_infinity_is_zero_where_rows_of_the_identity_are_not_read(view):
+    x = np.zeros(6)
+    f = lambda x: np.where(view(x) > 0.5, np.sqrt(view(x)), 0.0).reshape(-1)
+    assert not numbad.jit(numbad.jacrev(f))(x).any()
+
+
+@pytest.mark.parametrize("view", STRIDED.values(), ids=STRIDED)
+def test_a_multiple_with_coefficient_one_of_rows_that_do_not_follow_one_another(view):
+    table = RANDOM.standard_normal((6, LANES))
+
+    def f(x):
+        part = view(table @ x)
+        return part + part - part
+
+    for mode in (numbad.jacfwd, numbad.jacrev):
+        assert np.allclose(numbad.jit(mode(f))(X), numeric(f, X), rtol=1e-6, atol=1e-7)
+
+
 def test_single_precision():
     f = FUNCTIONS["a product with a product"]
     x = X.astype(np.float32)

@@ -863,6 +863,15 @@ def test_an_exception_half_way_leaves_the_jitted_function_usable() -> None:
     assert numbad.grad(lambda x: x**2)(2.0) == 4.0
 
 
+def test_parts_and_copies_of_a_large_argument_are_no_assignment(recwarn: pytest.WarningsRecorder) -> None:
+    """What a derivative inside takes of the argument is copied, as the argument itself is when an element is read."""
+    x = np.linspace(0.1, 1.0, 5000)
+    for size in (8, 5000):
+        f = numbad.jit(lambda x, size=size: numbad.grad(lambda part: np.sum(part**2))(x[:size]) * x[0])
+        assert np.allclose(f(x), 2.0 * x[:size] * x[0])
+    assert not recwarn.list
+
+
 def test_assigning_to_an_argument_is_said_once_and_stays_inside() -> None:
     def f(x: Any) -> Any:
         x[0] = x[1] * 2.0
