@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +13,11 @@ from numbad.hostrows import flat, map_partials, naming_site
 from numbad.ops.host import as_tuple, record_host
 from numbad.rows import CONTRACT, HOST, MAP
 from numbad.sweeps import Execution, block_kernels, check_memory, give_back, take_memory
-from numbad.threads import count_threads, shared_section
+from numbad.threads import count_threads, note_blas, shared_section
+
+if TYPE_CHECKING:
+    from numbad.matrix import MatrixVector
+
 
 MOST_MEMORY = 1 << 26  # bytes of tangents or cotangents at a time; more lanes go in blocks
 FEWEST = 8  # lanes in a block, whatever memory that takes
@@ -295,8 +299,11 @@ class Linearised:
 
     def product(self, lanes: LaneMemory, w: int, flag: int, back: bool) -> None:
         """Take a product of arrays: with lanes it is one of matrices, for BLAS."""
-        from numbad.matrix import covers, multiply_add
+        from numbad.matrix import MatrixVector, covers, multiply_add
 
+        found = MatrixVector.find(self.words, w)
+        if found is not None and self.matrix_product(lanes, found, w, flag, back):
+            return
         fresh = not back and covers(self.laned(lanes, w, 0), int(self.words[w + 3]) * lanes.wide)
         for k in (1, 2):
             if not flag >> (k - 1) & 1 or lanes.memory(self.space(w, k)) is None:
@@ -319,6 +326,28 @@ class Linearised:
             fresh = False
             if back:
                 lanes.scatter(addresses, own)
+
+    def matrix_product(self, lanes: LaneMemory, found: MatrixVector, w: int, flag: int, back: bool) -> bool:
+        """Take a product of a matrix that does not vary and a vector in the arena; False where it is something else."""
+        (space, address), (of, first) = found.vector, found.matrix
+        if space or flag != 1 << (2 - found.place) or self.words[w + 3] != found.results():
+            return False
+        matrix = self.values_of(of)[first : first + found.rows * found.columns].reshape(found.rows, found.columns)
+        if found.transposed:
+            matrix = matrix.T
+        row, count = int(self.place[found.result[1]]), matrix.shape[1]
+        out = lanes.arena[row : row + matrix.shape[0]]
+        addresses = np.arange(address, address + count)
+        identity = None if back else lanes.find_identity(0, address, count)
+        if identity is not None:
+            add_columns(out, matrix, lanes.wide, *identity)
+            return True
+        note_blas()
+        if back:
+            lanes.scatter(addresses, matrix.T @ out)
+        else:
+            np.matmul(matrix, lanes.gather(addresses), out=out)
+        return True
 
     def moved(self, w: int, k: int) -> list[bool]:
         """Return which axes of its row's index space move an operand."""
@@ -346,13 +375,7 @@ class Linearised:
         found = lanes.find_identity(space, address, shape[axis])
         if found is None:
             return False
-        lane, factors = found
-        first, last = max(0, -lane), min(shape[axis], lanes.wide - lane)
-        if first < last:
-            columns = np.moveaxis(other, axis, -1)[..., first:last]
-            if factors is not None:
-                columns = columns * factors[first:last]
-            np.moveaxis(out, axis, 0)[0][..., lane + first : lane + last] += columns
+        add_columns(np.moveaxis(out, axis, 0)[0], np.moveaxis(other, axis, -1), lanes.wide, *found)
         return True
 
     def host(self, lanes: LaneMemory, w: int, back: bool) -> None:
@@ -555,6 +578,14 @@ class LaneMemory:
         """Give the memory back."""
         for part in (self.arena, *self.spaces.values()):
             give_back(part)
+
+
+def add_columns(out: np.ndarray, table: np.ndarray, wide: int, lane: int, factors: np.ndarray | None) -> None:
+    """Add a table, times rows of the identity of which the first has its one in a lane, to the lanes of an output."""
+    first, last = max(0, -lane), min(table.shape[-1], wide - lane)
+    if first < last:
+        columns = table[..., first:last]
+        out[..., lane + first : lane + last] += columns if factors is None else columns * factors[first:last]
 
 
 def clear(memory: np.ndarray) -> None:
