@@ -112,9 +112,12 @@ class Linear:
 
     @functools.cached_property
     def words(self) -> np.ndarray:
-        """The operand words of the tape."""
-        words = self.recorder.words
-        return np.frombuffer(words, np.int64).copy() if words else np.empty(0, np.int64)
+        """The operand words of the tape; those of rows before the region are left out."""
+        words = np.frombuffer(self.recorder.words, np.int64) if self.array_rows.size else np.empty(0, np.int64)
+        found = np.empty_like(words)
+        first = int(self.code[self.array_rows - self.start, 2].min(initial=words.size))
+        found[first:] = words[first:]
+        return found
 
     @functools.cached_property
     def emitter(self) -> Emitter:
