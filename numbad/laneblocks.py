@@ -66,28 +66,17 @@ def pull_block(tape, linear, outputs, seeds, arena, result, first):
 
 
 @compile_parallel
-def push_blocks(tape, linear, outputs, seeds, memory, result, block):
-    """Run `push_block` over all lanes; each row of `memory` is the arena of one thread."""
-    wide = result.shape[1]
+def sweep_blocks(tape, linear, outputs, seeds, memory, result, block, back):
+    """Take all lanes through the tape, `block` at a time; each row of `memory` is the arena of one thread."""
+    wide = result.shape[0] if back else result.shape[1]
     count = (wide + block - 1) // block
+    rows = memory.shape[1] // block
     threads = memory.shape[0]
     for t in prange(threads):
         for k in range(t * count // threads, (t + 1) * count // threads):
             size = min(block, wide - k * block)
-            rows = memory.shape[1] // block
             arena = memory[t, : rows * size].reshape((rows, size))
-            push_block(tape, linear, outputs, seeds, arena, result, k * block)
-
-
-@compile_parallel
-def pull_blocks(tape, linear, outputs, seeds, memory, result, block):
-    """Run `pull_block` over all lanes; each row of `memory` is the arena of one thread."""
-    wide = result.shape[0]
-    count = (wide + block - 1) // block
-    threads = memory.shape[0]
-    for t in prange(threads):
-        for k in range(t * count // threads, (t + 1) * count // threads):
-            size = min(block, wide - k * block)
-            rows = memory.shape[1] // block
-            arena = memory[t, : rows * size].reshape((rows, size))
-            pull_block(tape, linear, outputs, seeds, arena, result, k * block)
+            if back:
+                pull_block(tape, linear, outputs, seeds, arena, result, k * block)
+            else:
+                push_block(tape, linear, outputs, seeds, arena, result, k * block)

@@ -160,7 +160,7 @@ class Linearised:
         if self.needs_no_python(wide):
             sizes = [np.size(leaf.value) for leaf in self.leaves]
             result = np.empty((wide, sum(sizes)), self.execution.recorder.dtype)
-            self.run_blocks("pull_blocks", seeds, result, wide)
+            self.run_blocks(seeds, result, wide, True)
             parts = np.split(result, np.cumsum(sizes)[:-1], axis=1)
             return [part.reshape(wide, *np.shape(leaf.value)) for part, leaf in zip(parts, self.leaves, strict=True)]
         found = [np.empty((wide, *np.shape(leaf.value)), self.execution.recorder.dtype) for leaf in self.leaves]
@@ -190,7 +190,7 @@ class Linearised:
         if self.needs_no_python(wide):
             sizes = [addresses.size for addresses in self.outputs]
             result = np.empty((sum(sizes), wide), self.execution.recorder.dtype)
-            self.run_blocks("push_blocks", seeds, result, wide)
+            self.run_blocks(seeds, result, wide, False)
             parts = np.split(result, np.cumsum(sizes)[:-1])
             return [part.reshape(*shape.shape, wide) for part, shape in zip(parts, self.outputs, strict=True)]
         found = [np.empty((*addresses.shape, wide), self.execution.recorder.dtype) for addresses in self.outputs]
@@ -219,7 +219,7 @@ class Linearised:
         products = self.code[rows & (opcodes == CONTRACT), 2].astype(np.int64)
         return not (self.words[products + 1] * wide > BLAS_WORTH).any()
 
-    def run_blocks(self, name: str, seeds: list[np.ndarray] | None, result: np.ndarray, wide: int) -> None:
+    def run_blocks(self, seeds: list[np.ndarray] | None, result: np.ndarray, wide: int, back: bool) -> None:
         """Run a compiled sweep from the seeds to the result, each thread in blocks of lanes that its cache holds."""
         from numbad import laneblocks
 
@@ -237,7 +237,7 @@ class Linearised:
             most = max(WORTH_READING, CACHED // (self.wanted * dtype.itemsize))
             block = -(-share // -(-share // most))
             memory = take_memory(threads * self.wanted * block, dtype, False).reshape(threads, -1)
-            getattr(laneblocks, name)(tape, linear, outputs, table, memory, result, block)
+            laneblocks.sweep_blocks(tape, linear, outputs, table, memory, result, block, back)
         give_back(memory)
 
     def blocks(self, wide: int) -> list[tuple[int, int]]:
