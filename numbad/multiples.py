@@ -42,14 +42,22 @@ class Multiple:
     factor : recording array or ndarray of shape (n,), or number
     place : int
         Where they are in the arena once they have been written, 0 before.
+    entered : ndarray of int64
+        The part of the table of places where they were entered first.
     """
 
-    __slots__ = ("end", "factor", "first", "place", "sources")
+    __slots__ = ("end", "entered", "factor", "first", "place", "sources")
 
-    def __init__(self, first: int, sources: np.ndarray, factor: Any, lanes: int) -> None:
+    def __init__(self, first: int, sources: np.ndarray, factor: Any, lanes: int, entered: np.ndarray) -> None:
         self.first, self.end = first, first + sources.size * lanes
         self.sources, self.factor = sources, factor
         self.place = 0
+        self.entered = entered
+
+    def move(self, places: np.ndarray) -> None:
+        """Replace virtual places by those in the arena."""
+        inside = (places >= self.first) & (places < self.end)
+        places[inside] += self.place - self.first
 
 
 class Multiples:
@@ -107,18 +115,21 @@ class Multiples:
                     linear.add(address, shape, strides, value)
         else:
             linear.forget_blocks(*reach(address, shape, strides))
-            target[...] = sources if factor is None else self.make(sources, factor).reshape(shape)
+            if factor is None:
+                target[...] = sources
+            else:
+                self.enter(target, sources, factor)
 
-    def make(self, sources: np.ndarray, factor: Any) -> np.ndarray:
-        """Return virtual places for multiples of rows of lanes."""
+    def enter(self, target: np.ndarray, sources: np.ndarray, factor: Any) -> None:
+        """Enter virtual places for multiples of rows of lanes into a part of the table."""
         lanes = self.linear.lanes
         first = self.found[-1].end if self.found else VIRTUAL
         if isinstance(factor, (Array, np.ndarray)):
             factor = np.broadcast_to(factor, sources.shape).reshape(sources.size)
-        multiple = Multiple(first, np.array(sources, np.int64).reshape(-1), factor, lanes)
+        multiple = Multiple(first, np.array(sources, np.int64).reshape(-1), factor, lanes, target)
         self.found.append(multiple)
         self.starts.append(first)
-        return np.arange(multiple.first, multiple.end, lanes)
+        target[...] = np.arange(multiple.first, multiple.end, lanes).reshape(target.shape)
 
     # ------------------------------------------------------------ writing them
 
@@ -131,16 +142,16 @@ class Multiples:
         while result.size and (most := int(result.max())) >= VIRTUAL:
             multiple = self.at(most)
             self.write(multiple)
-            inside = (result >= multiple.first) & (result < multiple.end)
-            result[inside] += multiple.place - multiple.first
+            multiple.move(result)
         return result
 
     def resolve_rows(self, rows: np.ndarray) -> None:
-        """Write what some scalar rows read."""
+        """Write what some scalar rows read, for which the table has to name places in the arena."""
         linear = self.linear
         offsets = rows[:, 1:].astype(np.int64).reshape(-1) - linear.base
         offsets = offsets[(offsets >= 0) & (offsets < linear.places.size)]
-        self.resolve(linear.places[offsets])
+        offsets = offsets[linear.places[offsets] >= VIRTUAL]
+        linear.places[offsets] = self.resolve(linear.places[offsets])
 
     def write(self, multiple: Multiple) -> None:
         """Append the row that computes the lanes of a multiple, unless that is done."""
@@ -159,8 +170,7 @@ class Multiples:
                 value = constant(linear.recorder, np.zeros((multiple.sources.size, linear.lanes)))
             value = filled(value)  # the rows must follow one another
         multiple.place = value.storage.address + value.offset
-        inside = (linear.places >= multiple.first) & (linear.places < multiple.end)
-        linear.places[inside] += multiple.place - multiple.first
+        multiple.move(multiple.entered)
 
     def units_of(self, operand: Operand) -> tuple[int, Operand, Any] | None:
         """Return the lane of an operand's first element if its lanes are multiples of rows of the identity matrix.
