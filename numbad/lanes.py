@@ -233,9 +233,10 @@ class Linearised:
         linear = (self.place, self.coefficient, execution.bases)
         with shared_section(self.wanted * wide):
             threads = count_threads()
-            share = -(-wide // threads)
-            most = max(WORTH_READING, CACHED // (self.wanted * dtype.itemsize))
+            share, bytes_a_lane = -(-wide // threads), self.wanted * dtype.itemsize
+            most = max(FEWEST, min(max(WORTH_READING, CACHED // bytes_a_lane), MOST_MEMORY // bytes_a_lane))
             block = -(-share // -(-share // most))
+            check_memory(threads * block * bytes_a_lane)
             memory = take_memory(threads * self.wanted * block, dtype, False).reshape(threads, -1)
             laneblocks.sweep_blocks(tape, linear, outputs, table, memory, result, block, back)
         give_back(memory)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import numbad
-from numbad import lanes, matrix
+from numbad import lanes, matrix, sweeps
 from numbad.lanes import Linearised, LinearMap
 from numbad.transforms import Evaluation
 
@@ -130,13 +130,14 @@ def test_blocks_of_lanes_agree_with_all_at_once(name: str, threads: int, monkeyp
             np.testing.assert_array_equal(one, other)
 
 
-def test_large_sweeps_of_compiled_rows_go_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    def f(x):
-        for _ in range(12):
-            x = np.cos(x) + 0.5 * x[::-1]
-        return x
+def loop(x):
+    for _ in range(12):
+        x = np.cos(x) + 0.5 * x[::-1]
+    return x
 
-    evaluation = Evaluation(f, (np.linspace(-1, 1, 150),), (0,), {}, False)
+
+def test_large_sweeps_of_compiled_rows_go_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluation = Evaluation(loop, (np.linspace(-1, 1, 150),), (0,), {}, False)
     linear = evaluation.linear()
     assert linear.needs_no_python(150)
     pushed, pulled = linear.push(), linear.pull()
@@ -258,3 +259,19 @@ def test_a_kernel_of_python_adds_to_cotangents_that_are_infinite_or_large() -> N
     assert np.array_equal(numbad.jacrev(f)(x), expected)
     small = lambda x: weighed(x, x) + (1e20 * x - 1e20 * x)
     assert np.array_equal(numbad.jacrev(small)(x), [[1.0, 1.0], [0.0, 8.0]])
+
+
+def test_blocks_of_lanes_keep_to_the_memory_that_a_sweep_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    linear = Evaluation(loop, (np.linspace(-1, 1, 150),), (0,), {}, False).linear()
+    taken = []
+    monkeypatch.setattr(lanes, "take_memory", lambda *a: (taken.append(a[0]), sweeps.take_memory(*a))[1])
+    monkeypatch.setattr(lanes, "count_threads", lambda: 2)
+    expected = linear.push()
+    monkeypatch.setattr(lanes, "MOST_MEMORY", 1 << 18)
+    np.testing.assert_array_equal(linear.push()[0], expected[0])
+    assert taken[0] > taken[1]
+    assert 8 * taken[1] <= 2 * max(1 << 18, 8 * lanes.FEWEST * linear.wanted)
+    checked = []
+    monkeypatch.setattr(lanes, "check_memory", checked.append)
+    linear.pull()
+    assert checked == [8 * taken[-1]]
