@@ -10,7 +10,7 @@ import numpy as np
 
 from numbad.active import Active, Shape, new
 from numbad.conversion import concrete_float, is_whole, refuse_conversion, warn_object_array
-from numbad.geometry import broadcast_strides, contiguous, normal_axis, reshaped_strides, resolve_shape, spread
+from numbad.geometry import broadcast_strides, contiguous, normal_axis, reach, reshaped_strides, resolve_shape, spread
 from numbad.recorder import Recorder, refuse
 from numbad.scalars import Scalar, Truth, make_scalar, make_scalars
 
@@ -364,6 +364,13 @@ class Array(Active):
             result.flags.writeable = False
             self.storage.__class__ = SnapshotStorage
         return result
+
+
+def strided(recorder: Recorder, space: int, address: int, shape: Shape, strides: Shape) -> Array:
+    """Return a strided view of a space as a recording array."""
+    first, last = reach(address, shape, strides)
+    storage = Storage(space, first, last - first + 1)
+    return Array(recorder, storage, shape, address - first, None if strides == contiguous(shape) else strides)
 
 
 def make_block(recorder: Recorder, address: int, shape: Shape, boolean: bool = False) -> Any:

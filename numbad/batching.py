@@ -15,7 +15,7 @@ from numbad.arrays import Array, constant, filled, make_block
 from numbad.derivatives import as_leaf
 from numbad.emission import Linear
 from numbad.errors import InputError, NumbadError, check_function, message
-from numbad.geometry import compact
+from numbad.geometry import compact, is_run
 from numbad.indexing import concrete_truth
 from numbad.linearbatch import map_examples
 from numbad.nested import Region, addresses_of, finish, output_value, session
@@ -329,7 +329,7 @@ class Lanes(Linear):
         moved = filled(moved)
         flat = addresses.reshape(-1)
         self.places[flat - self.base] = moved.address_view()[..., 0].reshape(-1)
-        if addresses.ndim and (np.diff(flat) == 1).all():
+        if addresses.ndim and is_run(flat):
             self.note_block(int(flat[0]), flat.size, moved)
 
     def laned(self, space: int, address: int, shape: Any, strides: Any) -> bool:

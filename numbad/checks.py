@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from numbad.errors import TapeError, message
+from numbad.geometry import reach
 from numbad.naming import op_name
 from numbad.ops import REGISTRY
 from numbad.rows import HOST
@@ -195,8 +196,7 @@ def check_outputs(tape: Tape, last: np.ndarray, space_sizes: np.ndarray) -> None
         check_memory(math.prod(slot.shape) * tape.dtype.itemsize)
         if 0 in slot.shape:
             continue
-        low = slot.address + sum(min(0, (n - 1) * s) for n, s in zip(slot.shape, slot.strides, strict=True))
-        high = slot.address + sum(max(0, (n - 1) * s) for n, s in zip(slot.shape, slot.strides, strict=True))
+        low, high = reach(slot.address, slot.shape, slot.strides)
         if low < 0 or high >= space_sizes[slot.space]:
             complain("an output lies outside of the tape's memory")
         if slot.space == 0 and (last[low : high + 1] == UNWRITTEN).any():

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numbad.arrays import Array, Storage, constant, make_block
+from numbad.arrays import constant, make_block, strided
 from numbad.errors import BranchError
-from numbad.geometry import contiguous
 from numbad.nested import Region, addresses_of, cast
 from numbad.products import check_outputs, unite
 from numbad.recorder import Recorder, set_current
@@ -161,17 +160,7 @@ class Copy:
         if not slot.shape and not slot.space:
             return make_scalar(recorder, slot.address)
         space, address = (0, moved[slot.space] + slot.address) if slot.space in moved else (slot.space, slot.address)
-        strides = None if slot.strides == contiguous(slot.shape) else slot.strides
-        return strided(recorder, space, address, slot.shape, strides)
-
-
-def strided(recorder: Recorder, space: int, address: int, shape: Any, strides: Any) -> Array:
-    """Return a strided view of a space as a recording array."""
-    steps = contiguous(shape) if strides is None else strides
-    reach = [step * (length - 1) for length, step in zip(shape, steps, strict=True)]
-    low = sum(min(step, 0) for step in reach)
-    size = sum(abs(step) for step in reach) + 1 if 0 not in shape else 0
-    return Array(recorder, Storage(space, address + low, size), shape, -low, strides)
+        return strided(recorder, space, address, slot.shape, slot.strides)
 
 
 def redirect(words: np.ndarray, opcode: int, w: int, moved: dict[int, int]) -> None:

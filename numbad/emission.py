@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from numbad.active import Active
-from numbad.arrays import Array, Storage, constant, filled, make_block, number_at
+from numbad.arrays import Array, Storage, constant, filled, make_block, number_at, strided
 from numbad.emissionlayout import ACTIVITY, ADJOINT, TANGENT
 from numbad.emitter import Emitter
-from numbad.geometry import affine_strides, compact, contiguous, overlaps, spread
+from numbad.geometry import affine_strides, compact, contiguous, is_run, overlaps, spread
 from numbad.multiples import VIRTUAL, Multiples, multiply
 from numbad.operands import as_active
 from numbad.ops.definition import BY_NAME, REGISTRY
@@ -50,16 +50,16 @@ class Units:
 
     Attributes
     ----------
-    first, count : int
-        The addresses.
+    count : int
+        How many they are.
     lane : int
         Where the first of them has its one.
     base : int
         Where the rows are in the arena.
     """
 
-    def __init__(self, first: int, count: int, lane: int, base: int) -> None:
-        self.first, self.count, self.lane, self.base = first, count, lane, base
+    def __init__(self, count: int, lane: int, base: int) -> None:
+        self.count, self.lane, self.base = count, lane, base
 
 
 def assignable(value: Any) -> Any:
@@ -229,11 +229,7 @@ class Linear:
         strides = affine_strides(places) if places.all() else None  # address 0 is outside, and has no lanes
         if strides is not None and not self.reaches_over(places):
             first = int(places[(0,) * places.ndim])
-            shape, steps = places.shape + self.tail, strides + ((1,) if self.lanes else ())
-            reach = [step * (length - 1) for length, step in zip(shape, steps, strict=True)]
-            before = -sum(min(step, 0) for step in reach)
-            storage = Storage(0, first - before, before + sum(max(step, 0) for step in reach) + 1)
-            return Array(recorder, storage, shape, before, None if steps == contiguous(shape) else steps)
+            return strided(recorder, 0, first, places.shape + self.tail, strides + ((1,) if self.lanes else ()))
         if self.lanes:
             lanes = np.arange(self.lanes, dtype=np.int64)
             places = np.where(places[..., None] == 0, 0, places[..., None] + lanes)
@@ -251,7 +247,7 @@ class Linear:
         if run and np.array_equal(flat, np.arange(first, first + count)) and not self.places[offset:][:count].any():
             place = self.recorder.allocate(count * self.lanes)
             self.places[offset : offset + count] = place + self.lanes * np.arange(count)
-            units = Units(first, count, lane, place)
+            units = Units(count, lane, place)
             self.units.append(units)
             self.unwritten.append(units)
         else:
@@ -398,7 +394,7 @@ class Linear:
         if offset < 0 or offset + count > self.places.size or int(addresses[-1]) != first + count - 1:
             return False
         target = self.places[offset : offset + count]
-        if target.any() or not (np.diff(addresses) == 1).all():
+        if target.any() or not is_run(addresses):
             return False
         total = self.own(values)
         self.write(target, total)
@@ -411,7 +407,7 @@ class Linear:
             address = int(addresses) - self.base
             return make_scalar(self.recorder, int(self.places[address]) if 0 <= address < self.places.size else 0)
         flat = addresses.reshape(-1)
-        if flat.size and int(flat[0]) in self.blocks and (np.diff(flat) == 1).all():
+        if flat.size and int(flat[0]) in self.blocks and is_run(flat):
             whole = self.find_block(int(flat[0]), addresses.shape, contiguous(addresses.shape))
             if whole is not None:
                 return assignable(whole)
@@ -460,11 +456,7 @@ class Linear:
 
     def primal(self, space: int, address: int, shape: Shape, strides: Shape) -> Array:
         """Return the values of an operand as a recording array over its row's index space."""
-        reach = [stride * (length - 1) for length, stride in zip(shape, strides, strict=True)]
-        low = sum(min(step, 0) for step in reach)
-        size = sum(abs(step) for step in reach) + 1 if 0 not in shape else 0
-        storage = Storage(space, address + low, size)
-        return Array(self.recorder, storage, shape, -low, None if strides == contiguous(shape) else strides)
+        return strided(self.recorder, space, address, shape, strides)
 
     def host_operands(self, row: Any) -> tuple[Any, list[Any], list[Any]]:
         """Return the call of a host row, and its operands and results as recording arrays."""

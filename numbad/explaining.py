@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.errors import describe_site
-from numbad.graph import Key, block_sources, host_name, operand_field, reach, row_sources, title
+from numbad.geometry import reach
+from numbad.graph import Key, block_sources, host_name, operand_field, row_sources, title
 from numbad.hostrows import map_partials
 from numbad.listing import describe_operation, run_for_listing, write_block
 from numbad.naming import Names, accumulates, op_name, row_elements

@@ -84,6 +84,19 @@ def spread(shape: Shape, strides: Shape) -> np.ndarray:
     return result
 
 
+def reach(address: int, shape: Shape, strides: Shape) -> tuple[int, int]:
+    """Return the first and the last address of a strided view; the last is before the first if it is empty."""
+    steps = [(n - 1) * s for n, s in zip(shape, strides, strict=True)]
+    if 0 in shape:
+        return address, address - 1
+    return address + sum(min(0, step) for step in steps), address + sum(max(0, step) for step in steps)
+
+
+def is_run(addresses: np.ndarray) -> bool:
+    """Whether addresses follow one another, in C order."""
+    return bool((np.diff(addresses.reshape(-1)) == 1).all())
+
+
 def overlaps(shape: Shape, strides: Shape) -> bool:
     """Whether elements of a strided view may share an address; False is certain."""
     reach = 0

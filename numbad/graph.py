@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from numbad.geometry import reach
 from numbad.naming import Names, accumulates, op_name
 from numbad.ops import REGISTRY
 from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
@@ -72,14 +73,6 @@ def operand_field(tape: Tape, row: int, operand: int, field: int) -> int:
 def operand_count(opcode: int) -> int:
     """Return the number of operands that a MAP, ADD or CONTRACT row reads."""
     return REGISTRY[opcode - MAP].arity if opcode < 2 * MAP else {ADD: 1, CONTRACT: 2}[opcode]
-
-
-def reach(address: int, shape: Any, strides: Any) -> tuple[int, int]:
-    """Return the first and the last address of a strided view; the last is before the first if it is empty."""
-    steps = [(n - 1) * s for n, s in zip(shape, strides, strict=True)]
-    if 0 in shape:
-        return address, address - 1
-    return address + sum(min(0, step) for step in steps), address + sum(max(0, step) for step in steps)
 
 
 def row_sources(tape: Tape, names: Names, row: int) -> list[Key]:

@@ -15,13 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from numbad.geometry import reach
 from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
 from numbad.sweeps import Execution
 
 MOST_ROWS = 20_000  # of a tape that is looked through: a microsecond or two for each
 LEAST = 64  # elements: what costs less is not worth the trouble
-
-Range = tuple[int, int]
 
 
 class Ranges:
@@ -137,7 +136,7 @@ def is_invariant(row: list[int], words: Any, varying: Ranges, spaces: set[int], 
             varying.add(words[d + 1], words[d + 1] + words[d + 2])
         return False
     start, stop, fresh = written(opcode, out, words, w)
-    varies = any(space in spaces or (space == 0 and varying.meet(*reach)) for space, *reach in read(opcode, words, w))
+    varies = any(space in spaces or (space == 0 and varying.meet(*part)) for space, *part in read(opcode, words, w))
     if fresh:
         varies = varies or mixed.meet(start, stop)
     elif varying.meet(start, stop):
@@ -180,12 +179,8 @@ def operand_range(words: Any, w: int, k: int) -> tuple[int, int, int]:
     """Return the space of an operand and a range of addresses in which it lies."""
     axes = words[w + 2]
     d = w + 4 + axes + k * (3 + axes)
-    low = high = words[d + 2]
-    for length, step in zip(words[w + 4 : w + 4 + axes], words[d + 3 : d + 3 + axes], strict=True):
-        if length == 0:
-            return words[d + 1], low, low
-        low, high = low + min(0, (length - 1) * step), high + max(0, (length - 1) * step)
-    return words[d + 1], low, high + 1
+    first, last = reach(words[d + 2], words[w + 4 : w + 4 + axes], words[d + 3 : d + 3 + axes])
+    return words[d + 1], first, last + 1
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,12 +10,20 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from numbad.arraykernels import compiled
+from numbad.arraykernels import compiled, inlined
 from numbad.lanekernels import adjoint_lanes, gather_lanes, scatter_lanes, tangent_lanes
 from numbad.threads import compile_parallel
 from numbad.vectormath import pointer_of
 
 NO_BLAS = 1 << 62  # multiplications of a product that is left to Python: more than there can be
+
+
+@inlined
+def locate(bases, arena):
+    """Return where each space begins, as an array of this thread's own, and where their lanes do: in an arena alone."""
+    lanes = np.zeros(bases.size, np.uint64)
+    lanes[0] = pointer_of(arena)
+    return bases.copy(), lanes
 
 
 @compiled
@@ -30,9 +38,7 @@ def push_block(tape, linear, outputs, seeds, arena, result, first):
     else:
         for lane in range(wide):
             arena[first + lane, lane] = 1
-    own = bases.copy()
-    lanes = np.zeros(bases.size, np.uint64)
-    lanes[0] = pointer_of(arena)
+    own, lanes = locate(bases, arena)
     tangent_lanes(
         code, words, kept, slots, slopes, values, partials, own, place, coefficient, lanes, NO_BLAS, wide, 0, wide, 0
     )
@@ -53,9 +59,7 @@ def pull_block(tape, linear, outputs, seeds, arena, result, first):
             address = outputs[first + lane]
             if place[address] >= 0:
                 arena[place[address], lane] = coefficient[address]
-    own = bases.copy()
-    lanes = np.zeros(bases.size, np.uint64)
-    lanes[0] = pointer_of(arena)
+    own, lanes = locate(bases, arena)
     stop = code.shape[0]
     adjoint_lanes(
         code, words, kept, slots, slopes, values, partials, own, place, coefficient, lanes, NO_BLAS, wide, 0, wide, stop

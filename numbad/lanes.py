@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.active import Active
-from numbad.geometry import spread
+from numbad.geometry import is_run, spread
 from numbad.hostrows import flat, map_partials, naming_site
 from numbad.ops.host import as_tuple, record_host
 from numbad.rows import CONTRACT, HOST, MAP
@@ -475,7 +475,7 @@ class LaneMemory:
         """Return the lanes of addresses."""
         linear, places = self.linear, addresses.reshape(-1)
         first = linear.place[places[0]] if places.size else -1
-        if first >= 0 and (linear.coefficient[places] == 1.0).all() and (np.diff(linear.place[places]) == 1).all():
+        if first >= 0 and (linear.coefficient[places] == 1.0).all() and is_run(linear.place[places]):
             return self.arena[first : first + places.size].reshape(*addresses.shape, self.wide)
         result = np.empty((*addresses.shape, self.wide), self.arena.dtype)
         self.copy_out(addresses, result)
@@ -556,7 +556,7 @@ class LaneMemory:
         if space == 0 and count:
             rows = self.linear.place[address : address + count]
             row = int(rows[0])
-            if not (np.diff(rows) == 1).all():
+            if not is_run(rows):
                 return None
             factors = self.linear.coefficient[address : address + count]
         for of, first, length, start in self.identities:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from numbad.active import Active
+from numbad.geometry import is_run
 from numbad.ops.host import as_tuple
 from numbad.rows import HOST
 
@@ -62,12 +63,6 @@ def find_result(leaf: Any, addresses: np.ndarray | None, made: dict[Any, int]) -
     if addresses is None or not is_run(addresses):
         return UNKNOWN
     return made.get((0, first_of(addresses), addresses.size), UNKNOWN)
-
-
-def is_run(addresses: np.ndarray) -> bool:
-    """Whether addresses follow one another."""
-    flat = addresses.reshape(-1)
-    return bool((np.diff(flat) == 1).all())
 
 
 def first_of(addresses: np.ndarray) -> int:

@@ -20,7 +20,7 @@ import numpy as np
 
 from numbad.active import Active
 from numbad.arrays import Array, constant, filled, make_block
-from numbad.geometry import compact, contiguous, overlaps
+from numbad.geometry import compact, contiguous, overlaps, reach
 from numbad.ops.definition import BY_NAME
 from numbad.rows import ADD
 
@@ -114,7 +114,8 @@ class Multiples:
                 if value is not None:
                     linear.add(address, shape, strides, value)
         else:
-            linear.forget_blocks(*reach(address, shape, strides))
+            first, last = reach(address, shape, strides)
+            linear.forget_blocks(first, last + 1)
             if factor is None:
                 target[...] = sources
             else:
@@ -211,12 +212,6 @@ class Multiples:
         return make_block(recorder, out, (count, linear.lanes))
 
 
-def reach(address: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, int]:
-    """Return the range of addresses in which a view lies."""
-    steps = [step * (length - 1) for length, step in zip(shape, strides, strict=True)]
-    return address + sum(min(step, 0) for step in steps), address + sum(max(step, 0) for step in steps) + 1
-
-
 def spread_factor(factor: Any, short: tuple[int, ...], shape: tuple[int, ...]) -> Any:
     """Return a multiple's coefficients over an index space in which some axes repeat them."""
     if not isinstance(factor, (Array, np.ndarray)):
@@ -226,9 +221,7 @@ def spread_factor(factor: Any, short: tuple[int, ...], shape: tuple[int, ...]) -
 
 def multiply(partial: Any, factor: Any) -> Any:
     """Return a partial times a coefficient, None where that is zero; None as a coefficient is one."""
-    if isinstance(partial, (Active, np.ndarray)) and np.ndim(partial):
-        return partial if factor is None else BY_NAME["scale"](partial, factor)
-    if isinstance(partial, Active):
+    if isinstance(partial, Active) or np.ndim(partial):
         return partial if factor is None else BY_NAME["scale"](partial, factor)
     value = float(partial)
     if value == 0.0:

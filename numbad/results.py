@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from numbad.geometry import affine_strides
+from numbad.geometry import affine_strides, is_run
 from numbad.hoisting import Ranges
 
 MOST_RUNS = 64  # of a result's addresses that are looked at one by one
@@ -38,8 +38,7 @@ class ArrayResult:
         self.constant: Any = None
         self.start, self.stop = (int(addresses.min()), int(addresses.max()) + 1) if addresses.size else (0, 0)
         self.fixed = invariant is not None and all(invariant.contain(*part) for part in runs_of(addresses))
-        flat = addresses.reshape(-1)
-        if flat.size and not (np.diff(flat) == 1).all():
+        if not is_run(addresses):
             self.strides = affine_strides(addresses)
             if self.strides is None:
                 self.addresses = addresses

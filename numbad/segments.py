@@ -13,7 +13,7 @@ from numbad.recorder import Recorder
 from numbad.rows import CONTRACT, GATHER, GUARD, GUARD_VALUE, LARGE, MAP, SCATTER
 from numbad.settings import config
 from numbad.short import ShortReplay, is_short
-from numbad.sweeps import address_of, block_kernels, sweep
+from numbad.sweeps import sweep
 
 
 class Product:
@@ -66,28 +66,30 @@ class SegmentedReplay(ShortReplay):
         In the order of their rows.
     """
 
-    def __init__(self, recorder: Recorder, leaves: list[Any], output: int | None, spared: Spared) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        leaves: list[Any],
+        output: int | None,
+        spared: Spared,
+        found: dict[int, tuple[MatrixVector, int]],
+    ) -> None:
         super().__init__(recorder, leaves, output, spared)
         self.output = output
-        self.products = [make_product(self, recorder, row) for row in large_rows(self.code, self.words)]
-        size, dtype, rows = recorder.size, recorder.dtype, self.rows
-        at = address_of(self.memory)
-        partials, bar = at + 2 * size * dtype.itemsize, at + size * dtype.itemsize
-        tape = (address_of(block_kernels(dtype)), self.code.buffer_info()[0], self.words.buffer_info()[0])
-        bases, bars = self.bases.buffer_info()[0], self.bars.buffer_info()[0]
-        scratch = address_of(self.scratch)
-        forward_at, adjoint_at = sweep("forward_at", dtype, True), sweep("adjoint_at", dtype, True)
-        ends = [0, *(product.row for product in self.products), rows]
+        self.products = [self.make_product(recorder, row, *found[row]) for row in sorted(found)]
+        forward_at, adjoint_at = (sweep(name, recorder.dtype, True) for name in ("forward_at", "adjoint_at"))
+        kernels, code, words, bases, _, values, partials, _, scratch = self.addresses
+        forward = (0.0, kernels, code, words, bases, values, partials, scratch)
         starts = [0, *(product.row + 1 for product in self.products)]
-        memory = (at, partials, scratch)
-        self.forwards = [
-            (forward_at, (0.0, *tape, bases, *memory, start, stop))
-            for start, stop in zip(starts, ends[1:], strict=True)
-        ]
-        self.adjoints = [
-            (adjoint_at, (0.0, *tape, bases, bars, at, partials, bar, scratch, start, stop))
-            for start, stop in zip(starts, ends[1:], strict=True)
-        ]
+        stops = [*(product.row for product in self.products), self.rows]
+        parts = list(zip(starts, stops, strict=True))
+        self.forwards = [(forward_at, (*forward, *part)) for part in parts]
+        self.adjoints = [(adjoint_at, (0.0, *self.addresses, *part)) for part in parts]
+
+    def make_product(self, recorder: Recorder, row: int, found: MatrixVector, cleared: int) -> Product:
+        """Return a large row as a product."""
+        space = found.matrix[0]
+        return Product(row, found, self, flat(self.spaces.get(-space, recorder.spaces[space])), bool(cleared))
 
     def run(self, values: Any) -> int:
         """Run the tape on new inputs; return the row at which it stopped, or -1."""
@@ -142,15 +144,6 @@ def find_product(recorder: Recorder, row: int) -> tuple[MatrixVector, int] | Non
     return (found, cleared) if constant and found.result[0] == found.vector[0] == 0 else None
 
 
-def make_product(replay: ShortReplay, recorder: Recorder, row: int) -> Product:
-    """Return a large row of a replay as a product."""
-    found = find_product(recorder, row)
-    assert found is not None
-    product, cleared = found
-    space = product.matrix[0]
-    return Product(row, product, replay, flat(replay.spaces.get(-space, recorder.spaces[space])), bool(cleared))
-
-
 def make_replay(recorder: Recorder, leaves: list[Any], output: int | None, spared: Spared) -> ShortReplay | None:
     """Return a tape ready for replays in few calls; None if it is long, or has inputs by reference.
 
@@ -161,6 +154,7 @@ def make_replay(recorder: Recorder, leaves: list[Any], output: int | None, spare
     large = set(large_rows(recorder.code, recorder.words)) - set(spared.never)
     if not large:
         return ShortReplay(recorder, leaves, output, spared)
-    if large.intersection(spared.once) or not all(find_product(recorder, row) for row in large):
+    found = {row: product for row in large if (product := find_product(recorder, row)) is not None}
+    if large.intersection(spared.once) or len(found) < len(large):
         return None
-    return SegmentedReplay(recorder, leaves, output, spared)
+    return SegmentedReplay(recorder, leaves, output, spared, found)

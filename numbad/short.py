@@ -152,6 +152,8 @@ class ShortReplay:
         Values, then cotangents, then partials.
     arena : ndarray
         The cotangents.
+    addresses : tuple of int
+        Of the switches, code, words, where spaces and their cotangents begin, values, partials, cotangents, scratch.
     """
 
     def __init__(self, recorder: Recorder, leaves: list[Any], output: int | None, spared: Spared) -> None:
@@ -174,8 +176,8 @@ class ShortReplay:
         at = address_of(self.memory)
         parts = (self.code, self.words, self.bases, self.bars)
         memory = (at, at + 2 * size * width, at + size * width, address_of(self.scratch))
-        places = [part.buffer_info()[0] for part in parts]
-        given = (forward, 0 if output is None else adjoint, kernels, *places, *memory, 0, 0, size, rows, output or 0)
+        self.addresses = (kernels, *(part.buffer_info()[0] for part in parts), *memory)
+        given = (forward, 0 if output is None else adjoint, *self.addresses, 0, 0, size, rows, output or 0)
         self.arguments = (0.0, *given)
         self.slots = [slice(leaf.address, leaf.address + np.size(leaf.value)) for leaf in leaves]
 
