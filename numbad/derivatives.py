@@ -81,16 +81,16 @@ class Leaf:
         """Return the cotangent of this input, with the shape and dtype that the caller gave."""
         value = self.value
         if type(value) is float:
-            return float(bars.arena[self.address])
+            return float(bars.arena[self.address]) + 0.0  # what is absent is shown as zero
         values = value if type(value) is np.ndarray else np.asarray(value)
         dtype = values.dtype
         if self.space:
             found = bars.spaces[self.space].reshape(values.shape, order=self.order)
             return found.astype(dtype, copy=False)
         if isinstance(value, np.generic) or not values.ndim:
-            scalar = dtype.type(bars.arena[self.address])
+            scalar = dtype.type(bars.arena[self.address] + 0.0)
             return scalar if isinstance(value, np.generic) else np.asarray(scalar)
-        found = bars.arena[self.address : self.address + values.size].astype(dtype)
+        found = (bars.arena[self.address : self.address + values.size] + 0.0).astype(dtype, copy=False)
         return found if values.ndim == 1 else found.reshape(values.shape)
 
 
@@ -283,9 +283,17 @@ def concrete(tree: Any) -> Any:
     return rebuild([plain(leaf) if isinstance(leaf, Active) else leaf for leaf in leaves])
 
 
+def is_slope(value: Active) -> bool:
+    """Whether a value is a derivative as emission made it, whose absent elements are -0.0: its caller sees +0.0."""
+    address = value.address if isinstance(value, Scalar) else value.storage.address if isinstance(value, Array) else -1
+    return address in value.recorder.slopes and not value.boolean
+
+
 def plain(value: Active) -> Any:
     """Return a recording value as NumPy would hold it; a float for a scalar in double precision."""
     found = value.value()
+    if is_slope(value):
+        found = found + found.dtype.type(0)
     return float(found) if isinstance(found, np.float64) else found
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.active import Active
-from numbad.geometry import is_run, spread
+from numbad.geometry import covers, is_run, spread
 from numbad.hostrows import flat, map_partials, naming_site
 from numbad.ops.host import as_tuple, record_host
 from numbad.rows import CONTRACT, HOST, MAP
@@ -173,7 +173,7 @@ class Linearised:
                     bars.scatter(addresses, seed[..., first:last])
             self.sweep_back(bars)
             for leaf, result in zip(self.leaves, found, strict=True):
-                result[first:last] = np.moveaxis(bars.read(leaf), -1, 0)
+                np.add(np.moveaxis(bars.read(leaf), -1, 0), 0.0, out=result[first:last])  # absent is shown as zero
             bars.release()
         return found
 
@@ -205,7 +205,7 @@ class Linearised:
                 start += count
             self.sweep_forward(dots)
             for addresses, result in zip(self.outputs, found, strict=True):
-                dots.copy_out(addresses, result[..., first:last])
+                dots.copy_out(addresses, result[..., first:last], 0.0)
             dots.release()
         return found
 
@@ -300,7 +300,7 @@ class Linearised:
 
     def product(self, lanes: LaneMemory, w: int, flag: int, back: bool) -> None:
         """Take a product of arrays: with lanes it is one of matrices, for BLAS."""
-        from numbad.matrix import MatrixVector, covers, multiply_add
+        from numbad.matrix import MatrixVector, multiply_add
 
         found = MatrixVector.find(self.words, w)
         if found is not None and self.matrix_product(lanes, found, w, flag, back):
@@ -390,7 +390,7 @@ class Linearised:
         changed = slice(0, inputs) if back else slice(inputs, None)
         for part in parts[changed]:
             if part is not None:
-                part[...] = 0.0
+                part[...] = -0.0
         for lane in range(lanes.wide):
             one = [None if part is None else part[:, lane].copy() for part in parts]
             if back:
@@ -478,7 +478,7 @@ class LaneMemory:
         if first >= 0 and (linear.coefficient[places] == 1.0).all() and is_run(linear.place[places]):
             return self.arena[first : first + places.size].reshape(*addresses.shape, self.wide)
         result = np.empty((*addresses.shape, self.wide), self.arena.dtype)
-        self.copy_out(addresses, result)
+        self.copy_out(addresses, result, -0.0)
         return result
 
     def part(self, space: int, address: int, count: int) -> np.ndarray | None:
@@ -497,14 +497,14 @@ class LaneMemory:
         else:
             self.scatter(np.arange(address, address + len(addend)), addend)
 
-    def copy_out(self, addresses: np.ndarray, result: np.ndarray) -> None:
-        """Copy the lanes of addresses into an array of their shape and the lanes."""
+    def copy_out(self, addresses: np.ndarray, result: np.ndarray, nothing: float) -> None:
+        """Copy the lanes of addresses into an array of their shape and the lanes; what is absent becomes `nothing`."""
         from numbad import lanekernels
 
         linear, places = self.linear, addresses.reshape(-1)
         table = result.reshape(places.size, self.wide)
         whole = table if table.flags.c_contiguous else np.empty(table.shape, table.dtype)
-        lanekernels.gather_lanes(places, linear.place, linear.coefficient, self.arena, whole, 0, self.wide)
+        lanekernels.gather_lanes(places, linear.place, linear.coefficient, self.arena, whole, nothing, 0, self.wide)
         if whole is not table or not np.shares_memory(table, result):
             result[...] = whole.reshape(result.shape)
 
@@ -590,11 +590,11 @@ def add_columns(out: np.ndarray, table: np.ndarray, wide: int, lane: int, factor
 
 
 def clear(memory: np.ndarray) -> None:
-    """Set lanes to zero; large ones with all threads."""
+    """Set lanes to absent; large ones with all threads."""
     from numbad import lanekernels
 
     if memory.size < PARALLEL_WORTH:
-        memory[...] = 0.0
+        memory[...] = -0.0
         return
     with shared_section(memory.size):
         lanekernels.clear_rows(memory.reshape(-1))

@@ -12,6 +12,8 @@ from numbad.errors import LeakError, message, other_meaning
 from numbad.recorder import SMALL, Recorder, refuse
 from numbad.scalars import Scalar, make_scalar
 
+FEW = 1 << 12  # elements: up to here NumPy's other way of looking for zeros is the faster one
+
 
 def as_active(recorder: Recorder, value: Any) -> Any:
     """Return any operand as a recording value of this recorder, or NotImplemented."""
@@ -67,6 +69,20 @@ def constant_array(recorder: Recorder, values: np.ndarray) -> Array:
     elif values.dtype != recorder.dtype:
         values = values.astype(recorder.dtype)
     return Array(recorder, *outside(recorder.refer(values), values), boolean)
+
+
+def has_zeros(value: Any) -> bool:
+    """Whether a factor does not vary and has zeros, so that there the product does not vary either.
+
+    Truth values do not vary where they have a derivative at all.
+    """
+    if isinstance(value, Active):
+        return value.boolean
+    if isinstance(value, (list, tuple)):
+        value = nested_array(value)
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+        return not value.all() if value.size > FEW else bool(np.count_nonzero(value) < value.size)
+    return isinstance(value, (float, int, np.generic)) and value == 0
 
 
 def load_like(values: Any, shape: Shape, recorder: Recorder) -> int | None:

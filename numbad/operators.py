@@ -11,11 +11,11 @@ from numbad.active import Active, new
 from numbad.arrays import Array
 from numbad.elementwise import record, record_operator
 from numbad.errors import RecordingError, message
-from numbad.operands import load_like
+from numbad.operands import has_zeros, load_like
 from numbad.ops.definition import BY_NAME
 from numbad.plans import CONTIGUOUS, append_row, plan_contiguous
 from numbad.rows import MAP
-from numbad.scalars import Scalar
+from numbad.scalars import Scalar, Truth
 
 Method = Callable[..., Any]
 
@@ -27,6 +27,7 @@ def scalar_operators(name: str) -> tuple[Method, Method]:
     """
     op = BY_NAME[name]
     opcode = op.opcode
+    times = name == "multiply"  # by zero: a constant
 
     def method(self: Any, other: Any) -> Any:
         recorder = self.recorder
@@ -36,6 +37,8 @@ def scalar_operators(name: str) -> tuple[Method, Method]:
         elif kind is float or kind is int:
             b = recorder.constants.get(other)
             if b is None:
+                if times and not other:
+                    return record_operator(op, self, other)
                 b = recorder.constant(other)
         else:
             return record_operator(op, self, other)
@@ -53,6 +56,8 @@ def scalar_operators(name: str) -> tuple[Method, Method]:
         if kind is float or kind is int:
             a = recorder.constants.get(other)
             if a is None:
+                if times and not other:
+                    return record_operator(op, other, self)
                 a = recorder.constant(other)
         else:
             return record_operator(op, other, self)
@@ -72,6 +77,7 @@ def array_operator(name: str, reflected: bool) -> Method:
     op = BY_NAME[name]
     opcode = MAP + op.opcode
     logical = name in ("add", "multiply")  # of truth values: or, and
+    times = name == "multiply"  # by zeros: constants
 
     def method(self: Any, other: Any) -> Any:
         mine = self.first
@@ -82,18 +88,18 @@ def array_operator(name: str, reflected: bool) -> Method:
         plans = CONTIGUOUS.get(shape) or plan_contiguous(shape)
         kind = type(other)
         if kind is Array and other.shape == shape and other.recorder is recorder:
-            its = other.first
+            its = None if times and other.boolean else other.first
             plan = plans.arrays
         elif kind is float or kind is int:
             its = recorder.constants.get(other)
-            if its is None:
+            if its is None and not (times and not other):
                 its = recorder.constant(other)
             plan = plans.scalar_left if reflected else plans.scalar_right
         elif kind is Scalar and other.recorder is recorder:
             its = other.address
             plan = plans.scalar_left if reflected else plans.scalar_right
         else:
-            its = load_like(other, shape, recorder)
+            its = None if times and has_zeros(other) else load_like(other, shape, recorder)
             plan = plans.arrays
         if its is None:
             return record_operator(op, other, self) if reflected else record_operator(op, self, other)
@@ -245,11 +251,17 @@ def give(kind: type[Active], operator: str, method: Method, reflected: Method | 
         setattr(kind, f"__r{operator}__", reflected)
 
 
+def times_truth(self: Truth, other: Any) -> Any:
+    """Record a product with a truth value."""
+    return record_operator(BY_NAME["multiply"], self, other)
+
+
 def give_all() -> None:
     """Give scalars and arrays their operators."""
     for operator, name in ARITHMETIC.items():
         give(Scalar, operator, *scalar_operators(name))
         give(Array, operator, array_operator(name, False), array_operator(name, True))
+    give(Truth, "mul", times_truth, times_truth)
     for operator, name in COMPARISONS.items():
         give(Active, operator, comparison(name))
     for operator, name in LOGIC.items():

@@ -12,7 +12,7 @@ import numpy as np
 
 from numbad.errors import INTERNAL, LeakError, RecordingError, Site, message
 from numbad.geometry import collapse, contiguous
-from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, LARGE, MAP, SCATTER
+from numbad.rows import ABSENT_KIND, ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, LARGE, MAP, SCATTER
 from numbad.settings import config
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class Recorder:
         "numbers",
         "sites",
         "size",
+        "slopes",
         "spaces",
         "words",
         "zeros",
@@ -92,6 +93,7 @@ class Recorder:
         self.large: list[int] = []  # large elementwise rows, which are fused where they follow one another
         self.sites: dict[int, Site] = {}
         self.locks: list[np.ndarray] = []
+        self.slopes: set[int] = set()  # where derivatives begin that a program may return: its caller sees no -0.0
         self.dtype = np.dtype(dtype)
         self.execution: Execution | None = None
 
@@ -217,15 +219,24 @@ class Recorder:
         return out
 
     def structural_row(
-        self, opcode: int, shape: tuple[int, ...], zeroed: int, out: int, operands: tuple[Any, ...]
+        self,
+        opcode: int,
+        shape: tuple[int, ...],
+        zeroed: int,
+        out: int,
+        operands: tuple[Any, ...],
+        absent: bool = False,
     ) -> None:
         """Append an ADD or CONTRACT row over an index space.
 
         `operands` are (space, address, strides), the output first; `zeroed` elements at `out`
-        are set to zero before the row adds to them.
+        are set to zero before the row adds to them, to -0.0 if they hold cotangents and are `absent` without it.
         """
         position = len(self.words)
-        self.words.extend(structural_words(shape, zeroed, operands))
+        words = structural_words(shape, zeroed, operands)
+        if absent:
+            words[4 + words[2]] = ABSENT_KIND
+        self.words.extend(words)
         self.append(opcode, out, position, len(operands))
 
     def add_row(self, shape: tuple[int, ...], count: int, strides: tuple[int, ...], operand: Any) -> int:

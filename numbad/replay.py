@@ -15,7 +15,17 @@ import numpy as np
 
 from numbad.active import Active
 from numbad.arrays import Array
-from numbad.derivatives import FLOAT64, as_leaf, check_leaf, concrete, input_dtype, plain, record_leaves, scalar_output
+from numbad.derivatives import (
+    FLOAT64,
+    as_leaf,
+    check_leaf,
+    concrete,
+    input_dtype,
+    is_slope,
+    plain,
+    record_leaves,
+    scalar_output,
+)
 from numbad.errors import InputError, NumbadError, check_function, describe_site, message
 from numbad.hoisting import Ranges, Spared, compute, find_spared, without_rows
 from numbad.ops.host import alone
@@ -602,7 +612,9 @@ class Program:
 
     def find_result(self, output: Any, place: Any, fixed: Ranges | None = None) -> Any:
         """Return where a result lies: an address, or an `ArrayResult`."""
-        return ArrayResult(np.array(place), output.dtype, fixed) if isinstance(output, Array) else int(place)
+        if isinstance(output, Array):
+            return ArrayResult(np.array(place), output.dtype, fixed, is_slope(output))
+        return int(place)
 
     def find_numbers(self) -> list[int]:
         """Return the address of each differentiated argument, if all of them are floats of a prepared tape."""
@@ -784,7 +796,7 @@ class Program:
             place = self.places[k]
             k += 1
             if isinstance(leaf, Scalar):
-                number = leaf.dtype.type(values[place])
+                number = leaf.dtype.type(values[place] + 0.0 if is_slope(leaf) else values[place])
                 found.append(float(number) if dtype == FLOAT64 and not leaf.boolean else number)
             else:
                 found.append(place.read(values))

@@ -70,7 +70,7 @@ class Input:
         found = self.place(bars)
         if self.space:
             return found.astype(self.dtype, copy=False)
-        found = found.astype(self.dtype)
+        found = (found + 0.0).astype(self.dtype, copy=False)  # what is absent is shown as zero
         if type(given) is float:
             return float(found)
         return found[()] if isinstance(given, np.generic) else found
@@ -511,7 +511,7 @@ class Tape:
             found = [slot.read(bars, value) for slot, value in zip(self.inputs, given, strict=True)]
         else:
             for slot, target in zip(self.inputs, targets, strict=True):
-                target[...] = slot.place(bars)
+                np.add(slot.place(bars), 0.0, out=target, casting="same_kind")  # what is absent is shown as zero
         value = self.read_outputs(workspace.execution)
         workspace.release(self, bars)
         if targets is not None:

@@ -24,10 +24,12 @@ from numbad.emission import Identity
 from numbad.errors import InputError, LeakError, NumbadError, check_function, message
 from numbad.lanes import Linearised, LinearMap
 from numbad.nested import Call, addresses_of, cast, real_outputs, session
+from numbad.ops.definition import BY_NAME
 from numbad.ops.host import alone
 from numbad.recorder import current
 from numbad.settings import config
 from numbad.snapshot import sample, written
+from numbad.sweeps import seed_of
 from numbad.trees import flatten, same_structure
 
 Argnums = int | tuple[int, ...]
@@ -280,17 +282,22 @@ def jvp(f: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool = Fals
     if current() is not None:
         evaluation = evaluate_apart(f, primals, places, has_aux)
         if evaluation is not None:
-            dot = evaluation.rebuild(list(LinearMap(evaluation, False)(*seeds)))
+            dot = evaluation.rebuild(list(LinearMap(evaluation, False)(*map(sow, seeds))))
             return (evaluation.value, dot, evaluation.auxiliary) if has_aux else (evaluation.value, dot)
         with session([]) as (recorder, _):
             call = Call(recorder, f, primals, places, {}, has_aux, "jvp")
             outputs, rebuild = call.outputs()
-            dots = call.region.push([addresses_of(o) for o in outputs], seeds)
+            dots = call.region.push([addresses_of(o) for o in outputs], list(map(sow, seeds)))
             both = rebuild(outputs), rebuild(dots)
             return (*both, call.auxiliary) if has_aux else both
     evaluation = Evaluation(f, primals, places, {}, has_aux)
     found = evaluation.value, evaluation.push(seeds)
     return (*found, evaluation.auxiliary) if has_aux else found
+
+
+def sow(seed: Any) -> Any:
+    """Return a tangent or cotangent that a program gives: its zeros are absent."""
+    return BY_NAME["sow"](seed) if isinstance(seed, Active) else seed_of(seed)
 
 
 def evaluate_apart(f: Any, primals: tuple[Any, ...], places: tuple[int, ...], has_aux: bool) -> Evaluation | None:
@@ -385,7 +392,7 @@ class Evaluation:
             values = np.asarray(tangent, self.recorder.dtype)
             seeds.append((leaf.space, leaf.address, values.ravel(order=leaf.order)))
         dots = self.execution.pushforward(seeds)
-        found = [dots.arena[addresses] for addresses in self.addresses]
+        found = [dots.arena[addresses] + 0.0 for addresses in self.addresses]  # what is absent is shown as zero
         return self.rebuild([like(part, value) for part, value in zip(found, self.values, strict=True)])
 
     def pull(self, cotangents: list[Any]) -> tuple[Any, ...]:
@@ -452,12 +459,12 @@ class Pullback:
             return self.evaluation.pull(leaves)
         if self.evaluation is not None:
             self.check(leaves, [np.shape(value) for value in self.evaluation.values])
-            found = LinearMap(self.evaluation, True)(*leaves)
+            found = LinearMap(self.evaluation, True)(*map(sow, leaves))
             return tuple(regroup(list(found), self.evaluation.rebuilds))
         if self.call is None or self.call.region.recorder is not recorder:
             self.begin()
         self.check(leaves, [output.shape for output in self.outputs])
-        found = self.call.region.pull(self.addresses, leaves)
+        found = self.call.region.pull(self.addresses, list(map(sow, leaves)))
         return tuple(regroup(found, self.call.rebuilds))
 
     def check(self, leaves: list[Any], shapes: list[Any]) -> None:
@@ -549,7 +556,7 @@ def linearize(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> An
     def pushforward(*tangents: Any) -> Any:
         seeds, _ = match(primals, tangents, "linearize", "tangent")
         if any(isinstance(seed, Active) for seed in seeds):
-            return evaluation.rebuild(list(LinearMap(evaluation, False)(*seeds)))
+            return evaluation.rebuild(list(LinearMap(evaluation, False)(*map(sow, seeds))))
         return evaluation.push(seeds)
 
     both = evaluation.value, pushforward

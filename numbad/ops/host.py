@@ -30,7 +30,11 @@ class ArrayOp:
         None where there is none. It runs on NumPy arrays in a sweep, and on recording values when
         the derivative is recorded, so it is written in NumPy functions that numbad records. The
         tangent sweep uses its transpose.
+    carries_absence : bool
+        Whether the cotangents that the pullback returns are -0.0 just where they are absent. Otherwise all are numbers.
     """
+
+    carries_absence = False
 
     def __init__(self, primal: Callable[..., Any], shapes: Callable[..., list[Shape]] | None) -> None:
         self.name = primal.__name__
@@ -44,6 +48,11 @@ class ArrayOp:
         """Register the pullback (used as a decorator)."""
         self.vjp_function = function
         return self
+
+    def moving_vjp(self, function: Callable[..., Any]) -> ArrayOp:
+        """Register a pullback that moves cotangents, or gives none, and so keeps what is absent (used as a decorator)."""
+        self.carries_absence = True
+        return self.vjp(function)
 
     def __call__(self, *operands: Any, **settings: Any) -> Any:
         """Record the op if an operand is recording, else compute it."""
@@ -93,15 +102,16 @@ class HostCall:
     def backward(self, inputs: list[Any], outputs: list[Any], input_bars: list[Any], output_bars: list[Any]) -> None:
         """Add the operands' cotangents to flat views."""
         with np.errstate(all="ignore"), alone():
-            found = self.pull(
+            pulled = self.pull(
                 self.shaped(output_bars, self.result_shapes),
                 self.shaped(outputs, self.result_shapes),
                 self.shaped(inputs, self.operand_shapes),
             )
-        for view, addend, shape in zip(input_bars, found, self.operand_shapes, strict=True):
+        for view, addend, shape in zip(input_bars, pulled, self.operand_shapes, strict=True):
             if view is not None and addend is not None:
                 self.check(addend, shape, "cotangent")
-                view += np.asarray(addend).reshape(-1)
+                found = np.asarray(addend).reshape(-1)
+                view += found if getattr(self.op, "carries_absence", False) else found + 0.0
 
     def pull(self, bars: list[Any], results: list[Any], operands: list[Any]) -> tuple[Any, ...]:
         """Return the cotangents of the operands, for arrays or recording values."""
