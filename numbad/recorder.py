@@ -46,6 +46,8 @@ class Recorder:
         Memory that operands live in: the arena (None), then large inputs and constants by reference.
     sites : dict
         The user's statement (code object and place in it) of guards, host and array rows.
+    roots : dict
+        Of each square root that begins at an address: the op that gives its square, its shape, and the op's operands.
     dtype : dtype
         float32 or float64: of the arena.
     bases : list of int
@@ -66,6 +68,7 @@ class Recorder:
         "loads",
         "locks",
         "numbers",
+        "roots",
         "sites",
         "size",
         "spaces",
@@ -92,6 +95,7 @@ class Recorder:
         self.large: list[int] = []  # large elementwise rows, which are fused where they follow one another
         self.sites: dict[int, Site] = {}
         self.locks: list[np.ndarray] = []
+        self.roots: dict[int, Any] = {}
         self.dtype = np.dtype(dtype)
         self.execution: Execution | None = None
 
