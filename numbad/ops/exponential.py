@@ -125,7 +125,7 @@ def squared_root(x):
 
 @squared_root.partials
 def squared_root_partials(x):
-    return where(x < 0.0, NAN, 1.0)
+    return where(x >= 0.0, 1.0, NAN)
 
 
 @op(
