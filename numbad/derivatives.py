@@ -14,7 +14,6 @@ from numbad.errors import InputError, OutputError, clarify, explain_lock, messag
 from numbad.limits import LARGE_INPUT, MOST_AT_ONCE, MOST_WORDS
 from numbad.operands import foreign
 from numbad.recorder import Recorder, current, pairs_of, set_current
-from numbad.rows import ADD
 from numbad.scalars import Scalar, make_scalar
 from numbad.settings import config
 from numbad.sweeps import kernel, switch
@@ -330,7 +329,7 @@ def differentiate(
             found = gradient_of_short(recorder, output.address, leaves)
             if found is not None:
                 return found[0], None, regroup(found[1], rebuilds)
-        read = output is not None and (wants_value or not ends_in_sum(recorder, output.address))
+        read = output is not None and (wants_value or not recorder.ends_in_sum(output.address))
         execution = recorder.run(final=not has_aux, wanted=(output,) if read else ())
         if has_aux:
             auxiliary = concrete(auxiliary)
@@ -346,11 +345,6 @@ def differentiate(
     finally:
         recorder.close()
     return value, auxiliary, regroup(slopes, rebuilds)
-
-
-def ends_in_sum(recorder: Recorder, output: int) -> bool:
-    """Whether the last row is a sum into this address, so that cotangents need nothing of the result in memory."""
-    return len(recorder.code) > 3 and recorder.code[-4] == ADD and recorder.code[-3] == output
 
 
 def gradient_of_numbers(recorder: Recorder, output: int, inputs: int) -> tuple[float, list[float]] | None:

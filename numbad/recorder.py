@@ -287,6 +287,13 @@ class Recorder:
 
     # ------------------------------------------------------------ values on the way
 
+    def ends_in_sum(self, output: int) -> bool:
+        """Whether the last row is a sum into this address: then no sweep backwards reads the result.
+
+        What lies inside of an array has to be in memory, for it is there that its cotangent arrives.
+        """
+        return len(self.code) > 3 and self.code[-4] == ADD and self.code[-3] == output
+
     def run(self, final: bool = False, wanted: tuple[Any, ...] = ()) -> Execution:
         """Sweep the rows that have not been computed; return the execution that holds the values.
 
