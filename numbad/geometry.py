@@ -199,4 +199,5 @@ def compact(view: np.ndarray) -> np.ndarray:
 
 def covers(target: np.ndarray, count: int) -> bool:
     """Whether a view, its repetitions apart, names each of `count` elements once."""
-    return compact(target).size == count
+    once = compact(target)
+    return once.size == count and not overlaps(once.shape, once.strides)

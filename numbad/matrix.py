@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from numbad.geometry import compact, covers
-from numbad.hostrows import bar_spaces, operand, primal_spaces, space_of
+from numbad.geometry import compact, covers, overlaps
+from numbad.hostrows import add_broadcast, bar_spaces, operand, primal_spaces, space_of
 from numbad.threads import note_blas, shared_section
 
 
@@ -195,6 +195,13 @@ def multiply_add(target: np.ndarray, one: np.ndarray, other: np.ndarray, assign:
     Axes are sorted by the operands that they move: all three (batch), target and one (rows), target
     and other (columns), one and other (inner). That is a batched matrix product.
     """
+    once = compact(target)
+    if overlaps(once.shape, once.strides):
+        fresh = np.empty(once.shape, once.dtype)
+        steps = [step if moved else 0 for step, moved in zip(fresh.strides, target.strides, strict=True)]
+        multiply_add(np.lib.stride_tricks.as_strided(fresh, target.shape, steps), one, other, True)
+        add_broadcast(once, fresh)
+        return
     axes = sort_axes(target, one, other)
     batch, rows, columns, inner = axes["tab"], axes["ta"], axes["tb"], axes["ab"]
     alone = axes["t"]

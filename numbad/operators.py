@@ -14,6 +14,7 @@ from numbad.errors import RecordingError, message
 from numbad.operands import has_zeros, load_like
 from numbad.ops.definition import BY_NAME
 from numbad.plans import CONTIGUOUS, append_row, plan_contiguous
+from numbad.roots import record_absolute, record_power, record_square, square_of_root
 from numbad.rows import MAP
 from numbad.scalars import Scalar, Truth
 
@@ -27,17 +28,19 @@ def scalar_operators(name: str) -> tuple[Method, Method]:
     """
     op = BY_NAME[name]
     opcode = op.opcode
-    times = name == "multiply"  # by zero: a constant
+    product = name == "multiply"
 
     def method(self: Any, other: Any) -> Any:
         recorder = self.recorder
         kind = type(other)
         if kind is Scalar and other.recorder is recorder:
             b = other.address
+            if product and b == self.address and (found := square_of_root(self)) is not None:
+                return found
         elif kind is float or kind is int:
             b = recorder.constants.get(other)
             if b is None:
-                if times and not other:
+                if product and not other:
                     return record_operator(op, self, other)
                 b = recorder.constant(other)
         else:
@@ -56,7 +59,7 @@ def scalar_operators(name: str) -> tuple[Method, Method]:
         if kind is float or kind is int:
             a = recorder.constants.get(other)
             if a is None:
-                if times and not other:
+                if product and not other:
                     return record_operator(op, other, self)
                 a = recorder.constant(other)
         else:
@@ -77,7 +80,7 @@ def array_operator(name: str, reflected: bool) -> Method:
     op = BY_NAME[name]
     opcode = MAP + op.opcode
     logical = name in ("add", "multiply")  # of truth values: or, and
-    times = name == "multiply"  # by zeros: constants
+    product = name == "multiply"
 
     def method(self: Any, other: Any) -> Any:
         mine = self.first
@@ -88,18 +91,20 @@ def array_operator(name: str, reflected: bool) -> Method:
         plans = CONTIGUOUS.get(shape) or plan_contiguous(shape)
         kind = type(other)
         if kind is Array and other.shape == shape and other.recorder is recorder:
-            its = None if times and other.boolean else other.first
+            its = None if product and other.boolean else other.first
             plan = plans.arrays
+            if product and its == mine and (found := square_of_root(self)) is not None:
+                return found
         elif kind is float or kind is int:
             its = recorder.constants.get(other)
-            if its is None and not (times and not other):
+            if its is None and not (product and not other):
                 its = recorder.constant(other)
             plan = plans.scalar_left if reflected else plans.scalar_right
         elif kind is Scalar and other.recorder is recorder:
             its = other.address
             plan = plans.scalar_left if reflected else plans.scalar_right
         else:
-            its = None if times and has_zeros(other) else load_like(other, shape, recorder)
+            its = None if product and has_zeros(other) else load_like(other, shape, recorder)
             plan = plans.arrays
         if its is None:
             return record_operator(op, other, self) if reflected else record_operator(op, self, other)
@@ -139,10 +144,10 @@ def square_or_power(self: Any, exponent: Any, modulo: Any = None) -> Any:
         return NotImplemented
     if type(exponent) is int or type(exponent) is float:
         if exponent == 2:
-            return record(BY_NAME["square"], self)
+            return record_square(self)
         if exponent == 1:
             return record(BY_NAME["identity"], self)
-        return record(BY_NAME["power_by_constant"], self, exponent)
+        return record_power(self, exponent)
     if isinstance(exponent, Active):
         return record(BY_NAME["power"], self, exponent)
     if isinstance(exponent, np.ndarray) and exponent.dtype.kind == "f" and exponent.ndim:
@@ -269,7 +274,7 @@ def give_all() -> None:
     give(Active, "divmod", divmod_, divmod_of)
     give(Active, "pow", square_or_power, power_from)
     give(Active, "neg", unary("negative"))
-    give(Active, "abs", unary("absolute"))
+    give(Active, "abs", record_absolute)
     give(Active, "pos", positive)
     give(Active, "invert", invert)
     give(Array, "matmul", matmul, matmul_from)
