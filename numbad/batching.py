@@ -12,7 +12,7 @@ import numpy as np
 
 from numbad.active import Active
 from numbad.arrays import Array, constant, filled, make_block
-from numbad.derivatives import as_leaf
+from numbad.derivatives import as_leaf, is_slope
 from numbad.emission import Linear
 from numbad.errors import InputError, NumbadError, check_function, message
 from numbad.geometry import compact, is_run
@@ -22,7 +22,7 @@ from numbad.nested import Region, addresses_of, finish, output_value, session
 from numbad.ops.definition import REGISTRY
 from numbad.recorder import contiguous, current
 from numbad.replay import Jitted
-from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+from numbad.rows import ABSENT_KIND, ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
 from numbad.scalars import make_scalar
 from numbad.trees import flatten, same_structure, spread_prefix
 
@@ -216,6 +216,8 @@ def batched(lanes: Lanes, leaf: Any, addresses: np.ndarray | None) -> Any:
         return np.repeat(np.asarray(leaf)[None], lanes.lanes, axis=0)
     result = lanes.output(addresses)
     result.boolean = getattr(leaf, "boolean", False)
+    if isinstance(leaf, Active) and is_slope(leaf):
+        lanes.recorder.slopes.update(result.storage.addresses[:1].tolist())
     return result
 
 
@@ -465,7 +467,8 @@ def reduce_lanes(lanes: Lanes, row: Any, opcode: int, wanted: bool = False) -> N
         lanes.note_block(block, zeroed, make_block(recorder, places, (zeroed, lanes.lanes)))
     out, first = int(lanes.places[start]), int(lanes.places[address - lanes.base])
     steps = (*(s * lanes.lanes for s in strides), 1)
-    recorder.structural_row(opcode, full, zeroed * lanes.lanes, out, ((0, first, steps), *operands))
+    absent = bool(lanes.words[w + 4 + len(shape)] == ABSENT_KIND)
+    recorder.structural_row(opcode, full, zeroed * lanes.lanes, out, ((0, first, steps), *operands), absent)
 
 
 def scatter_lanes(lanes: Lanes, row: Any) -> None:

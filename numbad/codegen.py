@@ -134,7 +134,7 @@ def translate(function: Any, prefix: str, kernel: bool, targets: tuple[str, ...]
 
 
 def translate_partials(op: Op, kernel: bool) -> tuple[list[str], set[Op]]:
-    """Return the text of an op's partials as `translate` does: -0.0 is absent, so a zero that is computed becomes +0.0."""
+    """Return the text of an op's partials as `translate` does; a computed zero becomes +0.0, for -0.0 is absent."""
     targets = ("p", "q")[: op.arity]
     lines, calls = translate(op.partials_function, f"{op.name}_", kernel, targets)
     value = body(op.partials_function)[1]

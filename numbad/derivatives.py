@@ -284,8 +284,13 @@ def concrete(tree: Any) -> Any:
 
 def is_slope(value: Active) -> bool:
     """Whether a value is a derivative as emission made it, whose absent elements are -0.0: its caller sees +0.0."""
-    address = value.address if isinstance(value, Scalar) else value.storage.address if isinstance(value, Array) else -1
-    return address in value.recorder.slopes and not value.boolean
+    if value.boolean or not value.recorder.slopes:
+        return False
+    if isinstance(value, Scalar):
+        return value.address in value.recorder.slopes
+    storage = value.storage  # type: ignore[attr-defined]
+    first = storage.addresses[:1] if storage.addresses is not None else (storage.address,)
+    return not value.recorder.slopes.isdisjoint(first)
 
 
 def plain(value: Active) -> Any:

@@ -339,7 +339,7 @@ def rule(op: Op) -> Any:
 
 
 def settle(part: ast.expr) -> ast.expr:
-    """Rewrite the expression of a partial: ABSENT is absent, a cotangent is as it is, a zero that is computed is +0.0."""
+    """Rewrite the expression of a partial: ABSENT is absent, a cotangent stays as it is, a computed zero is +0.0."""
     if isinstance(part, ast.Name) and part.id == "ABSENT":
         return part
     if isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id == "as_is":

@@ -1,7 +1,7 @@
 """Compiled adjoint and tangent sweeps of scalar rows: with the partials known, they need no opcodes.
 
-A cotangent, tangent or partial of -0.0 is absent: absent times anything is absent. A product that is zero counts, and is
-made +0.0, so that sums of what is absent and of numbers take care of themselves.
+A cotangent, tangent or partial of -0.0 is absent: absent times anything is absent. A product that is zero counts, and
+is made +0.0, so that sums of what is absent and of numbers take care of themselves.
 """
 # mypy: disable-error-code="no-untyped-def"
 

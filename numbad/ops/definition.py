@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 
 inf = math.inf
-ABSENT = (
-    -0.0
-)  # of a partial: nothing flows there; the bits of -0.0 are kept by every sweep, and adding them changes nothing
+ABSENT = -0.0  # a partial through which nothing flows: every sweep keeps these bits, and adding them changes nothing
 
 
 @dataclass(frozen=True)

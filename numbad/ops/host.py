@@ -50,7 +50,7 @@ class ArrayOp:
         return self
 
     def moving_vjp(self, function: Callable[..., Any]) -> ArrayOp:
-        """Register a pullback that moves cotangents, or gives none, and so keeps what is absent (used as a decorator)."""
+        """Register a pullback that moves cotangents and so keeps what is absent (used as a decorator)."""
         self.carries_absence = True
         return self.vjp(function)
 

@@ -44,14 +44,14 @@ def elementwise_op(primal: Callable[..., Any], *slopes: Slope) -> ArrayOp:
     """Return an array op whose operands are broadcast against one another."""
 
     def pullback(bars: Any, results: Any, operands: Any) -> tuple[Any, ...]:
-        scale = BY_NAME["scale"]
+        weigh = BY_NAME["weigh"]
         return tuple(
-            None if slope is None else unbroadcast(scale(bars[0], slope(results[0], *operands)), np.shape(operand))
+            None if slope is None else unbroadcast(weigh(slope(results[0], *operands), bars[0]), np.shape(operand))
             for slope, operand in zip(slopes, operands, strict=True)
         )
 
     entry = ArrayOp(primal, lambda *shapes: [np.broadcast_shapes(*shapes)])
-    entry.vjp_function = pullback
+    entry.vjp_function, entry.carries_absence = pullback, True
     return entry
 
 
