@@ -33,7 +33,7 @@ ELEMENTWISE: dict[str, tuple[Callable[[Any], Any], list[float]]] = {
     "a constant zero on the right": (lambda x: np.sqrt(x) * 0 + x, [1.0, 1.0, 1.0]),
     "a constant -0.0": (lambda x: -0.0 * np.sqrt(x) + x, [1.0, 1.0, 1.0]),
     "a zero inside": (lambda x: np.sqrt(0.0 * x), [0.0, 0.0, 0.0]),
-    "a mask": (lambda x: np.resize(MASK, x.shape) * np.sqrt(x), [0.0, 0.5, 0.25]),
+    "a mask": (lambda x: np.resize(MASK, x.shape).astype(x.dtype) * np.sqrt(x), [0.0, 0.5, 0.25]),
     "a mask of truth values": (lambda x: np.sqrt(x) * (np.resize(MASK, x.shape) > 0.0), [0.0, 0.5, 0.25]),
     "a comparison": (lambda x: (x > 0.0) * np.sqrt(x), [0.0, 0.5, 0.25]),
     "the larger": (lambda x: np.maximum(np.sqrt(x), 1.5), [0.0, 0.0, 0.25]),
