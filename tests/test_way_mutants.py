@@ -861,9 +861,7 @@ COMPILED = {
         "x = words[d + 2] + offset_of(words, w, d, j)\n        if False:",
         many_seeds,
     ),
-    "gathers depend on their first element alone": Damage(
-        "lanekernels.mark_needed", "needed[words[w + 2 + j]] = True", "needed[words[w + 2]] = True", long_gathers
-    ),
+    "gathers need nothing": Damage("lanekernels.mark_needed", "needed[words[w + 2 + j]] = True", "pass", long_gathers),
     "lanes of the first address alone are copied": Damage(
         "lanekernels.gather_lanes",
         "row, c = place[addresses[j]], coefficient[addresses[j]]\n        for k in range(first",
