@@ -538,7 +538,7 @@ def test_an_error_in_the_inner_gradient_leaves_the_outer_clean() -> None:
 
 def test_a_tape_that_does_not_fit_is_a_memory_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(numbad.sweeps, "available_memory", lambda: 1e6)
-    monkeypatch.setattr(numbad.sweeps, "CHECKED", 1 << 16)
+    monkeypatch.setattr(numbad.sweeps, "COMPARED_MEMORY", 1 << 16)
 
     def long(x: Any) -> Any:
         for _ in range(300_000):

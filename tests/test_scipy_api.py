@@ -268,7 +268,7 @@ SPECIAL_POINTS = {  # text -> (function, the same in mpmath, places where a form
     "poch of 1": (lambda m: special.poch(1.0, m), lambda m: mp.gamma(1 + m), (0.0, 2.0)),
     "binom, 3": (lambda n: special.binom(n, 3.0), lambda n: n * (n - 1) * (n - 2) / 6, (2.0, 0.0, 3.0, -0.5, -2.5)),
     "binom, -1": (lambda n: special.binom(n, -1.0), lambda n: mp.mpf(0) * n, (2.0, 0.5)),
-    "binom of 2": (lambda k: special.binom(2.0, k), lambda k: 2 * mp.rgamma(k + 1) * mp.rgamma(3 - k), (0.0, 4.0, -2.0)),
+    "binom of 2": (lambda k: special.binom(2.0, k), lambda k: 2 * mp.rgamma(k + 1) * mp.rgamma(3 - k), (4.0, -2.0)),
     "beta, 1/2": (lambda a: special.beta(a, 0.5), lambda a: mp.beta(a, mp.mpf(1) / 2), (-0.7, -1.3)),
     "kn, 0": (lambda x: special.kn(0, x), lambda x: mp.besselk(0, x), (0.7,)),
     "kn, 3": (lambda x: special.kn(3, x), lambda x: mp.besselk(3, x), (0.7, 30.0)),

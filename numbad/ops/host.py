@@ -244,7 +244,7 @@ def record_host(recorder: Any, op: Any, operands: tuple[Any, ...], settings: dic
 
 def plain_copy(value: Any) -> Any:
     """Return a plain operand as the tape keeps it: small arrays as a copy, large ones by reference."""
-    from numbad.recorder import SMALL
+    from numbad.limits import SMALL
 
     return np.array(value)[()] if np.size(value) <= SMALL else value
 
