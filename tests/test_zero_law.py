@@ -131,7 +131,9 @@ def test_gradients_of_numbers(name: str, k: int) -> None:
 def test_gradients_of_long_arrays(name: str, n: int) -> None:
     f, x = ELEMENTWISE[name][0], tiled(POINT, n)
     ways = gradients(lambda x: np.sum(f(x)), x)
-    chosen = {key: ways[key] for key in ("gradient", "jit(grad)", "jit(grad), replayed", "jit of grad and more", "tape")}
+    chosen = {
+        key: ways[key] for key in ("gradient", "jit(grad)", "jit(grad), replayed", "jit of grad and more", "tape")
+    }
     agree(chosen, tiled(by_hand(name), n))
 
 
