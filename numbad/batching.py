@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from array import array
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from numbad.active import Active
 from numbad.arrays import Array, constant, filled, make_block
 from numbad.derivatives import as_leaf
 from numbad.emission import Linear
-from numbad.errors import InputError, NumbadError, check_function, message
+from numbad.errors import InputError, NumbadError, check_function, message, wraps
 from numbad.geometry import compact, is_run
 from numbad.indexing import concrete_truth
 from numbad.linearbatch import map_examples
@@ -72,7 +71,7 @@ def vmap(
     """
     check_function(f, "vmap")
 
-    @functools.wraps(f, assigned=("__doc__", "__name__"), updated=())
+    @wraps(f)
     def mapped(*arguments: Any, **keywords: Any) -> Any:
         leaves, _ = flatten(tuple(arguments))
         axes = spread_axes(in_axes, arguments, len(leaves), "in_axes")

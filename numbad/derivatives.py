@@ -10,7 +10,8 @@ import numpy as np
 from numbad import startup
 from numbad.active import Active, above
 from numbad.arrays import Array, make_block, outside
-from numbad.errors import InputError, OutputError, clarify, explain_lock, message, other_meaning
+from numbad.borrowing import Borrowed
+from numbad.errors import InputError, OutputError, attribute, clarify, explain_lock, message, other_meaning
 from numbad.operands import foreign
 from numbad.recorder import Recorder, current, set_current
 from numbad.scalars import Scalar, make_scalar
@@ -73,8 +74,10 @@ class Leaf:
                 values = np.ascontiguousarray(values)
             self.address = 0
             self.order = "C" if values.flags.c_contiguous else "F"
-            self.space = recorder.refer(values, is_input=True)
-            recorder.lock(values)
+            self.space = len(recorder.spaces)
+            recorder.input_spaces.add(self.space)
+            found = recorder.borrowed[self.space] = Borrowed(values)
+            recorder.spaces.append(found.memory)
             self.active = Array(recorder, *outside(self.space, values))
 
     def read(self, bars: Any) -> Any:
@@ -141,7 +144,7 @@ def as_leaf(value: Any) -> Any:
             if type(value) is not float and isinstance(value, float) and not isinstance(value, np.generic)
             else value
         )
-    if hasattr(value, "__array__"):
+    if attribute(value, "__array__") is not None:
         return np.asarray(value)
     return value
 
@@ -195,35 +198,52 @@ def record_call(
     """
     values, rebuilds = collect(arguments, argnums)
     dtype = input_dtype(values)
-    recorder = Recorder(dtype)
-    leaves = [Leaf(recorder, value, dtype) for value in values]
+    recorder, leaves = begin(values, dtype)
     given = list(arguments)
     for k, active in zip(argnums, regroup([leaf.active for leaf in leaves], rebuilds)):
         given[k] = active
     return recorder, leaves, rebuilds, run_recorded(recorder, f, given, keywords)
 
 
+def begin(values: list[Any], dtype: np.dtype) -> tuple[Recorder, list[Leaf]]:
+    """Return a new recorder and the leaves of its inputs."""
+    recorder = Recorder(dtype)
+    try:
+        return recorder, [Leaf(recorder, value, dtype) for value in values]
+    except BaseException:
+        recorder.close()
+        raise
+
+
 def run_recorded(recorder: Recorder, f: Callable[..., Any], arguments: Any, keywords: dict[str, Any]) -> Any:
     """Run a function while a recorder is this thread's own; end the recording if it raises."""
     set_current(recorder)
     try:
-        return f(*arguments, **keywords)
+        result = f(*arguments, **keywords)
+        if recorder.borrowed:
+            recorder.check_borrowed()
+        return result
     except BaseException as error:
-        if recorder.locks:
-            explain_lock(error)
-        recorder.close()
-        clarify(error)
+        try:
+            explain(error, recorder)
+        finally:
+            recorder.close()
         raise
     finally:
         set_current(None)
+
+
+def explain(error: BaseException, recorder: Recorder) -> None:
+    """Raise numbad's own error where another stands before it, or does not say what to do."""
+    explain_lock(error, any(found.lock is not None for found in recorder.borrowed.values()))
+    clarify(error)
 
 
 def record_leaves(
     call: Callable[[list[Any]], Any], values: list[Any], dtype: np.dtype
 ) -> tuple[Recorder, list[Leaf], Any]:
     """Run a function of a list of leaves on recording values; return the open recorder, the leaves and the result."""
-    recorder = Recorder(dtype)
-    leaves = [Leaf(recorder, value, dtype) for value in values]
+    recorder, leaves = begin(values, dtype)
     result = run_recorded(recorder, call, ([leaf.active for leaf in leaves],), {})
     return recorder, leaves, result
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from numbad.active import Active
 from numbad.arrays import Array, constant, make_block
-from numbad.derivatives import collect, input_dtype, plain, regroup, scalar_output, split_auxiliary
+from numbad.derivatives import collect, explain, input_dtype, plain, regroup, scalar_output, split_auxiliary
 from numbad.emission import Linear, emit_adjoint, emit_tangent
 from numbad.errors import OutputError, message
 from numbad.geometry import contiguous
@@ -113,6 +113,9 @@ def session(values: list[Any]) -> Iterator[tuple[Recorder, bool]]:
     set_current(recorder)
     try:
         yield recorder, True
+    except Exception as error:
+        explain(error, recorder)
+        raise
     finally:
         set_current(None)
         recorder.close()

@@ -10,6 +10,7 @@ import numpy as np
 from numbad import emissionlayout as layout
 from numbad.active import Active
 from numbad.arrays import Array, Storage, as_array, filled, number_at
+from numbad.borrowing import MOST_COPIED
 from numbad.emitter import CAPACITY, address_of, compiled_pass, scratch
 from numbad.geometry import contiguous
 from numbad.operands import as_active
@@ -109,7 +110,8 @@ class Splice:
         spaces = np.zeros((len(self.spaces), 2), np.int64)
         for space, values in enumerate(self.spaces):
             if space and space not in self.recorder.input_spaces:
-                spaces[space, 0] = recorder.refer(values)
+                reads = recorder.refer if values.size <= MOST_COPIED else recorder.borrow
+                spaces[space, 0] = reads(values)
         for leaf, active in zip(self.leaves, actives, strict=True):
             if leaf.space:
                 source = active if leaf.order == "C" else active.transpose()

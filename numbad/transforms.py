@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from numbad.active import Active
+from numbad.borrowing import written
 from numbad.derivatives import (
     as_leaf,
     collect,
@@ -21,13 +22,12 @@ from numbad.derivatives import (
     split_auxiliary,
 )
 from numbad.emission import Identity
-from numbad.errors import InputError, LeakError, NumbadError, check_function, message
+from numbad.errors import InputError, LeakError, NumbadError, check_function, message, wraps
 from numbad.lanes import Linearised, LinearMap
 from numbad.nested import Call, addresses_of, cast, real_outputs, session
 from numbad.ops.host import alone
 from numbad.recorder import current
 from numbad.settings import config
-from numbad.snapshot import sample, written
 from numbad.trees import flatten, same_structure
 
 Argnums = int | tuple[int, ...]
@@ -125,7 +125,7 @@ def grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> 
     numbers_of(argnums, "grad")
     places_among = functools.lru_cache(16)(lambda count: positions(argnums, count, "grad"))
 
-    @functools.wraps(f, assigned=("__doc__", "__name__"), updated=())
+    @wraps(f)
     def gradient_function(*arguments: Any, **keywords: Any) -> Any:
         places = places_among(len(arguments))
         _, auxiliary, found = differentiate(f, arguments, places, keywords, "grad", has_aux, wants_value=False)
@@ -151,7 +151,7 @@ def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = 
     numbers_of(argnums, "value_and_grad")
     places_among = functools.lru_cache(16)(lambda count: positions(argnums, count, "value_and_grad"))
 
-    @functools.wraps(f, assigned=("__doc__", "__name__"), updated=())
+    @wraps(f)
     def both(*arguments: Any, **keywords: Any) -> Any:
         places = places_among(len(arguments))
         value, auxiliary, found = differentiate(f, arguments, places, keywords, "value_and_grad", has_aux)
@@ -358,12 +358,16 @@ class Evaluation:
         Large ones are read where they are, and a sample of them is compared at each use.
         """
         recorder, execution = self.recorder, self.execution
-        for space, values in enumerate(recorder.spaces[: len(execution.spaces)]):
-            if space and space not in recorder.input_spaces and execution.spaces[space] is values:
-                if values.nbytes <= MOST_KEPT:
-                    execution.put_space(space, values.copy(order="K"))
-                else:
-                    self.watched.append((values, sample(values)))
+        for space, found in recorder.borrowed.items():
+            values = found.values
+            if space in recorder.input_spaces or found.memory is not values or space >= len(execution.spaces):
+                continue
+            if execution.spaces[space] is not values:  # it was converted
+                continue
+            if values.nbytes <= MOST_KEPT:
+                execution.put_space(space, values.copy(order="K"))
+            else:
+                self.watched.append((values, found.before))
 
     def check_constants(self) -> None:
         """Raise a NumbadError if a large array was written to since the function ran."""
@@ -725,9 +729,7 @@ def jacfwd(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -
     """
     check_function(f, "jacfwd")
     numbers_of(argnums, "jacfwd")
-    return functools.wraps(f, assigned=("__doc__", "__name__"), updated=())(
-        lambda *arguments, **keywords: jacobian_by("jacfwd", f, arguments, keywords, argnums, has_aux)
-    )
+    return wraps(f)(lambda *arguments, **keywords: jacobian_by("jacfwd", f, arguments, keywords, argnums, has_aux))
 
 
 def jacrev(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
@@ -738,9 +740,7 @@ def jacrev(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -
     """
     check_function(f, "jacrev")
     numbers_of(argnums, "jacrev")
-    return functools.wraps(f, assigned=("__doc__", "__name__"), updated=())(
-        lambda *arguments, **keywords: jacobian_by("jacrev", f, arguments, keywords, argnums, has_aux)
-    )
+    return wraps(f)(lambda *arguments, **keywords: jacobian_by("jacrev", f, arguments, keywords, argnums, has_aux))
 
 
 def split_points(points: tuple[Any, ...], argnums: Any) -> tuple[tuple[Any, ...], Any]:
