@@ -1,7 +1,7 @@
 """Arrays of the user's that a recording reads: copied when they are met, or locked and compared while it runs.
 
 A program may write to an array after it has been used, through the array itself or through a view that was made before.
-Up to `MOST_COPIED` elements a recording takes a copy, so what is written later concerns later uses only, as in NumPy. A
+Up to `COPIED` elements a recording takes a copy, so what is written later concerns later uses only, as in NumPy. A
 copy of a larger array could cost more than its derivative. It is read where it lies, is read-only until the recording
 ends, and what is written to it through an older view is looked for in a sample of its elements.
 """
@@ -10,20 +10,22 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from typing import Any
 
 import numpy as np
 
 from numbad.errors import RecordingError, message
+from numbad.limits import COPIED
 from numbad.threads import renew_in_children
 
-MOST_COPIED = 1 << 16  # elements: a copy of more may cost more than the derivative
+MOST_COMPARED = 1 << 16  # elements of an array that are all compared
 SAMPLES = 1024  # elements of a larger array that are compared: some microseconds
 
 
 def sample(values: np.ndarray) -> bytes:
     """Return the bytes of an array, or of elements spread over it if it is large."""
     size = values.size
-    if size <= MOST_COPIED:
+    if size <= MOST_COMPARED:
         return values.tobytes()
     step = size // SAMPLES | 1  # odd: all columns of a matrix are met
     flat = values.reshape(-1, order="F" if values.flags.f_contiguous else "C") if is_packed(values) else None
@@ -59,7 +61,7 @@ class Borrowed:
         self.values = self.memory = values
         self.lock: Lock | None = None
         self.before = b""
-        if values.size <= MOST_COPIED or not (is_locked(values) or can_lock(values)):
+        if values.size <= COPIED or not (is_locked(values) or can_lock(values)):
             self.memory = values.copy(order="K")
         else:
             self.lock = Lock(values)
@@ -146,11 +148,12 @@ class Lock:
         with guard.lock:
             family = self.family = _families.setdefault(id(root), Family(root))
             family.holders += 1
-            while isinstance(values, np.ndarray):
-                if values.flags.writeable:
-                    family.members.append(values)
-                    values.flags.writeable = False
-                values = values.base
+            member: Any = values
+            while isinstance(member, np.ndarray):
+                if member.flags.writeable:
+                    family.members.append(member)
+                    member.flags.writeable = False
+                member = member.base
 
     def release(self) -> None:
         """Give the arrays back as they were, unless another recording reads them."""

@@ -85,6 +85,8 @@ def addresses_of(value: Any) -> np.ndarray:
 def fresh(recorder: Recorder, value: Any) -> Any:
     """Return a copy of a value at addresses of its own."""
     if not isinstance(value, Active):
+        if isinstance(value, (np.ndarray, np.generic)):
+            recorder.promote(value.dtype)
         values = np.asarray(value, recorder.dtype)
         if not values.ndim:
             address = recorder.allocate(1)

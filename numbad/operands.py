@@ -9,7 +9,8 @@ import numpy as np
 from numbad.active import Active, Shape
 from numbad.arrays import Array, Storage, make_block, outside
 from numbad.errors import LeakError, attribute, message, other_meaning
-from numbad.recorder import SMALL, Recorder, refuse
+from numbad.limits import SMALL
+from numbad.recorder import Recorder, refuse
 from numbad.scalars import Scalar, make_scalar
 
 
@@ -32,9 +33,10 @@ def as_active(recorder: Recorder, value: Any) -> Any:
             return constant_array(recorder, value)
         return as_active(recorder, value[()])
     if isinstance(value, np.generic):
-        if value.dtype.kind == "f":
-            return as_active(recorder, float(value))
-        return as_active(recorder, value.item()) if value.dtype.kind in "iub" else complex_operand(value)
+        if value.dtype.kind not in "fiub":
+            complex_operand(value)
+        recorder.promote(value.dtype)  # NumPy's numbers have a precision, Python's have none
+        return as_active(recorder, float(value) if value.dtype.kind == "f" else value.item())
     if isinstance(value, (list, tuple)):
         return as_active(recorder, nested_array(value))
     if isinstance(value, complex):

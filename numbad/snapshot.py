@@ -175,7 +175,8 @@ class Snapshot:
     def keep_members(self, value: Any, depth: int) -> None:
         """Note the members of a container, or the attributes of an object."""
         if not isinstance(value, type) and members_of(value) is not None:
-            foreign = type(value) not in CONTAINERS and is_foreign(type(value))
+            kind: Any = type(value)
+            foreign = kind not in CONTAINERS and is_foreign(kind)
             self.note_members(value, depth - foreign)
 
     def note_members(self, value: Any, depth: int) -> None:
@@ -250,7 +251,7 @@ CONTAINERS = (list, dict, *LISTED)
 
 def members_of(value: Any) -> Any:
     """Return the members of a container, or the attributes of an object; None if it has none."""
-    kind = type(value)
+    kind: Any = type(value)
     if kind is list or kind is dict:
         return value
     if kind in LISTED:
@@ -283,14 +284,14 @@ def contents_of(value: Any) -> Any:
 
 
 @functools.lru_cache(1024)
-def is_opaque(kind: type) -> bool:
+def is_opaque(kind: Any) -> bool:
     """Whether objects of a class of Python's own library are taken not to change: locks, loggers, dates."""
     top = kind.__module__.partition(".")[0]
     return top not in FOLLOWED and top in sys.stdlib_module_names and top not in ("__main__", "builtins")
 
 
 @functools.lru_cache(1024)
-def slots_of(kind: type) -> tuple[str, ...]:
+def slots_of(kind: Any) -> tuple[str, ...]:
     """Return the attributes for which a class has slots."""
     bases = [base for base in kind.__mro__ if "__slots__" in vars(base)]
     return tuple(name for base in bases for name, part in vars(base).items() if isinstance(part, MemberDescriptorType))
@@ -303,7 +304,7 @@ def kind_of(value: Any) -> str:
 
 
 @functools.lru_cache(1024)
-def is_foreign(kind: type) -> bool:
+def is_foreign(kind: Any) -> bool:
     """Whether a class is not the user's own."""
     module = sys.modules.get(kind.__module__)
     return is_library(kind.__module__) or (module is not None and is_installed(module))

@@ -24,6 +24,7 @@ from numbad.derivatives import (
 from numbad.emission import Identity
 from numbad.errors import InputError, LeakError, NumbadError, check_function, message, wraps
 from numbad.lanes import Linearised, LinearMap
+from numbad.limits import MOST_COPIED
 from numbad.nested import Call, addresses_of, cast, real_outputs, session
 from numbad.ops.host import alone
 from numbad.recorder import current
@@ -31,7 +32,6 @@ from numbad.settings import config
 from numbad.trees import flatten, same_structure
 
 Argnums = int | tuple[int, ...]
-MOST_KEPT = 1 << 20  # bytes: a pullback copies arrays that its function takes from outside up to this size
 
 
 def numbers_of(argnums: Any, name: str) -> tuple[int, ...]:
@@ -364,7 +364,7 @@ class Evaluation:
                 continue
             if execution.spaces[space] is not values:  # it was converted
                 continue
-            if values.nbytes <= MOST_KEPT:
+            if values.nbytes <= MOST_COPIED:
                 execution.put_space(space, values.copy(order="K"))
             else:
                 self.watched.append((values, found.before))
@@ -642,7 +642,7 @@ def check_size(outputs: int, inputs: int, lanes: int, recorder: Any) -> None:
     from numbad import sweeps
 
     size = (outputs + inputs) * lanes * recorder.dtype.itemsize
-    if size < sweeps.CHECKED:
+    if size < sweeps.COMPARED_MEMORY:
         return
     available = sweeps.available_memory()
     if size > available:

@@ -15,6 +15,7 @@ from numbad.operands import as_active, holds_active
 from numbad.ops.definition import BY_UFUNC, find_ufunc
 from numbad.protocol import OPS
 from numbad.recorder import Recorder, current
+from numbad.roots import WATCHED
 from numbad.scalars import Scalar
 
 Implementation = Callable[..., Any]
@@ -148,6 +149,8 @@ def call_ufunc(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
             return ufunc(*inputs)
         recorder = recorder_of(*inputs)
         inputs = tuple(as_active(recorder, part) for part in inputs)
+    if ufunc in WATCHED:
+        return WATCHED[ufunc](*inputs)
     op: Any = OPS.get(ufunc) or find_op(ufunc)
     if op is not None:
         return record(op, *inputs)
