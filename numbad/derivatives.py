@@ -124,6 +124,34 @@ def check_leaf(value: Any) -> None:
     raise InputError(message(f"the derivative with respect to {found} is not defined", do))
 
 
+def is_narrow(argnums: Any, arguments: tuple[Any, ...]) -> bool:
+    """Whether derivatives with respect to some arguments are in single precision: all that they consist of is.
+
+    A wider constant widens the recording that computes them.
+    """
+    if argnums is None:
+        return False
+    chosen = argnums if isinstance(argnums, tuple) else (argnums,)
+    leaves = [leaf for k in chosen if -len(arguments) <= k < len(arguments) for leaf in flatten(arguments[k])[0]]
+    return bool(leaves) and all(getattr(leaf, "dtype", None) == np.float32 for leaf in leaves)
+
+
+def narrowed(found: Any) -> Any:
+    """Return a tree of results in single precision."""
+    leaves, rebuild = flatten(found)
+    wide = (float, np.float64)
+    return rebuild(
+        [
+            np.float32(leaf)
+            if isinstance(leaf, wide)
+            else leaf.astype(np.float32)
+            if isinstance(leaf, np.ndarray) and leaf.dtype == np.float64
+            else leaf
+            for leaf in leaves
+        ]
+    )
+
+
 def input_dtype(leaves: list[Any]) -> np.dtype:
     """Return the dtype of the arena: float32 if all arrays are, else float64."""
     if type(leaves[0]) is float if leaves else True:

@@ -211,6 +211,8 @@ def in_place(name: str) -> Method:
     """Make an augmented assignment: the operator's result is assigned to all elements."""
 
     def method(self: Array, other: Any) -> Array:
+        if isinstance(other, np.generic) and other.dtype.kind in "fiu":
+            other = other.item()  # the result has the precision of the array
         result = getattr(self, name)(other)
         if result is NotImplemented:
             return result

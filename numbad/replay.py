@@ -15,7 +15,18 @@ import numpy as np
 
 from numbad.active import Active
 from numbad.arrays import Array
-from numbad.derivatives import FLOAT64, as_leaf, check_leaf, concrete, input_dtype, plain, record_leaves, scalar_output
+from numbad.derivatives import (
+    FLOAT64,
+    as_leaf,
+    check_leaf,
+    concrete,
+    input_dtype,
+    is_narrow,
+    narrowed,
+    plain,
+    record_leaves,
+    scalar_output,
+)
 from numbad.errors import (
     InputError,
     NumbadError,
@@ -155,6 +166,7 @@ class Jitted:
         self.f = self.numbad_inner = f
         self.static = static
         self.plan = None if self.static else noted_on(f, "numbad_plan")
+        self.numbad_like = noted_on(f, "numbad_like")  # the arguments whose dtypes the results have
         self.programs: dict[Any, Paths] = {}
         self.point_tapes: dict[Any, list[Any]] = {}  # of jitted functions under vmap
         self.snapshot: Snapshot | None = None
@@ -536,6 +548,7 @@ class Program:
         self.ends: dict[int, int] = {}  # one after the last address that the first rows write to
         self.f = owner.f if plan is None else plan.f
         self.gradient: Any = plan
+        self.narrow = is_narrow(owner.numbad_like, arguments)
         leaves, rebuild = flatten(tuple(arguments))
         leaves = [as_leaf(leaf) for leaf in leaves]
         static: set[int] = set()
@@ -816,7 +829,7 @@ class Program:
                 found.append(float(number) if dtype == FLOAT64 and not leaf.boolean else number)
             else:
                 found.append(place.read(values))
-        return self.rebuild(found)
+        return narrowed(self.rebuild(found)) if self.narrow else self.rebuild(found)
 
     def results(self) -> np.ndarray:
         """Return the arena that the last run has filled."""

@@ -16,6 +16,8 @@ from numbad.derivatives import (
     collect,
     concrete,
     differentiate,
+    is_narrow,
+    narrowed,
     plain,
     record_call,
     regroup,
@@ -89,6 +91,7 @@ def planned(function: Any, f: Any, argnums: Any, name: str, with_value: bool, ha
     """Attach to a gradient function what `jit` needs to know of it."""
     function.numbad_inner = f
     if not has_aux:
+        function.numbad_like = None if with_value else argnums
         function.numbad_plan = GradientPlan(f, argnums, name, with_value)
     return function
 
@@ -709,6 +712,17 @@ def rows(call: Call, outputs: list[Any], addresses: list[Any]) -> list[list[Any]
     return blocks
 
 
+def jacobian_function(mode: str, f: Any, argnums: Any, has_aux: bool, keywords: Any = None) -> Any:
+    """Return the function that computes the Jacobian of `f` by a mode; `keywords` are passed to `f` in any case."""
+
+    @wraps(f)
+    def blocks(*arguments: Any, **more: Any) -> Any:
+        return jacobian_by(mode, f, arguments, {**(keywords or {}), **more}, argnums, has_aux)
+
+    blocks.numbad_like = None if has_aux else argnums
+    return blocks
+
+
 def jacfwd(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
     """Return the function that computes the Jacobian of `f` in forward mode, as jax.jacfwd does.
 
@@ -729,7 +743,7 @@ def jacfwd(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -
     """
     check_function(f, "jacfwd")
     numbers_of(argnums, "jacfwd")
-    return wraps(f)(lambda *arguments, **keywords: jacobian_by("jacfwd", f, arguments, keywords, argnums, has_aux))
+    return jacobian_function("jacfwd", f, argnums, has_aux)
 
 
 def jacrev(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
@@ -740,7 +754,7 @@ def jacrev(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -
     """
     check_function(f, "jacrev")
     numbers_of(argnums, "jacrev")
-    return wraps(f)(lambda *arguments, **keywords: jacobian_by("jacrev", f, arguments, keywords, argnums, has_aux))
+    return jacobian_function("jacrev", f, argnums, has_aux)
 
 
 def split_points(points: tuple[Any, ...], argnums: Any) -> tuple[tuple[Any, ...], Any]:
@@ -777,8 +791,7 @@ def jacobian(f: Callable[..., Any], *points: Any, argnums: Any = None, has_aux: 
     """
     points, argnums = split_points(points, argnums)
     if not points:
-        chosen = 0 if argnums is None else argnums
-        return lambda *arguments, **more: jacobian_by("jacobian", f, arguments, keywords | more, chosen, has_aux)
+        return jacobian_function("jacobian", f, 0 if argnums is None else argnums, has_aux, keywords)
     if argnums is None:
         argnums = 0 if len(points) == 1 else tuple(range(len(points)))
     return jacobian_by("jacobian", f, points, keywords, argnums, has_aux)
@@ -814,4 +827,5 @@ def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
     >>> numbad.hvp(lambda x: np.sum(x**3), np.array([1.0, 2.0]), np.array([1.0, 0.0]))
     array([6., 0.])
     """
-    return jvp(grad(f), (x,), (v,))[1]
+    found = jvp(grad(f), (x,), (v,))[1]
+    return narrowed(found) if current() is None and is_narrow(0, (x,)) else found

@@ -1437,3 +1437,88 @@ def test_results_are_laid_out_as_numpy_does_so_that_reshape_aliases_alike(seed: 
         step_size = 1e-6
         quotient = [(f(x + step_size * e) - f(x - step_size * e)) / (2 * step_size) for e in np.eye(24)]
         np.testing.assert_allclose(gradient, quotient, atol=1e-4 * np.max(np.abs(quotient)))
+
+
+# ---------------------------------------------------------------- single precision
+
+
+SINGLE = np.linspace(0.1, 0.9, 5).astype(np.float32)
+PRECISIONS: dict[str, Callable[[Any], Any]] = {
+    "Python float": lambda x: np.sum(x * 1.1),
+    "Python int": lambda x: np.sum(x * 3),
+    "single": lambda x: np.sum(x * np.float32(1.1)),
+    "short int": lambda x: np.sum(x * np.int16(3)),
+    "truth": lambda x: np.sum(x * np.bool_(True)),
+    "double": lambda x: np.sum(x * np.float64(1.1)),
+    "double on the left": lambda x: np.sum(np.float64(1.1) * x),
+    "0-d array": lambda x: np.sum(x + np.array(1.1)),
+    "0-d single": lambda x: np.sum(x + np.array(1.1, np.float32)),
+    "int": lambda x: np.sum(x * np.int64(3)),
+    "power": lambda x: np.sum(x ** np.float64(2)),
+    "power of int": lambda x: np.sum(x ** np.int64(3)),
+    "square": lambda x: np.sum(x**2),
+    "to the power": lambda x: np.sum(np.float64(2.0) ** x),
+    "quotient": lambda x: np.sum(x / np.float64(3.0)),
+    "element": lambda x: x[0] * np.float64(1.1),
+    "maximum": lambda x: np.sum(np.maximum(x, np.float64(0.51))),
+    "where": lambda x: np.sum(np.where(x > 0.5, x, np.float64(2.1))),
+    "clip": lambda x: np.sum(np.clip(x, np.float64(0.21), np.float64(0.51))),
+    "array": lambda x: np.sum(x * np.full(5, 1.1)),
+    "dot": lambda x: x @ np.full(5, 1.1),
+    "concatenate": lambda x: np.sum(np.concatenate([x, np.full(2, 1.1)])),
+    "median": lambda x: np.median(x),
+    "sort": lambda x: np.sum(np.sort(x) * x),
+    "quantile": lambda x: np.quantile(x, 0.3),
+    "percentile": lambda x: np.percentile(x, 30),
+    "ldexp": lambda x: np.sum(np.ldexp(x, 2)),
+    "solve": lambda x: np.sum(np.linalg.solve(np.outer(x, x) + np.eye(5, dtype=np.float32), x)),
+}
+
+
+@pytest.mark.parametrize("name", list(PRECISIONS))
+def test_numbers_of_numpy_have_a_precision_and_gradients_that_of_their_input(name: str) -> None:
+    f = PRECISIONS[name]
+    expected = f(SINGLE)
+    found = numbad.jit(f)(SINGLE)
+    assert np.asarray(found).dtype == expected.dtype
+    assert found == pytest.approx(expected, rel=1e-13 if expected.dtype == np.float64 else 1e-6)
+    both = np.stack([SINGLE, SINGLE])
+    gradients = {
+        "grad": numbad.grad(f)(SINGLE),
+        "jit(grad)": numbad.jit(numbad.grad(f))(SINGLE),
+        "jacfwd": numbad.jacfwd(f)(SINGLE),
+        "jacrev": numbad.jacrev(f)(SINGLE),
+        "jit(jacfwd)": numbad.jit(numbad.jacfwd(f))(SINGLE),
+        "jit(jacobian)": numbad.jit(numbad.jacobian(f))(SINGLE),
+        "vjp": numbad.vjp(f, SINGLE)[1](1.0)[0],
+        "tape": numbad.record(f, SINGLE).gradient(SINGLE),
+        "vmap(grad)": numbad.vmap(numbad.grad(f))(both)[1],
+        "jit(vmap(grad))": numbad.jit(numbad.vmap(numbad.grad(f)))(both)[1],
+        "vmap(jit(grad))": numbad.vmap(numbad.jit(numbad.grad(f)))(both)[1],
+    }
+    wide = numbad.gradient(f, SINGLE.astype(float))
+    for mode, gradient in gradients.items():
+        assert gradient.dtype == np.float32, mode
+        np.testing.assert_allclose(gradient, wide, rtol=2e-5, atol=1e-6, err_msg=mode)
+    curvature = numbad.hvp(f, SINGLE, SINGLE), numbad.hessian(f)(SINGLE), numbad.jit(numbad.hessian(f))(SINGLE)
+    assert [part.dtype for part in curvature] == [np.float32] * 3
+
+
+def test_a_double_assigned_to_a_single_array_takes_its_precision() -> None:
+    def f(x: Any) -> Any:
+        y = x * 2.0
+        y[0] = np.float64(1.1)
+        y += np.float64(0.3)
+        return y
+
+    found = numbad.jit(f)(SINGLE)
+    assert found.dtype == f(SINGLE.copy()).dtype == np.float32
+    np.testing.assert_allclose(found, f(SINGLE.copy()), rtol=1e-6)
+
+
+def test_a_double_is_compared_as_a_double() -> None:
+    """0.1 in single precision is more than 0.1: rounded, the number would not be."""
+    x = np.array([0.1], np.float32)
+    f = numbad.jit(numbad.grad(lambda x: np.sum(2.0 * x if x[0] > np.float64(0.1) else x)))
+    assert f(x).tolist() == [2.0]
+    assert numbad.gradient(lambda x: np.sum(np.where(x > np.array(0.1), 2.0 * x, x)), x).tolist() == [2.0]
