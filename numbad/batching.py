@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from array import array
 from collections.abc import Callable
@@ -12,9 +11,9 @@ import numpy as np
 
 from numbad.active import Active
 from numbad.arrays import Array, constant, filled, make_block
-from numbad.derivatives import as_leaf, is_slope
+from numbad.derivatives import as_leaf, is_narrow, is_slope, narrowed
 from numbad.emission import Linear
-from numbad.errors import InputError, NumbadError, check_function, message
+from numbad.errors import InputError, NumbadError, check_function, message, noted_on, wraps
 from numbad.geometry import compact, is_run
 from numbad.indexing import concrete_truth
 from numbad.linearbatch import map_examples
@@ -71,8 +70,9 @@ def vmap(
     array([ 3., 12.])
     """
     check_function(f, "vmap")
+    like = noted_on(f, "numbad_like")
 
-    @functools.wraps(f, assigned=("__doc__", "__name__"), updated=())
+    @wraps(f)
     def mapped(*arguments: Any, **keywords: Any) -> Any:
         leaves, _ = flatten(tuple(arguments))
         axes = spread_axes(in_axes, arguments, len(leaves), "in_axes")
@@ -84,7 +84,7 @@ def vmap(
         if any(axis is not None for axis in axes) and not keywords and current() is None and isinstance(f, Jitted):
             swept = run_swept(f, arguments, axes, out_axes)
             if swept is not None:
-                return swept[0]
+                return narrowed(swept[0]) if is_narrow(like, arguments) else swept[0]
 
         def call(given: list[Any]) -> Any:
             positional, named = rebuild(given)
@@ -100,8 +100,11 @@ def vmap(
             placed = spread_axes(out_axes, restore(results), len(results), "out_axes")
             results = [back(result, axis) for result, axis in zip(results, placed, strict=True)]
             found = restore(results)
-            return finish(found) if mine else found
+            if not mine:
+                return found
+            return narrowed(finish(found)) if is_narrow(like, arguments) else finish(found)
 
+    mapped.numbad_like = like
     return mapped
 
 

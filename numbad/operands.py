@@ -8,7 +8,7 @@ import numpy as np
 
 from numbad.active import Active, Shape
 from numbad.arrays import Array, Storage, make_block, outside
-from numbad.errors import LeakError, message, other_meaning
+from numbad.errors import LeakError, attribute, message, other_meaning
 from numbad.limits import SMALL
 from numbad.recorder import Recorder, refuse
 from numbad.scalars import Scalar, make_scalar
@@ -35,18 +35,19 @@ def as_active(recorder: Recorder, value: Any) -> Any:
             return constant_array(recorder, value)
         return as_active(recorder, value[()])
     if isinstance(value, np.generic):
-        if value.dtype.kind == "f":
-            return as_active(recorder, float(value))
-        return as_active(recorder, value.item()) if value.dtype.kind in "iub" else complex_operand(value)
+        if value.dtype.kind not in "fiub":
+            complex_operand(value)
+        recorder.promote(value.dtype)  # NumPy's numbers have a precision, Python's have none
+        return as_active(recorder, float(value) if value.dtype.kind == "f" else value.item())
     if isinstance(value, (list, tuple)):
         return as_active(recorder, nested_array(value))
     if isinstance(value, complex):
         complex_operand(value)
     if isinstance(value, (str, bytes, dict, set)) or value is None:
         return NotImplemented
-    if hasattr(value, "__array__"):
+    if attribute(value, "__array__") is not None:
         return as_active(recorder, np.asarray(value))
-    if hasattr(value, "__float__"):
+    if hasattr(type(value), "__float__"):
         return as_active(recorder, float(value))
     return NotImplemented
 
@@ -67,9 +68,11 @@ def constant_array(recorder: Recorder, values: np.ndarray) -> Array:
         return make_block(recorder, address, values.shape, boolean)
     if not (values.flags.c_contiguous or values.flags.f_contiguous) or not values.flags.aligned:
         values = np.array(values, recorder.dtype, order="C")
-    elif values.dtype != recorder.dtype:
+        return Array(recorder, *outside(recorder.refer(values), values), boolean)
+    if values.dtype != recorder.dtype:
         values = values.astype(recorder.dtype)
-    return Array(recorder, *outside(recorder.refer(values), values), boolean)
+        return Array(recorder, *outside(recorder.refer(values), values), boolean)
+    return Array(recorder, *outside(recorder.borrow(values), values), boolean)
 
 
 def has_zeros(value: Any) -> bool:

@@ -153,6 +153,7 @@ def square_or_power(self: Any, exponent: Any, modulo: Any = None) -> Any:
     if isinstance(exponent, np.ndarray) and exponent.dtype.kind == "f" and exponent.ndim:
         return record(BY_NAME["power_by_constant"], self, exponent)
     if isinstance(exponent, (np.generic, np.ndarray)) and not np.ndim(exponent) and exponent.dtype.kind in "fiub":
+        self.recorder.promote(exponent.dtype)
         return square_or_power(self, exponent.item())
     return record_operator(BY_NAME["power_by_constant"], self, exponent)
 
@@ -214,6 +215,8 @@ def in_place(name: str) -> Method:
     """Make an augmented assignment: the operator's result is assigned to all elements."""
 
     def method(self: Array, other: Any) -> Array:
+        if isinstance(other, np.generic) and other.dtype.kind in "fiu":
+            other = other.item()  # the result has the precision of the array
         result = getattr(self, name)(other)
         if result is NotImplemented:
             return result

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -124,6 +124,7 @@ class Program:
     input_spaces: set[int]
     hosts: list[Any]
     large: list[int]
+    borrowed: ClassVar[dict[int, Any]] = {}  # the memory of a tape is its own
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -131,9 +132,8 @@ class Tape:
     """The recording of one run of a function: flat arrays, which run again at other points.
 
     `numbad.record` makes tapes. A tape is called like the function; the branches that the function
-    took are guarded, and a point where it would take another raises a BranchError. Constant arrays of
-    more than 512 elements are kept by reference: where the program changes one after recording, later
-    runs use what it holds then. Smaller arrays and numbers were copied when they were met.
+    took are guarded, and a point where it would take another raises a BranchError. What the function
+    took from elsewhere is part of the tape as it was then: the tape has copies of arrays.
 
     Attributes
     ----------
@@ -150,7 +150,7 @@ class Tape:
     loads : list of (int, ndarray)
         Small constant arrays and their addresses.
     spaces : list
-        Memory outside of the arena: large constant arrays by reference; None for the arena and inputs.
+        Memory outside of the arena: large constant arrays; None for the arena and inputs.
     hosts : list
         The Python kernels of host rows.
     inputs : tuple of Input

@@ -44,6 +44,15 @@ def whole_numbers(values: np.ndarray, *, keywords: dict[str, Any]) -> np.ndarray
         return values.astype(keywords["dtype"])
 
 
+@decision
+def text(values: np.ndarray, *, keywords: dict[str, Any]) -> str:
+    """The text of a number or an array: str(x), repr(x) or format(x, specification)."""
+    value = values.astype(bool)[()] if keywords["boolean"] else values[()]
+    if keywords["kind"] == "repr":
+        return np.array2string(np.asarray(value), separator=", ")
+    return str(value) if keywords["kind"] == "str" else format(value, keywords["specification"])
+
+
 def current_value(array: Array) -> np.ndarray:
     """Return the values now as an array of floats (truth values as booleans)."""
     return np.asarray(array.value())

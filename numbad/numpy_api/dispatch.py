@@ -111,6 +111,8 @@ def lay_out(result: Array, arguments: tuple[Any, ...], keywords: dict[str, Any])
 
 def apply_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
     """Run the recording version of a ufunc or of one of its methods."""
+    if ufunc.__name__.endswith(" (vectorized)"):
+        return apply_python(ufunc, method, inputs, keywords)
     if method != "__call__":
         found = UFUNC_METHODS.get(method)
         if found is None:
@@ -152,8 +154,6 @@ def call_ufunc(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
     op: Any = OPS.get(ufunc) or find_op(ufunc)
     if op is not None:
         return record(op, *inputs)
-    if ufunc.__name__.endswith(" (vectorized)"):  # of np.frompyfunc: a Python function of each element
-        return as_active(recorder_of(*inputs), ufunc(*(elements_of(part) for part in inputs)))
     found = UFUNCS.get(ufunc.__name__) or find_special(ufunc)
     if found is None:
         name = str(ufunc.__name__)
@@ -162,12 +162,26 @@ def call_ufunc(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
     return found(*inputs)
 
 
+def apply_python(ufunc: Any, method: str, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    """Run a ufunc of np.frompyfunc, a Python function of each element, over arrays of recording numbers."""
+    if any(isinstance(part, Active) for part in np.atleast_1d(np.array(keywords.get("out"), object)).tolist()):
+        unsupported(ufunc.__name__, "out=", "assign the result: y[...] = function(x)")
+    recorder = recorder_of(*inputs)
+    result = getattr(ufunc, method)(*(elements_of(part) for part in inputs), **keywords)
+    if method == "at":
+        return result
+    return tuple(as_active(recorder, part) for part in result) if ufunc.nout > 1 else as_active(recorder, result)
+
+
 def elements_of(value: Any) -> Any:
-    """Return a recording array as an array of recording scalars; other operands as they are."""
-    if not isinstance(value, Array):
+    """Return a recording value as an array of objects, its recording numbers; other operands as they are."""
+    if not isinstance(value, Active):
         return value
     found = np.empty(value.shape, object)
-    found.reshape(-1)[:] = list(value.reshape(-1))
+    if value.shape:
+        found.reshape(-1)[:] = list(value.reshape(-1))
+    else:
+        found[()] = value.item()
     return found
 
 

@@ -94,7 +94,7 @@ def quantile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input:
     recorder = recorder_of(a, q)
     array = to_array(a, recorder)
     if not isinstance(q, Active):
-        q = np.asarray(q, float)
+        q = np.asarray(q, array.dtype if type(q) in (int, float) else float)
         if q.size and not (q.min() >= 0.0 and q.max() <= 1.0):
             raise ValueError("Quantiles must be in the range [0, 1]")
     axes = normal_axes(axis, array.ndim)
@@ -110,8 +110,8 @@ def percentile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_inpu
                interpolation: Any = None) -> Any:  # fmt: skip
     """Quantiles in percent."""
     if not isinstance(q, Active):
-        q = np.asarray(q, float)
-        if q.size and not (q.min() >= 0.0 and q.max() <= 100.0):
+        q = q if type(q) in (int, float) else np.asarray(q, float)
+        if np.size(q) and not (np.min(q) >= 0.0 and np.max(q) <= 100.0):
             raise ValueError("Percentiles must be in the range [0, 100]")
     return quantile(a, q / 100.0, axis, out, overwrite_input, method, keepdims, weights=weights)
 
