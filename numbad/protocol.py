@@ -8,7 +8,7 @@ import numpy as np
 
 from numbad.active import Active, above, new
 from numbad.arrays import Array
-from numbad.elementwise import record
+from numbad.elementwise import record, record_operator
 from numbad.matmul import matrix_product
 from numbad.ops.definition import BY_UFUNC, Op
 from numbad.plans import CONTIGUOUS, append_row, plan_contiguous
@@ -26,7 +26,7 @@ def array_ufunc(self: Any, ufunc: Any, method: str, *inputs: Any, **keywords: An
     if method == "__call__" and not keywords:
         op = OPS.get(ufunc)
         if op is not None:
-            return record(op, *inputs)
+            return record_operator(op, *inputs) if len(inputs) == 2 else record(op, *inputs)
         if ufunc is np.matmul:
             result = matrix_product(self.recorder, *inputs)
             if result is not None:
