@@ -249,3 +249,17 @@ def test_numpy_is_itself_outside_of_recordings():
     assert np.array([1.0, 3.0]).mean() == 2.0
     assert list(inspect.signature(np.mean).parameters)[:3] == ["a", "axis", "dtype"]
     assert np.median(np.array([3, 1, 2], object)) == 2
+
+
+def test_a_wider_dtype_rounds_what_came_before() -> None:
+    x = np.full(40, 0.1, np.float32)
+
+    def f(x: Any) -> Any:
+        return np.prod(x + np.float32(1.0), dtype=np.float64)
+
+    exact = np.float64(np.float32(0.1) + np.float32(1.0)) ** 40
+    value, gradient = numbad.value_and_gradient(f, x)
+    assert value.dtype == np.float64 and gradient.dtype == np.float32
+    np.testing.assert_allclose(value, exact, rtol=1e-14)
+    np.testing.assert_allclose(numbad.jit(f)(x), exact, rtol=1e-14)
+    np.testing.assert_allclose(gradient, exact / 1.1, rtol=1e-6)

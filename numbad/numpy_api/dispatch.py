@@ -425,7 +425,7 @@ def widened(value: Any, dtype: Any) -> Any:
     recorder.promote(np.dtype(np.float64))
     if value.boolean:
         return value
-    large = value * SPLITTER
+    large: Any = np.multiply(value, SPLITTER)
     rounded = np.where(np.isfinite(value), large - (large - value), value)
     return rounded if not isinstance(value, Array) else as_array(rounded)
 
