@@ -158,7 +158,7 @@ def test_arrays_to_be_filled(call: Call) -> None:
     inputs = inputs_of(call.arguments)
     wanted = program(call)(*inputs)
     seen = []
-    numbad.jit(lambda *given: seen.append(program(call)(*given)) or 0.0)(*inputs)
+    numbad.gradient(lambda x: seen.append(program(call)(x)) or np.sum(x), *inputs)
     assert (seen[0].shape, seen[0].dtype) == (wanted.shape, wanted.dtype)
 
 
@@ -259,7 +259,7 @@ def test_a_wider_dtype_rounds_what_came_before() -> None:
 
     exact = np.float64(np.float32(0.1) + np.float32(1.0)) ** 40
     value, gradient = numbad.value_and_gradient(f, x)
-    assert value.dtype == np.float64 and gradient.dtype == np.float32
+    assert type(value) is float and gradient.dtype == np.float32
     np.testing.assert_allclose(value, exact, rtol=1e-14)
     np.testing.assert_allclose(numbad.jit(f)(x), exact, rtol=1e-14)
     np.testing.assert_allclose(gradient, exact / 1.1, rtol=1e-6)

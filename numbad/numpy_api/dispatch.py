@@ -17,6 +17,7 @@ from numbad.operands import as_active, holds_active
 from numbad.ops.definition import BY_UFUNC, find_ufunc
 from numbad.protocol import OPS
 from numbad.recorder import Recorder, current
+from numbad.roots import WATCHED
 from numbad.scalars import Scalar
 
 Implementation = Callable[..., Any]
@@ -182,6 +183,8 @@ def call_ufunc(ufunc: Any, inputs: tuple[Any, ...], keywords: dict[str, Any] | N
             return ufunc(*inputs)
         recorder = recorder_of(*inputs)
         inputs = tuple(as_active(recorder, part) for part in inputs)
+    if ufunc in WATCHED:
+        return WATCHED[ufunc](*inputs)
     op: Any = OPS.get(ufunc) or find_op(ufunc)
     if op is not None and not keywords:
         return record_operator(op, *inputs) if op.arity == 2 else record(op, *inputs)
@@ -444,7 +447,7 @@ def in_dtype(result: Any, wanted: np.dtype) -> Any:
         if wanted.itemsize == 8:
             recorder.promote(wanted)
         if wanted == recorder.dtype:
-            return result * 1.0 if result.boolean else result
+            return np.multiply(result, 1.0) if result.boolean else result
     raise RecordingError(
         message(
             f"{called_name()}: dtype={wanted} is not recorded, for the recording is in {recorder.dtype}",
