@@ -16,9 +16,7 @@ from numbad.roots import WATCHED
 from numbad.rows import MAP
 from numbad.scalars import Scalar
 
-OPS: dict[
-    Any, Op
-] = {}  # ufunc object -> op, roots and squares apart; those of other packages are added as they are met
+OPS: dict[Any, Op] = {}  # ufunc object -> op; not roots and squares; those of other packages are added when met
 for _name, _op in BY_UFUNC.items():
     if _op.ufunc.startswith("numpy.") and isinstance(_ufunc := getattr(np, _name, None), np.ufunc):
         OPS[_ufunc] = _op
