@@ -815,7 +815,6 @@ def map_tangent(linear: Linear, row: Any, op: Any) -> None:
 def host_tangent(linear: Linear, row: Any) -> None:
     """Append the tangent of a host row: the transpose of its rule."""
     from numbad.nested import pull_inside
-    from numbad.ops.host import as_tuple
 
     call, operands, results = linear.host_operands(row)
     dots = [
@@ -836,9 +835,13 @@ def host_tangent(linear: Linear, row: Any) -> None:
     for lane in lanes:
         given = [None if dot is None else dot if lane is None else dot[..., lane] for dot in dots]
         if call.op.jvp_function is not None:
-            found.append(as_tuple(call.op.jvp_function(operands, given, **call.settings)))
+            found.append(call.push(operands, given))
         else:
             found.append(pull_inside(linear.recorder, pull, zeros, given))
     for k, result in enumerate(results):
         value = np.stack([part[k] for part in found], axis=-1) if linear.lanes else found[0][k]
+        if not isinstance(value, Active):
+            if not np.any(value):
+                continue
+            value = constant(linear.recorder, value)
         linear.add(result.storage.address, result.shape, contiguous(result.shape), value)
