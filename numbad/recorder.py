@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import threading
 from array import array
+from functools import partial
 from sys import _getframe, modules
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from numbad import strictness
 from numbad.errors import INTERNAL, LeakError, RecordingError, Site, message
 from numbad.geometry import collapse, contiguous
 from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, LARGE, MAP, SCATTER
@@ -69,6 +71,7 @@ class Recorder:
         "sites",
         "size",
         "spaces",
+        "wide",
         "words",
         "zeros",
     )
@@ -78,10 +81,11 @@ class Recorder:
             notice_modules()
         self.code = array("I")
         self.bases: list[int] = []
-        self.extend: Any = self.noting if config._debug_nans else self.code.extend
+        self.extend: Any = self.appender()
         self.words = array("q")
         self.size = 1
         self.constants: dict[Any, int] = {}
+        self.wide: Any = frozenset()  # addresses of inputs that are numbers of NumPy's, not of Python's
         self.zeros = 0  # address of -0.0 once it is needed
         self.numbers = array("d")  # pairs: address, value
         self.loads: list[tuple[int, np.ndarray]] = []
@@ -94,6 +98,12 @@ class Recorder:
         self.locks: list[np.ndarray] = []
         self.dtype = np.dtype(dtype)
         self.execution: Execution | None = None
+        if strictness.strict or not strictness.taught:
+            strictness.begin(self)
+
+    def appender(self) -> Any:
+        """Return the function that appends a row."""
+        return self.noting if config._debug_nans else self.code.extend
 
     # ------------------------------------------------------------ life
 
@@ -309,7 +319,10 @@ class Recorder:
         except BufferError:
             self.code = array(self.code.typecode, self.code)
             if not self.closed:
-                self.extend = self.noting if config._debug_nans else self.code.extend
+                watching = isinstance(self.extend, partial)
+                self.extend = self.appender()
+                if watching:
+                    strictness.begin(self)
         try:
             self.words.append(0)
             self.words.pop()

@@ -521,12 +521,16 @@ def svdvals(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Any
     return np.linalg.svd(a, compute_uv=False)
 
 
-def some_of(w: Any, v: Any, a: Any, b: Any, settings: dict[str, Any]) -> tuple[Any, Any]:
+def some_of(w: Any, v: Any, a: Any, b: Any, some: Any, settings: dict[str, Any]) -> tuple[Any, Any]:
     """Put what SciPy returns for some eigenvalues among all: drivers for some may choose other signs."""
     from scipy.linalg import eigh
 
-    first, last = settings["subset_by_index"]
-    w[first : last + 1], v[:, first : last + 1] = eigh(a, b, **settings)
+    first, last, *bounds = some
+    if bounds:  # those that lie between them, for which LAPACK goes another way
+        found = eigh(a, b, subset_by_value=bounds, **settings)
+    else:
+        found = eigh(a, b, subset_by_index=(first, last), **settings)
+    w[first : last + 1], v[:, first : last + 1] = found
     return w, v
 
 
@@ -542,7 +546,7 @@ def driven_eigen(a: Any, *, lower: bool, driver: Any, finite: bool, some: Any) -
 
     settings = eigen_settings(lower, driver, finite)
     w, v = eigh(a, **settings)
-    return (w, v) if some is None else some_of(w, v, a, None, settings | {"subset_by_index": some})
+    return (w, v) if some is None else some_of(w, v, a, None, some, settings)
 
 
 @driven_eigen.vjp
@@ -558,7 +562,7 @@ def pencil_eigen(a: Any, b: Any, *, lower: bool, driver: Any, finite: bool, some
 
     settings = eigen_settings(lower, driver if some is None else None, finite)
     w, v = eigh(a, b, **settings)
-    return (w, v) if some is None else some_of(w, v, a, b, settings | {"driver": driver, "subset_by_index": some})
+    return (w, v) if some is None else some_of(w, v, a, b, some, settings | {"driver": driver})
 
 
 @pencil_eigen.vjp
@@ -611,13 +615,13 @@ def eigenvalues_of(parts: list[Any], settings: dict[str, Any]) -> Any:
     return ops.symmetric_eigenvalues.attempt(parts[0], upper=not settings["lower"])
 
 
-def within(values: Any, bounds: Any) -> tuple[int, int] | None:
-    """Return the first and last of sorted numbers in (low, high], which is guarded; None if there are none."""
+def within(values: Any, bounds: Any) -> tuple[Any, ...] | None:
+    """Return the first and last of sorted numbers in (low, high], guarded, and the bounds; None if there are none."""
     low, high = bounds
     if not -np.inf <= low < high <= np.inf:
         raise ValueError("Requested eigenvalue bounds are not valid.")
     first, last = int(np.sum(values <= low)), int(np.sum(values <= high)) - 1
-    return (first, last) if first <= last else None
+    return (first, last, float(low), float(high)) if first <= last else None
 
 
 @records(MODULE, "eigvalsh")
