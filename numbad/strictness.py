@@ -199,7 +199,8 @@ def compute(name: str, values: list[Any]) -> None:
 # ---------------------------------------------------------------- Python's own error
 
 CATCHES = frozenset(("ZeroDivisionError", "ArithmeticError", "Exception", "BaseException"))
-HANDLER, CONTEXT, MATCH = (dis.opmap.get(k, 0) for k in ("PUSH_EXC_INFO", "WITH_EXCEPT_START", "CHECK_EXC_MATCH"))
+HANDLER, CONTEXT = dis.opmap["PUSH_EXC_INFO"], dis.opmap["WITH_EXCEPT_START"]
+MATCH = dis.opmap["CHECK_EXC_MATCH"]
 PYTHONS = frozenset(("add", "subtract", "multiply", "divide", "floor_divide", "remainder", "negative", "absolute", "square",
                      "identity", "power", "power_by_constant"))  # fmt: skip
 
