@@ -16,15 +16,13 @@ import numpy as np
 from numba import njit, prange
 
 from numbad.arraykernels import PARTIALS, PRIMAL, all_zero, descriptor, operand_count, shifted, total
+from numbad.limits import FUSED_BLOCK, FUSED_PIECE, FUSED_ROWS
 from numbad.ops.definition import REGISTRY
 from numbad.rows import ADD, CONTRACT, GATHER, HOST, MAP, SCATTER
 from numbad.sweeps import address_of, block_kernels
 from numbad.threads import compile_parallel, shared_section
 from numbad.vectormath import call_at, pointer_of, view
 
-FUSED_BLOCK = 1024  # elements: smaller blocks spend their time on calls, 1.3 to 1.8 times as much of it at 256
-PIECE = 16 * FUSED_BLOCK  # elements of one unit of parallel work
-MOST_ROWS = 48  # of a group
 SUM = -1  # the opcode of a full sum in a group's table
 
 # Columns of a group's table: one row for each row of the group. An operand is a slot of scratch
@@ -65,20 +63,22 @@ class Group:
 
     def accepts(self, out: int, operands: list[tuple[int, int, int]]) -> bool:
         """Whether a row with these operands (kind, space, address) can join."""
-        if len(self.rows) >= MOST_ROWS:
+        if len(self.rows) >= FUSED_ROWS:
             return False
+        blocks = [(space, address) for kind, space, address in operands if kind == 1]
         for kind, space, address in operands:
             if kind == 0:
                 return False
+            length = 1 if kind == 2 else self.count
+            if space == 0 and any(0 <= a - address < length for a in self.sums):
+                return False  # a sum is known when the whole group has run, not before
             if kind == 2:
-                if space == 0 and address in self.sums:
-                    return False  # it is known when the whole group has run, not before
                 if space == 0 and any(0 <= address - start < self.count for start in self.outputs):
                     return False
                 continue
             if space == 0 and address in self.outputs:
                 continue
-            near = [*self.memory, *((0, start) for start in self.outputs)]
+            near = [*self.memory, *blocks, *((0, start) for start in self.outputs)]
             if any(s == space and 0 < abs(a - address) < self.count for s, a in near):
                 return False  # operands that overlap would be written by two threads in the adjoint sweep
         return True
@@ -209,9 +209,11 @@ def mark_virtual(groups: list[Group], code: np.ndarray, words: np.ndarray, wante
     read = np.zeros(len(blocks), np.bool_)
     mark_reads(code, words, starts, stops, owner, row_owner, read)
     for value in wanted:
-        addresses = value.address_view().reshape(-1) if hasattr(value, "address_view") else [value.address]
-        for address in (min(addresses, default=0), max(addresses, default=0)):
-            read |= (starts <= address) & (address < stops)
+        addresses = value.address_view() if hasattr(value, "address_view") else value.address
+        addresses = np.asarray(addresses, np.int64).reshape(-1)
+        found = np.searchsorted(starts, addresses, side="right") - 1
+        found, addresses = found[found >= 0], addresses[found >= 0]
+        read[found[addresses < stops[found]]] = True
     for flag, (_, _, g, k) in zip(read.tolist(), blocks, strict=True):
         if flag:
             groups[g].virtual[k] = False
@@ -288,7 +290,7 @@ def forward(execution: Any, group: Group) -> None:
     if not group.needed:
         return
     table, scalars, _ = group.table(execution)
-    pieces = (group.count + PIECE - 1) // PIECE
+    pieces = (group.count + FUSED_PIECE - 1) // FUSED_PIECE
     sums = np.zeros((len(group.rows), pieces), execution.values.dtype)
     with shared_section(group.count):
         forward_pieces(block_kernels(execution.values.dtype), table, scalars, execution.values[:1], group.count, sums)
@@ -303,7 +305,7 @@ def backward(execution: Any, group: Group, bars: Any) -> None:
     for k, (opcode, out, _) in enumerate(group.rows):
         if opcode == SUM:
             table[k, OUT_BAR] = address_of(bars.arena) + out * execution.values.itemsize
-    pieces = (group.count + PIECE - 1) // PIECE
+    pieces = (group.count + FUSED_PIECE - 1) // FUSED_PIECE
     sums = np.zeros((max(len(group.scalars), 1), pieces), execution.values.dtype)
     with shared_section(group.count):
         backward_pieces(
@@ -353,10 +355,10 @@ def forward_piece(kernels, table, scalars, like, start, stop, scratch, sums):
 @compile_parallel
 def forward_pieces(kernels, table, scalars, like, count, sums):
     """Compute a group in parallel pieces, each of which has its own scratch and sums."""
-    for piece in prange((count + PIECE - 1) // PIECE):
+    for piece in prange((count + FUSED_PIECE - 1) // FUSED_PIECE):
         scratch = np.empty((table.shape[0] + scalars.size, FUSED_BLOCK), like.dtype)
-        stop = min(count, (piece + 1) * PIECE)
-        forward_piece(kernels, table, scalars, like, piece * PIECE, stop, scratch, sums[:, piece])
+        stop = min(count, (piece + 1) * FUSED_PIECE)
+        forward_piece(kernels, table, scalars, like, piece * FUSED_PIECE, stop, scratch, sums[:, piece])
 
 
 @njit(nogil=True, error_model="numpy")
@@ -449,9 +451,9 @@ def backward_piece(kernels, table, scalars, cotangents, like, start, stop, scrat
 @compile_parallel
 def backward_pieces(kernels, table, scalars, cotangents, like, count, sums):
     """Take back a group in parallel pieces, each of which has its own scratch and sums."""
-    for piece in prange((count + PIECE - 1) // PIECE):
+    for piece in prange((count + FUSED_PIECE - 1) // FUSED_PIECE):
         scratch = np.empty((table.shape[0] + scalars.size + 2, FUSED_BLOCK), like.dtype)
         bars = np.empty((table.shape[0] + scalars.size, FUSED_BLOCK), like.dtype)
-        stop = min(count, (piece + 1) * PIECE)
-        start = piece * PIECE
+        stop = min(count, (piece + 1) * FUSED_PIECE)
+        start = piece * FUSED_PIECE
         backward_piece(kernels, table, scalars, cotangents, like, start, stop, scratch, bars, sums[:, piece])

@@ -24,6 +24,8 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 
+from numbad.limits import VARIANT
+
 HERE = Path(__file__).parent
 SOURCES = (
     "_vm.py",
@@ -31,6 +33,7 @@ SOURCES = (
     "_points.py",
     "vectormath.py",
     "rows.py",
+    "limits.py",
     "scalarkernels.py",
     "arraykernels.py",
     "emissionkernels.py",
@@ -68,14 +71,14 @@ HAVE_LIBMVEC = load_vector_library()
 
 
 def digest() -> str:
-    """Return a digest of what the machine code depends on: sources, versions and processor."""
+    """Return a digest of what the machine code depends on: sources, versions, processor and variant."""
     global _digest
     if not _digest:
         found = hashlib.sha256()
         for name in SOURCES:
             found.update((HERE / name).read_bytes())
         parts = [version("numba"), version("llvmlite"), sys.version, llvm.get_host_cpu_name(), str(HAVE_LIBMVEC)]
-        parts += [platform.libc_ver()[1], llvm.get_host_cpu_features().flatten()]
+        parts += [platform.libc_ver()[1], llvm.get_host_cpu_features().flatten(), VARIANT]
         found.update("\n".join(parts).encode())
         _digest = found.hexdigest()[:24]
     return _digest

@@ -14,19 +14,29 @@ import numpy as np
 from numbad import strictness
 from numbad.errors import INTERNAL, LeakError, RecordingError, Site, message
 from numbad.geometry import collapse, contiguous
-from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, LARGE, MAP, SCATTER
+from numbad.limits import LARGE
+from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
 from numbad.settings import config
 
 if TYPE_CHECKING:
     from numbad.sweeps import Execution
 
-SMALL = 512  # elements: larger constants and inputs are kept by reference
 TAUGHT_MODULES = ("scipy.special", "scipy.linalg", "scipy.sparse", "scipy.spatial", "scipy.signal",
                   "scipy.interpolate")  # fmt: skip
 MOST_ADDRESSES = 2**32 - 1
 
 _thread = threading.local()
 _modules_seen = 0
+
+
+def pairs_of(numbers: Any, loads: list[tuple[int, np.ndarray]]) -> Any:
+    """Return constants as (address, value) pairs, flat; `numbers` are such pairs already, `loads` runs of values."""
+    if not loads:
+        return numbers
+    pairs = [np.array(numbers, np.float64).reshape(-1, 2)]
+    for address, block in loads:
+        pairs.append(np.stack([np.arange(address, address + block.size, dtype=np.float64), block.reshape(-1)], axis=1))
+    return np.concatenate(pairs).reshape(-1)
 
 
 class Recorder:
@@ -48,6 +58,8 @@ class Recorder:
         Memory that operands live in: the arena (None), then large inputs and constants by reference.
     sites : dict
         The user's statement (code object and place in it) of guards, host and array rows.
+    roots : dict
+        Of each square root that begins at an address: the op that gives its square, its shape, and the op's operands.
     dtype : dtype
         float32 or float64: of the arena.
     bases : list of int
@@ -68,6 +80,7 @@ class Recorder:
         "loads",
         "locks",
         "numbers",
+        "roots",
         "sites",
         "size",
         "spaces",
@@ -96,6 +109,7 @@ class Recorder:
         self.large: list[int] = []  # large elementwise rows, which are fused where they follow one another
         self.sites: dict[int, Site] = {}
         self.locks: list[np.ndarray] = []
+        self.roots: dict[int, Any] = {}
         self.dtype = np.dtype(dtype)
         self.execution: Execution | None = None
         if strictness.strict or not strictness.taught:
@@ -286,6 +300,13 @@ class Recorder:
         return addresses
 
     # ------------------------------------------------------------ values on the way
+
+    def ends_in_sum(self, output: int) -> bool:
+        """Whether the last row is a sum into this address: then no sweep backwards reads the result.
+
+        What lies inside of an array has to be in memory, for it is there that its cotangent arrives.
+        """
+        return len(self.code) > 3 and self.code[-4] == ADD and self.code[-3] == output
 
     def run(self, final: bool = False, wanted: tuple[Any, ...] = ()) -> Execution:
         """Sweep the rows that have not been computed; return the execution that holds the values.

@@ -18,6 +18,7 @@ from numbad.arrays import Array
 from numbad.derivatives import FLOAT64, as_leaf, check_leaf, concrete, input_dtype, plain, record_leaves, scalar_output
 from numbad.errors import InputError, NumbadError, check_function, describe_site, message
 from numbad.hoisting import Ranges, Spared, compute, find_spared, without_rows
+from numbad.limits import WORTH_COPYING
 from numbad.ops.host import alone
 from numbad.paths import Paths, common_rows, last_address
 from numbad.recorder import Recorder, current
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 MOST_PATHS = 64  # tapes kept for one signature
 PATIENCE = 0.5  # seconds: a thread that waits longer for another calls the function; the other may wait for it
-WORTH_COPYING = 256  # scalar rows that are computed faster than they are copied
 MOST_SIGNATURES = 256  # kept for one function
 
 
@@ -600,6 +600,12 @@ class Program:
         self.execution = PathExecution(recorder, spared)
         self.short = self.make_short(spared)
 
+    def reads_results(self) -> bool:
+        """Whether the results have to be in memory after a run."""
+        if self.gradient is None or self.gradient.with_value:
+            return True
+        return not all(self.recorder.ends_in_sum(output.address) for output in self.outputs)
+
     def find_result(self, output: Any, place: Any, fixed: Ranges | None = None) -> Any:
         """Return where a result lies: an address, or an `ArrayResult`."""
         return ArrayResult(np.array(place), output.dtype, fixed) if isinstance(output, Array) else int(place)
@@ -709,7 +715,7 @@ class Program:
             execution.values[1:stop] = source.execution.values[1:stop]
             execution.partials[:start] = source.execution.partials[:start]
         try:
-            execution.forward(True, tuple(self.outputs) if self.gradient is None or self.gradient.with_value else ())
+            execution.forward(True, tuple(self.outputs) if self.reads_results() else ())
         except Missed as missed:
             return missed.row
         return -1

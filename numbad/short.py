@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 
 from numbad.hoisting import Spared, empty_rows
+from numbad.limits import BLOCK, MANY_ROWS, SHORT_MEMORY
 from numbad.recorder import Recorder
-from numbad.rows import BLOCK
 from numbad.settings import config
-from numbad.sweeps import MANY, address_of, block_kernels, sweep, switch
+from numbad.sweeps import address_of, block_kernels, sweep, switch
 
-MOST = 1 << 17  # numbers that the arena, the cotangents and the partials of a tape may take together
 _thread = threading.local()
 _calls: dict[int, tuple[Any, ...]] = {}
 _bases, _bars = array("Q", (0,)), array("Q", (0,))  # of a tape without spaces; filled under Python's lock
@@ -25,7 +24,7 @@ class Workspace:
 
     Attributes
     ----------
-    memory : ndarray, shape (MOST,)
+    memory : ndarray, shape (SHORT_MEMORY,)
         Where the tape runs: it begins with the values.
     arena, spaces
         The cotangents, as `Cotangents` has them.
@@ -36,7 +35,7 @@ class Workspace:
     __slots__ = ("address", "arena", "memory", "scratch", "scratch_address", "spaces")
 
     def __init__(self, dtype: np.dtype) -> None:
-        self.memory = np.empty(MOST, dtype)
+        self.memory = np.empty(SHORT_MEMORY, dtype)
         self.scratch = np.empty(4 * BLOCK, dtype)
         self.address, self.scratch_address = address_of(self.memory), address_of(self.scratch)
         self.arena: Any = None
@@ -140,7 +139,7 @@ def give_back(work: Workspace) -> None:
 def is_short(recorder: Recorder) -> bool:
     """Whether a tape may run in one call."""
     rows = len(recorder.code) >> 2
-    return not (2 * (recorder.size + rows) > MOST or rows > MANY or recorder.large or recorder.hosts)
+    return not (2 * (recorder.size + rows) > SHORT_MEMORY or rows > MANY_ROWS or recorder.large or recorder.hosts)
 
 
 class ShortReplay:

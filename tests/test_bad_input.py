@@ -40,7 +40,7 @@ def says(error: Any, what: str, do: str, source: str = "") -> None:
 
 
 def name_case(value: Any) -> str:
-    """Name a case after its value; without addresses, so that all processes of a parallel run collect the same names."""
+    """Name a case after its value, without addresses: all processes of a parallel run collect the same names."""
     if isinstance(value, str):
         return ""
     return type(value).__name__ if " at 0x" in repr(value) else repr(value)[:40]
@@ -538,7 +538,7 @@ def test_an_error_in_the_inner_gradient_leaves_the_outer_clean() -> None:
 
 def test_a_tape_that_does_not_fit_is_a_memory_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(numbad.sweeps, "available_memory", lambda: 1e6)
-    monkeypatch.setattr(numbad.sweeps, "CHECKED", 1 << 16)
+    monkeypatch.setattr(numbad.sweeps, "COMPARED_MEMORY", 1 << 16)
 
     def long(x: Any) -> Any:
         for _ in range(300_000):
