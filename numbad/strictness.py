@@ -147,9 +147,8 @@ def operation(recorder: Recorder, row: int) -> tuple[str, list[Any]]:
             parts.append(make_block(recorder, out, (max(words[3], 1),)))
         return name, parts
     if opcode == HOST:
-        op = getattr(recorder.hosts[recorder.words[a + 1]], "op", None)
-        if op is not None and getattr(op.primal, "__module__", "") == SUMS:
-            call = recorder.hosts[recorder.words[a + 1]]
+        call = recorder.hosts[recorder.words[a + 1]]
+        if getattr(getattr(getattr(call, "op", None), "primal", None), "__module__", "") == SUMS:
             places = [tuple(recorder.words[a + 4 + 3 * k : a + 7 + 3 * k]) for k in range(recorder.words[a + 2] + 1)]
             shapes = [*call.operand_shapes, call.result_shapes[0]]
             parts = [strided(recorder, s, at, (n,), (1,)) for (s, at, n), _ in zip(places, shapes, strict=True)]
@@ -201,8 +200,8 @@ def compute(name: str, values: list[Any]) -> None:
 CATCHES = frozenset(("ZeroDivisionError", "ArithmeticError", "Exception", "BaseException"))
 HANDLER, CONTEXT = dis.opmap["PUSH_EXC_INFO"], dis.opmap["WITH_EXCEPT_START"]
 MATCH = dis.opmap["CHECK_EXC_MATCH"]
-PYTHONS = frozenset(("add", "subtract", "multiply", "divide", "floor_divide", "remainder", "negative", "absolute", "square",
-                     "identity", "power", "power_by_constant"))  # fmt: skip
+PYTHONS = frozenset(("add", "subtract", "multiply", "divide", "floor_divide", "remainder", "negative", "absolute",
+                     "square", "identity", "power", "power_by_constant"))  # fmt: skip
 
 
 def catches_division() -> bool:
@@ -216,10 +215,13 @@ def catches_division() -> bool:
 
 
 def has_handler(code: Any) -> bool:
-    """Whether a function has a handler for ZeroDivisionError, or one for all exceptions."""
+    """Whether a function has a handler for ZeroDivisionError, for all exceptions, or for some that it does not name."""
     steps = code.co_code[::2]
     handlers = steps.count(HANDLER) - steps.count(CONTEXT)
-    return handlers > 0 and (not CATCHES.isdisjoint(code.co_names) or handlers > steps.count(MATCH))
+    if handlers <= 0:
+        return False
+    named = [name for name in code.co_names if name.endswith(("Error", "Exception", "Warning"))]
+    return not named or not CATCHES.isdisjoint(named) or handlers > steps.count(MATCH)
 
 
 def refuse_zero(number: Any, divisor: Any, what: str) -> None:

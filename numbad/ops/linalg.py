@@ -356,7 +356,7 @@ def eigenvalue_slopes(a: Any, direction: Any, upper: bool) -> Any:
 @eigenvalue_slopes.vjp
 def eigenvalue_slopes_vjp(bars: Any, results: Any, operands: Any, upper: bool) -> Any:
     bar = bars[0]
-    w, v, turned = aligned(*operands, upper)
+    w, v, turned = aligned(operands[0], operands[1], upper)
     equal = equal_pairs(w)
     torn = undefined(np.broadcast_to(bar[..., None, :], np.shape(turned)), equal)
     inner = inverse_gaps(w, equal) * (bar[..., None, :] - bar[..., :, None]) * turned + torn + transposed(torn)
@@ -367,7 +367,7 @@ def eigenvalue_slopes_vjp(bars: Any, results: Any, operands: Any, upper: bool) -
 
 def eigenvalue_slopes_jvp(operands: Any, dots: Any, upper: bool) -> Any:
     """The tangents of the slopes: right along the line that the direction gives, NaN where another parts equal ones."""
-    w, v, turned = aligned(*operands, upper)
+    w, v, turned = aligned(operands[0], operands[1], upper)
     equal = equal_pairs(w)
     total: Any = np.zeros(np.shape(w))
     if dots[0] is not None:
