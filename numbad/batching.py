@@ -506,10 +506,11 @@ def host_lanes(lanes: Lanes, row: Any) -> bool:
         for result, part in zip(results, as_tuple(call.op(*spread)), strict=True):
             lanes.store((0, result.storage.address, result.shape, contiguous(result.shape)), part)
         return True
+    record = getattr(call.op, "every_result", call.op)
     found = []
     for lane in range(lanes.lanes):
         given = [value[..., lane if value.shape[-1] > 1 else 0] for value in values]
-        found.append(as_tuple(call.op(*call.with_plain(given), **call.settings)))
+        found.append(as_tuple(record(*call.with_plain(given), **call.settings)))
     for result, parts in zip(results, zip(*found, strict=True), strict=True):
         target = (0, result.storage.address, result.shape, contiguous(result.shape))
         lanes.store(target, np.stack(parts, axis=-1))

@@ -62,6 +62,7 @@ class Leaf:
         if not values.ndim:
             self.address = recorder.allocate(1)
             recorder.numbers.extend((self.address, float(values)))
+            recorder.wide |= {self.address}
             self.active = make_scalar(recorder, self.address)
         elif values.size <= LARGE_INPUT:
             self.address = recorder.allocate(values.size)

@@ -873,4 +873,8 @@ def host_tangent(linear: Linear, row: Any) -> None:
             found.append(pull_inside(linear.recorder, pull, zeros, given))
     for k, result in enumerate(results):
         value = np.stack([part[k] for part in found], axis=-1) if linear.lanes else found[0][k]
+        if not isinstance(value, Active):
+            if not np.any(value):
+                continue
+            value = constant(linear.recorder, value)
         linear.add(result.storage.address, result.shape, contiguous(result.shape), value)

@@ -91,6 +91,8 @@ def fresh(recorder: Recorder, value: Any) -> Any:
         if not values.ndim:
             address = recorder.allocate(1)
             recorder.numbers.extend((address, float(values)))
+            if type(value) is not float:
+                recorder.wide |= {address}
             return make_scalar(recorder, address)
         return make_block(recorder, recorder.load(values), values.shape)
     value = as_active(recorder, value)

@@ -17,6 +17,7 @@ from numbad.plans import CONTIGUOUS, append_row, plan_contiguous
 from numbad.roots import record_absolute, record_power, record_square, square_of_root
 from numbad.rows import MAP
 from numbad.scalars import Scalar, Truth
+from numbad.strictness import catches_division, refuse_zero
 
 Method = Callable[..., Any]
 
@@ -73,6 +74,22 @@ def scalar_operators(name: str) -> tuple[Method, Method]:
         return result
 
     return method, reflected
+
+
+def dividing(method: Method, reflected: Method, what: str) -> tuple[Method, Method]:
+    """Make operators that raise Python's ZeroDivisionError where the program may catch it."""
+
+    def divide(self: Any, other: Any) -> Any:
+        if catches_division():
+            refuse_zero(self, other, what)
+        return method(self, other)
+
+    def divided(self: Any, other: Any) -> Any:
+        if catches_division():
+            refuse_zero(other, self, what)
+        return reflected(self, other)
+
+    return divide, divided
 
 
 def array_operator(name: str, reflected: bool) -> Method:
@@ -147,6 +164,8 @@ def square_or_power(self: Any, exponent: Any, modulo: Any = None) -> Any:
             return record_square(self)
         if exponent == 1:
             return record(BY_NAME["identity"], self)
+        if exponent < 0 and type(self) is Scalar and catches_division():
+            refuse_zero(1.0, self, "0.0 cannot be raised to a negative power")
         return record_power(self, exponent)
     if isinstance(exponent, Active):
         return record(BY_NAME["power"], self, exponent)
@@ -241,6 +260,7 @@ ARITHMETIC = {
     "floordiv": "floor_divide",
     "mod": "remainder",
 }
+DIVISIONS = {"truediv": "float division by zero", "floordiv": "float floor division by zero", "mod": "float modulo"}
 COMPARISONS = {
     "lt": "less",
     "le": "less_equal",
@@ -267,7 +287,8 @@ def times_truth(self: Truth, other: Any) -> Any:
 def give_all() -> None:
     """Give scalars and arrays their operators."""
     for operator, name in ARITHMETIC.items():
-        give(Scalar, operator, *scalar_operators(name))
+        methods = scalar_operators(name)
+        give(Scalar, operator, *(dividing(*methods, DIVISIONS[operator]) if operator in DIVISIONS else methods))
         give(Array, operator, array_operator(name, False), array_operator(name, True))
     give(Truth, "mul", times_truth, times_truth)
     for operator, name in COMPARISONS.items():

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import threading
 from array import array
+from functools import partial
 from sys import _getframe, modules
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from numbad import strictness
 from numbad.borrowing import Borrowed
 from numbad.errors import INTERNAL, LeakError, RecordingError, Site, message
 from numbad.geometry import collapse, contiguous
@@ -89,6 +91,7 @@ class Recorder:
         "size",
         "slopes",
         "spaces",
+        "wide",
         "words",
         "zeros",
     )
@@ -98,10 +101,11 @@ class Recorder:
             notice_modules()
         self.code = array("I")
         self.bases: list[int] = []
-        self.extend: Any = self.noting if config._debug_nans else self.code.extend
+        self.extend: Any = self.appender()
         self.words = array("q")
         self.size = 1
         self.constants: dict[Any, int] = {}
+        self.wide: Any = frozenset()  # addresses of inputs that are numbers of NumPy's, not of Python's
         self.zeros = 0  # address of -0.0 once it is needed
         self.numbers = array("d")  # pairs: address, value
         self.loads: list[tuple[int, np.ndarray]] = []
@@ -117,6 +121,12 @@ class Recorder:
         self.roots: dict[int, Any] = {}
         self.dtype = np.dtype(dtype)
         self.execution: Execution | None = None
+        if strictness.strict or not strictness.taught:
+            strictness.begin(self)
+
+    def appender(self) -> Any:
+        """Return the function that appends a row."""
+        return self.noting if config._debug_nans else self.code.extend
 
     # ------------------------------------------------------------ life
 
@@ -351,7 +361,10 @@ class Recorder:
         except BufferError:
             self.code = array(self.code.typecode, self.code)
             if not self.closed:
-                self.extend = self.noting if config._debug_nans else self.code.extend
+                watching = isinstance(self.extend, partial)
+                self.extend = self.appender()
+                if watching:
+                    strictness.begin(self)
         try:
             self.words.append(0)
             self.words.pop()

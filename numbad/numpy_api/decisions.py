@@ -13,8 +13,9 @@ from numbad.indexing import concrete_truth
 from numbad.numpy_api.dispatch import recorder_of, to_active
 from numbad.ops.host import array_op, record_host
 from numbad.rows import GUARD
+from numbad.strictness import errors_met
 
-DECISIONS: dict[str, Callable[..., Any]] = {}
+DECISIONS: dict[str, Callable[..., Any]] = {"errors_met": errors_met}
 
 
 def decision(function: Callable[..., Any]) -> Callable[..., Any]:

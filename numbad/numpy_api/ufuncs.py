@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from numbad.active import Active
 from numbad.arrays import Array
 from numbad.elementwise import record
 from numbad.geometry import normal_axis
