@@ -24,6 +24,8 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 
+from numbad.limits import CHECKED, VARIANT
+
 HERE = Path(__file__).parent
 SOURCES = (
     "_vm.py",
@@ -37,6 +39,7 @@ SOURCES = (
     "emissionlayout.py",
     "passkernels.py",
     "machinecode.py",
+    *["checkedkernels.py"] * CHECKED,
 )
 # Functions of Numba's that the error paths of its wrappers name; these functions never raise.
 UNREACHED = (
@@ -75,7 +78,7 @@ def digest() -> str:
         for name in SOURCES:
             found.update((HERE / name).read_bytes())
         parts = [version("numba"), version("llvmlite"), sys.version, llvm.get_host_cpu_name(), str(HAVE_LIBMVEC)]
-        parts += [platform.libc_ver()[1], llvm.get_host_cpu_features().flatten()]
+        parts += [platform.libc_ver()[1], llvm.get_host_cpu_features().flatten(), VARIANT]
         found.update("\n".join(parts).encode())
         _digest = found.hexdigest()[:24]
     return _digest
@@ -132,6 +135,8 @@ def callable_at(address: int, dtype: np.dtype, integers: int, short: bool = Fals
 
 def link(symbol: str, code: bytes) -> int:
     """Link machine code into the process; return the address of a function in it."""
+    if CHECKED:
+        import numbad.checkedkernels  # noqa: F401 - the functions that checked code calls by name
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     library = ctypes.CDLL("msvcrt" if sys.platform == "win32" else None)

@@ -7,6 +7,10 @@ from array import array
 from typing import Any
 
 from numbad import machinecode
+from numbad.limits import CHECKED
+
+if CHECKED:
+    from numbad import checked
 
 MOST_WORDS = 4096  # of code: a longer tape is swept faster by way of Numba's dispatcher, for it fills its arrays there
 
@@ -29,7 +33,8 @@ def prepare() -> bool:
         return False
     _linearise = linearise
     kinds = [ctypes.c_double] + [ctypes.c_int64] * 7
-    _gradient_at = ctypes.PYFUNCTYPE(ctypes.c_int64, *kinds)(address)
+    found = ctypes.PYFUNCTYPE(ctypes.c_int64, *kinds)(address)
+    _gradient_at = checked.gate("gradient_at", found) if CHECKED else found
     return True
 
 
@@ -57,6 +62,8 @@ def gradient(code: array[int], numbers: Any, size: int, output: int, inputs: int
     numbers = iter(numbers)
     for address in numbers:
         values[int(address)] = next(numbers)
+    if CHECKED:
+        checked.lend(code, values, partials, bar)
     done = _gradient_at(
         0.0,
         _linearise,

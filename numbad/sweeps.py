@@ -18,6 +18,7 @@ import numpy as np
 
 from numbad import machinecode
 from numbad.errors import message
+from numbad.limits import CHECKED
 from numbad.rows import BLOCK
 from numbad.settings import config
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from numbad.recorder import Recorder
 
 CHUNK = 1 << 21  # scalar rows between two looks at Python's signals: some tenths of a second for the slowest op
-CHECKED = 1 << 28  # bytes: smaller requests for memory are not checked beforehand
+COMPARED_MEMORY = 1 << 28  # bytes: smaller requests for memory are not checked beforehand
 KEPT_LEAST, KEPT_MOST = 1 << 14, 1 << 26  # bytes of an array whose memory is kept for the next sweeps
 MANY = 2000  # rows: a tape with arrays that has more is worth the compilation of the scalar machine
 NOTICE_AFTER = 1.0  # seconds
@@ -49,6 +50,11 @@ STAMPED = (
 )
 
 NOTHING: Any = np.empty(0)
+
+if CHECKED:
+    from numbad import checked
+
+empty: Any = checked.fresh if CHECKED else np.empty  # an array of anything
 
 _announced = threading.Event()
 _thread = threading.local()
@@ -185,7 +191,7 @@ class Execution:
             kept = _thread.__dict__
             self.scratch = kept.get(dtype.num)
             if self.scratch is None:
-                self.scratch = kept[dtype.num] = np.empty((4, BLOCK), dtype)
+                self.scratch = kept[dtype.num] = empty((4, BLOCK), dtype)
         return self.scratch
 
     def prepare(self, rows: int) -> None:
@@ -398,6 +404,12 @@ def address_of(values: Any) -> int:
         return values.__array_interface__["data"][0]
 
 
+if CHECKED:
+    address_of = checked.watched(address_of)
+    for _name in ("python_row", "python_row_back"):
+        setattr(Execution, _name, checked.naming_row(getattr(Execution, _name)))
+
+
 def take_memory(count: int, dtype: np.dtype, sparse: bool) -> np.ndarray:
     """Return an array of anything; of zeros that cost nothing until they are written if `sparse` and very large.
 
@@ -407,6 +419,8 @@ def take_memory(count: int, dtype: np.dtype, sparse: bool) -> np.ndarray:
     size = count * dtype.itemsize
     if sparse and size > KEPT_MOST:
         return np.frombuffer(mmap.mmap(-1, size), dtype)
+    if CHECKED:
+        return checked.fresh(count, dtype)
     kept = _thread.__dict__.get("kept")
     if kept and KEPT_LEAST < size <= KEPT_MOST:
         for k, buffer in enumerate(kept):
@@ -420,6 +434,9 @@ def take_memory(count: int, dtype: np.dtype, sparse: bool) -> np.ndarray:
 
 def give_back(values: np.ndarray) -> None:
     """Keep the memory of an array that nobody reads any more for the next sweeps of this thread."""
+    if CHECKED:
+        checked.give_back(values)
+        return
     while isinstance(values.base, np.ndarray):
         values = values.base
     if values.dtype != np.uint8 or not KEPT_LEAST < values.nbytes <= KEPT_MOST:
@@ -433,7 +450,7 @@ def give_back(values: np.ndarray) -> None:
 
 def check_memory(size: int) -> None:
     """Raise MemoryError when a request for memory would make the machine swap."""
-    if size < CHECKED:
+    if size < COMPARED_MEMORY:
         return
     available = available_memory()
     if size > available:
@@ -554,7 +571,8 @@ def sweep(name: str, dtype: np.dtype, short: bool = False) -> Any:
     found = _kernels.get((name, dtype.num, short))
     if found is None:
         address = int(switch(name, dtype))
-        found = _kernels[name, dtype.num, short] = machinecode.callable_at(address, dtype, SWITCHES[name][1], short)
+        found = machinecode.callable_at(address, dtype, SWITCHES[name][1], short)
+        found = _kernels[name, dtype.num, short] = checked.gate(name, found) if CHECKED else found
     return found
 
 
