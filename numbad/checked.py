@@ -100,7 +100,7 @@ class Ranges:
             return
         with self.lock:
             self.changed = False
-            found = sorted(list(self.live.values()))
+            found = sorted(self.live.values())
             starts, ends = [start for start, _ in found], accumulate((end for _, end in found), max)
             table = np.array([len(found), *starts, *ends], np.int64)
             self.tables.append(table)

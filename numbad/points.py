@@ -26,10 +26,10 @@ from numbad.settings import config
 from numbad.sweeps import (
     address_of,
     check_memory,
-    empty,
     compile_in_two,
     compile_notice,
     compile_seconds,
+    empty,
     give_back,
     switch,
     take_memory,

@@ -17,7 +17,7 @@ from numbad.active import Active
 from numbad.arrays import Array
 from numbad.derivatives import FLOAT64, as_leaf, check_leaf, concrete, input_dtype, plain, record_leaves, scalar_output
 from numbad.errors import InputError, NumbadError, check_function, describe_site, message
-from numbad.hoisting import Ranges, Spared, compute, find_spared, without_rows
+from numbad.hoisting import Ranges, Spared, compute, find_spared, without_rows, written
 from numbad.ops.host import alone
 from numbad.paths import Paths, common_rows, last_address
 from numbad.recorder import Recorder, current
@@ -840,18 +840,26 @@ class PathExecution(Execution):
         The tape with all rows, and those that are computed before the first sweep.
     never : frozenset of int
         The rows that are not computed.
+    unwritten : list of (int, int)
+        Where their results would be: zero, for scalar rows that nobody reads run on them.
     """
 
-    __slots__ = ("never", "once")
+    __slots__ = ("never", "once", "unwritten")
 
     def __init__(self, recorder: Recorder, spared: Spared) -> None:
         self.once: Any = (recorder, spared.once) if spared.once else None
         self.never = frozenset(spared.never)
+        rows = [recorder.code[4 * row : 4 * row + 3] for row in spared.never]
+        self.unwritten = [written(opcode, out, recorder.words, w)[:2] for opcode, out, w in rows]
         super().__init__(without_rows(recorder, spared.once + spared.never) if len(spared) else recorder)
 
     def prepare(self, rows: int) -> None:
         """Make room for all addresses and rows, and write what is constant."""
+        before = self.values
         super().prepare(rows)
+        if self.values is not before:
+            for start, stop in self.unwritten:
+                self.values[start:stop] = 0.0
         if self.once is not None:
             once, self.once = self.once, None
             compute(self, *once)
