@@ -13,7 +13,8 @@ import numpy as np
 from numba import njit
 
 from numbad._kernels import UNITS
-from numbad.rows import ADD, BLOCK, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, LARGE, MAP, SCATTER, WHOLE
+from numbad.limits import BLOCK, LARGE, RUN
+from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER, WHOLE
 from numbad.scalarkernels import adjoint, tangent
 from numbad.vectormath import call_at, pointer_of, room, rows_of, view
 
@@ -150,13 +151,13 @@ def run_total(values):
 def total(values):
     """Return the sum: runs of 128 elements, added in pairs (Higham, 1993, section 2)."""
     n = values.size
-    if n <= 128:
+    if n <= RUN:
         return run_total(values)
     partial = view(room(32, values), 32, values)
     level = 0
     blocks = 0
-    for start in range(0, n, 128):
-        subtotal = run_total(values[start : min(start + 128, n)])
+    for start in range(0, n, RUN):
+        subtotal = run_total(values[start : min(start + RUN, n)])
         blocks += 1
         k = blocks
         while k % 2 == 0:

@@ -11,6 +11,7 @@ from numbad import startup
 from numbad.active import Active, above
 from numbad.arrays import Array, make_block, outside
 from numbad.errors import InputError, OutputError, clarify, explain_lock, message, other_meaning
+from numbad.limits import LARGE_INPUT, MOST_AT_ONCE, MOST_WORDS
 from numbad.operands import foreign
 from numbad.recorder import Recorder, current, set_current
 from numbad.scalars import Scalar, make_scalar
@@ -20,8 +21,6 @@ from numbad.trees import flatten
 
 FLOAT64 = np.dtype(np.float64)
 FLOATS = {float}
-MOST_AT_ONCE = 1 << 20  # words of code: a longer tape is swept in chunks, so that Ctrl-C is answered
-LARGE_INPUT = 1 << 12  # elements: larger inputs are swept where they are
 
 
 class Leaf:
@@ -351,7 +350,7 @@ def gradient_of_numbers(recorder: Recorder, output: int, inputs: int) -> tuple[f
     """Return value and gradient of a short tape of scalar rows; None if a row is not for the scalar machine."""
     if config._debug_nans:
         return None
-    if len(recorder.code) <= startup.MOST_WORDS:
+    if len(recorder.code) <= MOST_WORDS:
         found = startup.gradient(recorder.code, recorder.numbers, recorder.size, output, inputs)
         if found is not None:
             recorder.close()

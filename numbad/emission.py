@@ -23,16 +23,16 @@ from numbad.arrays import Array, Storage, constant, filled, make_block, number_a
 from numbad.emissionlayout import ACTIVITY, ADJOINT, TANGENT
 from numbad.emitter import Emitter
 from numbad.geometry import affine_strides, compact, contiguous, is_run, overlaps, spread
+from numbad.limits import LARGE, MOST_BLOCKS
 from numbad.multiples import VIRTUAL, Multiples, multiply
 from numbad.operands import as_active
 from numbad.ops.definition import BY_NAME, REGISTRY
 from numbad.recorder import Recorder
-from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, LARGE, MAP, SCATTER
+from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
 from numbad.scalars import make_scalar
 
 COMPILED = True  # False: Python does the scalar rows, too, which tests compare
 
-MOST_BLOCKS = 64  # that are kept in mind: they are looked through one by one
 
 Shape = tuple[int, ...]
 Operand = tuple[int, int, Shape, Shape]  # of a row: space, address, shape, strides

@@ -46,7 +46,6 @@ from numbad.emissionlayout import (
     POWER_COUNT,
     POWER_OPCODE,
     POWERS,
-    POWERS_MOST,
     REASON,
     ROW,
     ROW_WORDS,
@@ -69,6 +68,7 @@ from numbad.emissionlayout import (
     WORD,
     WORDS,
 )
+from numbad.limits import POWERS_MOST
 from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER, WHOLE
 from numbad.vectormath import view
 

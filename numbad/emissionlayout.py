@@ -6,7 +6,6 @@ NONE, ONE, MINUS, NUMBER, ADDRESS = range(5)  # kinds of partials
 ACTIVITY, ADJOINT, TANGENT, RELOCATE = range(4)  # passes
 END, FOREIGN, UNKNOWN_OP, UNKNOWN_POWER, FULL = range(5)  # why a pass stopped
 SLOTS_MOST = 64
-POWERS_MOST = 16  # powers of one region that have templates of their own
 ROW_WORDS = 17  # words of an elementwise row of two operands
 HEAD = 4  # words before the shape: size, count, ndim, zeroed
 

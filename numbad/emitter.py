@@ -12,7 +12,7 @@ import numpy as np
 from numbad import emissionlayout as layout
 from numbad.emissionlayout import FOREIGN, UNKNOWN_OP, UNKNOWN_POWER
 from numbad.errors import user_site
-from numbad.limits import CHECKED
+from numbad.limits import CAPACITY, CHECKED, POWERS_MOST
 from numbad.ops.definition import BY_NAME, REGISTRY
 from numbad.recorder import Recorder
 from numbad.sweeps import switch
@@ -22,7 +22,6 @@ if CHECKED:
     from numbad import checked
 
 ADDRESSES_CHECKED = 1 << 31  # smaller arenas cannot have overflowed within one filling
-CAPACITY = 8192  # rows of scratch memory: they stay in the second cache, and Ctrl-C is answered between two fillings
 
 _thread = threading.local()
 _pass: Any = None
@@ -116,7 +115,7 @@ class Emitter:
         self.memory = scratch()
         self.templates: Templates = templates()
         self.kept = places, active  # they must not move
-        self.powers = array("q", bytes(16 * layout.POWERS_MOST))
+        self.powers = array("q", bytes(16 * POWERS_MOST))
         self.smooth = smooth_flags()
         self.first = base, address_of(places), address_of(active), lanes
         self.power_count = 0
@@ -132,7 +131,7 @@ class Emitter:
         constants = self.recorder.constants
         for exponent in list(self.templates.powers):
             address = constants.get(exponent)
-            if address is not None and self.power_count < layout.POWERS_MOST:
+            if address is not None and self.power_count < POWERS_MOST:
                 self.enter_power(address, exponent)
 
     def enter_power(self, address: int, exponent: float | None) -> None:

@@ -16,15 +16,13 @@ import numpy as np
 from numba import njit, prange
 
 from numbad.arraykernels import PARTIALS, PRIMAL, all_zero, descriptor, operand_count, shifted, total
+from numbad.limits import FUSED_BLOCK, FUSED_PIECE, FUSED_ROWS
 from numbad.ops.definition import REGISTRY
 from numbad.rows import ADD, CONTRACT, GATHER, HOST, MAP, SCATTER
 from numbad.sweeps import address_of, block_kernels
 from numbad.threads import compile_parallel, shared_section
 from numbad.vectormath import call_at, pointer_of, view
 
-FUSED_BLOCK = 1024  # elements: smaller blocks spend their time on calls, 1.3 to 1.8 times as much of it at 256
-PIECE = 16 * FUSED_BLOCK  # elements of one unit of parallel work
-MOST_ROWS = 48  # of a group
 SUM = -1  # the opcode of a full sum in a group's table
 
 # Columns of a group's table: one row for each row of the group. An operand is a slot of scratch
@@ -65,7 +63,7 @@ class Group:
 
     def accepts(self, out: int, operands: list[tuple[int, int, int]]) -> bool:
         """Whether a row with these operands (kind, space, address) can join."""
-        if len(self.rows) >= MOST_ROWS:
+        if len(self.rows) >= FUSED_ROWS:
             return False
         for kind, space, address in operands:
             if kind == 0:
@@ -288,7 +286,7 @@ def forward(execution: Any, group: Group) -> None:
     if not group.needed:
         return
     table, scalars, _ = group.table(execution)
-    pieces = (group.count + PIECE - 1) // PIECE
+    pieces = (group.count + FUSED_PIECE - 1) // FUSED_PIECE
     sums = np.zeros((len(group.rows), pieces), execution.values.dtype)
     with shared_section(group.count):
         forward_pieces(block_kernels(execution.values.dtype), table, scalars, execution.values[:1], group.count, sums)
@@ -303,7 +301,7 @@ def backward(execution: Any, group: Group, bars: Any) -> None:
     for k, (opcode, out, _) in enumerate(group.rows):
         if opcode == SUM:
             table[k, OUT_BAR] = address_of(bars.arena) + out * execution.values.itemsize
-    pieces = (group.count + PIECE - 1) // PIECE
+    pieces = (group.count + FUSED_PIECE - 1) // FUSED_PIECE
     sums = np.zeros((max(len(group.scalars), 1), pieces), execution.values.dtype)
     with shared_section(group.count):
         backward_pieces(
@@ -353,10 +351,10 @@ def forward_piece(kernels, table, scalars, like, start, stop, scratch, sums):
 @compile_parallel
 def forward_pieces(kernels, table, scalars, like, count, sums):
     """Compute a group in parallel pieces, each of which has its own scratch and sums."""
-    for piece in prange((count + PIECE - 1) // PIECE):
+    for piece in prange((count + FUSED_PIECE - 1) // FUSED_PIECE):
         scratch = np.empty((table.shape[0] + scalars.size, FUSED_BLOCK), like.dtype)
-        stop = min(count, (piece + 1) * PIECE)
-        forward_piece(kernels, table, scalars, like, piece * PIECE, stop, scratch, sums[:, piece])
+        stop = min(count, (piece + 1) * FUSED_PIECE)
+        forward_piece(kernels, table, scalars, like, piece * FUSED_PIECE, stop, scratch, sums[:, piece])
 
 
 @njit(nogil=True, error_model="numpy")
@@ -449,9 +447,9 @@ def backward_piece(kernels, table, scalars, cotangents, like, start, stop, scrat
 @compile_parallel
 def backward_pieces(kernels, table, scalars, cotangents, like, count, sums):
     """Take back a group in parallel pieces, each of which has its own scratch and sums."""
-    for piece in prange((count + PIECE - 1) // PIECE):
+    for piece in prange((count + FUSED_PIECE - 1) // FUSED_PIECE):
         scratch = np.empty((table.shape[0] + scalars.size + 2, FUSED_BLOCK), like.dtype)
         bars = np.empty((table.shape[0] + scalars.size, FUSED_BLOCK), like.dtype)
-        stop = min(count, (piece + 1) * PIECE)
-        start = piece * PIECE
+        stop = min(count, (piece + 1) * FUSED_PIECE)
+        start = piece * FUSED_PIECE
         backward_piece(kernels, table, scalars, cotangents, like, start, stop, scratch, bars, sums[:, piece])

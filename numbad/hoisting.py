@@ -16,11 +16,9 @@ from typing import Any
 import numpy as np
 
 from numbad.geometry import reach
+from numbad.limits import HOISTED_LEAST, HOISTED_ROWS
 from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
 from numbad.sweeps import Execution
-
-MOST_ROWS = 20_000  # of a tape that is looked through: a microsecond or two for each
-LEAST = 64  # elements: what costs less is not worth the trouble
 
 
 class Ranges:
@@ -61,7 +59,7 @@ def find_invariant(recorder: Any, leaves: Iterable[Any]) -> list[int]:
     Guards and Python kernels do not count as such. A block to which several rows add is computed by all or none.
     """
     rows = len(recorder.code) // 4
-    if rows > MOST_ROWS:
+    if rows > HOISTED_ROWS:
         return []
     inputs = [leaf for leaf in leaves if np.size(leaf.value)]
     spaces = {leaf.space for leaf in inputs if leaf.space}
@@ -84,7 +82,7 @@ def find_dead(recorder: Any, outputs: Iterable[tuple[int, int]]) -> list[int]:
     What guards and Python kernels read is wanted too.
     """
     rows = len(recorder.code) // 4
-    if rows > MOST_ROWS:
+    if rows > HOISTED_ROWS:
         return []
     code = np.frombuffer(recorder.code, np.uint32).reshape(-1, 4).tolist()
     words = recorder.words
@@ -219,7 +217,7 @@ def find_spared(recorder: Any, leaves: Iterable[Any], outputs: Iterable[tuple[in
     once = sorted(set(invariant) - set(dead))
     arrays = [row for row in once + dead if recorder.code[4 * row] >= MAP]
     cost = sum(recorder.words[recorder.code[4 * row + 2] + 1] for row in arrays)
-    return Spared(once, dead, constants) if cost >= LEAST else Spared([], [], constants)
+    return Spared(once, dead, constants) if cost >= HOISTED_LEAST else Spared([], [], constants)
 
 
 def empty_rows(code: Any, words: Any, rows: list[int]) -> None:

@@ -10,6 +10,7 @@ from numbad.active import Active, Shape
 from numbad.arrays import Array, Storage
 from numbad.errors import message
 from numbad.geometry import spread
+from numbad.limits import MANY_TRUTHS
 from numbad.operands import as_active, holds_active
 from numbad.recorder import refuse
 from numbad.rows import GUARD
@@ -213,9 +214,6 @@ def concrete_key(key: Any) -> Any:
             )
         return key if values.size or values.dtype.kind in "iub" else np.asarray(key, np.intp)
     return key
-
-
-MANY_TRUTHS = 64  # more of them are compared by one host row instead of a guard for each
 
 
 def concrete_truth(mask: Any) -> Any:

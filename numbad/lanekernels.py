@@ -17,11 +17,10 @@ import numpy as np
 from numba import prange
 
 from numbad.arraykernels import PARTIALS, compiled, descriptor, fetch, inlined, memory, operand_count, shifted
-from numbad.rows import ADD, BLOCK, CONTRACT, GATHER, HOST, MAP, SCATTER
+from numbad.limits import BLOCK, CLEARED_PIECES
+from numbad.rows import ADD, CONTRACT, GATHER, HOST, MAP, SCATTER
 from numbad.threads import compile_parallel
 from numbad.vectormath import call_at, pointer_of, view
-
-PIECES = 16  # of memory that is cleared
 
 
 @inlined
@@ -542,8 +541,8 @@ def scatter_lanes(addresses, place, coefficient, arena, addend, first, last):
 @compile_parallel
 def clear_rows(memory):
     """Set memory to zero."""
-    piece = (memory.size + PIECES - 1) // PIECES
-    for k in prange(PIECES):
+    piece = (memory.size + CLEARED_PIECES - 1) // CLEARED_PIECES
+    for k in prange(CLEARED_PIECES):
         memory[k * piece : (k + 1) * piece] = 0
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numbad.active import Active
 from numbad.geometry import is_run, spread
 from numbad.hostrows import flat, map_partials, naming_site
+from numbad.limits import BLAS_WORTH, CACHED, FEWEST, MOST_MEMORY, PARALLEL_WORTH, WORTH_READING
 from numbad.ops.host import as_tuple, record_host
 from numbad.rows import CONTRACT, HOST, MAP
 from numbad.sweeps import Execution, address_of, block_kernels, check_memory, empty, give_back, take_memory
@@ -17,14 +18,6 @@ from numbad.threads import count_threads, note_blas, shared_section
 
 if TYPE_CHECKING:
     from numbad.matrix import MatrixVector
-
-
-MOST_MEMORY = 1 << 26  # bytes of tangents or cotangents at a time; more lanes go in blocks
-FEWEST = 8  # lanes in a block, whatever memory that takes
-CACHED = 1 << 23  # bytes of lanes that a thread works on at a time, if these are not too few lanes:
-WORTH_READING = 64  # reading a row of the tape takes as long as some ten lanes of it
-BLAS_WORTH = 1 << 13  # multiplications of a product, lanes included, that are worth leaving the compiled sweep
-PARALLEL_WORTH = 1 << 17  # numbers of tangents or cotangents that are worth a second thread
 
 
 class Linearised:

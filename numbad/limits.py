@@ -50,3 +50,131 @@ def keep_apart() -> None:
 
 if VARIANT:
     keep_apart()
+
+
+# ---------------------------------------------------------------- array rows
+
+# Elements of an operand that are worked on at a time: they stay in the first cache.
+BLOCK = limit(1024, 4)
+# Elements: larger array rows leave the serial sweeps and run in parallel.
+LARGE = limit(1 << 15, 8)
+# Elements of one unit of parallel work, a multiple of BLOCK; sums do not depend on the number of threads.
+PIECE = limit(16 * BLOCK, 2 * BLOCK)
+# Elements that are added one after the other; longer sums are added in pairs of such runs.
+RUN = limit(128, 2)
+# Units of parallel work of a matrix-vector product: fixed, so that sums do not depend on the number of threads.
+PIECES = limit(16, 3)
+# Elements: rows that are worth a fight for the second processor while BLAS's threads still spin.
+MANY_ELEMENTS = limit(1 << 19, 16)
+
+# ---------------------------------------------------------------- fusion
+
+# Elements: smaller blocks spend their time on calls, 1.3 to 1.8 times as much of it at 256.
+FUSED_BLOCK = limit(1024, 4)
+# Elements of one unit of parallel work, a multiple of FUSED_BLOCK.
+FUSED_PIECE = limit(16 * FUSED_BLOCK, 2 * FUSED_BLOCK)
+# Rows of a group: their slots of scratch stay in the second cache.
+FUSED_ROWS = limit(48, 5)
+
+# ---------------------------------------------------------------- recording
+
+# Elements: larger constants and inputs are kept by reference.
+SMALL = limit(512, 4)
+# Elements: larger inputs of a gradient are swept where they are.
+LARGE_INPUT = limit(1 << 12, 6)
+# Elements: up to here a table of addresses is cheaper than a row that copies.
+RELABEL = limit(4096, 6)
+# Operands of a reduction that has no array op: each costs a row, and more are refused.
+LONGEST_FOLD = 4096
+# Elements of a mask: more of them are compared by one host row instead of a guard for each.
+MANY_TRUTHS = limit(64, 2)
+# Runs of a result's addresses that are looked at one by one.
+MOST_RUNS = limit(64, 2)
+# Shapes in each table of plans; a program of more works them out again.
+MOST_PLANS = limit(8192, 3)
+
+# ---------------------------------------------------------------- sweeps
+
+# Scalar rows between two looks at Python's signals: some tenths of a second for the slowest op.
+CHUNK = limit(1 << 21, 3)
+# Rows: a tape with arrays that has more is worth the compilation of the scalar machine, and is not a short one.
+MANY_ROWS = limit(2000, 8)
+# Bytes of an array whose memory is kept for the next sweeps: less is as fast without, and more is much.
+KEPT_LEAST, KEPT_MOST = limit(1 << 14, 32), limit(1 << 26, 1 << 10)
+# Bytes: smaller requests for memory are not compared with what the machine has.
+COMPARED_MEMORY = limit(1 << 28, 1 << 16)
+# Workspaces of a tape and a kind of run: threads beyond these take memory of their own.
+MOST_WORKSPACES = limit(4, 1)
+
+# ---------------------------------------------------------------- tapes of numbers, and short ones
+
+# Words of code: a longer tape is swept faster by way of Numba's dispatcher, for it fills its arrays there.
+MOST_WORDS = limit(4096, 12)
+# Words of code: a longer tape is swept in chunks, so that Ctrl-C is answered.
+MOST_AT_ONCE = limit(1 << 20, 24)
+# Rows: longer tapes are swept in chunks, so that Ctrl-C is answered.
+SHORT = limit(1 << 18, 6)
+# Numbers that the arena, the cotangents and the partials of a short tape may take together.
+SHORT_MEMORY = limit(1 << 17, 96)
+# Rows: on a shorter tape the passes would cost more than they save in a thousand calls.
+FEW_ROWS = limit(48, 3)
+# Rows: a longer forward sweep lets other threads of Python run.
+LOCKED_ROWS = limit(2000, 4)
+# Elements: the most of an array row that is computed beforehand.
+FOLDED = limit(512, 4)
+
+# ---------------------------------------------------------------- replays
+
+# Rows of a tape that is looked through for rows to hoist: a microsecond or two for each.
+HOISTED_ROWS = limit(20_000, 60)
+# Elements: hoisting what costs less is not worth the trouble.
+HOISTED_LEAST = limit(64, 1)
+# Scalar rows of two paths in common: fewer are computed faster than their values are copied.
+WORTH_COPYING = limit(256, 2)
+# Bytes: a pullback copies arrays that its function takes from outside up to this size.
+MOST_COPIED = limit(1 << 20, 64)
+
+# ---------------------------------------------------------------- emission
+
+# Blocks of cotangents that are kept in mind: they are looked through one by one.
+MOST_BLOCKS = limit(64, 2)
+# Exponents that have templates of their own: each region looks for them.
+MOST_POWERS = limit(64, 3)
+# Exponents of one region that have templates of their own.
+POWERS_MOST = limit(16, 2)
+# Rows of scratch memory of a pass: they stay in the second cache, and Ctrl-C is answered between two fillings. A row
+# of the tape may need more than 64 of them.
+CAPACITY = limit(8192, 80)
+# Constants of a spliced tape of scalar rows that are looked up one by one, so that equal ones are shared.
+FEW_CONSTANTS = limit(64, 1)
+
+# ---------------------------------------------------------------- many seeds at one point
+
+# Bytes of tangents or cotangents at a time; more lanes go in blocks.
+MOST_MEMORY = limit(1 << 26, 512)
+# Lanes in a block, whatever memory that takes.
+FEWEST = limit(8, 2)
+# Bytes of lanes that a thread works on at a time, if these are not too few lanes: ...
+CACHED = limit(1 << 23, 256)
+# ... reading a row of the tape takes as long as some ten lanes of it.
+WORTH_READING = limit(64, 2)
+# Multiplications of a product, lanes included, that are worth leaving the compiled sweep.
+BLAS_WORTH = limit(1 << 13, 12)
+# Numbers of tangents or cotangents that are worth a second thread.
+PARALLEL_WORTH = limit(1 << 17, 12)
+# Units of work when memory is cleared.
+CLEARED_PIECES = limit(16, 3)
+
+# ---------------------------------------------------------------- one tape at many points
+
+# Points of a block, multiples of four: the first where its values and cotangents fit into POINTS_CACHED bytes.
+POINTS, FEWER_POINTS = limit(64, 8), limit(32, 4)
+POINTS_CACHED = limit(1 << 23, 1 << 11)
+# Bytes of a thread's arena: a tape that needs more runs point by point.
+MOST_BYTES = limit(1 << 27, 1 << 14)
+# Rows times points: less is not worth a second thread.
+SERIAL = limit(1 << 20, 32)
+# Rows times points between two looks at Python's signals.
+AT_ONCE = limit(1 << 31, 64)
+# Rows of a lowered program: 64 MB of code.
+LOWERED_ROWS = limit(1 << 22, 400)

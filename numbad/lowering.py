@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from numbad.limits import LOWERED_ROWS
 from numbad.ops.definition import REGISTRY
 from numbad.rows import ADD, CLEAR, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
 
 if TYPE_CHECKING:
     from numbad.tape import Input, Output, Tape
 
-MOST_ROWS = 1 << 22  # of a lowered program: 64 MB of code
 HEAD = 4  # words of an array row before its shape
 
 
@@ -61,7 +61,7 @@ def lower(tape: Tape) -> Lowered:
         pieces.append(code[done:row])
         found = lower_row(code[row], words, starts)
         count += len(found)
-        if count + len(code) > MOST_ROWS:
+        if count + len(code) > LOWERED_ROWS:
             raise Unlowered
         pieces.append(found)
         done = row + 1
@@ -92,7 +92,7 @@ def lower_row(row: np.ndarray, words: np.ndarray, starts: list[int]) -> np.ndarr
     """Return an array row as rows over single elements."""
     opcode, out, w = int(row[0]), int(row[1]), int(row[2])
     if opcode < 2 * MAP or opcode in (ADD, CONTRACT):
-        if words[w + 1] > MOST_ROWS or words[w + 3] > MOST_ROWS:
+        if words[w + 1] > LOWERED_ROWS or words[w + 3] > LOWERED_ROWS:
             raise Unlowered
         operands = index_operands(words, w, starts)
         if opcode < 2 * MAP:

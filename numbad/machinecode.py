@@ -33,6 +33,7 @@ SOURCES = (
     "_points.py",
     "vectormath.py",
     "rows.py",
+    "limits.py",
     "scalarkernels.py",
     "arraykernels.py",
     "emissionkernels.py",
@@ -71,7 +72,7 @@ HAVE_LIBMVEC = load_vector_library()
 
 
 def digest() -> str:
-    """Return a digest of what the machine code depends on: sources, versions and processor."""
+    """Return a digest of what the machine code depends on: sources, versions, processor and variant."""
     global _digest
     if not _digest:
         found = hashlib.sha256()

@@ -6,9 +6,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
+from numbad.limits import PIECES
 from numbad.threads import compile_parallel
 
-PIECES = 16  # units of parallel work: fixed, so that sums do not depend on the number of threads
 STRIP = 4  # rows that are worked on together
 
 

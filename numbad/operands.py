@@ -9,7 +9,8 @@ import numpy as np
 from numbad.active import Active, Shape
 from numbad.arrays import Array, Storage, make_block, outside
 from numbad.errors import LeakError, message, other_meaning
-from numbad.recorder import SMALL, Recorder, refuse
+from numbad.limits import SMALL
+from numbad.recorder import Recorder, refuse
 from numbad.scalars import Scalar, make_scalar
 
 

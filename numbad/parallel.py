@@ -10,12 +10,10 @@ from numba import prange
 
 from numbad.arraykernels import add_strided, map_adjoint, map_primal, total
 from numbad.hostrows import add_broadcast, bar_spaces, operand, primal_spaces, space_of
-from numbad.rows import BLOCK
+from numbad.limits import BLOCK, PIECE
 from numbad.sweeps import block_kernels
 from numbad.threads import compile_parallel, parallel_section, shared_section
 from numbad.vectormath import view
-
-PIECE = 16 * BLOCK  # elements of one unit of parallel work; sums do not depend on the number of threads
 
 
 @compile_parallel

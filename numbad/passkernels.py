@@ -10,10 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from numbad.limits import FOLDED
 from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
 from numbad.vectormath import rows_of, view
-
-FOLDED = 512  # elements: the most of an array row that is computed beforehand
 
 compiled = njit(nogil=True, error_model="numpy")
 

@@ -10,11 +10,9 @@ from typing import Any
 from numbad.active import Shape, new
 from numbad.arrays import Array
 from numbad.errors import INTERNAL
+from numbad.limits import LARGE, MOST_PLANS
 from numbad.recorder import MOST_ADDRESSES, Recorder
-from numbad.rows import LARGE
 from numbad.scalars import make_scalar
-
-MOST_KEPT = 8192  # of each table; a program of more shapes than that works them out again
 
 
 class Plan:
@@ -86,7 +84,7 @@ PLANS: dict[Any, Any] = {}  # what a row is, and the shapes and strides of its o
 
 def plan_contiguous(shape: Shape) -> ContiguousPlans:
     """Return the plans of a shape, made now and kept."""
-    if len(CONTIGUOUS) >= MOST_KEPT:
+    if len(CONTIGUOUS) >= MOST_PLANS:
         CONTIGUOUS.clear()
     found = CONTIGUOUS[shape] = ContiguousPlans(shape)
     return found
@@ -94,7 +92,7 @@ def plan_contiguous(shape: Shape) -> ContiguousPlans:
 
 def keep(key: Any, plan: Any) -> Any:
     """Keep a plan for the next row of its kind; return it."""
-    if len(PLANS) >= MOST_KEPT:
+    if len(PLANS) >= MOST_PLANS:
         PLANS.clear()
     PLANS[key] = plan
     return plan

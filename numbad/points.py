@@ -11,6 +11,7 @@ import numpy as np
 
 from numbad.derivatives import as_leaf, check_leaf
 from numbad.errors import BranchError, InputError, NonFiniteError, message
+from numbad.limits import AT_ONCE, FEWER_POINTS, MOST_BYTES, POINTS, POINTS_CACHED, SERIAL
 from numbad.lowering import (
     Lowered,
     Unlowered,
@@ -39,12 +40,6 @@ from numbad.transforms import positions
 
 if TYPE_CHECKING:
     from numbad.tape import Input, Tape
-
-LANES, FEWER = 64, 32  # points of a block
-CACHED = 1 << 23  # bytes of a block's values and cotangents: more go in blocks of fewer points
-MOST_BYTES = 1 << 27  # of a thread's arena: a tape that needs more runs point by point
-SERIAL = 1 << 20  # rows times points: less is not worth a second thread
-AT_ONCE = 1 << 31  # rows times points between two looks at Python's signals
 
 
 @dataclasses.dataclass
@@ -262,7 +257,7 @@ def point_program(tape: Tape) -> PointProgram | None:
     tape.ensure_verified()
     found = None
     try:
-        if place_spaces(tape)[1] * FEWER * tape.dtype.itemsize * 2 <= MOST_BYTES:
+        if place_spaces(tape)[1] * FEWER_POINTS * tape.dtype.itemsize * 2 <= MOST_BYTES:
             lowered = lower(tape)
             addresses = [output_addresses(slot, lowered) for slot in tape.outputs if slot.constant is None]
             found = PointProgram(lowered, np.concatenate([*addresses, np.empty(0, np.int64)]), {})
@@ -388,7 +383,8 @@ def leaf_table(tape: Tape, lowered: Lowered, batch: Batch) -> tuple[np.ndarray, 
 
 def choose_lanes(lowered: Lowered, dtype: np.dtype, count: int) -> int:
     """Return how many points a block has."""
-    return LANES if count > FEWER and arena_bytes(lowered, LANES, dtype.itemsize) <= CACHED else FEWER
+    many = count > FEWER_POINTS and arena_bytes(lowered, POINTS, dtype.itemsize) <= POINTS_CACHED
+    return POINTS if many else FEWER_POINTS
 
 
 def first_time(name: str) -> contextlib.AbstractContextManager[None]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numbad.limits import CHECKED
+from numbad.limits import CHECKED, FEW_ROWS, LOCKED_ROWS, SHORT
 from numbad.ops.definition import REGISTRY
 from numbad.passes import constant_addresses, dependencies, optimise, place_given, run
 from numbad.rows import GUARD, GUARD_VALUE, MAP
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from numbad.tape import Tape
 
 FLOAT64 = np.dtype(np.float64)
-FEW = 48  # rows: on a shorter tape the passes would cost more than they save in a thousand calls
-MANY = 2000  # rows: a longer forward sweep lets other threads of Python run
-CHUNK = 1 << 18  # rows: longer tapes are swept in pieces, so that Ctrl-C is answered
 
 
 def can_prepare(tape: Tape) -> bool:
@@ -42,7 +39,7 @@ def can_prepare(tape: Tape) -> bool:
     return (
         tape.dtype == FLOAT64
         and not len(tape.words)
-        and len(tape) <= CHUNK
+        and len(tape) <= SHORT
         and not np.isin(codes, hosts).any()
         and not any(slot.space for slot in tape.inputs)
         and not any(slot.space for slot in tape.outputs)
@@ -76,7 +73,7 @@ class Prepared:
     """
 
     def __init__(self, tape: Tape, wanted: list[bool] | None = None, value: bool = True) -> None:
-        long = len(tape) >= FEW
+        long = len(tape) >= FEW_ROWS
         self.tape = tape = optimise(tape) if long else tape
         self.gradient = wanted is not None
         guards = tape.code[:, 0] >= MAP
@@ -139,7 +136,7 @@ class Prepared:
         self.slots = self.views(self.values)
         self.bar_slots = self.views(self.bar) if self.gradient else []
         self.started = 0
-        self.replay = sweep("replay_at", FLOAT64, len(rows) <= MANY)
+        self.replay = sweep("replay_at", FLOAT64, len(rows) <= LOCKED_ROWS)
         self.stop = len(rows)
         self.memory: Any = memoryview(self.values)
         self.cotangents = memoryview(self.bar) if self.gradient else None

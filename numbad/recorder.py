@@ -12,13 +12,13 @@ import numpy as np
 
 from numbad.errors import INTERNAL, LeakError, RecordingError, Site, message
 from numbad.geometry import collapse, contiguous
-from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, LARGE, MAP, SCATTER
+from numbad.limits import LARGE
+from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
 from numbad.settings import config
 
 if TYPE_CHECKING:
     from numbad.sweeps import Execution
 
-SMALL = 512  # elements: larger constants and inputs are kept by reference
 TAUGHT_MODULES = ("scipy.special", "scipy.linalg", "scipy.sparse", "scipy.spatial", "scipy.signal",
                   "scipy.interpolate")  # fmt: skip
 MOST_ADDRESSES = 2**32 - 1

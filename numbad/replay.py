@@ -18,6 +18,7 @@ from numbad.arrays import Array
 from numbad.derivatives import FLOAT64, as_leaf, check_leaf, concrete, input_dtype, plain, record_leaves, scalar_output
 from numbad.errors import InputError, NumbadError, check_function, describe_site, message
 from numbad.hoisting import Ranges, Spared, compute, find_spared, without_rows, written
+from numbad.limits import WORTH_COPYING
 from numbad.ops.host import alone
 from numbad.paths import Paths, common_rows, last_address
 from numbad.recorder import Recorder, current
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 MOST_PATHS = 64  # tapes kept for one signature
 PATIENCE = 0.5  # seconds: a thread that waits longer for another calls the function; the other may wait for it
-WORTH_COPYING = 256  # scalar rows that are computed faster than they are copied
 MOST_SIGNATURES = 256  # kept for one function
 
 

@@ -8,8 +8,7 @@ import numpy as np
 
 from numbad.geometry import affine_strides, is_run
 from numbad.hoisting import Ranges
-
-MOST_RUNS = 64  # of a result's addresses that are looked at one by one
+from numbad.limits import MOST_RUNS
 
 
 class ArrayResult:

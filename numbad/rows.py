@@ -19,8 +19,6 @@ from __future__ import annotations
 
 MAP = 256
 WHOLE = 1 << 56  # the length of a view of memory whose end is not known: only the checked build looks it up
-BLOCK = 1024  # elements of an array operand that are worked on at a time: they stay in the first cache
-LARGE = 1 << 15  # elements: larger array rows leave the serial sweeps and run in parallel
 GUARD = 1024
 GUARD_VALUE = 1025
 ADD = 1026

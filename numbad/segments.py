@@ -8,9 +8,10 @@ import numpy as np
 
 from numbad.hoisting import Spared, empty_rows
 from numbad.hostrows import flat
+from numbad.limits import LARGE
 from numbad.matrix import MatrixVector, add_product
 from numbad.recorder import Recorder
-from numbad.rows import CONTRACT, GATHER, GUARD, GUARD_VALUE, LARGE, MAP, SCATTER
+from numbad.rows import CONTRACT, GATHER, GUARD, GUARD_VALUE, MAP, SCATTER
 from numbad.settings import config
 from numbad.short import ShortReplay, is_short
 from numbad.sweeps import sweep

@@ -9,16 +9,14 @@ from typing import Any
 import numpy as np
 
 from numbad.hoisting import Spared, empty_rows
-from numbad.limits import CHECKED
+from numbad.limits import BLOCK, CHECKED, MANY_ROWS, SHORT_MEMORY
 from numbad.recorder import Recorder
-from numbad.rows import BLOCK
 from numbad.settings import config
-from numbad.sweeps import MANY, address_of, block_kernels, empty, sweep, switch
+from numbad.sweeps import address_of, block_kernels, empty, sweep, switch
 
 if CHECKED:
     from numbad import checked
 
-MOST = 1 << 17  # numbers that the arena, the cotangents and the partials of a tape may take together
 _thread = threading.local()
 _calls: dict[int, tuple[Any, ...]] = {}
 _bases, _bars = array("Q", (0,)), array("Q", (0,))  # of a tape without spaces; filled under Python's lock
@@ -29,7 +27,7 @@ class Workspace:
 
     Attributes
     ----------
-    memory : ndarray, shape (MOST,)
+    memory : ndarray, shape (SHORT_MEMORY,)
         Where the tape runs: it begins with the values.
     arena, spaces
         The cotangents, as `Cotangents` has them.
@@ -40,7 +38,7 @@ class Workspace:
     __slots__ = ("address", "arena", "memory", "scratch", "scratch_address", "spaces")
 
     def __init__(self, dtype: np.dtype) -> None:
-        self.memory = empty(MOST, dtype)
+        self.memory = empty(SHORT_MEMORY, dtype)
         self.scratch = empty(4 * BLOCK, dtype)
         self.address, self.scratch_address = address_of(self.memory), address_of(self.scratch)
         self.arena: Any = None
@@ -149,7 +147,7 @@ def give_back(work: Workspace) -> None:
 def is_short(recorder: Recorder) -> bool:
     """Whether a tape may run in one call."""
     rows = len(recorder.code) >> 2
-    return not (2 * (recorder.size + rows) > MOST or rows > MANY or recorder.large or recorder.hosts)
+    return not (2 * (recorder.size + rows) > SHORT_MEMORY or rows > MANY_ROWS or recorder.large or recorder.hosts)
 
 
 class ShortReplay:

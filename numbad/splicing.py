@@ -10,9 +10,9 @@ import numpy as np
 from numbad import emissionlayout as layout
 from numbad.active import Active
 from numbad.arrays import Array, Storage, as_array, filled, number_at
-from numbad.emitter import CAPACITY, address_of, compiled_pass, scratch
+from numbad.emitter import address_of, compiled_pass, scratch
 from numbad.geometry import contiguous
-from numbad.limits import CHECKED
+from numbad.limits import CAPACITY, CHECKED, FEW_CONSTANTS
 from numbad.operands import as_active
 from numbad.ops.definition import BY_NAME
 from numbad.recorder import Recorder
@@ -21,8 +21,6 @@ from numbad.scalars import Scalar, make_scalar
 
 if CHECKED:
     from numbad import checked
-
-FEW = 64  # constants of a tape of scalar rows that are looked up one by one, so that equal ones are shared
 NOWHERE = np.zeros(1, np.int64)
 
 
@@ -54,7 +52,7 @@ class Splice:
         inputs = {leaf.address for leaf in leaves if not leaf.space and np.size(leaf.value)}
         numbers = np.array(recorder.numbers, np.float64).reshape(-1, 2)
         self.numbers = numbers[~np.isin(numbers[:, 0], list(inputs))]
-        self.constants = [(int(address), value) for address, value in self.numbers[:FEW].tolist()]
+        self.constants = [(int(address), value) for address, value in self.numbers[:FEW_CONSTANTS].tolist()]
         self.loads = [(address, block) for address, block in recorder.loads if address not in inputs]
         self.rows_with_sites = np.array(list(recorder.sites), np.int64)
         self.places = np.arange(1 if self.words else recorder.size, dtype=np.int64)
@@ -71,7 +69,7 @@ class Splice:
             self.copy_inputs(recorder, actives, shift)
         else:
             self.place_inputs(actives, places)
-        if self.words or len(self.numbers) > FEW:
+        if self.words or len(self.numbers) > FEW_CONSTANTS:
             recorder.numbers.frombytes((self.numbers + np.array([shift, 0.0])).tobytes())
         else:
             for address, value in self.constants:

@@ -12,8 +12,6 @@ from numbad.limits import CHECKED
 if CHECKED:
     from numbad import checked
 
-MOST_WORDS = 4096  # of code: a longer tape is swept faster by way of Numba's dispatcher, for it fills its arrays there
-
 MOST_ATTEMPTS = 3  # to find the machine code: none is ever there where no folder can be written to
 
 _attempts = 0

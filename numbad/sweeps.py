@@ -18,17 +18,12 @@ import numpy as np
 
 from numbad import machinecode
 from numbad.errors import message
-from numbad.limits import CHECKED
-from numbad.rows import BLOCK
+from numbad.limits import BLOCK, CHECKED, CHUNK, COMPARED_MEMORY, KEPT_LEAST, KEPT_MOST, MANY_ROWS
 from numbad.settings import config
 
 if TYPE_CHECKING:
     from numbad.recorder import Recorder
 
-CHUNK = 1 << 21  # scalar rows between two looks at Python's signals: some tenths of a second for the slowest op
-COMPARED_MEMORY = 1 << 28  # bytes: smaller requests for memory are not checked beforehand
-KEPT_LEAST, KEPT_MOST = 1 << 14, 1 << 26  # bytes of an array whose memory is kept for the next sweeps
-MANY = 2000  # rows: a tape with arrays that has more is worth the compilation of the scalar machine
 NOTICE_AFTER = 1.0  # seconds
 STAMPED = (
     "_vm",
@@ -150,7 +145,7 @@ class Execution:
             from numbad import fusion
 
             self.groups = fusion.plan(self, code, words, wanted)
-        kernels = block_kernels(recorder.dtype, rows > MANY)
+        kernels = block_kernels(recorder.dtype, rows > MANY_ROWS)
         forward_at = sweep("forward_at", recorder.dtype)
         places = [address_of(memory) for memory in (kernels, code, words, self.bases, self.values)]
         places += [address_of(memory) for memory in (self.partials, self.blocks())]

@@ -12,15 +12,15 @@ import numpy as np
 
 from numbad.active import Active
 from numbad.errors import InputError, OutputError, Site, SourceLine, TapeError, message
+from numbad.limits import LARGE, SHORT
 from numbad.recorder import refuse
-from numbad.rows import GUARD, GUARD_VALUE, LARGE, MAP
+from numbad.rows import GUARD, GUARD_VALUE, MAP
 from numbad.settings import config
 from numbad.sweeps import Execution, kernel, switch
 from numbad.trees import put_together, take_apart
 from numbad.workspaces import Workspace, check_gradient_out, check_out, output_slots, take_workspace
 
 Shape = tuple[int, ...]
-SHORT = 1 << 18  # rows: longer tapes are swept in chunks, so that Ctrl-C is answered
 
 
 @dataclasses.dataclass(frozen=True)

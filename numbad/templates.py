@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from numbad.emissionlayout import ADDRESS, MINUS, NONE, NUMBER, ONE, SLOTS_MOST
+from numbad.limits import MOST_POWERS
 from numbad.ops.definition import BY_NAME, REGISTRY, Op
 from numbad.recorder import Recorder, current, set_current
 from numbad.rows import MAP
@@ -26,7 +27,6 @@ from numbad.scalars import Scalar, make_scalar
 Place = int | float  # of an operand: a slot, or a number
 Row = tuple[int, int, Place, Place]  # opcode, slot, operands
 UNKNOWN, BY_PYTHON = 0, -1  # entries of the index in place of a template's position
-MOST_POWERS = 64  # that have templates of their own: each region looks for them
 FIRST = 4  # the slot of a template's first row
 LONGEST = SLOTS_MOST - FIRST
 

@@ -10,7 +10,8 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
-MANY_ELEMENTS = 1 << 19  # rows that are worth a fight for the second processor
+from numbad.limits import MANY_ELEMENTS
+
 BLAS_SPINS = 0.02  # seconds that OpenBLAS's threads spin after a call
 SPINS = 20_000  # turns of a waiting loop before a thread sleeps: some ten microseconds
 

@@ -23,6 +23,7 @@ from numbad.derivatives import (
 from numbad.emission import Identity
 from numbad.errors import InputError, LeakError, NumbadError, check_function, message
 from numbad.lanes import Linearised, LinearMap
+from numbad.limits import MOST_COPIED
 from numbad.nested import Call, addresses_of, cast, real_outputs, session
 from numbad.ops.host import alone
 from numbad.recorder import current
@@ -31,7 +32,6 @@ from numbad.snapshot import sample, written
 from numbad.trees import flatten, same_structure
 
 Argnums = int | tuple[int, ...]
-MOST_KEPT = 1 << 20  # bytes: a pullback copies arrays that its function takes from outside up to this size
 
 
 def numbers_of(argnums: Any, name: str) -> tuple[int, ...]:
@@ -360,7 +360,7 @@ class Evaluation:
         recorder, execution = self.recorder, self.execution
         for space, values in enumerate(recorder.spaces[: len(execution.spaces)]):
             if space and space not in recorder.input_spaces and execution.spaces[space] is values:
-                if values.nbytes <= MOST_KEPT:
+                if values.nbytes <= MOST_COPIED:
                     execution.put_space(space, values.copy(order="K"))
                 else:
                     self.watched.append((values, sample(values)))
@@ -638,7 +638,7 @@ def check_size(outputs: int, inputs: int, lanes: int, recorder: Any) -> None:
     from numbad import sweeps
 
     size = (outputs + inputs) * lanes * recorder.dtype.itemsize
-    if size < sweeps.CHECKED:
+    if size < sweeps.COMPARED_MEMORY:
         return
     available = sweeps.available_memory()
     if size > available:

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.errors import InputError, message
-from numbad.sweeps import KEPT_MOST, Execution, give_back
+from numbad.limits import KEPT_MOST, MOST_WORKSPACES
+from numbad.sweeps import Execution, give_back
 
 if TYPE_CHECKING:
     from numbad.tape import Input, Output, Tape
-
-MOST_KEPT = 4  # workspaces of a tape and a kind of run: threads beyond these take memory of their own
 
 
 class Workspace:
@@ -48,7 +47,7 @@ class Workspace:
                 execution.put_space(slot.space, self.program.spaces[slot.space])  # let go of the caller's array
         self.program.tape = None
         pool = workspaces(tape, self.final)
-        if len(pool) < MOST_KEPT and execution.values.nbytes + execution.partials.nbytes <= KEPT_MOST:
+        if len(pool) < MOST_WORKSPACES and execution.values.nbytes + execution.partials.nbytes <= KEPT_MOST:
             pool.append(self)
         else:
             execution.release()

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import numbad
-from numbad import codegen
+from numbad import codegen, reference
 from numbad.numpy_api.__main__ import recorded
 from numbad.numpy_api.dispatch import find_function
 from numbad.ops import REGISTRY
@@ -112,6 +112,33 @@ def test_the_worked_adjoint_is_the_real_gradient() -> None:
         assert [int(cell[1]) for cell in said if cell] == [out, a, b][: len(said)]
         assert [float(cell[2]) for cell in said if cell] == pytest.approx(bar[[out, a, b][: len(said)]], abs=5e-8)
     assert tuple(bar[1:3]) == numbad.gradient(five_rows, 2.0, 4.0)
+
+
+def test_the_worked_example_runs_through_the_reference() -> None:
+    tape = numbad.record(five_rows, 2.0, 4.0)
+    state = reference.evaluate(tape, (2.0, 4.0))
+    for row, (_, _, out, a, b, value, *slopes) in enumerate(table("row | op")):
+        op = REGISTRY[int(tape.code[row, 0])]
+        parts = [(0, np.array([int(address)])) for address in (out, a, b)][: 1 + op.arity]
+        found = [state.values[0][int(out)], *(float(np.squeeze(p)) for p in reference.partials(state, op, parts))]
+        assert [float(value), *map(float, slopes[: op.arity])] == pytest.approx(found, abs=5e-8)
+    bars = reference.start(state)
+    bars[0][7] = 1.0
+    for row, *cells in table("row | reads"):
+        reference.row_back(state, bars, int(row))
+        for address, number in re.findall(r"bar\[(\d)\] = (\S+)", " ".join(cells[1:])):
+            assert float(number) == pytest.approx(bars[0][int(address)], abs=5e-8)
+
+
+def test_what_is_said_of_the_reference_is_what_it_gives() -> None:
+    tape = numbad.record(five_rows, 2.0, 4.0)
+    names = {"numbad": numbad, "tape": tape}
+    said = re.findall(r"^(numbad\.reference\..*?) +# (.*)$", ARCHITECTURE, re.M)
+    assert len(said) == 4
+    for text, result in said:
+        found = np.ravel(eval(text, names))
+        numbers = re.findall(r"-?\d+\.\d+", result) or re.findall(r"-?\d+\.\d+", said[1][1])
+        assert [float(number) for number in numbers] == pytest.approx(found, abs=1e-9)
 
 
 def test_every_module_has_its_place() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 import numbad
 from numbad import fusion
-from numbad.rows import LARGE
+from numbad.limits import LARGE
 
 N = LARGE + 1234
 

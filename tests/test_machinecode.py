@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import numbad
-from numbad import machinecode, startup
+from numbad import derivatives, machinecode
 
 SCRIPT = """
 import sys
@@ -67,5 +67,5 @@ def test_a_small_gradient_agrees_with_that_by_way_of_numba(monkeypatch: pytest.M
         return np.exp(a) * np.sin(b) + a**3 / b
 
     small = numbad.gradient(f, 0.7, 1.9)
-    monkeypatch.setattr(startup, "MOST_WORDS", 0)
+    monkeypatch.setattr(derivatives, "MOST_WORDS", 0)
     assert numbad.gradient(f, 0.7, 1.9) == small

@@ -13,8 +13,8 @@ from test_programs import FEW, POINTS, PROGRAMS, STEPS, Program, run, tamed
 
 import numbad
 from numbad import BranchError, TapeError, passes
+from numbad.limits import FEW_ROWS
 from numbad.passes import drop_dead_rows, fold_constants, merge_equal_rows, reuse_addresses
-from numbad.prepared import FEW as FEW_ROWS
 from numbad.prepared import Prepared, can_prepare
 
 SPECIAL = [0.0, -0.0, float("nan"), float("inf"), float("-inf"), 5e-324, 1.5]

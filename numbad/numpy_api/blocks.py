@@ -10,11 +10,11 @@ import numpy as np
 
 from numbad.arrays import Array, Storage, make_block
 from numbad.geometry import contiguous
+from numbad.limits import RELABEL
 from numbad.recorder import Recorder
 from numbad.rows import ADD
 from numbad.scalars import make_scalar
 
-RELABEL = 4096  # elements: up to here a table of addresses is cheaper than a row that copies
 Shape = tuple[int, ...]
 
 

@@ -13,6 +13,7 @@ from numbad.arrays import Array
 from numbad.elementwise import record
 from numbad.geometry import normal_axis
 from numbad.indexing import concrete_key
+from numbad.limits import LONGEST_FOLD
 from numbad.numpy_api import reductions
 from numbad.numpy_api.dispatch import (
     ADVICE,
@@ -30,9 +31,6 @@ from numbad.numpy_api.dispatch import (
 )
 from numbad.ops import reductions as ops
 from numbad.ops.definition import BY_NAME
-
-LONGEST_FOLD = 4096  # operands of a reduction that has no array op: each costs a row
-
 
 # ---------------------------------------------------------------- compositions
 
