@@ -10,6 +10,7 @@ InternalError that names the kernel and the row.
 from __future__ import annotations
 
 import ctypes
+import functools
 import threading
 import weakref
 from array import array
@@ -25,6 +26,7 @@ from numbad.errors import InternalError, message
 FRESH_BITS = 0x7FF8DEAD  # of memory that nobody has written: twice in a double, a NaN of float32 and of float64
 GUARD = 64  # bytes before and behind memory that nothing may touch
 CANARY = 0xCA
+REPORT = "report it, unless a tape was changed by hand: numbad itself is wrong"
 
 # Places in the state: what was found first, where the table of ranges is, and a part for each thread.
 FOUND, KIND, WHERE, ONE, OTHER, ROW, TABLE, HEAD = range(8)
@@ -202,7 +204,7 @@ def complain(name: str) -> None:
     """Raise an InternalError for what has been found, if anything has."""
     if _broken:
         found = _broken.pop()
-        raise InternalError(message(found, "report it: numbad itself is wrong", where=False))
+        raise InternalError(message(found, REPORT, where=False))
     if not state[FOUND]:
         return
     kind, where, one, other, row = (int(part) for part in state[[KIND, WHERE, ONE, OTHER, ROW]])
@@ -213,7 +215,7 @@ def complain(name: str) -> None:
     raise InternalError(
         message(
             f"{kernel}, called by {name}, touched {text}, in row {row}",
-            "report it, unless the tape was changed by hand: numbad itself is wrong",
+            REPORT,
             where=False,
         )
     )
@@ -259,8 +261,9 @@ def is_whole(owner: np.ndarray) -> bool:
 
 
 def note_broken(owner: np.ndarray) -> None:
-    """Note that a guard zone was touched, when nobody uses the memory any more."""
+    """Note, once, that a guard zone was touched."""
     if not is_whole(owner):
+        owner[:GUARD] = owner[owner.size - GUARD :] = CANARY
         _broken.append(f"something wrote beyond an array of {owner.size - 2 * GUARD} bytes")
 
 
@@ -274,14 +277,32 @@ def give_back(values: np.ndarray) -> None:
     pour(owner[GUARD : owner.size - GUARD])
 
 
-def check_written(values: Any, what: str) -> Any:
-    """Return numbers that are handed out; raise an InternalError if nobody has written one of them."""
-    if isinstance(values, np.ndarray) and values.dtype in (np.float64, np.float32) and values.size:
-        kind, bits = (np.uint32, FRESH_BITS) if values.itemsize == 4 else (np.uint64, FRESH_BITS << 32 | FRESH_BITS)
-        if (np.ascontiguousarray(values).view(kind) == bits).any():
-            row = getattr(_thread, "row", None)
-            where = "" if row is None or row < 0 else f", in row {row}"
-            raise InternalError(
-                message(f"{what} holds numbers that nobody has written{where}", "report it: numbad itself is wrong")
-            )
-    return values
+def handed_out(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function with a look at its results: somebody must have written them."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **named: Any) -> Any:
+        return check_written(function(*arguments, **named), function.__qualname__)
+
+    return call
+
+
+def check_written(found: Any, name: str) -> Any:
+    """Return numbers, or tuples, lists and dicts of them; raise an InternalError if nobody has written one."""
+    if isinstance(found, (tuple, list)):
+        for part in found:
+            check_written(part, name)
+    elif isinstance(found, dict):
+        check_written(list(found.values()), name)
+    elif isinstance(found, (float, np.floating, np.ndarray)) and is_fresh(np.asarray(found)):
+        raise InternalError(message(f"{name} returns a number that nobody has written", REPORT))
+    return found
+
+
+def is_fresh(values: np.ndarray) -> bool:
+    """Whether an element holds what nobody has written."""
+    kinds = {"d": (np.uint64, FRESH_BITS << 32 | FRESH_BITS), "f": (np.uint32, FRESH_BITS)}
+    if values.dtype.char not in kinds or not values.dtype.isnative:
+        return False
+    kind, bits = kinds[values.dtype.char]
+    return bool((np.array(values, order="C").view(kind) == bits).any())

@@ -409,7 +409,7 @@ def install() -> None:
     """Make Numba compile accesses so, from now on."""
     arrayobj.basic_indexing, arrayobj.fix_integer_index = basic_indexing, fix_integer_index
     arrayobj.load_item, arrayobj._empty_nd_impl = load_item, empty_array
-    Dispatcher.__call__ = call_dispatcher
+    Dispatcher.__call__ = call_dispatcher  # type: ignore[method-assign, assignment]
 
 
 install()

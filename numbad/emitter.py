@@ -90,7 +90,7 @@ def address_of(values: np.ndarray) -> int:
 
 
 if CHECKED:
-    address_of = checked.watched(address_of)
+    address_of = checked.watched(address_of)  # type: ignore[assignment]
 
 
 class Emitter:

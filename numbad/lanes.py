@@ -13,7 +13,16 @@ from numbad.hostrows import flat, map_partials, naming_site
 from numbad.limits import BLAS_WORTH, CACHED, FEWEST, MOST_MEMORY, PARALLEL_WORTH, WORTH_READING
 from numbad.ops.host import as_tuple, record_host
 from numbad.rows import CONTRACT, HOST, MAP
-from numbad.sweeps import Execution, address_of, block_kernels, check_memory, empty, give_back, take_memory
+from numbad.sweeps import (
+    Execution,
+    address_of,
+    block_kernels,
+    check_memory,
+    empty,
+    give_back,
+    handed_out,
+    take_memory,
+)
 from numbad.threads import count_threads, note_blas, shared_section
 
 if TYPE_CHECKING:
@@ -140,6 +149,7 @@ class Linearised:
 
     # ------------------------------------------------------------ sweeps
 
+    @handed_out
     def pull(self, seeds: list[np.ndarray] | None = None) -> list[np.ndarray]:
         """Return the inputs' cotangents for the outputs', with the lanes in front.
 
@@ -170,6 +180,7 @@ class Linearised:
             bars.release()
         return found
 
+    @handed_out
     def push(self, seeds: list[np.ndarray] | None = None) -> list[np.ndarray]:
         """Return the outputs' tangents for the inputs', with the lanes last.
 

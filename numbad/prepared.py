@@ -206,7 +206,7 @@ def at(values: np.ndarray) -> int:
 
 
 if CHECKED:
-    at = checked.watched(at)
+    at = checked.watched(at)  # type: ignore[assignment]
 
 
 def renamed(code: np.ndarray, rename: np.ndarray) -> np.ndarray:

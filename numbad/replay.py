@@ -27,7 +27,7 @@ from numbad.rows import ADD, GUARD, GUARD_VALUE, HOST
 from numbad.scalars import Scalar
 from numbad.settings import config
 from numbad.snapshot import JITTED, Snapshot
-from numbad.sweeps import Execution, give_back
+from numbad.sweeps import Execution, give_back, handed_out
 from numbad.threads import renew_in_children
 from numbad.trees import first, flatten, take_apart
 
@@ -771,6 +771,7 @@ class Program:
         """Return the gradient with respect to each differentiated argument."""
         return [rebuild([found[k] for k in chosen]) for chosen, rebuild in self.parts]
 
+    @handed_out
     def read_outputs(self) -> Any:
         """Return the results as NumPy's."""
         values = self.results()
@@ -796,6 +797,7 @@ class Program:
             return self.prepared.values
         return self.execution.values if self.short is None else self.short.memory
 
+    @handed_out
     def read_gradient(self) -> Any:
         """Return value and gradient as the plan wants them; sweep back first, unless that is done."""
         if self.prepared is not None:
