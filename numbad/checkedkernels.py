@@ -48,6 +48,7 @@ from numbad.checked import (
     call_guarded,
     state,
 )
+from numbad.limits import CHECKED
 from numbad.rows import WHOLE
 
 FRESH32, FRESH64 = FRESH_BITS, FRESH_BITS << 32 | FRESH_BITS
@@ -412,4 +413,5 @@ def install() -> None:
     Dispatcher.__call__ = call_dispatcher  # type: ignore[method-assign, assignment]
 
 
-install()
+if CHECKED:
+    install()
