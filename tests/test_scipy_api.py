@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import subprocess
 import sys
 import textwrap
@@ -728,9 +730,6 @@ def test_names_imported_before_numbad_record():
 
 
 def test_signatures_stay():
-    import functools
-import inspect
-
     before = inspect.signature(dispatch.ORIGINALS.get(scipy.linalg.toeplitz, scipy.linalg.toeplitz))
     numbad.gradient(lambda x: scipy.linalg.toeplitz(x).sum(), X)
     assert scipy.linalg.toeplitz in dispatch.ORIGINALS
