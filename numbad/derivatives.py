@@ -13,7 +13,7 @@ from numbad.arrays import Array, make_block, outside
 from numbad.errors import InputError, OutputError, clarify, explain_lock, message, other_meaning
 from numbad.limits import LARGE_INPUT, MOST_AT_ONCE, MOST_WORDS
 from numbad.operands import foreign
-from numbad.recorder import Recorder, current, set_current
+from numbad.recorder import Recorder, current, pairs_of, set_current
 from numbad.scalars import Scalar, make_scalar
 from numbad.settings import config
 from numbad.sweeps import kernel, switch
@@ -329,7 +329,8 @@ def differentiate(
             found = gradient_of_short(recorder, output.address, leaves)
             if found is not None:
                 return found[0], None, regroup(found[1], rebuilds)
-        execution = recorder.run(final=not has_aux, wanted=(output,) if wants_value and output is not None else ())
+        read = output is not None and (wants_value or not recorder.ends_in_sum(output.address))
+        execution = recorder.run(final=not has_aux, wanted=(output,) if read else ())
         if has_aux:
             auxiliary = concrete(auxiliary)
         if output is None:
@@ -350,13 +351,14 @@ def gradient_of_numbers(recorder: Recorder, output: int, inputs: int) -> tuple[f
     """Return value and gradient of a short tape of scalar rows; None if a row is not for the scalar machine."""
     if config._debug_nans:
         return None
+    constants = pairs_of(recorder.numbers, recorder.loads)
     if len(recorder.code) <= MOST_WORDS:
-        found = startup.gradient(recorder.code, recorder.numbers, recorder.size, output, inputs)
+        found = startup.gradient(recorder.code, constants, recorder.size, output, inputs)
         if found is not None:
             recorder.close()
             return found
     gradient_rows = kernel("gradient_rows", FLOAT64)
-    code, numbers = np.frombuffer(recorder.code, np.uint32), np.frombuffer(recorder.numbers)
+    code, numbers = np.frombuffer(recorder.code, np.uint32), np.frombuffer(constants)
     pointer = switch("linearise", FLOAT64)
     done, value, found = gradient_rows(pointer, code, numbers, recorder.size, output, inputs)
     if 4 * done < len(code):

@@ -65,18 +65,20 @@ class Group:
         """Whether a row with these operands (kind, space, address) can join."""
         if len(self.rows) >= FUSED_ROWS:
             return False
+        blocks = [(space, address) for kind, space, address in operands if kind == 1]
         for kind, space, address in operands:
             if kind == 0:
                 return False
+            length = 1 if kind == 2 else self.count
+            if space == 0 and any(0 <= a - address < length for a in self.sums):
+                return False  # a sum is known when the whole group has run, not before
             if kind == 2:
-                if space == 0 and address in self.sums:
-                    return False  # it is known when the whole group has run, not before
                 if space == 0 and any(0 <= address - start < self.count for start in self.outputs):
                     return False
                 continue
             if space == 0 and address in self.outputs:
                 continue
-            near = [*self.memory, *((0, start) for start in self.outputs)]
+            near = [*self.memory, *blocks, *((0, start) for start in self.outputs)]
             if any(s == space and 0 < abs(a - address) < self.count for s, a in near):
                 return False  # operands that overlap would be written by two threads in the adjoint sweep
         return True
@@ -207,9 +209,11 @@ def mark_virtual(groups: list[Group], code: np.ndarray, words: np.ndarray, wante
     read = np.zeros(len(blocks), np.bool_)
     mark_reads(code, words, starts, stops, owner, row_owner, read)
     for value in wanted:
-        addresses = value.address_view().reshape(-1) if hasattr(value, "address_view") else [value.address]
-        for address in (min(addresses, default=0), max(addresses, default=0)):
-            read |= (starts <= address) & (address < stops)
+        addresses = value.address_view() if hasattr(value, "address_view") else value.address
+        addresses = np.asarray(addresses, np.int64).reshape(-1)
+        found = np.searchsorted(starts, addresses, side="right") - 1
+        found, addresses = found[found >= 0], addresses[found >= 0]
+        read[found[addresses < stops[found]]] = True
     for flag, (_, _, g, k) in zip(read.tolist(), blocks, strict=True):
         if flag:
             groups[g].virtual[k] = False

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.errors import describe_site
+from numbad.geometry import overlaps
 from numbad.ops.definition import REGISTRY
 from numbad.rows import ADD, CONTRACT, GUARD, GUARD_VALUE, HOST, MAP
 
@@ -144,12 +145,21 @@ def times(partial: Any, bar: np.ndarray) -> np.ndarray:
 
 
 def add_broadcast(target: np.ndarray, addend: np.ndarray) -> None:
-    """Add to a view that may repeat elements."""
-    if any(s == 0 and n > 1 for s, n in zip(target.strides, target.shape, strict=True)):
-        axes = tuple(k for k, (s, n) in enumerate(zip(target.strides, target.shape, strict=True)) if s == 0 and n > 1)
+    """Add to a view, of which several elements may be one: axes of stride 0, windows that overlap.
+
+    NumPy's `target += addend` keeps one of the addends of such an element. Every addition to memory that a view names
+    goes through here.
+    """
+    axes = tuple(k for k, (s, n) in enumerate(zip(target.strides, target.shape, strict=True)) if s == 0 and n > 1)
+    if axes:
         addend = addend.sum(axis=axes, keepdims=True)
         target = target[tuple(slice(0, 1) if k in axes else slice(None) for k in range(target.ndim))]
-    target += addend
+    if overlaps(target.shape, target.strides):
+        axis = min((n, k) for k, n in enumerate(target.shape) if n > 1)[1]
+        for part, more in zip(np.moveaxis(target, axis, 0), np.moveaxis(addend, axis, 0), strict=True):
+            add_broadcast(part, more)
+    else:
+        target += addend
 
 
 # ---------------------------------------------------------------- elementwise ops by SciPy

@@ -109,7 +109,7 @@ def depends(words, w, d, active, spaces):
 def mark_active(code, words, active, spaces, flags, accumulated):
     """Note which rows depend on the inputs, by which operand; `active` says so of addresses.
 
-    `accumulated` becomes true of addresses to which more than one row adds.
+    `accumulated` becomes true of addresses to which a row adds after the row that has cleared their block.
     """
     for i in range(code.shape[0]):
         opcode = np.int64(code[i, 0])
@@ -125,7 +125,7 @@ def mark_active(code, words, active, spaces, flags, accumulated):
                     flags[i] |= 1 << (k - 1)
             if flags[i]:
                 set_all(words, w, descriptor(words, w, 0), active)
-            if opcode >= 2 * MAP and words[w + 3] == 0:
+            if flags[i] and opcode >= 2 * MAP and words[w + 3] == 0:
                 set_all(words, w, descriptor(words, w, 0), accumulated)
         elif opcode == GATHER:
             for j in range(words[w + 1]):
@@ -239,10 +239,13 @@ def compress(code, words, flags, slots, slopes, partials, accumulated, place, co
     for i in range(code.shape[0]):
         kept[i] = 0
         flag = np.int64(flags[i])
-        if flag == 0:
-            continue
         opcode, out, w = np.int64(code[i, 0]), np.int64(code[i, 1]), np.int64(code[i, 2])
         first, count = out, np.int64(1)
+        shared = opcode >= 2 * MAP and any_in(accumulated, out, cleared_by(words, opcode, w))
+        if flag == 0:
+            if shared:  # rows that depend on the inputs add to a block of constants
+                rows = give_places(place, coefficient, out, cleared_by(words, opcode, w), rows)
+            continue
         if opcode < MAP:
             done = fold and join(place, coefficient, out, flag, w, np.int64(code[i, 3]), partials[i, 0], partials[i, 1])
         elif opcode < 2 * MAP:
@@ -250,7 +253,7 @@ def compress(code, words, flags, slots, slopes, partials, accumulated, place, co
             done = fold and join_map_row(words, w, flag, slopes, slots[i], place, coefficient, out)
         elif opcode == ADD:
             count = words[w + 3]
-            done = count > 0 and copy_row(words, w, accumulated, place, coefficient)
+            done = count > 0 and not shared and copy_row(words, w, place, coefficient)
             if not done and count > 0:
                 forget(place, out, count)
         elif opcode == CONTRACT:
@@ -263,28 +266,48 @@ def compress(code, words, flags, slots, slopes, partials, accumulated, place, co
                 coefficient[out + j] = coefficient[words[w + 2 + j]]
         elif opcode == SCATTER:
             count = words[w + 2]
-            done = scatter_row(words, w, place, coefficient, out)
+            done = not shared and scatter_row(words, w, place, coefficient, out)
             if not done:
                 forget(place, out, count)
         else:
             done = False
             count = 0
             for k in range(words[w + 2], words[w + 2] + words[w + 3]):
-                for j in range(words[w + 6 + 3 * k]):
-                    place[words[w + 5 + 3 * k] + j] = rows
-                    coefficient[words[w + 5 + 3 * k] + j] = 1
-                    rows += 1
+                rows = give_places(place, coefficient, words[w + 5 + 3 * k], words[w + 6 + 3 * k], rows)
         if not done:
             kept[i] = flags[i]
-            for j in range(count):
-                place[first + j] = rows
-                coefficient[first + j] = 1
-                rows += 1
+            rows = give_places(place, coefficient, first, count, rows)
     for j in range(place.size if fold else 0):
         c = coefficient[j]
         if place[j] != NONE and not (c != 0 and c - c == 0):
             return np.int64(-1)
     return rows
+
+
+@inlined
+def cleared_by(words, opcode, w):
+    """Return how many elements a row sets to zero before it adds to them."""
+    if opcode == ADD or opcode == CONTRACT:
+        return words[w + 3]
+    return words[w + 2] if opcode == SCATTER else np.int64(0)
+
+
+@inlined
+def any_in(marks, first, count):
+    """Whether an address of a block is marked."""
+    for j in range(first, first + count):
+        if marks[j]:
+            return True
+    return False
+
+
+@inlined
+def give_places(place, coefficient, first, count, rows):
+    """Give each address of a block a row of lanes of its own, from row `rows` on; return how many there are then."""
+    for j in range(count):
+        place[first + j] = rows + j
+        coefficient[first + j] = 1
+    return rows + count
 
 
 @inlined
@@ -330,15 +353,18 @@ def join_map_row(words, w, flag, slopes, slot, place, coefficient, out):
 
 
 @compiled
-def copy_row(words, w, accumulated, place, coefficient):
-    """Give the target of a copy the places of its source; False for sums, where two elements meet in one."""
+def copy_row(words, w, place, coefficient):
+    """Give the target of a copy the places of its source; False for sums, where two elements meet in one.
+
+    It must be the only row that depends on the inputs and adds to the target's block.
+    """
     t, d = descriptor(words, w, 0), descriptor(words, w, 1)
     if words[d + 1] != 0:
         return False
     for j in range(words[w + 1]):
         z = words[t + 2] + offset_of(words, w, t, j)
         x = words[d + 2] + offset_of(words, w, d, j)
-        if accumulated[z] or place[z] != NONE:
+        if place[z] != NONE:
             return False
         place[z], coefficient[z] = place[x], coefficient[x]
     return True

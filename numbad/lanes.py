@@ -9,7 +9,7 @@ import numpy as np
 
 from numbad.active import Active
 from numbad.geometry import is_run, spread
-from numbad.hostrows import flat, map_partials, naming_site
+from numbad.hostrows import add_broadcast, flat, map_partials, naming_site
 from numbad.limits import BLAS_WORTH, CACHED, FEWEST, MOST_MEMORY, PARALLEL_WORTH, WORTH_READING
 from numbad.ops.host import as_tuple, record_host
 from numbad.rows import CONTRACT, HOST, MAP
@@ -579,7 +579,9 @@ def add_columns(out: np.ndarray, table: np.ndarray, wide: int, lane: int, factor
     first, last = max(0, -lane), min(table.shape[-1], wide - lane)
     if first < last:
         columns = table[..., first:last]
-        out[..., lane + first : lane + last] += columns if factors is None else columns * factors[first:last]
+        add_broadcast(
+            out[..., lane + first : lane + last], columns if factors is None else columns * factors[first:last]
+        )
 
 
 def clear(memory: np.ndarray) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from numbad.geometry import compact
-from numbad.hostrows import bar_spaces, operand, primal_spaces, space_of
+from numbad.geometry import compact, overlaps
+from numbad.hostrows import add_broadcast, bar_spaces, operand, primal_spaces, space_of
 from numbad.threads import note_blas, shared_section
 
 
@@ -159,7 +159,8 @@ def add_product(matrix: np.ndarray, vector: np.ndarray, result: np.ndarray, tran
 
 def covers(target: np.ndarray, count: int) -> bool:
     """Whether a view, its repetitions apart, names each of `count` elements once."""
-    return compact(target).size == count
+    once = compact(target)
+    return once.size == count and not overlaps(once.shape, once.strides)
 
 
 def multiply_add(target: np.ndarray, one: np.ndarray, other: np.ndarray, assign: bool = False) -> None:
@@ -168,6 +169,13 @@ def multiply_add(target: np.ndarray, one: np.ndarray, other: np.ndarray, assign:
     Axes are sorted by the operands that they move: all three (batch), target and one (rows), target
     and other (columns), one and other (inner). That is a batched matrix product.
     """
+    once = compact(target)
+    if overlaps(once.shape, once.strides):
+        fresh = np.empty(once.shape, once.dtype)
+        steps = [step if moved else 0 for step, moved in zip(fresh.strides, target.strides, strict=True)]
+        multiply_add(np.lib.stride_tricks.as_strided(fresh, target.shape, steps), one, other, True)
+        add_broadcast(once, fresh)
+        return
     axes = sort_axes(target, one, other)
     batch, rows, columns, inner = axes["tab"], axes["ta"], axes["tb"], axes["ab"]
     alone = axes["t"]

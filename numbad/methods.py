@@ -13,6 +13,7 @@ from numbad.elementwise import record
 from numbad.operators import unary
 from numbad.ops.definition import BY_NAME
 from numbad.protocol import OPS
+from numbad.roots import WATCHED
 from numbad.recorder import refuse
 from numbad.scalars import Scalar
 
@@ -88,5 +89,7 @@ Array.sort, Array.partition = sort, partition
 for _ufunc, _op in OPS.items():
     if _op.arity == 1 and not hasattr(Scalar, _ufunc.__name__):
         setattr(Scalar, _ufunc.__name__, unary(_op.name))
-for _name in ("fmod", "arctan2", "hypot"):
+for _ufunc, _function in WATCHED.items():
+    setattr(Scalar, _ufunc.__name__, _function)
+for _name in ("fmod", "arctan2"):
     setattr(Scalar, _name, binary_method(_name))

@@ -14,6 +14,7 @@ from numbad.errors import RecordingError, message
 from numbad.operands import load_like
 from numbad.ops.definition import BY_NAME
 from numbad.plans import CONTIGUOUS, append_row, plan_contiguous
+from numbad.roots import record_absolute, record_power, record_square, square_of_root
 from numbad.rows import MAP
 from numbad.scalars import Scalar
 
@@ -27,12 +28,15 @@ def scalar_operators(name: str) -> tuple[Method, Method]:
     """
     op = BY_NAME[name]
     opcode = op.opcode
+    product = name == "multiply"
 
     def method(self: Any, other: Any) -> Any:
         recorder = self.recorder
         kind = type(other)
         if kind is Scalar and other.recorder is recorder:
             b = other.address
+            if product and b == self.address and (found := square_of_root(self)) is not None:
+                return found
         elif kind is float or kind is int:
             b = recorder.constants.get(other)
             if b is None:
@@ -72,6 +76,7 @@ def array_operator(name: str, reflected: bool) -> Method:
     op = BY_NAME[name]
     opcode = MAP + op.opcode
     logical = name in ("add", "multiply")  # of truth values: or, and
+    product = name == "multiply"
 
     def method(self: Any, other: Any) -> Any:
         mine = self.first
@@ -84,6 +89,8 @@ def array_operator(name: str, reflected: bool) -> Method:
         if kind is Array and other.shape == shape and other.recorder is recorder:
             its = other.first
             plan = plans.arrays
+            if product and its == mine and (found := square_of_root(self)) is not None:
+                return found
         elif kind is float or kind is int:
             its = recorder.constants.get(other)
             if its is None:
@@ -133,10 +140,10 @@ def square_or_power(self: Any, exponent: Any, modulo: Any = None) -> Any:
         return NotImplemented
     if type(exponent) is int or type(exponent) is float:
         if exponent == 2:
-            return record(BY_NAME["square"], self)
+            return record_square(self)
         if exponent == 1:
             return record(BY_NAME["identity"], self)
-        return record(BY_NAME["power_by_constant"], self, exponent)
+        return record_power(self, exponent)
     if isinstance(exponent, Active):
         return record(BY_NAME["power"], self, exponent)
     if isinstance(exponent, np.ndarray) and exponent.dtype.kind == "f" and exponent.ndim:
@@ -257,7 +264,7 @@ def give_all() -> None:
     give(Active, "divmod", divmod_, divmod_of)
     give(Active, "pow", square_or_power, power_from)
     give(Active, "neg", unary("negative"))
-    give(Active, "abs", unary("absolute"))
+    give(Active, "abs", record_absolute)
     give(Active, "pos", positive)
     give(Active, "invert", invert)
     give(Array, "matmul", matmul, matmul_from)

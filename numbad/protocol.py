@@ -12,13 +12,16 @@ from numbad.elementwise import record
 from numbad.matmul import matrix_product
 from numbad.ops.definition import BY_UFUNC, Op
 from numbad.plans import CONTIGUOUS, append_row, plan_contiguous
+from numbad.roots import WATCHED
 from numbad.rows import MAP
 from numbad.scalars import Scalar
 
-OPS: dict[Any, Op] = {}  # ufunc object -> op; those of other packages are added as they are met
+OPS: dict[Any, Op] = {}  # ufunc object -> op, roots and squares apart; those of other packages are added as they are met
 for _name, _op in BY_UFUNC.items():
     if _op.ufunc.startswith("numpy.") and isinstance(_ufunc := getattr(np, _name, None), np.ufunc):
         OPS[_ufunc] = _op
+for _ufunc in WATCHED:
+    del OPS[_ufunc]
 
 
 def array_ufunc(self: Any, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Any:
@@ -27,6 +30,8 @@ def array_ufunc(self: Any, ufunc: Any, method: str, *inputs: Any, **keywords: An
         op = OPS.get(ufunc)
         if op is not None:
             return record(op, *inputs)
+        if ufunc in WATCHED:
+            return WATCHED[ufunc](*inputs)
         if ufunc is np.matmul:
             result = matrix_product(self.recorder, *inputs)
             if result is not None:

@@ -27,6 +27,16 @@ _thread = threading.local()
 _modules_seen = 0
 
 
+def pairs_of(numbers: Any, loads: list[tuple[int, np.ndarray]]) -> Any:
+    """Return constants as (address, value) pairs, flat; `numbers` are such pairs already, `loads` runs of values."""
+    if not loads:
+        return numbers
+    pairs = [np.array(numbers, np.float64).reshape(-1, 2)]
+    for address, block in loads:
+        pairs.append(np.stack([np.arange(address, address + block.size, dtype=np.float64), block.reshape(-1)], axis=1))
+    return np.concatenate(pairs).reshape(-1)
+
+
 class Recorder:
     """The tape of one thread's recording while it grows.
 
@@ -46,6 +56,8 @@ class Recorder:
         Memory that operands live in: the arena (None), then large inputs and constants by reference.
     sites : dict
         The user's statement (code object and place in it) of guards, host and array rows.
+    roots : dict
+        Of each square root that begins at an address: the op that gives its square, its shape, and the op's operands.
     dtype : dtype
         float32 or float64: of the arena.
     bases : list of int
@@ -66,6 +78,7 @@ class Recorder:
         "loads",
         "locks",
         "numbers",
+        "roots",
         "sites",
         "size",
         "spaces",
@@ -92,6 +105,7 @@ class Recorder:
         self.large: list[int] = []  # large elementwise rows, which are fused where they follow one another
         self.sites: dict[int, Site] = {}
         self.locks: list[np.ndarray] = []
+        self.roots: dict[int, Any] = {}
         self.dtype = np.dtype(dtype)
         self.execution: Execution | None = None
 
@@ -276,6 +290,13 @@ class Recorder:
         return addresses
 
     # ------------------------------------------------------------ values on the way
+
+    def ends_in_sum(self, output: int) -> bool:
+        """Whether the last row is a sum into this address: then no sweep backwards reads the result.
+
+        What lies inside of an array has to be in memory, for it is there that its cotangent arrives.
+        """
+        return len(self.code) > 3 and self.code[-4] == ADD and self.code[-3] == output
 
     def run(self, final: bool = False, wanted: tuple[Any, ...] = ()) -> Execution:
         """Sweep the rows that have not been computed; return the execution that holds the values.

@@ -600,6 +600,12 @@ class Program:
         self.execution = PathExecution(recorder, spared)
         self.short = self.make_short(spared)
 
+    def reads_results(self) -> bool:
+        """Whether the results have to be in memory after a run."""
+        if self.gradient is None or self.gradient.with_value:
+            return True
+        return not all(self.recorder.ends_in_sum(output.address) for output in self.outputs)
+
     def find_result(self, output: Any, place: Any, fixed: Ranges | None = None) -> Any:
         """Return where a result lies: an address, or an `ArrayResult`."""
         return ArrayResult(np.array(place), output.dtype, fixed) if isinstance(output, Array) else int(place)
@@ -709,7 +715,7 @@ class Program:
             execution.values[1:stop] = source.execution.values[1:stop]
             execution.partials[:start] = source.execution.partials[:start]
         try:
-            execution.forward(True, tuple(self.outputs) if self.gradient is None or self.gradient.with_value else ())
+            execution.forward(True, tuple(self.outputs) if self.reads_results() else ())
         except Missed as missed:
             return missed.row
         return -1

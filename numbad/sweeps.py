@@ -30,6 +30,7 @@ STAMPED = (
     "_kernels",
     "vectormath",
     "rows",
+    "limits",
     "sweeps",
     "scalarkernels",
     "arraykernels",

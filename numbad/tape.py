@@ -13,7 +13,7 @@ import numpy as np
 from numbad.active import Active
 from numbad.errors import InputError, OutputError, Site, SourceLine, TapeError, message
 from numbad.limits import LARGE, SHORT
-from numbad.recorder import refuse
+from numbad.recorder import pairs_of, refuse
 from numbad.rows import GUARD, GUARD_VALUE, MAP
 from numbad.settings import config
 from numbad.sweeps import Execution, kernel, switch
@@ -675,7 +675,9 @@ class Tape:
     def gradient_of_numbers(self, points: tuple[Any, ...], output: Output) -> Any:
         """Return value and gradient of a short tape of numbers by one compiled call; None if it is not one."""
         self.ensure_verified()
-        if config._debug_nans or self._pairs is None or output.constant is not None or len(points) != len(self.inputs):
+        if config._debug_nans or self._pairs is None or output.constant is not None or output.space:
+            return None
+        if len(points) != len(self.inputs):
             return None
         if not all(type(point) is float for point in points):
             return None
@@ -704,7 +706,9 @@ class Tape:
         in_order = [slot.address for slot in self.inputs] == list(range(1, 1 + len(self.inputs)))
         if numbers_only and in_order and self.inputs and not self._words.size and len(self) < SHORT:
             first = [[slot.address, 0.0] for slot in self.inputs]
-            self._pairs = np.concatenate([np.array(first), self.numbers]).reshape(-1)
+            self._pairs = np.concatenate(
+                [np.array(first).reshape(-1), np.reshape(pairs_of(self.numbers, self.loads), -1)]
+            )
         self._verified = True
 
     def run(self, points: tuple[Any, ...], final: bool = False) -> tuple[Execution, list[Any]]:

@@ -40,7 +40,7 @@ def says(error: Any, what: str, do: str, source: str = "") -> None:
 
 
 def name_case(value: Any) -> str:
-    """Name a case after its value; without addresses, so that all processes of a parallel run collect the same names."""
+    """Name a case after its value, without addresses: all processes of a parallel run collect the same names."""
     if isinstance(value, str):
         return ""
     return type(value).__name__ if " at 0x" in repr(value) else repr(value)[:40]

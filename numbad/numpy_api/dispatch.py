@@ -14,6 +14,7 @@ from numbad.errors import RecordingError, message
 from numbad.operands import as_active, holds_active
 from numbad.ops.definition import BY_UFUNC, find_ufunc
 from numbad.protocol import OPS
+from numbad.roots import WATCHED
 from numbad.recorder import Recorder, current
 from numbad.scalars import Scalar
 
@@ -146,6 +147,8 @@ def call_ufunc(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
             return ufunc(*inputs)
         recorder = recorder_of(*inputs)
         inputs = tuple(as_active(recorder, part) for part in inputs)
+    if ufunc in WATCHED:
+        return WATCHED[ufunc](*inputs)
     op: Any = OPS.get(ufunc) or find_op(ufunc)
     if op is not None:
         return record(op, *inputs)

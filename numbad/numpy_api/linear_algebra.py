@@ -10,9 +10,10 @@ from numbad.arrays import Array, as_array
 from numbad.geometry import normal_axis
 from numbad.numpy_api.decisions import decide, decision
 from numbad.numpy_api.dispatch import implements, to_array, to_arrays, unsupported
-from numbad.numpy_api.reductions import root
 from numbad.ops import linalg as ops
+from numbad.ops.definition import BY_NAME
 from numbad.recorder import refuse
+from numbad.roots import record_root
 
 RESULTS = {name: getattr(np.linalg._linalg, name) for name in ("EigResult", "EighResult", "QRResult", "SlogdetResult",
                                                               "SVDResult")}  # fmt: skip
@@ -235,7 +236,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     x = to_array(x)
     if axis is None:
         if ord is None or (ord in ("f", "fro") and x.ndim == 2) or (ord == 2 and x.ndim == 1):
-            found = root(np.sum(np.square(x)))
+            found = record_root(np.sum(np.square(x)))
             return np.reshape(found, (1,) * x.ndim) if keepdims else found
         axes = tuple(range(x.ndim))
     else:
@@ -250,7 +251,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
 def length(x: Any, order: Any, axis: Any, keepdims: bool) -> Any:
     """Return the norm of vectors along axes."""
     if order is None or order == 2:
-        return root(np.sum(np.square(x), axis=axis, keepdims=keepdims))
+        return record_root(np.sum(np.square(x), axis=axis, keepdims=keepdims))
     if isinstance(order, str):
         raise ValueError(f"Invalid norm order '{order}' for vectors")
     if order == 0:
@@ -275,8 +276,7 @@ def power_mean(size: Any, order: float, axis: Any, keepdims: bool) -> Any:
     total = np.sum(powers, axis=axis, keepdims=keepdims)
     if order < 0.0:
         return total ** (1.0 / order)
-    there = total != 0.0
-    return np.where(there, np.where(there, total, 1.0) ** (1.0 / order), 0.0)
+    return BY_NAME["norm_power"](total, 1.0 / order)
 
 
 def size_of_matrix(x: Any, order: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
@@ -285,7 +285,7 @@ def size_of_matrix(x: Any, order: Any, axes: tuple[int, ...], keepdims: bool) ->
     if row == column:
         raise ValueError("Duplicate axes given.")
     if order in (None, "fro", "f"):
-        return root(np.sum(np.square(x), axis=(row, column), keepdims=keepdims))
+        return record_root(np.sum(np.square(x), axis=(row, column), keepdims=keepdims))
     sums = {1: (row, np.max), -1: (row, np.min), np.inf: (column, np.max), -np.inf: (column, np.min)}
     if (isinstance(order, str) and order != "nuc") or order not in (*sums, 2, -2, "nuc"):
         raise ValueError("Invalid norm order for matrices.")

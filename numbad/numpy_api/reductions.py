@@ -9,15 +9,14 @@ import numpy as np
 
 from numbad.active import Active
 from numbad.arrays import Array, as_array, make_block
-from numbad.elementwise import record
 from numbad.geometry import contiguous
 from numbad.numpy_api.axes import count_over, last, normal_axes, one_axis, reduced_shape
 from numbad.numpy_api.blocks import operand_of
 from numbad.numpy_api.dispatch import demote, finish, implements, to_array
 from numbad.ops import reductions as ops
-from numbad.ops.definition import BY_NAME
 from numbad.plans import CONTIGUOUS, PLANS, Plan, append_placed, keep, plan_contiguous
 from numbad.recorder import structural_words
+from numbad.roots import record_root
 from numbad.rows import ADD
 
 ABSENT = np._NoValue
@@ -106,11 +105,6 @@ def count_where(where: Any, a: Array, axis: Any, keepdims: Any) -> Any:
     return count if isinstance(count, Active) else np.asarray(count, a.dtype)[()]
 
 
-def root(square: Any) -> Any:
-    """Return the square root, with derivative 0 where it is 0: of variances and of sums of squares."""
-    return np.abs(record(BY_NAME["keep"], square != 0.0, np.sqrt(square)))
-
-
 @implements("var")
 def var(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False, *,
         where: Any = True, mean: Any = ABSENT, correction: Any = ABSENT) -> Any:  # fmt: skip
@@ -132,7 +126,7 @@ def std(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any 
         where: Any = True, mean: Any = ABSENT, correction: Any = ABSENT) -> Any:  # fmt: skip
     """Standard deviation; its derivative is 0 where all elements are equal."""
     found = var(a, axis, None, None, ddof, keepdims, where=where, mean=mean, correction=correction)
-    return finish(root(found), dtype, out)
+    return finish(record_root(found), dtype, out)
 
 
 # ---------------------------------------------------------------- extremes and products
@@ -342,7 +336,7 @@ def nanstd(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: A
            where: Any = True, mean: Any = ABSENT, correction: Any = ABSENT) -> Any:  # fmt: skip
     """Standard deviation of the elements that are not NaN."""
     found = nanvar(a, axis, None, None, ddof, keepdims, where=where, mean=mean, correction=correction)
-    return finish(root(found), dtype, out)
+    return finish(record_root(found), dtype, out)
 
 
 def nan_extreme(name: str, a: Any, axis: Any, out: Any, keepdims: Any, initial: Any, where: Any) -> Any:

@@ -90,6 +90,17 @@ def square_partials(x):
     return 2.0 * x
 
 
+@op(domain=(Interval(), Interval(0.0, inf, closed=False)), ufunc="")
+def ratio(x, y):
+    """x / y, and 0 where y is 0: the slope of a norm, which is 0 at its kink and steep beside it."""
+    return where(y == 0.0, 0.0, x / y)
+
+
+@ratio.partials
+def ratio_partials(x, y):
+    return 1.0 / y, -x / y / y
+
+
 @op
 def reciprocal(x):
     """One over the number."""
@@ -131,6 +142,17 @@ def power_by_constant(x, y):
 @power_by_constant.partials
 def power_by_constant_partials(x, y):
     return where(y == 0.0, 0.0, y * power_by_constant(x, y - 1.0)), 0.0
+
+
+@op(domain=(Interval(0.0, inf), Interval(0.0, inf, closed=False)), kinks=(0.0,), ufunc="")
+def norm_power(x, y):
+    """x to a power y that does not vary, the last step of a norm: its derivative at x = 0 is 0."""
+    return x**y
+
+
+@norm_power.partials
+def norm_power_partials(x, y, z):
+    return ratio(y * z, x), 0.0
 
 
 @op(ufunc="", reference="design.md, section 6: zero times anything is zero")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from numbad.ops.arithmetic import ratio
 from numbad.ops.definition import Interval, inf, op, where
 from numbad.ops.special import sigmoid
 
@@ -11,6 +12,7 @@ LOG_2 = 0.6931471805599453
 LOG2_E = 1.4426950408889634
 LOG10_E = 0.4342944819032518
 LOG_10 = 2.302585092994046
+NAN = float("nan")
 
 POSITIVE = Interval(0.0, inf, closed=False)
 
@@ -101,6 +103,29 @@ def sqrt(x):
 @sqrt.partials
 def sqrt_partials(z):
     return 0.5 / (z + 0.0)
+
+
+@op(domain=Interval(0.0, inf), kinks=(0.0,), ufunc="")
+def root(x):
+    """Square root of a sum of squares: a norm, whose derivative at 0 is 0 and has no derivative there itself."""
+    return np.sqrt(x)
+
+
+@root.partials
+def root_partials(z):
+    return ratio(0.5, z)
+
+
+@op(domain=Interval(0.0, inf), ufunc="")
+def squared_root(x):
+    """The square of a square root, as it rounds: its derivative is 1, at 0 too, to any order."""
+    z = np.sqrt(x)
+    return z * z
+
+
+@squared_root.partials
+def squared_root_partials(x):
+    return where(x >= 0.0, 1.0, NAN)
 
 
 @op(

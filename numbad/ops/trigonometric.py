@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from numbad.ops.arithmetic import ratio
 from numbad.ops.definition import Interval, inf, op, where
 
 DEGREES = 57.29577951308232
@@ -86,8 +87,11 @@ def arctan2(x, y):
 @arctan2.partials
 def arctan2_partials(x, y, z):
     radius = np.hypot(x, y)
-    flat = (radius == 0.0) | (radius == INFINITY)
-    return where(flat, 0.0 * z, y / radius / radius), where(flat, 0.0 * z, -x / radius / radius)
+    far = radius == INFINITY
+    return (
+        where(far, 0.0 * z, ratio(ratio(y, radius), radius)),
+        where(far, 0.0 * z, ratio(ratio(-x, radius), radius)),
+    )
 
 
 @op(reference="DLMF 1.9")
@@ -98,7 +102,19 @@ def hypot(x, y):
 
 @hypot.partials
 def hypot_partials(x, y, z):
-    return where(z == 0.0, 0.0, x / z), where(z == 0.0, 0.0, y / z)
+    return ratio(x, z), ratio(y, z)
+
+
+@op(ufunc="")
+def squared_hypot(x, y):
+    """The square of a hypotenuse, as it rounds: its derivatives are 2 x and 2 y, at (0, 0) too."""
+    z = np.hypot(x, y)
+    return z * z
+
+
+@squared_hypot.partials
+def squared_hypot_partials(x, y):
+    return 2.0 * x, 2.0 * y
 
 
 @op(reference="DLMF 4.34")

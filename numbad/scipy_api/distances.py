@@ -10,7 +10,7 @@ import numpy as np
 from numbad.errors import RecordingError, message
 from numbad.helpers import asarray
 from numbad.numpy_api.dispatch import recorder_of, to_array
-from numbad.numpy_api.reductions import root
+from numbad.roots import record_root
 from numbad.scipy_api.dispatch import records
 
 MODULE = "scipy.spatial.distance"
@@ -19,7 +19,7 @@ MODULE = "scipy.spatial.distance"
 def measure(difference: Any, metric: Any, keywords: dict[str, Any]) -> Any:
     """Return the size of differences along the last axis."""
     if metric in ("euclidean", "l2"):
-        return root(np.sum(np.square(difference), axis=-1))
+        return record_root(np.sum(np.square(difference), axis=-1))
     if metric in ("sqeuclidean",):
         return np.sum(np.square(difference), axis=-1)
     if metric in ("cityblock", "manhattan", "l1"):
@@ -89,11 +89,11 @@ def cosine(u: Any, v: Any, w: Any = None) -> Any:
     """One less the cosine of the angle between two vectors."""
     u, v = asarray(u), asarray(v)
     w = 1.0 if w is None else w
-    return 1.0 - np.sum(w * u * v) / (root(np.sum(w * u * u)) * root(np.sum(w * v * v)))
+    return 1.0 - np.sum(w * u * v) / (record_root(np.sum(w * u * u)) * record_root(np.sum(w * v * v)))
 
 
 @records(MODULE, "mahalanobis")
 def mahalanobis(u: Any, v: Any, VI: Any) -> Any:
     """Length of a difference measured by an inverse covariance."""
     difference = asarray(u) - asarray(v)
-    return root(difference @ asarray(VI) @ difference)
+    return record_root(difference @ asarray(VI) @ difference)

@@ -1,0 +1,186 @@
+"""Roots of sums of squares and squares of roots: the derivatives at zero, in every mode, and the values bit by bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+
+import numbad
+
+ZERO = np.zeros(3)
+EYE = np.eye(3)
+
+
+def by_loop(x: Any) -> Any:
+    """Length of a vector, summed by a loop of Python's."""
+    total = 0.0
+    for part in x:
+        total = total + part * part
+    return np.sqrt(total)
+
+
+def assigned(x: Any) -> Any:
+    """Length of a vector whose squares are assigned one by one into an array."""
+    return np.sqrt(np.add.reduce([part**2 for part in x]))
+
+
+NORMS = {
+    "np.linalg.norm": np.linalg.norm,
+    "norm over an axis": lambda x: np.linalg.norm(x[None, :], axis=-1)[0],
+    "sum of x**2": lambda x: np.sqrt(np.sum(x**2)),
+    "sum of np.square": lambda x: np.sqrt(np.square(x).sum()),
+    "sum of x * x": lambda x: np.sum(x * x) ** 0.5,
+    "x @ x": lambda x: np.sqrt(x @ x),
+    "np.dot": lambda x: np.dot(x, x) ** 0.5,
+    "np.vdot": lambda x: np.sqrt(np.vdot(x, x)),
+    "einsum": lambda x: np.sqrt(np.einsum("i,i->", x, x)),
+    "einsum of rows": lambda x: np.sqrt(np.einsum("ij,ij->i", x[None, :], x[None, :]))[0],
+    "scalars": lambda x: np.sqrt(x[0] ** 2 + x[1] * x[1] + x[2] ** 2),
+    "a loop": by_loop,
+    "a sum": lambda x: sum(part**2 for part in x) ** 0.5,
+    "from the end": lambda x: np.sqrt((x[::-1] ** 2).sum()),
+    "two sums": lambda x: np.sqrt(np.sum(x[:2] ** 2) + x[2] ** 2),
+    "a Fortran sum": lambda x: np.sqrt(np.sum((np.stack([x, 0.0 * x]).T) ** 2)),
+    "from an earlier line": lambda x: [s := np.sum(x**2), np.exp(x) * x, np.sqrt(s)][2],
+}
+SQUARED = NORMS | {
+    "hypot": lambda x: np.hypot(np.hypot(x[0], x[1]), x[2]),
+    "root of a sum": lambda x: np.sqrt(np.sum(x * x) * 1.0),
+    "distance": lambda x: cdist(x[None, :], np.zeros((1, 3)))[0, 0],
+    "absolute": lambda x: abs(np.linalg.norm(x)),
+}
+
+
+def modes(f: Any, x: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the gradient in all modes."""
+    replayed = numbad.jit(numbad.grad(f))
+    replayed(x + 1.0)
+    return {
+        "gradient": numbad.gradient(f, x),
+        "jit(grad)": replayed(x),
+        "grad(jit)": numbad.grad(numbad.jit(f))(x),
+        "jacfwd": numbad.jacfwd(f)(x),
+        "jacrev": numbad.jacrev(f)(x),
+        "vmap(grad)": numbad.vmap(numbad.grad(f))(np.stack([x, x + 1.0]))[0],
+        "tape": numbad.record(f, x + 1.0).gradient(x),
+    }
+
+
+def second_modes(f: Any, x: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the Hessian in all modes."""
+    replayed = numbad.jit(numbad.hessian(f))
+    replayed(x + 1.0)
+    return {
+        "hessian": numbad.hessian(f, x),
+        "jit(hessian)": replayed(x),
+        "jacfwd(jacrev)": numbad.jacfwd(numbad.jacrev(f))(x),
+        "jacrev(jacfwd)": numbad.jacrev(numbad.jacfwd(f))(x),
+        "jacfwd(jacfwd)": numbad.jacfwd(numbad.jacfwd(f))(x),
+        "vmap(hessian)": numbad.vmap(numbad.hessian(f))(np.stack([x, x + 1.0]))[0],
+    }
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_a_norm_written_by_hand_has_derivative_zero_at_zero(name: str) -> None:
+    for mode, found in modes(NORMS[name], ZERO).items():
+        np.testing.assert_array_equal(found, ZERO, mode)
+    x = np.array([0.5, -1.5, 2.0])
+    np.testing.assert_allclose(numbad.gradient(NORMS[name], x), x / np.linalg.norm(x), rtol=1e-15)
+
+
+@pytest.mark.parametrize("name", SQUARED)
+def test_the_square_of_a_norm_is_a_sum_of_squares(name: str) -> None:
+    norm = SQUARED[name]
+    for f, scale in (
+        (lambda x: norm(x) ** 2, 1.0),
+        (lambda x: 0.5 * np.square(norm(x)), 0.5),
+        (lambda x: np.exp(-(norm(x) ** 2.0)), -1.0),
+        (lambda x: [r := norm(x), r * r][1], 1.0),
+    ):
+        for mode, found in modes(f, ZERO).items():
+            np.testing.assert_array_equal(found, ZERO, mode)
+        for mode, found in second_modes(f, ZERO).items():
+            np.testing.assert_allclose(found, 2 * scale * EYE, rtol=1e-15, err_msg=mode)
+
+
+def test_even_powers_of_a_norm() -> None:
+    for f in (lambda x: np.linalg.norm(x) ** 4, lambda x: np.sqrt(x @ x) ** 4.0, lambda x: np.hypot(x[0], x[1]) ** 4):
+        np.testing.assert_array_equal(numbad.hessian(f, ZERO), np.zeros((3, 3)))
+        x = np.array([1.0, 2.0, 0.0])
+        np.testing.assert_allclose(numbad.hessian(f, x)[:2, :2], 20 * EYE[:2, :2] + 8 * np.outer(x, x)[:2, :2])
+
+
+def test_squares_of_absolute_values_and_of_standard_deviations() -> None:
+    np.testing.assert_array_equal(numbad.hessian(lambda x: np.sum(np.abs(x) ** 2), ZERO), 2 * EYE)
+    np.testing.assert_array_equal(numbad.hessian(lambda x: np.sum(abs(x) * abs(x)), ZERO), np.zeros((3, 3)) + 0.0)
+    centred = (EYE - 1.0 / 3.0) * 2.0 / 3.0
+    np.testing.assert_allclose(numbad.hessian(lambda x: np.std(x) ** 2, ZERO + 0.25), centred, atol=1e-15)
+    np.testing.assert_allclose(numbad.hessian(lambda x: np.sqrt(np.var(x)) ** 2, ZERO), centred, atol=1e-15)
+
+
+def test_a_root_of_something_else_keeps_its_infinite_derivative() -> None:
+    for f in (
+        lambda x: np.sum(np.sqrt(x)),
+        lambda x: np.sqrt(np.sum(x)),
+        lambda x: np.sqrt(x[0] * x[1] + x[2]),
+        lambda x: np.sum(np.sqrt(np.concatenate([x**2, x]))),
+        lambda x: np.sqrt(np.sum(x**2 + x)),
+        lambda x: np.sqrt(np.sum(x * x[::-1] + x)),
+    ):
+        assert np.isinf(numbad.gradient(f, ZERO)).any(), f
+    with_offset = numbad.gradient(lambda x: np.sqrt(np.sum(x**2) + (-1.0)), np.array([1.0, 0.0]))
+    assert with_offset[0] == np.inf, "the root is zero where the squares are not"
+
+
+def test_the_root_of_a_product_of_rows_is_no_norm() -> None:
+    x = np.array([[1.0, 0.0], [0.0, 1.0]])
+    found = numbad.gradient(lambda x: np.sum(np.sqrt(x @ x.T)), x)
+    assert np.isinf(found).any() or np.isnan(found).any(), "rows at right angles: the root is steep there"
+
+
+def test_operands_that_are_assigned_later_do_not_change_the_square() -> None:
+    def f(x: Any) -> Any:
+        y = x * 1.0
+        size = np.hypot(y[:2], y[1:])
+        y[0] = 7.0 * x[2]
+        return np.sum(size**2)
+
+    x = np.array([0.3, 0.0, -0.4])
+    value, slope = numbad.value_and_gradient(f, x)
+    assert value == f(x)
+    np.testing.assert_allclose(slope, [0.6, 0.0, -0.8], rtol=1e-15)
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (3, 4), (700,)])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_values_are_those_of_numpy(shape: Any, dtype: Any) -> None:
+    x = np.asarray(np.random.default_rng(3).uniform(0.1, 3.0, shape), dtype)
+    for f in (
+        lambda x: np.sqrt(x) ** 2,
+        lambda x: np.square(np.sqrt(x)),
+        lambda x: np.hypot(x, x[..., ::-1] if np.ndim(x) else x) ** 2,
+        lambda x: np.abs(-x) ** 2,
+        lambda x: np.sqrt(x) * np.sqrt(x),
+        lambda x: np.sqrt(x * x),
+    ):
+        np.testing.assert_allclose(numbad.jit(f)(x), f(x), rtol=4 * np.finfo(dtype).eps)
+        assert np.asarray(numbad.jit(f)(x)).dtype == np.asarray(f(x)).dtype
+
+
+def test_reshaped_and_sliced_roots() -> None:
+    x = np.array([[3.0, 4.0], [0.0, 0.0]])
+
+    def f(x: Any) -> Any:
+        lengths = np.sqrt(np.sum(x**2, axis=1))
+        return np.sum(lengths.reshape(2, 1) ** 2) + np.sum(lengths[None] ** 2)
+
+    np.testing.assert_allclose(numbad.hessian(f, x).reshape(4, 4), 4 * np.eye(4), atol=1e-15)
+
+
+def test_a_root_of_many_terms_is_found_in_the_time_of_a_recording() -> None:
+    count = 3000
+    gradient = numbad.gradient(lambda x: np.sqrt(sum(part**2 for part in x)), np.zeros(count))
+    np.testing.assert_array_equal(gradient, np.zeros(count))

@@ -1,0 +1,409 @@
+"""Programs on both sides of the limits where one way takes over from another, against numbers from NumPy alone."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.special
+
+import numbad
+from numbad import fusion
+from numbad.geometry import overlaps
+from numbad.hostrows import add_broadcast
+from numbad.limits import BLAS_WORTH, LARGE, LARGE_INPUT, PIECE, RELABEL
+from numbad.matrix import covers, multiply_add
+
+windows = np.lib.stride_tricks.sliding_window_view
+WIDE = 4
+KERNEL = np.array([0.5, -1.0, 2.0, 0.25])
+
+
+def sample(n: int, seed: int = 0) -> np.ndarray:
+    """Return numbers between a half and one and a half."""
+    return np.random.default_rng(seed).uniform(0.5, 1.5, n)
+
+
+def close(found: Any, want: Any, rtol: float = 1e-10) -> None:
+    """Compare two arrays, or two equal structures of them."""
+    if isinstance(want, tuple | list):
+        assert len(found) == len(want)
+        for one, other in zip(found, want, strict=True):
+            close(one, other, rtol)
+        return
+    assert np.shape(found) == np.shape(want)
+    np.testing.assert_allclose(found, want, rtol=rtol, atol=rtol * max(1.0, np.abs(want).max(initial=0.0)))
+
+
+# ---------------------------------------------------------------- views that overlap
+
+
+def from_windows(slopes: np.ndarray, n: int) -> np.ndarray:
+    """Return the derivatives by the elements of an array for those by its windows."""
+    found = np.zeros(n)
+    np.add.at(found, windows(np.arange(n), slopes.shape[1]), slopes)
+    return found
+
+
+# A function of the windows, and its derivative by each element of the windows.
+OF_WINDOWS: dict[str, tuple[Callable[[Any], Any], Callable[[np.ndarray], np.ndarray]]] = {
+    "sums of rows": (lambda w: np.sum(w.sum(axis=1) ** 2), lambda w: 2.0 * np.sum(w, axis=1, keepdims=True) + 0.0 * w),
+    "sums of columns": (lambda w: np.sum(w.sum(axis=0) ** 2), lambda w: 2.0 * np.sum(w, axis=0) + 0.0 * w),
+    "copies": (lambda w: np.sum(w.copy() ** 3), lambda w: 3.0 * w**2),
+    "a product": (lambda w: np.sum((w @ KERNEL) ** 2), lambda w: 2.0 * np.outer(w @ KERNEL, KERNEL)),
+    "a transposed product": (
+        lambda w: np.sum((w.T @ np.ones(len(w))) ** 2),
+        lambda w: 2.0 * np.sum(w, axis=0) + 0.0 * w,
+    ),
+    "products of both": (lambda w: np.sum((w.T @ w) ** 2), lambda w: 4.0 * w @ (w.T @ w)),
+    "elementwise": (lambda w: np.sum(np.sin(w) * w), lambda w: np.cos(w) * w + np.sin(w)),
+    "beside a column": (
+        lambda w: np.sum(w * w[:, :1]),
+        lambda w: np.sum(w, axis=1, keepdims=True) * np.eye(WIDE)[0] + w[:, :1],
+    ),
+    "a contraction": (lambda w: np.einsum("ij,ij,j->", w, w, KERNEL), lambda w: 2.0 * w * KERNEL),
+    "by SciPy": (lambda w: np.sum(scipy.special.k0e(w)), lambda w: scipy.special.k0e(w) - scipy.special.k1e(w)),
+    "backwards": (lambda w: np.sum(w[::-1, ::-1] * w), lambda w: 2.0 * w[::-1, ::-1]),
+}
+LENGTHS = {
+    "few": 9,
+    "of the arena": min(LARGE_INPUT, LARGE // WIDE) - 1,
+    "of an input": LARGE_INPUT + 9,
+    "just small": (LARGE - 1) // WIDE + WIDE - 1,
+    "large": LARGE // WIDE + WIDE - 1,
+}
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("name", OF_WINDOWS)
+def test_windows_have_the_derivatives_of_all_their_elements(name: str, length: str) -> None:
+    f, slopes = OF_WINDOWS[name]
+    n = max(LENGTHS[length], 2 * WIDE)
+    x = sample(n)
+    want = from_windows(slopes(windows(x, WIDE)), n)
+    whole = lambda x: f(windows(x, WIDE))
+    close(numbad.gradient(whole, x), want)
+    replayed = numbad.jit(numbad.grad(whole))
+    close(replayed(x + 0.25), from_windows(slopes(windows(x + 0.25, WIDE)), n))
+    close(replayed(x), want)
+    close(numbad.record(whole, x).gradient(x), want)
+    pulled = numbad.jacrev(lambda x: np.stack([whole(x), 2.0 * whole(x)]))(x)
+    close(pulled, np.stack([want, 2.0 * want]))
+
+
+@pytest.mark.parametrize("name", ["a product", "copies", "by SciPy"])
+@pytest.mark.parametrize("n", [2 * WIDE, LARGE_INPUT + 3])
+def test_windows_with_many_seeds(name: str, n: int) -> None:
+    f, slopes = OF_WINDOWS[name]
+    x = sample(n)
+    directions = np.random.default_rng(1).standard_normal((12, n))
+    want = directions @ from_windows(slopes(windows(x, WIDE)), n)
+    push = lambda v: numbad.jvp(lambda x: f(windows(x, WIDE)), (x,), (v,))[1]
+    close(numbad.vmap(push)(directions), want)
+    close(np.array([push(v) for v in directions]), want)
+    _, pullback = numbad.vjp(lambda x: windows(x, WIDE) @ KERNEL, x)
+    seeds = np.random.default_rng(2).standard_normal((12, n - WIDE + 1))
+    close(numbad.vmap(pullback)(seeds)[0], np.stack([from_windows(np.outer(s, KERNEL), n) for s in seeds]))
+
+
+def test_images_with_windows_in_two_directions() -> None:
+    side = max(6, int(np.sqrt(LARGE / 9)) + 4)
+    image = sample(side * side).reshape(side, side)
+    kernel = np.arange(9.0).reshape(3, 3) - 2.0
+    filtered = lambda image: np.sum(np.einsum("ijkl,kl->ij", windows(image, (3, 3)), kernel) ** 2)
+    want = np.zeros((side, side))
+    through = np.einsum("ijkl,kl->ij", windows(image, (3, 3)), kernel)
+    for k in range(3):
+        for m in range(3):
+            want[k : k + side - 2, m : m + side - 2] += 2.0 * through * kernel[k, m]
+    close(numbad.gradient(filtered, image), want)
+    close(numbad.jit(numbad.grad(filtered))(image), want)
+
+
+VIEWS = [
+    ((5, 3), (1, 1)),
+    ((3, 5), (1, 1)),
+    ((4, 3, 2), (2, 1, 1)),
+    ((4, 3), (2, 0)),
+    ((3, 4), (-1, 1)),
+    ((2, 2, 2), (1, 1, 1)),
+    ((4, 1, 3), (3, 7, 1)),
+    ((3, 4), (1, 2)),
+]
+
+
+@pytest.mark.parametrize(("shape", "steps"), VIEWS)
+def test_each_addend_of_an_element_arrives(shape: tuple[int, ...], steps: tuple[int, ...]) -> None:
+    offsets = sum(np.expand_dims(np.arange(n) * s, tuple(k for k in range(len(shape)) if k != axis))
+                  for axis, (n, s) in enumerate(zip(shape, steps, strict=True)))  # fmt: skip
+    memory = np.linspace(-1.0, 1.0, 40)
+    view = np.lib.stride_tricks.as_strided(memory[10:], shape, [8 * s for s in steps])
+    addend = np.random.default_rng(3).standard_normal(shape)
+    want = memory.copy()
+    np.add.at(want, 10 + offsets, addend)
+    add_broadcast(view, addend)
+    close(memory, want, 1e-14)
+    assert overlaps(shape, list(steps)) or len(np.unique(offsets)) == offsets.size
+    product = memory.copy()
+    multiply_add(np.lib.stride_tricks.as_strided(product[10:], shape, [8 * s for s in steps]), addend, 2.0 * addend)
+    want = memory.copy()
+    np.add.at(want, 10 + offsets, 2.0 * addend**2)
+    close(product, want, 1e-14)
+
+
+def test_a_view_covers_memory_only_if_it_names_each_element() -> None:
+    memory = np.zeros(6)
+    assert covers(memory.reshape(2, 3), 6)
+    assert not covers(np.lib.stride_tricks.as_strided(memory, (2, 3), (8, 8)), 6)  # as many elements, four places
+
+
+# ---------------------------------------------------------------- blocks that several rows fill
+
+
+def joined(p: Any, a: np.ndarray) -> Any:
+    """Return constants and multiples of two parameters, end to end."""
+    return np.concatenate([a, p[0] * a, np.zeros(3), p[1] * a * p[1], a])
+
+
+def packed(p: Any, a: np.ndarray) -> Any:
+    """Return numbers beside a long array."""
+    return np.concatenate([np.stack([p[0] * p[1], np.sin(p[0])]), p[1] * a])
+
+
+@pytest.mark.parametrize("length", [3, RELABEL // 2 - 1, RELABEL // 2, RELABEL // 2 + 1, RELABEL + 1])
+def test_jacobians_of_arrays_that_were_joined(length: int) -> None:
+    a = sample(length)
+    p = np.array([2.0, 3.0])
+    none = np.zeros(length)
+    tables = {
+        joined: np.stack(
+            [
+                np.concatenate([none, a, np.zeros(3), none, none]),
+                np.concatenate([none, none, np.zeros(3), 2.0 * p[1] * a, none]),
+            ],
+            axis=1,
+        ),
+        packed: np.stack(
+            [np.concatenate([[p[1], np.cos(p[0])], none]), np.concatenate([[p[0], 0.0], a])],
+            axis=1,
+        ),
+    }
+    for build, want in tables.items():
+        compare_jacobians(lambda p, build=build: build(p, a), p, want)
+
+
+def compare_jacobians(f: Callable[[Any], Any], p: np.ndarray, want: np.ndarray) -> None:
+    """Compare the Jacobian in each mode, twice in one process."""
+    some = np.unique(np.linspace(0, len(want) - 1, 7).astype(int))
+    for _ in range(2):
+        close(numbad.jacfwd(f)(p), want)
+        close(numbad.jacrev(lambda p: f(p)[some])(p), want[some])
+        close(numbad.jacobian(lambda p: f(p)[some] * 2.0, p), 2.0 * want[some])
+    close(numbad.jit(numbad.jacfwd(f))(p), want)
+    _, pullback = numbad.vjp(f, p)
+    close(numbad.vmap(pullback)(np.eye(len(want))[some])[0], want[some])
+
+
+def test_a_product_that_adds_to_a_block_of_copies() -> None:
+    n = RELABEL + 5
+    a = sample(n)
+
+    def f(p: Any) -> Any:
+        y = np.zeros_like(np.concatenate([p[0] * a, p[1] * a]))
+        y[:n] = p[0] * a
+        y[n:] = p[1] * p[0] * a
+        return y * y
+
+    p = np.array([0.5, 2.0])
+    want = np.zeros((2 * n, 2))
+    want[:n, 0] = 2.0 * p[0] * a**2
+    want[n:, 0], want[n:, 1] = 2.0 * p[0] * (p[1] * a) ** 2, 2.0 * p[1] * (p[0] * a) ** 2
+    close(numbad.jacfwd(f)(p), want)
+    close(numbad.jacrev(lambda p: f(p)[[0, n, 2 * n - 1]])(p), want[[0, n, 2 * n - 1]])
+
+
+def test_sums_of_products_with_rows_of_the_identity() -> None:
+    side = int(np.sqrt(BLAS_WORTH)) + 2
+    matrix = sample(side * (side + 1)).reshape(side, side + 1)
+    f = lambda x: np.stack([np.einsum("i,ij->", x, matrix), 2.0 * np.sum(x)])
+    want = np.stack([matrix.sum(axis=1), np.full(side, 2.0)])
+    close(numbad.jacfwd(f)(np.ones(side)), want)
+    close(numbad.jacfwd(lambda x: np.einsum("i,ij->j", x, matrix))(np.ones(side)), matrix.T)
+
+
+@pytest.mark.parametrize("again", range(2))
+@pytest.mark.parametrize("inputs", [3, 20])
+def test_jacobians_of_sets_of_constraints(again: int, inputs: int) -> None:
+    constraint_sets(2000, inputs)
+
+
+def constraint_sets(outputs: int, inputs: int) -> None:
+    """Compare the Jacobians of three sets of constraints with their closed forms.
+
+    They are: nonlinear equations of neighbours, with a block of bounds joined to them; products of a dense matrix; sums
+    over windows of a chain, with rows that are assigned.
+    """
+    x = sample(inputs, 1)
+    times = np.linspace(0.0, 1.0, outputs)
+    matrix = np.random.default_rng(2).standard_normal((outputs, inputs))
+
+    def neighbours(x: Any) -> Any:
+        steps = x[1:] * x[:-1] - np.sin(x[1:])
+        return np.concatenate([np.outer(times, x).sum(axis=1), steps, x - 1.0, x[0] * times])
+
+    steps = np.zeros((inputs - 1, inputs))
+    k = np.arange(inputs - 1)
+    steps[k, k], steps[k, k + 1] = x[1:], x[:-1] - np.cos(x[1:])
+    first = np.zeros((outputs, inputs))
+    first[:, 0] = times
+    want = np.concatenate([np.repeat(times[:, None], inputs, axis=1), steps, np.eye(inputs), first])
+    close(numbad.jacfwd(neighbours)(x), want)
+
+    dense = lambda x: np.tanh(matrix @ x) * times
+    want = (times * (1.0 - np.tanh(matrix @ x) ** 2))[:, None] * matrix
+    close(numbad.jacfwd(dense)(x), want)
+    close(numbad.jacobian(dense, x), want)
+
+    def assigned(x: Any) -> Any:
+        y = np.zeros_like(np.concatenate([x[0] * times, x[1] * times]))
+        y[:outputs] = x[0] * times
+        y[outputs:] = np.sum(x**2) * times
+        y[5:10] = x[1]
+        return y
+
+    want = np.zeros((2 * outputs, inputs))
+    want[:outputs, 0] = times
+    want[outputs:] = 2.0 * np.outer(times, x)
+    want[5:10] = np.eye(inputs)[1]
+    close(numbad.jacfwd(assigned)(x), want)
+    rows = [0, 5, outputs - 1, outputs, 2 * outputs - 1]
+    close(numbad.jacrev(lambda x: assigned(x)[rows])(x), want[rows])
+
+
+# ---------------------------------------------------------------- results of fused groups
+
+
+def in_rows(x: Any) -> Any:
+    y = np.zeros_like(np.stack([x, x, x]))
+    y[0], y[1], y[2] = np.sin(x), np.cos(x), np.exp(x)
+    return y
+
+
+RESULTS: dict[str, Callable[[Any], Any]] = {
+    "rows that are assigned": in_rows,
+    "rows in another order": lambda x: np.stack([np.sin(x), np.cos(x), np.exp(x)])[[2, 0, 1]],
+    "rows backwards": lambda x: np.stack([np.sin(x), np.cos(x), np.exp(x)])[::-1],
+    "columns": lambda x: np.stack([np.sin(x), np.cos(x), np.exp(x)], axis=1),
+    "every other element": lambda x: (np.sin(x) * 2.0)[::2],
+    "an element": lambda x: np.exp(np.sin(x))[5],
+    "some elements": lambda x: (np.sin(x) * x)[[7, 3, -1]],
+    "two arrays": lambda x: (np.sin(x) * x, np.cos(x) + 1.0),
+    "a group and its sum": lambda x: (np.sin(x), np.sum(np.sin(x) * x)),
+    "the middle one": lambda x: [np.cos(np.sin(x) * 2.0), np.sum(np.cos(np.sin(x) * 2.0) ** 2)][0],
+    "joined": lambda x: np.concatenate([np.sin(x), np.cos(x)[:3], np.exp(x)]),
+}
+
+
+@pytest.mark.parametrize("n", [LARGE - 1, LARGE, LARGE + 17, 3 * PIECE + 5])
+@pytest.mark.parametrize("name", RESULTS)
+def test_results_are_in_memory_wherever_they_lie(name: str, n: int) -> None:
+    f = RESULTS[name]
+    fast = numbad.jit(f)
+    tape = numbad.record(f, sample(n))
+    for seed in range(3):
+        x = sample(n, seed)
+        close(fast(x), f(x), 1e-12)
+        close(tape(x), f(x), 1e-12)
+
+
+ENDS: dict[str, tuple[Callable[[Any], Any], Callable[[np.ndarray], np.ndarray]]] = {
+    "an element": (lambda x: np.sin(x)[5], lambda x: np.where(np.arange(x.size) == 5, np.cos(x), 0.0)),
+    "the first element": (lambda x: (x * x)[0], lambda x: np.where(np.arange(x.size) == 0, 2.0 * x, 0.0)),
+    "the last element": (lambda x: np.exp(x)[-1], lambda x: np.where(np.arange(x.size) == x.size - 1, np.exp(x), 0.0)),
+    "a sum": (lambda x: np.sum(np.sin(x)), np.cos),
+    "a sum before another row": (lambda x: [np.sum(np.sin(x)), np.cos(x) * 2.0][0], np.cos),
+}
+
+
+@pytest.mark.parametrize("n", [LARGE - 1, LARGE, PIECE + LARGE])
+@pytest.mark.parametrize("name", ENDS)
+def test_gradients_of_functions_that_end_inside_a_group(name: str, n: int) -> None:
+    f, slope = ENDS[name]
+    x = sample(n)
+    close(numbad.gradient(f, x), slope(x))
+    close(numbad.value_and_gradient(f, x), (f(x), slope(x)))
+    close(numbad.jit(numbad.grad(f))(x), slope(x))
+    close(numbad.record(f, x).gradient(x), slope(x))
+    close(numbad.vjp(f, x)[1](2.0)[0], 2.0 * slope(x))
+
+
+@pytest.mark.parametrize("n", [LARGE - 1, LARGE, LARGE + 9])
+@pytest.mark.parametrize("parameters", [1, 4])
+def test_examples_whose_gradients_are_many(n: int, parameters: int) -> None:
+    powers = np.arange(1, parameters + 1)
+    f = lambda p, z: sum(np.sin(p[k]) * z ** (k + 1) for k in range(parameters))
+    p, z = sample(parameters, 5), sample(n, 6)
+    want = np.cos(p) * z[:, None] ** powers
+    mapped = numbad.vmap(numbad.grad(f), (None, 0))
+    close(mapped(p, z), want)
+    fast = numbad.jit(mapped)
+    close(fast(p, z + 0.5), np.cos(p) * (z[:, None] + 0.5) ** powers)
+    close(fast(p, z), want)
+
+
+def test_operands_that_overlap_are_not_in_one_group() -> None:
+    group = fusion.Group(0, 100)
+    assert group.accepts(500, [(1, 0, 10), (1, 0, 10)])
+    assert group.accepts(500, [(1, 0, 10), (1, 0, 110)])
+    assert not group.accepts(500, [(1, 0, 10), (1, 0, 11)])  # two threads would add to one element
+    group.add(fusion.SUM, 700, [(1, 0, 10)])
+    assert not group.accepts(500, [(1, 0, 650)])  # the sum is not known before the group has run
+    assert not group.accepts(500, [(2, 0, 700)])
+    assert group.accepts(500, [(2, 0, 699)])
+
+
+def test_neighbours_at_the_ends_of_pieces() -> None:
+    n = 24 * PIECE
+    x = sample(n)
+    want = np.zeros(n)
+    want[1:] += x[:-1] ** 2
+    want[:-1] += 2.0 * x[:-1] * x[1:]
+    for _ in range(5):
+        close(numbad.gradient(lambda x: np.sum(x[1:] * x[:-1] ** 2), x), want, 1e-14)
+        close(numbad.gradient(lambda x: np.sum(x[1:] * x[:-1] * x[:-1]), x), want, 1e-14)
+
+
+# ---------------------------------------------------------------- numbers beside constant arrays
+
+NUMBERS: dict[str, tuple[Callable[[Any], Any], Callable[[float], float]]] = {
+    "a polynomial": (lambda x: np.polyval([1.0, 2.0, 3.0], x), lambda x: 2.0 * x + 2.0),
+    "an element": (lambda x: np.array([3.0, 5.0])[1] * x, lambda x: 5.0),
+    "a product": (lambda x: np.sum(np.array([1.0, 2.0, 4.0]) * x) ** 2, lambda x: 98.0 * x),
+    "a table": (lambda x: sum(c * x**k for k, c in enumerate(np.array([1.0, -2.0, 0.5]))), lambda x: -2.0 + x),
+    "a dot product": (lambda x: np.dot(np.array([1.0, 2.0]), np.stack([x, x * x])), lambda x: 1.0 + 4.0 * x),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_beside_constant_arrays(name: str) -> None:
+    f, slope = NUMBERS[name]
+    for x in (1.0, -0.5, 3.0):
+        want = slope(x)
+        close(numbad.gradient(f, x), want)
+        close(numbad.value_and_gradient(f, x), (f(x), want))
+        close(numbad.gradient(lambda x, y: f(x) * y, x, 2.0), (2.0 * want, f(x)))
+        close(numbad.jit(numbad.grad(f))(x), want)
+        close(numbad.derivative(f, x), want)
+    tape = numbad.record(f, 0.25)
+    close(tape.gradient(1.5), slope(1.5))
+    close(tape.value_and_gradient(1.5), (f(1.5), slope(1.5)))
+    close(pickle.loads(pickle.dumps(tape)).gradient(-1.5), slope(-1.5))
+    points = np.linspace(-1.0, 2.0, 70)
+    close(tape.gradient_map(points), np.array([slope(x) for x in points]))
+    close(numbad.vmap(numbad.grad(f))(points), np.array([slope(x) for x in points]))
+    fast = numbad.jit(numbad.value_and_grad(f))
+    for x in (0.5, 2.0):
+        close(fast(x), (f(x), slope(x)))
