@@ -13,8 +13,8 @@ from numbad.elementwise import record
 from numbad.operators import unary
 from numbad.ops.definition import BY_NAME
 from numbad.protocol import OPS
-from numbad.roots import WATCHED
 from numbad.recorder import refuse
+from numbad.roots import WATCHED
 from numbad.scalars import Scalar
 
 NAMES = (

@@ -1,13 +1,8 @@
-"""Random NumPy programs, run in every mode and compared with the reference: `python tests/modes.py --hours 1 --seed S`.
+"""Random NumPy programs in every mode of numbad: `python tests/modes.py --hours 1 --seed S`.
 
-A program is text: a function of an array `x` and a small array `y` that builds on what it has computed so far, a step
-after the other. Its steps are what NumPy users write: elementwise functions, selections, reductions, products, views and
-assignments through them, lists of indices, windows, joins, loops, Python kernels, branches, constants of any size.
-
-The programs of a seed have a length that lies on one side or the other of a limit at which numbad takes another way.
-Each is run as `MODES` say; derivatives are compared with those that `numbad.reference` finds on the tape of the same
-function at the same point. The reference is compared with a complex step: NumPy itself runs the program at
-x + 1e-30i v, with `Complex` in place of the functions that are not analytic. Neither knows of the other.
+Each program of `random_programs` is run as `MODES` say, at several points, in double and single precision. Derivatives
+are compared with those that `numbad.reference` finds on the tape of the same function at the same point, and these with
+a complex step of NumPy itself. Second derivatives are compared with differences of the reference's gradients.
 """
 
 from __future__ import annotations
@@ -17,7 +12,9 @@ import dataclasses
 import io
 import itertools
 import pickle
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -26,563 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.special
-from numpy.lib.stride_tricks import sliding_window_view
+from random_programs import Complex, Program, make
 
 import numbad
 import numbad.numpy
 from numbad import reference
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent))
-
-LARGEST = 8.0  # results beyond are scaled down, so that errors do not grow without end
-SIZES = [2, 3, 7, 63, 64, 65, 129, 511, 512, 513, 1023, 1025, 2047, 2049, 4095, 4096, 4097, 8195, 16385,
-         32767, 32768, 32769, 65537, 131073]  # fmt: skip
-WEIGHTS = [3] * 4 + [2] * 14 + [1.5] * 4 + [0.4, 0.4]
-
-# ---------------------------------------------------------------- NumPy on complex numbers
-
-
-class Complex:
-    """NumPy for a complex step: functions that look at sizes look at real parts, and none takes a conjugate."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(np, name)
-
-    linalg: Any
-
-    @staticmethod
-    def abs(a: Any) -> Any:
-        return np.where(np.real(a) < 0.0, -np.asarray(a), a)[()]
-
-    @staticmethod
-    def sign(a: Any) -> Any:
-        return np.sign(np.real(a))
-
-    @staticmethod
-    def maximum(a: Any, b: Any) -> Any:
-        return np.where(np.real(a) >= np.real(b), a, b)[()]
-
-    @staticmethod
-    def minimum(a: Any, b: Any) -> Any:
-        return np.where(np.real(a) <= np.real(b), a, b)[()]
-
-    def clip(self, a: Any, low: Any, high: Any) -> Any:
-        return self.minimum(self.maximum(a, low), high)
-
-    def hypot(self, a: Any, b: Any) -> Any:
-        return np.sqrt(a * a + b * b)
-
-    def arctan2(self, a: Any, b: Any) -> Any:
-        return np.arctan(a / b) + np.where(np.real(b) < 0.0, np.pi * np.sign(np.real(a)), 0.0)
-
-    @staticmethod
-    def pick(a: Any, axis: Any, keepdims: bool, choose: Any) -> Any:
-        a = np.asarray(a)
-        flat, axis = (a.reshape(-1), 0) if axis is None else (a, axis)
-        found = np.take_along_axis(flat, np.expand_dims(choose(flat.real, axis=axis), axis), axis)
-        return found if keepdims else np.squeeze(found, axis)[()]
-
-    def max(self, a: Any, axis: Any = None, keepdims: bool = False) -> Any:
-        return self.pick(a, axis, keepdims, np.argmax)
-
-    def min(self, a: Any, axis: Any = None, keepdims: bool = False) -> Any:
-        return self.pick(a, axis, keepdims, np.argmin)
-
-    @staticmethod
-    def argmax(a: Any, axis: Any = None) -> Any:
-        return np.argmax(np.real(a), axis)
-
-    @staticmethod
-    def argsort(a: Any, axis: int = -1) -> Any:
-        return np.argsort(np.real(a), axis)
-
-    def sort(self, a: Any, axis: int = -1) -> Any:
-        return np.take_along_axis(a, self.argsort(a, axis), axis)
-
-    @staticmethod
-    def var(a: Any, axis: Any = None) -> Any:
-        return np.mean((a - np.mean(a, axis=axis, keepdims=True)) ** 2, axis=axis)
-
-    def std(self, a: Any, axis: Any = None) -> Any:
-        return np.sqrt(self.var(a, axis))
-
-    @staticmethod
-    def zeros_like(a: Any) -> Any:
-        return np.zeros(np.shape(a), complex)
-
-    empty_like = zeros_like
-
-    @staticmethod
-    def zeros(shape: Any) -> Any:
-        return np.zeros(shape, complex)
-
-    @staticmethod
-    def vdot(a: Any, b: Any) -> Any:
-        return np.dot(np.ravel(a), np.ravel(b))
-
-
-class ComplexLinalg:
-    """np.linalg for a complex step."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(np.linalg, name)
-
-    @staticmethod
-    def slogdet(a: Any) -> Any:
-        return 1.0, np.log(np.linalg.det(a))
-
-    @staticmethod
-    def norm(a: Any) -> Any:
-        return np.sqrt(np.sum(a * a))
-
-
-Complex.linalg = ComplexLinalg()
-
-# ---------------------------------------------------------------- programs
-
-
-@dataclasses.dataclass(frozen=True)
-class Program:
-    """A program as text, and where it is run.
-
-    Attributes
-    ----------
-    steps : tuple of str
-        Each one or more lines that make a name of what earlier steps have made.
-    results : tuple of str
-        The names that it returns.
-    shapes : tuple of shapes
-        Of `x` and `y`.
-    module : str
-        "numpy", or "numbad.numpy" where the program makes arrays of its own.
-    """
-
-    seed: int
-    steps: tuple[str, ...]
-    results: tuple[str, ...]
-    shapes: tuple[tuple[int, ...], tuple[int, ...]]
-    module: str
-    flat: bool
-
-    def text(self) -> str:
-        """Return the program's text: `parts` returns a list, `many` an array, `few` some numbers, and `one` a number."""
-        lines = [f"import {self.module} as np", *HEADER]
-        constants = [line for step in self.steps for line in step.split("\n") if line.startswith("C")]
-        body = [line for step in self.steps for line in step.split("\n") if not line.startswith("C")]
-        lines += [*constants, "", "", "def parts(x, y):"]
-        lines += [f"    {line}" for line in [*body, f"return [{', '.join(self.results)}]"]]
-        return "\n".join([*lines, *FOOTER, ""])
-
-    def run_text(self, module: Any, dtype: Any = np.float64) -> dict[str, Any]:
-        """Execute the text with a module for NumPy, and constants of a dtype; return its functions."""
-        names: dict[str, Any] = {"DTYPE": dtype, "__name__": "program"}
-        text = self.text().replace(f"import {self.module} as np\n", "")
-        names["np"] = module
-        exec(compile(text, f"<program {self.seed}>", "exec"), names)
-        return names
-
-    def point(self, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the k-th point where the program is run."""
-        generator = np.random.default_rng([self.seed, 77, k // 10])
-        near = np.random.default_rng([self.seed, 78, k])
-        return tuple(  # type: ignore[return-value]
-            generator.uniform(0.3, 1.2, shape) * generator.choice([-1.0, 1.0], shape)
-            + 0.05 * near.uniform(-1, 1, shape)
-            for shape in self.shapes
-        )
-
-
-HEADER = """
-import numpy
-from numpy.lib.stride_tricks import sliding_window_view
-from scipy import special
-
-DTYPE = globals().get("DTYPE", "float64")
-
-
-def constant(seed, shape):
-    return numpy.random.default_rng(seed).uniform(-1.0, 1.0, shape).astype(DTYPE)
-
-
-def places(seed, count, below):
-    return numpy.random.default_rng(seed).integers(0, below, count)
-
-
-def mask(seed, shape):
-    return numpy.random.default_rng(seed).random(shape) < 0.4
-
-
-def weigh(part, k):
-    weights = numpy.cos(numpy.arange(1.0, 1.0 + numpy.size(part)) * (0.7 + 0.1 * k)).reshape(numpy.shape(part))
-    return np.sum(part * weights.astype(DTYPE) if weights.shape else part * 0.7)
-
-
-def whole(number):
-    return int(number.real) if isinstance(number, complex) else int(number)
-""".split("\n")
-FOOTER = """
-
-def many(x, y):
-    return np.concatenate([np.reshape(part, (-1,)) for part in parts(x, y)])
-
-
-def few(x, y):
-    return np.stack([weigh(part, k) for k, part in enumerate(parts(x, y)[:3])])
-
-
-def one(x, y):
-    total = 0.0
-    for k, part in enumerate(parts(x, y)):
-        total = total + weigh(part, k) * (1.0 + 0.1 * k)
-    return total""".split("\n")
-
-
-# ---------------------------------------------------------------- steps
-
-UNARY = ["np.sin({a})", "np.cos({a}) - 0.5", "np.tanh({a})", "np.exp(0.3 * {a})", "np.log(1.5 + {a} * {a})",
-         "np.sqrt(0.5 + {a} ** 2)", "np.arctan({a})", "-{a}", "{a} ** 2 * 0.5", "{a} ** 3 * 0.1", "{a} * 1.0",
-         "1.0 / (1.2 + {a} * {a})", "np.abs({a}) - 0.4", "np.square({a}) - 0.3", "np.sinh(0.3 * {a})", "{a} - 0.25",
-         "np.log1p({a} * {a})", "np.expm1(0.2 * {a})", "0.3 * {a} + np.sign({a})", "2.0 ** (0.3 * {a})"]  # fmt: skip
-BINARY = ["{a} * {c}", "{a} + {c}", "{a} - 0.7 * {c}", "{a} / (1.1 + {c} * {c})", "np.maximum({a}, {c})",
-          "np.minimum({a}, 0.8 * {c})", "np.hypot({a}, 0.3 + {c})", "np.arctan2({a}, 2.0 + {c} * {c})",
-          "np.where({a} > {c}, {a} * {c}, {c} - {a})", "(0.6 + {a} * {a}) ** (0.5 * np.tanh({c}))"]  # fmt: skip
-SPECIAL = ["special.erf({a})", "special.loggamma(1.5 + {a} ** 2)", "special.psi(1.5 + {a} ** 2)", "special.dawsn({a})",
-           "special.jv(0, {a})", "special.kv(1.5, 1.5 + {a} ** 2)", "special.iv(1, {a})"]  # fmt: skip
-
-
-class Unfit(Exception):
-    """A step that does not fit what the program has computed so far."""
-
-
-class Builder:
-    """A program that grows, and its values at one point, which decide what may come next."""
-
-    def __init__(self, seed: int, size: int, wide: bool) -> None:
-        self.seed, self.size = seed, size
-        self.random = np.random.default_rng([seed, size, wide])
-        self.module = "numbad.numpy" if self.random.random() < 0.3 else "numpy"
-        shape = (size,) if wide else (int(self.random.integers(2, 6)),)
-        self.shapes = (shape, (int(self.random.integers(2, 4)),))
-        empty = Program(seed, (), (), self.shapes, self.module, False)
-        self.names = empty.run_text(np)
-        self.names["x"], self.names["y"] = empty.point(0)
-        self.pool = ["x", "y"]
-        self.steps: list[str] = []
-        self.made: list[str] = []  # constants of the step that is being written
-        self.count = 0
-
-    # ------------------------------------------------------------ what steps ask for
-
-    def some(self, *choices: Any) -> Any:
-        """Return one of some choices."""
-        return choices[self.random.integers(len(choices))]
-
-    def number(self, low: int, high: int) -> int:
-        """Return an integer of low .. high."""
-        return int(self.random.integers(low, high + 1))
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Return the shape of a name."""
-        return np.shape(self.names[name])
-
-    def pick(self, fits: Callable[[tuple[int, ...]], bool] = lambda shape: True) -> str:
-        """Return the name of an earlier result, recent and long ones more often."""
-        found = [name for name in self.pool if fits(self.shape(name))]
-        if not found:
-            raise Unfit
-        weights = np.array([(1.0 + k) * (3.0 if np.size(self.names[n]) * 2 >= self.size else 1.0)
-                            for k, n in enumerate(found)])  # fmt: skip
-        return found[self.random.choice(len(found), p=weights / weights.sum())]
-
-    def line(self, shape: tuple[int, ...] | None = None) -> str:
-        """Return the name of an earlier result of one axis."""
-        return self.pick(lambda found: len(found) == 1 and found[0] > 1 and shape in (None, found))
-
-    def constant(self, text: str) -> str:
-        """Return the name of a new constant."""
-        name = f"C{self.count}_{len(self.made)}"
-        self.made.append(f"{name} = {text.format(seed=self.number(0, 9999))}")
-        return name
-
-    def array(self, *shape: int) -> str:
-        """Return the name of a new constant array."""
-        return self.constant(f"constant({{seed}}, {shape})")
-
-    def places(self, count: int, below: int) -> str:
-        """Return the name of a new list of indices, with repetitions."""
-        return self.constant(f"places({{seed}}, {count}, {below})")
-
-    # ------------------------------------------------------------ growing
-
-    def add(self, step: Callable[[Builder], str]) -> bool:
-        """Append a step; return whether it fits."""
-        self.made = []
-        new = f"v{self.count}"
-        try:
-            text = "\n".join([*self.made_by(step, new)])
-            trial = dict(self.names)
-            with np.errstate(all="ignore"):
-                exec(text, trial)
-        except Unfit:
-            return False
-        found = np.asarray(trial[new])
-        if not np.isfinite(found).all() or found.size == 0 or found.size > max(6 * self.size, 500):
-            return False
-        largest = float(np.max(np.abs(found)))
-        if largest > LARGEST:
-            text += f"\n{new} = {new} * {LARGEST / largest / 2:.2g}"
-            exec(text.split("\n")[-1], trial)
-        self.names = trial
-        self.steps.append(text)
-        self.pool.append(new)
-        self.count += 1
-        return True
-
-    def made_by(self, step: Callable[[Builder], str], new: str) -> list[str]:
-        """Return the lines of a step: constants before what uses them."""
-        text = step(self)
-        lines = text.replace("{v}", new) if "{v}" in text else f"{new} = {text}"
-        used = [line for line in self.made if line.split(" = ")[0] in lines]
-        return [*used, lines]
-
-    def program(self) -> Program:
-        """Return the program so far: it returns its last results, and some others."""
-        names = self.pool[2:][-3:] + [name for name in self.pool[2:-3] if self.random.random() < 0.3]
-        return Program(self.seed, tuple(self.steps), tuple(names), self.shapes, self.module, False)
-
-
-def spread(b: Builder) -> str:
-    """Make a long array of a short input."""
-    n, size = b.shape("x")[0], b.size
-    return [
-        lambda: f"x[{b.places(size, n)}] * {b.array(size)}",
-        lambda: f"{b.array(size, n)} @ x",
-        lambda: f"np.outer(x, {b.array(-(-size // n))}).reshape(-1)[:{size}]",
-        lambda: f"x[0] * {b.array(size)} + x[1]",
-        lambda: f"np.repeat(x, {-(-size // n)})[:{size}] + {b.array(size)}",
-        lambda: f"np.concatenate([x[0] * {b.array(size // 2)}, x[-1] * {b.array(size - size // 2)}])",
-        lambda: f"np.sum(x * y[0]) * {b.array(size)}",
-        lambda: f"np.tile(x, {-(-size // n)})[:{size}] * {b.array(size)}",
-        lambda: f"np.sin(x[:, None] * {b.array(size)})[{b.number(0, n - 1)}]",
-    ][b.number(0, 8)]()
-
-
-def unary(b: Builder) -> str:
-    return b.some(*UNARY).replace("{a}", b.pick())
-
-
-def binary(b: Builder) -> str:
-    a = b.pick()
-    shape = b.shape(a)
-    c = b.pick(lambda other: other == shape or not other or (len(shape) == 2 and other in (shape[1:], (1, shape[1]))))
-    return b.some(*BINARY).replace("{a}", a).replace("{c}", c)
-
-
-def with_constant(b: Builder) -> str:
-    a = b.pick(len)
-    shape = b.shape(a)
-    c = b.some(b.array(*shape), b.array(*shape[-1:]), b.array(shape[0], *(1 for _ in shape[1:])), b.array(),
-               b.constant(f"mask({{seed}}, {shape})"))  # fmt: skip
-    kind = b.some("{a} * {c}", "{c} - {a}", "{a} / (1.5 + {c})", "np.where({c} > 0.2, {a}, -0.5 * {a})",
-                  "np.maximum({a}, {c})", "{a} * {c} + {a}")  # fmt: skip
-    return kind.replace("{a}", a).replace("{c}", c)
-
-
-def select(b: Builder) -> str:
-    a = b.pick()
-    c = b.pick(lambda other: other in (b.shape(a), ()))
-    bound = round(float(b.random.uniform(-0.5, 0.5)), 2)
-    kind = b.some("np.where({a} > {t}, np.sin({a}), {c})", "np.clip({a}, {t}, {u})", "np.maximum({a}, {t})",
-                  "np.where(({a} < {t}) & ({c} > 0.0), {a} * {c}, 0.3)", "np.abs({a} - {t})",
-                  "np.where({a} > {t}, np.sqrt(np.where({a} > {t}, {a} - {t} + 0.1, 1.0)), 0.0)")  # fmt: skip
-    return (kind.replace("{a}", a).replace("{c}", c).replace("{t}", f"({bound})")
-            .replace("{u}", f"({round(bound + 0.7, 2)})"))  # fmt: skip
-
-
-def reduce(b: Builder) -> str:
-    a = b.pick(len)
-    name = b.some("sum", "sum", "mean", "max", "min", "var", "std")
-    axis = b.some(*range(-len(b.shape(a)), len(b.shape(a))))
-    if name in ("std", "var") and b.shape(a)[axis] < 3:
-        raise Unfit
-    text = f"np.{name}({a}, axis={axis})"
-    if name in ("sum", "max", "mean") and b.random.random() < 0.3:
-        return f"{a} - np.{name}({a}, axis={axis}, keepdims=True) * 0.1"
-    return text
-
-
-def lay_out(b: Builder) -> str:
-    a = b.pick(len)
-    size = int(np.prod(b.shape(a)))
-    rows = next(k for k in (b.some(2, 3, 4, 5), 3, 2, 7, 1) if size % k == 0)
-    return b.some(f"{a}.reshape({rows}, -1)", f"{a}.reshape(-1, {rows})", f"{a}.reshape({rows}, -1).T", f"{a}.T",
-                  f"{a}.reshape(-1)", f"{a}.ravel()[::-1]", f"{a}[..., None] * {b.array(2)}",
-                  f"np.broadcast_to({a}, (2, *{a}.shape)) * 1.0", f"np.swapaxes({a}.reshape({rows}, 1, -1), 0, 2)",
-                  f"np.roll({a}, 2)")  # fmt: skip
-
-
-def product(b: Builder) -> str:
-    a = b.pick(lambda shape: 1 <= len(shape) <= 2)
-    *_, k = shape = b.shape(a)
-    m = b.some(1, 2, 3, 5)
-    if len(shape) == 1:
-        return b.some(f"{a} @ {a}", f"np.dot({a}, {b.array(k)})", f"{a} @ {b.array(k, m)}", f"{b.array(m, k)} @ {a}",
-                      f"np.outer({a}, y)", f"np.einsum('i,ij,i->j', {a}, {b.array(k, m)}, {a})",
-                      f"np.inner({b.array(m, k)}, {a})", f"np.vdot({a}, {b.array(k)})")  # fmt: skip
-    n = shape[0]
-    small = [f"{a} @ {a}.T"] if n * n * k < 300_000 else []
-    small += [f"{a}.T @ {a}", f"np.einsum('ij,ik->jk', {a}, {a})"] if n * k * k < 300_000 else []
-    return b.some(*small, f"{a} @ {b.array(k)}", f"{a} @ {b.array(k, m)}", f"{b.array(m, n)} @ {a}",
-                  f"np.einsum('ij,ij->i', {a}, {a})", f"np.einsum('ij->j', {a})", f"np.einsum('ij,j->i', {a}, {a}[0])",
-                  f"np.tensordot({a}, {b.array(n, k)}, axes=([0], [0])) if {k} < 40 else {a} * 0.5",
-                  f"np.einsum('ij,kj->ik', {a}, {b.array(m, k)})", f"np.matmul({a}.T, {b.array(n, m)})",
-                  f"np.sum({a}[:, None, :] * {b.array(m, 1)}, axis=0)")  # fmt: skip
-
-
-def cut(b: Builder) -> str:
-    a = b.pick(lambda shape: len(shape) >= 1 and shape[0] > 2)
-    n = b.shape(a)[0]
-    return b.some(f"{a}[1:]", f"{a}[:-1] - {a}[1:]", f"{a}[::2]", f"{a}[::-1]", f"{a}[::-3] * 1.0", f"{a}[{n // 2}]",
-                  f"{a}[-1]", f"{a}[1:{n - 1}] * 0.5", f"{a}[..., ::-1]", f"{a}[..., 0]", f"{a}[{n // 3}:, ...][::-1]",
-                  f"{a} + {a}[::-1]", f"np.flip({a})")  # fmt: skip
-
-
-def fancy(b: Builder) -> str:
-    a = b.pick(lambda shape: len(shape) >= 1 and shape[0] > 1)
-    n = b.shape(a)[0]
-    last = b.shape(a)[-1]
-    count = b.some(4, 7, b.size)
-    return b.some(f"{a}[{b.places(count, n)}]", f"{a}[..., {b.places(5, last)}]", f"{a}[{b.constant(f'mask({{seed}}, {n})')}]",
-                  f"np.take({a}, {b.places(6, n)}, axis=0)", f"{a}[[0, -1, 0, 1]]",
-                  f"{a}[{b.places(6, n)}.reshape(2, 3)]")  # fmt: skip
-
-
-def assign(b: Builder) -> str:
-    a = b.pick(lambda shape: len(shape) >= 1 and shape[0] > 3)
-    n = b.shape(a)[0]
-    same = b.pick(lambda shape: shape in (b.shape(a), ()))
-    head = b.some(f"{{v}} = {a}.copy()", f"{{v}} = {a} * 1.0", f"{{v}} = np.zeros_like({a})\n{{v}}[...] = {a}")
-    index = f"[0, 2, 1, {n - 1}]"
-    body = b.some(
-        f"w = {{v}}[1:-1]\nw *= 0.5\nw[0] = {a}[-1]",
-        f"{{v}}[::2] = {a}[::-1][: len({{v}}[::2])]",
-        f"{{v}}[{index}] = np.sin({a}[[1, 1, 0, 2]])",
-        f"{{v}}[{index}] += {a}[0] * 0.25",
-        f"{{v}}[{b.constant(f'mask({{seed}}, {n})')}] = 0.25",
-        f"np.add.at({{v}}, {b.places(5, n)}, {a}[:5][0])",
-        f"w = {{v}}.T[..., ::-1]\nw[..., 1:] += 0.3",
-        f"{{v}} += {same}\n{{v}}[{n // 2}] = 0.5 * {{v}}[0]",
-        f"{{v}}[1:] += {{v}}[:-1]",
-        f"{{v}}[{n // 2}:] = {{v}}[: {n - n // 2}] * 2.0\n{{v}}[0] -= 1.0",
-        f"w = {{v}}.reshape(-1)\nw[1:4] = w[:3] * {a}.reshape(-1)[-1]",
-    )
-    return f"{head}\n{body}"
-
-
-def fill(b: Builder) -> str:
-    a = b.line()
-    (n,) = b.shape(a)
-    if b.module == "numbad.numpy" and b.random.random() < 0.6:
-        head = b.some(f"{{v}} = np.zeros((3, {n}))", f"{{v}} = np.zeros({n} * 3).reshape(3, -1)")
-    else:
-        head = f"{{v}} = np.zeros_like(np.stack([{a}, {a}, {a}]))"
-    return (f"{head}\n{{v}}[0] = np.sin({a})\n{{v}}[{b.some(1, -1)}] = {a} * 0.5\n"
-            f"{{v}}[{b.some('2', ':, 1', '1, ::2')}] += {b.some('0.5', a + '[0]')}")  # fmt: skip
-
-
-def windows(b: Builder) -> str:
-    a = b.line()
-    w = b.some(2, 3, 4)
-    if b.shape(a)[0] < w + 2:
-        raise Unfit
-    view = f"sliding_window_view({a}, {w})"
-    tail = b.some("", "", "[::2]", "[::-1]")
-    return b.some(f"{view}{tail}.sum(axis=1)", f"{view}{tail} @ {b.array(w)}", f"np.max({view}{tail}, axis=1)",
-                  f"np.sum({view}{tail}.copy() ** 2, axis=0)", f"{view}{tail} * {b.array(w)}",
-                  f"np.einsum('ij,j->i', {view}{tail}, {b.array(w)})", f"np.mean(np.tanh({view}{tail}), axis=-1)",
-                  f"{view}{tail}.T @ {view}{tail}", f"special.erf({view}{tail}).sum(axis=1)",
-                  f"np.sort({view}{tail}, axis=1)[:, 0]")  # fmt: skip
-
-
-def join(b: Builder) -> str:
-    a, c = b.line(), b.line()
-    number = b.pick(lambda shape: shape == ())
-    same = b.line(b.shape(a))
-    return b.some(f"np.concatenate([{a}, {c}])", f"np.concatenate([{a}, {c}, {a}[::-1]])", f"np.stack([{a}, {same}])",
-                  f"np.concatenate([np.stack([{number}, {a}[0], {number}]), {c}])", f"np.hstack([{c}, {a}])",
-                  f"np.stack([{a}, {same}], axis=1)", f"np.vstack([{a}, {same}, {a}])", f"np.tile({a}, 2)",
-                  f"np.append({a}, {number})", f"np.column_stack([{a}, {same}])", f"np.repeat({a}, 2)",
-                  f"np.concatenate([{a}, {b.array(3)}, {c}])", f"np.pad({a}, (1, 2))")  # fmt: skip
-
-
-def loop(b: Builder) -> str:
-    a = b.pick(len)
-    n = b.shape(a)[0]
-    number = b.pick(lambda shape: shape == ())
-    turns, many = b.number(2, 5), b.some(20, 200, 450)
-    return b.some(
-        f"{{v}} = {a}\nfor k in range({turns}):\n    {{v}} = 0.6 * {{v}} + np.sin({{v}} + 0.1 * k)",
-        f"{{v}} = {a}.copy()\nfor k in range({min(turns * 3, n - 1)}):\n    {{v}}[k + 1] = 0.5 * {{v}}[k] + {{v}}[k + 1] * 0.25",
-        f"{{v}} = {number}\nfor k in range({many}):\n    {{v}} = 0.9 * {{v}} + 0.1 * np.sin({{v}} * x[k % {b.shape('x')[0]}] + 0.01 * k)",
-        f"{{v}} = {a}[0] * 0.0\nfor k in range({min(n, 30)}):\n    {{v}} = {{v}} + {a}[k] * np.cos({{v}} + {a}[-k])",
-        f"w = [{a}[0], {a}[-1]]\nfor k in range({min(many, 60)}):\n    w.append(0.5 * w[-1] + 0.3 * w[-2] * {number})\n{{v}} = np.stack(w)",
-        f"{{v}} = {a}\nw = {a} * 0.0\nfor k in range({turns}):\n    w = 0.9 * w - 0.1 * {{v}}\n    {{v}} = {{v}} + w",
-    )  # fmt: skip
-
-
-def kernel(b: Builder) -> str:
-    a = b.line()
-    (n,) = b.shape(a)
-    c = b.line()
-    if n < 4:
-        return f"np.cumsum({a})"
-    square = f"({a}[:4].reshape(2, 2) * 0.2 + {b.constant('numpy.diag([2, 3]).astype(DTYPE)')})"
-    return b.some(f"np.cumsum({a}) * {10 / n:.2g}", f"np.sort({a})", f"np.linalg.solve({square}, y[:2])",
-                  f"np.linalg.inv({square})", f"np.linalg.det({square})", f"np.linalg.slogdet({square})[1]",
-                  *(text.replace("{a}", a) for text in SPECIAL), f"np.cumprod(1.0 + 0.1 * np.sin({a}[:20]))",
-                  f"np.diff({a})", f"np.convolve({a}, {c}[:3])", f"np.cumsum({a}.reshape(-1, 1) * y, axis=0)[:, 1] / {n}",
-                  f"np.linalg.norm({a})", f"np.sort({a}.reshape({2 if n % 2 == 0 else 1}, -1), axis=0)",
-                  f"np.prod(1.0 + 0.1 * {a}[:9])", f"{a}[np.argsort({a})][::2]", f"np.interp({a}, [-1.0, 0.1, 1.0], [0.3, -0.2, 0.5])"
-                  if False else f"np.trapezoid({a})", f"np.linalg.matrix_power({square}, 3)")  # fmt: skip
-
-
-def branch(b: Builder) -> str:
-    a = b.pick(len)
-    n = b.shape(a)[0]
-    bound = round(float(b.random.uniform(-0.3, 0.3)), 2)
-    return b.some(
-        f"if np.sum({a}) > {bound}:\n    {{v}} = {a} * 1.25\nelse:\n    {{v}} = np.sin({a})",
-        f"{{v}} = {a}[whole(np.abs(y[0]) * 3.0) % {n}]",
-        f"{{v}} = np.sum({a}) * 0.01\nwhile np.abs({{v}}) < 1.0:\n    {{v}} = {{v}} * 1.9 + 0.07 * np.sign({{v}})",
-        f"w = np.argmax({a}.reshape(-1))\n{{v}} = {a}.reshape(-1)[w] * {a}",
-        f"{{v}} = {a}\nfor k in range(2):\n    if y[k] > x[0]:\n        {{v}} = {{v}} * y[k]\n    else:\n        {{v}} = {{v}} + x[0]",
-    )
-
-
-STEPS: list[tuple[Callable[[Builder], str], float]] = [
-    (unary, 3.0), (binary, 3.0), (with_constant, 2.5), (select, 2.0), (reduce, 2.0), (lay_out, 1.5), (product, 2.0),
-    (cut, 1.5), (fancy, 1.5), (assign, 1.7), (fill, 1.0), (windows, 1.3), (join, 1.7), (loop, 1.0), (kernel, 1.2),
-    (branch, 0.6),
-]  # fmt: skip
-CHANCES = np.array([weight for _, weight in STEPS]) / sum(weight for _, weight in STEPS)
-
-
-def make(seed: int) -> Program:
-    """Return the program of a seed."""
-    random = np.random.default_rng([seed, 5])
-    size = int(random.choice(SIZES, p=np.array(WEIGHTS) / sum(WEIGHTS)))
-    wide = bool(random.random() < 0.4)
-    builder = Builder(seed, size, wide)
-    if not wide:
-        builder.add(spread)
-    count = int(random.integers(3, 12))
-    for _ in range(10 * count):
-        if len(builder.steps) < count:
-            builder.add(STEPS[random.choice(len(STEPS), p=CHANCES)][0])
-    return builder.program()
-
 
 # ---------------------------------------------------------------- what is expected
 
@@ -1072,8 +517,8 @@ class Failure:
     what: str
 
     def __str__(self) -> str:
-        return (f"seed {self.program.seed}, {self.mode}, {self.dtype}, x of shape {self.program.shapes[0]}: {self.what}\n"
-                f"    python tests/modes.py --seed {self.program.seed} --count 1 --mode {self.mode}")  # fmt: skip
+        where = f"seed {self.program.seed}, {self.mode}, {self.dtype}, x of shape {self.program.shapes[0]}"
+        return f"{where}: {self.what}\n    python tests/modes.py --seed {self.program.seed} --mode {self.mode}"
 
 
 def check(case: Case, name: str) -> tuple[int, str]:
@@ -1171,30 +616,59 @@ def simpler(program: Program) -> Iterator[Program]:
         yield dataclasses.replace(program, steps=program.steps[:k] + program.steps[k + 1 :])
 
 
+def run_program(seed: int, chosen: tuple[str, ...]) -> tuple[int, int]:
+    """Run a program and print what differs; return how many results were compared, and how many differ."""
+    count, failures = check_program(make(seed), chosen)
+    for failure in failures:
+        print(failure, flush=True)
+    if failures:
+        print("    the smallest program that fails like the first:\n" + smaller(failures[0]).text(), flush=True)
+    return count, len(failures)
+
+
+def run_for(seconds: float, seed: int, chosen: tuple[str, ...]) -> tuple[int, int, int]:
+    """Run programs for a time, each fifty in a process of their own; return how many, results, and differences.
+
+    A process that dies is a difference: the seed that it was at is printed, and the next one goes on behind it.
+    """
+    stop, first, total, differences = time.monotonic() + seconds, seed, 0, 0
+    options = [part for name in chosen for part in ("--mode", name)]
+    with tempfile.TemporaryDirectory() as folder:
+        note = Path(folder) / "note"
+        while time.monotonic() < stop:
+            command = [sys.executable, __file__, "--seed", str(seed), "--count", "50", "--note", str(note), *options]
+            code = subprocess.run(command, check=False).returncode
+            last, compared, different = map(int, note.read_text().split())
+            if code not in (0, 1):
+                print(f"seed {last}: the process ended with {code}", flush=True)
+                different += 1
+            total, differences, seed = total + compared, differences + different, last + 1
+    return seed - first, total, differences
+
+
 def main() -> int:
     """Run random programs for a time, or a number of them; print what differs."""
     parser = argparse.ArgumentParser(description="Random programs in all modes, against the reference.")
     parser.add_argument("--hours", type=float, default=0.0, help="how long")
-    parser.add_argument("--count", type=int, default=0, help="how many programs, if no time is given")
+    parser.add_argument("--count", type=int, default=1, help="how many programs, if no time is given")
     parser.add_argument("--seed", type=int, default=0, help="the first program's seed")
     parser.add_argument("--mode", action="append", default=[], choices=sorted(MODES), help="this mode only")
-    parser.add_argument("--show", action="store_true", help="print each program's text")
+    parser.add_argument("--note", type=Path, help="write the last seed, and what was counted before, to this file")
     options = parser.parse_args()
-    start, seed, total, differences = time.monotonic(), options.seed, 0, 0
-    while time.monotonic() - start < 3600.0 * options.hours or seed - options.seed < options.count:
-        program = make(seed)
-        seed += 1
-        if options.show:
-            print(program.text())
-        count, failures = check_program(program, tuple(options.mode))
-        total += count
-        differences += len(failures)
-        for failure in failures:
-            print(failure, flush=True)
-        if failures:
-            print("    smallest program for the first of them:\n" + smaller(failures[0]).text(), flush=True)
+    start, chosen, count, total, differences = time.monotonic(), tuple(options.mode), options.count, 0, 0
+    if options.hours:
+        count, total, differences = run_for(3600.0 * options.hours, options.seed, chosen)
+    else:
+        for seed in range(options.seed, options.seed + count):
+            if options.note:
+                options.note.write_text(f"{seed} {total} {differences}")
+            compared, different = run_program(seed, chosen)
+            total, differences = total + compared, differences + different
+        if options.note:
+            options.note.write_text(f"{seed} {total} {differences}")
+            return int(differences > 0)
     seconds = time.monotonic() - start
-    print(f"{seed - options.seed} programs, {total} combinations, {differences} differences, {seconds:.0f} s")
+    print(f"{count} programs, {total} combinations, {differences} differences, {seconds:.0f} s")
     return int(differences > 0)
 
 

@@ -14,8 +14,8 @@ from numbad.errors import RecordingError, message
 from numbad.operands import as_active, holds_active
 from numbad.ops.definition import BY_UFUNC, find_ufunc
 from numbad.protocol import OPS
-from numbad.roots import WATCHED
 from numbad.recorder import Recorder, current
+from numbad.roots import WATCHED
 from numbad.scalars import Scalar
 
 Implementation = Callable[..., Any]
