@@ -228,8 +228,8 @@ def one(x, y):
 # Templates. `{a}` is an earlier result, of a shape that the table asks for; `{n}` its length, `{k}` that of its last
 # axis, `{h}` half of its length. `{c}` is another of its shape, or a number; `{s}` one of its shape; `{l}` one of one
 # axis; `{r}` a number. `{t}` is a threshold, `{m}` a small count, `{size}` the program's length. `{C[n,k]}` is a new
-# constant array, `{I[5,n]}` a new list of five indices below n, `{M[n]}` a new mask. `{v}` is the result of a step of several
-# statements; `;` stands for a new line, `>` for an indentation.
+# constant array, `{I[5,n]}` a new list of five indices below n, `{M[n]}` a new mask. `{v}` is the result of several
+# statements, in which `;` stands for a new line, `>` for an indentation.
 
 ELEMENTWISE = """
 np.sin({a})

@@ -22,9 +22,7 @@ def test_all_modes_agree_with_the_reference(seed: int) -> None:
 def test_programs_have_lengths_and_steps_of_all_kinds() -> None:
     programs = [make(seed) for seed in range(100)]
     text = "\n".join(step for program in programs for step in program.steps)
-    words = (
-        "sliding_window_view concatenate einsum np.add.at [::-1] np.where special. np.linalg np.cumsum places( mask("
-    )
+    words = "sliding_window_view concatenate einsum np.add.at [::-1] np.where special. np.linalg np.cumsum mask("
     for word in [*words.split(), "for k", "if ", "while ", "np.zeros_like"]:
         assert word in text, word
     assert len({program.shapes[0] for program in programs}) > 12
