@@ -495,13 +495,15 @@ def host_lanes(lanes: Lanes, row: Any) -> bool:
     values = [lanes.value(*entry) for entry in entries]
     if getattr(call.op, "takes_lanes", False):
         spread = [np.broadcast_to(value, (*value.shape[:-1], lanes.lanes)) for value in values]
+        for k, value in getattr(call, "plain", {}).items():
+            spread[k] = np.asarray(value)[..., None]
         for result, part in zip(results, as_tuple(call.op(*spread)), strict=True):
             lanes.store((0, result.storage.address, result.shape, contiguous(result.shape)), part)
         return True
     found = []
     for lane in range(lanes.lanes):
         given = [value[..., lane if value.shape[-1] > 1 else 0] for value in values]
-        found.append(as_tuple(call.op(*given, **call.settings)))
+        found.append(as_tuple(call.op(*call.with_plain(given), **call.settings)))
     for result, parts in zip(results, zip(*found, strict=True), strict=True):
         target = (0, result.storage.address, result.shape, contiguous(result.shape))
         lanes.store(target, np.stack(parts, axis=-1))

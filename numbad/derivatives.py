@@ -195,7 +195,7 @@ def record_call(
     values, rebuilds = collect(arguments, argnums)
     dtype = input_dtype(values)
     recorder = Recorder(dtype)
-    leaves = [Leaf(recorder, value, dtype) for value in values]
+    leaves = recorder.leaves = [Leaf(recorder, value, dtype) for value in values]
     given = list(arguments)
     for k, active in zip(argnums, regroup([leaf.active for leaf in leaves], rebuilds)):
         given[k] = active
@@ -315,7 +315,7 @@ def differentiate(
             found = gradient_of_numbers(recorder, result.address, len(leaves))
             if found is not None:
                 return found[0], None, found[1]
-        leaves = [Leaf(None, value, FLOAT64, k + 1) for k, value in enumerate(leaves)]
+        leaves = recorder.leaves = [Leaf(None, value, FLOAT64, k + 1) for k, value in enumerate(leaves)]
     else:
         recorder, leaves, rebuilds, result = record_call(f, arguments, argnums, keywords)
     try:

@@ -509,6 +509,12 @@ class Linear:
         elif opcode == HOST:
             self.mark_host(a)
 
+    def varies(self, operand: Array) -> bool:
+        """Whether a contiguous operand depends on the region's inputs."""
+        space, address = operand.storage.space, operand.storage.address
+        first = address - self.base
+        return self.covers(space, address) and bool(self.active[first : first + operand.size].any())
+
     def mark_host(self, w: int) -> None:
         """Mark the outputs of a host row that depends on an active address."""
         active, base, words = self.active, self.base, self.words
@@ -692,9 +698,11 @@ def host_adjoint(linear: Linear, row: Any) -> None:
     bars = [linear.read(r.storage.address, r.shape, contiguous(r.shape)) for r in results]
     if all(bar is None for bar in bars):
         return
+    wanted = [linear.varies(operand) for operand in operands]
+    call.refuse_unknown(wanted)
     if linear.lanes:
         each = [
-            call.pull([bar_lane(bar, r, k) for bar, r in zip(bars, results, strict=True)], results, operands)
+            call.pull([bar_lane(bar, r, k) for bar, r in zip(bars, results, strict=True)], results, operands, wanted)
             for k in range(linear.lanes)
         ]
         found = [
@@ -703,12 +711,10 @@ def host_adjoint(linear: Linear, row: Any) -> None:
         ]
     else:
         given = [np.zeros(r.shape) if bar is None else bar for bar, r in zip(bars, results, strict=True)]
-        found = list(call.pull(given, results, operands))
-    for addend, operand in zip(found, operands, strict=True):
-        storage = operand.storage
-        if addend is not None and linear.covers(storage.space, storage.address):
-            if isinstance(addend, Active):
-                linear.add(storage.address, operand.shape, contiguous(operand.shape), addend)
+        found = list(call.pull(given, results, operands, wanted))
+    for addend, operand, needed in zip(found, operands, wanted, strict=True):
+        if needed and isinstance(addend, Active):
+            linear.add(operand.storage.address, operand.shape, contiguous(operand.shape), addend)
 
 
 def bar_lane(bar: Any, result: Array, lane: int) -> Any:
@@ -815,7 +821,6 @@ def map_tangent(linear: Linear, row: Any, op: Any) -> None:
 def host_tangent(linear: Linear, row: Any) -> None:
     """Append the tangent of a host row: the transpose of its rule."""
     from numbad.nested import pull_inside
-    from numbad.ops.host import as_tuple
 
     call, operands, results = linear.host_operands(row)
     dots = [
@@ -826,6 +831,7 @@ def host_tangent(linear: Linear, row: Any) -> None:
     ]
     if all(dot is None for dot in dots):
         return
+    call.refuse_unknown([dot is not None for dot in dots])
     zeros = [np.zeros(r.shape) for r in results]
 
     def pull(*bars: Any) -> Any:
@@ -836,7 +842,7 @@ def host_tangent(linear: Linear, row: Any) -> None:
     for lane in lanes:
         given = [None if dot is None else dot if lane is None else dot[..., lane] for dot in dots]
         if call.op.jvp_function is not None:
-            found.append(as_tuple(call.op.jvp_function(operands, given, **call.settings)))
+            found.append(call.push(results, operands, given))
         else:
             found.append(pull_inside(linear.recorder, pull, zeros, given))
     for k, result in enumerate(results):

@@ -9,9 +9,9 @@ import numpy as np
 
 from numbad.active import Active
 from numbad.geometry import is_run, spread
-from numbad.hostrows import add_broadcast, flat, map_partials, naming_site
+from numbad.hostrows import add_broadcast, flat, map_partials, naming_site, refuse_unknown
 from numbad.limits import BLAS_WORTH, CACHED, FEWEST, MOST_MEMORY, PARALLEL_WORTH, WORTH_READING
-from numbad.ops.host import as_tuple, record_host
+from numbad.ops.host import HostCall, as_tuple, record_host
 from numbad.rows import CONTRACT, HOST, MAP
 from numbad.sweeps import Execution, block_kernels, check_memory, give_back, take_memory
 from numbad.threads import count_threads, note_blas, shared_section
@@ -380,23 +380,32 @@ class Linearised:
         places = [tuple(words[w + 4 + 3 * k : w + 7 + 3 * k].tolist()) for k in range(inputs + outputs)]
         values = [self.values_of(space)[address : address + count] for space, address, count in places]
         parts = [lanes.part(*place) for place in places]
+        held = self.held_operands(call, w)
         changed = slice(0, inputs) if back else slice(inputs, None)
         for part in parts[changed]:
             if part is not None:
                 part[...] = 0.0
         for lane in range(lanes.wide):
             one = [None if part is None else part[:, lane].copy() for part in parts]
+            one = [part if k not in held else None for k, part in enumerate(one)]
             if back:
                 call.backward(values[:inputs], values[inputs:], one[:inputs], one[inputs:])
             else:
                 one = [np.zeros_like(v) if dot is None else dot for v, dot in zip(values, one, strict=True)]
                 call.tangent(values[:inputs], values[inputs:], one[:inputs], one[inputs:])
             for part, new in zip(parts[changed], one[changed], strict=True):
-                if part is not None:
+                if part is not None and new is not None:
                     part[:, lane] = new
         for part, (space, address, _) in zip(parts[changed], places[changed], strict=True):
             if part is not None:
                 lanes.add_part(space, address, part)
+
+    def held_operands(self, call: Any, w: int) -> list[int]:
+        """Return the operands for which an op has no derivative, and which do not depend on the inputs; or raise."""
+        unknown = call.unknown() if isinstance(call, HostCall) else []
+        if unknown:
+            refuse_unknown(call, unknown, self.execution.recorder, self.leaves, self.words, w)
+        return unknown
 
     def space(self, w: int, k: int) -> int:
         """Return the space of an operand."""

@@ -54,6 +54,8 @@ class Recorder:
         Blocks of the arena whose values are known: small inputs and constants.
     spaces : list
         Memory that operands live in: the arena (None), then large inputs and constants by reference.
+    leaves : list of Leaf, or None
+        The inputs with respect to which the recording is differentiated, where that is known.
     sites : dict
         The user's statement (code object and place in it) of guards, host and array rows.
     roots : dict
@@ -75,6 +77,7 @@ class Recorder:
         "identities",
         "input_spaces",
         "large",
+        "leaves",
         "loads",
         "locks",
         "numbers",
@@ -103,6 +106,7 @@ class Recorder:
         self.identities: dict[int, int] = {}
         self.hosts: list[Any] = []
         self.large: list[int] = []  # large elementwise rows, which are fused where they follow one another
+        self.leaves: list[Any] | None = None
         self.sites: dict[int, Site] = {}
         self.locks: list[np.ndarray] = []
         self.roots: dict[int, Any] = {}

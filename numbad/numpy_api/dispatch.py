@@ -174,13 +174,13 @@ def elements_of(value: Any) -> Any:
 def find_special(ufunc: Any) -> Implementation | None:
     """Return the recording version of a ufunc of scipy.special that is no op of the sweeps."""
     import numbad.scipy_api
-    from numbad.scipy_api.elementwise import ELEMENTWISE, call_elementwise
+    from numbad.scipy_api.elementwise import ELEMENTWISE
 
     assert numbad.scipy_api
     name = ufunc.__name__
     if name not in ELEMENTWISE or find_ufunc(f"scipy.special.{name}") is not ufunc:
         return None
-    return lambda *operands: call_elementwise(name, operands)
+    return ELEMENTWISE[name]
 
 
 def find_op(ufunc: Any) -> Any:

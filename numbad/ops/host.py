@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from numbad.errors import NumbadError, message
+from numbad.errors import NumbadError, RecordingError, message
 
 Shape = tuple[int, ...]
 ARRAY_OPS: dict[str, ArrayOp] = {}
@@ -30,7 +30,13 @@ class ArrayOp:
         None where there is none. It runs on NumPy arrays in a sweep, and on recording values when
         the derivative is recorded, so it is written in NumPy functions that numbad records. The
         tangent sweep uses its transpose.
+    takes_wanted : bool
+        Whether the pullback takes `wanted=`, a bool for each operand: whether its cotangent is asked for.
+    takes_lanes : bool
+        Whether operands that all have a further axis of lanes at the end give results that have it too.
     """
+
+    takes_wanted = takes_lanes = False
 
     def __init__(self, primal: Callable[..., Any], shapes: Callable[..., list[Shape]] | None) -> None:
         self.name = primal.__name__
@@ -68,12 +74,20 @@ def array_op(primal: Callable[..., Any] | None = None, *, shapes: Callable[..., 
 
 
 class HostCall:
-    """One use of an array op in a tape: the op, its settings, and the shapes of operands and results."""
+    """One use of an array op in a tape: the op, its settings, and the shapes of operands and results.
 
-    __slots__ = ("op", "operand_shapes", "result_shapes", "settings", "single")
+    Attributes
+    ----------
+    plain : dict
+        Operands that were plain when they were recorded, by their position. A rule that is recorded gets them as
+        they were, so that nothing is recorded for what never varies.
+    """
+
+    __slots__ = ("op", "operand_shapes", "plain", "result_shapes", "settings", "single")
 
     def __init__(self, op: Any, settings: dict[str, Any], operand_shapes: list[Shape], result_shapes: list[Shape]):
         self.op = op
+        self.plain: dict[int, Any] = {}
         self.settings = settings
         self.operand_shapes = operand_shapes
         self.result_shapes = result_shapes
@@ -97,17 +111,51 @@ class HostCall:
                 self.shaped(output_bars, self.result_shapes),
                 self.shaped(outputs, self.result_shapes),
                 self.shaped(inputs, self.operand_shapes),
+                [view is not None for view in input_bars],
             )
         for view, addend, shape in zip(input_bars, found, self.operand_shapes, strict=True):
             if view is not None and addend is not None:
                 self.check(addend, shape, "cotangent")
                 view += np.asarray(addend).reshape(-1)
 
-    def pull(self, bars: list[Any], results: list[Any], operands: list[Any]) -> tuple[Any, ...]:
-        """Return the cotangents of the operands, for arrays or recording values."""
+    def pull(self, bars: list[Any], results: list[Any], operands: list[Any], wanted: Any = None) -> tuple[Any, ...]:
+        """Return the cotangents of the operands, for arrays or recording values; None for those not wanted."""
         if self.op.vjp_function is None:
             raise NumbadError(message(f"{self.op.name} has no derivative", "use numbad.stop_gradient on its operands"))
-        return as_tuple(self.op.vjp_function(bars, results, operands, **self.settings))
+        settings = self.settings
+        if getattr(self.op, "takes_wanted", False):
+            wanted = [k not in self.plain and (wanted is None or wanted[k]) for k in range(len(operands))]
+            settings = {**settings, "wanted": wanted}
+        return as_tuple(self.op.vjp_function(bars, results, self.with_plain(operands), **settings))
+
+    def unknown(self) -> list[int]:
+        """Return the operands that may vary and for which the op has no derivative."""
+        slopes = getattr(self.op, "slopes", ())
+        return [k for k, slope in enumerate(slopes) if slope is None and k not in self.plain]
+
+    def refuse_unknown(self, wanted: Any, site: Any = None) -> None:
+        """Raise a RecordingError where a derivative is wanted for which the op has no formula."""
+        for k in self.unknown():
+            if wanted[k]:
+                raise RecordingError(
+                    message(
+                        f"{self.op.title} has no derivative with respect to its argument {k + 1}",
+                        "hold that argument constant (numbad.stop_gradient), or give it a rule with numbad.custom_vjp",
+                        site,
+                    )
+                )
+
+    def with_plain(self, operands: list[Any]) -> list[Any]:
+        """Return the operands for a rule that is recorded: those that never vary as plain values."""
+        return [self.plain.get(k, operand) for k, operand in enumerate(operands)] if self.plain else operands
+
+    def push(self, results: list[Any], operands: list[Any], dots: list[Any]) -> tuple[Any, ...]:
+        """Return the tangents of the results by the op's own rule, `jvp_function`."""
+        given = self.with_plain(operands)
+        if getattr(self.op, "takes_wanted", False):
+            dots = [None if k in self.plain else dot for k, dot in enumerate(dots)]
+            return as_tuple(self.op.jvp_function(given, dots, results=results, **self.settings))
+        return as_tuple(self.op.jvp_function(given, dots, **self.settings))
 
     def tangent(self, inputs: list[Any], outputs: list[Any], input_dots: list[Any], output_dots: list[Any]) -> None:
         """Compute the results' tangents into flat views: the transpose of the pullback."""
@@ -117,11 +165,13 @@ class HostCall:
         results = self.shaped(outputs, self.result_shapes)
         operands = self.shaped(inputs, self.operand_shapes)
         dots = self.shaped(input_dots, self.operand_shapes)
+        self.refuse_unknown([dot is not None and dot.any() for dot in dots])
         if self.op.jvp_function is not None:
             outer = current()
             set_current(None)
             try:
-                found = as_tuple(self.op.jvp_function(operands, dots, **self.settings))
+                with np.errstate(all="ignore"):
+                    found = self.push(results, operands, dots)
             finally:
                 set_current(outer)
             for view, dot, shape in zip(output_dots, found, self.result_shapes, strict=True):
@@ -179,13 +229,24 @@ def as_tuple(found: Any) -> tuple[Any, ...]:
 
 def record_host(recorder: Any, op: Any, operands: tuple[Any, ...], settings: dict[str, Any]) -> Any:
     """Append a host row; return its results."""
+    from numbad.active import Active
     from numbad.arrays import as_array
     from numbad.operands import as_active
 
     values = tuple(as_array(as_active(recorder, part)) for part in operands)
     shapes = [value.shape for value in values]
     result_shapes = [shapes[0]] if op.shapes_function is None else op.shapes_function(*shapes, **settings)
-    return record_call(recorder, HostCall(op, settings, shapes, result_shapes), values)
+    call = HostCall(op, settings, shapes, result_shapes)
+    if getattr(op, "takes_wanted", False):
+        call.plain = {k: plain_copy(part) for k, part in enumerate(operands) if not isinstance(part, Active)}
+    return record_call(recorder, call, values)
+
+
+def plain_copy(value: Any) -> Any:
+    """Return a plain operand as the tape keeps it: small arrays as a copy, large ones by reference."""
+    from numbad.limits import SMALL
+
+    return np.array(value)[()] if np.size(value) <= SMALL else value
 
 
 def record_call(recorder: Any, call: HostCall, operands: tuple[Any, ...]) -> Any:

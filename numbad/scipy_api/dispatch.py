@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 
 from numbad.active import Active
+from numbad.errors import RecordingError, message
+from numbad.helpers import asarray
 from numbad.recorder import current
 
 Implementation = Callable[..., Any]
@@ -32,6 +34,39 @@ def records(module: str, *names: str) -> Callable[[Implementation], Implementati
         return implementation
 
     return register
+
+
+def numeric(value: Any) -> Any:
+    """Return an argument as a recording value, or as a plain number or array of floats where it is none."""
+    if isinstance(value, Active):
+        return value
+    if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.dtype.hasobject):
+        value = asarray(value)
+    return value if isinstance(value, Active) else np.asarray(value, float)[()]
+
+
+def refuse_options(name: str, **options: tuple[Any, Any]) -> None:
+    """Raise a RecordingError that names an option with another value than the one that is recorded.
+
+    Parameters
+    ----------
+    name : str
+        The function of SciPy.
+    **options : (value, default)
+        What was given, and the value that the recording version stands for.
+    """
+    for option, (value, default) in options.items():
+        if value is default or (type(value) is type(default) and value == default):
+            continue
+        opaque = isinstance(value, (Active, np.ndarray)) or callable(value)
+        given = f"a {type(value).__name__}" if opaque else repr(value)
+        raise RecordingError(
+            message(
+                f"{name}: {option}={given} is not recorded, only {option}={default!r}",
+                f"leave {option} away and write what it does in functions that are recorded,"
+                " or give the function a rule with numbad.custom_vjp",
+            )
+        )
 
 
 def teach() -> None:

@@ -7,67 +7,71 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active
-from numbad.errors import RecordingError, message
 from numbad.ops.definition import BY_NAME, find_ufunc
-from numbad.ops.host import ArrayOp
+from numbad.ops.host import ARRAY_OPS, ArrayOp
 from numbad.ops.linalg import unbroadcast
 
-ELEMENTWISE: dict[str, ArrayOp] = {}  # name in scipy.special -> op
-SLOPES: dict[str, tuple[Any, ...]] = {}
+ELEMENTWISE: dict[str, Elementwise] = {}  # name in scipy.special -> op
 Slope = Callable[..., Any] | None
 
 
-def elementwise(name: str, *slopes: Slope) -> ArrayOp:
-    """Declare a ufunc of scipy.special.
+class Elementwise(ArrayOp):
+    """An array op whose operands are broadcast against one another.
 
-    Parameters
+    Attributes
     ----------
-    name : str
-        The ufunc's name.
-    *slopes : callable or None
+    title : str
+        How error messages call it.
+    slopes : tuple of callable or None
         For each operand, the partial derivative: a function of the result and all operands, written in functions
-        that are recorded. None where there is no formula: a recording value is refused there.
+        that are recorded. None where there is no formula: an error says so where that derivative is asked for.
     """
 
-    def primal(*operands: Any) -> Any:
-        return find_ufunc(f"scipy.special.{name}")(*operands)
+    takes_wanted = takes_lanes = True
 
-    primal.__name__ = name
-    primal.__doc__ = f"scipy.special.{name}."
-    entry = ELEMENTWISE[name] = elementwise_op(primal, *slopes)
-    SLOPES[name] = slopes
-    return entry
+    def __init__(self, primal: Callable[..., Any], title: str, slopes: tuple[Slope, ...]) -> None:
+        super().__init__(primal, lambda *shapes: [np.broadcast_shapes(*shapes)])
+        self.title, self.slopes = title, slopes
+        self.vjp_function, self.jvp_function = self.pull, self.push
 
+    def slope(self, k: int, result: Any, operands: Any) -> Any:
+        """Return the partial derivative with respect to an operand; NaN where there is no formula."""
+        slope = self.slopes[k]
+        return np.nan if slope is None else slope(result, *operands)
 
-def elementwise_op(primal: Callable[..., Any], *slopes: Slope) -> ArrayOp:
-    """Return an array op whose operands are broadcast against one another."""
-
-    def pullback(bars: Any, results: Any, operands: Any) -> tuple[Any, ...]:
+    def pull(self, bars: Any, results: Any, operands: Any, wanted: Any = None) -> tuple[Any, ...]:
+        """Return the operands' cotangents, None for those that are not wanted."""
         scale = BY_NAME["scale"]
         return tuple(
-            None if slope is None else unbroadcast(scale(bars[0], slope(results[0], *operands)), np.shape(operand))
-            for slope, operand in zip(slopes, operands, strict=True)
+            unbroadcast(scale(self.slope(k, results[0], operands), bars[0]), np.shape(operand))
+            if wanted is None or wanted[k]
+            else None
+            for k, operand in enumerate(operands)
         )
 
-    entry = ArrayOp(primal, lambda *shapes: [np.broadcast_shapes(*shapes)])
-    entry.vjp_function = pullback
+    def push(self, operands: Any, dots: Any, results: Any) -> Any:
+        """Return the tangent of the result; operands without a tangent, or with one of zeros, add nothing."""
+        scale = BY_NAME["scale"]
+        total: Any = 0.0
+        for k, dot in enumerate(dots):
+            if dot is not None and (not isinstance(dot, np.ndarray) or dot.any()):
+                total = total + scale(self.slope(k, results[0], operands), dot)
+        return np.broadcast_to(total, np.shape(results[0]))
+
+
+def elementwise(name: str, *slopes: Slope, primal: Callable[..., Any] | None = None) -> Elementwise:
+    """Declare a ufunc of scipy.special, with a partial derivative for each operand (see `Elementwise`).
+
+    Its value is that of SciPy's function unless `primal` is given.
+    """
+    function = primal or (lambda *operands: find_ufunc(f"scipy.special.{name}")(*operands))
+    function.__name__ = name
+    function.__doc__ = f"scipy.special.{name}."
+    entry = ELEMENTWISE[name] = Elementwise(function, f"scipy.special.{name}", slopes)
     return entry
 
 
-def call_elementwise(name: str, operands: tuple[Any, ...]) -> Any:
-    """Record a declared function; refuse a recording value where there is no formula for the derivative."""
-    refuse_without_slope(f"scipy.special.{name}", SLOPES[name], operands)
-    return ELEMENTWISE[name](*operands)
-
-
-def refuse_without_slope(name: str, slopes: tuple[Any, ...], operands: tuple[Any, ...]) -> None:
-    """Raise a RecordingError where an operand is recording that has no partial derivative."""
-    for k, (slope, operand) in enumerate(zip(slopes, operands, strict=True)):
-        if slope is None and isinstance(operand, Active):
-            raise RecordingError(
-                message(
-                    f"{name} has no derivative with respect to its argument {k + 1}",
-                    "hold that argument constant (numbad.stop_gradient), or give it a rule with numbad.custom_vjp",
-                )
-            )
+def internal(primal: Callable[..., Any], *slopes: Slope) -> Elementwise:
+    """Declare a function that derivatives are written in, and that SciPy has not."""
+    entry = ARRAY_OPS[primal.__name__] = Elementwise(primal, primal.__name__, slopes)
+    return entry

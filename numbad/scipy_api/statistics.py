@@ -13,25 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active
 from numbad.errors import NumbadError, RecordingError, message
 from numbad.helpers import asarray
 from numbad.numpy_api.dispatch import to_active
-from numbad.ops.host import ArrayOp
 from numbad.recorder import current
-from numbad.scipy_api.dispatch import records
-from numbad.scipy_api.elementwise import elementwise_op, refuse_without_slope
+from numbad.scipy_api.dispatch import numeric, records
+from numbad.scipy_api.elementwise import Elementwise
 
-FALLBACKS: dict[tuple[Any, str, int], tuple[ArrayOp, tuple[Any, ...]]] = {}
-
-
-def numeric(value: Any) -> Any:
-    """Return an argument as a recording value, or as a plain number or array where it is none."""
-    if isinstance(value, Active):
-        return value
-    if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.dtype.hasobject):
-        value = asarray(value)
-    return value if isinstance(value, Active) else np.asarray(value, float)[()]
+FALLBACKS: dict[tuple[Any, str, int], Elementwise] = {}
 
 
 def recording(value: Any) -> Any:
@@ -100,13 +89,11 @@ def integral(distribution: Any, name: str, x: Any, shapes: tuple[Any, ...]) -> A
     key = (distribution, name, len(shapes))
     if key not in FALLBACKS:
         FALLBACKS[key] = fallback(distribution, name, len(shapes))
-    op, slopes = FALLBACKS[key]
-    refuse_without_slope(f"scipy.stats.{distribution.name}.{name}", slopes, (x, *shapes))
-    return op(x, *shapes)
+    return FALLBACKS[key](x, *shapes)
 
 
-def fallback(distribution: Any, name: str, count: int) -> tuple[ArrayOp, tuple[Any, ...]]:
-    """Return SciPy's own function of the standard form as an array op, and its partial derivatives."""
+def fallback(distribution: Any, name: str, count: int) -> Elementwise:
+    """Return SciPy's own function of the standard form as an array op."""
 
     def primal(x: Any, *shapes: Any) -> Any:
         return getattr(distribution, name)(x, *shapes)
@@ -121,8 +108,7 @@ def fallback(distribution: Any, name: str, count: int) -> tuple[ArrayOp, tuple[A
         "isf": lambda z, q, *shapes: -1.0 / at(q, z, shapes),
     }[name]
     primal.__name__ = f"{distribution.name}_{name}"
-    slopes = (slope, *[None] * count)
-    return elementwise_op(primal, *slopes), slopes
+    return Elementwise(primal, f"scipy.stats.{distribution.name}.{name}", (slope, *[None] * count))
 
 
 @records("scipy._lib.array_api_extra", "apply_where")
