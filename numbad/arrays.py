@@ -310,6 +310,11 @@ class Array(Active):
             result.storage.__class__ = FlatStorage
         return result
 
+    @flat.setter
+    def flat(self, value: Any) -> None:
+        whole: Any = self
+        np.put(whole, np.arange(self.size), value)
+
     def scalar_at(self, position: int) -> Scalar:
         """Return the element at a position of the storage."""
         storage = self.storage
@@ -322,10 +327,6 @@ class Array(Active):
         else:
             result.address = int(storage.addresses[position])
         return result
-
-    @flat.setter
-    def flat(self, value: Any) -> None:
-        np.put(self, np.arange(self.size), value)  # type: ignore[call-overload]
 
     def fill(self, value: Any) -> None:
         """Assign one value to all elements."""

@@ -99,7 +99,7 @@ def sort(self: Array, axis: int = -1, kind: Any = None, order: Any = None, *, st
 
 def partition(self: Array, kth: Any, axis: int = -1, kind: str = "introselect", order: Any = None) -> None:
     """Partition in place."""
-    self[...] = np.partition(self, kth, axis, kind, order)  # type: ignore[arg-type]
+    self[...] = above("numbad.numpy_api").apply_function(np.partition, (self, kth, axis, kind, order), {})
 
 
 for _name in NAMES:
