@@ -33,9 +33,12 @@ def sparse_product_vjp(bars: Any, results: Any, operands: Any, *, matrix: Any) -
 
 
 @records("scipy.sparse._base", "_spbase._matmul_dispatch")
+@records("scipy.sparse._coo", "_coo_base._matmul_dispatch")
 def product(self: Any, other: Any) -> Any:
     """matrix @ x, and matrix * x of SciPy's matrix classes."""
     other = asarray(other)
+    if len(self.shape) > 2:
+        refuse_elementwise(self, "a product of more than two axes")
     if not np.ndim(other):
         return NotImplemented
     return sparse_product(other, matrix=frozen(self))
