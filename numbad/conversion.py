@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from numbad.errors import message, user_frame
+from numbad.errors import CURE, NumbadError, library_name, message, refusals, user_frame
 from numbad.ops.definition import BY_NAME
 from numbad.recorder import refuse
 from numbad.rows import MAP
@@ -92,8 +92,7 @@ def library_function() -> str:
     name = ""
     while frame is not None and frame is not user_frame():
         if (frame.f_globals.get("__package__") or "").partition(".")[0] == "scipy":
-            module = (frame.f_globals.get("__name__") or "scipy").split("._")[0]
-            name = f"{module}.{frame.f_code.co_qualname}"
+            name = library_name(frame)
         frame = frame.f_back
     return name
 
@@ -135,10 +134,11 @@ def refuse_in_library() -> None:
     """Refuse a conversion inside of a function of SciPy by the name of that function."""
     name = library_function()
     if name:
-        refuse(
-            f"{name} does not take recording values",
-            "write it with functions that are recorded, or give it a rule with numbad.custom_vjp",
-        )
+        try:
+            refuse(f"{name} does not take recording values", CURE)
+        except NumbadError as error:
+            refusals.last = error
+            raise
 
 
 _warned = False

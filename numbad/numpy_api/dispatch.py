@@ -373,7 +373,8 @@ def to_active(value: Any, recorder: Recorder | None = None) -> Any:
         return value
     active = as_active(recorder or recorder_of(value), value)
     if active is NotImplemented:
-        raise RecordingError(message(f"a {type(value).__name__} cannot take part in a recording", "use numbers"))
+        do = "write S @ x for a product, or S.toarray()" if hasattr(value, "toarray") else "use numbers"
+        raise RecordingError(message(f"a {type(value).__name__} cannot take part in a recording", do))
     return active
 
 
