@@ -686,7 +686,10 @@ def add_unit_product(
 ) -> bool:
     """Add a factor times multiples of rows of the identity matrix, as `Linear.add_units` does."""
     lane, operand, multiple = units
-    product = factor if multiple is None else multiply(factor, multiple, may_be_absent)
+    varies = isinstance(factor, Array) and linear.covers(factor.storage.space, factor.storage.address)
+    product = factor  # a constant's zeros are absent, whatever their sign
+    if multiple is not None or varies:
+        product = multiply(factor, multiple, may_be_absent)
     return linear.add_units(lane, operand, product, onto)
 
 
@@ -736,7 +739,7 @@ def host_adjoint(linear: Linear, row: Any) -> None:
     else:
         given = [np.zeros(r.shape) if bar is None else bar for bar, r in zip(bars, results, strict=True)]
         found = list(call.pull(given, results, operands, wanted))
-    carries = getattr(call.op, "carries_absence", False)
+    carries = call.carries()
     for addend, operand, needed in zip(found, operands, wanted, strict=True):
         if needed and isinstance(addend, Active):
             addend = addend if carries else addend + 0.0  # a zero that was computed is no -0.0

@@ -153,7 +153,7 @@ def add_broadcast(target: np.ndarray, addend: np.ndarray) -> None:
     """
     axes = tuple(k for k, (s, n) in enumerate(zip(target.strides, target.shape, strict=True)) if s == 0 and n > 1)
     if axes:
-        addend = addend.sum(axis=axes, keepdims=True)
+        addend = np.add.reduce(addend, axis=axes, keepdims=True, initial=-0.0)  # absent where all are
         target = target[tuple(slice(0, 1) if k in axes else slice(None) for k in range(target.ndim))]
     if overlaps(target.shape, target.strides):
         axis = min((n, k) for k, n in enumerate(target.shape) if n > 1)[1]

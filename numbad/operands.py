@@ -81,12 +81,21 @@ def has_zeros(value: Any) -> bool:
     Truth values do not vary where they have a derivative at all.
     """
     if isinstance(value, Active):
-        return value.boolean
+        return value.boolean or is_constant_zero(value)
     if isinstance(value, (list, tuple)):
         value = nested_array(value)
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
         return not value.all() if value.size > FEW else bool(np.count_nonzero(value) < value.size)
     return isinstance(value, (float, int, np.generic)) and value == 0
+
+
+def is_constant_zero(value: Any) -> bool:
+    """Whether a recording value is the constant zero, as the derivative of a constant is."""
+    zeros = 0, value.recorder.zeros
+    if isinstance(value, Scalar):
+        return value.address in zeros
+    storage = value.storage
+    return storage.step == 0 and storage.space == 0 and storage.addresses is None and storage.address in zeros
 
 
 def load_like(values: Any, shape: Shape, recorder: Recorder) -> int | None:

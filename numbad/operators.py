@@ -36,8 +36,11 @@ def scalar_operators(name: str) -> tuple[Method, Method]:
         kind = type(other)
         if kind is Scalar and other.recorder is recorder:
             b = other.address
-            if product and b == self.address and (found := square_of_root(self)) is not None:
-                return found
+            if product:
+                if not b or not self.address:  # the constant zero
+                    return record_operator(op, self, other)
+                if b == self.address and (found := square_of_root(self)) is not None:
+                    return found
         elif kind is float or kind is int:
             b = recorder.constants.get(other)
             if b is None:

@@ -192,8 +192,11 @@ class HostCall:
         for view, addend, shape in zip(input_bars, pulled, self.operand_shapes, strict=True):
             if view is not None and addend is not None:
                 self.check(addend, shape, "cotangent")
-                found = np.asarray(addend).reshape(-1)
-                view += found if getattr(self.op, "carries_absence", False) else found + 0.0
+                view += np.asarray(addend).reshape(-1) + (-0.0 if self.carries() else 0.0)
+
+    def carries(self) -> bool:
+        """Whether zeros that the op's rules return are -0.0 just where they are absent."""
+        return getattr(self.op, "carries_absence", False)
 
     def pull(self, bars: list[Any], results: list[Any], operands: list[Any], wanted: Any = None) -> tuple[Any, ...]:
         """Return the cotangents of the operands, for arrays or recording values; None for those not wanted."""
@@ -256,7 +259,7 @@ class HostCall:
                 set_current(outer)
             for view, dot, shape in zip(output_dots, found, self.result_shapes, strict=True):
                 self.check(dot, shape, "tangent")
-                view[...] = np.asarray(dot).reshape(-1)
+                view[...] = np.asarray(dot).reshape(-1) + (-0.0 if self.carries() else 0.0)
             return
 
         def paired(*bars: Any) -> Any:

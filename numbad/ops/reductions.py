@@ -59,7 +59,7 @@ def running_sum(x: Any) -> Any:
     return np.cumsum(x, axis=-1)
 
 
-@running_sum.vjp
+@running_sum.moving_vjp
 def running_sum_vjp(bars: Any, results: Any, operands: Any) -> Any:
     return (backwards(running_sum(backwards(bars[0]))),)
 
