@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 import textwrap
@@ -728,8 +729,7 @@ def test_names_imported_before_numbad_record():
 
 
 def test_signatures_stay():
-    import functools
-import inspect
+    import inspect
 
     before = inspect.signature(dispatch.ORIGINALS.get(scipy.linalg.toeplitz, scipy.linalg.toeplitz))
     numbad.gradient(lambda x: scipy.linalg.toeplitz(x).sum(), X)
