@@ -262,7 +262,7 @@ def is_python_number(value: Any) -> bool:
 def teach() -> None:
     """Teach the functions that change the settings to tell a recorder of it."""
     global taught
-    from numbad.scipy_api.dispatch import dispatching_code
+    from numbad.teaching import dispatching_code
 
     taught = True
     for function in (np.errstate.__enter__, np.seterr, warnings.simplefilter, warnings.filterwarnings):
