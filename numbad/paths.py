@@ -124,7 +124,7 @@ def is_fork(one: np.ndarray, other: np.ndarray) -> bool:
 
 def common_rows(one: Any, other: Any) -> tuple[int, bool]:
     """Return how many first rows two programs share, and whether the next is a guard with two outcomes."""
-    code, more = (np.frombuffer(program.recorder.code, np.uint32).reshape(-1, 4) for program in (one, other))
+    code, more = (rows_of(program.recorder) for program in (one, other))
     count = min(len(code), len(more))
     same = (code[:count] == more[:count]).all(axis=1)
     shared = count if same.all() else int(np.argmin(same))
@@ -134,6 +134,17 @@ def common_rows(one: Any, other: Any) -> tuple[int, bool]:
     if not same_constants(one, other, last):
         return 0, False
     return shared, shared < count and is_fork(code[shared], more[shared])
+
+
+def rows_of(recorder: Any) -> np.ndarray:
+    """Return the rows of a tape, with the recorded value itself in place of its address in guards of values."""
+    code = np.frombuffer(recorder.code, np.uint32).reshape(-1, 4).astype(np.int64)
+    guards = np.flatnonzero(code[:, 0] == GUARD_VALUE)
+    if guards.size:
+        numbers = np.array(recorder.numbers).reshape(-1, 2)
+        values = dict(zip(numbers[:, 0].tolist(), np.ascontiguousarray(numbers[:, 1]).view(np.int64).tolist()))
+        code[guards, 1] = [values.get(address, -address) for address in code[guards, 1].tolist()]
+    return code
 
 
 def same_words(one: Any, other: Any, code: np.ndarray) -> bool:

@@ -109,6 +109,7 @@ def test_results_do_not_depend_on_threads_or_blocks(mode: str, monkeypatch: pyte
     np.testing.assert_allclose(run(), first, rtol=1e-12, atol=1e-15)  # BLAS sums narrower products otherwise
 
 
+@pytest.mark.usefixtures("usual_limits")
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_blocks_of_lanes_agree_with_all_at_once(name: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,6 +137,7 @@ def loop(x):
     return x
 
 
+@pytest.mark.usefixtures("usual_limits")
 def test_large_sweeps_of_compiled_rows_go_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     evaluation = Evaluation(loop, (np.linspace(-1, 1, 150),), (0,), {}, False)
     linear = evaluation.linear()
@@ -147,11 +149,12 @@ def test_large_sweeps_of_compiled_rows_go_in_blocks(monkeypatch: pytest.MonkeyPa
     np.testing.assert_allclose(pushed[0], pulled[0], rtol=1e-11, atol=1e-14)
 
 
+@pytest.mark.usefixtures("usual_limits")
 def test_the_first_layer_is_copied_and_not_multiplied(monkeypatch: pytest.MonkeyPatch) -> None:
     products = []
     for module in (lanes, matrix):
         monkeypatch.setattr(module, "note_blas", lambda: products.append(1))
-    x = rng.standard_normal(70)
+    x = np.random.default_rng(4).standard_normal(70)
     np.testing.assert_array_equal(numbad.jacfwd(lambda x: BIG @ x)(x), BIG)
     assert not products
     np.testing.assert_array_equal(
@@ -261,6 +264,7 @@ def test_a_kernel_of_python_adds_to_cotangents_that_are_infinite_or_large() -> N
     assert np.array_equal(numbad.jacrev(small)(x), [[1.0, 1.0], [0.0, 8.0]])
 
 
+@pytest.mark.usefixtures("usual_limits")
 def test_blocks_of_lanes_keep_to_the_memory_that_a_sweep_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
     linear = Evaluation(loop, (np.linspace(-1, 1, 150),), (0,), {}, False).linear()
     taken = []

@@ -287,6 +287,7 @@ def test_guards_hold_for_nan():
         tape.map(np.array([1.0, np.nan]))
 
 
+@pytest.mark.usefixtures("usual_limits")
 def test_rounding_at_a_branch_is_settled_by_the_scalar_machine():
     """Points whose vector sine differs in the last place are on the recorded path all the same."""
     x = np.linspace(0.1, 3.0, 2000)

@@ -1132,3 +1132,33 @@ def test_none_belongs_to_the_structure_of_the_arguments() -> None:
     assert numbad.jit(lambda x: None)(X) is None
     static = numbad.jit(lambda x, options: x if options[0] is None else 2.0 * x, static_argnums=1)
     assert [static(1.0, [None, "a"]), static(1.0, [1, "a"])] == [1.0, 2.0]
+
+
+def values_before_a_branch(x: Any) -> Any:
+    """Decide by a whole number between a comparison and its branch."""
+    positive = x[1] > 0.0
+    k = int(x[0])
+    if positive:
+        return np.sum(x)
+    return np.sum(x) * float(k)
+
+
+@pytest.mark.parametrize("n", [5, 600, 5000])
+@pytest.mark.parametrize("transform", [lambda f: f, numbad.grad, numbad.value_and_grad])
+def test_paths_that_differ_by_a_recorded_value_share_no_rows_behind_it(transform: Any, n: int) -> None:
+    jitted, plain = numbad.jit(transform(values_before_a_branch)), transform(values_before_a_branch)
+    for first, sign in ((1.5, 1), (2.5, -1), (1.5, -1), (0.5, -1), (2.5, 1), (0.5, 1), (3.5, -1), (1.5, -1), (0.5, -1)):
+        x = np.full(n, float(sign))
+        x[0] = first
+        close(together(jitted(x)), together(plain(x)))
+    assert jitted.paths == 7
+
+
+@pytest.mark.parametrize("n", [5, 5000])
+def test_a_path_by_reference_is_recorded_once(n: int) -> None:
+    points = np.abs(np.random.default_rng(5).normal(size=(12, 5))) + 0.1
+    jitted = numbad.jit(lambda x: stairs(x[:5]) + np.sum(x[5:]))
+    for k in np.random.default_rng(6).integers(0, 12, 100):
+        x = np.concatenate([points[k], np.ones(n)])
+        close(together(jitted(x)), together(stairs(points[k]) + n))
+    assert jitted.paths <= 12

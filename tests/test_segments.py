@@ -36,6 +36,7 @@ FUNCTIONS = {
 }
 
 
+@pytest.mark.usefixtures("usual_limits")
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_values_and_gradients(name, dtype):

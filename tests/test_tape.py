@@ -294,6 +294,7 @@ def test_another_path_is_an_error_in_every_derivative():
         way(3.0)  # and nothing is left behind
 
 
+@pytest.mark.usefixtures("usual_limits")
 def test_a_pullback_belongs_to_its_point():
     matrix = np.random.default_rng(0).normal(size=(30, 30))
     tape = numbad.record(lambda x: matrix @ np.sin(x), np.ones(30))
@@ -377,6 +378,7 @@ def test_arrays_that_cannot_take_a_result(out, words):
         two.gradient(np.ones(3), 1.0, out=np.empty(3))
 
 
+@pytest.mark.usefixtures("usual_limits")
 def test_memory_is_kept_between_calls():
     tape = numbad.record(mixed, *POINT)
     tape.value_and_gradient(*POINT)
@@ -496,6 +498,7 @@ def test_a_changed_integer_raises():
         tape(np.arange(4.0), 3.1)
 
 
+@pytest.mark.usefixtures("usual_limits")
 def test_a_changed_mask_names_the_element():
     tape = numbad.record(lambda x: np.sum(x[x > 1.0]), np.array([0.0, 2.0, 3.0]))
     assert tape(np.array([0.5, 4.0, 5.0])) == 9.0
@@ -553,6 +556,7 @@ def test_show_prints_adjoints_at_another_point(capsys):
     assert text.splitlines()[3].split() == ["row", "result", "operation", "value", "adjoint"]
 
 
+@pytest.mark.usefixtures("usual_limits")
 def test_array_rows_are_listed_with_their_lines_and_operands(tape):
     text = tape.__str__()
     assert "sum of products MATRIX, x" in text
