@@ -9,7 +9,7 @@ import numpy as np
 
 from numbad import startup
 from numbad.active import Active, above
-from numbad.arrays import Array, make_block, outside
+from numbad.arrays import Array, make_block, memory_order, outside
 from numbad.borrowing import Borrowed
 from numbad.errors import InputError, OutputError, attribute, clarify, explain_lock, message, other_meaning
 from numbad.limits import LARGE_INPUT, MOST_AT_ONCE, MOST_WORDS
@@ -68,6 +68,9 @@ class Leaf:
             if values.size:
                 recorder.loads.append((self.address, values.flatten()))
             self.active = make_block(recorder, self.address, values.shape)
+            order = None if values.flags.c_contiguous else memory_order(values.shape, (values,))
+            if order is not None:  # the program may ask for the order in memory: x.ravel("K"), a reshape of a copy
+                self.active = self.active.transpose(order).copy().transpose(np.argsort(order))
         else:
             if not (values.flags.c_contiguous or values.flags.f_contiguous) or not values.flags.aligned:
                 values = np.ascontiguousarray(values)

@@ -92,14 +92,20 @@ def plan_map(x: Any, y: Any, key: Any) -> Plan | None:
     return keep(key, Plan(map_words(shape, 0, tuple(operands)), shape, True))
 
 
+OF_TRUTHS = {  # what these ops come to between truth values
+    **dict.fromkeys(("add", "maximum", "fmax"), "logical_or"),
+    **dict.fromkeys(("multiply", "minimum", "fmin"), "logical_and"),
+}
+
+
 def record_operator(op: Op, x: Any, y: Any) -> Any:
     """Append the row of an operator, with NumPy's rules for truth values."""
     active, other = (x, y) if isinstance(x, Active) else (y, x)
     if isinstance(other, np.ndarray) and other.dtype == object:
         other = pack(active.recorder, other)
         x, y = (active, other) if active is x else (other, active)
-    if op.name in ("add", "multiply") and active.boolean and is_boolean(other):
-        op = BY_NAME["logical_or" if op.name == "add" else "logical_and"]
+    if active.boolean and op.name in OF_TRUTHS and is_boolean(other):
+        op = BY_NAME[OF_TRUTHS[op.name]]
     return record(op, x, y)
 
 

@@ -50,6 +50,8 @@ def set_item(self: Array, key: Any, value: Any) -> None:
     value = as_active(self.recorder, value)
     if value is NotImplemented:
         refuse("this cannot be assigned to an element of a recording array", "assign numbers or arrays")
+    if self.boolean and not value.boolean:
+        value = value != 0.0
     if (key is Ellipsis or (type(key) is slice and key == slice(None))) and self.is_whole():
         overwrite(self, value)
     elif type(key) is int and type(value) is Scalar and len(self.shape) == 1:

@@ -10,6 +10,7 @@ import numpy as np
 from numbad.active import Active, above
 from numbad.arrays import Array
 from numbad.elementwise import record
+from numbad.errors import message
 from numbad.operators import unary
 from numbad.ops.definition import BY_NAME
 from numbad.protocol import OPS
@@ -51,25 +52,34 @@ def flatten(self: Any, order: Any = "C") -> Any:
 
 
 def astype(
-    self: Any, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
+    self: Any, dtype: Any, order: str = "K", casting: Any = "unsafe", subok: bool = True, copy: bool = True
 ) -> Any:
     """Return a copy of the array: its values are floating already; other dtypes have no derivative."""
+    from numbad.numpy_api.dispatch import in_dtype, widened
+
     wanted = np.dtype(dtype)
+    if not np.can_cast(self.dtype, wanted, casting):
+        raise TypeError(
+            message(
+                f"x.astype: cannot cast {self.dtype} to {wanted} according to casting={casting!r}",
+                "give a wider dtype, or leave casting= away",
+            )
+        )
     if wanted.kind == "b":
-        return self if self.boolean else self != 0.0
+        return self.copy(order) if self.boolean else self != 0.0
     if wanted.kind in "iu":
         if self.boolean:
-            return self
+            return self.copy(order)
         from numbad.numpy_api.decisions import decide
 
         return decide("whole_numbers", self, keywords={"dtype": wanted})
     if wanted.kind != "f":
         return refuse(f"a recording value cannot become {wanted}", "use real floating-point numbers")
-    same = wanted == self.recorder.dtype
-    self.recorder.promote(wanted)
-    if self.boolean:
-        return self * 1.0
-    return self if same and not copy else self.copy(order)
+    same = wanted == self.dtype
+    result = in_dtype(widened(self, wanted), wanted)
+    if result is not self:
+        return result
+    return self if same and not copy and order in "KA" else self.copy(order)
 
 
 def sort(self: Array, axis: int = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> None:

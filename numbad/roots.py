@@ -103,7 +103,12 @@ def record_power(x: Any, exponent: float) -> Any:
     return record(BY_NAME["power_by_constant"], x, exponent)
 
 
-WATCHED = {np.sqrt: record_sqrt, np.square: record_square, np.hypot: record_hypot, np.absolute: record_absolute}
+WATCHED: dict[Any, Any] = {
+    np.sqrt: record_sqrt,
+    np.square: record_square,
+    np.hypot: record_hypot,
+    np.absolute: record_absolute,
+}
 
 
 # ---------------------------------------------------------------- roots that are remembered
