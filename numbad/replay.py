@@ -383,6 +383,17 @@ class Jitted:
             )
         del self.programs[min(self.programs, key=lambda key: self.programs[key].used)]
 
+    def warn_assigned(self, what: str) -> None:
+        """Warn of a function that changes what it was given."""
+        warnings.warn(
+            message(
+                f"{self.title()} {what} that it was given; under numbad.jit the caller's stays as it is",
+                "work on a copy (x = x.copy()), and return it if the caller needs it",
+                where=False,
+            ),
+            stacklevel=5,
+        )
+
     def title(self) -> str:
         """Return the name of the function."""
         return name_of(self.f)
@@ -574,17 +585,9 @@ class Program:
             return result
 
         self.recorder, self.leaves, result = record_leaves(call, values, input_dtype(values or [0.0]))
-        if changed[0] or any(is_assigned(leaf) for leaf in self.leaves):
-            what = "changes a list or dict" if changed[0] else "assigns to an array"
-            warnings.warn(
-                message(
-                    f"{owner.title()} {what} that it was given; under numbad.jit the caller's stays as it is",
-                    "work on a copy (x = x.copy()), and return it if the caller needs it",
-                    where=False,
-                ),
-                stacklevel=4,
-            )
         try:
+            if changed[0] or any(is_assigned(leaf) for leaf in self.leaves):
+                owner.warn_assigned("changes a list or dict" if changed[0] else "assigns to an array")
             self.prepare(result, arguments, places)
         finally:
             self.recorder.close()

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active
 from numbad.arrays import Array
 from numbad.elementwise import record
 from numbad.geometry import normal_axis
@@ -92,7 +91,7 @@ def modf(x: Any) -> Any:
 def ldexp(x: Any, exponent: Any) -> Any:
     """x times two to a constant power."""
     power = np.ldexp(1.0, plain_integers(exponent, "the exponent of np.ldexp"))
-    return x * (np.asarray(power, x.dtype) if isinstance(x, Active) else power)
+    return x * np.asarray(power, x.dtype)
 
 
 @implements_ufunc("logical_not")
