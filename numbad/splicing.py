@@ -164,7 +164,7 @@ class Moved:
         storage = leaf.storage
         if storage.addresses is None and len(self.places) == 1 and storage.address:
             moved = Storage(0, storage.address + self.shift, storage.size, storage.step)
-            return Array(self.recorder, moved, leaf.shape, leaf.offset, leaf.strides, leaf.boolean)
+            return Array(self.recorder, moved, leaf.shape, leaf.offset, leaf.pitches, leaf.boolean)
         moved = Storage(0, 0, leaf.size)
         moved.addresses = self.addresses(leaf.address_view()).reshape(-1)
         return Array(self.recorder, moved, leaf.shape, 0, None, leaf.boolean)
