@@ -449,6 +449,11 @@ def widened(value: Any, dtype: Any) -> Any:
     return rounded if not isinstance(value, Array) else as_array(rounded)
 
 
+def doubled(*values: Any) -> None:
+    """Widen the recording of some operands to double precision, for a function that NumPy always computes in it."""
+    recorder_of(*values).promote(np.dtype(np.float64))
+
+
 def in_dtype(result: Any, wanted: np.dtype) -> Any:
     """Return a result in the dtype that was asked for; refuse one that a recording does not have.
 
