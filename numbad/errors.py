@@ -236,7 +236,7 @@ def library_name(frame: FrameType) -> str:
 
 def find_culprit(error: BaseException) -> Culprit:
     """Return where an error comes from, by its traceback."""
-    from numbad.scipy_api.dispatch import involves
+    from numbad.teaching import involves
 
     site, library, recording, own = None, "", False, False
     trace = error.__traceback__
