@@ -9,14 +9,14 @@ import numpy as np
 
 from numbad import startup
 from numbad.active import Active, above
-from numbad.arrays import Array, make_block, outside
+from numbad.arrays import Array, make_block, memory_order, outside
 from numbad.errors import InputError, OutputError, clarify, explain_lock, message, other_meaning
 from numbad.limits import LARGE_INPUT, MOST_AT_ONCE, MOST_WORDS
 from numbad.operands import foreign
 from numbad.recorder import Recorder, current, pairs_of, set_current
 from numbad.scalars import Scalar, make_scalar
 from numbad.settings import config
-from numbad.sweeps import kernel, switch
+from numbad.sweeps import handed_out, kernel, switch
 from numbad.trees import flatten
 
 FLOAT64 = np.dtype(np.float64)
@@ -67,6 +67,9 @@ class Leaf:
             if values.size:
                 recorder.loads.append((self.address, values.flatten()))
             self.active = make_block(recorder, self.address, values.shape)
+            order = None if values.flags.c_contiguous else memory_order(values.shape, (values,))
+            if order is not None:  # the program may ask for the order in memory: x.ravel("K"), a reshape of a copy
+                self.active = self.active.transpose(order).copy().transpose(np.argsort(order))
         else:
             if not (values.flags.c_contiguous or values.flags.f_contiguous) or not values.flags.aligned:
                 values = np.ascontiguousarray(values)
@@ -76,6 +79,7 @@ class Leaf:
             recorder.lock(values)
             self.active = Array(recorder, *outside(self.space, values))
 
+    @handed_out
     def read(self, bars: Any) -> Any:
         """Return the cotangent of this input, with the shape and dtype that the caller gave."""
         value = self.value

@@ -29,7 +29,7 @@ def get_item(self: Array, key: Any) -> Any:
             )
         if self.first is not None:
             return make_scalar(self.recorder, self.first + key, self.boolean)
-        return self.scalar_at(self.offset + key * (1 if self.strides is None else self.strides[0]))
+        return self.scalar_at(self.offset + key * (1 if self.pitches is None else self.pitches[0]))
     basic = basic_view(self, key)
     if basic is not None:
         return basic
@@ -48,6 +48,8 @@ def set_item(self: Array, key: Any, value: Any) -> None:
     value = as_active(self.recorder, value)
     if value is NotImplemented:
         refuse("this cannot be assigned to an element of a recording array", "assign numbers or arrays")
+    if self.boolean and not value.boolean:
+        value = value != 0.0
     if (key is Ellipsis or (type(key) is slice and key == slice(None))) and self.is_whole():
         overwrite(self, value)
     elif type(key) is int and type(value) is Scalar and len(self.shape) == 1:

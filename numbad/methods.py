@@ -10,6 +10,7 @@ import numpy as np
 from numbad.active import Active, above
 from numbad.arrays import Array
 from numbad.elementwise import record
+from numbad.errors import message
 from numbad.operators import unary
 from numbad.ops.definition import BY_NAME
 from numbad.protocol import OPS
@@ -19,7 +20,7 @@ from numbad.scalars import Scalar
 
 NAMES = (
     "sum mean prod max min var std clip cumsum cumprod dot argmax argmin argsort squeeze ravel trace diagonal"
-    " repeat take round any all nonzero searchsorted compress choose argpartition put"
+    " repeat take round any all nonzero searchsorted choose argpartition"
 ).split()
 
 
@@ -51,40 +52,59 @@ def flatten(self: Any, order: Any = "C") -> Any:
 
 
 def astype(
-    self: Any, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
+    self: Any, dtype: Any, order: str = "K", casting: Any = "unsafe", subok: bool = True, copy: bool = True
 ) -> Any:
     """Return a copy of the array: its values are floating already; other dtypes have no derivative."""
+    from numbad.numpy_api.dispatch import in_dtype, widened
+
     wanted = np.dtype(dtype)
+    if not np.can_cast(self.dtype, wanted, casting):
+        raise TypeError(
+            message(
+                f"x.astype: cannot cast {self.dtype} to {wanted} according to casting={casting!r}",
+                "give a wider dtype, or leave casting= away",
+            )
+        )
     if wanted.kind == "b":
-        return self if self.boolean else self != 0.0
+        return self.copy(order) if self.boolean else self != 0.0
     if wanted.kind in "iu":
         if self.boolean:
-            return self
+            return self.copy(order)
         from numbad.numpy_api.decisions import decide
 
         return decide("whole_numbers", self, keywords={"dtype": wanted})
     if wanted.kind != "f":
         return refuse(f"a recording value cannot become {wanted}", "use real floating-point numbers")
-    same = wanted == self.recorder.dtype
-    self.recorder.promote(wanted)
-    if self.boolean:
-        return self * 1.0
-    return self if same and not copy else self.copy(order)
+    same = wanted == self.dtype
+    result = in_dtype(widened(self, wanted), wanted)
+    if result is not self:
+        return result
+    return self if same and not copy and order in "KA" else self.copy(order)
+
+
+def compress(self: Any, condition: Any, axis: Any = None, out: Any = None) -> Any:
+    """Return the slices along an axis for which a condition holds."""
+    return above("numbad.numpy_api").apply_function(np.compress, (condition, self), {"axis": axis, "out": out})
+
+
+def put(self: Any, indices: Any, values: Any, mode: str = "raise") -> None:
+    """Assign values to flat places."""
+    above("numbad.numpy_api").apply_function(np.put, (self, indices, values, mode), {})
 
 
 def sort(self: Array, axis: int = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> None:
     """Sort in place."""
-    self[...] = np.sort(self, axis, kind)
+    self[...] = np.sort(self, axis, kind, order, stable=stable)
 
 
 def partition(self: Array, kth: Any, axis: int = -1, kind: str = "introselect", order: Any = None) -> None:
     """Partition in place."""
-    self[...] = np.partition(self, kth, axis)
+    self[...] = above("numbad.numpy_api").apply_function(np.partition, (self, kth, axis, kind, order), {})
 
 
 for _name in NAMES:
     setattr(Active, _name, numpy_method(_name))
-Active.flatten, Active.astype = flatten, astype
+Active.flatten, Active.astype, Active.compress, Active.put = flatten, astype, compress, put
 Array.sort, Array.partition = sort, partition
 for _ufunc, _op in OPS.items():
     if _op.arity == 1 and not hasattr(Scalar, _ufunc.__name__):

@@ -8,7 +8,7 @@ import numpy as np
 
 from numbad.active import Active, above, new
 from numbad.arrays import Array
-from numbad.elementwise import record
+from numbad.elementwise import record, record_operator
 from numbad.matmul import matrix_product
 from numbad.ops.definition import BY_UFUNC, Op
 from numbad.plans import CONTIGUOUS, append_row, plan_contiguous
@@ -16,7 +16,7 @@ from numbad.roots import WATCHED
 from numbad.rows import MAP
 from numbad.scalars import Scalar
 
-OPS: dict[Any, Op] = {}  # ufunc object -> op, roots and squares apart; those of other packages are added as they are met
+OPS: dict[Any, Op] = {}  # ufunc object -> op; not roots and squares; those of other packages are added when met
 for _name, _op in BY_UFUNC.items():
     if _op.ufunc.startswith("numpy.") and isinstance(_ufunc := getattr(np, _name, None), np.ufunc):
         OPS[_ufunc] = _op
@@ -29,7 +29,7 @@ def array_ufunc(self: Any, ufunc: Any, method: str, *inputs: Any, **keywords: An
     if method == "__call__" and not keywords:
         op = OPS.get(ufunc)
         if op is not None:
-            return record(op, *inputs)
+            return record_operator(op, *inputs) if len(inputs) == 2 else record(op, *inputs)
         if ufunc in WATCHED:
             return WATCHED[ufunc](*inputs)
         if ufunc is np.matmul:

@@ -412,8 +412,11 @@ def raise_leak(*_: Any) -> None:
 
 
 def notice_modules() -> None:
-    """Teach the functions of SciPy modules that have been imported since the last recording to be recorded."""
+    """Teach NumPy's functions, and those of SciPy modules that have been imported since the last recording."""
     global _modules_seen
+    from numbad.teaching import teach_numpy
+
+    teach_numpy()
     if any(name in modules for name in TAUGHT_MODULES):
         from numbad.scipy_api import teach
 

@@ -103,7 +103,12 @@ def record_power(x: Any, exponent: float) -> Any:
     return record(BY_NAME["power_by_constant"], x, exponent)
 
 
-WATCHED = {np.sqrt: record_sqrt, np.square: record_square, np.hypot: record_hypot, np.absolute: record_absolute}
+WATCHED: dict[Any, Any] = {
+    np.sqrt: record_sqrt,
+    np.square: record_square,
+    np.hypot: record_hypot,
+    np.absolute: record_absolute,
+}
 
 
 # ---------------------------------------------------------------- roots that are remembered
@@ -140,7 +145,7 @@ def freeze(x: Any) -> Any:
     fresh = Storage(storage.space, storage.address, storage.size, storage.step)
     if storage.addresses is not None:
         fresh.addresses = storage.addresses.copy()
-    return Array(x.recorder, fresh, x.shape, x.offset, x.strides, x.boolean)
+    return Array(x.recorder, fresh, x.shape, x.offset, x.pitches, x.boolean)
 
 
 # ---------------------------------------------------------------- sums of squares
@@ -258,4 +263,3 @@ def operands_of(recorder: Recorder, w: int) -> list[tuple[Any, ...]]:
 def is_positive_constant(recorder: Recorder, address: int) -> bool:
     """Whether an address holds a positive Python number of the program's text."""
     return any(place == address and value > 0 for value, place in recorder.constants.items())
-

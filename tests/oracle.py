@@ -81,7 +81,7 @@ def differences(f: Callable[..., float], points: tuple[Any, ...], step: float = 
         for index in np.ndindex(base.shape):
 
             def along(shift: float, index: Any = index, base: np.ndarray = base, k: int = k) -> float:
-                moved = base.copy()
+                moved = base.copy(order="K")
                 moved[index] += shift
                 given = moved if isinstance(points[k], np.ndarray) else float(moved)
                 return f(*points[:k], given, *points[k + 1 :])

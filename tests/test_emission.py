@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from test_programs import FEW, POINTS, PROGRAMS, STEPS, Program, run, tamed
 
 import numbad
-from numbad import emission, emissionlayout, templates
+from numbad import emission, emissionlayout, limits, templates
 from numbad.emitter import CAPACITY
 from numbad.ops import REGISTRY
 from numbad.ops.definition import BY_NAME
@@ -137,6 +137,7 @@ def count_rows(f: Any, x: Any) -> int:
     return found[0]
 
 
+@pytest.mark.usefixtures("usual_limits")
 def test_what_nobody_reads_is_not_emitted() -> None:
     assert count_rows(lambda x: x + 1.0, 2.0) == 0
     assert count_rows(lambda x: 3.0 - x, 2.0) == 0
@@ -160,7 +161,7 @@ def test_powers(exponent: float, x: float) -> None:
 
 
 def test_more_powers_than_have_templates_of_their_own() -> None:
-    f = lambda x: sum(x ** (k + 0.5) for k in range(2 * emissionlayout.POWERS_MOST))
+    f = lambda x: sum(x ** (k + 0.5) for k in range(2 * limits.POWERS_MOST))
     same(*both(numbad.grad(numbad.grad(f)), 0.9))
 
 
@@ -449,6 +450,7 @@ def test_programs_spliced_into_recordings(program: Program, x: np.ndarray, other
         np.testing.assert_allclose(spliced, slope, rtol=1e-11, atol=1e-12 * max(1.0, np.abs(slope).max()))
 
 
+@pytest.mark.usefixtures("usual_limits")
 @pytest.mark.parametrize("size", [3, 700, 6000])
 def test_pullbacks_inside_recordings_belong_to_their_point(size: int) -> None:
     captured, runs = np.linspace(0.5, 1.5, size), []

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from test_programs import FEW, POINTS, PROGRAMS, STEPS, Program, run, tamed
 
 import numbad
-from numbad import BranchError, TapeError, passes
+from numbad import BranchError, TapeError, limits, passes
 from numbad.limits import FEW_ROWS
 from numbad.passes import drop_dead_rows, fold_constants, merge_equal_rows, reuse_addresses
 from numbad.prepared import Prepared, can_prepare
@@ -45,12 +45,12 @@ def same(one: Any, other: Any) -> None:
         assert bits(one) == bits(other), (one, other)
 
 
-def near(one: Any, other: Any) -> None:
+def near(one: Any, other: Any, rtol: float = 1e-12) -> None:
     """Compare two results up to the rounding of a few elementary functions."""
     if isinstance(one, str) or isinstance(other, str):
         assert one == other
     else:
-        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-13)
+        np.testing.assert_allclose(one, other, rtol=rtol, atol=0.1 * rtol)
 
 
 def agree(tape: Any, *points: Any) -> None:
@@ -101,6 +101,7 @@ def scalar_program(program: Program, repeats: int) -> Any:
 NUMBERS = st.lists(st.one_of(st.floats(-2.0, 2.0, width=32), st.sampled_from(SPECIAL)), min_size=6, max_size=6)
 
 
+@pytest.mark.usefixtures("usual_limits")
 @given(PROGRAMS, NUMBERS, NUMBERS, st.integers(1, 3), st.booleans(), st.lists(st.booleans(), min_size=6, max_size=6))
 @FEW
 def test_prepared_tapes_of_scalars(
@@ -170,7 +171,13 @@ def test_every_kind_of_row(name: str, dtype: Any) -> None:
         if "host" in name and np.isnan(point).any():
             continue
         if dtype == np.float32 and name not in ("hosts", "unused host"):
-            same(outcome(tape.optimise(), point), outcome(tape, point))
+            found, expected = outcome(tape.optimise(), point), outcome(tape, point)
+            if (
+                limits.SMALL_LIMITS
+            ):  # in blocks of four, it depends on where they lie whether vector functions take them
+                near(found, expected, 1e-6)
+            else:
+                same(found, expected)
         elif dtype == np.float64:
             agree(tape, point)
 

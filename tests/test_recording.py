@@ -776,6 +776,7 @@ def test_closures_over_arrays(n: int) -> None:
     assert weights.flags.writeable
 
 
+@pytest.mark.usefixtures("usual_limits")
 @pytest.mark.parametrize("n", [6, 500])
 def test_small_captured_arrays_are_copied_when_they_are_used(n: int) -> None:
     weights = np.ones(n)

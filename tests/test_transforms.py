@@ -789,6 +789,7 @@ def test_a_pullback_keeps_its_inputs_as_they_were(size: int) -> None:
     close(numbad.grad(lambda c: np.sum(pullback(c)[0]))(np.ones(size)), slope)
 
 
+@pytest.mark.usefixtures("usual_limits")
 @pytest.mark.parametrize("rows", [3, 40])
 def test_a_pullback_keeps_arrays_that_its_function_uses(rows: int) -> None:
     matrix = np.arange(rows * 40.0).reshape(rows, 40)

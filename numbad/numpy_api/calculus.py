@@ -153,6 +153,7 @@ def unwrap(p: Any, discont: Any = None, axis: int = -1, *, period: Any = 2 * mat
 def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Any:
     """Piecewise linear interpolation, differentiated with respect to places, knots and values."""
     recorder = recorder_of(x, xp, fp, left, right, period)
+    recorder.promote(np.dtype(np.float64))  # NumPy's np.interp is in double precision, whatever it is given
     x, xp, fp = (to_array(part, recorder) for part in (x, xp, fp))
     if xp.ndim != 1 or xp.shape != fp.shape:
         raise ValueError("fp and xp are not of the same length." if xp.ndim == 1 else "object too deep")
@@ -252,6 +253,8 @@ def polymul(a1: Any, a2: Any) -> Any:
 def polyder(p: Any, m: int = 1) -> Any:
     """Derivative of a polynomial."""
     p = to_array(p)
+    if m < 0:
+        raise ValueError("Order of derivative must be positive (see polyint)")
     for _ in range(m):
         p = as_array(p[:-1] * np.arange(len(p) - 1.0, 0.0, -1.0)) if len(p) > 1 else p[:0]
     return p
@@ -261,6 +264,8 @@ def polyder(p: Any, m: int = 1) -> Any:
 def polyint(p: Any, m: int = 1, k: Any = None) -> Any:
     """Antiderivative of a polynomial."""
     p = to_array(p)
+    if m < 0:
+        raise ValueError("Order of integral must be positive (see polyder)")
     constants = np.zeros(m) if k is None else np.broadcast_to(k, (m,))
     for j in range(m):
         last = to_array(constants[j], p.recorder).reshape(1)
@@ -298,8 +303,10 @@ def polydiv(u: Any, v: Any) -> Any:
 @implements("polyfit")
 def polyfit(x: Any, y: Any, deg: Any, rcond: Any = None, full: bool = False, w: Any = None, cov: Any = False) -> Any:
     """Coefficients of the polynomial that fits best in the least-squares sense."""
-    if full or cov is not False:
-        unsupported("polyfit", "full= or cov=", "compute the residuals with np.polyval")
+    if full:
+        unsupported("polyfit", "full=", "compute the residuals with np.polyval")
+    if cov is not False:
+        unsupported("polyfit", "cov=", "write it with np.vander and np.linalg.inv")
     recorder = recorder_of(x, y, w)
     x, y = to_array(x, recorder), to_array(y, recorder)
     matrix = vander(x, int(deg) + 1)

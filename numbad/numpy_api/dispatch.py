@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import numpy as np
 
 from numbad.active import Active
 from numbad.arrays import Array, as_array, memory_order
-from numbad.elementwise import record
-from numbad.errors import RecordingError, message
+from numbad.elementwise import record, record_operator
+from numbad.errors import RecordingError, message, user_frame
 from numbad.operands import as_active, holds_active
 from numbad.ops.definition import BY_UFUNC, find_ufunc
 from numbad.protocol import OPS
@@ -97,7 +99,7 @@ def lay_out(result: Array, arguments: tuple[Any, ...], keywords: dict[str, Any])
     It decides whether a later reshape is a view, and so what an assignment to it changes.
     """
     like = arguments[0]
-    if type(like) is not Array or like.strides is result.strides is None or result.shape != like.shape:
+    if type(like) is not Array or like.pitches is result.pitches is None or result.shape != like.shape:
         return result
     if keywords.get("order", "K") != "K" or any(type(part) is str for part in arguments):
         return result
@@ -117,28 +119,62 @@ def apply_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], keywords: dict
             return unsupported(f"{ufunc.__name__}.{method}", "it")
         return found(ufunc, *inputs, **keywords)
     out = keywords.pop("out", None)
+    out = out[0] if isinstance(out, tuple) and len(out) == 1 else out
     mask = keywords.pop("where", True)
-    for name in ("casting", "order", "subok"):
-        keywords.pop(name, None)
-    dtype = keywords.pop("dtype", None)
-    if keywords:
-        unsupported(ufunc.__name__, f"its argument {next(iter(keywords))}")
-    result = call_ufunc(ufunc, inputs)
+    order = keywords.pop("order", "K")
+    keywords.pop("subok", None)  # a recording array is of no subclass
+    typing = {name: keywords.pop(name) for name in ("dtype", "signature", "sig", "casting") if name in keywords}
+    chosen = chosen_dtypes(ufunc, inputs, **typing) if typing else ()
+    if typing:
+        inputs = tuple(widened(part, kind) if isinstance(part, Active) else part
+                       for part, kind in zip(inputs, chosen, strict=False))  # fmt: skip
+    result = call_ufunc(ufunc, inputs, keywords)
     if result is NotImplemented:
         return result
-    if dtype is not None and np.dtype(dtype).kind not in "fb":
-        unsupported(ufunc.__name__, f"dtype {np.dtype(dtype)}")
-    if out is None or (isinstance(out, tuple) and all(target is None for target in out)):
-        if mask is not True:
-            unsupported(ufunc.__name__, "where= without out= leaves elements undefined: it")
-        return result
-    if isinstance(result, tuple):
-        return tuple(part if o is None else write_out(o, part, mask) for o, part in zip(out, result, strict=True))
-    return write_out(out[0] if isinstance(out, tuple) else out, result, mask)
+    parts = result if isinstance(result, tuple) else (result,)
+    if typing:
+        parts = tuple(in_dtype(part, kind) for part, kind in zip(parts, chosen[ufunc.nin :], strict=True))
+    parts = tuple(part.copy(order) if order != "K" and type(part) is Array else part for part in parts)
+    targets = out if isinstance(out, tuple) else (out,) * len(parts)
+    if mask is not True and any(target is None for target in targets):
+        unsupported(ufunc.__name__, "where= without out= leaves elements undefined: it", "write np.where(mask, y, 0.0)")
+    parts = tuple(
+        part if target is None else write_out(target, part, mask) for target, part in zip(targets, parts, strict=True)
+    )
+    return parts if isinstance(result, tuple) else parts[0]
 
 
-def call_ufunc(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
-    """Return the result of a ufunc: the row of its op, or a composition of others."""
+def chosen_dtypes(ufunc: Any, inputs: Any, dtype: Any = None, signature: Any = None, sig: Any = None,
+                  casting: str = "same_kind") -> tuple[Any, ...]:  # fmt: skip
+    """Return the dtypes of operands and results that NumPy chooses for `dtype=`, `signature=` and `casting=`."""
+    signature = sig if signature is None else signature
+    if dtype is not None:
+        signature = (*[None] * ufunc.nin, *[np.dtype(dtype)] * ufunc.nout)
+    given = [dtype_of(part) for part in inputs]
+    asked = {} if signature is None else {"signature": signature}
+    try:
+        return ufunc.resolve_dtypes((*given, *[None] * ufunc.nout), casting=casting, **asked)
+    except TypeError as error:
+        option = "casting" if signature is None else "dtype" if dtype is not None else "signature"
+        raise RecordingError(
+            message(f"{called_name()}: its {option}= does not fit ({error})", "leave it away, or write x.astype(...)")
+        ) from error
+
+
+def dtype_of(value: Any) -> Any:
+    """Return the dtype of an operand, or the type of a Python number, which adapts to the others."""
+    if type(value) in (int, float, bool):
+        return type(value) if type(value) is not bool else np.dtype(bool)
+    if isinstance(value, (list, tuple)):
+        return np.dtype(float) if holds_active(value) else np.asarray(value).dtype
+    return value.dtype
+
+
+def call_ufunc(ufunc: Any, inputs: tuple[Any, ...], keywords: dict[str, Any] | None = None) -> Any:
+    """Return the result of a ufunc: the row of its op, or a composition of others.
+
+    What is left of the keywords are the axes of products (`np.vecdot`, `np.matmul`).
+    """
     inputs = tuple(np.asarray(part) if isinstance(part, (list, tuple)) and not holds_active(part) else part
                    for part in inputs)  # fmt: skip
     active = [part for part in inputs if isinstance(part, Active)]
@@ -150,16 +186,51 @@ def call_ufunc(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
     if ufunc in WATCHED:
         return WATCHED[ufunc](*inputs)
     op: Any = OPS.get(ufunc) or find_op(ufunc)
-    if op is not None:
-        return record(op, *inputs)
+    if op is not None and not keywords:
+        return record_operator(op, *inputs) if op.arity == 2 else record(op, *inputs)
     if ufunc.__name__.endswith(" (vectorized)"):  # of np.frompyfunc: a Python function of each element
         return as_active(recorder_of(*inputs), ufunc(*(elements_of(part) for part in inputs)))
-    found = UFUNCS.get(ufunc.__name__) or find_special(ufunc)
-    if found is None:
+    found: Any = UFUNCS.get(ufunc.__name__) or find_special(ufunc)
+    if found is None and op is None:
         name = str(ufunc.__name__)
         name = f"np.{name}" if getattr(np, name, None) is ufunc else name
         raise RecordingError(message(f"the ufunc {name} is not recorded", ADVICE.get(name, ANY_ADVICE)))
+    if keywords:
+        return call_along(ufunc, found, inputs, **keywords)
     return found(*inputs)
+
+
+def call_along(ufunc: Any, implementation: Any, inputs: tuple[Any, ...], axes: Any = None, axis: Any = None,
+               keepdims: bool = False, **others: Any) -> Any:  # fmt: skip
+    """Record a generalised ufunc over other axes than the last ones."""
+    if others or ufunc.signature is None:
+        name = next(iter(others), "axis" if axis is not None else "axes" if axes is not None else "keepdims")
+        unsupported(ufunc.__name__, f"its argument {name}")
+    cores = [part.strip("()").split(",") if part != "()" else [] for part in core_parts(ufunc.signature)]
+    if axis is not None:
+        axes = [(axis,) if core else () for core in cores]
+    if axes is not None:
+        axes = [tuple(part) if isinstance(part, (tuple, list)) else (part,) for part in axes]
+        inputs = tuple(
+            np.moveaxis(to_array(part, recorder_of(*inputs)), k, range(-len(k), 0))
+            for part, k in zip(inputs, axes, strict=False)
+        )
+    result = implementation(*inputs)
+    last = cores[-1]
+    if keepdims:
+        if last:
+            raise TypeError(f"{ufunc.__name__} does not support keepdims: its results have axes of their own")
+        back = axes[0] if axes is not None else (-1,) * len(cores[0])
+        return np.expand_dims(result, back)
+    if axes is not None and last:
+        places = axes[len(inputs)] if len(axes) > len(inputs) else tuple(range(-len(last), 0))
+        result = np.moveaxis(to_array(result), range(-len(places), 0), places)
+    return result
+
+
+def core_parts(signature: str) -> list[str]:
+    """Return the operands' axes in the signature of a generalised ufunc, as in "(m,n),(n)->(m)"."""
+    return signature.replace("->", ";").replace("),(", ");(").replace("?", "").split(";")
 
 
 def elements_of(value: Any) -> Any:
@@ -202,7 +273,14 @@ def write_out(target: Any, result: Any, mask: Any = True) -> Any:
             )
         )
     if not isinstance(target, Array):
-        refuse_plain_target("out= (or the left side of +=, -= and the like)")
+        refuse_plain_target(f"{called_name()}: out= (or the left side of +=, -= and the like)")
+    if target.boolean and not getattr(result, "boolean", np.asarray(result).dtype == bool):
+        raise TypeError(
+            message(
+                f"{called_name()}: out= is an array of truth values, which numbers cannot be cast to",
+                "give it an array of numbers: np.zeros_like(x)",
+            )
+        )
     if mask is True:
         if np.shape(result) != target.shape:
             result = np.broadcast_to(result, target.shape)
@@ -235,6 +313,22 @@ def writable(array: Any, name: str) -> Array:
 def unsupported(name: str, what: str, do: str = ANY_ADVICE) -> Any:
     """Raise a RecordingError that names a NumPy function and what of it is not recorded."""
     raise RecordingError(message(f"np.{name}: {what} is not recorded", do))
+
+
+def called_name() -> str:
+    """Return the name of the NumPy function that the user called and that is being recorded."""
+    frame: FrameType | None = sys._getframe(1)
+    end = user_frame()
+    name = "np"
+    while frame is not None and frame is not end:
+        if frame.f_code is apply_function.__code__:
+            function = frame.f_locals["function"]
+            name = f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)
+        elif frame.f_code is apply_ufunc.__code__:
+            ufunc, method = frame.f_locals["ufunc"], frame.f_locals["method"]
+            name = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
+        frame = frame.f_back
+    return name
 
 
 # ---------------------------------------------------------------- operands
@@ -285,10 +379,81 @@ def demote(value: Any) -> Any:
 
 
 def finish(result: Any, dtype: Any = None, out: Any = None) -> Any:
-    """Apply the dtype and out arguments of a NumPy function."""
-    if dtype is not None and np.dtype(dtype).kind not in "fb":
-        unsupported("function", f"dtype {np.dtype(dtype)}", "leave dtype away")
-    return result if out is None else write_out(out[0] if isinstance(out, tuple) else out, result)
+    """Apply the dtype and out arguments of a NumPy function that is no ufunc."""
+    if dtype is not None:
+        result = in_dtype(result, np.dtype(dtype))
+    if out is None:
+        return result
+    out = out[0] if isinstance(out, tuple) else out
+    if np.shape(out) != np.shape(result):
+        raise ValueError(
+            message(
+                f"{called_name()}: out= has shape {np.shape(out)}, the result {np.shape(result)}",
+                "give an array of the shape of the result",
+            )
+        )
+    return write_out(out, result)
+
+
+def check_casting(given: Any, dtype: Any, casting: Any) -> None:
+    """Raise a TypeError, as NumPy does, where an operand may not be cast to the dtype of a result."""
+    if casting is None or casting == "unsafe":
+        return
+    kinds = [dtype_of(part) for part in given]
+    wanted = np.result_type(*kinds) if dtype is None else np.dtype(dtype)
+    for kind in kinds:
+        if not isinstance(kind, type) and not np.can_cast(kind, wanted, casting):
+            raise TypeError(
+                message(
+                    f"{called_name()}: cannot cast {kind} to {wanted} according to casting={casting!r}",
+                    "give a wider dtype, or leave casting= away",
+                )
+            )
+
+
+SPLITTER = 2.0**29 + 1.0  # Veltkamp's: leaves the 24 leading bits of a number in double precision
+
+
+def widened(value: Any, dtype: Any) -> Any:
+    """Return an operand that is to be computed with in `dtype`.
+
+    Where that makes a recording in single precision one in double precision, what has been computed so far is
+    rounded to single precision, as NumPy has it.
+    """
+    if dtype is None or np.dtype(dtype) != np.float64:
+        return value
+    recorder = value.recorder
+    if recorder.dtype == np.float64:
+        return value
+    recorder.promote(np.dtype(np.float64))
+    if value.boolean:
+        return value
+    large: Any = np.multiply(value, SPLITTER)
+    rounded = np.where(np.isfinite(value), large - (large - value), value)
+    return rounded if not isinstance(value, Array) else as_array(rounded)
+
+
+def in_dtype(result: Any, wanted: np.dtype) -> Any:
+    """Return a result in the dtype that was asked for; refuse one that a recording does not have.
+
+    All of a recording is in one precision, so double precision widens it, and no part of it can be narrower.
+    """
+    if not isinstance(result, Active):
+        return np.asarray(result, wanted)[()]
+    if result.boolean and wanted.kind == "b":
+        return result
+    recorder = result.recorder
+    if wanted.kind == "f" and wanted.itemsize in (4, 8):
+        if wanted.itemsize == 8:
+            recorder.promote(wanted)
+        if wanted == recorder.dtype:
+            return np.multiply(result, 1.0) if result.boolean else result
+    raise RecordingError(
+        message(
+            f"{called_name()}: dtype={wanted} is not recorded, for the recording is in {recorder.dtype}",
+            "leave dtype away; all of a recording has one precision, float64 where any input or constant has it",
+        )
+    )
 
 
 def plain_integers(values: Any, what: str) -> Any:

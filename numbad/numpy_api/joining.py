@@ -13,6 +13,7 @@ from numbad.geometry import contiguous, normal_axis
 from numbad.indexing import addresses_of
 from numbad.numpy_api.blocks import assemble, is_short, is_small, join, labelled, relabel
 from numbad.numpy_api.dispatch import (
+    check_casting,
     finish,
     implements,
     plain_integers,
@@ -21,6 +22,7 @@ from numbad.numpy_api.dispatch import (
     to_array,
     to_arrays,
     unsupported,
+    widened,
 )
 from numbad.numpy_api.shapes import expand_dims
 from numbad.operands import as_active
@@ -35,7 +37,9 @@ def sequence(arrays: Any) -> list[Any]:
 @implements("concatenate", "concat")
 def concatenate(arrays: Any, /, axis: Any = 0, out: Any = None, *, dtype: Any = None, casting: Any = None) -> Any:
     """Arrays one after the other along an axis."""
-    parts = to_arrays(*sequence(arrays))
+    given = sequence(arrays)
+    check_casting(given, dtype, casting)
+    parts = [widened(part, dtype) for part in to_arrays(*given)]
     recorder = parts[0].recorder
     if axis is None:
         parts, axis = [part.reshape(-1) for part in parts], 0
@@ -62,9 +66,10 @@ def concatenate(arrays: Any, /, axis: Any = 0, out: Any = None, *, dtype: Any = 
 def stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, casting: Any = None) -> Any:
     """Arrays of one shape along a new axis."""
     given = sequence(arrays)
-    if out is None and axis in (0, -1) and any(type(part) is Scalar for part in given):
+    check_casting(given, dtype, casting)
+    if out is None and dtype is None and axis in (0, -1) and any(type(part) is Scalar for part in given):
         return stack_nested(given)
-    parts = to_arrays(*given)
+    parts = [widened(part, dtype) for part in to_arrays(*given)]
     if len({part.shape for part in parts}) > 1:
         raise ValueError("all input arrays must have the same shape")
     axis = normal_axis(axis, parts[0].ndim + 1)
@@ -87,14 +92,14 @@ def stack_nested(values: Any) -> Any:
 @implements("vstack", "row_stack")
 def vstack(tup: Any, *, dtype: Any = None, casting: Any = None) -> Any:
     """Rows on top of one another."""
-    return concatenate([np.atleast_2d(part) for part in to_arrays(*sequence(tup))], 0, dtype=dtype)
+    return concatenate([np.atleast_2d(part) for part in to_arrays(*sequence(tup))], 0, dtype=dtype, casting=casting)
 
 
 @implements("hstack")
 def hstack(tup: Any, *, dtype: Any = None, casting: Any = None) -> Any:
     """Arrays side by side."""
     parts = [np.atleast_1d(part) for part in to_arrays(*sequence(tup))]
-    return concatenate(parts, 0 if parts[0].ndim == 1 else 1, dtype=dtype)
+    return concatenate(parts, 0 if parts[0].ndim == 1 else 1, dtype=dtype, casting=casting)
 
 
 @implements("dstack")
@@ -198,24 +203,101 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
 # ---------------------------------------------------------------- padding, inserting, deleting
 
 
+PAD_OPTIONS = {  # mode -> the keywords that it takes
+    **dict.fromkeys(("edge", "wrap", "empty"), ()),
+    **dict.fromkeys(("reflect", "symmetric"), ("reflect_type",)),
+    **dict.fromkeys(("maximum", "minimum", "mean", "median"), ("stat_length",)),
+    "constant": ("constant_values",),
+    "linear_ramp": ("end_values",),
+}
+
+
 @implements("pad")
 def pad(array: Any, pad_width: Any, mode: Any = "constant", **keywords: Any) -> Any:
-    """An array with a margin: elements of its own, or constants."""
-    a = to_array(array)
-    recorder = a.recorder
-    mirrored = mode in ("reflect", "symmetric") and keywords.get("reflect_type", "even") == "even"
-    if mirrored or mode in ("edge", "wrap"):
-        return relabel(a, lambda addresses: np.pad(addresses, pad_width, mode=mode))
+    """An array with a margin: elements of its own, constants, ramps or statistics of what lies at the edge."""
+    a = to_array(array, recorder_of(array, *keywords.values()))
+    pad_width = plain_integers(pad_width, "the width of np.pad")
+    if mode not in PAD_OPTIONS:
+        unsupported("pad", f"mode {mode!r}", "compute the margin and put it on with np.concatenate")
+    wrong = [name for name in keywords if name not in PAD_OPTIONS[mode]]
+    if wrong:
+        raise ValueError(f"unsupported keyword arguments for mode '{mode}': {set(wrong)}")
     if mode in ("constant", "empty"):
-        values = addresses_of(as_active(recorder, keywords.get("constant_values", 0.0)))
-        if is_small(a):
-            return relabel(a, lambda addresses: np.pad(addresses, pad_width, constant_values=values))
-        inner = pad_large(a, pad_width)
-        if not np.any(values):  # address 0 holds the constant zero
-            return inner
-        margin = np.pad(np.zeros(a.shape, np.int64), pad_width, constant_values=values)
-        return np.where(np.pad(np.ones(a.shape, bool), pad_width), inner, labelled(recorder, margin))
-    return unsupported("pad", f"mode {mode!r}", "compute the margin and put it on with np.concatenate")
+        return pad_constant(a, pad_width, keywords.get("constant_values", 0.0))
+    if mode in ("edge", "wrap") or (mode in MIRRORS and keywords.get("reflect_type", "even") == "even"):
+        return relabel(a, lambda addresses: np.pad(addresses, pad_width, mode=mode))
+    setting = next(iter(keywords.values()), None if mode != "linear_ramp" else 0.0)
+    for axis, widths in enumerate(margins(a, pad_width)):
+        if any(widths):
+            first, last = margin_parts(a, axis, widths, mode, setting)
+            a = concatenate([first, a, last], axis)
+    return a
+
+
+MIRRORS = {"reflect": 1, "symmetric": 0}  # mode -> how many elements at the edge are not repeated
+
+
+def margin_parts(a: Array, axis: int, widths: tuple[int, int], mode: str, setting: Any) -> tuple[Any, Any]:
+    """Return the margins before and after one axis, of an array whose earlier axes are padded already."""
+    if mode == "linear_ramp":
+        pair = broadcast_pairs(setting, a.ndim)[axis]
+        edges = (at_axis(a, axis, slice(0, 1)), at_axis(a, axis, slice(-1, None)))
+        ramps = [np.linspace(end, as_array(edge).squeeze(axis), n, endpoint=False, axis=axis)
+                 for end, edge, n in zip(pair, edges, widths, strict=True)]  # fmt: skip
+        return ramps[0], np.flip(to_array(ramps[1], a.recorder), axis)
+    if mode in MIRRORS:
+        return mirrored_parts(a, axis, widths, MIRRORS[mode])
+    lengths = broadcast_pairs(setting, a.ndim)[axis]
+    n = a.shape[axis]
+    if 0 in lengths and mode in ("maximum", "minimum"):
+        raise ValueError("stat_length of 0 yields no value for padding")
+    before, after = (n if length is None else min(int(length), n) for length in lengths)
+    function: Any = {"maximum": np.max, "minimum": np.min, "mean": np.mean, "median": np.median}[mode]
+    parts = (function(at_axis(a, axis, slice(0, before)), axis=axis, keepdims=True),
+             function(at_axis(a, axis, slice(n - after, n)), axis=axis, keepdims=True))  # fmt: skip
+    return tuple(np.repeat(part, width, axis) for part, width in zip(parts, widths, strict=True))  # type: ignore[return-value]
+
+
+def mirrored_parts(a: Array, axis: int, widths: tuple[int, int], skipped: int) -> tuple[Any, Any]:
+    """Return margins that are the negative mirror image at the edge: twice the edge less the elements."""
+    n = a.shape[axis]
+    if max(widths) > n - skipped:
+        unsupported("pad", "reflect_type='odd' by more than the length of an axis", "pad in several steps")
+    before, after = widths
+    first = at_axis(a, axis, slice(skipped, skipped + before))
+    last = at_axis(a, axis, slice(n - skipped - after, n - skipped))
+    return (2.0 * at_axis(a, axis, slice(0, 1)) - np.flip(first, axis),
+            2.0 * at_axis(a, axis, slice(n - 1, n)) - np.flip(last, axis))  # fmt: skip
+
+
+def at_axis(a: Array, axis: int, part: slice) -> Any:
+    """Return a slice along an axis."""
+    return a[(slice(None),) * axis + (part,)]
+
+
+def broadcast_pairs(values: Any, count: int) -> list[Any]:
+    """Return a pair of settings for each axis, as np.pad reads them: one, a pair for all, or a pair for each."""
+    table = np.empty((), object)
+    table[()] = values
+    if isinstance(values, (list, tuple, np.ndarray)):
+        table = np.array(values, object)
+    return np.broadcast_to(table, (count, 2)).tolist()
+
+
+def pad_constant(a: Array, pad_width: Any, constants: Any) -> Any:
+    """Pad with constants: one, a pair for all axes, or a pair for each."""
+    values = as_active(a.recorder, constants)
+    if a.boolean and not values.boolean:
+        values = values != 0.0
+    places = addresses_of(values)
+    if is_small(a):
+        return relabel(a, lambda addresses: np.pad(addresses, pad_width, constant_values=places))
+    inner = pad_large(a, pad_width)
+    if not np.any(places):  # address 0 holds the constant zero
+        return inner
+    margin = np.pad(np.zeros(a.shape, np.int64), pad_width, constant_values=places)
+    outside = labelled(a.recorder, margin, a.boolean)
+    return np.where(np.pad(np.ones(a.shape, bool), pad_width), inner, outside)
 
 
 def margins(array: Array, pad_width: Any) -> list[tuple[int, int]]:
@@ -226,6 +308,8 @@ def margins(array: Array, pad_width: Any) -> list[tuple[int, int]]:
             full[axis] = tuple(np.broadcast_to(width, (2,)).tolist())
         return full
     pairs = np.broadcast_to(np.asarray(pad_width), (array.ndim, 2)).tolist()
+    if min(map(min, pairs), default=0) < 0:
+        raise ValueError("index can't contain negative values")
     return [(before, after) for before, after in pairs]
 
 
@@ -266,13 +350,20 @@ def trim_zeros(filt: Any, trim: str = "fb", axis: Any = None) -> Any:
     from numbad.numpy_api.decisions import truth_of
 
     a = to_array(filt)
-    if a.ndim != 1:
-        unsupported("trim_zeros", "more than one axis", "slice the array")
-    places = np.flatnonzero(truth_of(a))
-    if not places.size:
-        return a[:0]
     trim = trim.lower()
-    return a[int(places[0]) if "f" in trim else 0 : int(places[-1]) + 1 if "b" in trim else a.size]
+    if trim not in ("fb", "bf", "f", "b"):
+        raise ValueError(f"unexpected character(s) in `trim`: {trim!r}")
+    axes = range(a.ndim) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
+    chosen = {normal_axis(k, a.ndim) for k in axes}
+    places = np.argwhere(truth_of(a))
+    first, end = (places.min(axis=0), places.max(axis=0) + 1) if places.size else ([0] * a.ndim, [0] * a.ndim)
+    cuts = [
+        slice(int(first[k]) if "f" in trim else None, int(end[k]) if "b" in trim else None)
+        if k in chosen
+        else slice(None)
+        for k in range(a.ndim)
+    ]
+    return a[tuple(cuts)]
 
 
 # ---------------------------------------------------------------- diagonals and triangles
@@ -315,4 +406,4 @@ def triangle(m: Any, mask: Any) -> Any:
     a = to_array(m)
     if a.ndim == 1:
         a = a.broadcast_to((a.size, a.size))
-    return as_array(np.where(mask(*a.shape[-2:]), a, 0.0))
+    return as_array(np.where(mask(*a.shape[-2:]), a, False if a.boolean else 0.0))

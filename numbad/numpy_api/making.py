@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
 
 from numbad.active import Active
-from numbad.arrays import Array, as_array
+from numbad.arrays import Array, as_array, plain_order
+from numbad.errors import message
 from numbad.numpy_api.blocks import relabel, repeated, zeros
-from numbad.numpy_api.dispatch import demote, finish, implements, recorder_of, to_active, to_array
+from numbad.numpy_api.dispatch import (
+    called_name,
+    demote,
+    finish,
+    implements,
+    in_dtype,
+    plain_integers,
+    recorder_of,
+    to_active,
+    to_array,
+    unsupported,
+)
 from numbad.recorder import refuse
 
 
@@ -25,32 +38,38 @@ def is_integer(dtype: Any) -> bool:
     return dtype is not None and np.dtype(dtype).kind in "iu"
 
 
-def alike(a: Any, value: Any, dtype: Any, shape: Any) -> Any:
+def alike(a: Any, value: Any, dtype: Any, order: str, shape: Any) -> Any:
     """Return a recording array like another, filled with one value; a plain one for integers."""
     wanted = like_shape(a, shape)
     if is_integer(dtype):
-        return np.full(wanted, value, dtype)
+        return np.full(wanted, value, dtype, order="F" if order == "F" else "C")
     active = to_active(a)
-    if (isinstance(value, Active) and value.shape) or np.ndim(value):
-        return to_array(value, active.recorder).broadcast_to(wanted).copy()
+    recorder = active.recorder
+    filling = to_array(value, recorder)
     boolean = active.boolean if dtype is None else np.dtype(dtype).kind == "b"
-    address = to_array(value, active.recorder).item().address
-    found = repeated(active.recorder, address, wanted, boolean)
-    return found if wanted else as_array(found)
+    if boolean and not filling.boolean:
+        filling = as_array(filling != 0.0)
+    if filling.shape:
+        found: Any = filling.broadcast_to(wanted).copy()
+    else:
+        found = as_array(repeated(recorder, filling.item().address, wanted, boolean))
+    if dtype is not None:
+        found = in_dtype(found, np.dtype(dtype))
+    return found.copy(order) if order in "FA" and plain_order(as_array(active), order) == "F" else found
 
 
 @implements("zeros_like", "empty_like")
 def zeros_like(a: Any = None, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *,
                prototype: Any = None, device: Any = None) -> Any:  # fmt: skip
     """Zeros that recording values can be assigned to."""
-    return alike(prototype if a is None else a, 0.0, dtype, shape)
+    return alike(prototype if a is None else a, 0.0, dtype, order, shape)
 
 
 @implements("ones_like")
 def ones_like(a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *,
               device: Any = None) -> Any:  # fmt: skip
     """Ones that recording values can be assigned to."""
-    return alike(a, 1.0, dtype, shape)
+    return alike(a, 1.0, dtype, order, shape)
 
 
 @implements("full_like")
@@ -58,9 +77,11 @@ def full_like(a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subo
               device: Any = None) -> Any:  # fmt: skip
     """One value everywhere, in an array that recording values can be assigned to."""
     if not isinstance(a, Active):
-        value = to_array(fill_value)
-        return value.broadcast_to(like_shape(a, shape)).copy()
-    return alike(a, fill_value, dtype, shape)
+        recorder = recorder_of(a, fill_value)
+        if np.asarray(a).dtype.kind in "iu" and dtype is None:
+            unsupported("full_like", "an array of integers", "give dtype=float: integers have no derivative")
+        a = to_array(a, recorder)
+    return alike(a, fill_value, dtype, order, shape)
 
 
 @implements("copy")
@@ -95,14 +116,18 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: 
     low = a_min if min is None or min is np._NoValue else min
     high = a_max if max is None or max is np._NoValue else max
     low, high = (None if end is np._NoValue else end for end in (low, high))
-    result = a
+    result: Any = to_active(a, recorder_of(a, low, high))
     if low is not None:
         result = np.maximum(result, low)
     if high is not None:
         result = np.minimum(result, high)
-    mask = keywords.get("where", True)
-    result = to_active(result).copy() if low is None and high is None else result
-    return finish(result if mask is True else np.where(mask, result, a), keywords.get("dtype"), out)
+    if low is None and high is None:
+        raise ValueError(
+            message("np.clip: neither a lower nor an upper bound is given", "give one of them, or write x.copy()")
+        )
+    if not keywords and out is None:
+        return result
+    return np.positive(result, out=out, **keywords)
 
 
 @implements("nan_to_num")
@@ -217,51 +242,80 @@ def shares_memory(a: Any, b: Any, /, max_work: Any = None) -> bool:
 
 @implements("array_repr")
 def array_repr(arr: Any, *args: Any, **kwargs: Any) -> str:
-    """The repr of the recording array, with its values now."""
-    return repr(arr)
+    """The values now, as NumPy writes an array of them."""
+    return np.array_repr(np.asarray(to_active(arr).value()), *args, **kwargs)
 
 
-@implements("array_str", "array2string")
+@implements("array_str")
 def array_str(a: Any, *args: Any, **kwargs: Any) -> str:
     """The values now as text."""
+    return np.array_str(np.asarray(to_active(a).value()), *args, **kwargs)
+
+
+@implements("array2string")
+def array2string(a: Any, *args: Any, **kwargs: Any) -> str:
+    """The values now as text, in a form of one's own."""
     return np.array2string(np.asarray(to_active(a).value()), *args, **kwargs)
 
 
 @implements("save", "savez", "savez_compressed", "savetxt")
 def save(*args: Any, **kwargs: Any) -> Any:
     """Refuse: recording values are not for files."""
-    return refuse("a recording value cannot be saved", "return it from the function, and save the result")
+    return refuse(
+        f"{called_name()}: a recording value cannot be saved", "return it from the function, and save the result"
+    )
 
 
 @implements("linspace")
 def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None,
              axis: int = 0, *, device: Any = None) -> Any:  # fmt: skip
     """Evenly spaced numbers between recorded ends."""
+    recorder = recorder_of(start, stop)
+    if dtype is not None and np.dtype(dtype) == np.float64:
+        recorder.promote(np.dtype(dtype))
+    start, stop = to_active(start, recorder), to_active(stop, recorder)
+    num = operator.index(plain_integers(num, "the number of points"))
+    if num < 0:
+        raise ValueError(f"Number of samples, {num}, must be non-negative.")
     intervals = num - 1 if endpoint else num
-    part = np.asarray(np.arange(num) / max(intervals, 1), recorder_of(start, stop).dtype)
-    part = part.reshape((-1,) + (1,) * max(np.ndim(start), np.ndim(stop)))
-    width = stop - to_active(start) if isinstance(start, Active) else to_active(stop) - start
+    part = np.asarray(np.arange(num) / max(intervals, 1), recorder.dtype)
+    part = part.reshape((-1,) + (1,) * max(start.ndim, stop.ndim))
+    width = stop - start
     points = start + part * width
     if endpoint and num > 1:
         points = np.concatenate([points[:-1], np.reshape(stop + 0.0 * width, (1, *np.shape(width)))])
     points = np.moveaxis(points, 0, axis) if axis else points
-    return (points, width / intervals if intervals else np.nan) if retstep else finish(points, dtype)
+    points = finish(points, dtype)
+    return (points, width / intervals if intervals > 0 else np.nan) if retstep else points
 
 
 @implements("logspace")
 def logspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None,
              axis: int = 0) -> Any:  # fmt: skip
     """Numbers evenly spaced on a logarithmic scale."""
-    if not isinstance(start, Active) and not isinstance(stop, Active):
-        return np.power(base, np.linspace(start, stop, num, endpoint, axis=axis))
-    return np.power(base, linspace(start, stop, num, endpoint, axis=axis))
+    recorder = recorder_of(start, stop, base)
+    if dtype is not None and np.dtype(dtype) == np.float64:
+        recorder.promote(np.dtype(dtype))
+    if np.ndim(base):  # it varies beside the ends, so the new axis comes before its own, too
+        count = max(np.ndim(start), np.ndim(stop), np.ndim(base))
+        start, stop, base = (
+            part.reshape((1,) * (count - part.ndim) + part.shape)
+            for part in (to_array(given, recorder) for given in (start, stop, base))
+        )
+        base = np.expand_dims(base, axis)
+    return finish(np.power(base, linspace(to_active(start, recorder), stop, num, endpoint, axis=axis)), dtype)
 
 
 @implements("geomspace")
 def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Any:
     """Numbers in geometric progression."""
-    sign = np.sign(start)
-    return sign * np.exp(linspace(np.log(sign * start), np.log(sign * stop), num, endpoint, axis=axis))
+    recorder = recorder_of(start, stop)
+    if dtype is not None and np.dtype(dtype) == np.float64:
+        recorder.promote(np.dtype(dtype))
+    start, stop = to_active(start, recorder), to_active(stop, recorder)
+    sign = np.sign(start + 0.0 * stop)
+    points = sign * np.exp(linspace(np.log(sign * start), np.log(sign * stop), num, endpoint))
+    return finish(np.moveaxis(points, 0, axis) if axis else points, dtype)
 
 
 @implements("astype")

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active
 from numbad.arrays import Array, as_array
+from numbad.errors import message
 from numbad.numpy_api.axes import one_axis
 from numbad.numpy_api.decisions import decide, decision, truth_of
-from numbad.numpy_api.dispatch import implements, recorder_of, to_array, to_arrays
+from numbad.numpy_api.dispatch import demote, implements, plain_integers, to_array, to_arrays
 from numbad.ops import reductions as ops
 
 for _function in (np.argmax, np.argmin, np.nanargmax, np.nanargmin, np.argsort, np.argpartition, np.searchsorted,
@@ -56,6 +56,10 @@ def position(name: str, a: Any, axis: Any, out: Any, keepdims: Any) -> Any:
     found = decide(name, a, axis=axis, keepdims=bool(keepdims))
     if out is None:
         return found
+    if np.shape(out) != np.shape(found):
+        raise ValueError(
+            message(f"np.{name}: out= has shape {np.shape(out)}, the result {np.shape(found)}", "give one that fits")
+        )
     out[...] = found
     return out
 
@@ -87,12 +91,15 @@ def nanargmin(a: Any, axis: Any = None, out: Any = None, *, keepdims: Any = Fals
 @implements("argsort")
 def argsort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Any:
     """The indices that sort, as plain integers."""
+    refuse_order("argsort", order)
     return decide("argsort", a, axis=axis, kind="stable" if stable else kind)
 
 
 @implements("argpartition")
 def argpartition(a: Any, kth: Any, axis: Any = -1, kind: str = "introselect", order: Any = None) -> Any:
     """The indices that partition, as plain integers."""
+    refuse_order("argpartition", order)
+    check_kind("argpartition", kind)
     return decide("argpartition", a, kth=kth, axis=axis, kind=kind)
 
 
@@ -138,21 +145,40 @@ def argwhere(a: Any) -> Any:
 @implements("sort")
 def sort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Any:
     """Sorted values: no guard, for the derivative finds the order anew at each sweep."""
+    refuse_order("sort", order)
     return along(ops.sort_last, a, axis)
 
 
 @implements("partition")
 def partition(a: Any, kth: Any, axis: Any = -1, kind: str = "introselect", order: Any = None) -> Any:
     """Values of which the k-th is where sorting would put it."""
-    return along(ops.partition_last, a, axis, kth=kth)
+    refuse_order("partition", order)
+    check_kind("partition", kind)
+    return along(ops.partition_last, a, axis, kth=plain_integers(kth, "the place kth of np.partition"))
+
+
+def check_kind(name: str, kind: str) -> None:
+    """Raise a ValueError, as NumPy does, for a way to partition that it does not have."""
+    if kind != "introselect":
+        raise ValueError(message(f"np.{name}: kind={kind!r} is unknown", "leave it away: there is 'introselect' only"))
+
+
+def refuse_order(name: str, order: Any) -> None:
+    """Refuse order=, which names fields: recording arrays have none."""
+    if order is not None:
+        raise ValueError(
+            message(f"np.{name}: order= names fields, which an array of numbers has not", "leave order= away")
+        )
 
 
 def along(op: Any, a: Any, axis: Any, **settings: Any) -> Any:
     """Apply an array op that works along the last axis, along another."""
     array, axis = one_axis(to_array(a), axis)
     if axis == array.ndim - 1:
-        return op(array, **settings)
-    return as_array(op(array.swapaxes(axis, -1), **settings)).swapaxes(axis, -1)
+        result = op(array, **settings)
+    else:
+        result = as_array(op(array.swapaxes(axis, -1), **settings)).swapaxes(axis, -1)
+    return result != 0.0 if array.boolean else result
 
 
 @implements("unique")
@@ -252,7 +278,6 @@ def allclose(a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan
 @implements("isclose")
 def isclose(a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Any:
     """Whether elements are nearly equal: recording truth values."""
-    recorder = recorder_of(a, b)
-    a = a if isinstance(a, Active) else to_array(a, recorder)
+    a, b = (demote(part) for part in to_arrays(a, b))
     near = (np.abs(a - b) <= atol + rtol * np.abs(b)) & np.isfinite(b) | (a == b)
     return near | (np.isnan(a) & np.isnan(b)) if equal_nan else near

@@ -14,6 +14,7 @@ from numbad.geometry import broadcast, contiguous
 from numbad.matmul import matrix_product
 from numbad.numpy_api.blocks import operand_of
 from numbad.numpy_api.dispatch import (
+    check_casting,
     demote,
     finish,
     implements,
@@ -22,6 +23,7 @@ from numbad.numpy_api.dispatch import (
     to_array,
     to_arrays,
     unsupported,
+    widened,
 )
 from numbad.operands import as_active
 from numbad.ops import reductions as ops
@@ -98,9 +100,12 @@ def sum_over(names: str, out_labels: str, array: Array) -> Any:
 
 
 @implements("einsum")
-def einsum(*operands: Any, out: Any = None, optimize: Any = False, **keywords: Any) -> Any:
+def einsum(*operands: Any, out: Any = None, optimize: Any = False, dtype: Any = None, order: str = "K",
+           casting: str = "safe") -> Any:  # fmt: skip
     """Einstein's summation, with every form of subscripts that NumPy knows; several operands go in pairs."""
     subscripts, arrays = read_operands(operands)
+    check_casting(arrays, dtype, casting)
+    arrays = [widened(part, dtype) for part in arrays]
     labels, out_labels = read_subscripts(subscripts, tuple(a.ndim for a in arrays))
     sizes = axis_lengths(arrays, labels)
     work = list(zip(arrays, labels, strict=True))
@@ -111,7 +116,10 @@ def einsum(*operands: Any, out: Any = None, optimize: Any = False, **keywords: A
         work.append(contract_pair(chosen, left, out_labels if not work else None))
     array, names = work[0]
     result = array if names == out_labels and len(arrays) > 1 else sum_over(names, out_labels, array)
-    return finish(demote(result), keywords.get("dtype"), out)
+    result = demote(result)
+    if order in ("C", "F") and type(result) is Array:
+        result = result.copy(order)
+    return finish(result, dtype, out)
 
 
 def read_operands(operands: tuple[Any, ...]) -> tuple[str, list[Array]]:
@@ -215,10 +223,12 @@ def drop_lone(array: Array, names: str, needed: set[str]) -> tuple[Array, str]:
 
 
 @implements("einsum_path")
-def einsum_path(*operands: Any, optimize: Any = "greedy", **keywords: Any) -> Any:
+def einsum_path(*operands: Any, optimize: Any = "greedy", einsum_call: bool = False) -> Any:
     """The order in which np.einsum would contract: it depends on shapes only."""
+    if einsum_call:
+        unsupported("einsum_path", "einsum_call=, which is for NumPy itself", "leave it away")
     plain = [np.broadcast_to(0.0, part.shape) if isinstance(part, Array) else part for part in operands]
-    return np.einsum_path(*plain, optimize=optimize, **keywords)
+    return np.einsum_path(*plain, optimize=optimize)
 
 
 # ---------------------------------------------------------------- matrix products

@@ -12,7 +12,7 @@ from numbad.arrays import Array, as_array, make_block
 from numbad.geometry import contiguous
 from numbad.numpy_api.axes import count_over, last, normal_axes, one_axis, reduced_shape
 from numbad.numpy_api.blocks import operand_of
-from numbad.numpy_api.dispatch import demote, finish, implements, to_array
+from numbad.numpy_api.dispatch import demote, finish, implements, to_array, widened
 from numbad.ops import reductions as ops
 from numbad.plans import CONTIGUOUS, PLANS, Plan, append_placed, keep, plan_contiguous
 from numbad.recorder import structural_words
@@ -26,7 +26,7 @@ NOWHERE = (0, 0)  # the second operand of a row that has one
 def sum_of_all(a: Array) -> Any:
     """Return the sum of a contiguous array, its row written without a detour; None for another array."""
     spot = a.spot()
-    if spot is None or a.strides is not None or not a.shape:
+    if spot is None or a.pitches is not None or not a.shape:
         return None
     plans = CONTIGUOUS.get(a.shape) or plan_contiguous(a.shape)
     return append_placed(a.recorder, ADD, plans.total, spot, NOWHERE)
@@ -37,7 +37,7 @@ def sum_over(a: Array, axis: Any, keepdims: bool) -> Any:
     spot = a.spot()
     if spot is None or not (axis is None or type(axis) is int or type(axis) is tuple):
         return None
-    key = ("sum", a.shape, a.strides, axis, keepdims)
+    key = ("sum", a.shape, a.pitches, axis, keepdims)
     plan = PLANS.get(key)
     if plan is None:
         axes = normal_axes(axis, len(a.shape))
@@ -46,7 +46,7 @@ def sum_over(a: Array, axis: Any, keepdims: bool) -> Any:
         steps = [0] * len(a.shape)
         for k, stride in zip(kept, contiguous(left), strict=True):
             steps[k] = stride
-        operand = contiguous(a.shape) if a.strides is None else a.strides
+        operand = contiguous(a.shape) if a.pitches is None else a.pitches
         words = structural_words(a.shape, math.prod(left), ((0, 0, tuple(steps)), (0, 0, operand)))
         plan = keep(key, Plan(words, reduced_shape(a.shape, axes, keepdims), False))
     return append_placed(a.recorder, ADD, plan, spot, NOWHERE)
@@ -56,11 +56,12 @@ def sum_over(a: Array, axis: Any, keepdims: bool) -> Any:
 def sum_(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, initial: Any = 0,
          where: Any = True) -> Any:  # fmt: skip
     """Sum over axes: a row that adds over the index space of the operand."""
-    if where is True and dtype is None and out is None and type(a) is Array and (initial is ABSENT or initial == 0):
+    none = initial is ABSENT or (type(initial) is int and initial == 0)
+    if where is True and dtype is None and out is None and type(a) is Array and none:
         total = sum_of_all(a) if axis is None and not keepdims else sum_over(a, axis, bool(keepdims))
         if total is not None:
             return total
-    a = to_array(a)
+    a = widened(to_array(a), dtype)
     if where is not True:
         a = as_array(np.where(where, a, 0.0))
     shape = a.shape
@@ -70,7 +71,7 @@ def sum_(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims:
     if len(axes) == len(shape):
         count: int = 1
         strides: tuple[int, ...] = (0,) * len(shape)
-        if a.strides is None and operand[2]:
+        if a.pitches is None and operand[2]:
             over, strides, operand = (a.size,), (0,), (operand[0], operand[1], operand[2][-1:])
     else:
         kept = [k for k in range(len(shape)) if k not in axes]
@@ -81,7 +82,7 @@ def sum_(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims:
         count, strides = math.prod(left), tuple(steps)
     out_address = a.recorder.add_row(over, count, strides, operand)
     result = make_block(a.recorder, out_address, reduced_shape(shape, axes, bool(keepdims)))
-    if initial is not ABSENT and not (type(initial) is int and initial == 0):
+    if not none:
         result = result + initial
     return result if dtype is None and out is None else finish(result, dtype, out)
 
@@ -90,7 +91,7 @@ def sum_(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims:
 def mean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, *,
          where: Any = True) -> Any:  # fmt: skip
     """Arithmetic mean: a sum divided by the count."""
-    a = to_array(a)
+    a = widened(to_array(a), dtype)
     total = sum_(a, axis, keepdims=keepdims, where=where)
     if where is not True:
         count: Any = count_where(where, a, axis, keepdims)
@@ -109,7 +110,7 @@ def count_where(where: Any, a: Array, axis: Any, keepdims: Any) -> Any:
 def var(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False, *,
         where: Any = True, mean: Any = ABSENT, correction: Any = ABSENT) -> Any:  # fmt: skip
     """Variance: the mean of squared deviations from the mean."""
-    a = to_array(a)
+    a = widened(to_array(a), dtype)
     ddof = ddof if correction is ABSENT else correction
     centre = np.mean(a, axis=axis, keepdims=True, where=where) if mean is ABSENT else mean
     square = np.square(a - centre)
@@ -125,7 +126,7 @@ def var(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any 
 def std(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False, *,
         where: Any = True, mean: Any = ABSENT, correction: Any = ABSENT) -> Any:  # fmt: skip
     """Standard deviation; its derivative is 0 where all elements are equal."""
-    found = var(a, axis, None, None, ddof, keepdims, where=where, mean=mean, correction=correction)
+    found = var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction)
     return finish(record_root(found), dtype, out)
 
 
@@ -145,6 +146,8 @@ def extreme(name: str, a: Any, axis: Any, out: Any, keepdims: Any, initial: Any,
     """Record max or min."""
     a = to_array(a)
     greatest = name == "max"
+    if a.boolean and initial is ABSENT:
+        return (any_ if greatest else all_)(a, axis, out, keepdims, where=where)
     if where is not True:
         if initial is ABSENT:
             raise ValueError(f"reduction operation '{name}' does not have an identity, so to use a where mask one "
@@ -186,7 +189,7 @@ def ptp(a: Any, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any
 def prod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, initial: Any = ABSENT,
          where: Any = True) -> Any:  # fmt: skip
     """Product over axes; its derivative is exact where elements are zero."""
-    a = to_array(a)
+    a = widened(to_array(a), dtype)
     if where is not True:
         a = as_array(np.where(where, a, 1.0))
     result = reduce_last(ops.product, a, axis, keepdims)
@@ -229,18 +232,18 @@ def run_along(op: Any, a: Any, axis: Any) -> Any:
 @implements("cumsum")
 def cumsum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
     """Running sum."""
-    return finish(run_along(ops.running_sum, a, axis), dtype, out)
+    return finish(run_along(ops.running_sum, widened(to_array(a), dtype), axis), dtype, out)
 
 
 @implements("cumprod")
 def cumprod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
     """Running product; its derivative is exact where elements are zero."""
-    return finish(run_along(ops.running_product, a, axis), dtype, out)
+    return finish(run_along(ops.running_product, widened(to_array(a), dtype), axis), dtype, out)
 
 
 def cumulative(op: Any, first: float, x: Any, axis: Any, dtype: Any, out: Any, include_initial: bool) -> Any:
     """Record np.cumulative_sum or np.cumulative_prod."""
-    x = to_array(x)
+    x = widened(to_array(x), dtype)
     if axis is None:
         if x.ndim != 1:
             raise ValueError("For arrays which have more than one dimension ``axis`` argument is required.")
@@ -314,6 +317,7 @@ def nanmean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdi
             where: Any = True) -> Any:  # fmt: skip
     """Mean of the elements that are not NaN."""
     keepdims, where = keepdims is not ABSENT and keepdims, True if where is ABSENT else where
+    a = widened(to_array(a), dtype)
     total = nansum(a, axis, keepdims=keepdims, where=where)
     return finish(total / presence(a, axis, keepdims, where), dtype, out)
 
@@ -324,6 +328,7 @@ def nanvar(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: A
     """Variance of the elements that are not NaN."""
     keepdims, where = keepdims is not ABSENT and keepdims, True if where is ABSENT else where
     ddof = ddof if correction is ABSENT else correction
+    a = widened(to_array(a), dtype)
     centre = nanmean(a, axis, keepdims=True, where=where) if mean is ABSENT else mean
     square = np.square(without_nan(to_array(a) - centre, 0.0))
     left = presence(a, axis, keepdims, where) - ddof
@@ -335,7 +340,7 @@ def nanvar(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: A
 def nanstd(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False, *,
            where: Any = True, mean: Any = ABSENT, correction: Any = ABSENT) -> Any:  # fmt: skip
     """Standard deviation of the elements that are not NaN."""
-    found = nanvar(a, axis, None, None, ddof, keepdims, where=where, mean=mean, correction=correction)
+    found = nanvar(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction)
     return finish(record_root(found), dtype, out)
 
 

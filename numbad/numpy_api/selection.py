@@ -13,7 +13,7 @@ from numbad.geometry import normal_axis
 from numbad.indexing import addresses_of
 from numbad.numpy_api.blocks import add_at, is_short, is_small, labelled
 from numbad.numpy_api.decisions import truth_of
-from numbad.numpy_api.dispatch import implements, plain_integers, recorder_of, to_array, writable
+from numbad.numpy_api.dispatch import check_casting, finish, implements, plain_integers, recorder_of, to_array, writable
 from numbad.operands import as_active
 from numbad.ops.definition import BY_NAME
 
@@ -99,10 +99,7 @@ def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
     tables: Any = [part.broadcast_to(shape).address_view() for part in parts]
     table = np.choose(a, tables, mode=mode)  # type: ignore[call-overload]
     result = labelled(parts[0].recorder, table, all(part.boolean for part in parts))
-    if out is None:
-        return result
-    out[...] = result
-    return out
+    return finish(result, None, out)
 
 
 # ---------------------------------------------------------------- taking
@@ -118,12 +115,9 @@ def take(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "r
     index = np.asarray(plain_integers(indices, "the indices of np.take"))
     if index.dtype.kind == "b":
         raise TypeError("Cannot cast array data from dtype('bool') to dtype('int64') according to the rule 'safe'")
-    index = index.astype(np.intp) if not index.size else index
-    length = array.shape[axis]
-    if mode == "clip":
-        index = np.clip(index, 0, length - 1)
-    elif mode == "wrap":
-        index = index % length
+    if index.size and index.dtype.kind not in "iu":
+        raise TypeError(f"Cannot cast array data from {index.dtype!r} to dtype('int64') according to the rule 'safe'")
+    index = index_within(index, array.shape[axis], mode).astype(np.intp)
     if axis == 0:
         result = array[index]
     else:
@@ -131,10 +125,16 @@ def take(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "r
         front = tuple(range(index.ndim, index.ndim + axis))
         order = (*front, *range(index.ndim), *range(index.ndim + axis, moved.ndim))
         result = moved.transpose(order)
-    if out is None:
-        return result
-    out[...] = result
-    return out
+    return finish(result, None, out)
+
+
+def index_within(index: np.ndarray, length: int, mode: str) -> np.ndarray:
+    """Return indices with those out of bounds clipped or wrapped; other modes leave them to the index itself."""
+    if mode not in ("raise", "wrap", "clip"):
+        raise ValueError(f"clipmode must be one of 'clip', 'raise', or 'wrap' (got {mode!r})")
+    if mode == "clip":
+        return np.clip(index, 0, length - 1)
+    return index % length if mode == "wrap" else index
 
 
 def axis_index(shape: tuple[int, ...], indices: Any, axis: int) -> tuple[Any, ...]:
@@ -194,6 +194,7 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:
 def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
     """Assign the elements of one array to another, where a condition holds."""
     target = writable(dst, "copyto")
+    check_casting((src,), target.dtype, casting)
     if where is True:
         target[...] = src
     else:
@@ -224,8 +225,7 @@ def put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
     index = np.asarray(plain_integers(ind, "an index of np.put"))
     values = addresses_of(to_array(v, target.recorder))
     places = np.arange(target.size)
-    index = np.clip(index, 0, target.size - 1) if mode == "clip" else index % target.size if mode == "wrap" else index
-    flat = places[index].reshape(-1)
+    flat = places[index_within(index, target.size, mode)].reshape(-1) if index.size else index.reshape(-1)
     if flat.size:
         target[np.unravel_index(flat, target.shape)] = labelled(target.recorder, np.resize(values, flat.size))
 

@@ -9,7 +9,16 @@ import numpy as np
 from numbad.active import Active
 from numbad.numpy_api.axes import last, normal_axes, reduced_shape
 from numbad.numpy_api.decisions import truth_of
-from numbad.numpy_api.dispatch import finish, implements, recorder_of, to_active, to_array, unsupported
+from numbad.numpy_api.dispatch import (
+    called_name,
+    finish,
+    implements,
+    plain_integers,
+    recorder_of,
+    to_array,
+    unsupported,
+)
+from numbad.operands import holds_active
 
 
 @implements("average")
@@ -32,6 +41,8 @@ def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = Fals
         w = w.reshape(tuple(n if k in axes else 1 for k, n in enumerate(array.shape)))
         w = w.broadcast_to(array.shape)
     total = np.sum(w, axis=axes, keepdims=keepdims)
+    if np.any(total == 0.0):
+        raise ZeroDivisionError("Weights sum to zero, can't be normalized")
     result = np.sum(array * w, axis=axes, keepdims=keepdims) / total
     return (result, total) if returned else result
 
@@ -51,6 +62,15 @@ CONTINUOUS = {
 
 def virtual_place(q: Any, count: int, method: str) -> Any:
     """Return where between the sorted elements a quantile lies."""
+    if not isinstance(q, Active):  # as NumPy has it: the quantile of the places themselves
+        places: Any = np.arange(float(count))
+        chosen: Any = method
+        return np.quantile(places, q, method=chosen)
+    return virtual_place_of(q, count, method)
+
+
+def virtual_place_of(q: Any, count: int, method: str) -> Any:
+    """Return where a quantile lies whose q is recorded."""
     if method in CONTINUOUS:
         alpha, beta = CONTINUOUS[method]
         place = q * (count - 1) if method == "linear" else count * q + (alpha + q * (1.0 - alpha - beta)) - 1.0
@@ -64,7 +84,7 @@ def virtual_place(q: Any, count: int, method: str) -> Any:
         return np.rint(place)
     if method == "midpoint":
         return 0.5 * (np.floor(place) + np.ceil(place))
-    return unsupported("quantile", f"method {method!r}", "use one of " + ", ".join([*CONTINUOUS, "lower, higher"]))
+    return unsupported("quantile", f"method={method!r} of a recording q", "use a plain q, or method='linear'")
 
 
 def quantile_last(a: Any, q: Any, method: str) -> Any:
@@ -78,10 +98,33 @@ def quantile_last(a: Any, q: Any, method: str) -> Any:
     index = low.astype(int) if not isinstance(low, Active) else [int(part) for part in np.ravel(low)]
     index = np.reshape(index, np.shape(q))
     part = np.reshape(place - low, (*np.shape(q), *(1,) * (a.ndim - 1)))
+    if not isinstance(part, Active):
+        part = part.astype(a.dtype)
     below, above = ordered[index], ordered[np.minimum(index + 1, count - 1)]
     result = below + (above - below) * part
     missing = np.isnan(ordered[-1])
     return np.where(missing, np.nan, result)
+
+
+def refuse_options(weights: Any, interpolation: Any) -> None:
+    """Refuse parameters of quantiles that are not recorded."""
+    if weights is not None:
+        advice = "sort with np.argsort and use np.cumsum of the weights and np.interp"
+        unsupported(called_name()[3:], "weights=", advice)
+    if interpolation is not None:
+        unsupported(called_name()[3:], "interpolation=", "write method=")
+
+
+def plain_quantiles(q: Any, most: float, name: str) -> Any:
+    """Return what quantiles are asked for as an array of floats within bounds; recording ones as they are."""
+    if isinstance(q, (list, tuple)) and holds_active(q):
+        q = to_array(q)
+    if isinstance(q, Active):
+        return q
+    q = np.asarray(q, float)
+    if q.size and not (q.min() >= 0.0 and q.max() <= most):
+        raise ValueError(f"{name} must be in the range [0, {most:.0f}]")
+    return q
 
 
 @implements("quantile")
@@ -89,14 +132,10 @@ def quantile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input:
              method: str = "linear", keepdims: Any = False, *, weights: Any = None,
              interpolation: Any = None) -> Any:  # fmt: skip
     """Quantiles, differentiated with respect to the elements and, with method "linear", to q."""
-    if weights is not None:
-        unsupported("quantile", "weights", "sort with np.argsort and use np.cumsum of the weights and np.interp")
+    refuse_options(weights, interpolation)
     recorder = recorder_of(a, q)
     array = to_array(a, recorder)
-    if not isinstance(q, Active):
-        q = np.asarray(q, float)
-        if q.size and not (q.min() >= 0.0 and q.max() <= 1.0):
-            raise ValueError("Quantiles must be in the range [0, 1]")
+    q = plain_quantiles(q, 1.0, "Quantiles")
     axes = normal_axes(axis, array.ndim)
     result = quantile_last(last(array, axes), q, method)
     if keepdims is True:
@@ -109,11 +148,9 @@ def percentile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_inpu
                method: str = "linear", keepdims: Any = False, *, weights: Any = None,
                interpolation: Any = None) -> Any:  # fmt: skip
     """Quantiles in percent."""
-    if not isinstance(q, Active):
-        q = np.asarray(q, float)
-        if q.size and not (q.min() >= 0.0 and q.max() <= 100.0):
-            raise ValueError("Percentiles must be in the range [0, 100]")
-    return quantile(a, q / 100.0, axis, out, overwrite_input, method, keepdims, weights=weights)
+    q = plain_quantiles(q, 100.0, "Percentiles")
+    return quantile(a, q / 100.0, axis, out, overwrite_input, method, keepdims, weights=weights,
+                    interpolation=interpolation)  # fmt: skip
 
 
 @implements("median")
@@ -156,6 +193,7 @@ def nanquantile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_inp
                 method: str = "linear", keepdims: Any = False, *, weights: Any = None,
                 interpolation: Any = None) -> Any:  # fmt: skip
     """Quantiles of the elements that are not NaN; which they are is guarded."""
+    refuse_options(weights, interpolation)
     return without_missing(lambda part: quantile(part, q, method=method), a, axis, keepdims, out)
 
 
@@ -164,6 +202,7 @@ def nanpercentile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_i
                   method: str = "linear", keepdims: Any = False, *, weights: Any = None,
                   interpolation: Any = None) -> Any:  # fmt: skip
     """Quantiles in percent of the elements that are not NaN; which they are is guarded."""
+    refuse_options(weights, interpolation)
     return without_missing(lambda part: percentile(part, q, method=method), a, axis, keepdims, out)
 
 
@@ -175,23 +214,19 @@ def cov(m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: An
         aweights: Any = None, *, dtype: Any = None) -> Any:  # fmt: skip
     """Covariance matrix of variables that are rows."""
     recorder = recorder_of(m, y, aweights)
-    x = np.atleast_2d(to_array(m, recorder))
-    if not rowvar and np.ndim(m) > 1:
-        x = x.T
+    if dtype is None:
+        recorder.promote(np.dtype(np.float64))
+    x = as_rows(to_array(m, recorder), np.ndim(m) != 1 and not rowvar)
     if y is not None:
         other = np.atleast_2d(to_array(y, recorder))
-        x = np.concatenate([x, other.T if not rowvar and other.shape[0] != 1 else other], axis=0)
+        x = np.concatenate([x, as_rows(other, not rowvar and other.shape[0] != 1)], axis=0)
+    if ddof is not None and ddof != int(ddof):
+        raise ValueError("ddof must be integer")
     ddof = (0 if bias else 1) if ddof is None else ddof
-    w: Any = None
-    if fweights is not None:
-        w = np.asarray(fweights, float)
-    if aweights is not None:
-        w = to_active(aweights, recorder) * (1.0 if w is None else w)
+    w = combined_weights(recorder, x.shape[1], fweights, aweights)
     if w is None:
-        total: Any = float(x.shape[1])
-        factor: Any = total - ddof
         centred = x - np.mean(x, axis=1, keepdims=True)
-        return (centred @ centred.T / factor)[()] if x.shape[0] > 1 else np.squeeze(centred @ centred.T / factor)
+        return finish(np.squeeze(centred @ centred.T / max(float(x.shape[1]) - ddof, 0.0)), dtype)
     total = np.sum(w)
     centred = x - (np.sum(x * w, axis=1) / total)[:, None]
     if ddof == 0:
@@ -200,13 +235,42 @@ def cov(m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: An
         factor = total - ddof
     else:
         factor = total - ddof * np.sum(w * aweights) / total
-    return np.squeeze((centred * w) @ centred.T / factor)
+    return finish(np.squeeze((centred * w) @ centred.T / np.maximum(factor, 0.0)), dtype)
+
+
+def as_rows(x: Any, transposed: bool) -> Any:
+    """Return observations as a matrix whose rows are variables."""
+    if x.ndim > 2:
+        raise ValueError(f"m has more than 2 dimensions: {x.ndim}")
+    x = np.atleast_2d(x)
+    return x.T if transposed else x
+
+
+def combined_weights(recorder: Any, count: int, fweights: Any, aweights: Any) -> Any:
+    """Return the product of both kinds of weights of observations, None where there are none."""
+    w: Any = None
+    if fweights is not None:
+        w = np.asarray(plain_integers(fweights, "fweights= of np.cov"), float)
+        if not np.array_equal(w, np.around(w)):
+            raise TypeError("fweights must be integer")
+        if np.any(w < 0.0):
+            raise ValueError("fweights cannot be negative")
+    if aweights is not None:
+        a = to_array(aweights, recorder)
+        w = a if w is None else a * w
+    if w is not None and w.ndim > 1:
+        raise RuntimeError("cannot handle multidimensional weights")
+    if w is not None and w.shape != (count,):
+        raise RuntimeError("incompatible numbers of samples and weights")
+    if aweights is not None and np.any(to_array(aweights, recorder) < 0.0):
+        raise ValueError("aweights cannot be negative")
+    return w
 
 
 @implements("corrcoef")
 def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -> Any:
     """Matrix of correlation coefficients."""
-    c = cov(x, y, rowvar)
+    c = cov(x, y, rowvar, dtype=dtype)
     if not np.ndim(c):
         return c / c
     deviation = np.sqrt(np.diagonal(c))

@@ -8,16 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active
 from numbad.arrays import Array
 from numbad.elementwise import record
 from numbad.geometry import normal_axis
 from numbad.indexing import concrete_key
 from numbad.limits import LONGEST_FOLD
 from numbad.numpy_api import reductions
+from numbad.numpy_api.axes import last, normal_axes, reduced_shape
 from numbad.numpy_api.dispatch import (
     ADVICE,
     call_ufunc,
+    demote,
     find_op,
     finish,
     implements_method,
@@ -27,6 +28,7 @@ from numbad.numpy_api.dispatch import (
     to_active,
     to_array,
     unsupported,
+    widened,
     writable,
 )
 from numbad.ops import reductions as ops
@@ -134,30 +136,40 @@ def reduce(ufunc: Any, array: Any, axis: Any = 0, dtype: Any = None, out: Any = 
            initial: Any = np._NoValue, where: Any = True) -> Any:  # fmt: skip
     """Record ufunc.reduce."""
     name = ufunc.__name__
-    a = to_array(array)
-    if not a.shape:
-        axis = None
-    if name == "add":
-        return reductions.sum_(a, axis, dtype, out, keepdims, initial, where)
-    if name == "multiply":
-        return reductions.prod(a, axis, dtype, out, keepdims, initial, where)
-    found = EXTREMES.get(name)
-    if found is not None:
-        return found(a, axis, out, keepdims, initial, where)
-    if name == "logical_or":
-        return reductions.any_(a, axis, out, keepdims, where=where)
-    if name == "logical_and":
-        return reductions.all_(a, axis, out, keepdims, where=where)
+    a = widened(to_array(array), dtype)
+    axis = None if not a.shape else axis
+    initial = np._NoValue if initial is None else initial
+    if name in SUMS:
+        return SUMS[name](a, axis, dtype, out, keepdims, initial, where)
+    if name in EXTREMES:
+        return finish(EXTREMES[name](a, axis, None, keepdims, initial, where), dtype, out)
+    if name in TRUTHS and initial is np._NoValue:
+        return finish(TRUTHS[name](a, axis, None, keepdims, where=where), dtype, out)
     if name in ("logaddexp", "logaddexp2") and initial is np._NoValue and where is True:
         from numbad.helpers import logsumexp
 
         scale = math.log(2.0) if name == "logaddexp2" else 1.0
         return finish(logsumexp(a * scale, axis=axis, keepdims=keepdims) / scale, dtype, out)
-    if initial is not np._NoValue or where is not True or isinstance(axis, tuple):
-        unsupported(f"{name}.reduce", "initial=, where= or several axes", "apply them first, then reduce one axis")
-    return finish(fold(ufunc, a, axis, keepdims), dtype, out)
+    axes = normal_axes(axis, a.ndim)
+    if len(axes) > 1 and not ufunc_is_reorderable(ufunc):
+        raise ValueError(f"reduction operation '{name}' is not reorderable, so at most one axis may be specified")
+    if where is not True:
+        where = last(to_array(where, a.recorder).broadcast_to(a.shape), axes)
+    result = fold(ufunc, last(a, axes), initial, where)
+    return finish(np.reshape(result, reduced_shape(a.shape, axes, True)) if keepdims else result, dtype, out)
 
 
+def ufunc_is_reorderable(ufunc: Any) -> bool:
+    """Whether the order of operands makes no difference, so that several axes may be reduced at once."""
+    try:
+        ufunc.reduce(np.ones((1, 1), np.bool_ if ufunc.__name__.startswith(("logical", "bitwise")) else float), (0, 1))
+    except ValueError:
+        return False
+    return True
+
+
+SUMS = {"add": reductions.sum_, "multiply": reductions.prod}
+TRUTHS = {"logical_or": reductions.any_, "logical_and": reductions.all_}
 EXTREMES = {
     "maximum": reductions.max_,
     "minimum": reductions.min_,
@@ -166,28 +178,31 @@ EXTREMES = {
 }
 
 
-def steps_along(ufunc: Any, a: Any, axis: Any) -> list[Any]:
+def steps_along(ufunc: Any, a: Any, axis: int) -> list[Any]:
     """Return the parts of an array along an axis, for a fold."""
-    if axis is None:
-        a, axis = a.reshape(-1), 0
     parts = list(np.moveaxis(a, normal_axis(axis, a.ndim), 0))
-    if not parts:
-        raise ValueError(f"zero-size array to reduction operation {ufunc.__name__} which has no identity")
     if len(parts) > LONGEST_FOLD:
         unsupported(f"{ufunc.__name__}.reduce", f"a chain of {len(parts)} steps", "use np.sum, np.prod or np.max")
     return parts
 
 
-def fold(ufunc: Any, a: Array, axis: Any, keepdims: Any) -> Any:
-    """Reduce by applying a ufunc from left to right."""
-    if not a.shape:
-        return a.item()
-    first, *rest = steps_along(ufunc, a, axis)
-    result = first
-    for part in rest:
-        result = call_ufunc(ufunc, (result, part))
-    if keepdims:
-        result = np.reshape(result, (1,) * a.ndim) if axis is None else np.expand_dims(result, axis)
+def fold(ufunc: Any, a: Any, initial: Any, where: Any) -> Any:
+    """Reduce the last axis by applying a ufunc from left to right, to the elements that a condition selects."""
+    steps = steps_along(ufunc, a, -1) if a.shape else [a.item()]
+    identity = ufunc.identity if initial is np._NoValue else initial
+    if where is not True and identity is None:
+        raise ValueError(f"reduction operation '{ufunc.__name__}' does not have an identity, so to use a where mask "
+                         "one has to specify 'initial'")  # fmt: skip
+    if not steps and identity is None:
+        raise ValueError(f"zero-size array to reduction operation {ufunc.__name__} which has no identity")
+    if not steps or initial is not np._NoValue or where is not True:
+        identity = to_array(identity, a.recorder)
+        steps.insert(0, identity.broadcast_to(np.broadcast_shapes(identity.shape, a.shape[:-1])))
+    chosen = [True] * len(steps) if where is True else [True, *steps_along(ufunc, where, -1)]
+    result = to_active(demote(steps[0]), a.recorder)
+    for part, mask in zip(steps[1:], chosen[1:], strict=True):
+        found = call_ufunc(ufunc, (result, part))
+        result = found if mask is True else np.where(mask, found, result)
     return result.copy()
 
 
@@ -200,11 +215,15 @@ def accumulate(ufunc: Any, array: Any, axis: Any = 0, dtype: Any = None, out: An
         "maximum": ops.running_greatest,
         "minimum": ops.running_least,
     }.get(ufunc.__name__)
-    a = to_array(array)
+    a = widened(to_array(array), dtype)
     if not a.shape:
         raise TypeError("cannot accumulate on a scalar")
+    if not a.size:
+        return finish(a.copy(), dtype, out)
     if running is not None:
-        return finish(reductions.run_along(running, a, axis), dtype, out)
+        result = reductions.run_along(running, a, axis)
+        as_truth = a.boolean and ufunc.__name__ in EXTREMES
+        return finish(result != 0.0 if as_truth else result, dtype, out)
     results: list[Any] = []
     for part in steps_along(ufunc, a, axis):
         results.append(call_ufunc(ufunc, (results[-1], part)) if results else part)
@@ -214,8 +233,10 @@ def accumulate(ufunc: Any, array: Any, axis: Any = 0, dtype: Any = None, out: An
 @implements_method("reduceat")
 def reduceat(ufunc: Any, array: Any, indices: Any, axis: Any = 0, dtype: Any = None, out: Any = None) -> Any:
     """Record ufunc.reduceat: a reduction of each slice."""
-    a = np.moveaxis(to_array(array), axis, 0)
+    a = np.moveaxis(widened(to_array(array), dtype), axis, 0)
     starts = np.asarray(plain_integers(indices, "an index of reduceat"))
+    if starts.size and not (starts.min() >= 0 and starts.max() < len(a)):
+        raise IndexError(f"an index of {ufunc.__name__}.reduceat is out of bounds for an axis of {len(a)} elements")
     ends = [*starts[1:].tolist(), len(a)]
     parts = []
     for start, end in zip(starts.tolist(), ends, strict=True):
@@ -226,7 +247,8 @@ def reduceat(ufunc: Any, array: Any, indices: Any, axis: Any = 0, dtype: Any = N
 @implements_method("outer")
 def outer(ufunc: Any, a: Any, b: Any, **keywords: Any) -> Any:
     """Record ufunc.outer: every element of one with every element of the other."""
-    a, b = np.asarray(a) if not isinstance(a, Active) else a, np.asarray(b) if not isinstance(b, Active) else b
+    recorder = recorder_of(a, b)
+    a, b = (part if isinstance(part, np.ndarray) else to_active(part, recorder) for part in (a, b))
     return ufunc(np.reshape(a, (*np.shape(a), *(1,) * np.ndim(b))), b, **keywords)
 
 
@@ -239,7 +261,7 @@ def at(ufunc: Any, array: Any, indices: Any, values: Any = None) -> None:
     if values is None:
         if (find_op(ufunc) or BY_NAME["add"]).arity != 1:
             raise ValueError("second operand needed for ufunc")
-        array[indices] = call_ufunc(ufunc, (array[indices],))
+        one_by_one(ufunc, array, np.asarray(places).reshape(-1), None)
         return
     values = to_array(values, array.recorder).broadcast_to(np.shape(places))
     if ufunc.__name__ in ("add", "subtract"):
@@ -251,15 +273,14 @@ def at(ufunc: Any, array: Any, indices: Any, values: Any = None) -> None:
         one_by_one(ufunc, array, np.asarray(places).reshape(-1), values.reshape(-1))
 
 
-def one_by_one(ufunc: Any, array: Array, places: np.ndarray, values: Array) -> None:
+def one_by_one(ufunc: Any, array: Array, places: np.ndarray, values: Array | None) -> None:
     """Apply a ufunc at one place after the other, in rounds of distinct places."""
     left = np.arange(places.size)
     while left.size:
         distinct, first = np.unique(places[left], return_index=True)
-        flat = array.reshape(-1) if array.strides is None else None
-        index = distinct if flat is not None else np.unravel_index(distinct, array.shape)
-        target = flat if flat is not None else array
-        target[index] = call_ufunc(ufunc, (target[index], values[left[first]]))
+        index = np.unravel_index(distinct, array.shape)
+        operands = (array[index],) if values is None else (array[index], values[left[first]])
+        array[index] = call_ufunc(ufunc, operands)
         left = np.delete(left, first)
 
 

@@ -238,8 +238,11 @@ def interpolation_vjp(bars: Any, results: Any, operands: Any) -> Any:
     place = np.clip(np.searchsorted(xp, points, side="right") - 1, 0, len(xp) - 2)
     inside = (points >= xp[0]) & (points <= xp[-1])
     width = xp[place + 1] - xp[place]
-    part = np.clip((points - xp[place]) / width, 0.0, 1.0)
-    slope = np.where(inside, bar * (fp[place + 1] - fp[place]) / width, 0.0)
+    empty = width == 0.0  # the first or the last knot is repeated, and the point is there or beyond
+    width = np.where(empty, 1.0, width)
+    beyond = np.where(points < xp[0], 0.0, 1.0)
+    part = np.where(empty, beyond, np.clip((points - xp[place]) / width, 0.0, 1.0))
+    slope = np.where(inside & ~empty, bar * (fp[place + 1] - fp[place]) / width, 0.0)
     left, right, size = 1.0 - part, part, len(xp)
 
     def collect(at_left: Any, at_right: Any) -> Any:

@@ -19,11 +19,10 @@ import numpy as np
 from numbad.active import Active
 from numbad.errors import RecordingError, message
 from numbad.helpers import asarray
-from numbad.recorder import current
+from numbad.teaching import ORIGINALS, forget_all, teach_function
 
 Implementation = Callable[..., Any]
 TABLE: dict[str, dict[str, Implementation]] = {}  # module -> dotted name in it -> what is run for recording values
-ORIGINALS: dict[FunctionType, FunctionType] = {}  # what has been taught -> a function with SciPy's own code
 
 
 def records(module: str, *names: str) -> Callable[[Implementation], Implementation]:
@@ -83,67 +82,6 @@ def teach() -> None:
                 teach_function(found, implementation)
 
 
-def teach_function(function: FunctionType, implementation: Implementation) -> None:
-    """Let one function hand recording values to an implementation."""
-    original = FunctionType(
-        function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
-    )
-    original.__kwdefaults__ = function.__kwdefaults__
-
-    def choose(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-        if current() is None or not (involves(arguments) or involves(tuple(keywords.values()))):
-            return original(*arguments, **keywords)
-        return implementation(*arguments, **keywords)
-
-    ORIGINALS[function] = original
-    if not hasattr(function, "__wrapped__"):
-        function.__wrapped__ = original  # type: ignore[attr-defined]  # inspect.signature and help follow it
-    function.__code__ = dispatching_code(function, choose)
-
-
 def forget() -> None:
     """Give all functions that were taught their own code back."""
-    for function, original in ORIGINALS.items():
-        function.__code__ = original.__code__
-        if getattr(function, "__wrapped__", None) is original:
-            del function.__wrapped__  # type: ignore[attr-defined]
-    ORIGINALS.clear()
-
-
-def dispatching_code(function: FunctionType, choose: Callable[..., Any]) -> Any:
-    """Return code that calls `choose`, with as many free variables as the function's own, as Python demands."""
-    free = function.__code__.co_freevars
-    cells = "".join(f"        {name}\n" for name in free)
-    source = (
-        f"def outer({', '.join(free)}):\n"
-        "    def inner(*arguments, **keywords):\n"
-        "        choose = 'numbad chooses'\n"
-        "        return choose(arguments, keywords)\n"
-        f"{cells}"
-        "    return inner\n"
-    )
-    scope: dict[str, Any] = {}
-    exec(compile(source, __file__, "exec"), scope)
-    code = scope["outer"](*[None] * len(free)).__code__
-    constants = tuple(choose if constant == "numbad chooses" else constant for constant in code.co_consts)
-    return code.replace(
-        co_filename=function.__code__.co_filename,
-        co_firstlineno=function.__code__.co_firstlineno,
-        co_consts=constants,
-        co_freevars=free,
-        co_name=function.__name__,
-        co_qualname=function.__qualname__,
-    )
-
-
-def involves(values: Any) -> bool:
-    """Whether a recording value is among some arguments, or in sequences and arrays of objects among them."""
-    for value in values:
-        if isinstance(value, Active):
-            return True
-        if isinstance(value, (list, tuple)):
-            if involves(value):
-                return True
-        elif isinstance(value, np.ndarray) and value.dtype == object and involves(value.reshape(-1).tolist()):
-            return True
-    return False
+    forget_all()

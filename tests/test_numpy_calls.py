@@ -1,0 +1,265 @@
+"""Every parameter of every recorded function of NumPy is honoured, or refused by name."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy_calls import CALLS, EMPTY, REFUSED, Call, Fixed, Number, Out, Truths
+from oracle import differences, weight
+
+import numbad
+from numbad.active import Active
+from numbad.errors import RecordingError
+from numbad.numpy_api import FUNCTIONS
+
+# of which the number or choice of results changes when an element does, which finite differences do not see
+JUMPING = {"unique", "unique_values", "union1d", "intersect1d", "setdiff1d", "setxor1d", "trim_zeros"}
+ELSEWHERE = "numbad.numpy_api.linear_algebra"  # whose parameters have a table of their own
+
+
+def inputs_of(value: Any) -> list[Any]:
+    """Return the numbers and arrays among nested arguments that are recorded."""
+    if isinstance(value, (Number, Truths)):
+        return [value.value]
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+        return [value]
+    if isinstance(value, (list, tuple)):
+        return [leaf for part in value for leaf in inputs_of(part)]
+    if isinstance(value, dict):
+        return [leaf for part in value.values() for leaf in inputs_of(part)]
+    return []
+
+
+def filled(value: Any, leaves: Any, outs: list[Any], recording: bool) -> Any:
+    """Return nested arguments with their recorded parts taken from an iterator, and arrays to write to made."""
+    if isinstance(value, Fixed):
+        return value.value.copy() if isinstance(value.value, np.ndarray) else value.value
+    if isinstance(value, Out):
+        made = numbad.zeros(value.shape) if recording else np.zeros(value.shape, value.dtype)
+        outs.append(made if value.dtype is float or not recording else made != 0.0)
+        return outs[-1]
+    if isinstance(value, Truths):
+        return next(leaves) > 0.0
+    if isinstance(value, Number) or (isinstance(value, np.ndarray) and value.dtype.kind == "f"):
+        found = next(leaves)
+        return found if isinstance(found, Active) else np.array(found)[()]
+    if isinstance(value, (list, tuple)):
+        return type(value)(filled(part, leaves, outs, recording) for part in value)
+    if isinstance(value, dict):
+        return {key: filled(part, leaves, outs, recording) for key, part in value.items()}
+    return value
+
+
+def program(call: Call) -> Any:
+    """Return a function of the recorded inputs that makes the call."""
+
+    def run(*inputs: Any) -> Any:
+        outs: list[Any] = []
+        recording = any(isinstance(part, Active) for part in inputs)
+        leaves = iter(inputs)
+        arguments = filled(call.arguments, leaves, outs, recording)
+        keywords = filled(call.keywords, leaves, outs, recording)
+        result = call.function()(*arguments, **keywords)
+        if outs:
+            assert result is outs[0] or result is None, "the result is not the array given as out="
+            return outs[0]
+        return result
+
+    return run
+
+
+def leaves_of(result: Any) -> list[Any]:
+    """Return the parts of a result: those of named tuples are NumPy's own kind."""
+    if isinstance(result, (tuple, list)):
+        return [leaf for part in result for leaf in leaves_of(part)]
+    return [result]
+
+
+def compare(found: Any, wanted: Any, exact: bool) -> None:
+    """Compare a part of a result with NumPy's: shape, dtype where derivatives flow, values."""
+    if isinstance(wanted, (str, np.dtype, type)) or wanted is None:
+        assert found == wanted
+        return
+    assert np.shape(found) == np.shape(wanted), f"shape {np.shape(found)}; NumPy gives {np.shape(wanted)}"
+    if np.asarray(wanted).dtype.kind in "fb":
+        assert np.asarray(found).dtype == np.asarray(wanted).dtype
+    tolerance = 1e-12 if exact else 2e-6
+    np.testing.assert_allclose(found, wanted, rtol=tolerance, atol=1e-13 if exact else 1e-6)
+
+
+def check(call: Call) -> None:
+    """Compare a call on recording values with the same call on plain ones: results, and the gradient."""
+    inputs = inputs_of(call.arguments) + inputs_of(call.keywords)
+    run = program(call)
+    single = any(np.asarray(part).dtype == np.float32 for part in inputs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = leaves_of(run(*inputs))
+        captured: list[Any] = []
+        smooth: list[int] = []
+
+        def weighted(*recorded: Any) -> Any:
+            found = leaves_of(run(*recorded))
+            captured[:] = [np.asarray(part.value()) if isinstance(part, Active) else part for part in found]
+            smooth[:] = [k for k, part in enumerate(found) if isinstance(part, Active) and not part.boolean]
+            total: Any = 0.0 * recorded[0] if not np.ndim(recorded[0]) else 0.0 * np.sum(recorded[0])
+            for k in smooth:
+                total = total + np.sum(found[k] * weight(np.shape(expected[k]), k))
+            return total
+
+        gradients = numbad.value_and_gradient(weighted, *inputs)[1]
+        assert len(captured) == len(expected), f"{len(captured)} results; NumPy gives {len(expected)}"
+        for found, wanted in zip(captured, expected, strict=True):
+            compare(found, wanted, not single)
+        if call.name not in JUMPING:
+            compare_gradient(run, inputs, expected, smooth, gradients, single)
+
+
+def compare_gradient(run: Any, inputs: Any, expected: Any, smooth: Any, gradients: Any, single: bool) -> None:
+    """Compare a gradient with finite differences of NumPy in double precision."""
+
+    def plain(*points: Any) -> float:
+        found = leaves_of(run(*points))
+        return float(sum(np.nansum(found[k] * weight(np.shape(expected[k]), k)) for k in smooth))
+
+    doubles = tuple(part if isinstance(part, float) else np.asarray(part, float) for part in inputs)
+    reference = differences(plain, doubles)
+    gradients = gradients if len(inputs) > 1 else (gradients,)
+    for found, wanted, given in zip(gradients, reference, inputs, strict=True):
+        assert np.shape(found) == np.shape(given)
+        if isinstance(given, np.ndarray):
+            assert found.dtype == given.dtype
+        known = np.isfinite(given) & np.isfinite(found)
+        tolerance = 2e-4 if single else 2e-6
+        np.testing.assert_allclose(np.asarray(found)[known], wanted[known], rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("call", CALLS, ids=repr)
+def test_parameter_is_honoured(call: Call) -> None:
+    check(call)
+
+
+@pytest.mark.parametrize(("call", "word"), REFUSED, ids=repr)
+def test_parameter_is_refused_by_name(call: Call, word: str) -> None:
+    inputs = inputs_of(call.arguments) + inputs_of(call.keywords)
+    with pytest.raises((RecordingError, ValueError)) as caught:
+        numbad.jit(program(call))(*inputs)
+    text = str(caught.value)
+    assert word in text and call.name.split(".")[-1] in text
+    assert "\n  do  " in text
+
+
+@pytest.mark.parametrize("call", EMPTY, ids=repr)
+def test_arrays_to_be_filled(call: Call) -> None:
+    inputs = inputs_of(call.arguments)
+    wanted = program(call)(*inputs)
+    seen = []
+    numbad.gradient(lambda x: seen.append(program(call)(x)) or np.sum(x), *inputs)
+    assert (seen[0].shape, seen[0].dtype) == (wanted.shape, wanted.dtype)
+
+
+def test_every_parameter_has_a_call() -> None:
+    covered: dict[Any, set[str]] = {}
+    for call in [*CALLS, *EMPTY, *(call for call, _ in REFUSED)]:
+        covered.setdefault(call.function(), set()).update(call.parameters())
+    missing = []
+    for function, implementation in FUNCTIONS.items():
+        if implementation.__module__ == ELSEWHERE:
+            continue
+        names = set(inspect.signature(function).parameters) - {"kwargs", "kwds"}
+        left = sorted(names - covered.get(function, set()))
+        if left:
+            missing.append(f"{function.__module__}.{function.__name__}: {', '.join(left)}")
+    assert not missing, "\n".join(missing)
+
+
+# ---------------------------------------------------------------- lists of recording numbers
+
+LISTS = {
+    "mean": lambda x, y: np.mean([x, y]),
+    "mean of a tuple": lambda x, y: np.mean((x, y, 1.0)),
+    "mean of nested lists": lambda x, y: np.mean([[x, y], [1.0, 2.0]], axis=0),
+    "mean of arrays": lambda x, y: np.mean([np.ones(2) * x, np.arange(2.0) * y], axis=0),
+    "std": lambda x, y: np.std([x, y, 1.0], ddof=1),
+    "var": lambda x, y: np.var([[x, y], [y, 0.5]], axis=1),
+    "median": lambda x, y: np.median([x, y, 3.0]),
+    "nanmean": lambda x, y: np.nanmean([x, y]),
+    "max": lambda x, y: np.max([x, y]) + np.amin([[x], [y]]),
+    "ptp": lambda x, y: np.ptp([x, y]),
+    "sum": lambda x, y: np.sum([[x, y], [y, 1.0]], axis=0),
+    "prod": lambda x, y: np.prod([x, y]),
+    "average": lambda x, y: np.average([x, y], weights=[y, 2.0]),
+    "percentile": lambda x, y: np.percentile([x, y, 3.0], 30.0),
+    "quantile": lambda x, y: np.quantile([x, y, 3.0], [0.3, 0.6]),
+    "norm": lambda x, y: np.linalg.norm([x, y]),
+    "norms of rows": lambda x, y: np.linalg.norm([[x, y], [1.0, x]], axis=1),
+    "dot": lambda x, y: np.dot([x, y], [1.0, 2.0]),
+    "inner": lambda x, y: np.inner([x, y], [y, 2.0]),
+    "outer": lambda x, y: np.outer([x, y], [x, 1.0]),
+    "cross": lambda x, y: np.cross([x, y, 1.0], [1.0, 2.0, 3.0]),
+    "einsum": lambda x, y: np.einsum("i,i", [x, y], [x, y]),
+    "solve": lambda x, y: np.linalg.solve([[x, 1.0], [0.5, y]], [1.0, y]),
+    "det": lambda x, y: np.linalg.det([[x, 1.0], [0.5, y]]),
+    "inv": lambda x, y: np.linalg.inv(np.array([[x, 1.0], [0.5, y]])),
+    "eigvalsh": lambda x, y: np.linalg.eigvalsh([[x, 1.0], [1.0, y]]),
+    "singular values": lambda x, y: np.linalg.svd([[x, 1.0], [1.0, y]], compute_uv=False),
+    "interp": lambda x, y: np.interp([0.5, 2.0], [0.0, 1.0, 3.0], [x, y, 1.0]),
+    "interp at": lambda x, y: np.interp([x, y], [0.0, 1.0, 3.0], [1.0, 2.0, 5.0]),
+    "gradient": lambda x, y: np.gradient([x, y, 2.0]),
+    "trapezoid": lambda x, y: np.trapezoid([x, y, 1.0], dx=0.5),
+    "cov": lambda x, y: np.cov([x, y, 3.0]),
+    "clip": lambda x, y: np.clip([x, y], 0.0, 1.5),
+    "where": lambda x, y: np.sum(np.where([True, False], [x, y], 0.5)),
+    "sort": lambda x, y: np.sort([y, x]),
+    "cumsum": lambda x, y: np.cumsum([x, y]),
+    "reshape": lambda x, y: np.reshape([x, y], (2, 1)) * np.ones(3),
+    "full_like": lambda x, y: np.full_like(np.ones(3), x) * y,
+    "array.mean": lambda x, y: np.array([x, y]).mean() + np.array([x, y]).std() + np.array([[x], [y]]).var(axis=0)[0],
+    "polyval": lambda x, y: np.polyval([x, y], 2.0),
+    "kron": lambda x, y: np.kron([x, y], [1.0, 2.0]),
+    "isclose": lambda x, y: np.where(np.isclose([x, y], [y, y]), [x, 1.0], [2.0, y]) * 1.0,
+    "ufunc of a list": lambda x, y: np.add([x, y], 1.0) * np.exp([x, y]),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_lists_of_recording_numbers(name):
+    function = LISTS[name]
+    inputs = (1.2, 2.3)
+    expected = function(*inputs)
+    weights = weight(np.shape(expected), 3)
+
+    def weighted(x, y):
+        return np.sum(np.asarray(function(x, y) * weights) if isinstance(x, float) else function(x, y) * weights)
+
+    value, gradient = numbad.value_and_gradient(weighted, *inputs)
+    np.testing.assert_allclose(value, np.sum(expected * weights), rtol=1e-13)
+    np.testing.assert_allclose(gradient, differences(weighted, inputs), rtol=1e-7, atol=1e-8)
+    jitted = numbad.jit(numbad.grad(weighted, argnums=(0, 1)))
+    np.testing.assert_allclose(jitted(1.3, 2.2), numbad.gradient(weighted, 1.3, 2.2), rtol=1e-13, atol=1e-15)
+
+
+def test_numpy_is_itself_outside_of_recordings():
+    numbad.gradient(lambda x: x * x, 1.0)
+    assert np.mean([1.0, 2.0]) == 1.5 and type(np.mean([1, 2])) is np.float64
+    assert np.array([1.0, 3.0]).mean() == 2.0
+    assert list(inspect.signature(np.mean).parameters)[:3] == ["a", "axis", "dtype"]
+    assert np.median(np.array([3, 1, 2], object)) == 2
+
+
+def test_a_wider_dtype_rounds_what_came_before() -> None:
+    x = np.full(40, 0.1, np.float32)
+
+    def f(x: Any) -> Any:
+        return np.prod(x + np.float32(1.0), dtype=np.float64)
+
+    exact = np.float64(np.float32(0.1) + np.float32(1.0)) ** 40
+    value, gradient = numbad.value_and_gradient(f, x)
+    assert type(value) is float and gradient.dtype == np.float32
+    np.testing.assert_allclose(value, exact, rtol=1e-14)
+    np.testing.assert_allclose(numbad.jit(f)(x), exact, rtol=1e-14)
+    np.testing.assert_allclose(gradient, exact / 1.1, rtol=1e-6)
