@@ -12,9 +12,10 @@ from random_programs import Complex, make
 from numbad import reference
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(30))
 def test_all_modes_agree_with_the_reference(seed: int) -> None:
-    count, failures = modes.check_program(make(seed))
+    dtypes = (np.float64, np.float32) if seed % 3 == 0 else (np.float64,)
+    count, failures = modes.check_program(make(seed), dtypes=dtypes)
     assert not failures, "\n".join(map(str, failures)) + "\n" + make(seed).text()
     assert count > 50
 
