@@ -39,6 +39,8 @@ class Active:
     record_op: Any
     flatten: Any
     astype: Any
+    compress: Any
+    put: Any
 
     # ------------------------------------------------------------ attributes
 
@@ -75,7 +77,15 @@ class Active:
     @property
     def imag(self) -> Any:
         """Zeros."""
-        return np.zeros(self.shape, self.dtype)
+        return np.zeros(self.shape, self.dtype)[()]
+
+    device = "cpu"
+
+    def to_device(self, device: str, *, stream: Any = None) -> Active:
+        """Return the value itself: NumPy knows one device."""
+        if device != "cpu" or stream is not None:
+            raise ValueError("Unsupported device for NumPy: 'cpu' is the only one, without stream=")
+        return self
 
     def conj(self) -> Active:
         """Return the value itself: it is real."""
@@ -104,11 +114,11 @@ class Active:
         return refuse("a recording value cannot become a complex number", "use real arrays for both parts")
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or not hasattr(np.ndarray, name):
+        if name.startswith("_") or not (hasattr(np.ndarray, name) or hasattr(np.float64, name)):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         raise MissingError(
             message(
-                f"{name} of an array is not recorded",
+                f"x.{name} of a recording value is not recorded",
                 f"use a function that returns a new array, as np.{name}(x) if there is one",
             )
         )

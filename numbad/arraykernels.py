@@ -14,7 +14,7 @@ from numba import njit
 
 from numbad._kernels import UNITS
 from numbad.limits import BLOCK, LARGE, RUN
-from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER, WHOLE
 from numbad.scalarkernels import adjoint, tangent
 from numbad.vectormath import call_at, pointer_of, room, rows_of, view
 
@@ -595,18 +595,15 @@ def tangent_rows(kernels, code, words, bases, values, partials, scratch, dots, d
     return i
 
 
-MANY_WORDS = 1 << 56  # where a view needs a length that is not known: it is never asked for
-
-
 @inlined
 def tape_at(like, kernels, code, words, bases, values, partials, scratch, rows):
     """Return what all sweeps read, given by memory addresses, as arrays."""
     return (
         view(np.uint64(kernels), 3, np.uint64(0)),
         rows_of(view(np.uint64(code), 4 * rows, np.uint32(0)), 4),
-        view(np.uint64(words), MANY_WORDS, np.int64(0)),
-        view(np.uint64(bases), MANY_WORDS, np.uint64(0)),
-        view(np.uint64(values), MANY_WORDS, like),
+        view(np.uint64(words), WHOLE, np.int64(0)),
+        view(np.uint64(bases), WHOLE, np.uint64(0)),
+        view(np.uint64(values), WHOLE, like),
         rows_of(view(np.uint64(partials), 2 * rows, like), 2),
         rows_of(view(np.uint64(scratch), 4 * BLOCK, like), BLOCK),
     )
@@ -615,7 +612,7 @@ def tape_at(like, kernels, code, words, bases, values, partials, scratch, rows):
 @inlined
 def derivatives_at(like, spaces, arena):
     """Return where the cotangents or tangents of each space are, and those of the arena, as arrays."""
-    return view(np.uint64(spaces), MANY_WORDS, np.uint64(0)), view(np.uint64(arena), MANY_WORDS, like)
+    return view(np.uint64(spaces), WHOLE, np.uint64(0)), view(np.uint64(arena), WHOLE, like)
 
 
 def forward_at(like, kernels, code, words, bases, values, partials, scratch, start, stop):

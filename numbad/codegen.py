@@ -228,7 +228,8 @@ def header(purpose: str) -> list[str]:
         "import numpy as np",
         "from numba import njit",
         "",
-        f"from numbad.vectormath import {library}, number, rows_of, select, view",
+        "from numbad.rows import WHOLE",
+        f"from numbad.vectormath import {library}, held, number, rows_of, select, view",
         "",
         "INF = math.inf",
         "NAN = math.nan",
@@ -253,7 +254,7 @@ GUARD_VALUE = 1025
 def {name}(like, code_at, values_at, {partials_at}start, stop):
     """{doc}"""
     code = rows_of(view(np.uint64(code_at), 4 * stop, np.uint32(0)), 4)
-    values = view(np.uint64(values_at), 1, like)
+    values = view(np.uint64(values_at), WHOLE, like)
 {partials_line}    for i in range(np.uint64(start), np.uint64(stop)):
         opcode = code[i, np.uint64(0)]
 {arms}
@@ -418,7 +419,7 @@ def point_adjoint_arm(read: list[str], lines: list[str], partials: dict[str, boo
         if not fixed:
             product = f"select(({name} == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), {product})"
         loop = [*read, *lines, "bar = zbars[i]"]
-        loop.append(f"{operand}bars[i] = select(first, number(0.0, bar), {operand}bars[i]) + {product}")
+        loop.append(f"{operand}bars[i] = select(first, number(0.0, bar), held({operand}bars, i)) + {product}")
         arm += [
             f"if flags & WANTED_{letter}:",
             f"    first = flags & FIRST_{letter} != 0",

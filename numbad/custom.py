@@ -171,7 +171,7 @@ def frozen(value: Array) -> Array:
     old = value.storage
     storage = RuleStorage(old.space, old.address, old.size, old.step)
     storage.addresses = old.addresses
-    return Array(value.recorder, storage, value.shape, value.offset, value.strides, value.boolean)
+    return Array(value.recorder, storage, value.shape, value.offset, value.pitches, value.boolean)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from numbad.operands import foreign
 from numbad.recorder import Recorder, current, pairs_of, set_current
 from numbad.scalars import Scalar, make_scalar
 from numbad.settings import config
-from numbad.sweeps import kernel, switch
+from numbad.sweeps import handed_out, kernel, switch
 from numbad.trees import flatten
 
 FLOAT64 = np.dtype(np.float64)
@@ -80,6 +80,7 @@ class Leaf:
             recorder.lock(values)
             self.active = Array(recorder, *outside(self.space, values))
 
+    @handed_out
     def read(self, bars: Any) -> Any:
         """Return the cotangent of this input, with the shape and dtype that the caller gave."""
         value = self.value

@@ -44,7 +44,7 @@ def record(op: Op, x: Any, y: Any = None) -> Any:
         return scalar_row(recorder, op, x.address, y.address)
     one, two = x.spot(), y.spot()
     if one is not None and two is not None and ordered(given[0]) and ordered(given[1]):
-        key = (x.shape, x.strides, y.shape, y.strides)
+        key = (x.shape, x.pitches, y.shape, y.pitches)
         plan = PLANS.get(key, PLANS)
         if plan is PLANS:
             plan = plan_map(x, y, key)
@@ -86,7 +86,7 @@ def plan_map(x: Any, y: Any, key: Any) -> Plan | None:
         return keep(key, None)
     operands = []
     for part in (x, y):
-        steps = contiguous(part.shape) if part.strides is None else part.strides
+        steps = contiguous(part.shape) if part.pitches is None else part.pitches
         strides = broadcast_strides(part.shape, steps, shape)
         operands.append((1 if strides == contiguous(shape) else 0 if any(strides) else 2, 0, 0, strides))
     return keep(key, Plan(map_words(shape, 0, tuple(operands)), shape, True))

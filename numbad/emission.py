@@ -64,9 +64,9 @@ class Units:
 
 def assignable(value: Any) -> Any:
     """Return a result whose elements the user may assign one by one: none that lies at the place of another."""
-    if not isinstance(value, Array) or value.strides is None or 0 not in value.strides:
+    if not isinstance(value, Array) or value.pitches is None or 0 not in value.pitches:
         return value
-    if any(value.strides):
+    if any(value.pitches):
         return value.copy()
     space, address, _ = value.place()
     if space:
@@ -198,7 +198,7 @@ class Linear:
     def note_block(self, address: int, count: int, value: Any) -> None:
         """Note that the cotangents of a block, or of a part of one, are now an array, or something else."""
         self.forget_blocks(address, address + count)
-        if not isinstance(value, Array) or value.strides is not None or not count:
+        if not isinstance(value, Array) or value.pitches is not None or not count:
             return
         if value.size != count * max(self.lanes, 1):
             return
@@ -335,7 +335,7 @@ class Linear:
         if isinstance(value, Array) and self.lanes:
             if value.storage.addresses is not None or value.storage.space or not value.storage.step:
                 return filled(value)
-            if value.strides is not None and value.strides[-1] != 1:
+            if value.pitches is not None and value.pitches[-1] != 1:
                 return filled(value)
         return value
 

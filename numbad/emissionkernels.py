@@ -69,7 +69,7 @@ from numbad.emissionlayout import (
     WORDS,
 )
 from numbad.limits import POWERS_MOST
-from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER, WHOLE
 from numbad.vectormath import view
 
 inlined = njit(nogil=True, error_model="numpy")
@@ -78,19 +78,19 @@ inlined = njit(nogil=True, error_model="numpy")
 @inlined
 def integers(address):
     """Return the int64 numbers at a memory address."""
-    return view(np.uint64(address), 1, np.int64(0))
+    return view(np.uint64(address), WHOLE, np.int64(0))
 
 
 @inlined
 def rows_at(address):
     """Return the code at a memory address, flat."""
-    return view(np.uint64(address), 1, np.uint32(0))
+    return view(np.uint64(address), WHOLE, np.uint32(0))
 
 
 @inlined
 def flags_at(address):
     """Return the flags at a memory address."""
-    return view(np.uint64(address), 1, np.uint8(0))
+    return view(np.uint64(address), WHOLE, np.uint8(0))
 
 
 @inlined

@@ -12,11 +12,14 @@ import numpy as np
 from numbad import emissionlayout as layout
 from numbad.emissionlayout import FOREIGN, UNKNOWN_OP, UNKNOWN_POWER
 from numbad.errors import user_site
-from numbad.limits import CAPACITY, POWERS_MOST
+from numbad.limits import CAPACITY, CHECKED, POWERS_MOST
 from numbad.ops.definition import BY_NAME, REGISTRY
 from numbad.recorder import Recorder
 from numbad.sweeps import switch
 from numbad.templates import Templates, templates
+
+if CHECKED:
+    from numbad import checked
 
 ADDRESSES_CHECKED = 1 << 31  # smaller arenas cannot have overflowed within one filling
 
@@ -66,7 +69,8 @@ def compiled_pass() -> Any:
     global _pass
     if _pass is None:
         address = int(switch("emit_at", np.dtype(np.int64)))
-        _pass = ctypes.PYFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 3)(address)
+        found = ctypes.PYFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 3)(address)
+        _pass = checked.gate("emit_at", found) if CHECKED else found
     return _pass
 
 
@@ -83,6 +87,10 @@ def smooth_flags() -> array[int]:
 def address_of(values: np.ndarray) -> int:
     """Return where an array begins in memory."""
     return values.__array_interface__["data"][0]
+
+
+if CHECKED:
+    address_of = checked.watched(address_of)  # type: ignore[assignment]
 
 
 class Emitter:
@@ -170,6 +178,10 @@ class Emitter:
             state[layout.SIZE] = recorder.size
             state[layout.FIRST_WORD] = len(recorder.words)
             state[layout.ROWS] = state[layout.WORD] = state[layout.FRESH] = 0
+            if CHECKED:
+                memory = self.memory
+                checked.lend(recorder.code, state, memory.rows, memory.words, memory.slots, *self.held)
+                checked.lend(self.smooth, self.powers, self.constants)
             reason = call(0, which, address)
             if state[layout.ROWS] or state[layout.FRESH]:
                 self.append()

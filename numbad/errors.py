@@ -52,6 +52,10 @@ class TapeError(NumbadError, ValueError):
     """A tape that does not pass verification."""
 
 
+class InternalError(NumbadError, RuntimeError):
+    """The checked build has seen compiled code touch memory that it was not given, or that nobody has written."""
+
+
 INTERNAL = {"numbad", "numbad.ops", "numbad.numpy_api", "numbad.scipy_api"}  # packages whose frames are not the user's
 LIBRARIES = {"numpy", "scipy"}  # which convert and call back on the user's behalf
 Site = tuple[CodeType, int]

@@ -29,7 +29,7 @@ def get_item(self: Array, key: Any) -> Any:
             )
         if self.first is not None:
             return make_scalar(self.recorder, self.first + key, self.boolean)
-        return self.scalar_at(self.offset + key * (1 if self.strides is None else self.strides[0]))
+        return self.scalar_at(self.offset + key * (1 if self.pitches is None else self.pitches[0]))
     basic = basic_view(self, key)
     if basic is not None:
         return basic

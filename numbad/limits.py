@@ -34,7 +34,8 @@ def limit(usual: int, small: int) -> int:
 
 def keep_apart() -> None:
     """Give the compiled code of a variant a folder of its own: Numba's cache knows nothing of these numbers."""
-    name = "numbad" + VARIANT + "-" + hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+    sources = [Path(__file__), *[Path(__file__).with_name("checkedkernels.py")] * CHECKED]
+    name = "numbad" + VARIANT + "-" + hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
     root = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     folder = Path(root) if Path(root).name == name else Path(root) / name  # a parent process may have chosen it
     try:

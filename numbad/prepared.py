@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numbad.limits import FEW_ROWS, LOCKED_ROWS, SHORT
+from numbad.limits import CHECKED, FEW_ROWS, LOCKED_ROWS, SHORT
 from numbad.ops.definition import REGISTRY
 from numbad.passes import constant_addresses, dependencies, optimise, place_given, run
 from numbad.rows import GUARD, GUARD_VALUE, MAP
 from numbad.sweeps import sweep, switch
+
+if CHECKED:
+    from numbad import checked
 
 if TYPE_CHECKING:
     from numbad.tape import Tape
@@ -200,6 +203,10 @@ class Prepared:
 def at(values: np.ndarray) -> int:
     """Return where an array begins in memory."""
     return values.__array_interface__["data"][0]
+
+
+if CHECKED:
+    at = checked.watched(at)  # type: ignore[assignment]
 
 
 def renamed(code: np.ndarray, rename: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from numbad.active import Active
 from numbad.arrays import Array
 from numbad.derivatives import FLOAT64, as_leaf, check_leaf, concrete, input_dtype, plain, record_leaves, scalar_output
 from numbad.errors import InputError, NumbadError, check_function, describe_site, message
-from numbad.hoisting import Ranges, Spared, compute, find_spared, without_rows
+from numbad.hoisting import Ranges, Spared, compute, find_spared, without_rows, written
 from numbad.limits import WORTH_COPYING
 from numbad.ops.host import alone
 from numbad.paths import Paths, common_rows, last_address
@@ -27,7 +27,7 @@ from numbad.rows import ADD, GUARD, GUARD_VALUE, HOST
 from numbad.scalars import Scalar
 from numbad.settings import config
 from numbad.snapshot import JITTED, Snapshot
-from numbad.sweeps import Execution, give_back
+from numbad.sweeps import Execution, give_back, handed_out
 from numbad.threads import renew_in_children
 from numbad.trees import first, flatten, take_apart
 
@@ -777,6 +777,7 @@ class Program:
         """Return the gradient with respect to each differentiated argument."""
         return [rebuild([found[k] for k in chosen]) for chosen, rebuild in self.parts]
 
+    @handed_out
     def read_outputs(self) -> Any:
         """Return the results as NumPy's."""
         values = self.results()
@@ -802,6 +803,7 @@ class Program:
             return self.prepared.values
         return self.execution.values if self.short is None else self.short.memory
 
+    @handed_out
     def read_gradient(self) -> Any:
         """Return value and gradient as the plan wants them; sweep back first, unless that is done."""
         if self.prepared is not None:
@@ -846,18 +848,26 @@ class PathExecution(Execution):
         The tape with all rows, and those that are computed before the first sweep.
     never : frozenset of int
         The rows that are not computed.
+    unwritten : list of (int, int)
+        Where their results would be: zero, for scalar rows that nobody reads run on them.
     """
 
-    __slots__ = ("never", "once")
+    __slots__ = ("never", "once", "unwritten")
 
     def __init__(self, recorder: Recorder, spared: Spared) -> None:
         self.once: Any = (recorder, spared.once) if spared.once else None
         self.never = frozenset(spared.never)
+        rows = [recorder.code[4 * row : 4 * row + 3] for row in spared.never]
+        self.unwritten = [written(opcode, out, recorder.words, w)[:2] for opcode, out, w in rows]
         super().__init__(without_rows(recorder, spared.once + spared.never) if len(spared) else recorder)
 
     def prepare(self, rows: int) -> None:
         """Make room for all addresses and rows, and write what is constant."""
+        before = self.values
         super().prepare(rows)
+        if self.values is not before:
+            for start, stop in self.unwritten:
+                self.values[start:stop] = 0.0
         if self.once is not None:
             once, self.once = self.once, None
             compute(self, *once)

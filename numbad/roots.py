@@ -145,7 +145,7 @@ def freeze(x: Any) -> Any:
     fresh = Storage(storage.space, storage.address, storage.size, storage.step)
     if storage.addresses is not None:
         fresh.addresses = storage.addresses.copy()
-    return Array(x.recorder, fresh, x.shape, x.offset, x.strides, x.boolean)
+    return Array(x.recorder, fresh, x.shape, x.offset, x.pitches, x.boolean)
 
 
 # ---------------------------------------------------------------- sums of squares

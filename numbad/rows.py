@@ -18,6 +18,7 @@ Words of MAP, ADD and CONTRACT, from the position that the row's `a` names:
 from __future__ import annotations
 
 MAP = 256
+WHOLE = 1 << 56  # the length of a view of memory whose end is not known: only the checked build looks it up
 GUARD = 1024
 GUARD_VALUE = 1025
 ADD = 1026

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from numbad.rows import GUARD, GUARD_VALUE, MAP
+from numbad.rows import GUARD, GUARD_VALUE, MAP, WHOLE
 from numbad.vectormath import call_at, pointer_of, rows_of, view
 
 compiled = njit(nogil=True, cache=True, error_model="numpy")
@@ -91,7 +91,7 @@ def gradient_at(like, pointer, code_at, rows, values_at, partials_at, bar_at, ou
     """Run both sweeps over scalar rows at memory addresses; `bar` is zero. Compiled to a C function for start-up."""
     stop = call_at(np.uint64(pointer), like, (code_at, values_at, partials_at, 0, rows))
     if stop == rows:
-        bar = view(np.uint64(bar_at), 1, like)
+        bar = view(np.uint64(bar_at), WHOLE, like)
         bar[np.uint64(output)] = 1
         code = rows_of(view(np.uint64(code_at), 4 * rows, np.uint32(0)), 4)
         adjoint(code, rows_of(view(np.uint64(partials_at), 2 * rows, like), 2), bar, 0, rows)

@@ -7,6 +7,10 @@ from array import array
 from typing import Any
 
 from numbad import machinecode
+from numbad.limits import CHECKED
+
+if CHECKED:
+    from numbad import checked
 
 MOST_ATTEMPTS = 3  # to find the machine code: none is ever there where no folder can be written to
 
@@ -27,7 +31,8 @@ def prepare() -> bool:
         return False
     _linearise = linearise
     kinds = [ctypes.c_double] + [ctypes.c_int64] * 7
-    _gradient_at = ctypes.PYFUNCTYPE(ctypes.c_int64, *kinds)(address)
+    found = ctypes.PYFUNCTYPE(ctypes.c_int64, *kinds)(address)
+    _gradient_at = checked.gate("gradient_at", found) if CHECKED else found
     return True
 
 
@@ -55,6 +60,8 @@ def gradient(code: array[int], numbers: Any, size: int, output: int, inputs: int
     numbers = iter(numbers)
     for address in numbers:
         values[int(address)] = next(numbers)
+    if CHECKED:
+        checked.lend(code, values, partials, bar)
     done = _gradient_at(
         0.0,
         _linearise,

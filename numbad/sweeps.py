@@ -18,7 +18,7 @@ import numpy as np
 
 from numbad import machinecode
 from numbad.errors import message
-from numbad.limits import BLOCK, CHUNK, COMPARED_MEMORY, KEPT_LEAST, KEPT_MOST, MANY_ROWS
+from numbad.limits import BLOCK, CHECKED, CHUNK, COMPARED_MEMORY, KEPT_LEAST, KEPT_MOST, MANY_ROWS
 from numbad.settings import config
 
 if TYPE_CHECKING:
@@ -46,6 +46,12 @@ STAMPED = (
 )
 
 NOTHING: Any = np.empty(0)
+
+if CHECKED:
+    from numbad import checked
+
+empty: Any = checked.fresh if CHECKED else np.empty  # an array of anything
+handed_out: Any = checked.handed_out if CHECKED else lambda function: function  # what returns numbers to the user
 
 _announced = threading.Event()
 _thread = threading.local()
@@ -182,7 +188,7 @@ class Execution:
             kept = _thread.__dict__
             self.scratch = kept.get(dtype.num)
             if self.scratch is None:
-                self.scratch = kept[dtype.num] = np.empty((4, BLOCK), dtype)
+                self.scratch = kept[dtype.num] = empty((4, BLOCK), dtype)
         return self.scratch
 
     def prepare(self, rows: int) -> None:
@@ -395,6 +401,12 @@ def address_of(values: Any) -> int:
         return values.__array_interface__["data"][0]
 
 
+if CHECKED:
+    address_of = checked.watched(address_of)  # type: ignore[assignment]
+    for _name in ("python_row", "python_row_back"):
+        setattr(Execution, _name, checked.naming_row(getattr(Execution, _name)))
+
+
 def take_memory(count: int, dtype: np.dtype, sparse: bool) -> np.ndarray:
     """Return an array of anything; of zeros that cost nothing until they are written if `sparse` and very large.
 
@@ -404,6 +416,8 @@ def take_memory(count: int, dtype: np.dtype, sparse: bool) -> np.ndarray:
     size = count * dtype.itemsize
     if sparse and size > KEPT_MOST:
         return np.frombuffer(mmap.mmap(-1, size), dtype)
+    if CHECKED:
+        return checked.fresh(count, dtype)
     kept = _thread.__dict__.get("kept")
     if kept and KEPT_LEAST < size <= KEPT_MOST:
         for k, buffer in enumerate(kept):
@@ -417,6 +431,9 @@ def take_memory(count: int, dtype: np.dtype, sparse: bool) -> np.ndarray:
 
 def give_back(values: np.ndarray) -> None:
     """Keep the memory of an array that nobody reads any more for the next sweeps of this thread."""
+    if CHECKED:
+        checked.give_back(values)
+        return
     while isinstance(values.base, np.ndarray):
         values = values.base
     if values.dtype != np.uint8 or not KEPT_LEAST < values.nbytes <= KEPT_MOST:
@@ -551,7 +568,8 @@ def sweep(name: str, dtype: np.dtype, short: bool = False) -> Any:
     found = _kernels.get((name, dtype.num, short))
     if found is None:
         address = int(switch(name, dtype))
-        found = _kernels[name, dtype.num, short] = machinecode.callable_at(address, dtype, SWITCHES[name][1], short)
+        found = machinecode.callable_at(address, dtype, SWITCHES[name][1], short)
+        found = _kernels[name, dtype.num, short] = checked.gate(name, found) if CHECKED else found
     return found
 
 

@@ -16,7 +16,7 @@ from numbad.limits import LARGE, SHORT
 from numbad.recorder import pairs_of, refuse
 from numbad.rows import GUARD, GUARD_VALUE, MAP
 from numbad.settings import config
-from numbad.sweeps import Execution, kernel, switch
+from numbad.sweeps import Execution, handed_out, kernel, switch
 from numbad.trees import put_together, take_apart
 from numbad.workspaces import Workspace, check_gradient_out, check_out, output_slots, take_workspace
 
@@ -65,6 +65,7 @@ class Input:
             )
         )
 
+    @handed_out
     def read(self, bars: Any, given: Any) -> Any:
         """Return the cotangent of this input, like the given value: a float for a float, an array for an array."""
         found = self.place(bars)
@@ -93,6 +94,7 @@ class Output:
     boolean: bool = False
     constant: Any = None
 
+    @handed_out
     def read(self, execution: Execution) -> Any:
         """Return the value, as NumPy would hold it; a float for a scalar in double precision."""
         if self.constant is not None:

@@ -99,7 +99,7 @@ def lay_out(result: Array, arguments: tuple[Any, ...], keywords: dict[str, Any])
     It decides whether a later reshape is a view, and so what an assignment to it changes.
     """
     like = arguments[0]
-    if type(like) is not Array or like.strides is result.strides is None or result.shape != like.shape:
+    if type(like) is not Array or like.pitches is result.pitches is None or result.shape != like.shape:
         return result
     if keywords.get("order", "K") != "K" or any(type(part) is str for part in arguments):
         return result

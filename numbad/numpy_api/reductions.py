@@ -26,7 +26,7 @@ NOWHERE = (0, 0)  # the second operand of a row that has one
 def sum_of_all(a: Array) -> Any:
     """Return the sum of a contiguous array, its row written without a detour; None for another array."""
     spot = a.spot()
-    if spot is None or a.strides is not None or not a.shape:
+    if spot is None or a.pitches is not None or not a.shape:
         return None
     plans = CONTIGUOUS.get(a.shape) or plan_contiguous(a.shape)
     return append_placed(a.recorder, ADD, plans.total, spot, NOWHERE)
@@ -37,7 +37,7 @@ def sum_over(a: Array, axis: Any, keepdims: bool) -> Any:
     spot = a.spot()
     if spot is None or not (axis is None or type(axis) is int or type(axis) is tuple):
         return None
-    key = ("sum", a.shape, a.strides, axis, keepdims)
+    key = ("sum", a.shape, a.pitches, axis, keepdims)
     plan = PLANS.get(key)
     if plan is None:
         axes = normal_axes(axis, len(a.shape))
@@ -46,7 +46,7 @@ def sum_over(a: Array, axis: Any, keepdims: bool) -> Any:
         steps = [0] * len(a.shape)
         for k, stride in zip(kept, contiguous(left), strict=True):
             steps[k] = stride
-        operand = contiguous(a.shape) if a.strides is None else a.strides
+        operand = contiguous(a.shape) if a.pitches is None else a.pitches
         words = structural_words(a.shape, math.prod(left), ((0, 0, tuple(steps)), (0, 0, operand)))
         plan = keep(key, Plan(words, reduced_shape(a.shape, axes, keepdims), False))
     return append_placed(a.recorder, ADD, plan, spot, NOWHERE)
@@ -71,7 +71,7 @@ def sum_(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims:
     if len(axes) == len(shape):
         count: int = 1
         strides: tuple[int, ...] = (0,) * len(shape)
-        if a.strides is None and operand[2]:
+        if a.pitches is None and operand[2]:
             over, strides, operand = (a.size,), (0,), (operand[0], operand[1], operand[2][-1:])
     else:
         kept = [k for k in range(len(shape)) if k not in axes]
