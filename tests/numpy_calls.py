@@ -98,8 +98,12 @@ def short(value: Any) -> str:
         return f"{value.dtype}{list(value.shape)}"
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(short, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key!r}: {short(part)}' for key, part in value.items())}}}"
     if isinstance(value, (Fixed, Number)):
         return short(value.value)
+    if isinstance(value, Truths):
+        return f"truths{list(value.value.shape)}"
     if callable(value):
         return getattr(value, "__name__", "function")
     return str(value) if not isinstance(value, Out) else f"out{value.shape}"
