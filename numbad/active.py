@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from numbad.conversion import text_of
 from numbad.errors import MissingError, message
 from numbad.recorder import Recorder, refuse
 
@@ -102,13 +103,13 @@ class Active:
     def __repr__(self) -> str:
         if self.recorder.closed:
             return f"{type(self).__name__}(shape={self.shape}, its recording has ended)"
-        return f"{type(self).__name__}({np.array2string(np.asarray(self.value()), separator=', ')})"
+        return f"{type(self).__name__}({text_of(self, 'repr')})"
 
     def __str__(self) -> str:
-        return repr(self) if self.recorder.closed else str(self.value())
+        return repr(self) if self.recorder.closed else text_of(self, "str")
 
     def __format__(self, specification: str) -> str:
-        return format(self.value(), specification)
+        return text_of(self, "format", specification)
 
     def __complex__(self) -> complex:
         return refuse("a recording value cannot become a complex number", "use real arrays for both parts")
@@ -122,9 +123,6 @@ class Active:
                 f"use a function that returns a new array, as np.{name}(x) if there is one",
             )
         )
-
-    def __hash__(self) -> int:
-        return id(self)
 
     def __deepcopy__(self, memory: Any) -> Active:
         return self.copy("K")

@@ -32,7 +32,10 @@ OPCODES = {
     layout.SUBTRACT_OPCODE: "subtract",
     layout.MULTIPLY_OPCODE: "multiply",
     layout.NEGATIVE_OPCODE: "negative",
-    layout.SCALE_OPCODE: "scale",
+    layout.WEIGH_OPCODE: "weigh",
+    layout.GATE_OPCODE: "gate",
+    layout.DEDUCT_OPCODE: "deduct",
+    layout.OPPOSITE_OPCODE: "opposite",
 }
 
 
@@ -106,18 +109,23 @@ class Emitter:
         Where the cotangents, or the tangents, of the addresses from `base` on are; see `emission.Linear`.
     active : ndarray of bool
         Which of these addresses depend on the region's inputs.
+    certain : ndarray of bool, or None
+        Which of the places hold numbers that are never absent; it is not kept where Python writes rows of arrays.
     lanes : int
         Numbers at each place, 0 for one.
     """
 
-    def __init__(self, recorder: Recorder, base: int, places: np.ndarray, active: np.ndarray, lanes: int) -> None:
+    def __init__(
+        self, recorder: Recorder, base: int, places: np.ndarray, active: np.ndarray, certain: Any, lanes: int
+    ) -> None:
         self.recorder = recorder
         self.memory = scratch()
         self.templates: Templates = templates()
-        self.kept = places, active  # they must not move
+        self.kept = places, active, certain  # they must not move
         self.powers = array("q", bytes(16 * POWERS_MOST))
         self.smooth = smooth_flags()
         self.first = base, address_of(places), address_of(active), lanes
+        self.certain = 0 if certain is None else address_of(certain)
         self.power_count = 0
         self.constants = array("q")
         self.held: Any = ()
@@ -145,6 +153,7 @@ class Emitter:
         state = self.memory.state
         state[layout.ROW], state[layout.STOP] = row, stop
         state[layout.BASE], state[layout.PLACES], state[layout.ACTIVE], state[layout.LANES] = self.first
+        state[layout.CERTAIN] = self.certain
         if self.memory.words:
             state[layout.WORDS] = self.memory.words.buffer_info()[0]
         state[layout.SMOOTH] = self.smooth.buffer_info()[0]

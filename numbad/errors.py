@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 import linecache
 import os
+import re
 import sys
-from types import CodeType, FrameType
+import threading
+from types import CodeType, FrameType, FunctionType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +26,10 @@ class RecordingError(NumbadError, TypeError):
 
 class MissingError(RecordingError, AttributeError):
     """An attribute of NumPy's arrays that recording values lack."""
+
+
+class ReadOnlyError(RecordingError, ValueError):
+    """The function writes to an array that is read-only while it is recorded."""
 
 
 class InputError(NumbadError, TypeError):
@@ -152,41 +158,166 @@ def other_meaning(values: Any) -> tuple[str, str] | None:
     return None
 
 
-def explain_lock(error: BaseException) -> None:
-    """Add to NumPy's complaint about a write why the array cannot be written to, and what to do."""
-    if isinstance(error, ValueError) and "read-only" in str(error):
-        error.add_note(
-            "numbad: large arrays are kept by reference and are read-only until the recording ends; "
-            "write to a copy, or use a copy in the function: np.sum(a.copy() * x)"
+def explain_lock(error: BaseException, locked: bool) -> None:
+    """Raise numbad's own error where a program writes to an array that the recording has made read-only."""
+    complaint = str(error)
+    if type(error) is not ValueError or "read-only" not in complaint or getattr(error, "__notes__", None):
+        return
+    if locked:
+        do = (
+            "write to a copy, or use a copy in the function: np.sum(a.copy() * x); "
+            "large arrays are read where they lie, and are read-only until the recording ends"
         )
+    elif raised_by_objects(error):
+        do = (
+            "write y = x.copy() instead of np.asarray(x): an array of recording values that NumPy made of another "
+            "cannot change with it"
+        )
+    else:
+        return
+    raise ReadOnlyError(message(complaint, do, site_of(error))) from error
+
+
+def site_of(error: BaseException) -> Site | None:
+    """Return the user's innermost statement in the traceback of an exception."""
+    site, trace = None, error.__traceback__
+    while trace is not None:
+        package = trace.tb_frame.f_globals.get("__package__")
+        if package not in INTERNAL and not (package and package.partition(".")[0] in LIBRARIES):
+            site = trace.tb_frame.f_code, trace.tb_lasti
+        trace = trace.tb_next
+    return site
+
+
+def raised_by_objects(error: BaseException) -> bool:
+    """Whether a variable of the statement that raised is a read-only array of objects."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    found = [] if trace is None else list(trace.tb_frame.f_locals.values())
+    return any(isinstance(value, np.ndarray) and value.dtype == object and not value.flags.writeable for value in found)
+
+
+NAMES = re.compile(r"\b(Array|Scalar)\b")  # of the classes of recording values, in a complaint
+LONGEST = 300  # characters of another library's message that are repeated
+ABOUT_TYPES = ("type", "object", "recognized as numeric")  # words of a complaint about what an argument is
+SPARSE = ("_array'", "_matrix'", "sparse")
+CURE = "write it with functions that are recorded, or give it a rule with numbad.custom_vjp"
+
+
+class Refusals(threading.local):
+    """The last refusal of a thread inside of a library: compiled code may lose it, and complain about what follows."""
+
+    last: NumbadError | None = None
+
+
+refusals = Refusals()
+
+
+class Culprit(NamedTuple):
+    """Where an error comes from: the user's statement, the library's function that it called, and what that had."""
+
+    site: Site | None
+    library: str
+    recording: bool  # whether recording values were among its variables
+    own: bool  # whether it was numbad that raised
+
+
+def library_name(frame: FrameType) -> str:
+    """Return how a user calls the function of a library whose frame this is; that of a decorator has it inside."""
+    module, name = frame.f_globals.get("__name__") or "", frame.f_code.co_qualname
+    if "<locals>" in name or name.startswith("_"):
+        inner = [value for value in frame.f_locals.values() if isinstance(value, FunctionType)]
+        public = [value for value in inner if value.__module__.startswith("scipy") and value.__name__[0] != "_"]
+        if public:
+            module, name = public[0].__module__, public[0].__qualname__
+    return f"{module.split('._')[0]}.{name}"
+
+
+def find_culprit(error: BaseException) -> Culprit:
+    """Return where an error comes from, by its traceback."""
+    from numbad.teaching import involves
+
+    site, library, recording, own = None, "", False, False
+    trace = error.__traceback__
+    while trace is not None:
+        frame = trace.tb_frame
+        package = frame.f_globals.get("__package__")
+        own = package in INTERNAL
+        if package and package.partition(".")[0] in LIBRARIES:
+            library = library or library_name(frame)
+            recording = recording or involves(frame.f_locals.values())
+        elif not own:
+            site, library, recording = (frame.f_code, trace.tb_lasti), "", False
+        trace = trace.tb_next
+    return Culprit(site, library, recording, own)
 
 
 def clarify(error: BaseException) -> None:
-    """Raise numbad's own error where NumPy put another before it, or where NumPy's does not say what to do."""
+    """Raise numbad's own error where NumPy put another before it, or where a library's does not say what to do."""
     cause = error.__cause__
     if isinstance(error, (ValueError, SystemError)) and isinstance(cause, NumbadError):
         raise cause.with_traceback(error.__traceback__) from None
-    if isinstance(error, NumbadError) or not any(words in str(error) for words in OBJECT_COMPLAINTS):
+    if isinstance(error, NumbadError) or not isinstance(error, Exception):
         return
-    site, library = None, ""
-    trace = error.__traceback__
-    while trace is not None:
-        names = trace.tb_frame.f_globals
-        package = names.get("__package__")
-        if package and package.partition(".")[0] in LIBRARIES:
-            library = library or f"{names['__name__'].split('._')[0]}.{trace.tb_frame.f_code.co_name}"
-        elif package not in INTERNAL:
-            site, library = (trace.tb_frame.f_code, trace.tb_lasti), ""
-        trace = trace.tb_next
-    if library.startswith("scipy"):
-        what = f"{library} does not take recording values"
-        do = "write it with functions that are recorded, or give it a rule with numbad.custom_vjp"
-    elif isinstance(error, TypeError):
+    text = str(error)
+    objects = any(words in text for words in OBJECT_COMPLAINTS)
+    culprit = find_culprit(error)
+    lost, refusals.last = refusals.last, None
+    if lost is not None and culprit.library and str(lost).startswith(f"{culprit.library} "):
+        raise lost.with_traceback(error.__traceback__) from error
+    by_type = isinstance(error, (TypeError, AttributeError, RecursionError, RuntimeError, NotImplementedError))
+    by_type = by_type or any(words in text for words in ABOUT_TYPES)
+    do = CURE
+    if culprit.library.startswith("scipy") and (objects or (culprit.recording and by_type and not culprit.own)):
+        what = f"{culprit.library} does not take recording values"
+    elif not culprit.library and not culprit.own and isinstance(error, TypeError) and NAMES.search(text):
+        what = "compiled code, or an object of another library, was given a recording value that it does not take"
+        if any(words in text for words in SPARSE):
+            do = "write S @ x for a product of matrices, and S.toarray() for all else"
+        elif "numpy.ndarray, not" in text:
+            do = f"for a sparse factor use scipy.sparse.linalg.spsolve(A, b) in place of splu(A).solve(b); else {CURE}"
+    elif objects and isinstance(error, TypeError):
         what = "an array of objects mixes recording values with plain numbers, which NumPy's functions do not take"
         do = "build it with numbad.array([...]) or np.stack instead of np.array, or import numbad.numpy as np"
     else:
         return
-    raise RecordingError(message(f"{what} ({error})", do, site)) from error
+    short = text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+    raise RecordingError(message(f"{what} ({type(error).__name__}: {short})", do, culprit.site)) from error
+
+
+def attribute(value: Any, name: str, default: Any = None) -> Any:
+    """Return an attribute of an object of the user's; the default also where the object's own `__getattr__` raises."""
+    try:
+        return getattr(value, name, default)
+    except Exception:
+        return default
+
+
+def noted_on(f: Any, name: str) -> Any:
+    """Return what numbad has noted on a function or an object of its own; None for others, whatever they answer."""
+    found = attribute(f, "__dict__")
+    return found.get(name) if isinstance(found, dict) else None
+
+
+def wraps(f: Any) -> Any:
+    """Return a decorator that gives a function the name and the docstring of another."""
+
+    def give(function: Any) -> Any:
+        for name in ("__doc__", "__name__"):
+            found = attribute(f, name)
+            if isinstance(found, str):
+                setattr(function, name, found)
+        function.__wrapped__ = f
+        return function
+
+    return give
+
+
+def name_of(f: Any, otherwise: str = "the function") -> str:
+    """Return the name of a function, or of a callable object that has one."""
+    found = attribute(f, "__name__")
+    return found if isinstance(found, str) else otherwise
 
 
 def check_function(f: Any, name: str) -> None:
@@ -195,7 +326,8 @@ def check_function(f: Any, name: str) -> None:
         raise TypeError(
             message(f"{name} takes a function; it was given a {type(f).__name__}", f"write numbad.{name}(f)(x)")
         )
-    if getattr(getattr(f, "__code__", None), "co_flags", 0) & GENERATES:
+    code = attribute(f, "__code__")
+    if isinstance(code, CodeType) and code.co_flags & GENERATES:
         raise TypeError(
             message(f"{name} takes a function; {f.__name__} is a generator or a coroutine", "return a list of results")
         )

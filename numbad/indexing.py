@@ -45,6 +45,8 @@ def set_item(self: Array, key: Any, value: Any) -> None:
             f"the elements of this array cannot be assigned: {self.storage.frozen}",
             "assign to a copy: y = x.copy()",
         )
+    if isinstance(value, np.generic) and value.dtype.kind in "fiu":
+        value = value.item()  # it takes the precision of the array
     value = as_active(self.recorder, value)
     if value is NotImplemented:
         refuse("this cannot be assigned to an element of a recording array", "assign numbers or arrays")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.active import Active
-from numbad.geometry import is_run, spread
+from numbad.geometry import covers, is_run, spread
 from numbad.hostrows import add_broadcast, flat, map_partials, naming_site, refuse_unknown
 from numbad.limits import BLAS_WORTH, CACHED, FEWEST, MOST_MEMORY, PARALLEL_WORTH, WORTH_READING
 from numbad.ops.host import HostCall, as_tuple, record_host
@@ -176,7 +176,7 @@ class Linearised:
                     bars.scatter(addresses, seed[..., first:last])
             self.sweep_back(bars)
             for leaf, result in zip(self.leaves, found, strict=True):
-                result[first:last] = np.moveaxis(bars.read(leaf), -1, 0)
+                np.add(np.moveaxis(bars.read(leaf), -1, 0), 0.0, out=result[first:last])  # absent is shown as zero
             bars.release()
         return found
 
@@ -209,7 +209,7 @@ class Linearised:
                 start += count
             self.sweep_forward(dots)
             for addresses, result in zip(self.outputs, found, strict=True):
-                dots.copy_out(addresses, result[..., first:last])
+                dots.copy_out(addresses, result[..., first:last], 0.0)
             dots.release()
         return found
 
@@ -304,7 +304,7 @@ class Linearised:
 
     def product(self, lanes: LaneMemory, w: int, flag: int, back: bool) -> None:
         """Take a product of arrays: with lanes it is one of matrices, for BLAS."""
-        from numbad.matrix import MatrixVector, covers, multiply_add
+        from numbad.matrix import MatrixVector, multiply_add
 
         found = MatrixVector.find(self.words, w)
         if found is not None and self.matrix_product(lanes, found, w, flag, back):
@@ -395,7 +395,7 @@ class Linearised:
         changed = slice(0, inputs) if back else slice(inputs, None)
         for part in parts[changed]:
             if part is not None:
-                part[...] = 0.0
+                part[...] = -0.0
         for lane in range(lanes.wide):
             one = [None if part is None else part[:, lane].copy() for part in parts]
             one = [part if k not in held else None for k, part in enumerate(one)]
@@ -491,7 +491,7 @@ class LaneMemory:
         if first >= 0 and (linear.coefficient[places] == 1.0).all() and is_run(linear.place[places]):
             return self.arena[first : first + places.size].reshape(*addresses.shape, self.wide)
         result = empty((*addresses.shape, self.wide), self.arena.dtype)
-        self.copy_out(addresses, result)
+        self.copy_out(addresses, result, -0.0)
         return result
 
     def part(self, space: int, address: int, count: int) -> np.ndarray | None:
@@ -510,14 +510,14 @@ class LaneMemory:
         else:
             self.scatter(np.arange(address, address + len(addend)), addend)
 
-    def copy_out(self, addresses: np.ndarray, result: np.ndarray) -> None:
-        """Copy the lanes of addresses into an array of their shape and the lanes."""
+    def copy_out(self, addresses: np.ndarray, result: np.ndarray, nothing: float) -> None:
+        """Copy the lanes of addresses into an array of their shape and the lanes; what is absent becomes `nothing`."""
         from numbad import lanekernels
 
         linear, places = self.linear, addresses.reshape(-1)
         table = result.reshape(places.size, self.wide)
         whole = table if table.flags.c_contiguous else empty(table.shape, table.dtype)
-        lanekernels.gather_lanes(places, linear.place, linear.coefficient, self.arena, whole, 0, self.wide)
+        lanekernels.gather_lanes(places, linear.place, linear.coefficient, self.arena, whole, nothing, 0, self.wide)
         if whole is not table or not np.shares_memory(table, result):
             result[...] = whole.reshape(result.shape)
 
@@ -605,11 +605,11 @@ def add_columns(out: np.ndarray, table: np.ndarray, wide: int, lane: int, factor
 
 
 def clear(memory: np.ndarray) -> None:
-    """Set lanes to zero; large ones with all threads."""
+    """Set lanes to absent; large ones with all threads."""
     from numbad import lanekernels
 
     if memory.size < PARALLEL_WORTH:
-        memory[...] = 0.0
+        memory[...] = -0.0
         return
     with shared_section(memory.size):
         lanekernels.clear_rows(memory.reshape(-1))

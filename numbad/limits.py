@@ -78,8 +78,10 @@ FUSED_ROWS = limit(48, 5)
 
 # ---------------------------------------------------------------- recording
 
-# Elements: larger constants and inputs are kept by reference.
+# Elements: larger constants have a space of their own, and are no part of the arena.
 SMALL = limit(512, 4)
+# Elements: of larger constants and inputs no copy is made, which could cost more than the derivative.
+COPIED = limit(1 << 16, 16)
 # Elements: larger inputs of a gradient are swept where they are.
 LARGE_INPUT = limit(1 << 12, 6)
 # Elements: up to here a table of addresses is cheaper than a row that copies.

@@ -27,7 +27,7 @@ from numbad.errors import BranchError, message
 from numbad.ops import REGISTRY
 from numbad.ops.definition import Op, body, names_of
 from numbad.ops.host import HostCall, alone, as_tuple
-from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+from numbad.rows import ABSENT_KIND, ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
 from numbad.tape import Input, Output, Tape
 
 ABSENT = -0.0
@@ -151,8 +151,12 @@ def row_values(state: State, row: int) -> None:
         for z, *operands in walk(words, a, 1 + op.arity):
             write(arena, z, op.evaluate(*[look(state, part) for part in operands]))
             varies[z[1]] = depends(state, operands) & (op.name != "stop_gradient")
-    elif opcode == ADD:  # out[...] += a[...]
-        arena[out : out + cleared(words, a)] = 0.0
+    elif opcode == ADD:  # out[...] += a[...]; what is absent (-0.0) stays so in sums and copies
+        if cleared(words, a):
+            kind = words[a + HEAD + words[a + 2]]
+            arena[out : out + cleared(words, a)] = ABSENT if kind == ABSENT_KIND else 0.0
+            for target, _ in walk(words, a, 2):
+                write(arena, target, ABSENT)
         for target, source in walk(words, a, 2):
             add(state.values, target, look(state, source))
             varies[target[1]] |= depends(state, [source])
@@ -168,6 +172,7 @@ def row_values(state: State, row: int) -> None:
     elif opcode == SCATTER:  # out = 0, then out[places[k]] += source[k]
         size, target, source = scattered(words, a, out)
         arena[out : out + size] = 0.0
+        write(arena, target, ABSENT)
         add(state.values, target, look(state, source))
         np.logical_or.at(varies, target[1], depends(state, [source]))
     elif opcode == HOST:  # a Python kernel
@@ -335,7 +340,11 @@ def rule(op: Op) -> Any:
 
 
 def settle(part: ast.expr) -> ast.expr:
-    """Rewrite the expression of a partial, so that a literal zero is absent and a computed one +0.0."""
+    """Rewrite the expression of a partial: ABSENT is absent, a cotangent stays as it is, a computed zero is +0.0."""
+    if isinstance(part, ast.Name) and part.id == "ABSENT":
+        return part
+    if isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id == "as_is":
+        return part
     if isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id == "where":
         condition, *choices = part.args
         return ast.Call(part.func, [condition, *(settle(choice) for choice in choices)], [])

@@ -38,3 +38,4 @@ NAMES = {
     SCATTER: "scatter",
     HOST: "host",
 }
+ABSENT_KIND = 3  # of the output of an ADD row whose block is -0.0 where nothing is added: it holds cotangents

@@ -50,6 +50,10 @@ class Scalar(Active):
     def __float__(self) -> float:
         return concrete_float(self)
 
+    def __hash__(self) -> int:
+        """Return the hash of the value now, which the path depends on: sets and dicts look numbers up by value."""
+        return hash(self.recorder.guard(self.address) if self.boolean else self.recorder.guard_value(self.address))
+
     def rounded(self, name: str) -> int:
         """Return the integer that an op rounds the value to now, and guard it."""
         return int(self.recorder.guard_value(scalar_row(self.recorder, BY_NAME[name], self.address, 0).address))

@@ -12,7 +12,7 @@ from numbad.active import Active
 from numbad.arrays import Array, Storage, as_array, filled, number_at
 from numbad.emitter import address_of, compiled_pass, scratch
 from numbad.geometry import contiguous
-from numbad.limits import CAPACITY, CHECKED, FEW_CONSTANTS
+from numbad.limits import CAPACITY, CHECKED, COPIED, FEW_CONSTANTS
 from numbad.operands import as_active
 from numbad.ops.definition import BY_NAME
 from numbad.recorder import Recorder
@@ -111,7 +111,8 @@ class Splice:
         spaces = np.zeros((len(self.spaces), 2), np.int64)
         for space, values in enumerate(self.spaces):
             if space and space not in self.recorder.input_spaces:
-                spaces[space, 0] = recorder.refer(values)
+                reads = recorder.refer if values.size <= COPIED else recorder.borrow
+                spaces[space, 0] = reads(values)
         for leaf, active in zip(self.leaves, actives, strict=True):
             if leaf.space:
                 source = active if leaf.order == "C" else active.transpose()

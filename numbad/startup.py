@@ -17,7 +17,7 @@ MOST_ATTEMPTS = 3  # to find the machine code: none is ever there where no folde
 _attempts = 0
 _linearise = 0
 _gradient_at: Any = None
-_zero = array("d", (0.0,))
+_zero, _absent = array("d", (0.0,)), array("d", (-0.0,))
 
 
 def prepare() -> bool:
@@ -56,7 +56,8 @@ def gradient(code: array[int], numbers: Any, size: int, output: int, inputs: int
     if _gradient_at is None and not prepare():
         return None
     rows = len(code) // 4
-    values, bar, partials = _zero * size, _zero * size, _zero * (2 * rows)
+    values, partials = _zero * size, _zero * (2 * rows)
+    bar = _zero * (1 + inputs) + _absent * (size - 1 - inputs)  # the gradient is no -0.0
     numbers = iter(numbers)
     for address in numbers:
         values[int(address)] = next(numbers)

@@ -73,6 +73,7 @@ class Execution:
     __slots__ = (
         "bases",
         "done",
+        "finite",
         "groups",
         "loaded",
         "numbers",
@@ -95,6 +96,7 @@ class Execution:
         self.scratch: Any = None
         self.groups: dict[int, Any] = {}
         self.use_counts: Any = None
+        self.finite: dict[tuple[int, int], bool] = {}  # what a sweep back knows of the factors of products
 
     # ------------------------------------------------------------ forward
 
@@ -267,11 +269,12 @@ class Execution:
         rows = self.done
         check_memory(self.values.nbytes)
         bars = Cotangents(self)
+        self.finite.clear()
         bar = bars.arena
         for address, seed in seeds:
             bar[address] += seed
         for addresses, values in scattered:
-            np.add.at(bar, addresses, values)
+            np.add.at(bar, addresses, seed_of(values))
         if not rows:
             return bars
         code = np.frombuffer(recorder.code, np.uint32).reshape(-1, 4)
@@ -330,8 +333,10 @@ class Execution:
         """Take the tangents through the first rows."""
         recorder = self.recorder
         dots = Cotangents(self)
+        for space in dots.spaces.keys() - {space for space, _, _ in seeds}:
+            dots.spaces[space].fill(-0.0)
         for space, address, seed in seeds:
-            seed = np.asarray(seed, recorder.dtype).reshape(-1)
+            seed = seed_of(np.asarray(seed, recorder.dtype)).reshape(-1)
             (dots.arena if space == 0 else dots.space(space))[address : address + seed.size] = seed
         if not rows:
             return dots
@@ -366,20 +371,19 @@ class Cotangents:
             tape.keeps_values()
         self.execution = execution
         self.arena = take_memory(recorder.size, recorder.dtype, bool(recorder.large))
-        if self.arena.nbytes <= KEPT_MOST or not recorder.large:
-            self.clear(execution.virtual_blocks())
+        self.clear(execution.virtual_blocks())
         self.spaces: dict[int, np.ndarray] = {}
-        for space in recorder.input_spaces:
+        for space in recorder.input_spaces:  # only read as results, which are no -0.0, or written to first
             self.spaces[space] = np.zeros(recorder.spaces[space].size, recorder.dtype)
         self.bases = np.zeros(1, np.uint64)
 
     def clear(self, virtual: list[tuple[int, int]]) -> None:
-        """Set the arena to zero, but for blocks that have no memory of their own (see `fusion`)."""
+        """Set the arena to absent, -0.0, but for blocks that have no memory of their own (see `fusion`)."""
         start = 0
         for first, count in virtual:
-            self.arena[start:first] = 0.0
+            self.arena[start:first] = -0.0
             start = first + count
-        self.arena[start:] = 0.0
+        self.arena[start:] = -0.0
 
     def space(self, space: int) -> np.ndarray:
         """Return the cotangents of a large input, flat in its memory order."""
@@ -391,6 +395,12 @@ class Cotangents:
         for space, values in self.spaces.items():
             bases[space] = address_of(values)
         self.bases = bases
+
+
+def seed_of(values: Any) -> Any:
+    """Return a seed that the user gave: its zeros do not vary, so nothing flows from them."""
+    values = np.asarray(values)
+    return np.where(values == 0, -np.zeros((), values.dtype if values.dtype.kind == "f" else np.float64), values)
 
 
 def address_of(values: Any) -> int:

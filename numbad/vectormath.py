@@ -148,6 +148,19 @@ def select(typing_context, condition, x, y):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
+def absent(typing_context, x):  # type: ignore[no-untyped-def]
+    """Whether a number has the bits of -0.0, which stand for a cotangent, a tangent or a partial that is absent."""
+
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        width = 8 * context.get_abi_sizeof(arguments[0].type)
+        kind = ir.IntType(width)
+        bits = builder.bitcast(arguments[0], kind)
+        return builder.icmp_unsigned("==", bits, ir.Constant(kind, 1 << (width - 1)))
+
+    return types.boolean(x), codegen
+
+
+@intrinsic
 def number(typing_context, value, like):  # type: ignore[no-untyped-def]
     """Return a literal in the floating type of `like`."""
 

@@ -129,9 +129,9 @@ UNARY = ["neg", "pos", "abs"]
 TRUTH = ["and", "or", "xor", "rand", "ror", "rxor"]
 PROTOCOL = {  # what other tests go over: conversions, elements, products, what NumPy and Python ask for
     *"__matmul__ __rmatmul__ __imatmul__ __iand__ __ior__ __ixor__ __invert__ __bool__ __int__ __float__".split(),
-    *"__complex__ __index__ __len__ __iter__ __contains__ __getitem__ __setitem__ __array__ __array_ufunc__ __copy__".split(),
-    *"__array_function__ __array_priority__ __deepcopy__ __format__ __repr__ __str__ __reduce__ __hash__".split(),
-    *"__round__ __floor__ __ceil__ __trunc__".split(),
+    *"__complex__ __index__ __len__ __iter__ __contains__ __getitem__ __setitem__ __array__ __copy__".split(),
+    *"__array_ufunc__ __array_function__ __array_priority__ __deepcopy__ __format__ __repr__ __str__".split(),
+    *"__reduce__ __hash__ __round__ __floor__ __ceil__ __trunc__".split(),
 }  # fmt: skip
 LACKING = {  # that recording values do not have: Python and libraries take another way, or raise a TypeError
     *"__lshift__ __rlshift__ __ilshift__ __rshift__ __rrshift__ __irshift__ __delitem__ __dlpack__".split(),

@@ -20,12 +20,12 @@ from numbad.numpy_api.dispatch import (
     implements,
     implements_ufunc,
     recorder_of,
+    to_active,
     to_array,
     to_arrays,
     unsupported,
     widened,
 )
-from numbad.operands import as_active
 from numbad.ops import reductions as ops
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -266,7 +266,7 @@ def matmul(a: Any, b: Any, /) -> Any:
 def dot(a: Any, b: Any, out: Any = None) -> Any:
     """Dot product, as np.dot has it."""
     recorder = recorder_of(a, b)
-    a, b = as_active(recorder, a), as_active(recorder, b)
+    a, b = to_active(a, recorder), to_active(b, recorder)
     if not a.shape or not b.shape:
         return finish(a * b, None, out)
     if a.ndim <= 2 and b.ndim <= 2:

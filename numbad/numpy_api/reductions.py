@@ -12,7 +12,7 @@ from numbad.arrays import Array, as_array, make_block
 from numbad.geometry import contiguous
 from numbad.numpy_api.axes import count_over, last, normal_axes, one_axis, reduced_shape
 from numbad.numpy_api.blocks import operand_of
-from numbad.numpy_api.dispatch import demote, finish, implements, to_array, widened
+from numbad.numpy_api.dispatch import demote, doubled, finish, implements, to_array, widened
 from numbad.ops import reductions as ops
 from numbad.plans import CONTIGUOUS, PLANS, Plan, append_placed, keep, plan_contiguous
 from numbad.recorder import structural_words
@@ -92,6 +92,8 @@ def mean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims:
          where: Any = True) -> Any:  # fmt: skip
     """Arithmetic mean: a sum divided by the count."""
     a = widened(to_array(a), dtype)
+    if a.boolean and dtype is None:
+        doubled(a)
     total = sum_(a, axis, keepdims=keepdims, where=where)
     if where is not True:
         count: Any = count_where(where, a, axis, keepdims)
@@ -111,6 +113,8 @@ def var(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any 
         where: Any = True, mean: Any = ABSENT, correction: Any = ABSENT) -> Any:  # fmt: skip
     """Variance: the mean of squared deviations from the mean."""
     a = widened(to_array(a), dtype)
+    if a.boolean and dtype is None:
+        doubled(a)
     ddof = ddof if correction is ABSENT else correction
     centre = np.mean(a, axis=axis, keepdims=True, where=where) if mean is ABSENT else mean
     square = np.square(a - centre)

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from numbad.errors import RecordingError, message
+from numbad.active import Active
 from numbad.helpers import asarray
 from numbad.numpy_api.dispatch import recorder_of, to_array
-from numbad.scipy_api.dispatch import records
+from numbad.scipy_api.dispatch import records, refuse_options
 
 MODULE = "scipy.signal"
 
@@ -44,28 +44,60 @@ def cut(full: Any, one: tuple[int, ...], other: tuple[int, ...], mode: str) -> A
     return full[tuple(slice(k, k + n) for k, n in zip(first, wanted, strict=True))]
 
 
-@records(MODULE, "convolve", "fftconvolve", "oaconvolve")
-def convolve(in1: Any, in2: Any, mode: str = "full", method: Any = "auto", axes: Any = None) -> Any:
-    """Convolution of arrays of the same number of axes, summed directly."""
-    if axes is not None or not isinstance(method, str):
-        raise RecordingError(message("scipy.signal.convolve: axes is not recorded", "convolve over all axes"))
+def convolved(in1: Any, in2: Any, mode: str) -> Any:
+    """Return the convolution of arrays of the same number of axes, summed directly."""
     recorder = recorder_of(in1, in2)
     one, other = (to_array(asarray(part), recorder) for part in (in1, in2))
+    if one.ndim == other.ndim == 0:
+        return one * other
+    if one.ndim != other.ndim:
+        raise ValueError("in1 and in2 should have the same dimensionality")
+    if mode == "valid" and one.ndim > 1:
+        larger = [n >= m for n, m in zip(one.shape, other.shape, strict=True)]
+        if not all(larger) and any(n > m for n, m in zip(one.shape, other.shape, strict=True)):
+            raise ValueError("For 'valid' mode, one must be at least as large as the other in every dimension")
+    if not one.size or not other.size:
+        return np.zeros(0)
     return cut(convolve_all(one, other), one.shape, other.shape, mode)
+
+
+@records(MODULE, "convolve")
+def convolve(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> Any:
+    """Convolution; the method decides on rounding only, and does not matter."""
+    if method not in ("auto", "direct", "fft"):
+        raise ValueError("Acceptable method flags are 'auto', 'direct', or 'fft'.")
+    return convolved(in1, in2, mode)
+
+
+@records(MODULE, "fftconvolve")
+def fftconvolve(in1: Any, in2: Any, mode: str = "full", axes: Any = None) -> Any:
+    """Convolution over all axes."""
+    refuse_options("scipy.signal.fftconvolve", axes=(axes, None))
+    return convolved(in1, in2, mode)
+
+
+@records(MODULE, "oaconvolve")
+def oaconvolve(in1: Any, in2: Any, mode: str = "full", axes: Any = None) -> Any:
+    """Convolution over all axes."""
+    refuse_options("scipy.signal.oaconvolve", axes=(axes, None))
+    return convolved(in1, in2, mode)
 
 
 @records(MODULE, "correlate")
 def correlate(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> Any:
     """Correlation: the convolution with the second array reversed."""
-    return convolve(in1, np.flip(asarray(in2)), mode)
+    return convolve(in1, np.flip(asarray(in2)), mode, method)
 
 
 @records(MODULE, "convolve2d")
 def convolve2d(in1: Any, in2: Any, mode: str = "full", boundary: str = "fill", fillvalue: float = 0) -> Any:
     """Convolution of two matrices with zeros around them."""
-    if boundary != "fill" or fillvalue:
-        raise RecordingError(message("scipy.signal.convolve2d: boundary is not recorded", "pad the array by np.pad"))
-    return convolve(in1, in2, mode)
+    refuse_options("scipy.signal.convolve2d", boundary=(boundary, "fill"))
+    if isinstance(fillvalue, Active) or fillvalue != 0:
+        refuse_options("scipy.signal.convolve2d", fillvalue=(fillvalue, 0))
+    if np.ndim(in1) != 2 or np.ndim(in2) != 2:
+        raise ValueError("convolve2d inputs must both be 2-D arrays")
+    return convolved(in1, in2, mode)
 
 
 @records(MODULE, "lfilter")

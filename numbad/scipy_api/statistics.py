@@ -17,7 +17,7 @@ from numbad.errors import NumbadError, RecordingError, message
 from numbad.helpers import asarray
 from numbad.numpy_api.dispatch import to_active
 from numbad.recorder import current
-from numbad.scipy_api.dispatch import numeric, records
+from numbad.scipy_api.dispatch import numeric, records, refuse_options
 from numbad.scipy_api.elementwise import Elementwise
 
 FALLBACKS: dict[tuple[Any, str, int], Elementwise] = {}
@@ -219,32 +219,44 @@ for _name in ("pmf", "logpmf", "cdf", "sf", "logcdf", "logsf"):
 # ---------------------------------------------------------------- several variables
 
 
+def normal_parameters(mean: Any, cov: Any) -> tuple[int, Any, Any]:
+    """Return the dimension, the mean and the covariance matrix as SciPy reads them: a scalar or a diagonal spreads."""
+    cov = asarray(1.0 if cov is None else getattr(cov, "covariance", cov))
+    side = np.shape(cov)[0] if np.ndim(cov) == 2 else 1
+    if mean is None:
+        mean = np.zeros(side)
+    mean = asarray(mean)
+    mean = np.reshape(mean, (1,)) if not np.ndim(mean) else mean
+    if np.ndim(mean) != 1:
+        raise ValueError(f"Array 'mean' must be a vector of length {side}.")
+    side = np.shape(mean)[0]
+    if np.ndim(cov) == 0:
+        cov = cov * np.eye(side)
+    elif np.ndim(cov) == 1:
+        cov = np.diag(cov)
+    if np.shape(cov) != (side, side):
+        raise ValueError(f"Array 'cov' must be a matrix of the sides {side}; its shape is {np.shape(cov)}.")
+    return side, mean, cov
+
+
 def normal_log_density(x: Any, mean: Any, cov: Any) -> Any:
     """Return the logarithm of the multivariate normal density, by a Cholesky factor of the covariance."""
-    side = max(np.shape(part)[-1] if np.ndim(part) else 1 for part in (x, mean, cov))
-    cov = asarray(cov)
-    if np.ndim(cov) < 2:
-        cov = cov * np.eye(side) if np.ndim(cov) == 0 or np.shape(cov) == (1,) else np.diag(cov)
+    side, mean, cov = normal_parameters(mean, cov)
+    if np.ndim(x) < 2:
+        x = np.reshape(x, (-1, 1) if side == 1 else (1, -1))
+    shape = np.shape(x)[:-1]
     factor = np.linalg.cholesky(cov)
-    deviation = np.reshape(x - mean, (-1, side)) if np.ndim(x) != 1 or side == 1 else (x - mean)[None, :]
-    whitened = np.linalg.solve(factor, deviation.T)
+    whitened = np.linalg.solve(factor, np.reshape(x - mean, (-1, side)).T)
     logarithm = np.sum(np.log(np.diagonal(factor)))
     found = -0.5 * np.sum(np.square(whitened), axis=0) - logarithm - 0.5 * side * np.log(2.0 * np.pi)
-    shape = np.shape(x)[:-1] if side > 1 or (np.ndim(x) and np.shape(x)[-1] == 1 and np.ndim(x) > 1) else np.shape(x)
-    return found[0] if shape == () or np.size(found) == 1 else np.reshape(found, shape)
+    return np.reshape(found, tuple(n for n in shape if n != 1))
 
 
 @records("scipy.stats._multivariate", "multivariate_normal_gen.logpdf")
 def multivariate_normal_logpdf(self: Any, x: Any, mean: Any = None, cov: Any = 1, allow_singular: bool = False) -> Any:
     """Logarithm of the multivariate normal density; the covariance has to be positive definite."""
-    if allow_singular:
-        raise RecordingError(
-            message(
-                "scipy.stats.multivariate_normal: allow_singular=True is not recorded",
-                "leave it away where the covariance is positive definite, or project onto its range",
-            )
-        )
-    return normal_log_density(recording(x), 0.0 if mean is None else asarray(mean), cov)
+    refuse_options("scipy.stats.multivariate_normal", allow_singular=(bool(allow_singular), False))
+    return normal_log_density(recording(x), mean, cov)
 
 
 @records("scipy.stats._multivariate", "multivariate_normal_gen.pdf")
@@ -256,8 +268,8 @@ def multivariate_normal_pdf(self: Any, x: Any, mean: Any = None, cov: Any = 1, a
 @records("scipy.stats._multivariate", "multivariate_normal_gen.entropy")
 def multivariate_normal_entropy(self: Any, mean: Any = None, cov: Any = 1) -> Any:
     """Entropy of the multivariate normal distribution."""
-    cov = asarray(cov)
-    return 0.5 * np.linalg.slogdet(2.0 * np.pi * np.e * cov)[1]
+    side, _, cov = normal_parameters(mean, cov)
+    return 0.5 * side * np.log(2.0 * np.pi * np.e) + np.sum(np.log(np.diagonal(np.linalg.cholesky(cov))))
 
 
 @records("scipy.stats._multivariate", "multivariate_normal_frozen.logpdf")
@@ -272,6 +284,18 @@ def frozen_normal_pdf(self: Any, x: Any) -> Any:
     return np.exp(frozen_normal_logpdf(self, x))
 
 
+def check_simplex(x: Any, alpha: Any) -> None:
+    """Raise a ValueError, as SciPy does, where parameters are not positive or points do not lie in the simplex."""
+    if np.ndim(alpha) != 1 or x.shape[0] != alpha.shape[0]:
+        raise ValueError(f"Vector 'x' of shape {x.shape} must have the length of 'alpha', {alpha.shape}, or one less.")
+    if not np.all(alpha > 0.0):
+        raise ValueError("All parameters must be greater than 0")
+    if not np.all(x >= 0.0) or not np.all(x <= 1.0) or not np.all(np.abs(np.sum(x, axis=0) - 1.0) <= 1e-9):
+        raise ValueError("The input vector 'x' must lie within the normal simplex.")
+    if np.any((x == 0.0) & ((alpha < 1.0)[(..., *[None] * (x.ndim - 1))])):
+        raise ValueError("Each entry in 'x' must be greater than zero if its alpha is less than one.")
+
+
 @records("scipy.stats._multivariate", "dirichlet_gen.logpdf")
 def dirichlet_logpdf(self: Any, x: Any, alpha: Any) -> Any:
     """Logarithm of Dirichlet's density; its last coordinate may be left out."""
@@ -280,6 +304,7 @@ def dirichlet_logpdf(self: Any, x: Any, alpha: Any) -> Any:
     x, alpha = recording(x), recording(alpha)
     if x.shape[0] + 1 == alpha.shape[0]:
         x = np.concatenate([x, 1.0 - np.sum(x, axis=0, keepdims=True)])
+    check_simplex(x, alpha)
     constant = np.sum(gammaln(alpha)) - gammaln(np.sum(alpha))
     return np.sum(xlogy(alpha - 1.0, x.T).T, axis=0) - constant
 
@@ -293,71 +318,167 @@ def dirichlet_pdf(self: Any, x: Any, alpha: Any) -> Any:
 # ---------------------------------------------------------------- statistics of samples
 
 
+def sample(name: str, a: Any, nan_policy: str, **options: tuple[Any, Any]) -> Any:
+    """Return a sample as an array; refuse what of the options is not recorded, and look for NaN where that is asked."""
+    if nan_policy not in ("propagate", "raise", "omit"):
+        raise ValueError("nan_policy must be one of {'propagate', 'raise', 'omit'}")
+    refuse_options(f"scipy.stats.{name}", **options)
+    a = asarray(a)
+    if nan_policy == "omit":
+        refuse_options(f"scipy.stats.{name}", nan_policy=(nan_policy, "propagate"))
+    if nan_policy == "raise" and np.any(np.isnan(a)):
+        raise ValueError("The input contains nan values")
+    return a
+
+
+def count_along(a: Any, axis: Any) -> int:
+    """Return the number of elements along an axis, several, or all for None."""
+    axes = range(np.ndim(a)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    return int(np.prod([np.shape(a)[k] for k in axes], dtype=np.int64))
+
+
+def drop(found: Any, axis: Any, keepdims: bool) -> Any:
+    """Return a result whose axes of length one are those of the sample, without them unless they are to stay."""
+    if keepdims:
+        return found
+    axes = range(np.ndim(found)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    return np.squeeze(found, tuple(axes))
+
+
+def central(a: Any, order: Any, axis: Any, center: Any = None) -> Any:
+    """Return a central moment; the axes stay."""
+    if order == 0:
+        return np.mean(np.ones_like(a), axis=axis, keepdims=True)
+    if order == 1 and center is None:
+        return np.mean(np.zeros_like(a), axis=axis, keepdims=True)
+    middle = np.mean(a, axis=axis, keepdims=True) if center is None else numeric(center)
+    return np.mean((a - middle) ** order, axis=axis, keepdims=True)
+
+
+def without_constants(found: Any, a: Any, axis: Any) -> Any:
+    """Return a standardised moment, NaN where the sample varies no more than rounding does."""
+    limit = np.square(np.finfo(float).eps * np.mean(a, axis=axis, keepdims=True))
+    return np.where(central(a, 2, axis) <= limit, np.nan, found)
+
+
 @records("scipy.stats", "zscore")
 def zscore(a: Any, axis: Any = 0, ddof: int = 0, nan_policy: str = "propagate") -> Any:
-    """Deviations in units of the standard deviation."""
-    a = asarray(a)
-    return (a - np.mean(a, axis=axis, keepdims=True)) / np.std(a, axis=axis, ddof=ddof, keepdims=True)
+    """Deviations in units of the standard deviation; NaN for a sample that is constant."""
+    a = sample("zscore", a, nan_policy)
+    constant = np.max(a, axis=axis, keepdims=True) == np.min(a, axis=axis, keepdims=True)
+    deviation = np.where(constant, np.nan, np.std(a, axis=axis, ddof=ddof, keepdims=True))
+    return (a - np.mean(a, axis=axis, keepdims=True)) / deviation
 
 
 @records("scipy.stats", "moment")
-def moment(a: Any, order: Any = 1, axis: Any = 0, nan_policy: str = "propagate", *, center: Any = None) -> Any:
-    """A central moment."""
-    a = asarray(a)
-    middle = np.mean(a, axis=axis, keepdims=True) if center is None else center
-    return np.mean((a - middle) ** order, axis=axis)
+def moment(
+    a: Any,
+    order: Any = 1,
+    axis: Any = 0,
+    nan_policy: str = "propagate",
+    *,
+    center: Any = None,
+    keepdims: bool = False,
+) -> Any:
+    """A central moment, or several."""
+    a = sample("moment", a, nan_policy)
+    if np.any(np.asarray(order) != np.round(order)):
+        raise ValueError("All elements of `order` must be integral.")
+    if np.ndim(order):
+        return np.stack([drop(central(a, int(k), axis, center), axis, keepdims) for k in np.ravel(order)])
+    return drop(central(a, int(order), axis, center), axis, keepdims)
 
 
 @records("scipy.stats", "skew")
-def skew(a: Any, axis: Any = 0, bias: bool = True, nan_policy: str = "propagate") -> Any:
+def skew(a: Any, axis: Any = 0, bias: bool = True, nan_policy: str = "propagate", *, keepdims: bool = False) -> Any:
     """The third central moment, in units of the standard deviation."""
-    a = asarray(a)
-    n = np.size(a) if axis is None else a.shape[axis]
-    found = moment(a, 3, axis) / moment(a, 2, axis) ** 1.5
-    return found if bias else found * np.sqrt((n - 1.0) * n) / (n - 2.0)
+    a = sample("skew", a, nan_policy)
+    n = count_along(a, axis)
+    found = without_constants(central(a, 3, axis) / central(a, 2, axis) ** 1.5, a, axis)
+    if not bias and n > 2:
+        found = found * np.sqrt((n - 1.0) * n) / (n - 2.0)
+    return drop(found, axis, keepdims)
 
 
 @records("scipy.stats", "kurtosis")
-def kurtosis(a: Any, axis: Any = 0, fisher: bool = True, bias: bool = True, nan_policy: str = "propagate") -> Any:
+def kurtosis(
+    a: Any,
+    axis: Any = 0,
+    fisher: bool = True,
+    bias: bool = True,
+    nan_policy: str = "propagate",
+    *,
+    keepdims: bool = False,
+) -> Any:
     """The fourth central moment, in units of the variance squared."""
-    a = asarray(a)
-    n = np.size(a) if axis is None else a.shape[axis]
-    found = moment(a, 4, axis) / moment(a, 2, axis) ** 2
-    if not bias:
+    a = sample("kurtosis", a, nan_policy)
+    n = count_along(a, axis)
+    found = without_constants(central(a, 4, axis) / central(a, 2, axis) ** 2, a, axis)
+    if not bias and n > 3:
         found = ((n * n - 1.0) * found - 3.0 * (n - 1.0) ** 2) / ((n - 2.0) * (n - 3.0)) + 3.0
-    return found - 3.0 if fisher else found
+    return drop(found - 3.0 if fisher else found, axis, keepdims)
 
 
 @records("scipy.stats", "gmean")
-def gmean(a: Any, axis: Any = 0, dtype: Any = None, weights: Any = None, **_: Any) -> Any:
+def gmean(
+    a: Any,
+    axis: Any = 0,
+    dtype: Any = None,
+    weights: Any = None,
+    *,
+    nan_policy: str = "propagate",
+    keepdims: bool = False,
+) -> Any:
     """Geometric mean."""
-    return np.exp(np.average(np.log(asarray(a)), axis=axis, weights=weights))
+    a = sample("gmean", a, nan_policy, dtype=(dtype, None))
+    return drop(np.exp(np.average(np.log(a), axis=axis, weights=weights, keepdims=True)), axis, keepdims)
 
 
 @records("scipy.stats", "hmean")
-def hmean(a: Any, axis: Any = 0, dtype: Any = None, *, weights: Any = None, **_: Any) -> Any:
-    """Harmonic mean."""
-    return 1.0 / np.average(1.0 / asarray(a), axis=axis, weights=weights)
+def hmean(
+    a: Any,
+    axis: Any = 0,
+    dtype: Any = None,
+    *,
+    weights: Any = None,
+    nan_policy: str = "propagate",
+    keepdims: bool = False,
+) -> Any:
+    """Harmonic mean; NaN where a number is negative."""
+    a = sample("hmean", a, nan_policy, dtype=(dtype, None))
+    a = np.where(a < 0.0, np.nan, a)
+    return drop(1.0 / np.average(1.0 / a, axis=axis, weights=weights, keepdims=True), axis, keepdims)
 
 
 @records("scipy.stats", "sem")
-def sem(a: Any, axis: Any = 0, ddof: int = 1, nan_policy: str = "propagate") -> Any:
+def sem(a: Any, axis: Any = 0, ddof: int = 1, nan_policy: str = "propagate", *, keepdims: bool = False) -> Any:
     """Standard error of the mean."""
-    a = asarray(a)
-    n = np.size(a) if axis is None else a.shape[axis]
-    return np.std(a, axis=axis, ddof=ddof) / np.sqrt(n)
+    a = sample("sem", a, nan_policy)
+    found = np.std(a, axis=axis, ddof=ddof, keepdims=True) / np.sqrt(count_along(a, axis))
+    return drop(found, axis, keepdims)
 
 
 @records("scipy.stats", "entropy")
-def entropy(pk: Any, qk: Any = None, base: Any = None, axis: int = 0, **_: Any) -> Any:
+def entropy(
+    pk: Any,
+    qk: Any = None,
+    base: Any = None,
+    axis: Any = 0,
+    *,
+    nan_policy: str = "propagate",
+    keepdims: bool = False,
+) -> Any:
     """Entropy of probabilities, or their relative entropy."""
     from scipy.special import entr, rel_entr
 
-    pk = asarray(pk)
+    if base is not None and base <= 0:
+        raise ValueError("`base` must be a positive number or `None`.")
+    pk = sample("entropy", pk, nan_policy)
     pk = pk / np.sum(pk, axis=axis, keepdims=True)
     if qk is None:
-        found = np.sum(entr(pk), axis=axis)
+        terms = entr(pk)
     else:
-        qk = asarray(qk)
-        found = np.sum(rel_entr(pk, qk / np.sum(qk, axis=axis, keepdims=True)), axis=axis)
+        qk = sample("entropy", qk, nan_policy)
+        terms = rel_entr(pk, qk / np.sum(qk, axis=axis, keepdims=True))
+    found = drop(np.sum(terms, axis=axis, keepdims=True), axis, keepdims)
     return found if base is None else found / np.log(base)
