@@ -21,6 +21,7 @@ from numbad.sweeps import (
     empty,
     give_back,
     handed_out,
+    seed_of,
     take_memory,
 )
 from numbad.threads import count_threads, note_blas, shared_section
@@ -625,13 +626,15 @@ class LinearMap:
     linear : Linearised
     back : bool
         Whether it is the pullback.
+    sows : bool
+        Whether a program gives the operands: their zeros are absent then.
     """
 
     takes_lanes = True
     jvp_function: Any = None
 
-    def __init__(self, evaluation: Any, back: bool) -> None:
-        self.evaluation, self.back = evaluation, back
+    def __init__(self, evaluation: Any, back: bool, sows: bool = False) -> None:
+        self.evaluation, self.back, self.sows = evaluation, back, sows
         self.name = "pullback" if back else "pushforward"
         inputs = [np.shape(leaf.value) for leaf in evaluation.leaves]
         outputs = [np.shape(value) for value in evaluation.values]
@@ -656,6 +659,8 @@ class LinearMap:
         linear = self.evaluation.linear()
         dtype = linear.execution.recorder.dtype
         seeds = [np.asarray(o, dtype).reshape(*s, -1) for o, s in zip(operands, self.shapes, strict=True)]
+        if self.sows:
+            seeds = [seed_of(seed) for seed in seeds]
         if self.back:
             found = [np.moveaxis(part, 0, -1) for part in linear.pull(seeds)]
         else:

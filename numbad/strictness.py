@@ -200,8 +200,9 @@ def compute(name: str, values: list[Any]) -> None:
 CATCHES = frozenset(("ZeroDivisionError", "ArithmeticError", "Exception", "BaseException"))
 HANDLER, CONTEXT = dis.opmap["PUSH_EXC_INFO"], dis.opmap["WITH_EXCEPT_START"]
 MATCH = dis.opmap["CHECK_EXC_MATCH"]
-PYTHONS = frozenset(("add", "subtract", "multiply", "divide", "floor_divide", "remainder", "negative", "absolute",
-                     "square", "identity", "power", "power_by_constant"))  # fmt: skip
+PYTHONS = frozenset(("add", "subtract", "multiply", "multiply_by_constant", "divide", "floor_divide", "remainder",
+                     "negative", "absolute", "square", "squared_root", "identity", "power",
+                     "power_by_constant"))  # fmt: skip
 
 
 def catches_division() -> bool:

@@ -285,7 +285,7 @@ def jvp(f: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool = Fals
     if current() is not None:
         evaluation = evaluate_apart(f, primals, places, has_aux)
         if evaluation is not None:
-            dot = evaluation.rebuild(list(LinearMap(evaluation, False)(*map(sow, seeds))))
+            dot = evaluation.rebuild(list(LinearMap(evaluation, False, True)(*seeds)))
             return (evaluation.value, dot, evaluation.auxiliary) if has_aux else (evaluation.value, dot)
         with session([]) as (recorder, _):
             call = Call(recorder, f, primals, places, {}, has_aux, "jvp")
@@ -466,7 +466,7 @@ class Pullback:
             return self.evaluation.pull(leaves)
         if self.evaluation is not None:
             self.check(leaves, [np.shape(value) for value in self.evaluation.values])
-            found = LinearMap(self.evaluation, True)(*map(sow, leaves))
+            found = LinearMap(self.evaluation, True, True)(*leaves)
             return tuple(regroup(list(found), self.evaluation.rebuilds))
         if self.call is None or self.call.region.recorder is not recorder:
             self.begin()
@@ -563,7 +563,7 @@ def linearize(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> An
     def pushforward(*tangents: Any) -> Any:
         seeds, _ = match(primals, tangents, "linearize", "tangent")
         if any(isinstance(seed, Active) for seed in seeds):
-            return evaluation.rebuild(list(LinearMap(evaluation, False)(*map(sow, seeds))))
+            return evaluation.rebuild(list(LinearMap(evaluation, False, True)(*seeds)))
         return evaluation.push(seeds)
 
     both = evaluation.value, pushforward

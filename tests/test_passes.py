@@ -260,14 +260,14 @@ def test_constants_are_computed_by_the_sweeps() -> None:
     same(shorter.value_and_gradient(-3.0), tape.value_and_gradient(-3.0))
 
 
-def test_a_constant_array_kept_by_reference_is_not_folded() -> None:
+def test_a_large_constant_array_is_what_it_was_when_the_tape_was_recorded() -> None:
     table = np.ones(600)
     tape = numbad.record(lambda x: np.sum(table) * x, 2.0).optimise()
     assert tape(1.0) == 600.0
     summed = numbad.record(lambda x: np.sum(np.where(x > 0.0, table, -table)), 2.0).optimise()
     assert summed(1.0) == 600.0
     table[0] = 101.0
-    assert summed(1.0) == 700.0
+    assert summed(1.0) == 600.0
 
 
 def test_addresses_are_used_again() -> None:
