@@ -402,7 +402,7 @@ class Linearised:
             if back:
                 call.backward(values[:inputs], values[inputs:], one[:inputs], one[inputs:])
             else:
-                one = [np.zeros_like(v) if dot is None else dot for v, dot in zip(values, one, strict=True)]
+                one = [np.full_like(v, -0.0) if dot is None else dot for v, dot in zip(values, one, strict=True)]
                 call.tangent(values[:inputs], values[inputs:], one[:inputs], one[inputs:])
             for part, new in zip(parts[changed], one[changed], strict=True):
                 if part is not None and new is not None:
