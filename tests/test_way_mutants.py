@@ -642,7 +642,7 @@ PYTHON = {
         "fusion.backward", "if cotangents[k]:", "if cotangents[k] == 1:", chains
     ),
     "memory of cotangents is not cleared": Damage(
-        "sweeps.Cotangents.clear", "self.arena[start:] = 0.0", "pass", sums_and_copies
+        "sweeps.Cotangents.clear", "self.arena[start:] = -0.0", "pass", sums_and_copies
     ),
     # large rows
     "one operand's cotangents go to the other": Damage(
@@ -682,16 +682,14 @@ PYTHON = {
     "the matrix has no cotangents": Damage(
         "matrix.contract_backward", "left = (product.place,)", "left = ()", products
     ),
-    "the matrix's transpose is forgotten": Damage(
-        "matrix.MatrixVector.backward", "not self.transposed)", "self.transposed)", products
-    ),
+    "the matrix's transpose is forgotten": Damage("matrix.pull_vector", "not transposed)", "transposed)", products),
     "repetitions of a product are not counted": Damage("matrix.multiply_add", 'if axes[""]:', "if False:", repetitions),
     "tangents of the matrix are forgotten": Damage(
         "matrix.MatrixVector.tangent", "if get_dot(self.matrix[0]) is not None:", "if False:", products
     ),
     # rows of Python's
     "a host row goes back only where all cotangents are": Damage(
-        "hostrows.host_backward", "if any(bar.any()", "if all(bar.any()", hosts
+        "hostrows.host_backward", "if not all(matrix()", "if not any(matrix()", hosts
     ),
     "SciPy's op does not go back": Damage(
         "hostrows.map_backward",
@@ -723,13 +721,13 @@ PYTHON = {
         "short.ShortReplay.enter", "zip(self.slots, values)", "zip(self.slots[1:], values[1:])", replayed_arrays
     ),
     "the cotangents of the last replay are still there": Damage(
-        "segments.SegmentedReplay.sweep_back", "self.arena[:] = 0.0", "pass", replayed_products
+        "segments.SegmentedReplay.sweep_back", "self.arena[:] = -0.0", "pass", replayed_products
     ),
     "a product adds to that of the last replay": Damage(
         "segments.Product.forward", "if self.clears:", "if False:", replayed_products
     ),
     "a product of a replay does not go back": Damage(
-        "segments.Product.backward", "if self.bar.any():", "if not self.bar.any():", replayed_products
+        "segments.Product.backward", "self.transposed, finite)", "not self.transposed, finite)", replayed_products
     ),
     "a strided result is taken for a run": Damage(
         "results.ArrayResult.view",
@@ -805,7 +803,7 @@ PYTHON = {
     "arrays by columns are read by rows": Damage(
         "lanes.LaneMemory.read", 'if leaf.order == "C":', "if True:", blocks_of_lanes
     ),
-    "lanes are not cleared": Damage("lanes.clear", "memory[...] = 0.0", "pass", blocks_of_lanes),
+    "lanes are not cleared": Damage("lanes.clear", "memory[...] = -0.0", "pass", blocks_of_lanes),
 }
 COMPILED = {
     # what is read of a fused group
@@ -904,7 +902,7 @@ COMPILED = {
     ),
     "blocks are added to, not cleared": Damage(
         "arraykernels.forward",
-        "clear(memory_at(bases[0], code[i, 1], values), words[w + 3], values)",
+        "clear(memory_at(bases[0], code[i, 1], values), words[w + 3], nothing)",
         "pass",
         few_elements,
     ),
