@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from numbad.conversion import text_of
 from numbad.errors import MissingError, message
 from numbad.recorder import Recorder, refuse
 
@@ -39,6 +40,8 @@ class Active:
     record_op: Any
     flatten: Any
     astype: Any
+    compress: Any
+    put: Any
 
     # ------------------------------------------------------------ attributes
 
@@ -75,7 +78,15 @@ class Active:
     @property
     def imag(self) -> Any:
         """Zeros."""
-        return np.zeros(self.shape, self.dtype)
+        return np.zeros(self.shape, self.dtype)[()]
+
+    device = "cpu"
+
+    def to_device(self, device: str, *, stream: Any = None) -> Active:
+        """Return the value itself: NumPy knows one device."""
+        if device != "cpu" or stream is not None:
+            raise ValueError("Unsupported device for NumPy: 'cpu' is the only one, without stream=")
+        return self
 
     def conj(self) -> Active:
         """Return the value itself: it is real."""
@@ -92,29 +103,26 @@ class Active:
     def __repr__(self) -> str:
         if self.recorder.closed:
             return f"{type(self).__name__}(shape={self.shape}, its recording has ended)"
-        return f"{type(self).__name__}({np.array2string(np.asarray(self.value()), separator=', ')})"
+        return f"{type(self).__name__}({text_of(self, 'repr')})"
 
     def __str__(self) -> str:
-        return repr(self) if self.recorder.closed else str(self.value())
+        return repr(self) if self.recorder.closed else text_of(self, "str")
 
     def __format__(self, specification: str) -> str:
-        return format(self.value(), specification)
+        return text_of(self, "format", specification)
 
     def __complex__(self) -> complex:
         return refuse("a recording value cannot become a complex number", "use real arrays for both parts")
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or not hasattr(np.ndarray, name):
+        if name.startswith("_") or not (hasattr(np.ndarray, name) or hasattr(np.float64, name)):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         raise MissingError(
             message(
-                f"{name} of an array is not recorded",
+                f"x.{name} of a recording value is not recorded",
                 f"use a function that returns a new array, as np.{name}(x) if there is one",
             )
         )
-
-    def __hash__(self) -> int:
-        return id(self)
 
     def __deepcopy__(self, memory: Any) -> Active:
         return self.copy("K")

@@ -14,9 +14,9 @@ from numba import njit
 
 from numbad._kernels import UNITS
 from numbad.limits import BLOCK, LARGE, RUN
-from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+from numbad.rows import ABSENT_KIND, ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER, WHOLE
 from numbad.scalarkernels import adjoint, tangent
-from numbad.vectormath import call_at, pointer_of, room, rows_of, view
+from numbad.vectormath import absent, call_at, pointer_of, room, rows_of, select, view
 
 LINEARISE, PRIMAL, PARTIALS = 0, 1, 2  # places in the table of compiled switches
 HEAD = 4  # words before the shape: size, count, ndim, zeroed
@@ -140,8 +140,8 @@ def deposit(words, w, d, address, start, block):
 
 @njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
 def run_total(values):
-    """Return the sum of a short run, in as many partial sums as the registers hold."""
-    result = values.dtype.type(0)
+    """Return the sum of a short run, in as many partial sums as the registers hold; -0.0 if all are."""
+    result = -values.dtype.type(0)
     for j in range(values.size):
         result += values[j]
     return result
@@ -203,19 +203,18 @@ def map_primal(kernels, opcode, words, w, bases, like, scratch, start, stop):
 
 @inlined
 def scale_block(partials, bars):
-    """Multiply partials by cotangents (or tangents) in place; zero times anything is zero."""
+    """Multiply partials by cotangents (or tangents) in place; absent times anything is absent (-0.0)."""
     zero = partials.dtype.type(0)
     for j in range(partials.size):
         p, b = partials[j], bars[j]
-        product = p * b
-        partials[j] = zero if (p == 0) | (b == 0) else product
+        partials[j] = select(absent(p) | absent(b), -zero, p * b + zero)
 
 
 @inlined
-def all_zero(values):
-    """Whether every element is zero."""
+def all_absent(values):
+    """Whether every element is absent."""
     for j in range(values.size):
-        if values[j] != 0:
+        if not absent(values[j]):
             return False
     return True
 
@@ -228,12 +227,13 @@ def unit(opcode, k):
 
 @inlined
 def signed(values, sign, scratch):
-    """Return a block, or its negative in scratch."""
+    """Return a block of cotangents, or its negative in scratch."""
     if sign == 1:
         return values
     negative = scratch[: values.size]
+    zero = values.dtype.type(0)
     for j in range(values.size):
-        negative[j] = -values[j]
+        negative[j] = select(absent(values[j]), values[j], zero - values[j])
     return negative
 
 
@@ -254,7 +254,7 @@ def map_adjoint(kernels, opcode, words, w, bases, bars, like, scratch, start, st
     for first in range(start, stop, BLOCK):
         count = min(BLOCK, stop - first)
         zb = view(shifted(z_bar, first, like), count, like)
-        if all_zero(zb):
+        if all_absent(zb):
             continue
         if unit_x and (unit_y or operands == 2):
             if x_bar != 0 and which & 1:
@@ -300,7 +300,7 @@ def map_tangent(kernels, opcode, words, w, bases, dots, like, scratch, start, st
             return 1
         zd = view(shifted(z_dot, first, like), count, like)
         for j in range(count):
-            zd[j] = 0
+            zd[j] = -zero
         if x_dot != 0:
             scale_block(ps, view(fetch(words, w, x_at, x_dot, first, count, like, scratch[0]), count, like))
             for j in range(count):
@@ -347,7 +347,8 @@ def add_strided(words, w, target, t_address, source, s_address, like):
 
 @compiled
 def contract_strided(words, w, target, t_address, one, u_address, other, v_address, like):
-    """Add the products of two operands to a target over an index space."""
+    """Add the products of two operands to a target over an index space; zeros among them are +0.0."""
+    zero = like.dtype.type(0)
     count, ndim = words[w + 1], words[w + 2]
     if count == 0:
         return
@@ -371,25 +372,36 @@ def contract_strided(words, w, target, t_address, one, u_address, other, v_addre
         elif t_step == 1 and u_step == 0 and v_step == 1:
             factor, t, v = view(left, 1, like)[0], view(here, inner, like), view(right, inner, like)
             for j in range(inner):
-                t[j] += factor * v[j]
+                t[j] += factor * v[j] + zero
         elif t_step == 1 and u_step == 1 and v_step == 0:
             factor, t, u = view(right, 1, like)[0], view(here, inner, like), view(left, inner, like)
             for j in range(inner):
-                t[j] += factor * u[j]
+                t[j] += factor * u[j] + zero
         else:
             for j in range(inner):
                 view(shifted(here, j * t_step, like), 1, like)[0] += (
                     view(shifted(left, j * u_step, like), 1, like)[0]
                     * view(shifted(right, j * v_step, like), 1, like)[0]
+                    + zero
                 )
 
 
 @inlined
-def clear(address, count, like):
-    """Set a run of elements to zero."""
-    target = view(address, count, like)
+def clear(address, count, value):
+    """Set a run of elements to a zero, +0.0 or -0.0."""
+    target = view(address, count, value)
     for j in range(count):
-        target[j] = 0
+        target[j] = value
+
+
+@inlined
+def names_each(words, w, count):
+    """Whether the output of a row, its repetitions apart, has `count` elements."""
+    found = np.int64(1)
+    for axis in range(words[w + 2]):
+        if words[w + HEAD + words[w + 2] + 3 + axis] != 0:
+            found *= words[w + HEAD + axis]
+    return found == count and words[w + 1] > 0
 
 
 @compiled
@@ -467,8 +479,10 @@ def forward_rows(kernels, code, words, bases, values, partials, scratch, start, 
         elif opcode == ADD or opcode == CONTRACT:
             if words[w + 1] >= LARGE:
                 return i
-            if words[w + 3]:
-                clear(memory_at(bases[0], code[i, 1], values), words[w + 3], values)
+            if words[w + 3]:  # a sum of -0.0 alone, and a copy of it, is -0.0: so what is absent stays so
+                absent_block = words[descriptor(words, w, 0)] == ABSENT_KIND or names_each(words, w, words[w + 3])
+                nothing = -zero if opcode == ADD and absent_block else zero
+                clear(memory_at(bases[0], code[i, 1], values), words[w + 3], nothing)
             add_terms(opcode, words, w, bases, values)
         elif opcode == GATHER:
             out = np.int64(code[i, 1])
@@ -477,7 +491,9 @@ def forward_rows(kernels, code, words, bases, values, partials, scratch, start, 
         elif opcode == SCATTER:
             out = np.int64(code[i, 1])
             for k in range(words[w + 2]):
-                values[out + k] = 0
+                values[out + k] = zero
+            for k in range(words[w + 1]):
+                values[out + words[w + 5 + k]] = -zero
             source = view(shifted(bases[words[w + 3]], words[w + 4], values), words[w + 1], values)
             for k in range(words[w + 1]):
                 values[out + words[w + 5 + k]] += source[k]
@@ -510,7 +526,7 @@ def adjoint_rows(kernels, code, words, bases, values, partials, scratch, bars, b
                 return i
             out, one = descriptor(words, w, 0), descriptor(words, w, 1)
             start_of_out = memory(words, out, bars, values)
-            if words[w + 3] and all_zero(view(memory_at(bars[0], code[row, 1], values), words[w + 3], values)):
+            if words[w + 3] and all_absent(view(memory_at(bars[0], code[row, 1], values), words[w + 3], values)):
                 i = row
                 continue
             target = memory(words, one, bars, values)
@@ -548,6 +564,7 @@ def tangent_rows(kernels, code, words, bases, values, partials, scratch, dots, d
     bases[0] = pointer_of(values)
     dots[0] = pointer_of(dot)
     i = np.int64(start)
+    zero = values.dtype.type(0)
     while i < stop:
         opcode = np.int64(code[i, 0])
         if opcode < MAP:
@@ -563,7 +580,7 @@ def tangent_rows(kernels, code, words, bases, values, partials, scratch, dots, d
             out, one = descriptor(words, w, 0), descriptor(words, w, 1)
             start_of_out = memory(words, out, dots, values)
             if words[w + 3]:
-                clear(memory_at(dots[0], code[i, 1], values), words[w + 3], values)
+                clear(memory_at(dots[0], code[i, 1], values), words[w + 3], -zero)
             source = memory(words, one, dots, values)
             if opcode == ADD:
                 if source != 0:
@@ -584,7 +601,7 @@ def tangent_rows(kernels, code, words, bases, values, partials, scratch, dots, d
         elif opcode == SCATTER:
             out = np.int64(code[i, 1])
             for k in range(words[w + 2]):
-                dot[out + k] = 0
+                dot[out + k] = -zero
             if dots[words[w + 3]] != 0:
                 source_block = view(shifted(dots[words[w + 3]], words[w + 4], values), words[w + 1], values)
                 for k in range(words[w + 1]):
@@ -595,18 +612,15 @@ def tangent_rows(kernels, code, words, bases, values, partials, scratch, dots, d
     return i
 
 
-MANY_WORDS = 1 << 56  # where a view needs a length that is not known: it is never asked for
-
-
 @inlined
 def tape_at(like, kernels, code, words, bases, values, partials, scratch, rows):
     """Return what all sweeps read, given by memory addresses, as arrays."""
     return (
         view(np.uint64(kernels), 3, np.uint64(0)),
         rows_of(view(np.uint64(code), 4 * rows, np.uint32(0)), 4),
-        view(np.uint64(words), MANY_WORDS, np.int64(0)),
-        view(np.uint64(bases), MANY_WORDS, np.uint64(0)),
-        view(np.uint64(values), MANY_WORDS, like),
+        view(np.uint64(words), WHOLE, np.int64(0)),
+        view(np.uint64(bases), WHOLE, np.uint64(0)),
+        view(np.uint64(values), WHOLE, like),
         rows_of(view(np.uint64(partials), 2 * rows, like), 2),
         rows_of(view(np.uint64(scratch), 4 * BLOCK, like), BLOCK),
     )
@@ -615,7 +629,7 @@ def tape_at(like, kernels, code, words, bases, values, partials, scratch, rows):
 @inlined
 def derivatives_at(like, spaces, arena):
     """Return where the cotangents or tangents of each space are, and those of the arena, as arrays."""
-    return view(np.uint64(spaces), MANY_WORDS, np.uint64(0)), view(np.uint64(arena), MANY_WORDS, like)
+    return view(np.uint64(spaces), WHOLE, np.uint64(0)), view(np.uint64(arena), WHOLE, like)
 
 
 def forward_at(like, kernels, code, words, bases, values, partials, scratch, start, stop):
@@ -655,7 +669,7 @@ def both_at(like, forward, adjoint, kernels, code, words, bases, bars, values, p
     if done < rows or adjoint == 0:
         return done
     for k in range(size):
-        cotangents[k] = 0
+        cotangents[k] = -like
     cotangents[np.uint64(output)] = 1
     left = call_at(
         np.uint64(adjoint), like, (kernels, code, words, bases, bars, values, partials, bar, scratch, 0, rows)

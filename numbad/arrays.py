@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterator
 from typing import Any
 
@@ -65,15 +66,15 @@ class Array(Active):
         arrays are the results of operations and never need one: it is made for their first view or assignment.
     shared : Storage or None
         The storage, once it has been made.
-    offset, strides : int, tuple of int or None
-        In the storage, in elements; strides are None when C-contiguous.
+    offset, pitches : int, tuple of int or None
+        Where the first element is, and the strides, in elements of the storage; None when C-contiguous.
     """
 
-    __slots__ = ("boolean", "first", "offset", "recorder", "shape", "shared", "strides")
+    __slots__ = ("boolean", "first", "offset", "pitches", "recorder", "shape", "shared")
     first: int | None
     shared: Storage | None
     offset: int
-    strides: Shape | None
+    pitches: Shape | None
     __getitem__: Any
     __setitem__: Any
     sort: Any
@@ -94,7 +95,7 @@ class Array(Active):
         self.first = None
         self.shape = shape
         self.offset = offset
-        self.strides = strides
+        self.pitches = strides
         self.boolean = boolean
 
     @property
@@ -109,13 +110,18 @@ class Array(Active):
 
     # ------------------------------------------------------------ geometry
 
+    @property
+    def strides(self) -> Shape:
+        """The strides in bytes."""
+        return tuple(step * self.itemsize for step in self.steps())
+
     def steps(self) -> Shape:
         """Return the strides in the storage, in elements."""
-        return contiguous(self.shape) if self.strides is None else self.strides
+        return contiguous(self.shape) if self.pitches is None else self.pitches
 
     def is_whole(self) -> bool:
         """Whether the view is its storage, in order."""
-        return self.offset == 0 and self.strides is None and self.size == self.storage.size
+        return self.offset == 0 and self.pitches is None and self.size == self.storage.size
 
     def address_view(self) -> np.ndarray:
         """Return the addresses of the elements, as a view of those of the storage if it has any."""
@@ -125,7 +131,7 @@ class Array(Active):
         if storage.space:
             bring_home(self.recorder, storage)
         addresses = storage.addresses
-        if addresses is None and self.strides is None and storage.step == 1:
+        if addresses is None and self.pitches is None and storage.step == 1:
             first = storage.address + self.offset
             return np.arange(first, first + self.size).reshape(self.shape)
         steps = self.steps()
@@ -154,7 +160,7 @@ class Array(Active):
         if storage.addresses is not None:
             return self.collect()
         if storage.step:
-            return storage.space, storage.address + self.offset, self.strides
+            return storage.space, storage.address + self.offset, self.pitches
         return 0, storage.address, (0,) * len(self.shape)
 
     def spot(self) -> tuple[int, int] | None:
@@ -193,12 +199,17 @@ class Array(Active):
             return 2, space, address, full
         return (1 if full == contiguous(shape) else 0), space, address, full
 
-    def view(self, shape: Any = None, offset: int = 0, strides: Shape | None = None) -> Array:
+    def view(
+        self, shape: Any = None, offset: int = 0, strides: Shape | None = None, *, dtype: Any = None, type: Any = None
+    ) -> Array:
         """Return another view of the same storage; the array itself again where NumPy's view() is called."""
+        shape = shape if dtype is None else dtype
+        if type is not None and type is not np.ndarray:
+            refuse("x.view(type) of another type is not recorded", "leave the type away")
         if shape is None or not isinstance(shape, tuple):
             if shape is not None and shape is not np.ndarray and np.dtype(shape) != self.dtype:
                 refuse("x.view(dtype) of another dtype is not recorded", "use x.astype(float)")
-            return self.view(self.shape, self.offset, self.strides)
+            return self.view(self.shape, self.offset, self.pitches)
         if strides is not None and strides == contiguous(shape):
             strides = None
         return Array(self.recorder, self.storage, shape, offset, strides, self.boolean)
@@ -213,9 +224,9 @@ class Array(Active):
         if plain_order(self, order) == "F":
             return self.transpose().reshape(tuple(reversed(resolve_shape(self.size, tuple(wanted))))).transpose()
         new_shape = resolve_shape(self.size, tuple(int(n) for n in wanted))
-        if self.strides is None:
+        if self.pitches is None:
             return self.view(new_shape, self.offset, None)
-        strides = reshaped_strides(self.shape, self.strides, new_shape)
+        strides = reshaped_strides(self.shape, self.pitches, new_shape)
         if strides is not None:
             return self.view(new_shape, self.offset, strides)
         return self.copy().reshape(new_shape)
@@ -259,7 +270,7 @@ class Array(Active):
         if storage.addresses is not None:
             fresh = Storage(0, 0, self.size)
             fresh.addresses = self.address_view().reshape(-1).copy()
-        elif self.strides is None and storage.step:
+        elif self.pitches is None and storage.step:
             fresh = Storage(storage.space, storage.address + self.offset, self.size)
         elif storage.step == 0:
             fresh = Storage(0, storage.address, self.size, 0)
@@ -299,6 +310,11 @@ class Array(Active):
             result.storage.__class__ = FlatStorage
         return result
 
+    @flat.setter
+    def flat(self, value: Any) -> None:
+        whole: Any = self
+        np.put(whole, np.arange(self.size), value)
+
     def scalar_at(self, position: int) -> Scalar:
         """Return the element at a position of the storage."""
         storage = self.storage
@@ -317,12 +333,21 @@ class Array(Active):
         self[...] = value
 
     def item(self, *index: Any) -> Scalar:
-        """Return one element; it goes on recording."""
+        """Return one element, by its place in C order or by its place along each axis; it goes on recording."""
         if not index:
             if self.size != 1:
                 raise ValueError("can only convert an array of size 1 to a Python scalar")
-            return self.reshape(-1)[0]
-        return self.reshape(-1)[index[0]] if len(index) == 1 and isinstance(index[0], int) else self[tuple(index)]
+            index = (0,)
+        if len(index) == 1 and not isinstance(index[0], tuple):
+            place = operator.index(index[0])
+            if not -self.size <= place < self.size:
+                raise IndexError(f"index {place} is out of bounds for size {self.size}")
+            found = np.unravel_index(place % self.size, self.shape)
+        else:
+            found = index[0] if isinstance(index[0], tuple) else index
+            if len(found) != len(self.shape):
+                raise ValueError("incorrect number of indices for array")
+        return self[tuple(operator.index(part) for part in found)]
 
     # ------------------------------------------------------------ values now
 
@@ -382,7 +407,7 @@ def make_block(recorder: Recorder, address: int, shape: Shape, boolean: bool = F
     result.first = address
     result.shape = shape
     result.boolean = boolean
-    result.strides = result.shared = None
+    result.pitches = result.shared = None
     result.offset = 0
     return result
 
@@ -440,8 +465,8 @@ def memory_order(shape: Shape, operands: tuple[Any, ...]) -> list[int] | None:
         return None
     strides = []
     for part in operands:
-        if type(part) is Array and part.strides is not None and part.shape:
-            strides.append(broadcast_strides(part.shape, part.strides, shape))
+        if type(part) is Array and part.pitches is not None and part.shape:
+            strides.append(broadcast_strides(part.shape, part.pitches, shape))
         elif type(part) is np.ndarray and part.ndim > 1 and not part.flags.c_contiguous:
             strides.append(broadcast_strides(part.shape, part.strides, shape))
         elif isinstance(part, (Array, np.ndarray)) and part.shape:
@@ -475,9 +500,9 @@ def comes_first(axis: int, other: int, shape: Shape, strides: list[Shape]) -> bo
 
 def in_order(array: Array) -> bool:
     """Whether the elements follow one another in memory: only then ravel is a view, where reshape often is one."""
-    return array.strides is None or all(
+    return array.pitches is None or all(
         step == expected
-        for length, step, expected in zip(array.shape, array.strides, contiguous(array.shape), strict=True)
+        for length, step, expected in zip(array.shape, array.pitches, contiguous(array.shape), strict=True)
         if length != 1
     )
 
@@ -494,5 +519,5 @@ def axes_of_copy(array: Array, order: str) -> list[int] | None:
     if array.ndim < 2 or order == "C":
         return None
     if order == "K":
-        return None if array.strides is None else memory_order(array.shape, (array,))
+        return None if array.pitches is None else memory_order(array.shape, (array,))
     return [*range(array.ndim)][::-1] if plain_order(array, order) == "F" else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from array import array
 from collections.abc import Callable
@@ -12,9 +11,9 @@ import numpy as np
 
 from numbad.active import Active
 from numbad.arrays import Array, constant, filled, make_block
-from numbad.derivatives import as_leaf
+from numbad.derivatives import as_leaf, is_narrow, is_slope, narrowed
 from numbad.emission import Linear
-from numbad.errors import InputError, NumbadError, check_function, message
+from numbad.errors import InputError, NumbadError, check_function, message, noted_on, wraps
 from numbad.geometry import compact, is_run
 from numbad.indexing import concrete_truth
 from numbad.linearbatch import map_examples
@@ -22,7 +21,7 @@ from numbad.nested import Region, addresses_of, finish, output_value, session
 from numbad.ops.definition import REGISTRY
 from numbad.recorder import contiguous, current
 from numbad.replay import Jitted
-from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+from numbad.rows import ABSENT_KIND, ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
 from numbad.scalars import make_scalar
 from numbad.trees import flatten, same_structure, spread_prefix
 
@@ -71,8 +70,9 @@ def vmap(
     array([ 3., 12.])
     """
     check_function(f, "vmap")
+    like = noted_on(f, "numbad_like")
 
-    @functools.wraps(f, assigned=("__doc__", "__name__"), updated=())
+    @wraps(f)
     def mapped(*arguments: Any, **keywords: Any) -> Any:
         leaves, _ = flatten(tuple(arguments))
         axes = spread_axes(in_axes, arguments, len(leaves), "in_axes")
@@ -84,7 +84,7 @@ def vmap(
         if any(axis is not None for axis in axes) and not keywords and current() is None and isinstance(f, Jitted):
             swept = run_swept(f, arguments, axes, out_axes)
             if swept is not None:
-                return swept[0]
+                return narrowed(swept[0]) if is_narrow(like, arguments) else swept[0]
 
         def call(given: list[Any]) -> Any:
             positional, named = rebuild(given)
@@ -100,8 +100,11 @@ def vmap(
             placed = spread_axes(out_axes, restore(results), len(results), "out_axes")
             results = [back(result, axis) for result, axis in zip(results, placed, strict=True)]
             found = restore(results)
-            return finish(found) if mine else found
+            if not mine:
+                return found
+            return narrowed(finish(found)) if is_narrow(like, arguments) else finish(found)
 
+    mapped.numbad_like = like
     return mapped
 
 
@@ -216,6 +219,8 @@ def batched(lanes: Lanes, leaf: Any, addresses: np.ndarray | None) -> Any:
         return np.repeat(np.asarray(leaf)[None], lanes.lanes, axis=0)
     result = lanes.output(addresses)
     result.boolean = getattr(leaf, "boolean", False)
+    if isinstance(leaf, Active) and is_slope(leaf):
+        lanes.recorder.slopes.update(result.storage.addresses[:1].tolist())
     return result
 
 
@@ -465,7 +470,8 @@ def reduce_lanes(lanes: Lanes, row: Any, opcode: int, wanted: bool = False) -> N
         lanes.note_block(block, zeroed, make_block(recorder, places, (zeroed, lanes.lanes)))
     out, first = int(lanes.places[start]), int(lanes.places[address - lanes.base])
     steps = (*(s * lanes.lanes for s in strides), 1)
-    recorder.structural_row(opcode, full, zeroed * lanes.lanes, out, ((0, first, steps), *operands))
+    absent = bool(lanes.words[w + 4 + len(shape)] == ABSENT_KIND)
+    recorder.structural_row(opcode, full, zeroed * lanes.lanes, out, ((0, first, steps), *operands), absent)
 
 
 def scatter_lanes(lanes: Lanes, row: Any) -> None:
@@ -500,10 +506,11 @@ def host_lanes(lanes: Lanes, row: Any) -> bool:
         for result, part in zip(results, as_tuple(call.op(*spread)), strict=True):
             lanes.store((0, result.storage.address, result.shape, contiguous(result.shape)), part)
         return True
+    record = getattr(call.op, "every_result", call.op)
     found = []
     for lane in range(lanes.lanes):
         given = [value[..., lane if value.shape[-1] > 1 else 0] for value in values]
-        found.append(as_tuple(call.op(*call.with_plain(given), **call.settings)))
+        found.append(as_tuple(record(*call.with_plain(given), **call.settings)))
     for result, parts in zip(results, zip(*found, strict=True), strict=True):
         target = (0, result.storage.address, result.shape, contiguous(result.shape))
         lanes.store(target, np.stack(parts, axis=-1))

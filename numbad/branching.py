@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from numbad.errors import BranchError, message
 from numbad.naming import COMPARISONS, Names, op_name
-from numbad.rows import GUARD, MAP
+from numbad.rows import GUARD, HOST, MAP
 
 if TYPE_CHECKING:
     from numbad.sweeps import Execution
@@ -38,11 +38,21 @@ def raise_branch(execution: Execution, row: int) -> None:
     raise error
 
 
+def host_op(tape: Tape, row: int) -> Any:
+    """Return the op of a row that a Python kernel computes."""
+    host = tape.hosts[int(tape.words[int(tape.code[row, 2]) + 1])]
+    return getattr(host, "op", None)
+
+
 def describe_truth(tape: Tape, names: Names, row: int, address: int, truth: bool) -> tuple[str, str]:
     """Return what a guard of a truth value says, and what to do."""
     writer = names.writer(address)
     opcode: Any = int(tape.code[writer, 0]) if writer >= 0 else -1
     name = op_name(opcode) if 0 <= opcode < 2 * MAP else ""
+    if opcode == HOST and (op := host_op(tape, writer)) is not None and getattr(op, "raises", False):
+        now, then = ("raises an error", "did not") if truth else ("raises no error", "raised one")
+        what = f"row {row}: {op.name} {now} here and {then} when recorded"
+        return what, "use numbad.jit, which records what the program does then, or record the function again"
     text = names.expression(address)
     verb = "compared" if name in COMPARISONS else "took"
     what = f"row {row} {verb} {text} as {truth} when recorded; it is {not truth} now"

@@ -17,7 +17,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from numbad.ops.definition import Op, body
+from numbad.ops.definition import Op, absences, body
 from numbad.rows import ADD, CLEAR, CONTRACT, FLAGS, GUARD, GUARD_VALUE
 
 HERE = Path(__file__).parent
@@ -92,6 +92,10 @@ class Translator(ast.NodeTransformer):
         assert isinstance(node.func, (ast.Attribute, ast.Name))
         name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
         target = self.globals.get(name) if isinstance(node.func, ast.Name) else None
+        if name == "as_is":
+            return arguments[0]
+        if name == "absent":
+            return call("absent", *arguments)
         if name == "where":
             if self.kernel:
                 return call("select", *arguments)
@@ -129,6 +133,19 @@ def translate(function: Any, prefix: str, kernel: bool, targets: tuple[str, ...]
     return lines, translator.calls
 
 
+def translate_partials(op: Op, kernel: bool) -> tuple[list[str], set[Op]]:
+    """Return the text of an op's partials as `translate` does; a computed zero becomes +0.0, for -0.0 is absent."""
+    targets = ("p", "q")[: op.arity]
+    lines, calls = translate(op.partials_function, f"{op.name}_", kernel, targets)
+    value = body(op.partials_function)[1]
+    parts = value.elts if isinstance(value, ast.Tuple) else [value]
+    for target, part, may_be_absent in zip(targets, parts, absences(op), strict=True):
+        if not may_be_absent and not is_number(part):
+            like = "x" if kernel else "like"  # rounded to the dtype first, for that makes zeros too
+            lines.append(f"{target} = number({target}, {like}) + number(0.0, {like})")
+    return lines, calls
+
+
 def indent(lines: list[str], depth: int) -> list[str]:
     """Indent lines by `depth` steps of four blanks."""
     return ["    " * depth + line for line in lines]
@@ -157,11 +174,11 @@ def scalar_arm(op: Op, partials: bool, calls: set[Op]) -> list[str]:
         lines = [line for line in lines if not line.startswith("y = np.float64")]
     if partials:
         targets = ("p", "q")[: op.arity]
-        more, used = translate(op.partials_function, f"{op.name}_", False, targets)
+        more, used = translate_partials(op, False)
         calls |= used
         lines += more + [f"partials[i, {'PQ'[k]}] = {name}" for k, name in enumerate(targets)]
         if op.arity == 1:
-            lines.append("partials[i, Q] = 0.0")
+            lines.append("partials[i, Q] = -0.0")
     return lines
 
 
@@ -173,7 +190,7 @@ def kernel_arm(op: Op, partials: bool, calls: set[Op]) -> list[str]:
         loop = reads(op, set(names(op.primal)), False) + lines + ["zs[i] = z"]
     else:
         targets = ("p", "q")[: op.arity]
-        lines, used = translate(op.partials_function, f"{op.name}_", True, targets)
+        lines, used = translate_partials(op, True)
         calls |= used
         wanted = set(names(op.partials_function)) | {"x"}
         loop = reads(op, wanted, False) + lines + [f"{name}s[i] = {name}" for name in targets]
@@ -228,7 +245,8 @@ def header(purpose: str) -> list[str]:
         "import numpy as np",
         "from numba import njit",
         "",
-        f"from numbad.vectormath import {library}, number, rows_of, select, view",
+        "from numbad.rows import WHOLE",
+        f"from numbad.vectormath import absent, {library}, held, number, rows_of, select, view",
         "",
         "INF = math.inf",
         "NAN = math.nan",
@@ -253,7 +271,7 @@ GUARD_VALUE = 1025
 def {name}(like, code_at, values_at, {partials_at}start, stop):
     """{doc}"""
     code = rows_of(view(np.uint64(code_at), 4 * stop, np.uint32(0)), 4)
-    values = view(np.uint64(values_at), 1, like)
+    values = view(np.uint64(values_at), WHOLE, like)
 {partials_line}    for i in range(np.uint64(start), np.uint64(stop)):
         opcode = code[i, np.uint64(0)]
 {arms}
@@ -325,8 +343,8 @@ def kernels_text() -> str:
             arms += [
                 f"elif opcode < {len(REGISTRY)}:",
                 "    for i in range(n):",
-                "        ps[i] = 0.0",
-                "        qs[i] = 0.0",
+                "        ps[i] = -0.0",
+                "        qs[i] = -0.0",
             ]
             arms += ["else:", "    return np.int64(1)"]
         else:
@@ -405,20 +423,18 @@ def point_loop(lines: list[str]) -> list[str]:
     return ["for i in range(n):", *indent(lines, 1)]
 
 
-def point_adjoint_arm(read: list[str], lines: list[str], partials: dict[str, bool]) -> list[str]:
+def point_adjoint_arm(read: list[str], lines: list[str], partials: dict[str, str]) -> list[str]:
     """Return the arm of a row in the adjoint sweep of points: a loop for each operand.
 
-    `partials` says of p (and q) whether it is a number other than zero, which needs no zero rule. Where a
+    `partials` gives the product of p (and q) with a cotangent that is there, and says when there is none. Where a
     cotangent is met for the first time, what memory held is not read.
     """
     arm = []
-    for k, (name, fixed) in enumerate(partials.items()):
+    for k, (product, nothing) in enumerate(partials.items()):
         operand, letter = "xy"[k], "AB"[k]
-        product = f"{name} * bar"
-        if not fixed:
-            product = f"select(({name} == number(0.0, bar)) | (bar == number(0.0, bar)), number(0.0, bar), {product})"
         loop = [*read, *lines, "bar = zbars[i]"]
-        loop.append(f"{operand}bars[i] = select(first, number(0.0, bar), {operand}bars[i]) + {product}")
+        addend = f"select({nothing}, number(-0.0, bar), {product} + number(0.0, bar))"
+        loop.append(f"{operand}bars[i] = select(first, number(-0.0, bar), held({operand}bars, i)) + {addend}")
         arm += [
             f"if flags & WANTED_{letter}:",
             f"    first = flags & FIRST_{letter} != 0",
@@ -433,13 +449,14 @@ def point_op_arm(op: Op, adjoint: bool, calls: set[Op]) -> list[str]:
         lines, used = translate(op.primal, f"{op.name}_", True, ("z",))
         calls |= used
         return point_loop(reads(op, set(names(op.primal)), False) + lines + ["zs[i] = z"])
-    targets = ("p", "q")[: op.arity]
-    lines, used = translate(op.partials_function, f"{op.name}_", True, targets)
+    lines, used = translate_partials(op, True)
     calls |= used
     read = reads(op, set(names(op.partials_function)) | {"x"}, False)
-    value = body(op.partials_function)[1]
-    parts = value.elts if isinstance(value, ast.Tuple) else [value]
-    return point_adjoint_arm(read, lines, {name: is_number(part) for name, part in zip(targets, parts, strict=True)})
+    products = {
+        f"{name} * bar": f"absent({name}) | absent(bar)" if may_be_absent else "absent(bar)"
+        for name, may_be_absent in zip("pq", absences(op), strict=False)
+    }
+    return point_adjoint_arm(read, lines, products)
 
 
 def is_number(part: ast.expr) -> bool:
@@ -467,8 +484,9 @@ def points_text() -> str:
     primal += indent(point_loop([*x, *z, same, "    agree[i] = 0"]), 1)
     primal += ["else:", "    return np.int64(1)"]
     adjoint = switch([op for op in ops if op.smooth], lambda op: point_op_arm(op, True, calls), "opcode")
-    adjoint += [f"elif opcode == {ADD}:  # add", *indent(point_adjoint_arm(x, ["p = number(1.0, x)"], {"p": True}), 1)]
-    product = point_adjoint_arm(xy, ["p = y", "q = x"], {"p": False, "q": False})
+    adjoint += [f"elif opcode == {ADD}:  # add", *indent(point_adjoint_arm(x, [], {"bar": "absent(bar)"}), 1)]
+    zeros = "absent(bar) | (({} == number(0.0, bar)) & (flags & WANTED_{} == 0))"  # of constants: they do not vary
+    product = point_adjoint_arm(xy, [], {"y * bar": zeros.format("y", "B"), "x * bar": zeros.format("x", "A")})
     adjoint += [f"elif opcode == {CONTRACT}:  # contract", *indent(product, 1)]
     adjoint += ["else:", "    return np.int64(1)"]
     text = POINTS.format(

@@ -1,39 +1,89 @@
-"""Conversion to plain values: the user may write `float(x)`, a function that asks without saying so may not."""
+"""Conversion to plain values: text and whole numbers are decisions, and guarded; a float would lose the derivative."""
 
 from __future__ import annotations
 
 import ast
+import functools
 import linecache
 import sys
 import warnings
-from types import FrameType
+from dis import opname
+from types import CodeType, FrameType
 from typing import Any
 
 import numpy as np
 
 from numbad.errors import CURE, NumbadError, library_name, message, refusals, user_frame
+from numbad.ops.definition import BY_NAME
 from numbad.recorder import refuse
+from numbad.rows import MAP
+
+REMAINDERS = (6, 19)  # which of its operations BINARY_OP does for % and %=
 
 
-def called_by_name(name: str) -> bool:
-    """Whether the user's running statement is a call of the builtin `name`.
+@functools.lru_cache(1024)
+def is_print_statement(code: CodeType, place: int) -> bool:
+    """Whether a place of a function's code lies in a statement that is nothing but a call of print."""
+    line, end_line, column, end_column = list(code.co_positions())[place // 2]
+    if line is None or end_line is None or column is None or end_column is None or "print" not in code.co_names:
+        return False
+    try:
+        tree = ast.parse("".join(linecache.getlines(code.co_filename)))
+    except (SyntaxError, ValueError):
+        return False
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Name):
+            first, last = (node.lineno, node.col_offset), (node.end_lineno, node.end_col_offset)
+            if node.value.func.id == "print" and first <= (line, column) and (end_line, end_column) <= last:
+                return True
+    return False
 
-    `math.sin(x)` and `float(x)` both reach `__float__`; the first would lose the derivative
-    silently. The call's own text is found through the positions that Python 3.11 keeps.
-    """
+
+def is_printed() -> bool:
+    """Whether the running statement of the user prints or logs: what it makes of a value decides nothing."""
     frame = user_frame()
     if frame is None:
         return False
-    positions = list(frame.f_code.co_positions())[frame.f_lasti // 2]
-    line, end_line, column, end_column = positions
-    if line is None or line != end_line or column is None or end_column is None:
+    if str(frame.f_globals.get("__name__")).partition(".")[0] == "logging":
+        return True
+    return frame.f_globals.get("print", print) is print and is_print_statement(frame.f_code, frame.f_lasti)
+
+
+def is_formatted() -> bool:
+    """Whether the running operation of the user is "..." % x: where x is the right operand of a number, it records."""
+    frame = user_frame()
+    if frame is None:
         return False
-    source = linecache.getline(frame.f_code.co_filename, line).encode()[column:end_column].decode()
-    try:
-        expression = ast.parse(source.strip(), mode="eval").body
-    except SyntaxError:
-        return False
-    return isinstance(expression, ast.Call) and isinstance(expression.func, ast.Name) and expression.func.id == name
+    operation, which = frame.f_code.co_code[frame.f_lasti : frame.f_lasti + 2]
+    return opname[operation] == "BINARY_OP" and which in REMAINDERS
+
+
+def is_held(value: Any) -> bool:
+    """Whether a recording number is the result of `numbad.stop_gradient`, or a constant: no derivative passes it."""
+    recorder, address = value.recorder, value.address
+    if address in (0, recorder.zeros) or address in recorder.constants.values():
+        return True
+    code, words = recorder.code, recorder.words
+    held = BY_NAME["stop_gradient"].opcode
+    for place in range(len(code) - 4, -1, -4):
+        opcode, out = code[place], code[place + 1]
+        if opcode < MAP and out < address:  # what comes before has smaller addresses
+            return False
+        if opcode == held and out == address:
+            return True
+        if opcode == MAP + held and out <= address < out + words[code[place + 2] + 1]:
+            return True
+    return False
+
+
+def text_of(value: Any, kind: str, specification: str = "") -> str:
+    """Return the text of a recording value now. It is a decision, and guarded, unless it is only printed."""
+    settings = {"kind": kind, "specification": specification, "boolean": value.boolean}
+    from numbad.numpy_api.decisions import decide, text
+
+    if is_printed():
+        return text(np.asarray(value.value()), keywords=settings)
+    return decide("text", value, keywords=settings)
 
 
 def library_function() -> str:
@@ -48,13 +98,18 @@ def library_function() -> str:
 
 
 def concrete_float(value: Any) -> float:
-    """Return float(x) for indexing and printing; refuse where a compiled function asked for it."""
-    if called_by_name("float"):
+    """Return float(x) where no derivative is lost by it: of truth values, of what is held constant, and for text."""
+    if value.recorder.closed or value.boolean:
+        return float(bool(value))
+    if is_printed():
+        return value.recorder.peek(value.address)
+    if is_formatted() or is_held(value):
         return value.recorder.guard_value(value.address)
     refuse_in_library()
     return refuse(
-        "a recording value cannot become a plain float here",
-        "use np.sin instead of math.sin, and np.zeros_like(x), numbad.zeros(n) or a list for results,"
+        "a recording value cannot become a plain float here: its derivative would be lost",
+        "return the value itself where this is float(x), or write float(numbad.stop_gradient(x)) to hold it constant;"
+        " np.sin instead of math.sin; np.zeros_like(x), numbad.zeros(n) or a list for results,"
         " or import numbad.numpy as np",
     )
 

@@ -14,7 +14,7 @@ import numpy as np
 from numbad.active import Active
 from numbad.arrays import Array, RuleStorage, as_array
 from numbad.emission import Linear
-from numbad.errors import NumbadError, RecordingError, check_function, message
+from numbad.errors import NumbadError, RecordingError, check_function, message, name_of, wraps
 from numbad.nested import addresses_of
 from numbad.ops.host import HostCall, record_call
 from numbad.recorder import Recorder, current, set_current
@@ -171,7 +171,7 @@ def frozen(value: Array) -> Array:
     old = value.storage
     storage = RuleStorage(old.space, old.address, old.size, old.step)
     storage.addresses = old.addresses
-    return Array(value.recorder, storage, value.shape, value.offset, value.strides, value.boolean)
+    return Array(value.recorder, storage, value.shape, value.offset, value.pitches, value.boolean)
 
 
 @contextlib.contextmanager
@@ -242,7 +242,7 @@ def count_positional(f: Callable[..., Any]) -> int:
     """Return the number of positional parameters; 0 where Python cannot tell, as of some compiled functions."""
     try:
         parameters = inspect.signature(f).parameters.values()
-    except (TypeError, ValueError):
+    except Exception:  # of compiled functions, and objects that answer no questions
         return 0
     return sum(part.kind in (part.POSITIONAL_ONLY, part.POSITIONAL_OR_KEYWORD) for part in parameters)
 
@@ -254,7 +254,7 @@ class CustomFunction:
         check_function(f, type(self).__name__)
         functools.update_wrapper(self, f)  # type: ignore[arg-type]
         self.f = f
-        self.name = getattr(f, "__name__", type(f).__name__)
+        self.name = name_of(f, type(f).__name__)
         self.positional = count_positional(f)
         self.nondiff = (nondiff_argnums,) if isinstance(nondiff_argnums, int) else tuple(nondiff_argnums)
 
@@ -570,9 +570,9 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
     1.805083
     """
     check_function(f, "checkpoint")
-    name = getattr(f, "__name__", "checkpoint")
+    name = name_of(f, "checkpoint")
 
-    @functools.wraps(f, assigned=("__doc__", "__name__"), updated=())
+    @wraps(f)
     def checkpointed(*positional: Any, **keywords: Any) -> Any:
         arguments = (*positional, keywords)
 

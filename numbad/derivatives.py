@@ -10,13 +10,14 @@ import numpy as np
 from numbad import startup
 from numbad.active import Active, above
 from numbad.arrays import Array, make_block, memory_order, outside
-from numbad.errors import InputError, OutputError, clarify, explain_lock, message, other_meaning
+from numbad.borrowing import Borrowed
+from numbad.errors import InputError, OutputError, attribute, clarify, explain_lock, message, other_meaning
 from numbad.limits import LARGE_INPUT, MOST_AT_ONCE, MOST_WORDS
 from numbad.operands import foreign
 from numbad.recorder import Recorder, current, pairs_of, set_current
 from numbad.scalars import Scalar, make_scalar
 from numbad.settings import config
-from numbad.sweeps import kernel, switch
+from numbad.sweeps import handed_out, kernel, switch
 from numbad.trees import flatten
 
 FLOAT64 = np.dtype(np.float64)
@@ -61,6 +62,7 @@ class Leaf:
         if not values.ndim:
             self.address = recorder.allocate(1)
             recorder.numbers.extend((self.address, float(values)))
+            recorder.wide |= {self.address}
             self.active = make_scalar(recorder, self.address)
         elif values.size <= LARGE_INPUT:
             self.address = recorder.allocate(values.size)
@@ -75,24 +77,27 @@ class Leaf:
                 values = np.ascontiguousarray(values)
             self.address = 0
             self.order = "C" if values.flags.c_contiguous else "F"
-            self.space = recorder.refer(values, is_input=True)
-            recorder.lock(values)
+            self.space = len(recorder.spaces)
+            recorder.input_spaces.add(self.space)
+            found = recorder.borrowed[self.space] = Borrowed(values)
+            recorder.spaces.append(found.memory)
             self.active = Array(recorder, *outside(self.space, values))
 
+    @handed_out
     def read(self, bars: Any) -> Any:
         """Return the cotangent of this input, with the shape and dtype that the caller gave."""
         value = self.value
         if type(value) is float:
-            return float(bars.arena[self.address])
+            return float(bars.arena[self.address]) + 0.0  # what is absent is shown as zero
         values = value if type(value) is np.ndarray else np.asarray(value)
         dtype = values.dtype
         if self.space:
             found = bars.spaces[self.space].reshape(values.shape, order=self.order)
             return found.astype(dtype, copy=False)
         if isinstance(value, np.generic) or not values.ndim:
-            scalar = dtype.type(bars.arena[self.address])
+            scalar = dtype.type(bars.arena[self.address] + 0.0)
             return scalar if isinstance(value, np.generic) else np.asarray(scalar)
-        found = bars.arena[self.address : self.address + values.size].astype(dtype)
+        found = (bars.arena[self.address : self.address + values.size] + 0.0).astype(dtype, copy=False)
         return found if values.ndim == 1 else found.reshape(values.shape)
 
 
@@ -124,6 +129,34 @@ def check_leaf(value: Any) -> None:
     raise InputError(message(f"the derivative with respect to {found} is not defined", do))
 
 
+def is_narrow(argnums: Any, arguments: tuple[Any, ...]) -> bool:
+    """Whether derivatives with respect to some arguments are in single precision: all that they consist of is.
+
+    A wider constant widens the recording that computes them.
+    """
+    if argnums is None:
+        return False
+    chosen = argnums if isinstance(argnums, tuple) else (argnums,)
+    leaves = [leaf for k in chosen if -len(arguments) <= k < len(arguments) for leaf in flatten(arguments[k])[0]]
+    return bool(leaves) and all(getattr(leaf, "dtype", None) == np.float32 for leaf in leaves)
+
+
+def narrowed(found: Any) -> Any:
+    """Return a tree of results in single precision."""
+    leaves, rebuild = flatten(found)
+    wide = (float, np.float64)
+    return rebuild(
+        [
+            np.float32(leaf)
+            if isinstance(leaf, wide)
+            else leaf.astype(np.float32)
+            if isinstance(leaf, np.ndarray) and leaf.dtype == np.float64
+            else leaf
+            for leaf in leaves
+        ]
+    )
+
+
 def input_dtype(leaves: list[Any]) -> np.dtype:
     """Return the dtype of the arena: float32 if all arrays are, else float64."""
     if type(leaves[0]) is float if leaves else True:
@@ -143,7 +176,7 @@ def as_leaf(value: Any) -> Any:
             if type(value) is not float and isinstance(value, float) and not isinstance(value, np.generic)
             else value
         )
-    if hasattr(value, "__array__"):
+    if attribute(value, "__array__") is not None:
         return np.asarray(value)
     return value
 
@@ -197,35 +230,53 @@ def record_call(
     """
     values, rebuilds = collect(arguments, argnums)
     dtype = input_dtype(values)
-    recorder = Recorder(dtype)
-    leaves = recorder.leaves = [Leaf(recorder, value, dtype) for value in values]
+    recorder, leaves = begin(values, dtype)
+    recorder.leaves = leaves
     given = list(arguments)
     for k, active in zip(argnums, regroup([leaf.active for leaf in leaves], rebuilds)):
         given[k] = active
     return recorder, leaves, rebuilds, run_recorded(recorder, f, given, keywords)
 
 
+def begin(values: list[Any], dtype: np.dtype) -> tuple[Recorder, list[Leaf]]:
+    """Return a new recorder and the leaves of its inputs."""
+    recorder = Recorder(dtype)
+    try:
+        return recorder, [Leaf(recorder, value, dtype) for value in values]
+    except BaseException:
+        recorder.close()
+        raise
+
+
 def run_recorded(recorder: Recorder, f: Callable[..., Any], arguments: Any, keywords: dict[str, Any]) -> Any:
     """Run a function while a recorder is this thread's own; end the recording if it raises."""
     set_current(recorder)
     try:
-        return f(*arguments, **keywords)
+        result = f(*arguments, **keywords)
+        if recorder.borrowed:
+            recorder.check_borrowed()
+        return result
     except BaseException as error:
-        if recorder.locks:
-            explain_lock(error)
-        recorder.close()
-        clarify(error)
+        try:
+            explain(error, recorder)
+        finally:
+            recorder.close()
         raise
     finally:
         set_current(None)
+
+
+def explain(error: BaseException, recorder: Recorder) -> None:
+    """Raise numbad's own error where another stands before it, or does not say what to do."""
+    explain_lock(error, any(found.lock is not None for found in recorder.borrowed.values()))
+    clarify(error)
 
 
 def record_leaves(
     call: Callable[[list[Any]], Any], values: list[Any], dtype: np.dtype
 ) -> tuple[Recorder, list[Leaf], Any]:
     """Run a function of a list of leaves on recording values; return the open recorder, the leaves and the result."""
-    recorder = Recorder(dtype)
-    leaves = [Leaf(recorder, value, dtype) for value in values]
+    recorder, leaves = begin(values, dtype)
     result = run_recorded(recorder, call, ([leaf.active for leaf in leaves],), {})
     return recorder, leaves, result
 
@@ -285,9 +336,22 @@ def concrete(tree: Any) -> Any:
     return rebuild([plain(leaf) if isinstance(leaf, Active) else leaf for leaf in leaves])
 
 
+def is_slope(value: Active) -> bool:
+    """Whether a value is a derivative as emission made it, whose absent elements are -0.0: its caller sees +0.0."""
+    if value.boolean or not value.recorder.slopes:
+        return False
+    if isinstance(value, Scalar):
+        return value.address in value.recorder.slopes
+    storage = value.storage  # type: ignore[attr-defined]
+    first = storage.addresses[:1] if storage.addresses is not None else (storage.address,)
+    return not value.recorder.slopes.isdisjoint(first)
+
+
 def plain(value: Active) -> Any:
     """Return a recording value as NumPy would hold it; a float for a scalar in double precision."""
     found = value.value()
+    if is_slope(value):
+        found = found + found.dtype.type(0)
     return float(found) if isinstance(found, np.float64) else found
 
 

@@ -61,7 +61,8 @@ def run_derived(tape: Tape, kind: str, points: tuple[Any, ...]) -> list[Any]:
         derived = tape.kept[kind] = derive(tape, kind, given)
         found = derived(*points)
     repeat = 1 if kind == "jacobian" else len(leaves)  # the dtype is that of the first input that is differentiated by
-    return [cast(block, leaves[k // repeat % len(leaves)]) for k, block in enumerate(found)]
+    shown = [block + 0.0 for block in found]  # what is absent is shown as zero
+    return [cast(block, leaves[k // repeat % len(leaves)]) for k, block in enumerate(shown)]
 
 
 def derive(tape: Tape, kind: str, given: list[np.ndarray]) -> Tape:

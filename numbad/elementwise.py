@@ -9,12 +9,14 @@ import numpy as np
 from numbad.active import BOOL, Active
 from numbad.arrays import Array, make_block, memory_order
 from numbad.geometry import broadcast, broadcast_strides, contiguous
-from numbad.operands import as_active, pack
+from numbad.operands import as_active, has_zeros, pack
 from numbad.ops.definition import BY_NAME, Op
 from numbad.plans import CONTIGUOUS, PLANS, Plan, append_placed, append_row, keep, plan_contiguous
 from numbad.recorder import map_words
 from numbad.rows import MAP
 from numbad.scalars import Scalar, scalar_row
+
+MULTIPLY, BY_CONSTANT = BY_NAME["multiply"], BY_NAME["multiply_by_constant"]
 
 
 def record(op: Op, x: Any, y: Any = None) -> Any:
@@ -33,6 +35,11 @@ def record(op: Op, x: Any, y: Any = None) -> Any:
         if order is not None:
             return record(op, x.transpose(order)).transpose(np.argsort(order))
         return make_block(recorder, recorder.map_row(op.opcode, shape, (x.operand(shape),)), shape, op.boolean)
+    if op is MULTIPLY:
+        if has_zeros(y) and isinstance(x, Active):
+            op = BY_CONSTANT
+        elif has_zeros(x) and isinstance(y, Active):
+            op, x, y = BY_CONSTANT, y, x
     given = (x, y)
     x, y = as_active(recorder, x), as_active(recorder, y)
     simple = plan_plain(x, y)
@@ -44,7 +51,7 @@ def record(op: Op, x: Any, y: Any = None) -> Any:
         return scalar_row(recorder, op, x.address, y.address)
     one, two = x.spot(), y.spot()
     if one is not None and two is not None and ordered(given[0]) and ordered(given[1]):
-        key = (x.shape, x.strides, y.shape, y.strides)
+        key = (x.shape, x.pitches, y.shape, y.pitches)
         plan = PLANS.get(key, PLANS)
         if plan is PLANS:
             plan = plan_map(x, y, key)
@@ -86,7 +93,7 @@ def plan_map(x: Any, y: Any, key: Any) -> Plan | None:
         return keep(key, None)
     operands = []
     for part in (x, y):
-        steps = contiguous(part.shape) if part.strides is None else part.strides
+        steps = contiguous(part.shape) if part.pitches is None else part.pitches
         strides = broadcast_strides(part.shape, steps, shape)
         operands.append((1 if strides == contiguous(shape) else 0 if any(strides) else 2, 0, 0, strides))
     return keep(key, Plan(map_words(shape, 0, tuple(operands)), shape, True))

@@ -5,7 +5,7 @@ ordinary rows, so they can be swept, differentiated again, and run over many see
 *lanes*, each cotangent is a row of as many numbers, and a product of matrix and vector becomes one
 of matrices.
 
-The zero rule (ARCHITECTURE.md) holds in emitted rows: partials are multiplied by the op `scale`.
+What is absent (ARCHITECTURE.md) is -0.0 in emitted rows too: partials are multiplied by the ops `weigh` and `gate`.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from numbad.geometry import affine_strides, compact, contiguous, is_run, overlap
 from numbad.limits import LARGE, MOST_BLOCKS
 from numbad.multiples import VIRTUAL, Multiples, multiply
 from numbad.operands import as_active
-from numbad.ops.definition import BY_NAME, REGISTRY
+from numbad.ops.definition import BY_NAME, REGISTRY, absences
 from numbad.recorder import Recorder
 from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
 from numbad.scalars import make_scalar
+from numbad.sweeps import seed_of
 
 COMPILED = True  # False: Python does the scalar rows, too, which tests compare
 
@@ -64,9 +65,9 @@ class Units:
 
 def assignable(value: Any) -> Any:
     """Return a result whose elements the user may assign one by one: none that lies at the place of another."""
-    if not isinstance(value, Array) or value.strides is None or 0 not in value.strides:
+    if not isinstance(value, Array) or value.pitches is None or 0 not in value.pitches:
         return value
-    if any(value.strides):
+    if any(value.pitches):
         return value.copy()
     space, address, _ = value.place()
     if space:
@@ -85,6 +86,8 @@ class Linear:
         For each address from `base` on, the address of its cotangent (of its first lane); 0 is zero.
     active : ndarray of bool
         For each address, whether it depends on the region's inputs.
+    certain : ndarray of bool, or None
+        For each address, whether its cotangent is a number and never absent, in a region of scalar rows.
     lanes : int
         Number of seeds; 0 for one seed without an axis of its own.
     blocks : dict of int to (int, int)
@@ -100,6 +103,7 @@ class Linear:
         self.tail: Shape = (lanes,) if lanes else ()
         self.places = np.zeros(recorder.size - base, np.int64)
         self.active = np.zeros(recorder.size - base, np.bool_)
+        self.certain: Any = None
         self.units: list[Units] = []
         self.unwritten: list[Units] = []
         self.multiples = Multiples(self)
@@ -122,7 +126,9 @@ class Linear:
     @functools.cached_property
     def emitter(self) -> Emitter:
         """The compiled passes over the scalar rows of the region."""
-        return Emitter(self.recorder, self.base, self.places, self.active, self.lanes)
+        if not self.lanes and not self.array_rows.size:
+            self.certain = np.zeros(self.places.size, np.bool_)
+        return Emitter(self.recorder, self.base, self.places, self.active, self.certain, self.lanes)
 
     def run(self, which: int, row: int, stop: int) -> int:
         """Write the adjoint or the tangent of scalar rows by a compiled pass; return the row where it ended."""
@@ -198,7 +204,7 @@ class Linear:
     def note_block(self, address: int, count: int, value: Any) -> None:
         """Note that the cotangents of a block, or of a part of one, are now an array, or something else."""
         self.forget_blocks(address, address + count)
-        if not isinstance(value, Array) or value.strides is not None or not count:
+        if not isinstance(value, Array) or value.pitches is not None or not count:
             return
         if value.size != count * max(self.lanes, 1):
             return
@@ -230,9 +236,12 @@ class Linear:
         if strides is not None and not self.reaches_over(places):
             first = int(places[(0,) * places.ndim])
             return strided(recorder, 0, first, places.shape + self.tail, strides + ((1,) if self.lanes else ()))
+        absent = number_at(recorder, -0.0)
         if self.lanes:
             lanes = np.arange(self.lanes, dtype=np.int64)
-            places = np.where(places[..., None] == 0, 0, places[..., None] + lanes)
+            places = np.where(places[..., None] == 0, absent, places[..., None] + lanes)
+        else:
+            places = np.where(places == 0, absent, places)
         return make_block(recorder, recorder.gather_row(places.reshape(-1)), places.shape)
 
     # ------------------------------------------------------------ rows of the identity matrix
@@ -262,7 +271,7 @@ class Linear:
     def write_units(self, units: Units) -> None:
         """Give rows of the identity matrix their values."""
         self.unwritten.remove(units)
-        values = np.eye(units.count, self.lanes, units.lane, self.recorder.dtype)
+        values = seed_of(np.eye(units.count, self.lanes, units.lane, self.recorder.dtype))
         self.recorder.loads.append((units.base, values.reshape(-1)))
 
     def add_units(self, lane: int, units: Operand, factor: Any, onto: Operand) -> bool:
@@ -284,7 +293,7 @@ class Linear:
         count = int(np.prod((*short, self.lanes), dtype=np.int64))
         source = place_of(as_active(self.recorder, factor), shape)
         out = self.recorder.allocate(count)
-        self.recorder.structural_row(ADD, shape, count, out, ((0, out + lane, targets), source))
+        self.recorder.structural_row(ADD, shape, count, out, ((0, out + lane, targets), source), True)
         self.add(address, short, strides, make_block(self.recorder, out, (*short, self.lanes)))
         return True
 
@@ -300,6 +309,11 @@ class Linear:
         if self.unwritten:
             self.write_named(np.array(place))
         return make_block(self.recorder, place, self.tail)
+
+    def cotangent_at(self, address: int) -> Any:
+        """Return the cotangent of an address that has one; a number's zero is +0.0 there."""
+        found = self.at(int(self.places[address - self.base]))
+        return found + 0.0 if self.certain is not None and self.certain[address - self.base] else found
 
     def write(self, target: np.ndarray, value: Any) -> None:
         """Enter the addresses of a value into a view of the table."""
@@ -335,7 +349,7 @@ class Linear:
         if isinstance(value, Array) and self.lanes:
             if value.storage.addresses is not None or value.storage.space or not value.storage.step:
                 return filled(value)
-            if value.strides is not None and value.strides[-1] != 1:
+            if value.pitches is not None and value.pitches[-1] != 1:
                 return filled(value)
         return value
 
@@ -356,7 +370,8 @@ class Linear:
         if not inside.any():
             return
         if not isinstance(seed, Active):
-            seed = constant(self.recorder, np.broadcast_to(np.asarray(seed, float), addresses.shape + self.tail))
+            seed = np.broadcast_to(seed_of(np.asarray(seed, float)), addresses.shape + self.tail)
+            seed = constant(self.recorder, seed)
         if addresses.ndim == 0:
             target = self.places[addresses - self.base :][:1].reshape(())
             old = self.collect(target)
@@ -403,6 +418,12 @@ class Linear:
 
     def result(self, addresses: np.ndarray) -> Any:
         """Return the cotangents of some addresses, with the lanes as last axis; zeros where there are none."""
+        found = self.find_result(addresses)
+        self.recorder.slopes.add(found.storage.address if isinstance(found, Array) else found.address)
+        return found
+
+    def find_result(self, addresses: np.ndarray) -> Any:
+        """Return the cotangents of some addresses as `result` does."""
         if not addresses.ndim and not self.lanes:
             address = int(addresses) - self.base
             return make_scalar(self.recorder, int(self.places[address]) if 0 <= address < self.places.size else 0)
@@ -426,19 +447,19 @@ class Linear:
             return partial.reshape((*partial.shape, 1))
         return partial
 
-    def scaled(self, partial: Any, bar: Any) -> Any:
-        """Return a partial times a cotangent; None for zero."""
+    def scaled(self, partial: Any, bar: Any, may_be_absent: bool = False) -> Any:
+        """Return a partial times a cotangent; None where it is absent."""
         if isinstance(partial, Active):
-            return BY_NAME["scale"](self.widen(partial), bar)
-        number = np.asarray(partial)
+            return BY_NAME["gate" if may_be_absent else "weigh"](self.widen(partial), bar)
+        number = seed_of(partial)  # zeros of constants are absent
         if number.ndim:
-            return BY_NAME["scale"](number[..., None] if self.lanes else number, bar)
+            return BY_NAME["gate"](number[..., None] if self.lanes else number, bar)
         value = float(number)
         if value == 0.0:
             return None
         if value == 1.0:
             return bar
-        return -bar if value == -1.0 else bar * value
+        return BY_NAME["opposite"](bar) if value == -1.0 else BY_NAME["weigh"](value, bar)
 
     # ------------------------------------------------------------ rows as recording values
 
@@ -580,11 +601,12 @@ def scalar_adjoint(linear: Linear, row: list[int], op: Any) -> None:
     place = places[out - base]
     if not place or not active[out - base]:
         return
-    bar = linear.at(int(place))
+    bar = linear.cotangent_at(out)
     operands = [make_scalar(linear.recorder, address) for address in (a, b, out)]
-    for address, partial in zip((a, b), op.symbolic_partials(*operands), strict=False):
+    partials = zip((a, b), op.symbolic_partials(*operands), absences(op), strict=False)
+    for address, partial, may_be_absent in partials:
         if address >= base and active[address - base]:
-            addend = linear.scaled(partial, bar)
+            addend = linear.scaled(partial, bar, may_be_absent)
             if addend is not None:
                 linear.add(address, (), (), addend)
 
@@ -599,26 +621,25 @@ def map_adjoint(linear: Linear, row: Any, op: Any) -> None:
         return
     values = [linear.primal(*source) for source in sources]
     y = values[1] if op.arity == 2 else None
-    for source, want, partial in zip(
-        sources, wanted, op.symbolic_partials(values[0], y, linear.primal(*target)), strict=True
-    ):
+    partials = op.symbolic_partials(values[0], y, linear.primal(*target))
+    for source, want, partial, may_be_absent in zip(sources, wanted, partials, absences(op), strict=True):
         if not want:
             continue
         if linear.lanes:
-            add_multiple(linear, target, partial, source)
+            add_multiple(linear, target, partial, may_be_absent, source)
             continue
-        addend = linear.scaled(partial, linear.read(*target[1:]))
+        addend = linear.scaled(partial, linear.read(*target[1:]), may_be_absent)
         if addend is not None:
             linear.add(*source[1:], addend)
 
 
-def add_multiple(linear: Linear, source: Operand, partial: Any, target: Operand) -> None:
+def add_multiple(linear: Linear, source: Operand, partial: Any, may_be_absent: bool, target: Operand) -> None:
     """Add a partial times the lanes of one operand to those of another over the same index space."""
     units = linear.multiples.units_of(source) if is_factor(partial) and not is_injective(target) else None
-    if units is not None and add_unit_product(linear, units, partial, target):
+    if units is not None and add_unit_product(linear, units, partial, target, may_be_absent):
         return
     sources, factor = linear.multiples.factored(source)
-    product = multiply(partial, factor)
+    product = multiply(partial, factor, may_be_absent)
     if product is not None:
         linear.multiples.add(target, sources, None if type(product) is float and product == 1.0 else product)
 
@@ -660,10 +681,16 @@ def contract_adjoint(linear: Linear, row: Any) -> None:
         product(linear, bar, factor, source)
 
 
-def add_unit_product(linear: Linear, units: tuple[int, Operand, Any], factor: Any, onto: Operand) -> bool:
+def add_unit_product(
+    linear: Linear, units: tuple[int, Operand, Any], factor: Any, onto: Operand, may_be_absent: bool = False
+) -> bool:
     """Add a factor times multiples of rows of the identity matrix, as `Linear.add_units` does."""
     lane, operand, multiple = units
-    return linear.add_units(lane, operand, multiply(factor, multiple), onto)
+    varies = isinstance(factor, Array) and linear.covers(factor.storage.space, factor.storage.address)
+    product = factor  # a constant's zeros are absent, whatever their sign
+    if multiple is not None or varies:
+        product = multiply(factor, multiple, may_be_absent)
+    return linear.add_units(lane, operand, product, onto)
 
 
 def is_factor(partial: Any) -> bool:
@@ -712,8 +739,10 @@ def host_adjoint(linear: Linear, row: Any) -> None:
     else:
         given = [np.zeros(r.shape) if bar is None else bar for bar, r in zip(bars, results, strict=True)]
         found = list(call.pull(given, results, operands, wanted))
+    carries = call.carries()
     for addend, operand, needed in zip(found, operands, wanted, strict=True):
         if needed and isinstance(addend, Active):
+            addend = addend if carries else addend + 0.0  # a zero that was computed is no -0.0
             linear.add(operand.storage.address, operand.shape, contiguous(operand.shape), addend)
 
 
@@ -784,9 +813,10 @@ def scalar_tangent(linear: Linear, row: list[int], op: Any) -> None:
         return
     operands = [make_scalar(linear.recorder, address) for address in (a, b, out)]
     total = None
-    for address, partial in zip((a, b), op.symbolic_partials(*operands), strict=False):
+    partials = zip((a, b), op.symbolic_partials(*operands), absences(op), strict=False)
+    for address, partial, may_be_absent in partials:
         if address >= base and places[address - base]:
-            total = plus(total, linear.scaled(partial, linear.at(int(places[address - base]))))
+            total = plus(total, linear.scaled(partial, linear.cotangent_at(address), may_be_absent))
     if total is not None:
         linear.write(places[out - base :][:1].reshape(()), linear.own(total))
 
@@ -807,13 +837,12 @@ def map_tangent(linear: Linear, row: Any, op: Any) -> None:
     values = [linear.primal(*source) for source in sources]
     y = values[1] if op.arity == 2 else None
     total = None
-    for source, varying, partial in zip(
-        sources, varies, op.symbolic_partials(values[0], y, linear.primal(*target)), strict=True
-    ):
+    partials = op.symbolic_partials(values[0], y, linear.primal(*target))
+    for source, varying, partial, may_be_absent in zip(sources, varies, partials, absences(op), strict=True):
         if varying and linear.lanes:
-            add_multiple(linear, source, partial, target)
+            add_multiple(linear, source, partial, may_be_absent, target)
         elif varying:
-            total = plus(total, linear.scaled(partial, linear.read(*source[1:])))
+            total = plus(total, linear.scaled(partial, linear.read(*source[1:]), may_be_absent))
     if total is not None:
         linear.add(*target[1:], total)
 
@@ -847,4 +876,8 @@ def host_tangent(linear: Linear, row: Any) -> None:
             found.append(pull_inside(linear.recorder, pull, zeros, given))
     for k, result in enumerate(results):
         value = np.stack([part[k] for part in found], axis=-1) if linear.lanes else found[0][k]
+        if not isinstance(value, Active):
+            if not np.any(value):
+                continue
+            value = constant(linear.recorder, value)
         linear.add(result.storage.address, result.shape, contiguous(result.shape), value)

@@ -19,15 +19,19 @@ from numbad.emissionlayout import (
     ADJOINT,
     BASE,
     CAPACITY,
+    CERTAIN,
     CHOICE,
     CODE,
     CONSTANTS,
+    DEDUCT_OPCODE,
+    EITHER,
     END,
     EXPONENT,
     FIRST_WORD,
     FOREIGN,
     FRESH,
     FULL,
+    GATE_OPCODE,
     HEAD,
     HOSTS,
     INDEX,
@@ -40,7 +44,9 @@ from numbad.emissionlayout import (
     NEGATIVE_OPCODE,
     NONE,
     NUMBER,
+    ONE,
     OPCODE,
+    OPPOSITE_OPCODE,
     OUT,
     PLACES,
     POWER_COUNT,
@@ -50,7 +56,6 @@ from numbad.emissionlayout import (
     ROW,
     ROW_WORDS,
     ROWS,
-    SCALE_OPCODE,
     SHIFT,
     SIZE,
     SLOTS,
@@ -65,11 +70,12 @@ from numbad.emissionlayout import (
     UNIT,
     UNKNOWN_OP,
     UNKNOWN_POWER,
+    WEIGH_OPCODE,
     WORD,
     WORDS,
 )
 from numbad.limits import POWERS_MOST
-from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER, WHOLE
 from numbad.vectormath import view
 
 inlined = njit(nogil=True, error_model="numpy")
@@ -78,19 +84,19 @@ inlined = njit(nogil=True, error_model="numpy")
 @inlined
 def integers(address):
     """Return the int64 numbers at a memory address."""
-    return view(np.uint64(address), 1, np.int64(0))
+    return view(np.uint64(address), WHOLE, np.int64(0))
 
 
 @inlined
 def rows_at(address):
     """Return the code at a memory address, flat."""
-    return view(np.uint64(address), 1, np.uint32(0))
+    return view(np.uint64(address), WHOLE, np.uint32(0))
 
 
 @inlined
 def flags_at(address):
     """Return the flags at a memory address."""
-    return view(np.uint64(address), 1, np.uint8(0))
+    return view(np.uint64(address), WHOLE, np.uint8(0))
 
 
 @inlined
@@ -142,11 +148,12 @@ def binary(state, opcode, a, a_step, b, b_step):
 
 
 @inlined
-def negated(state, bar):
+def negated(state, bar, certain):
     """Write the row of a cotangent with its sign changed."""
+    opcode = state[NEGATIVE_OPCODE] if certain else state[OPPOSITE_OPCODE]
     if state[LANES] == 0:
-        return scalar_row(state, state[NEGATIVE_OPCODE], bar, 0)
-    return lane_row(state, state[NEGATIVE_OPCODE], 1, bar, 1, 0, 0)
+        return scalar_row(state, opcode, bar, 0)
+    return lane_row(state, opcode, 1, bar, 1, 0, 0)
 
 
 @inlined
@@ -180,34 +187,60 @@ def instantiate(state, position, a, b, out):
 
 
 @inlined
-def scaled(state, position, which, bar):
-    """Write a partial times a cotangent; return its address, 0 for zero. The sign of minus one is left out."""
-    text = integers(state[TEXT])
-    kind, place = text[position + 1 + 2 * which], text[position + 2 + 2 * which]
-    if kind == NONE:
-        return np.int64(0)
-    whole = state[LANES] == 0 and bar == state[UNIT]
-    if kind == NUMBER:
-        number = find(state, integers(state[SLOTS]), place)
-        return number if whole else binary(state, state[MULTIPLY_OPCODE], bar, 1, number, 0)
-    if kind == ADDRESS:
-        partial = find(state, integers(state[SLOTS]), place)
-        if whole or partial == 0:
-            return partial
-        return binary(state, state[SCALE_OPCODE], partial, 0, bar, 1)
-    return bar
+def is_certain(state, offset, bar):
+    """Whether a cotangent is a number, never absent: then its sign of zero means nothing, and plain products do."""
+    if state[CERTAIN] == 0:
+        return False
+    return bar == state[UNIT] or flags_at(state[CERTAIN])[np.uint64(offset)] != 0
 
 
 @inlined
-def total(state, old, addend, minus):
-    """Write old + addend, or old - addend; return its address. 0 is zero."""
+def note_certain(state, offset, certain):
+    """Note whether the cotangent at a place is certainly a number."""
+    if state[CERTAIN] != 0:
+        flags_at(state[CERTAIN])[np.uint64(offset)] = 1 if certain else 0
+
+
+@inlined
+def scaled(state, position, which, bar, certain):
+    """Write a partial times a cotangent; return its address, 0 for absent, and whether it is certainly a number.
+
+    `certain` says so of the cotangent. The sign of minus one is left out.
+    """
+    text = integers(state[TEXT])
+    kind, place = text[position + 1 + 2 * which], text[position + 2 + 2 * which]
+    if kind == NONE:
+        return np.int64(0), False
+    if kind == ONE or kind == MINUS:
+        return bar, certain
+    partial = find(state, integers(state[SLOTS]), place)
+    if kind != NUMBER and partial == 0:
+        return np.int64(0), False
+    if state[LANES] == 0 and bar == state[UNIT] and (certain or kind != ADDRESS):
+        return partial, certain and kind != EITHER
+    if kind == EITHER:
+        opcode = state[WEIGH_OPCODE] if certain else state[GATE_OPCODE]
+        if certain:
+            return scalar_row(state, opcode, bar, partial), False
+        return binary(state, opcode, partial, 0, bar, 1), False
+    return binary(state, state[MULTIPLY_OPCODE] if certain else state[WEIGH_OPCODE], partial, 0, bar, 1), certain
+
+
+@inlined
+def total(state, old, addend, minus, certain):
+    """Write old + addend, or old - addend; return its address. 0 is absent.
+
+    `certain` says that the addend is a number, never absent.
+    """
     if old != 0:
-        return binary(state, state[SUBTRACT_OPCODE] if minus else state[ADD_OPCODE], old, 1, addend, 1)
+        if not minus:
+            return binary(state, state[ADD_OPCODE], old, 1, addend, 1)
+        return binary(state, state[SUBTRACT_OPCODE] if certain else state[DEDUCT_OPCODE], old, 1, addend, 1)
     if not minus:
         return addend
     if state[LANES] == 0 and addend == state[UNIT]:
         return constant(state, state[MINUS_UNIT])
-    return negated(state, addend)
+    return negated(state, addend, certain)
 
 
 @inlined
@@ -295,12 +328,17 @@ def adjoint(state):
             return
         instantiate(state, position, a, b, out)
         text = integers(state[TEXT])
+        certain = is_certain(state, out - base, bar)
         for which in range(2):
             if choice >> which & 1:
                 address = np.uint64((a if which == 0 else b) - base)
-                addend = scaled(state, position, which, bar)
+                addend, number = scaled(state, position, which, bar, certain)
                 if addend != 0:
-                    places[address] = total(state, places[address], addend, text[position + 1 + 2 * which] == MINUS)
+                    old = places[address]
+                    before = old != 0 and is_certain(state, address, old)
+                    minus = text[position + 1 + 2 * which] == MINUS
+                    places[address] = total(state, old, addend, minus, number)
+                    note_certain(state, address, before or number)
         state[ROW] -= 1
 
 
@@ -333,13 +371,18 @@ def tangent(state):
         out = np.int64(code[k + np.uint64(1)])
         instantiate(state, position, a, b, out)
         text = integers(state[TEXT])
-        dot = np.int64(0)
+        dot, certain = np.int64(0), False
         for which in range(2):
             if choice >> which & 1:
-                addend = scaled(state, position, which, a_dot if which == 0 else b_dot)
+                operand, operand_dot = (a, a_dot) if which == 0 else (b, b_dot)
+                given = is_certain(state, operand - base, operand_dot)
+                addend, number = scaled(state, position, which, operand_dot, given)
                 if addend != 0:
-                    dot = total(state, dot, addend, text[position + 1 + 2 * which] == MINUS)
+                    minus = text[position + 1 + 2 * which] == MINUS
+                    dot = total(state, dot, addend, minus, number)
+                    certain = certain or number
         places[np.uint64(out - base)] = dot
+        note_certain(state, out - base, certain)
         state[ROW] += 1
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-NONE, ONE, MINUS, NUMBER, ADDRESS = range(5)  # kinds of partials
+NONE, ONE, MINUS, NUMBER, ADDRESS, EITHER = range(6)  # kinds of partials; EITHER is at an address, and may be absent
 ACTIVITY, ADJOINT, TANGENT, RELOCATE = range(4)  # passes
 END, FOREIGN, UNKNOWN_OP, UNKNOWN_POWER, FULL = range(5)  # why a pass stopped
 SLOTS_MOST = 64
@@ -39,7 +39,11 @@ HEAD = 4  # words before the shape: size, count, ndim, zeroed
     SUBTRACT_OPCODE,
     MULTIPLY_OPCODE,
     NEGATIVE_OPCODE,
-    SCALE_OPCODE,
+    WEIGH_OPCODE,
+    GATE_OPCODE,
+    DEDUCT_OPCODE,
+    OPPOSITE_OPCODE,
+    CERTAIN,  # address of a flag for each place: whether it holds a number, and is never absent; 0 for none
     REASON,
     OPCODE,  # of the row that the pass stopped at
     CHOICE,  # of its operands, which partials are wanted
@@ -51,4 +55,4 @@ HEAD = 4  # words before the shape: size, count, ndim, zeroed
     SPACES,  # pairs for each space: the space it becomes, and what is added to addresses
     HOSTS,  # added to the positions of host calls
     LENGTH,
-) = range(40)
+) = range(44)

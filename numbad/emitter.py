@@ -12,11 +12,14 @@ import numpy as np
 from numbad import emissionlayout as layout
 from numbad.emissionlayout import FOREIGN, UNKNOWN_OP, UNKNOWN_POWER
 from numbad.errors import user_site
-from numbad.limits import CAPACITY, POWERS_MOST
+from numbad.limits import CAPACITY, CHECKED, POWERS_MOST
 from numbad.ops.definition import BY_NAME, REGISTRY
 from numbad.recorder import Recorder
 from numbad.sweeps import switch
 from numbad.templates import Templates, templates
+
+if CHECKED:
+    from numbad import checked
 
 ADDRESSES_CHECKED = 1 << 31  # smaller arenas cannot have overflowed within one filling
 
@@ -29,7 +32,10 @@ OPCODES = {
     layout.SUBTRACT_OPCODE: "subtract",
     layout.MULTIPLY_OPCODE: "multiply",
     layout.NEGATIVE_OPCODE: "negative",
-    layout.SCALE_OPCODE: "scale",
+    layout.WEIGH_OPCODE: "weigh",
+    layout.GATE_OPCODE: "gate",
+    layout.DEDUCT_OPCODE: "deduct",
+    layout.OPPOSITE_OPCODE: "opposite",
 }
 
 
@@ -66,7 +72,8 @@ def compiled_pass() -> Any:
     global _pass
     if _pass is None:
         address = int(switch("emit_at", np.dtype(np.int64)))
-        _pass = ctypes.PYFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 3)(address)
+        found = ctypes.PYFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 3)(address)
+        _pass = checked.gate("emit_at", found) if CHECKED else found
     return _pass
 
 
@@ -85,6 +92,10 @@ def address_of(values: np.ndarray) -> int:
     return values.__array_interface__["data"][0]
 
 
+if CHECKED:
+    address_of = checked.watched(address_of)  # type: ignore[assignment]
+
+
 class Emitter:
     """The passes over the rows of one region.
 
@@ -98,18 +109,23 @@ class Emitter:
         Where the cotangents, or the tangents, of the addresses from `base` on are; see `emission.Linear`.
     active : ndarray of bool
         Which of these addresses depend on the region's inputs.
+    certain : ndarray of bool, or None
+        Which of the places hold numbers that are never absent; it is not kept where Python writes rows of arrays.
     lanes : int
         Numbers at each place, 0 for one.
     """
 
-    def __init__(self, recorder: Recorder, base: int, places: np.ndarray, active: np.ndarray, lanes: int) -> None:
+    def __init__(
+        self, recorder: Recorder, base: int, places: np.ndarray, active: np.ndarray, certain: Any, lanes: int
+    ) -> None:
         self.recorder = recorder
         self.memory = scratch()
         self.templates: Templates = templates()
-        self.kept = places, active  # they must not move
+        self.kept = places, active, certain  # they must not move
         self.powers = array("q", bytes(16 * POWERS_MOST))
         self.smooth = smooth_flags()
         self.first = base, address_of(places), address_of(active), lanes
+        self.certain = 0 if certain is None else address_of(certain)
         self.power_count = 0
         self.constants = array("q")
         self.held: Any = ()
@@ -137,6 +153,7 @@ class Emitter:
         state = self.memory.state
         state[layout.ROW], state[layout.STOP] = row, stop
         state[layout.BASE], state[layout.PLACES], state[layout.ACTIVE], state[layout.LANES] = self.first
+        state[layout.CERTAIN] = self.certain
         if self.memory.words:
             state[layout.WORDS] = self.memory.words.buffer_info()[0]
         state[layout.SMOOTH] = self.smooth.buffer_info()[0]
@@ -170,6 +187,10 @@ class Emitter:
             state[layout.SIZE] = recorder.size
             state[layout.FIRST_WORD] = len(recorder.words)
             state[layout.ROWS] = state[layout.WORD] = state[layout.FRESH] = 0
+            if CHECKED:
+                memory = self.memory
+                checked.lend(recorder.code, state, memory.rows, memory.words, memory.slots, *self.held)
+                checked.lend(self.smooth, self.powers, self.constants)
             reason = call(0, which, address)
             if state[layout.ROWS] or state[layout.FRESH]:
                 self.append()

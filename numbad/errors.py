@@ -28,6 +28,10 @@ class MissingError(RecordingError, AttributeError):
     """An attribute of NumPy's arrays that recording values lack."""
 
 
+class ReadOnlyError(RecordingError, ValueError):
+    """The function writes to an array that is read-only while it is recorded."""
+
+
 class InputError(NumbadError, TypeError):
     """An argument that is not differentiable: integers, complex numbers, text, other objects."""
 
@@ -52,6 +56,10 @@ class NonFiniteError(NumbadError, FloatingPointError):
 
 class TapeError(NumbadError, ValueError):
     """A tape that does not pass verification."""
+
+
+class InternalError(NumbadError, RuntimeError):
+    """The checked build has seen compiled code touch memory that it was not given, or that nobody has written."""
 
 
 INTERNAL = {"numbad", "numbad.ops", "numbad.numpy_api", "numbad.scipy_api"}  # packages whose frames are not the user's
@@ -150,13 +158,44 @@ def other_meaning(values: Any) -> tuple[str, str] | None:
     return None
 
 
-def explain_lock(error: BaseException) -> None:
-    """Add to NumPy's complaint about a write why the array cannot be written to, and what to do."""
-    if isinstance(error, ValueError) and "read-only" in str(error):
-        error.add_note(
-            "numbad: large arrays are kept by reference and are read-only until the recording ends; "
-            "write to a copy, or use a copy in the function: np.sum(a.copy() * x)"
+def explain_lock(error: BaseException, locked: bool) -> None:
+    """Raise numbad's own error where a program writes to an array that the recording has made read-only."""
+    complaint = str(error)
+    if type(error) is not ValueError or "read-only" not in complaint or getattr(error, "__notes__", None):
+        return
+    if locked:
+        do = (
+            "write to a copy, or use a copy in the function: np.sum(a.copy() * x); "
+            "large arrays are read where they lie, and are read-only until the recording ends"
         )
+    elif raised_by_objects(error):
+        do = (
+            "write y = x.copy() instead of np.asarray(x): an array of recording values that NumPy made of another "
+            "cannot change with it"
+        )
+    else:
+        return
+    raise ReadOnlyError(message(complaint, do, site_of(error))) from error
+
+
+def site_of(error: BaseException) -> Site | None:
+    """Return the user's innermost statement in the traceback of an exception."""
+    site, trace = None, error.__traceback__
+    while trace is not None:
+        package = trace.tb_frame.f_globals.get("__package__")
+        if package not in INTERNAL and not (package and package.partition(".")[0] in LIBRARIES):
+            site = trace.tb_frame.f_code, trace.tb_lasti
+        trace = trace.tb_next
+    return site
+
+
+def raised_by_objects(error: BaseException) -> bool:
+    """Whether a variable of the statement that raised is a read-only array of objects."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    found = [] if trace is None else list(trace.tb_frame.f_locals.values())
+    return any(isinstance(value, np.ndarray) and value.dtype == object and not value.flags.writeable for value in found)
 
 
 NAMES = re.compile(r"\b(Array|Scalar)\b")  # of the classes of recording values, in a complaint
@@ -252,13 +291,48 @@ def clarify(error: BaseException) -> None:
     raise RecordingError(message(f"{what} ({type(error).__name__}: {short})", do, culprit.site)) from error
 
 
+def attribute(value: Any, name: str, default: Any = None) -> Any:
+    """Return an attribute of an object of the user's; the default also where the object's own `__getattr__` raises."""
+    try:
+        return getattr(value, name, default)
+    except Exception:
+        return default
+
+
+def noted_on(f: Any, name: str) -> Any:
+    """Return what numbad has noted on a function or an object of its own; None for others, whatever they answer."""
+    found = attribute(f, "__dict__")
+    return found.get(name) if isinstance(found, dict) else None
+
+
+def wraps(f: Any) -> Any:
+    """Return a decorator that gives a function the name and the docstring of another."""
+
+    def give(function: Any) -> Any:
+        for name in ("__doc__", "__name__"):
+            found = attribute(f, name)
+            if isinstance(found, str):
+                setattr(function, name, found)
+        function.__wrapped__ = f
+        return function
+
+    return give
+
+
+def name_of(f: Any, otherwise: str = "the function") -> str:
+    """Return the name of a function, or of a callable object that has one."""
+    found = attribute(f, "__name__")
+    return found if isinstance(found, str) else otherwise
+
+
 def check_function(f: Any, name: str) -> None:
     """Raise a TypeError unless a transform was given a function that can be called for a result."""
     if not callable(f):
         raise TypeError(
             message(f"{name} takes a function; it was given a {type(f).__name__}", f"write numbad.{name}(f)(x)")
         )
-    if getattr(getattr(f, "__code__", None), "co_flags", 0) & GENERATES:
+    code = attribute(f, "__code__")
+    if isinstance(code, CodeType) and code.co_flags & GENERATES:
         raise TypeError(
             message(f"{name} takes a function; {f.__name__} is a generator or a coroutine", "return a list of results")
         )

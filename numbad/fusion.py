@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
-from numbad.arraykernels import PARTIALS, PRIMAL, all_zero, descriptor, operand_count, shifted, total
+from numbad.arraykernels import PARTIALS, PRIMAL, all_absent, descriptor, operand_count, shifted, total
 from numbad.limits import FUSED_BLOCK, FUSED_PIECE, FUSED_ROWS
 from numbad.ops.definition import REGISTRY
 from numbad.rows import ADD, CONTRACT, GATHER, HOST, MAP, SCATTER
 from numbad.sweeps import address_of, block_kernels
 from numbad.threads import compile_parallel, shared_section
-from numbad.vectormath import call_at, pointer_of, view
+from numbad.vectormath import absent, call_at, pointer_of, select, view
 
 SUM = -1  # the opcode of a full sum in a group's table
 
@@ -291,7 +291,7 @@ def forward(execution: Any, group: Group) -> None:
         return
     table, scalars, _ = group.table(execution)
     pieces = (group.count + FUSED_PIECE - 1) // FUSED_PIECE
-    sums = np.zeros((len(group.rows), pieces), execution.values.dtype)
+    sums = np.full((len(group.rows), pieces), -0.0, execution.values.dtype)
     with shared_section(group.count):
         forward_pieces(block_kernels(execution.values.dtype), table, scalars, execution.values[:1], group.count, sums)
     for k, (opcode, out, _) in enumerate(group.rows):
@@ -306,7 +306,7 @@ def backward(execution: Any, group: Group, bars: Any) -> None:
         if opcode == SUM:
             table[k, OUT_BAR] = address_of(bars.arena) + out * execution.values.itemsize
     pieces = (group.count + FUSED_PIECE - 1) // FUSED_PIECE
-    sums = np.zeros((max(len(group.scalars), 1), pieces), execution.values.dtype)
+    sums = np.full((max(len(group.scalars), 1), pieces), -0.0, execution.values.dtype)
     with shared_section(group.count):
         backward_pieces(
             block_kernels(execution.values.dtype), table, scalars, cotangents, execution.values[:1], group.count, sums
@@ -363,16 +363,16 @@ def forward_pieces(kernels, table, scalars, like, count, sums):
 
 @njit(nogil=True, error_model="numpy")
 def add_scaled(partials, bar, target, fresh):
-    """Add partials times cotangents to a target, or set it if it is fresh; zero times anything is zero."""
+    """Add partials times cotangents to a target, or set it if it is fresh; absent times anything is absent."""
     zero = partials.dtype.type(0)
     if fresh:
         for j in range(bar.size):
-            product = partials[j] * bar[j]
-            target[j] = zero if (partials[j] == 0) | (bar[j] == 0) else product
+            p, b = partials[j], bar[j]
+            target[j] = select(absent(p) | absent(b), -zero, p * b + zero)
     else:
         for j in range(bar.size):
-            product = partials[j] * bar[j]
-            target[j] += zero if (partials[j] == 0) | (bar[j] == 0) else product
+            p, b = partials[j], bar[j]
+            target[j] += select(absent(p) | absent(b), -zero, p * b + zero)
 
 
 @njit(nogil=True, error_model="numpy")
@@ -433,7 +433,7 @@ def backward_piece(kernels, table, scalars, cotangents, like, start, stop, scrat
             if table[k, OPCODE] == SUM:
                 spread_to(table, k, first, count, view(np.uint64(table[k, OUT_BAR]), 1, like)[0], bars, used, like)
                 continue
-            if not used[k] or all_zero(bars[k, :count]):
+            if not used[k] or all_absent(bars[k, :count]):
                 continue
             xs = operand_at(table, k, X, scratch, first, like)
             ys = xs if table[k, UNARY] else operand_at(table, k, Y, scratch, first, like)

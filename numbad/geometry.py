@@ -195,3 +195,9 @@ def compact(view: np.ndarray) -> np.ndarray:
     if 0 not in view.strides:
         return view
     return view[tuple(slice(0, 1) if step == 0 else slice(None) for step in view.strides)]
+
+
+def covers(target: np.ndarray, count: int) -> bool:
+    """Whether a view, its repetitions apart, names each of `count` elements once."""
+    once = compact(target)
+    return once.size == count and not overlaps(once.shape, once.strides)

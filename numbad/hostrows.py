@@ -10,7 +10,7 @@ import numpy as np
 
 from numbad.errors import describe_site
 from numbad.geometry import overlaps
-from numbad.ops.definition import REGISTRY
+from numbad.ops.definition import REGISTRY, absent
 from numbad.ops.host import HostCall
 from numbad.rows import ADD, CONTRACT, GUARD, GUARD_VALUE, HOST, MAP
 
@@ -140,9 +140,9 @@ def space_of(words: Any, w: int, index: int) -> int:
 
 
 def times(partial: Any, bar: np.ndarray) -> np.ndarray:
-    """Multiply a partial by a cotangent: zero if either is."""
+    """Multiply a partial by a cotangent: absent (-0.0) if either is."""
     with np.errstate(all="ignore"):
-        return np.where((partial == 0.0) | (bar == 0.0), 0.0, partial * bar)
+        return np.where(absent(partial) | absent(bar), -0.0, partial * bar + 0.0)
 
 
 def add_broadcast(target: np.ndarray, addend: np.ndarray) -> None:
@@ -153,7 +153,7 @@ def add_broadcast(target: np.ndarray, addend: np.ndarray) -> None:
     """
     axes = tuple(k for k, (s, n) in enumerate(zip(target.strides, target.shape, strict=True)) if s == 0 and n > 1)
     if axes:
-        addend = addend.sum(axis=axes, keepdims=True)
+        addend = np.add.reduce(addend, axis=axes, keepdims=True, initial=-0.0)  # absent where all are
         target = target[tuple(slice(0, 1) if k in axes else slice(None) for k in range(target.ndim))]
     if overlaps(target.shape, target.strides):
         axis = min((n, k) for k, n in enumerate(target.shape) if n > 1)[1]
@@ -173,9 +173,9 @@ def scalar_forward(execution: Execution, code: np.ndarray, row: int, opcode: int
     x, y = np.float64(values[code[row, 2]]), np.float64(values[code[row, 3]])
     z = np.float64(op.evaluate(*(x, y)[: op.arity]))
     values[code[row, 1]] = z
-    execution.partials[row] = 0.0
+    execution.partials[row] = -0.0
     with np.errstate(all="ignore"):
-        for k, partial in enumerate(op.symbolic_partials(x, y, z)):
+        for k, partial in enumerate(op.number_partials(x, y, z)):
             execution.partials[row, k] = partial
 
 
@@ -193,14 +193,14 @@ def map_partials(execution: Execution, words: Any, w: int, opcode: int) -> tuple
     x = operand(get, words, w, 1)
     y = operand(get, words, w, 2) if op.arity == 2 else None
     with np.errstate(all="ignore"):
-        return op.symbolic_partials(x, y, operand(get, words, w, 0))
+        return op.number_partials(x, y, operand(get, words, w, 0))
 
 
 def map_backward(execution: Execution, words: Any, w: int, opcode: int, bars: Cotangents) -> None:
     """Take back an array row of a host op."""
     get = bar_spaces(bars)
     bar = operand(get, words, w, 0)
-    if not bar.any():
+    if matrix().is_absent(bar):
         return
     for k, partial in enumerate(map_partials(execution, words, w, opcode)):
         if get(space_of(words, w, 1 + k)) is not None:
@@ -211,7 +211,7 @@ def map_tangent(execution: Execution, words: Any, w: int, opcode: int, dots: Cot
     """Push tangents through an array row of a host op."""
     get = bar_spaces(dots)
     out = operand(get, words, w, 0)
-    out[...] = 0.0
+    out[...] = -0.0
     for k, partial in enumerate(map_partials(execution, words, w, opcode)):
         if get(space_of(words, w, 1 + k)) is not None:
             out += times(partial, operand(get, words, w, 1 + k))
@@ -241,7 +241,7 @@ def host_backward(execution: Execution, words: Any, w: int, bars: Cotangents) ->
     """Take back a row by its Python rule."""
     index, inputs, outputs = host_operands(primal_spaces(execution), words, w)
     _, input_bars, output_bars = host_operands(bar_spaces(bars), words, w)
-    if any(bar.any() for bar in output_bars):
+    if not all(matrix().is_absent(bar) for bar in output_bars):
         call = execution.recorder.hosts[index]
         leaves = getattr(execution.recorder, "leaves", None)
         if leaves is not None and isinstance(call, HostCall) and (unknown := call.unknown()):
@@ -269,4 +269,8 @@ def host_tangent(execution: Execution, words: Any, w: int, dots: Cotangents) -> 
     """Push tangents through a row by its Python rule."""
     index, inputs, outputs = host_operands(primal_spaces(execution), words, w)
     _, input_dots, output_dots = host_operands(bar_spaces(dots), words, w)
+    if all(dot is None or matrix().is_absent(dot) for dot in input_dots):
+        for dot in output_dots:
+            dot[...] = -0.0
+        return
     execution.recorder.hosts[index].tangent(inputs, outputs, input_dots, output_dots)

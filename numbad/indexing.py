@@ -29,7 +29,7 @@ def get_item(self: Array, key: Any) -> Any:
             )
         if self.first is not None:
             return make_scalar(self.recorder, self.first + key, self.boolean)
-        return self.scalar_at(self.offset + key * (1 if self.strides is None else self.strides[0]))
+        return self.scalar_at(self.offset + key * (1 if self.pitches is None else self.pitches[0]))
     basic = basic_view(self, key)
     if basic is not None:
         return basic
@@ -45,6 +45,8 @@ def set_item(self: Array, key: Any, value: Any) -> None:
             f"the elements of this array cannot be assigned: {self.storage.frozen}",
             "assign to a copy: y = x.copy()",
         )
+    if isinstance(value, np.generic) and value.dtype.kind in "fiu":
+        value = value.item()  # it takes the precision of the array
     value = as_active(self.recorder, value)
     if value is NotImplemented:
         refuse("this cannot be assigned to an element of a recording array", "assign numbers or arrays")

@@ -1,6 +1,6 @@
 """Compiled sweeps of lanes in blocks: each thread takes some lanes from seeds to results, in memory of its own.
 
-Where no row needs Python, lanes have nothing to do with one another. A block that fits into the cache is set to zero,
+Where no row needs Python, lanes have nothing to do with one another. A block that fits into the cache is cleared,
 seeded, swept and read there, where all lanes at once would go through memory for each row.
 """
 # mypy: disable-error-code="no-untyped-def"
@@ -32,7 +32,7 @@ def push_block(tape, linear, outputs, seeds, arena, result, first):
     code, words, kept, slots, slopes, values, partials = tape
     place, coefficient, bases = linear
     wide = arena.shape[1]
-    arena[:] = 0
+    arena[:] = -0.0
     if seeds.shape[0]:
         arena[: seeds.shape[0]] = seeds[:, first : first + wide]
     else:
@@ -42,7 +42,7 @@ def push_block(tape, linear, outputs, seeds, arena, result, first):
     tangent_lanes(
         code, words, kept, slots, slopes, values, partials, own, place, coefficient, lanes, NO_BLAS, wide, 0, wide, 0
     )
-    gather_lanes(outputs, place, coefficient, arena, result[:, first : first + wide], 0, wide)
+    gather_lanes(outputs, place, coefficient, arena, result[:, first : first + wide], 0.0, 0, wide)
 
 
 @compiled
@@ -51,7 +51,7 @@ def pull_block(tape, linear, outputs, seeds, arena, result, first):
     code, words, kept, slots, slopes, values, partials = tape
     place, coefficient, bases = linear
     wide = arena.shape[1]
-    arena[:] = 0
+    arena[:] = -0.0
     if seeds.shape[0]:
         scatter_lanes(outputs, place, coefficient, arena, seeds[:, first : first + wide], 0, wide)
     else:
@@ -66,7 +66,7 @@ def pull_block(tape, linear, outputs, seeds, arena, result, first):
     )
     for lane in range(wide):
         for j in range(result.shape[1]):
-            result[first + lane, j] = arena[j, lane]
+            result[first + lane, j] = arena[j, lane] + arena.dtype.type(0)  # what is absent is shown as zero
 
 
 @compile_parallel

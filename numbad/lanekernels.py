@@ -20,7 +20,7 @@ from numbad.arraykernels import PARTIALS, compiled, descriptor, fetch, inlined, 
 from numbad.limits import BLOCK, CLEARED_PIECES
 from numbad.rows import ADD, CONTRACT, GATHER, HOST, MAP, SCATTER
 from numbad.threads import compile_parallel
-from numbad.vectormath import call_at, pointer_of, view
+from numbad.vectormath import absent, call_at, pointer_of, select, view
 
 
 @inlined
@@ -320,14 +320,14 @@ def forget(place, first, count):
 @inlined
 def join(place, coefficient, out, flag, a, b, p, q):
     """Give the output of an op the place of its operands and return True, if they have the same or one has none."""
-    x = place[a] if flag & 1 and p != 0 else NONE
-    y = place[b] if flag & 2 and q != 0 else NONE
+    x = place[a] if flag & 1 and not absent(p) else NONE
+    y = place[b] if flag & 2 and not absent(q) else NONE
     if x != NONE and y != NONE and x != y:
         return False
     total = coefficient[0]  # zero, in the dtype of the tape
-    if x != NONE and coefficient[a] != 0:
+    if x != NONE:
         total += p * coefficient[a]
-    if y != NONE and coefficient[b] != 0:
+    if y != NONE:
         total += q * coefficient[b]
     place[out] = max(x, y)
     coefficient[out] = total
@@ -385,17 +385,15 @@ def scatter_row(words, w, place, coefficient, out):
 
 @inlined
 def add_scaled(target, factor, source):
-    """Add a multiple of one row of lanes to another; zero times anything is zero."""
+    """Add a multiple of one row of lanes to another; absent times anything is absent."""
     if factor == 1:
         for k in range(target.size):
             target[k] += source[k]
-    elif factor - factor == 0:
-        for k in range(target.size):
-            target[k] += factor * source[k]
     else:
+        zero = source.dtype.type(0)
         for k in range(target.size):
-            if source[k] != 0:
-                target[k] += factor * source[k]
+            s = source[k]
+            target[k] += select(absent(s), s, factor * s + zero)
 
 
 @inlined
@@ -419,11 +417,11 @@ def move(base, at, p, out_base, out, wide, first, last, like, back):
 def move_element(space, address, p, out, place, coefficient, lanes, wide, first, last, like, back):
     """Move the lanes between the element of an operand and the place of an output."""
     base = lanes[space]
-    if base == 0 or p == 0:
+    if base == 0 or absent(p):
         return
     if space != 0:
         move(base, address, p, lanes[0], out, wide, first, last, like, back)
-    elif place[address] != NONE and coefficient[address] != 0:
+    elif place[address] != NONE:
         move(base, place[address], p * coefficient[address], lanes[0], out, wide, first, last, like, back)
 
 
@@ -437,13 +435,18 @@ def move_map_row(words, w, k, slopes, slot, out, place, coefficient, lanes, wide
 
 
 @compiled
-def move_structural_row(words, w, k, other, other_at, place, coefficient, lanes, wide, first, last, like, back):
-    """Move lanes through operand k of a sum or product over an index space; `other` is 0 for a sum."""
+def move_structural_row(words, w, k, other, other_at, varies, place, coefficient, lanes, wide, first, last, like, back):
+    """Move lanes through operand k of a sum or product over an index space.
+
+    `other` is the other operand of a product, 0 for a sum; its zeros count if it `varies`.
+    """
     target, d, factor = descriptor(words, w, 0), descriptor(words, w, k), descriptor(words, w, other)
+    zero = like.dtype.type(0)
     p = like.dtype.type(1)
     for j in range(words[w + 1]):
         if other != 0:
             p = view(shifted(other_at, offset_of(words, w, factor, j), like), 1, like)[0]
+            p = -zero if p == 0 and not varies else p + zero
         x = words[d + 2] + offset_of(words, w, d, j)
         z = place[words[target + 2] + offset_of(words, w, target, j)]
         move_element(words[d + 1], x, p, z, place, coefficient, lanes, wide, first, last, like, back)
@@ -490,8 +493,9 @@ def move_row(
             if flag >> (k - 1) & 1:
                 other = 3 - k if opcode == CONTRACT else 0
                 other_at = memory(words, descriptor(words, w, other), bases, values)
+                varies = flag >> (2 - k) & 1 != 0
                 move_structural_row(
-                    words, w, k, other, other_at, place, coefficient, lanes, wide, first, last, values, back
+                    words, w, k, other, other_at, varies, place, coefficient, lanes, wide, first, last, values, back
                 )
     elif opcode == SCATTER:
         for j in range(words[w + 1]):
@@ -545,13 +549,13 @@ def tangent_lanes(
 
 
 @compiled
-def gather_lanes(addresses, place, coefficient, arena, result, first, last):
-    """Copy the lanes of addresses into rows of a table."""
+def gather_lanes(addresses, place, coefficient, arena, result, nothing, first, last):
+    """Copy the lanes of addresses into rows of a table; what is absent becomes `nothing`: -0.0 or +0.0."""
     for j in range(addresses.size):
         row, c = place[addresses[j]], coefficient[addresses[j]]
         for k in range(first, last):
-            result[j, k] = 0
-        if row != NONE and c != 0:
+            result[j, k] = nothing
+        if row != NONE:
             add_scaled(result[j, first:last], c, arena[row, first:last])
 
 
@@ -560,16 +564,16 @@ def scatter_lanes(addresses, place, coefficient, arena, addend, first, last):
     """Add the rows of a table to the lanes of addresses."""
     for j in range(addresses.size):
         row, c = place[addresses[j]], coefficient[addresses[j]]
-        if row != NONE and c != 0:
+        if row != NONE:
             add_scaled(arena[row, first:last], c, addend[j, first:last])
 
 
 @compile_parallel
 def clear_rows(memory):
-    """Set memory to zero."""
+    """Set memory to absent."""
     piece = (memory.size + CLEARED_PIECES - 1) // CLEARED_PIECES
     for k in prange(CLEARED_PIECES):
-        memory[k * piece : (k + 1) * piece] = 0
+        memory[k * piece : (k + 1) * piece] = -0.0
 
 
 @compile_parallel

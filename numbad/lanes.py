@@ -8,12 +8,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.active import Active
-from numbad.geometry import is_run, spread
+from numbad.geometry import covers, is_run, spread
 from numbad.hostrows import add_broadcast, flat, map_partials, naming_site, refuse_unknown
 from numbad.limits import BLAS_WORTH, CACHED, FEWEST, MOST_MEMORY, PARALLEL_WORTH, WORTH_READING
 from numbad.ops.host import HostCall, as_tuple, record_host
 from numbad.rows import CONTRACT, HOST, MAP
-from numbad.sweeps import Execution, block_kernels, check_memory, give_back, take_memory
+from numbad.sweeps import (
+    Execution,
+    address_of,
+    block_kernels,
+    check_memory,
+    empty,
+    give_back,
+    handed_out,
+    take_memory,
+)
 from numbad.threads import count_threads, note_blas, shared_section
 
 if TYPE_CHECKING:
@@ -61,8 +70,8 @@ class Linearised:
         lanekernels.mark_needed(self.code, self.words, needed, self.flags)
         self.spaces = spaces
         self.slots, size = self.place_slopes()
-        self.slopes = np.empty(max(size, 1), recorder.dtype)
-        self.place = np.empty(recorder.size, np.int64)
+        self.slopes = empty(max(size, 1), recorder.dtype)
+        self.place = empty(recorder.size, np.int64)
         self.coefficient = np.zeros(recorder.size, recorder.dtype)
         self.kept = np.zeros(self.rows, np.uint8)
         self.wanted = 0
@@ -140,6 +149,7 @@ class Linearised:
 
     # ------------------------------------------------------------ sweeps
 
+    @handed_out
     def pull(self, seeds: list[np.ndarray] | None = None) -> list[np.ndarray]:
         """Return the inputs' cotangents for the outputs', with the lanes in front.
 
@@ -152,11 +162,11 @@ class Linearised:
         wide = sum(counts) if seeds is None else seeds[0].shape[-1]
         if self.needs_no_python(wide):
             sizes = [np.size(leaf.value) for leaf in self.leaves]
-            result = np.empty((wide, sum(sizes)), self.execution.recorder.dtype)
+            result = empty((wide, sum(sizes)), self.execution.recorder.dtype)
             self.run_blocks(seeds, result, wide, True)
             parts = np.split(result, np.cumsum(sizes)[:-1], axis=1)
             return [part.reshape(wide, *np.shape(leaf.value)) for part, leaf in zip(parts, self.leaves, strict=True)]
-        found = [np.empty((wide, *np.shape(leaf.value)), self.execution.recorder.dtype) for leaf in self.leaves]
+        found = [empty((wide, *np.shape(leaf.value)), self.execution.recorder.dtype) for leaf in self.leaves]
         for first, last in self.blocks(wide):
             bars = LaneMemory(self, last - first)
             if seeds is None:
@@ -166,10 +176,11 @@ class Linearised:
                     bars.scatter(addresses, seed[..., first:last])
             self.sweep_back(bars)
             for leaf, result in zip(self.leaves, found, strict=True):
-                result[first:last] = np.moveaxis(bars.read(leaf), -1, 0)
+                np.add(np.moveaxis(bars.read(leaf), -1, 0), 0.0, out=result[first:last])  # absent is shown as zero
             bars.release()
         return found
 
+    @handed_out
     def push(self, seeds: list[np.ndarray] | None = None) -> list[np.ndarray]:
         """Return the outputs' tangents for the inputs', with the lanes last.
 
@@ -182,11 +193,11 @@ class Linearised:
         wide = sum(counts) if seeds is None else seeds[0].shape[-1]
         if self.needs_no_python(wide):
             sizes = [addresses.size for addresses in self.outputs]
-            result = np.empty((sum(sizes), wide), self.execution.recorder.dtype)
+            result = empty((sum(sizes), wide), self.execution.recorder.dtype)
             self.run_blocks(seeds, result, wide, False)
             parts = np.split(result, np.cumsum(sizes)[:-1])
             return [part.reshape(*shape.shape, wide) for part, shape in zip(parts, self.outputs, strict=True)]
-        found = [np.empty((*addresses.shape, wide), self.execution.recorder.dtype) for addresses in self.outputs]
+        found = [empty((*addresses.shape, wide), self.execution.recorder.dtype) for addresses in self.outputs]
         for first, last in self.blocks(wide):
             dots = LaneMemory(self, last - first)
             start = 0
@@ -198,7 +209,7 @@ class Linearised:
                 start += count
             self.sweep_forward(dots)
             for addresses, result in zip(self.outputs, found, strict=True):
-                dots.copy_out(addresses, result[..., first:last])
+                dots.copy_out(addresses, result[..., first:last], 0.0)
             dots.release()
         return found
 
@@ -293,7 +304,7 @@ class Linearised:
 
     def product(self, lanes: LaneMemory, w: int, flag: int, back: bool) -> None:
         """Take a product of arrays: with lanes it is one of matrices, for BLAS."""
-        from numbad.matrix import MatrixVector, covers, multiply_add
+        from numbad.matrix import MatrixVector, multiply_add
 
         found = MatrixVector.find(self.words, w)
         if found is not None and self.matrix_product(lanes, found, w, flag, back):
@@ -313,7 +324,7 @@ class Linearised:
                 fresh = False
                 continue
             addresses = self.elements(w, k)
-            own = np.empty((*addresses.shape, lanes.wide), out.dtype) if back else lanes.gather(addresses)
+            own = empty((*addresses.shape, lanes.wide), out.dtype) if back else lanes.gather(addresses)
             steps = [s if moved else 0 for s, moved in zip(own.strides, self.moved(w, k), strict=False)]
             full = np.lib.stride_tricks.as_strided(own, out.shape, (*steps, own.itemsize))
             multiply_add(*((full, out) if back else (out, full)), other, fresh or back)
@@ -384,7 +395,7 @@ class Linearised:
         changed = slice(0, inputs) if back else slice(inputs, None)
         for part in parts[changed]:
             if part is not None:
-                part[...] = 0.0
+                part[...] = -0.0
         for lane in range(lanes.wide):
             one = [None if part is None else part[:, lane].copy() for part in parts]
             one = [part if k not in held else None for k, part in enumerate(one)]
@@ -467,7 +478,7 @@ class LaneMemory:
         self.arena, self.spaces = parts[0], dict(zip(large, parts[1:], strict=True))
         self.bases = np.zeros(len(recorder.spaces), np.uint64)
         for space, part in ((0, self.arena), *self.spaces.items()):
-            self.bases[space] = part.__array_interface__["data"][0]
+            self.bases[space] = address_of(part)
 
     def memory(self, space: int) -> np.ndarray | None:
         """Return the lanes of a space, None for constants."""
@@ -479,8 +490,8 @@ class LaneMemory:
         first = linear.place[places[0]] if places.size else -1
         if first >= 0 and (linear.coefficient[places] == 1.0).all() and is_run(linear.place[places]):
             return self.arena[first : first + places.size].reshape(*addresses.shape, self.wide)
-        result = np.empty((*addresses.shape, self.wide), self.arena.dtype)
-        self.copy_out(addresses, result)
+        result = empty((*addresses.shape, self.wide), self.arena.dtype)
+        self.copy_out(addresses, result, -0.0)
         return result
 
     def part(self, space: int, address: int, count: int) -> np.ndarray | None:
@@ -499,14 +510,14 @@ class LaneMemory:
         else:
             self.scatter(np.arange(address, address + len(addend)), addend)
 
-    def copy_out(self, addresses: np.ndarray, result: np.ndarray) -> None:
-        """Copy the lanes of addresses into an array of their shape and the lanes."""
+    def copy_out(self, addresses: np.ndarray, result: np.ndarray, nothing: float) -> None:
+        """Copy the lanes of addresses into an array of their shape and the lanes; what is absent becomes `nothing`."""
         from numbad import lanekernels
 
         linear, places = self.linear, addresses.reshape(-1)
         table = result.reshape(places.size, self.wide)
-        whole = table if table.flags.c_contiguous else np.empty(table.shape, table.dtype)
-        lanekernels.gather_lanes(places, linear.place, linear.coefficient, self.arena, whole, 0, self.wide)
+        whole = table if table.flags.c_contiguous else empty(table.shape, table.dtype)
+        lanekernels.gather_lanes(places, linear.place, linear.coefficient, self.arena, whole, nothing, 0, self.wide)
         if whole is not table or not np.shares_memory(table, result):
             result[...] = whole.reshape(result.shape)
 
@@ -594,11 +605,11 @@ def add_columns(out: np.ndarray, table: np.ndarray, wide: int, lane: int, factor
 
 
 def clear(memory: np.ndarray) -> None:
-    """Set lanes to zero; large ones with all threads."""
+    """Set lanes to absent; large ones with all threads."""
     from numbad import lanekernels
 
     if memory.size < PARALLEL_WORTH:
-        memory[...] = 0.0
+        memory[...] = -0.0
         return
     with shared_section(memory.size):
         lanekernels.clear_rows(memory.reshape(-1))

@@ -34,7 +34,8 @@ def limit(usual: int, small: int) -> int:
 
 def keep_apart() -> None:
     """Give the compiled code of a variant a folder of its own: Numba's cache knows nothing of these numbers."""
-    name = "numbad" + VARIANT + "-" + hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+    sources = [Path(__file__), *[Path(__file__).with_name("checkedkernels.py")] * CHECKED]
+    name = "numbad" + VARIANT + "-" + hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
     root = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     folder = Path(root) if Path(root).name == name else Path(root) / name  # a parent process may have chosen it
     try:
@@ -77,8 +78,10 @@ FUSED_ROWS = limit(48, 5)
 
 # ---------------------------------------------------------------- recording
 
-# Elements: larger constants and inputs are kept by reference.
+# Elements: larger constants have a space of their own, and are no part of the arena.
 SMALL = limit(512, 4)
+# Elements: of larger constants and inputs no copy is made, which could cost more than the derivative.
+COPIED = limit(1 << 16, 16)
 # Elements: larger inputs of a gradient are swept where they are.
 LARGE_INPUT = limit(1 << 12, 6)
 # Elements: up to here a table of addresses is cheaper than a row that copies.

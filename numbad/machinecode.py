@@ -24,7 +24,7 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 
-from numbad.limits import VARIANT
+from numbad.limits import CHECKED, VARIANT
 
 HERE = Path(__file__).parent
 SOURCES = (
@@ -40,6 +40,7 @@ SOURCES = (
     "emissionlayout.py",
     "passkernels.py",
     "machinecode.py",
+    *["checkedkernels.py"] * CHECKED,
 )
 # Functions of Numba's that the error paths of its wrappers name; these functions never raise.
 UNREACHED = (
@@ -135,6 +136,8 @@ def callable_at(address: int, dtype: np.dtype, integers: int, short: bool = Fals
 
 def link(symbol: str, code: bytes) -> int:
     """Link machine code into the process; return the address of a function in it."""
+    if CHECKED:
+        import numbad.checkedkernels  # noqa: F401 - the functions that checked code calls by name
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     library = ctypes.CDLL("msvcrt" if sys.platform == "win32" else None)

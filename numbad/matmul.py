@@ -25,7 +25,7 @@ def matrix_product(recorder: Recorder, a: Any, b: Any) -> Any:
         one, two = a.spot(), b.spot()
         if one is None or two is None:
             return None
-    key = ("@", a.shape, a.strides, b.shape, b.strides)
+    key = ("@", a.shape, a.pitches, b.shape, b.pitches)
     plan = PLANS.get(key) or plan_product(a, b, key)
     return None if plan is None else append_placed(recorder, CONTRACT, plan, one, two)
 
@@ -77,6 +77,6 @@ def plan_product(a: Array, b: Array, key: Any) -> Plan | None:
 
 def steps_of(a: Array) -> tuple[int, ...]:
     """Return the strides of an operand."""
-    if a.strides is not None:
-        return a.strides
+    if a.pitches is not None:
+        return a.pitches
     return (1,) if len(a.shape) == 1 else (a.shape[1], 1)

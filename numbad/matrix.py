@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from numbad.geometry import compact, overlaps
+from numbad.geometry import compact, covers, overlaps
 from numbad.hostrows import add_broadcast, bar_spaces, operand, primal_spaces, space_of
 from numbad.threads import note_blas, shared_section
 
@@ -29,25 +29,29 @@ def contract_forward(execution: Any, code: Any, words: Any, row: int) -> None:
 
 
 def contract_backward(execution: Any, code: Any, words: Any, row: int, bars: Any) -> None:
-    """Take back a product: the other operand times the cotangent; nothing where that is zero."""
+    """Take back a product: the other operand times the cotangent; nothing where that is absent."""
     w = int(code[row, 2])
     get, get_bar = primal_spaces(execution), bar_spaces(bars)
     product = MatrixVector.find(words, w)
     left: tuple[int, ...] = (1, 2)
     if product is not None:
-        product.backward(get, get_bar)
+        product.backward(get, get_bar, execution.finite)
         left = (product.place,)
         if get_bar(product.matrix[0]) is None:
             return
     bar = operand(get_bar, words, w, 0)
-    if not compact(bar).any():
+    if is_absent(bar):
         return
     for k in left:
         space = space_of(words, w, k)
         if get_bar(space) is not None:
             target = operand(get_bar, words, w, k)
             fresh = space > 0 and execution.uses(code, words, space) == 1 and covers(target, bars.spaces[space].size)
-            multiply_add(target, bar, operand(get, words, w, 3 - k), fresh)
+            factor = operand(get, words, w, 3 - k)
+            if left_out(bar, factor, execution.finite):
+                compact(target)[...] += 0.0
+            else:
+                multiply_add(target, bar, factor, fresh)
 
 
 def contract_tangent(execution: Any, code: Any, words: Any, row: int, dots: Any) -> None:
@@ -56,7 +60,7 @@ def contract_tangent(execution: Any, code: Any, words: Any, row: int, dots: Any)
     get, get_dot = primal_spaces(execution), bar_spaces(dots)
     zeroed, out = int(words[w + 3]), int(code[row, 1])
     if zeroed:
-        dots.arena[out : out + zeroed] = 0.0
+        dots.arena[out : out + zeroed] = -0.0
     product = MatrixVector.find(words, w)
     if product is not None:
         product.tangent(get, get_dot)
@@ -65,8 +69,28 @@ def contract_tangent(execution: Any, code: Any, words: Any, row: int, dots: Any)
     for k in (1, 2):
         if get_dot(space_of(words, w, k)) is not None:
             dot = operand(get_dot, words, w, k)
-            if compact(dot).any():
+            if not is_absent(dot):
                 multiply_add(target, dot, operand(get, words, w, 3 - k))
+
+
+def is_absent(values: np.ndarray) -> bool:
+    """Whether cotangents or tangents are absent throughout: all are -0.0."""
+    values = compact(values)
+    return not values.any() and bool(np.signbit(values).all())
+
+
+def left_out(bar: np.ndarray, factor: np.ndarray, finite: dict[tuple[int, int], bool]) -> bool:
+    """Whether a product need not be formed: its cotangents are zero, and what they are multiplied by is finite.
+
+    What is known of the factors of a sweep is kept in `finite`, by where they are and how large.
+    """
+    if compact(bar).any():
+        return False
+    factor = compact(factor)
+    key = factor.__array_interface__["data"][0], factor.size
+    if key not in finite:  # a sum is finite only if all terms are
+        finite[key] = bool(np.isfinite(np.sum(factor))) or bool(np.isfinite(factor).all())
+    return finite[key]
 
 
 class MatrixVector:
@@ -126,24 +150,32 @@ class MatrixVector:
             result[:] = 0.0
         add_product(matrix, vector, result, self.transposed)
 
-    def backward(self, get: Any, get_bar: Any) -> None:
+    def backward(self, get: Any, get_bar: Any, finite: dict[tuple[int, int], bool]) -> None:
         """Add the vector's cotangents."""
-        if get_bar(self.vector[0]) is None:
-            return
-        bar, matrix, target = self.views(get_bar, get, get_bar)
-        if bar.any():
-            add_product(matrix, bar, target, not self.transposed)
+        if get_bar(self.vector[0]) is not None:
+            bar, matrix, target = self.views(get_bar, get, get_bar)
+            pull_vector(bar, matrix, target, self.transposed, finite)
 
     def tangent(self, get: Any, get_dot: Any) -> None:
         """Add what the tangents of the matrix and of the vector give."""
         if get_dot(self.matrix[0]) is not None:
             target, dot, vector = self.views(get_dot, get_dot, get)
-            if dot.any():
+            if not is_absent(dot):
                 add_product(dot, vector, target, self.transposed)
         if get_dot(self.vector[0]) is not None:
             target, matrix, dot = self.views(get_dot, get, get_dot)
-            if dot.any():
+            if not is_absent(dot):
                 add_product(matrix, dot, target, self.transposed)
+
+
+def pull_vector(bar: Any, matrix: Any, target: Any, transposed: bool, finite: dict[tuple[int, int], bool]) -> None:
+    """Add to a vector's cotangents those of its product with a matrix, where they are not absent."""
+    if is_absent(bar):
+        return
+    if left_out(bar, matrix, finite):
+        target += 0.0
+    else:
+        add_product(matrix, bar, target, not transposed)
 
 
 def add_product(matrix: np.ndarray, vector: np.ndarray, result: np.ndarray, transposed: bool) -> None:
@@ -155,12 +187,6 @@ def add_product(matrix: np.ndarray, vector: np.ndarray, result: np.ndarray, tran
             matrixkernels.vector_times_matrix(vector, matrix, result)
         else:
             matrixkernels.matrix_times_vector(matrix, vector, result)
-
-
-def covers(target: np.ndarray, count: int) -> bool:
-    """Whether a view, its repetitions apart, names each of `count` elements once."""
-    once = compact(target)
-    return once.size == count and not overlaps(once.shape, once.strides)
 
 
 def multiply_add(target: np.ndarray, one: np.ndarray, other: np.ndarray, assign: bool = False) -> None:

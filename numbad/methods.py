@@ -20,7 +20,7 @@ from numbad.scalars import Scalar
 
 NAMES = (
     "sum mean prod max min var std clip cumsum cumprod dot argmax argmin argsort squeeze ravel trace diagonal"
-    " repeat take round any all nonzero searchsorted compress choose argpartition put"
+    " repeat take round any all nonzero searchsorted choose argpartition"
 ).split()
 
 
@@ -82,19 +82,29 @@ def astype(
     return self if same and not copy and order in "KA" else self.copy(order)
 
 
+def compress(self: Any, condition: Any, axis: Any = None, out: Any = None) -> Any:
+    """Return the slices along an axis for which a condition holds."""
+    return above("numbad.numpy_api").apply_function(np.compress, (condition, self), {"axis": axis, "out": out})
+
+
+def put(self: Any, indices: Any, values: Any, mode: str = "raise") -> None:
+    """Assign values to flat places."""
+    above("numbad.numpy_api").apply_function(np.put, (self, indices, values, mode), {})
+
+
 def sort(self: Array, axis: int = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> None:
     """Sort in place."""
-    self[...] = np.sort(self, axis, kind)
+    self[...] = np.sort(self, axis, kind, order, stable=stable)
 
 
 def partition(self: Array, kth: Any, axis: int = -1, kind: str = "introselect", order: Any = None) -> None:
     """Partition in place."""
-    self[...] = np.partition(self, kth, axis)
+    self[...] = above("numbad.numpy_api").apply_function(np.partition, (self, kth, axis, kind, order), {})
 
 
 for _name in NAMES:
     setattr(Active, _name, numpy_method(_name))
-Active.flatten, Active.astype = flatten, astype
+Active.flatten, Active.astype, Active.compress, Active.put = flatten, astype, compress, put
 Array.sort, Array.partition = sort, partition
 for _ufunc, _op in OPS.items():
     if _op.arity == 1 and not hasattr(Scalar, _ufunc.__name__):

@@ -23,6 +23,7 @@ from numbad.arrays import Array, constant, filled, make_block
 from numbad.geometry import compact, contiguous, overlaps, reach
 from numbad.ops.definition import BY_NAME
 from numbad.rows import ADD
+from numbad.sweeps import seed_of
 
 if TYPE_CHECKING:
     from numbad.emission import Linear, Operand
@@ -110,7 +111,7 @@ class Multiples:
         if elements_meet:
             value = linear.collect(sources)
             if value is not None:
-                value = value if factor is None else linear.scaled(factor, value)
+                value = value if factor is None else linear.scaled(factor, value, True)
                 if value is not None:
                     linear.add(address, shape, strides, value)
         else:
@@ -166,9 +167,9 @@ class Multiples:
         else:
             bar = linear.collect(multiple.sources)
             factor = multiple.factor
-            value = None if bar is None else linear.scaled(factor, bar)
+            value = None if bar is None else linear.scaled(factor, bar, True)
             if value is None:
-                value = constant(linear.recorder, np.zeros((multiple.sources.size, linear.lanes)))
+                value = constant(linear.recorder, np.full((multiple.sources.size, linear.lanes), -0.0))
             value = filled(value)  # the rows must follow one another
         multiple.place = value.storage.address + value.offset
         multiple.move(multiple.entered)
@@ -207,7 +208,7 @@ class Multiples:
         out = recorder.allocate(count * linear.lanes)
         steps = (linear.lanes + 1,)
         recorder.structural_row(
-            ADD, (count,), count * linear.lanes, out, ((0, out + lane, steps), (space, address, strides))
+            ADD, (count,), count * linear.lanes, out, ((0, out + lane, steps), (space, address, strides)), True
         )
         return make_block(recorder, out, (count, linear.lanes))
 
@@ -219,13 +220,22 @@ def spread_factor(factor: Any, short: tuple[int, ...], shape: tuple[int, ...]) -
     return np.broadcast_to(factor.reshape(short), shape)
 
 
-def multiply(partial: Any, factor: Any) -> Any:
-    """Return a partial times a coefficient, None where that is zero; None as a coefficient is one."""
+def multiply(partial: Any, factor: Any, may_be_absent: bool = False) -> Any:
+    """Return a partial times a coefficient, None where that is absent; None as a coefficient is one.
+
+    Coefficients are absent where they are -0.0, like cotangents; so a partial that is a number gets no -0.0.
+    """
+    if np.ndim(partial) and not isinstance(partial, Active):  # zeros of constants are absent
+        partial, may_be_absent = seed_of(partial), True
     if isinstance(partial, Active) or np.ndim(partial):
-        return partial if factor is None else BY_NAME["scale"](partial, factor)
+        if factor is None:
+            return partial if may_be_absent else partial + 0.0
+        return BY_NAME["gate" if may_be_absent else "weigh"](partial, factor)
     value = float(partial)
     if value == 0.0:
         return None
     if factor is None:
         return value
-    return factor if value == 1.0 else -factor if value == -1.0 else value * factor
+    if isinstance(factor, float):
+        return value * factor
+    return factor if value == 1.0 else BY_NAME["opposite"](factor) if value == -1.0 else BY_NAME["weigh"](value, factor)

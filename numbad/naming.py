@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from numbad.errors import attribute
 from numbad.ops import REGISTRY
 from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, NAMES, SCATTER
 
@@ -55,7 +56,7 @@ def parameter_names(f: Callable[..., Any], count: int) -> list[str]:
     """Return the names of a function's first positional parameters."""
     try:
         parameters = list(inspect.signature(f).parameters.values())
-    except (TypeError, ValueError):
+    except Exception:  # of compiled functions, and objects that answer no questions
         parameters = []
     names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)][:count]
     variadic = [p.name for p in parameters if p.kind is p.VAR_POSITIONAL]
@@ -63,11 +64,11 @@ def parameter_names(f: Callable[..., Any], count: int) -> list[str]:
     return names + [f"{variadic[0]}[{k}]" if variadic else f"x{len(names) + k}" for k in range(rest)]
 
 
-def name_spaces(f: Callable[..., Any], tape: Tape) -> tuple[str, ...]:
-    """Return a name for each space: the variable that holds the array, where the function has one."""
+def name_spaces(f: Callable[..., Any], tape: Tape, origins: dict[int, Any]) -> tuple[str, ...]:
+    """Return a name for each space: the variable that holds the array it is made of, where the function has one."""
     names = [""]
     known: dict[int, str] = {}
-    code = getattr(f, "__code__", None)
+    code = attribute(f, "__code__")
     if code is not None:
         visible = {name: f.__globals__[name] for name in code.co_names if name in f.__globals__}  # type: ignore[attr-defined]
         for name, cell in zip(code.co_freevars, f.__closure__ or (), strict=True):  # type: ignore[attr-defined]
@@ -79,7 +80,7 @@ def name_spaces(f: Callable[..., Any], tape: Tape) -> tuple[str, ...]:
     inputs = {slot.space: slot.name for slot in tape.inputs if slot.space}
     for k, space in enumerate(tape.spaces[1:], start=1):
         shape = "x".join(map(str, np.shape(space)))
-        names.append(inputs.get(k) or known.get(id(space)) or f"array_{shape}")
+        names.append(inputs.get(k) or known.get(id(origins.get(k))) or f"array_{shape}")
     return tuple(names)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from numbad.active import Active
 from numbad.arrays import Array, constant, make_block
-from numbad.derivatives import collect, input_dtype, plain, regroup, scalar_output, split_auxiliary
+from numbad.derivatives import collect, explain, input_dtype, plain, regroup, scalar_output, split_auxiliary
 from numbad.emission import Linear, emit_adjoint, emit_tangent
 from numbad.errors import OutputError, message
 from numbad.geometry import contiguous
@@ -85,10 +85,14 @@ def addresses_of(value: Any) -> np.ndarray:
 def fresh(recorder: Recorder, value: Any) -> Any:
     """Return a copy of a value at addresses of its own."""
     if not isinstance(value, Active):
+        if isinstance(value, (np.ndarray, np.generic)):
+            recorder.promote(value.dtype)
         values = np.asarray(value, recorder.dtype)
         if not values.ndim:
             address = recorder.allocate(1)
             recorder.numbers.extend((address, float(values)))
+            if type(value) is not float:
+                recorder.wide |= {address}
             return make_scalar(recorder, address)
         return make_block(recorder, recorder.load(values), values.shape)
     value = as_active(recorder, value)
@@ -113,6 +117,9 @@ def session(values: list[Any]) -> Iterator[tuple[Recorder, bool]]:
     set_current(recorder)
     try:
         yield recorder, True
+    except Exception as error:
+        explain(error, recorder)
+        raise
     finally:
         set_current(None)
         recorder.close()

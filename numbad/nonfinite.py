@@ -62,7 +62,15 @@ def row_is_finite(execution: Execution, code: np.ndarray, words: np.ndarray, row
     if opcode in (GUARD, GUARD_VALUE):
         return True
     low, high = results(code, words, row)
+    if opcode == HOST and raised(execution, words, int(code[row, 2]), high):
+        return True  # the program went on without its results
     return bool(np.isfinite(execution.values[low : high + 1]).all())
+
+
+def raised(execution: Execution, words: np.ndarray, w: int, flag: int) -> bool:
+    """Whether a host row is an op that may raise, and did."""
+    op = getattr(execution.recorder.hosts[int(words[w + 1])], "op", None)
+    return bool(getattr(op, "raises", False)) and execution.values[flag] == 0.0
 
 
 def check_sweep(execution: Execution, bars: Cotangents, again: Callable[[int, int], Cotangents], back: bool) -> None:

@@ -8,10 +8,12 @@ import numpy as np
 
 from numbad.active import Active, Shape
 from numbad.arrays import Array, Storage, make_block, outside
-from numbad.errors import LeakError, message, other_meaning
+from numbad.errors import LeakError, attribute, message, other_meaning
 from numbad.limits import SMALL
 from numbad.recorder import Recorder, refuse
 from numbad.scalars import Scalar, make_scalar
+
+FEW = 1 << 12  # elements: up to here NumPy's other way of looking for zeros is the faster one
 
 
 def as_active(recorder: Recorder, value: Any) -> Any:
@@ -33,18 +35,19 @@ def as_active(recorder: Recorder, value: Any) -> Any:
             return constant_array(recorder, value)
         return as_active(recorder, value[()])
     if isinstance(value, np.generic):
-        if value.dtype.kind == "f":
-            return as_active(recorder, float(value))
-        return as_active(recorder, value.item()) if value.dtype.kind in "iub" else complex_operand(value)
+        if value.dtype.kind not in "fiub":
+            complex_operand(value)
+        recorder.promote(value.dtype)  # NumPy's numbers have a precision, Python's have none
+        return as_active(recorder, float(value) if value.dtype.kind == "f" else value.item())
     if isinstance(value, (list, tuple)):
         return as_active(recorder, nested_array(value))
     if isinstance(value, complex):
         complex_operand(value)
     if isinstance(value, (str, bytes, dict, set)) or value is None:
         return NotImplemented
-    if hasattr(value, "__array__"):
+    if attribute(value, "__array__") is not None:
         return as_active(recorder, np.asarray(value))
-    if hasattr(value, "__float__"):
+    if hasattr(type(value), "__float__"):
         return as_active(recorder, float(value))
     return NotImplemented
 
@@ -65,9 +68,34 @@ def constant_array(recorder: Recorder, values: np.ndarray) -> Array:
         return make_block(recorder, address, values.shape, boolean)
     if not (values.flags.c_contiguous or values.flags.f_contiguous) or not values.flags.aligned:
         values = np.array(values, recorder.dtype, order="C")
-    elif values.dtype != recorder.dtype:
+        return Array(recorder, *outside(recorder.refer(values), values), boolean)
+    if values.dtype != recorder.dtype:
         values = values.astype(recorder.dtype)
-    return Array(recorder, *outside(recorder.refer(values), values), boolean)
+        return Array(recorder, *outside(recorder.refer(values), values), boolean)
+    return Array(recorder, *outside(recorder.borrow(values), values), boolean)
+
+
+def has_zeros(value: Any) -> bool:
+    """Whether a factor does not vary and has zeros, so that there the product does not vary either.
+
+    Truth values do not vary where they have a derivative at all.
+    """
+    if isinstance(value, Active):
+        return value.boolean or is_constant_zero(value)
+    if isinstance(value, (list, tuple)):
+        value = nested_array(value)
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+        return not value.all() if value.size > FEW else bool(np.count_nonzero(value) < value.size)
+    return isinstance(value, (float, int, np.generic)) and value == 0
+
+
+def is_constant_zero(value: Any) -> bool:
+    """Whether a recording value is the constant zero, as the derivative of a constant is."""
+    zeros = 0, value.recorder.zeros
+    if isinstance(value, Scalar):
+        return value.address in zeros
+    storage = value.storage
+    return storage.step == 0 and storage.space == 0 and storage.addresses is None and storage.address in zeros
 
 
 def load_like(values: Any, shape: Shape, recorder: Recorder) -> int | None:

@@ -11,12 +11,13 @@ from numbad.active import Active, new
 from numbad.arrays import Array
 from numbad.elementwise import record, record_operator
 from numbad.errors import RecordingError, message
-from numbad.operands import load_like
+from numbad.operands import has_zeros, load_like
 from numbad.ops.definition import BY_NAME
 from numbad.plans import CONTIGUOUS, append_row, plan_contiguous
 from numbad.roots import record_absolute, record_power, record_square, square_of_root
 from numbad.rows import MAP
-from numbad.scalars import Scalar
+from numbad.scalars import Scalar, Truth
+from numbad.strictness import catches_division, refuse_zero
 
 Method = Callable[..., Any]
 
@@ -35,11 +36,16 @@ def scalar_operators(name: str) -> tuple[Method, Method]:
         kind = type(other)
         if kind is Scalar and other.recorder is recorder:
             b = other.address
-            if product and b == self.address and (found := square_of_root(self)) is not None:
-                return found
+            if product:
+                if not b or not self.address:  # the constant zero
+                    return record_operator(op, self, other)
+                if b == self.address and (found := square_of_root(self)) is not None:
+                    return found
         elif kind is float or kind is int:
             b = recorder.constants.get(other)
             if b is None:
+                if product and not other:
+                    return record_operator(op, self, other)
                 b = recorder.constant(other)
         else:
             return record_operator(op, self, other)
@@ -57,6 +63,8 @@ def scalar_operators(name: str) -> tuple[Method, Method]:
         if kind is float or kind is int:
             a = recorder.constants.get(other)
             if a is None:
+                if product and not other:
+                    return record_operator(op, other, self)
                 a = recorder.constant(other)
         else:
             return record_operator(op, other, self)
@@ -69,6 +77,22 @@ def scalar_operators(name: str) -> tuple[Method, Method]:
         return result
 
     return method, reflected
+
+
+def dividing(method: Method, reflected: Method, what: str) -> tuple[Method, Method]:
+    """Make operators that raise Python's ZeroDivisionError where the program may catch it."""
+
+    def divide(self: Any, other: Any) -> Any:
+        if catches_division():
+            refuse_zero(self, other, what)
+        return method(self, other)
+
+    def divided(self: Any, other: Any) -> Any:
+        if catches_division():
+            refuse_zero(other, self, what)
+        return reflected(self, other)
+
+    return divide, divided
 
 
 def array_operator(name: str, reflected: bool) -> Method:
@@ -87,20 +111,20 @@ def array_operator(name: str, reflected: bool) -> Method:
         plans = CONTIGUOUS.get(shape) or plan_contiguous(shape)
         kind = type(other)
         if kind is Array and other.shape == shape and other.recorder is recorder:
-            its = other.first
+            its = None if product and other.boolean else other.first
             plan = plans.arrays
             if product and its == mine and (found := square_of_root(self)) is not None:
                 return found
         elif kind is float or kind is int:
             its = recorder.constants.get(other)
-            if its is None:
+            if its is None and not (product and not other):
                 its = recorder.constant(other)
             plan = plans.scalar_left if reflected else plans.scalar_right
         elif kind is Scalar and other.recorder is recorder:
             its = other.address
             plan = plans.scalar_left if reflected else plans.scalar_right
         else:
-            its = load_like(other, shape, recorder)
+            its = None if product and has_zeros(other) else load_like(other, shape, recorder)
             plan = plans.arrays
         if its is None:
             return record_operator(op, other, self) if reflected else record_operator(op, self, other)
@@ -143,12 +167,15 @@ def square_or_power(self: Any, exponent: Any, modulo: Any = None) -> Any:
             return record_square(self)
         if exponent == 1:
             return record(BY_NAME["identity"], self)
+        if exponent < 0 and type(self) is Scalar and catches_division():
+            refuse_zero(1.0, self, "0.0 cannot be raised to a negative power")
         return record_power(self, exponent)
     if isinstance(exponent, Active):
         return record(BY_NAME["power"], self, exponent)
     if isinstance(exponent, np.ndarray) and exponent.dtype.kind == "f" and exponent.ndim:
         return record(BY_NAME["power_by_constant"], self, exponent)
     if isinstance(exponent, (np.generic, np.ndarray)) and not np.ndim(exponent) and exponent.dtype.kind in "fiub":
+        self.recorder.promote(exponent.dtype)
         return square_or_power(self, exponent.item())
     return record_operator(BY_NAME["power_by_constant"], self, exponent)
 
@@ -210,6 +237,8 @@ def in_place(name: str) -> Method:
     """Make an augmented assignment: the operator's result is assigned to all elements."""
 
     def method(self: Array, other: Any) -> Array:
+        if isinstance(other, np.generic) and other.dtype.kind in "fiu":
+            other = other.item()  # the result has the precision of the array
         result = getattr(self, name)(other)
         if result is NotImplemented:
             return result
@@ -234,6 +263,7 @@ ARITHMETIC = {
     "floordiv": "floor_divide",
     "mod": "remainder",
 }
+DIVISIONS = {"truediv": "float division by zero", "floordiv": "float floor division by zero", "mod": "float modulo"}
 COMPARISONS = {
     "lt": "less",
     "le": "less_equal",
@@ -252,11 +282,18 @@ def give(kind: type[Active], operator: str, method: Method, reflected: Method | 
         setattr(kind, f"__r{operator}__", reflected)
 
 
+def times_truth(self: Truth, other: Any) -> Any:
+    """Record a product with a truth value."""
+    return record_operator(BY_NAME["multiply"], self, other)
+
+
 def give_all() -> None:
     """Give scalars and arrays their operators."""
     for operator, name in ARITHMETIC.items():
-        give(Scalar, operator, *scalar_operators(name))
+        methods = scalar_operators(name)
+        give(Scalar, operator, *(dividing(*methods, DIVISIONS[operator]) if operator in DIVISIONS else methods))
         give(Array, operator, array_operator(name, False), array_operator(name, True))
+    give(Truth, "mul", times_truth, times_truth)
     for operator, name in COMPARISONS.items():
         give(Active, operator, comparison(name))
     for operator, name in LOGIC.items():

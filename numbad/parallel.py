@@ -9,8 +9,10 @@ import numpy as np
 from numba import prange
 
 from numbad.arraykernels import add_strided, map_adjoint, map_primal, total
+from numbad.geometry import covers
 from numbad.hostrows import add_broadcast, bar_spaces, operand, primal_spaces, space_of
 from numbad.limits import BLOCK, PIECE
+from numbad.rows import ABSENT_KIND
 from numbad.sweeps import block_kernels
 from numbad.threads import compile_parallel, parallel_section, shared_section
 from numbad.vectormath import view
@@ -92,9 +94,11 @@ def add_forward(execution: Any, code: Any, words: Any, row: int) -> None:
     w = int(code[row, 2])
     get = primal_spaces(execution)
     zeroed, out = int(words[w + 3]), int(code[row, 1])
-    if zeroed:
-        execution.values[out : out + zeroed] = 0.0
-    add_over(operand(get, words, w, 0), operand(get, words, w, 1), words, w, execution.bases, execution.bases, 0, 1)
+    target = operand(get, words, w, 0)
+    if zeroed:  # a sum of -0.0 alone, and a copy of it, is -0.0: so what is absent stays so
+        absent = words[w + 4 + words[w + 2]] == ABSENT_KIND or covers(target, zeroed)
+        execution.values[out : out + zeroed] = -0.0 if absent else 0.0
+    add_over(target, operand(get, words, w, 1), words, w, execution.bases, execution.bases, 0, 1)
 
 
 def add_backward(execution: Any, code: Any, words: Any, row: int, bars: Any) -> None:

@@ -13,9 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from numbad.limits import CHECKED
 from numbad.ops.definition import REGISTRY, Op, body
 from numbad.rows import GUARD, GUARD_VALUE, HOST, MAP
 from numbad.sweeps import sweep
+
+if CHECKED:
+    from numbad import checked
 
 if TYPE_CHECKING:
     from numbad.tape import Tape
@@ -219,6 +223,8 @@ def run(task: str, code: np.ndarray, words: np.ndarray, *arrays: np.ndarray) -> 
     table = np.zeros(ENTRIES, np.int64)
     table[: 2 * len(found) : 2] = [array.ctypes.data for array in found]
     table[1 : 2 * len(found) : 2] = [array.size for array in found]
+    if CHECKED:
+        checked.lend(table, *found)
     return sweep("run_pass", FLOAT64)(0.0, TASKS.index(task), table.ctypes.data)
 
 

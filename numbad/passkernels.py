@@ -12,7 +12,7 @@ from numba import njit
 
 from numbad.limits import FOLDED
 from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
-from numbad.vectormath import rows_of, view
+from numbad.vectormath import absent, rows_of, view
 
 compiled = njit(nogil=True, error_model="numpy")
 
@@ -470,7 +470,7 @@ def plan_adjoint(code, depends, known, active, partials, bar, state, back, unfix
     `depends` says for each op on which of x, y, z (bits 1, 2, 4) its partials depend: p in the low three bits,
     q in the next. `known` marks constants, `active` the addresses that depend on a differentiated input. `bar`
     holds the seed; what it holds at the end is where each sweep begins. `state` of an address is 0 where its
-    cotangent is zero, 1 where it is always the same, 2 where it varies. `unfixed` marks rows with partials that vary.
+    cotangent is absent, 1 where it is always the same, 2 where it varies. `unfixed` marks rows with partials that vary.
     """
     for turn in range(code.shape[0]):
         row = code.shape[0] - 1 - turn
@@ -489,11 +489,11 @@ def plan_adjoint(code, depends, known, active, partials, bar, state, back, unfix
         if constant:
             seed = bar[out]
             p, q = partials[row, 0], partials[row, 1]
-            if active[a] and p != 0 and seed != 0:
-                bar[a] += p * seed
+            if active[a] and not (absent(p) or absent(seed)):
+                bar[a] += p * seed + 0.0
                 state[a] = 1
-            if active[b] and q != 0 and seed != 0:
-                bar[b] += q * seed
+            if active[b] and not (absent(q) or absent(seed)):
+                bar[b] += q * seed + 0.0
                 state[b] = 1
             continue
         back[row] = 1

@@ -131,7 +131,7 @@ def append_row(recorder: Recorder, opcode: int, plan: Plan, a: int, b: int, bool
     result.first = out
     result.shape = plan.shape
     result.boolean = boolean
-    result.strides = result.shared = None
+    result.pitches = result.shared = None
     result.offset = 0
     return result
 

@@ -81,6 +81,7 @@ def enter(values, leaves, start, stop, lanes):
 @compiled
 def leave(bars, touched, leaves, start, stop, lanes):
     """Copy the lanes of the inputs' cotangents to points start .. stop of all leaves; zeros where none arrived."""
+    zero = bars.dtype.type(0)
     for k in range(leaves.shape[0]):
         count, address = leaves[k, COUNT], leaves[k, ADDRESS]
         base = np.uint64(leaves[k, BASE])
@@ -88,7 +89,7 @@ def leave(bars, touched, leaves, start, stop, lanes):
             target = view(base + np.uint64((start + lane) * count * bars.itemsize), count, bars)
             place = address * lanes + lane
             for j in range(count):
-                target[j] = bars[place] if touched[address + j] else 0
+                target[j] = bars[place] + zero if touched[address + j] else zero  # what is absent is shown as zero
                 place += lanes
 
 

@@ -30,6 +30,7 @@ from numbad.sweeps import (
     compile_in_two,
     compile_notice,
     compile_seconds,
+    empty,
     give_back,
     switch,
     take_memory,
@@ -222,10 +223,10 @@ def sweep_points(
     What is returned for other points means nothing. `wanted` names the arguments that gradients are wanted for.
     """
     found = None if config._debug_nans else point_program(tape)  # lanes are not looked at one by one
-    slopes = [np.empty((batch.count, *slot.shape), slot.dtype) for slot in slots_of(tape, wanted)]
+    slopes = [empty((batch.count, *slot.shape), slot.dtype) for slot in slots_of(tape, wanted)]
     if found is None:
         return sweep_singly(tape, batch, slopes, wanted)
-    results = np.empty((batch.count, len(found.outputs)), tape.dtype)
+    results = empty((batch.count, len(found.outputs)), tape.dtype)
     agree = np.ones(batch.count, np.uint8)
     run_program(tape, found, batch, results, slopes, agree, wanted)
     return split_results(tape, results), slopes, agree.view(np.bool_)
@@ -236,7 +237,7 @@ def sweep_singly(tape: Tape, batch: Batch, slopes: list[np.ndarray], wanted: tup
     results = []
     for slot in tape.outputs:
         dtype = np.bool_ if slot.boolean else tape.dtype if slot.constant is None else np.asarray(slot.constant).dtype
-        results.append(np.empty((batch.count, *slot.shape), dtype))
+        results.append(empty((batch.count, *slot.shape), dtype))
     agree = np.ones(batch.count, np.bool_)
     for index in range(batch.count):
         try:
@@ -301,7 +302,7 @@ def run_program(
         program, touched = found.adjoints[wanted]
         compile_in_two(("points_primal",), ("points_adjoint",), dtype)
     leaves, memory = leaf_table(tape, lowered, batch)
-    targets = [part if part.dtype == dtype else np.empty(part.shape, dtype) for part in slopes]
+    targets = [part if part.dtype == dtype else empty(part.shape, dtype) for part in slopes]
     rows = max(1, len(lowered.code) + len(program))
     lanes = choose_lanes(lowered, dtype, batch.count)
     fixed = (

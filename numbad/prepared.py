@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numbad.limits import FEW_ROWS, LOCKED_ROWS, SHORT
-from numbad.ops.definition import REGISTRY
+from numbad.limits import CHECKED, FEW_ROWS, LOCKED_ROWS, SHORT
+from numbad.ops.definition import REGISTRY, absent
 from numbad.passes import constant_addresses, dependencies, optimise, place_given, run
 from numbad.rows import GUARD, GUARD_VALUE, MAP
 from numbad.sweeps import sweep, switch
+
+if CHECKED:
+    from numbad import checked
 
 if TYPE_CHECKING:
     from numbad.tape import Tape
@@ -85,7 +88,7 @@ class Prepared:
 
     def all_back(self, tape: Tape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return that every row goes back, and that cotangents begin with the seed."""
-        bar = np.zeros(tape.size)
+        bar = np.full(tape.size, -0.0)
         bar[tape.outputs[0].address] = 1.0
         return tape.code[:, 0] < MAP, bar, np.zeros((len(tape), 2))
 
@@ -121,10 +124,12 @@ class Prepared:
             self.partials[len(rows) :] = partials[extra] if len(extra) else 0.0
             self.back = renamed(tape.code[backward], rename)
             self.back[:, 0] = position[backward]
-            used = bar != 0
-            self.first_bar = np.zeros(size)
+            used = ~absent(bar)
+            self.first_bar = np.full(size, -0.0)
             self.first_bar[rename[used]] = bar[used]
-            self.first_bar[0] = 0.0
+            self.first_bar[0] = -0.0
+            for place, slot in zip(self.places, tape.inputs, strict=True):
+                self.first_bar[place : place + slot.size] += 0.0  # a gradient is no -0.0
             self.bar = np.zeros(size)
             words[5:11] = [at(self.partials), at(self.back), len(self.back), at(self.bar), at(self.first_bar), size]
         words[:5] = [self.pointer(), at(self.code), 0, len(self.code), at(self.values)]
@@ -202,6 +207,10 @@ def at(values: np.ndarray) -> int:
     return values.__array_interface__["data"][0]
 
 
+if CHECKED:
+    at = checked.watched(at)  # type: ignore[assignment]
+
+
 def renamed(code: np.ndarray, rename: np.ndarray) -> np.ndarray:
     """Return scalar rows and guards with other addresses."""
     code = np.array(code, order="C")
@@ -234,7 +243,7 @@ def plan(tape: Tape, wanted: list[bool], value: bool) -> tuple[np.ndarray, np.nd
     for slot, chosen in zip(tape.inputs, wanted, strict=True):
         active[slot.address : slot.address + slot.size] = chosen
     run("spread_active", tape.code, tape.words, active)
-    partials, bar = constant_partials(tape), np.zeros(size)
+    partials, bar = constant_partials(tape), np.full(size, -0.0)
     output = tape.outputs[0].address
     bar[output] = state[output] = 1
     needed[output] = value

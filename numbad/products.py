@@ -138,4 +138,4 @@ def read_linear(slot: Output, dots: Cotangents) -> np.ndarray:
     if slot.constant is not None or (slot.space and slot.space not in dots.spaces):
         return np.zeros(slot.shape, dots.arena.dtype)
     memory = dots.spaces[slot.space] if slot.space else dots.arena
-    return memory[spread(slot.address, slot.shape, slot.strides)]
+    return memory[spread(slot.address, slot.shape, slot.strides)] + 0.0  # what is absent is shown as zero

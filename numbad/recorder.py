@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 import threading
 from array import array
+from functools import partial
 from sys import _getframe, modules
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from numbad import strictness
+from numbad.borrowing import Borrowed
 from numbad.errors import INTERNAL, LeakError, RecordingError, Site, message
 from numbad.geometry import collapse, contiguous
 from numbad.limits import LARGE
-from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+from numbad.rows import ABSENT_KIND, ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
 from numbad.settings import config
 
 if TYPE_CHECKING:
@@ -53,7 +56,7 @@ class Recorder:
     loads : list of (int, ndarray)
         Blocks of the arena whose values are known: small inputs and constants.
     spaces : list
-        Memory that operands live in: the arena (None), then large inputs and constants by reference.
+        Memory that operands live in: the arena (None), then large inputs and constants.
     leaves : list of Leaf, or None
         The inputs with respect to which the recording is differentiated, where that is known.
     sites : dict
@@ -64,10 +67,13 @@ class Recorder:
         float32 or float64: of the arena.
     bases : list of int
         Where the regions of nested derivatives begin, in order.
+    borrowed : dict of int to Borrowed
+        By their spaces, large arrays of the user's.
     """
 
     __slots__ = (
         "bases",
+        "borrowed",
         "code",
         "constants",
         "dtype",
@@ -79,12 +85,13 @@ class Recorder:
         "large",
         "leaves",
         "loads",
-        "locks",
         "numbers",
         "roots",
         "sites",
         "size",
+        "slopes",
         "spaces",
+        "wide",
         "words",
         "zeros",
     )
@@ -94,10 +101,11 @@ class Recorder:
             notice_modules()
         self.code = array("I")
         self.bases: list[int] = []
-        self.extend: Any = self.noting if config._debug_nans else self.code.extend
+        self.extend: Any = self.appender()
         self.words = array("q")
         self.size = 1
         self.constants: dict[Any, int] = {}
+        self.wide: Any = frozenset()  # addresses of inputs that are numbers of NumPy's, not of Python's
         self.zeros = 0  # address of -0.0 once it is needed
         self.numbers = array("d")  # pairs: address, value
         self.loads: list[tuple[int, np.ndarray]] = []
@@ -108,10 +116,17 @@ class Recorder:
         self.large: list[int] = []  # large elementwise rows, which are fused where they follow one another
         self.leaves: list[Any] | None = None
         self.sites: dict[int, Site] = {}
-        self.locks: list[np.ndarray] = []
+        self.slopes: set[int] = set()  # where derivatives begin that a program may return: its caller sees no -0.0
+        self.borrowed: dict[int, Borrowed] = {}
         self.roots: dict[int, Any] = {}
         self.dtype = np.dtype(dtype)
         self.execution: Execution | None = None
+        if strictness.strict or not strictness.taught:
+            strictness.begin(self)
+
+    def appender(self) -> Any:
+        """Return the function that appends a row."""
+        return self.noting if config._debug_nans else self.code.extend
 
     # ------------------------------------------------------------ life
 
@@ -119,9 +134,11 @@ class Recorder:
         """End the recording: from now on its values refuse to be used."""
         self.extend = raise_leak
         self.execution = None  # a cycle of references would keep the arena until the next collection
-        for locked in sorted(self.locks, key=views_above):  # an array before the views of it
-            locked.flags.writeable = True
-        self.locks = []
+        if self.borrowed:
+            for found in self.borrowed.values():
+                if found.lock is not None:
+                    found.lock.release()
+            self.borrowed, self.identities = {}, {}
 
     @property
     def closed(self) -> bool:
@@ -168,31 +185,30 @@ class Recorder:
             )
         return address
 
-    def refer(self, values: np.ndarray, is_input: bool = False) -> int:
-        """Keep an array by reference; return its space.
-
-        It is read-only until the recording ends, and so are the arrays that it is a view of. Another view of them, made
-        before, can still be written to: NumPy does not tell, and a checksum would cost a pass over every constant.
-        """
-        known = self.identities.get(id(values))
-        if known is not None and not is_input and self.spaces[known] is values:
-            return known
-        space = len(self.spaces)
-        self.spaces.append(values)
-        if is_input:
-            self.input_spaces.add(space)
-        else:
-            self.identities[id(values)] = space
-            self.lock(values)
+    def refer(self, values: np.ndarray) -> int:
+        """Return the space of an array that does not change any more."""
+        space = self.identities.get(id(values))
+        if space is None or self.spaces[space] is not values:
+            space = self.identities[id(values)] = len(self.spaces)
+            self.spaces.append(values)
         return space
 
-    def lock(self, values: Any) -> None:
-        """Make an array and those it is a view of read-only, until `close`."""
-        while isinstance(values, np.ndarray):
-            if values.flags.writeable:
-                values.flags.writeable = False
-                self.locks.append(values)
-            values = values.base
+    def borrow(self, values: np.ndarray) -> int:
+        """Return a space with what an array of the user's holds now (see `borrowing`)."""
+        space = self.identities.get(id(values))
+        if space is not None and space in self.borrowed:
+            known = self.borrowed[space]
+            if known.values is values and not known.changed():
+                return space
+        space = self.identities[id(values)] = len(self.spaces)
+        found = self.borrowed[space] = Borrowed(values)
+        self.spaces.append(found.memory)
+        return space
+
+    def check_borrowed(self) -> None:
+        """Raise a RecordingError if the program wrote to an array that the sweeps read where it lies."""
+        for found in self.borrowed.values():
+            found.check()
 
     def promote(self, dtype: np.dtype) -> None:
         """Widen the arena if an operand of this dtype asks for it."""
@@ -235,15 +251,24 @@ class Recorder:
         return out
 
     def structural_row(
-        self, opcode: int, shape: tuple[int, ...], zeroed: int, out: int, operands: tuple[Any, ...]
+        self,
+        opcode: int,
+        shape: tuple[int, ...],
+        zeroed: int,
+        out: int,
+        operands: tuple[Any, ...],
+        absent: bool = False,
     ) -> None:
         """Append an ADD or CONTRACT row over an index space.
 
         `operands` are (space, address, strides), the output first; `zeroed` elements at `out`
-        are set to zero before the row adds to them.
+        are set to zero before the row adds to them, to -0.0 if they hold cotangents and are `absent` without it.
         """
         position = len(self.words)
-        self.words.extend(structural_words(shape, zeroed, operands))
+        words = structural_words(shape, zeroed, operands)
+        if absent:
+            words[4 + words[2]] = ABSENT_KIND
+        self.words.extend(words)
         self.append(opcode, out, position, len(operands))
 
     def add_row(self, shape: tuple[int, ...], count: int, strides: tuple[int, ...], operand: Any) -> int:
@@ -315,6 +340,8 @@ class Recorder:
             from numbad.sweeps import Execution
 
             execution = self.execution = Execution(self)
+        if self.borrowed:
+            self.check_borrowed()
         try:
             execution.forward(final, wanted)
         finally:
@@ -334,7 +361,10 @@ class Recorder:
         except BufferError:
             self.code = array(self.code.typecode, self.code)
             if not self.closed:
-                self.extend = self.noting if config._debug_nans else self.code.extend
+                watching = isinstance(self.extend, partial)
+                self.extend = self.appender()
+                if watching:
+                    strictness.begin(self)
         try:
             self.words.append(0)
             self.words.pop()
@@ -390,15 +420,6 @@ def structural_words(shape: tuple[int, ...], cleared: int, operands: tuple[Any, 
         words += (kind, space, address, *stride)
     words[0] = len(words)
     return words
-
-
-def views_above(values: np.ndarray) -> int:
-    """Return how many arrays lie between an array and the memory that it is a view of."""
-    count = 0
-    while isinstance(values.base, np.ndarray):
-        values = values.base
-        count += 1
-    return count
 
 
 def raise_leak(*_: Any) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from numbad.active import Active
 from numbad.arrays import Array
-from numbad.errors import OutputError, Site, message
+from numbad.errors import OutputError, Site, message, name_of
 from numbad.geometry import contiguous
 from numbad.operands import pack
 from numbad.recorder import Recorder, current, refuse
@@ -61,11 +61,19 @@ def record(f: Callable[..., Any], *examples: Any, **keywords: Any) -> Tape:
         trees = tuple(flatten(example)[1] for example in examples)
         names = name_arguments(f, examples)
         tape = freeze(recorder, leaves, result, trees=trees, names=names)
+        tape.space_names = name_spaces(f, tape, {k: found.values for k, found in recorder.borrowed.items()})
+        own_constants(tape, recorder)
     finally:
         recorder.close()
-    tape.name = getattr(f, "__name__", type(f).__name__)
-    tape.space_names = name_spaces(f, tape)
+    tape.name = name_of(f, type(f).__name__)
     return tape
+
+
+def own_constants(tape: Tape, recorder: Recorder) -> None:
+    """Copy the arrays of the user's that a tape reads where they lie: it will be run when they have changed."""
+    for space, found in recorder.borrowed.items():
+        if found.memory is found.values and tape.spaces[space] is not None:
+            tape.spaces[space] = found.values.copy(order="K")
 
 
 def freeze(

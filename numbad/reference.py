@@ -27,7 +27,7 @@ from numbad.errors import BranchError, message
 from numbad.ops import REGISTRY
 from numbad.ops.definition import Op, body, names_of
 from numbad.ops.host import HostCall, alone, as_tuple
-from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+from numbad.rows import ABSENT_KIND, ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
 from numbad.tape import Input, Output, Tape
 
 ABSENT = -0.0
@@ -40,7 +40,7 @@ Places = tuple[int, Any]  # a space, and addresses in it
 
 @dataclasses.dataclass(frozen=True)
 class State:
-    """A tape at one point.
+    """A tape at one point. Memory is in double precision; the values of a float32 tape are rounded when they are read.
 
     Attributes
     ----------
@@ -108,7 +108,7 @@ def pushforward(tape: Tape, points: tuple[Any, ...], tangents: tuple[Any, ...]) 
         add(dots, input_places(slot), seeds(seed, slot.shape))
     for row in range(len(tape)):
         row_forward(state, dots, row)
-    return rebuild(tape, [read_tangent(dots, slot) for slot in tape.outputs])
+    return rebuild(tape, [read_tangent(dots, slot, tape.dtype) for slot in tape.outputs])
 
 
 # ---------------------------------------------------------------- values
@@ -117,16 +117,16 @@ def pushforward(tape: Tape, points: tuple[Any, ...], tangents: tuple[Any, ...]) 
 def evaluate(tape: Tape, points: tuple[Any, ...]) -> State:
     """Compute the value of every row at a point."""
     tape.ensure_verified()
-    values = [np.zeros(tape.size, tape.dtype)]
+    values = [np.zeros(tape.size)]
     for memory in tape.spaces[1:]:
-        values.append(np.empty(0) if memory is None else np.ravel(memory, "K").astype(tape.dtype))
+        values.append(np.empty(0) if memory is None else np.ravel(memory, "K").astype(np.float64))
     for address, number in tape.numbers:
         values[0][int(address)] = number
     for address, block in tape.loads:
         values[0][address : address + block.size] = block.reshape(-1)
     for slot, given in zip(tape.inputs, tape.flatten_inputs(points), strict=True):
         if slot.space:
-            values[slot.space] = np.empty(slot.size, tape.dtype)
+            values[slot.space] = np.empty(slot.size)
         space, places = input_places(slot)
         values[space][places] = slot.accept(given)
     state = State(tape, values, [np.zeros(memory.size, bool) for memory in values])
@@ -144,31 +144,36 @@ def row_values(state: State, row: int) -> None:
     words, arena, varies = state.tape.words, state.values[0], state.varies[0]
     if opcode < MAP:  # an op of numbers, in double precision
         op = REGISTRY[opcode]
-        arena[out] = op.evaluate(*arena[[a, b]].astype(np.float64)[: op.arity])
+        arena[out] = op.evaluate(*look(state, (0, np.array([a, b])))[: op.arity].astype(np.float64))
         varies[out] = varies[[a, b][: op.arity]].any() and op.name != "stop_gradient"
     elif opcode < 2 * MAP:  # the op over an index space
         op = REGISTRY[opcode - MAP]
         for z, *operands in walk(words, a, 1 + op.arity):
-            write(arena, z, op.evaluate(*[read(state.values, part) for part in operands]))
+            write(arena, z, op.evaluate(*[look(state, part) for part in operands]))
             varies[z[1]] = depends(state, operands) & (op.name != "stop_gradient")
-    elif opcode == ADD:  # out[...] += a[...]
-        arena[out : out + cleared(words, a)] = 0.0
+    elif opcode == ADD:  # out[...] += a[...]; what is absent (-0.0) stays so in sums and copies
+        if cleared(words, a):
+            kind = words[a + HEAD + words[a + 2]]
+            arena[out : out + cleared(words, a)] = ABSENT if kind == ABSENT_KIND else 0.0
+            for target, _ in walk(words, a, 2):
+                write(arena, target, ABSENT)
         for target, source in walk(words, a, 2):
-            add(state.values, target, read(state.values, source))
+            add(state.values, target, look(state, source))
             varies[target[1]] |= depends(state, [source])
     elif opcode == CONTRACT:  # out[...] += a[...] * b[...]
         arena[out : out + cleared(words, a)] = 0.0
         for target, x, y in walk(words, a, 3):
-            add(state.values, target, read(state.values, x) * read(state.values, y))
+            add(state.values, target, look(state, x) * look(state, y))
             varies[target[1]] |= depends(state, [x, y])
     elif opcode == GATHER:  # out[k] = arena[places[k]]
         places = gathered(words, a)
-        arena[out : out + places.size] = arena[places]
+        arena[out : out + places.size] = look(state, (0, places))
         varies[out : out + places.size] = varies[places]
     elif opcode == SCATTER:  # out = 0, then out[places[k]] += source[k]
         size, target, source = scattered(words, a, out)
         arena[out : out + size] = 0.0
-        add(state.values, target, read(state.values, source))
+        write(arena, target, ABSENT)
+        add(state.values, target, look(state, source))
         np.logical_or.at(varies, target[1], depends(state, [source]))
     elif opcode == HOST:  # a Python kernel
         call, inputs, outputs = host_parts(state.tape, a)
@@ -181,8 +186,9 @@ def row_values(state: State, row: int) -> None:
         if (arena[a] != 0.0) != bool(out):
             raise_branch(row, f"the truth {bool(out)}", bool(arena[a]))
     elif opcode == GUARD_VALUE:  # a value that the path depends on
-        if not (arena[a] == arena[out] or (np.isnan(arena[a]) and np.isnan(arena[out]))):
-            raise_branch(row, f"the value {arena[out]}", arena[a])
+        found, recorded = look(state, (0, np.array([a, out])))
+        if not (found == recorded or (np.isnan(found) and np.isnan(recorded))):
+            raise_branch(row, f"the value {recorded}", found)
 
 
 def raise_branch(row: int, recorded: str, found: Any) -> None:
@@ -297,7 +303,7 @@ def times(partial: Any, bar: Any) -> Any:
 
 def factor(state: State, part: Places) -> Any:
     """Return an operand as the partial of a product: a zero that no input reaches is absent."""
-    values = read(state.values, part)
+    values = look(state, part)
     return np.where((values == 0.0) & ~depends(state, [part]), ABSENT, values + 0.0)
 
 
@@ -311,7 +317,7 @@ def partials(state: State, op: Op, parts: list[Places]) -> list[Any]:
         return [np.float64(ABSENT)] * op.arity
     if op.name in ("multiply", "scale"):
         return [factor(state, parts[2]), factor(state, parts[1])]
-    given = dict(zip("zxy", (read(state.values, part) for part in parts), strict=False))
+    given = dict(zip("zxy", (look(state, part) for part in parts), strict=False))
     with np.errstate(all="ignore"):
         return list(rule(op)(*[given[name] for name in names_of(op.partials_function)]))
 
@@ -334,7 +340,11 @@ def rule(op: Op) -> Any:
 
 
 def settle(part: ast.expr) -> ast.expr:
-    """Rewrite the expression of a partial, so that a literal zero is absent and a computed one +0.0."""
+    """Rewrite the expression of a partial: ABSENT is absent, a cotangent stays as it is, a computed zero is +0.0."""
+    if isinstance(part, ast.Name) and part.id == "ABSENT":
+        return part
+    if isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id == "as_is":
+        return part
     if isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id == "where":
         condition, *choices = part.args
         return ast.Call(part.func, [condition, *(settle(choice) for choice in choices)], [])
@@ -405,6 +415,12 @@ def read(spaces: list[Any], part: Places) -> Any:
     return np.full(np.shape(places), ABSENT) if spaces[space] is None else spaces[space][places]
 
 
+def look(state: State, part: Places) -> Any:
+    """Return values at some places, in the tape's precision."""
+    with np.errstate(all="ignore"):
+        return state.values[part[0]][part[1]].astype(state.tape.dtype)
+
+
 def write(arena: np.ndarray, part: Places, values: Any) -> None:
     """Put numbers at some places of the arena."""
     with np.errstate(all="ignore"):
@@ -412,16 +428,11 @@ def write(arena: np.ndarray, part: Places, values: Any) -> None:
 
 
 def add(spaces: list[Any], part: Places, values: Any) -> None:
-    """Add numbers at some places, as often as a place is named, in double precision; a constant takes none."""
+    """Add numbers at some places, as often as a place is named; a constant takes none."""
     space, places = part
-    if spaces[space] is None:
-        return
-    places = np.asarray(places).reshape(-1)
-    known, slots = np.unique(places, return_inverse=True)
-    total = spaces[space][known].astype(np.float64)
-    with np.errstate(all="ignore"):
-        np.add.at(total, slots.reshape(-1), np.asarray(values, np.float64).reshape(-1))
-        spaces[space][known] = total
+    if spaces[space] is not None:
+        with np.errstate(all="ignore"):
+            np.add.at(spaces[space], places, values)
 
 
 def depends(state: State, parts: list[Places]) -> Any:
@@ -435,7 +446,7 @@ def depends(state: State, parts: list[Places]) -> Any:
 def start(state: State) -> list[Any]:
     """Return cotangents (or tangents) of each space before a sweep, all absent; None for large constants."""
     inputs = {slot.space for slot in state.tape.inputs} | {0}
-    return [np.full(part.size, ABSENT, part.dtype) if k in inputs else None for k, part in enumerate(state.values)]
+    return [np.full(part.size, ABSENT) if k in inputs else None for k, part in enumerate(state.values)]
 
 
 # ---------------------------------------------------------------- Python kernels
@@ -454,7 +465,7 @@ def host_parts(tape: Tape, w: int) -> tuple[HostCall, list[Places], list[Places]
 
 def host_operands(state: State, call: HostCall, inputs: list[Places]) -> list[Any]:
     """Return the operands of a Python kernel, in their shapes."""
-    return call.shaped([read(state.values, part) for part in inputs], call.operand_shapes)
+    return call.shaped([look(state, part) for part in inputs], call.operand_shapes)
 
 
 def host_pull(
@@ -463,7 +474,7 @@ def host_pull(
     """Return the cotangents of a kernel's operands for those of its results: absent if all of these are."""
     if all(absent(bar).all() for bar in bars):
         return [np.full(part[1].size, ABSENT) for part in inputs]
-    results = call.shaped([read(state.values, part) for part in outputs], call.result_shapes)
+    results = call.shaped([look(state, part) for part in outputs], call.result_shapes)
     with np.errstate(all="ignore"), alone():
         found = call.pull(call.shaped(bars, call.result_shapes), results, host_operands(state, call, inputs))
     return [
@@ -483,12 +494,12 @@ def host_push(
     if all(absent(dot).all() for dot in dots):
         return found
     if sum(part.size for part in found) > MOST_RESULTS:
-        operands, results = ([read(state.values, part) for part in parts] for parts in (inputs, outputs))
+        operands, results = ([look(state, part) for part in parts] for parts in (inputs, outputs))
         call.tangent(operands, results, dots, found)
         return found
     for part in found:
         for k in range(part.size):
-            units = [np.full(other.size, ABSENT, state.values[0].dtype) for other in found]
+            units = [np.full(other.size, ABSENT, state.tape.dtype) for other in found]
             units[[other is part for other in found].index(True)][k] = 1.0
             for bar, dot in zip(host_pull(state, call, inputs, outputs, units), dots, strict=True):
                 part[k] += np.sum(times(bar, dot))
@@ -528,16 +539,16 @@ def read_value(state: State, slot: Output) -> Any:
     """Return the value of an output."""
     if slot.constant is not None:
         return slot.constant
-    found = state.values[slot.space][addresses(slot)]
+    found = look(state, (slot.space, addresses(slot)))
     found = found != 0.0 if slot.boolean else found
     return found if found.shape else float(found) if found.dtype == np.float64 else found[()]
 
 
-def read_tangent(dots: list[Any], slot: Output) -> Any:
+def read_tangent(dots: list[Any], slot: Output, dtype: np.dtype) -> Any:
     """Return the tangent of an output."""
     if slot.constant is not None:
-        return np.zeros(slot.shape, dots[0].dtype)
-    return shown(np.asarray(read(dots, (slot.space, addresses(slot))), dots[0].dtype))
+        return np.zeros(slot.shape, dtype)
+    return shown(np.asarray(read(dots, (slot.space, addresses(slot))), dtype))
 
 
 def read_input(bars: list[Any], slot: Input) -> Any:

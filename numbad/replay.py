@@ -15,9 +15,31 @@ import numpy as np
 
 from numbad.active import Active
 from numbad.arrays import Array
-from numbad.derivatives import FLOAT64, as_leaf, check_leaf, concrete, input_dtype, plain, record_leaves, scalar_output
-from numbad.errors import InputError, NumbadError, check_function, describe_site, message
-from numbad.hoisting import Ranges, Spared, compute, find_spared, without_rows
+from numbad.derivatives import (
+    FLOAT64,
+    as_leaf,
+    check_leaf,
+    concrete,
+    input_dtype,
+    is_narrow,
+    is_slope,
+    narrowed,
+    plain,
+    record_leaves,
+    scalar_output,
+)
+from numbad.errors import (
+    InputError,
+    NumbadError,
+    attribute,
+    check_function,
+    describe_site,
+    message,
+    name_of,
+    noted_on,
+    wraps,
+)
+from numbad.hoisting import Ranges, Spared, compute, find_spared, without_rows, written
 from numbad.limits import WORTH_COPYING
 from numbad.ops.host import alone
 from numbad.paths import Paths, common_rows, last_address
@@ -27,7 +49,7 @@ from numbad.rows import ADD, GUARD, GUARD_VALUE, HOST
 from numbad.scalars import Scalar
 from numbad.settings import config
 from numbad.snapshot import JITTED, Snapshot
-from numbad.sweeps import Execution, give_back
+from numbad.sweeps import Execution, give_back, handed_out
 from numbad.threads import renew_in_children
 from numbad.trees import first, flatten, take_apart
 
@@ -76,10 +98,10 @@ def jit(f: Callable[..., Any] | None = None, *, static_argnums: Any = (), static
     comes out otherwise than when it was recorded, that path is recorded too, and both are kept. What the function
     takes from closures, globals and the object that it is a method of is compared at each call, with the members of
     lists and dicts, the attributes of objects, classes and the user's modules, and the elements of arrays; a change
-    records anew. Of arrays of more
-    than 65,536 elements 256 are compared, so write to such an array as a whole, or pass it as an argument. What changes
-    in another way (static objects, files, random numbers) is frozen. Side effects happen when a path is recorded, and
-    what the function changes of its arguments stays inside of it. Results share memory with nothing.
+    records anew, and so does each call that takes iterators, or more than 131,072 members, from outside. Of arrays of
+    more than 65,536 elements some 1,000 are compared, so write to such an array as a whole, or pass it as an argument.
+    What changes in another way (static objects, files, random numbers) is frozen. Side effects happen when a path is
+    recorded, and what the function changes of its arguments stays inside of it. Results share memory with nothing.
 
     Paths share their first rows up to the guard that tells them apart, and a call that leaves one of them there goes on
     with another: it costs about as much as one path, whichever it takes. Tapes of scalar rows are optimised
@@ -109,7 +131,7 @@ def static_positions(f: Any, argnums: Any, argnames: Any) -> tuple[int, ...]:
         return ()
     try:
         parameters = inspect.signature(f).parameters.values()
-    except (TypeError, ValueError):  # of some compiled functions
+    except Exception:  # of some compiled functions, and objects that answer no questions
         return numbers
     kinds = {parameter.kind for parameter in parameters}
     positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
@@ -130,7 +152,7 @@ def static_positions(f: Any, argnums: Any, argnames: Any) -> tuple[int, ...]:
 
 def refuse_static(f: Any, what: str, there_are: str) -> None:
     """Raise an InputError for a static argument that a function does not have."""
-    name = getattr(f, "__name__", "the function")
+    name = name_of(f)
     raise InputError(message(f"{what} is no argument of {name}, which has {there_are}", "name one of those"))
 
 
@@ -140,15 +162,17 @@ class Jitted:
     name: str | None = None  # under which a class has it as a method
 
     def __init__(self, f: Callable[..., Any], static: tuple[int, ...] = ()) -> None:
-        functools.update_wrapper(self, f, assigned=("__doc__", "__name__", "__module__"), updated=())
+        wraps(f)(self)
+        self.__module__ = attribute(f, "__module__", __name__)
         self.f = self.numbad_inner = f
         self.static = static
-        self.plan = None if self.static else getattr(f, "numbad_plan", None)
+        self.plan = None if self.static else noted_on(f, "numbad_plan")
+        self.numbad_like = noted_on(f, "numbad_like")  # the arguments whose dtypes the results have
         self.programs: dict[Any, Paths] = {}
         self.point_tapes: dict[Any, list[Any]] = {}  # of jitted functions under vmap
         self.snapshot: Snapshot | None = None
         self.clock = 0
-        self.warned = self.told = False
+        self.warned = self.told = self.anew = False
         self.lock = threading.RLock()
         self.busy = False  # a path is being recorded
         self.refused: set[Any] = set()  # signatures that cannot be recorded by themselves
@@ -223,7 +247,7 @@ class Jitted:
         if self.name is not None and isinstance(self.f, MethodType):
             return getattr, (self.f.__self__, self.name)
         place: Any = sys.modules.get(self.__module__)
-        name = getattr(self.f, "__qualname__", "")
+        name = attribute(self.f, "__qualname__", "")
         for part in name.split("."):
             place = getattr(place, part, None)
         return name if place is self else (Jitted, (self.f, self.static))
@@ -359,9 +383,20 @@ class Jitted:
             )
         del self.programs[min(self.programs, key=lambda key: self.programs[key].used)]
 
+    def warn_assigned(self, what: str) -> None:
+        """Warn of a function that changes what it was given."""
+        warnings.warn(
+            message(
+                f"{self.title()} {what} that it was given; under numbad.jit the caller's stays as it is",
+                "work on a copy (x = x.copy()), and return it if the caller needs it",
+                where=False,
+            ),
+            stacklevel=5,
+        )
+
     def title(self) -> str:
         """Return the name of the function."""
-        return getattr(self.f, "__name__", "the function")
+        return name_of(self.f)
 
     def signature(self, arguments: Any, keywords: Any) -> tuple[list[Any], Any]:
         """Return the recorded leaves of a call, and what makes it one that a tape can run."""
@@ -410,6 +445,17 @@ class Jitted:
     def look_around(self) -> None:
         """Note what the function takes from outside; after a recording, whose own side effects are not a change."""
         self.snapshot = Snapshot(self.f)
+        if self.snapshot.unbounded and not self.anew:
+            self.anew = True
+            warnings.warn(
+                message(
+                    f"{self.title()} takes {self.snapshot.unbounded} from outside, which cannot be compared: each call "
+                    "is recorded anew",
+                    "pass it as an argument, or as an array; or call the function without numbad.jit",
+                    where=False,
+                ),
+                stacklevel=4,
+            )
 
     def tapes_of(self, key: Any) -> list[Any]:
         """Return the tapes for many points that are kept for a signature, none of them out of date."""
@@ -514,6 +560,7 @@ class Program:
         self.ends: dict[int, int] = {}  # one after the last address that the first rows write to
         self.f = owner.f if plan is None else plan.f
         self.gradient: Any = plan
+        self.narrow = is_narrow(owner.numbad_like, arguments)
         leaves, rebuild = flatten(tuple(arguments))
         leaves = [as_leaf(leaf) for leaf in leaves]
         static: set[int] = set()
@@ -538,17 +585,9 @@ class Program:
             return result
 
         self.recorder, self.leaves, result = record_leaves(call, values, input_dtype(values or [0.0]))
-        if changed[0] or any(is_assigned(leaf) for leaf in self.leaves):
-            what = "changes a list or dict" if changed[0] else "assigns to an array"
-            warnings.warn(
-                message(
-                    f"{owner.title()} {what} that it was given; under numbad.jit the caller's stays as it is",
-                    "work on a copy (x = x.copy()), and return it if the caller needs it",
-                    where=False,
-                ),
-                stacklevel=4,
-            )
         try:
+            if changed[0] or any(is_assigned(leaf) for leaf in self.leaves):
+                owner.warn_assigned("changes a list or dict" if changed[0] else "assigns to an array")
             self.prepare(result, arguments, places)
         finally:
             self.recorder.close()
@@ -608,7 +647,9 @@ class Program:
 
     def find_result(self, output: Any, place: Any, fixed: Ranges | None = None) -> Any:
         """Return where a result lies: an address, or an `ArrayResult`."""
-        return ArrayResult(np.array(place), output.dtype, fixed) if isinstance(output, Array) else int(place)
+        if isinstance(output, Array):
+            return ArrayResult(np.array(place), output.dtype, fixed, is_slope(output))
+        return int(place)
 
     def find_numbers(self) -> list[int]:
         """Return the address of each differentiated argument, if all of them are floats of a prepared tape."""
@@ -777,6 +818,7 @@ class Program:
         """Return the gradient with respect to each differentiated argument."""
         return [rebuild([found[k] for k in chosen]) for chosen, rebuild in self.parts]
 
+    @handed_out
     def read_outputs(self) -> Any:
         """Return the results as NumPy's."""
         values = self.results()
@@ -790,11 +832,11 @@ class Program:
             place = self.places[k]
             k += 1
             if isinstance(leaf, Scalar):
-                number = leaf.dtype.type(values[place])
+                number = leaf.dtype.type(values[place] + 0.0 if is_slope(leaf) else values[place])
                 found.append(float(number) if dtype == FLOAT64 and not leaf.boolean else number)
             else:
                 found.append(place.read(values))
-        return self.rebuild(found)
+        return narrowed(self.rebuild(found)) if self.narrow else self.rebuild(found)
 
     def results(self) -> np.ndarray:
         """Return the arena that the last run has filled."""
@@ -802,6 +844,7 @@ class Program:
             return self.prepared.values
         return self.execution.values if self.short is None else self.short.memory
 
+    @handed_out
     def read_gradient(self) -> Any:
         """Return value and gradient as the plan wants them; sweep back first, unless that is done."""
         if self.prepared is not None:
@@ -846,18 +889,26 @@ class PathExecution(Execution):
         The tape with all rows, and those that are computed before the first sweep.
     never : frozenset of int
         The rows that are not computed.
+    unwritten : list of (int, int)
+        Where their results would be: zero, for scalar rows that nobody reads run on them.
     """
 
-    __slots__ = ("never", "once")
+    __slots__ = ("never", "once", "unwritten")
 
     def __init__(self, recorder: Recorder, spared: Spared) -> None:
         self.once: Any = (recorder, spared.once) if spared.once else None
         self.never = frozenset(spared.never)
+        rows = [recorder.code[4 * row : 4 * row + 3] for row in spared.never]
+        self.unwritten = [written(opcode, out, recorder.words, w)[:2] for opcode, out, w in rows]
         super().__init__(without_rows(recorder, spared.once + spared.never) if len(spared) else recorder)
 
     def prepare(self, rows: int) -> None:
         """Make room for all addresses and rows, and write what is constant."""
+        before = self.values
         super().prepare(rows)
+        if self.values is not before:
+            for start, stop in self.unwritten:
+                self.values[start:stop] = 0.0
         if self.once is not None:
             once, self.once = self.once, None
             compute(self, *once)

@@ -26,11 +26,16 @@ class ArrayResult:
         Whether they are the same in each replay.
     constant : ndarray or None
         The elements, if they are fixed and have been read.
+    slope : bool
+        Whether they are a derivative, in which -0.0 is what is absent: it is shown as zero.
     """
 
-    __slots__ = ("addresses", "constant", "dtype", "fixed", "shape", "start", "stop", "strides")
+    __slots__ = ("addresses", "constant", "dtype", "fixed", "shape", "slope", "start", "stop", "strides")
 
-    def __init__(self, addresses: np.ndarray, dtype: np.dtype, invariant: Ranges | None = None) -> None:
+    def __init__(
+        self, addresses: np.ndarray, dtype: np.dtype, invariant: Ranges | None = None, slope: bool = False
+    ) -> None:
+        self.slope = slope
         self.shape, self.dtype = addresses.shape, dtype
         self.addresses: Any = None
         self.strides: Any = None
@@ -48,7 +53,10 @@ class ArrayResult:
             return self.constant.copy()
         found = self.view(values)
         copy = np.empty(self.shape, self.dtype)  # in C order, whatever that of the view
-        copy[...] = found
+        if self.slope:
+            np.add(found, 0.0, out=copy)
+        else:
+            copy[...] = found
         if self.fixed:
             self.constant = copy.copy()
         return copy

@@ -2,7 +2,7 @@
 
 `np.sqrt(np.sum(x**2))` is a norm written by hand: its root is recorded as the op `root`, whose derivative at 0 is 0, as
 that of np.linalg.norm is. In `np.linalg.norm(x)**2` the square undoes the root: what was under the root is recorded
-(`squared_root`), so the derivatives at 0 are those of the sum of squares, to any order. The values are NumPy's, bit by bit.
+(`squared_root`), so the derivatives at 0 are those of the sum of squares, to any order. The values are those of NumPy.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def freeze(x: Any) -> Any:
     fresh = Storage(storage.space, storage.address, storage.size, storage.step)
     if storage.addresses is not None:
         fresh.addresses = storage.addresses.copy()
-    return Array(x.recorder, fresh, x.shape, x.offset, x.strides, x.boolean)
+    return Array(x.recorder, fresh, x.shape, x.offset, x.pitches, x.boolean)
 
 
 # ---------------------------------------------------------------- sums of squares

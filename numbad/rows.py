@@ -18,6 +18,7 @@ Words of MAP, ADD and CONTRACT, from the position that the row's `a` names:
 from __future__ import annotations
 
 MAP = 256
+WHOLE = 1 << 56  # the length of a view of memory whose end is not known: only the checked build looks it up
 GUARD = 1024
 GUARD_VALUE = 1025
 ADD = 1026
@@ -37,3 +38,4 @@ NAMES = {
     SCATTER: "scatter",
     HOST: "host",
 }
+ABSENT_KIND = 3  # of the output of an ADD row whose block is -0.0 where nothing is added: it holds cotangents

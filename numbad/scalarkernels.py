@@ -1,4 +1,8 @@
-"""Compiled adjoint and tangent sweeps of scalar rows: with the partials known, they need no opcodes."""
+"""Compiled adjoint and tangent sweeps of scalar rows: with the partials known, they need no opcodes.
+
+A cotangent, tangent or partial of -0.0 is absent: absent times anything is absent. A product that is zero counts, and
+is made +0.0, so that sums of what is absent and of numbers take care of themselves.
+"""
 # mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
@@ -6,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from numbad.rows import GUARD, GUARD_VALUE, MAP
-from numbad.vectormath import call_at, pointer_of, rows_of, view
+from numbad.rows import GUARD, GUARD_VALUE, MAP, WHOLE
+from numbad.vectormath import absent, call_at, pointer_of, rows_of, view
 
 compiled = njit(nogil=True, cache=True, error_model="numpy")
 
@@ -16,7 +20,7 @@ compiled = njit(nogil=True, cache=True, error_model="numpy")
 def adjoint(code, partials, bar, start, stop):
     """Take scalar rows backwards from stop to start; return the row after which it stopped."""
     i = np.uint64(stop)
-    one = np.uint64(1)
+    one, zero = np.uint64(1), bar.dtype.type(0)
     first = np.uint64(start)
     while i > first:
         k = i - one
@@ -27,12 +31,12 @@ def adjoint(code, partials, bar, start, stop):
             i = k
             continue
         b = bar[code[k, one]]
-        if b != 0:
+        if not absent(b):
             p, q = partials[k, np.uint64(0)], partials[k, one]
-            if p != 0:
-                bar[code[k, np.uint64(2)]] += p * b
-            if q != 0:
-                bar[code[k, np.uint64(3)]] += q * b
+            if not absent(p):
+                bar[code[k, np.uint64(2)]] += p * b + zero
+            if not absent(q):
+                bar[code[k, np.uint64(3)]] += q * b + zero
         i = k
     return np.int64(i)
 
@@ -48,11 +52,12 @@ def tangent(code, partials, dot, start, stop):
             continue
         p, q = partials[i, np.uint64(0)], partials[i, np.uint64(1)]
         a, b = dot[code[i, np.uint64(2)]], dot[code[i, np.uint64(3)]]
-        total_dot = dot[0]  # address 0 is the constant zero, so its tangent is zero
-        if p != 0 and a != 0:
-            total_dot += p * a
-        if q != 0 and b != 0:
-            total_dot += q * b
+        zero = dot.dtype.type(0)
+        total_dot = dot[0]  # address 0 is the constant zero, so its tangent is absent
+        if not (absent(p) or absent(a)):
+            total_dot += p * a + zero
+        if not (absent(q) or absent(b)):
+            total_dot += q * b + zero
         dot[code[i, np.uint64(1)]] = total_dot
     return np.int64(stop)
 
@@ -78,7 +83,8 @@ def gradient_rows(pointer, code, numbers, size, output, inputs):
         values[np.int64(numbers[k])] = numbers[k + 1]
     rows = code.size // 4
     partials = np.empty((rows, 2), numbers.dtype)
-    bar = np.zeros(size, numbers.dtype)
+    bar = np.full(size, -zero)
+    bar[1 : 1 + inputs] = zero  # so that results are no -0.0
     places = (pointer_of(code), pointer_of(values), pointer_of(partials), 0, rows)
     stop = call_at(pointer, zero, places)
     if stop == rows:
@@ -88,10 +94,10 @@ def gradient_rows(pointer, code, numbers, size, output, inputs):
 
 
 def gradient_at(like, pointer, code_at, rows, values_at, partials_at, bar_at, output):
-    """Run both sweeps over scalar rows at memory addresses; `bar` is zero. Compiled to a C function for start-up."""
+    """Run both sweeps over scalar rows at memory addresses; `bar` is absent. Compiled to a C function for start-up."""
     stop = call_at(np.uint64(pointer), like, (code_at, values_at, partials_at, 0, rows))
     if stop == rows:
-        bar = view(np.uint64(bar_at), 1, like)
+        bar = view(np.uint64(bar_at), WHOLE, like)
         bar[np.uint64(output)] = 1
         code = rows_of(view(np.uint64(code_at), 4 * rows, np.uint32(0)), 4)
         adjoint(code, rows_of(view(np.uint64(partials_at), 2 * rows, like), 2), bar, 0, rows)
@@ -101,16 +107,16 @@ def gradient_at(like, pointer, code_at, rows, values_at, partials_at, bar_at, ou
 @compiled
 def pull_back(code, partials, bar):
     """Take the rows of an adjoint sweep back that were put in the order of their turn: (partials' row, out, a, b)."""
-    one = np.uint64(1)
+    one, zero = np.uint64(1), bar.dtype.type(0)
     for k in range(np.uint64(code.shape[0])):
         b = bar[code[k, one]]
-        if b != 0:
+        if not absent(b):
             i = np.uint64(code[k, np.uint64(0)])
             p, q = partials[i, np.uint64(0)], partials[i, one]
-            if p != 0:
-                bar[code[k, np.uint64(2)]] += p * b
-            if q != 0:
-                bar[code[k, np.uint64(3)]] += q * b
+            if not absent(p):
+                bar[code[k, np.uint64(2)]] += p * b + zero
+            if not absent(q):
+                bar[code[k, np.uint64(3)]] += q * b + zero
 
 
 def replay_at(like, plan_at):

@@ -26,15 +26,33 @@ class Scalar(Active):
         """Return the value as a NumPy scalar."""
         return self.dtype.type(self.recorder.peek(self.address))
 
-    def item(self, *_: Any) -> Scalar:
+    def item(self, *index: Any) -> Scalar:
+        """Return the scalar itself: it goes on recording."""
+        if index not in ((), (0,), (-1,), ((),)):
+            raise IndexError(f"index {index} of a number, which has one element")
+        return self
+
+    def transpose(self, *axes: Any) -> Scalar:
+        """Return the scalar itself: it has no axes."""
+        return self
+
+    def tolist(self) -> Scalar:
         """Return the scalar itself: it goes on recording."""
         return self
+
+    def is_integer(self) -> bool:
+        """Whether the value is an integer now: a decision, which is guarded."""
+        return bool(scalar_row(self.recorder, BY_NAME["floor"], self.address, 0) == self)
 
     def __bool__(self) -> bool:
         return self.recorder.guard(self.address)
 
     def __float__(self) -> float:
         return concrete_float(self)
+
+    def __hash__(self) -> int:
+        """Return the hash of the value now, which the path depends on: sets and dicts look numbers up by value."""
+        return hash(self.recorder.guard(self.address) if self.boolean else self.recorder.guard_value(self.address))
 
     def rounded(self, name: str) -> int:
         """Return the integer that an op rounds the value to now, and guard it."""
@@ -87,18 +105,19 @@ class Scalar(Active):
         """Return the scalar: it never changes."""
         return self
 
-    def reshape(self, *shape: Any, order: str = "C") -> Any:
+    def reshape(self, *shape: Any, order: str = "C", copy: Any = None) -> Any:
         """Return an array of one element."""
         from numbad.arrays import as_array
 
-        return as_array(self).reshape(*shape)
+        return as_array(self).reshape(*shape, order=order)
 
     @property
     def T(self) -> Scalar:
         """The scalar itself."""
         return self
 
-    strides = None
+    strides = ()
+    pitches = None
 
     def spot(self) -> tuple[int, int]:
         """Return the space and address of the first element."""

@@ -9,7 +9,7 @@ import numpy as np
 from numbad.hoisting import Spared, empty_rows
 from numbad.hostrows import flat
 from numbad.limits import LARGE
-from numbad.matrix import MatrixVector, add_product
+from numbad.matrix import MatrixVector, add_product, pull_vector
 from numbad.recorder import Recorder
 from numbad.rows import CONTRACT, GATHER, GUARD, GUARD_VALUE, MAP, SCATTER
 from numbad.settings import config
@@ -52,10 +52,9 @@ class Product:
             self.result[:] = 0.0
         add_product(self.matrix, self.vector, self.result, self.transposed)
 
-    def backward(self) -> None:
-        """Add to the vector's cotangents."""
-        if self.bar.any():
-            add_product(self.matrix, self.bar, self.target, not self.transposed)
+    def backward(self, finite: dict[tuple[int, int], bool]) -> None:
+        """Add to the vector's cotangents; `finite` is what this sweep knows of matrices."""
+        pull_vector(self.bar, self.matrix, self.target, self.transposed, finite)
 
 
 class SegmentedReplay(ShortReplay):
@@ -109,16 +108,17 @@ class SegmentedReplay(ShortReplay):
 
     def sweep_back(self, output: int) -> int:
         """Take the cotangents back; return as `run` does."""
-        self.arena[:] = 0.0
+        self.arena[:] = -0.0
         self.arena[output] = 1.0
         products = self.products
+        finite: dict[tuple[int, int], bool] = {}
         for k in range(len(products), -1, -1):
             adjoint, arguments = self.adjoints[k]
             left = adjoint(*arguments)
             if left > arguments[-2]:
                 return left - 1
             if k:
-                products[k - 1].backward()
+                products[k - 1].backward(finite)
         return -1
 
 

@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 
 from numbad.hoisting import Spared, empty_rows
-from numbad.limits import BLOCK, MANY_ROWS, SHORT_MEMORY
+from numbad.limits import BLOCK, CHECKED, MANY_ROWS, SHORT_MEMORY
 from numbad.recorder import Recorder
 from numbad.settings import config
-from numbad.sweeps import address_of, block_kernels, sweep, switch
+from numbad.sweeps import address_of, block_kernels, empty, sweep, switch
+
+if CHECKED:
+    from numbad import checked
 
 _thread = threading.local()
 _calls: dict[int, tuple[Any, ...]] = {}
@@ -35,8 +38,8 @@ class Workspace:
     __slots__ = ("address", "arena", "memory", "scratch", "scratch_address", "spaces")
 
     def __init__(self, dtype: np.dtype) -> None:
-        self.memory = np.empty(SHORT_MEMORY, dtype)
-        self.scratch = np.empty(4 * BLOCK, dtype)
+        self.memory = empty(SHORT_MEMORY, dtype)
+        self.scratch = empty(4 * BLOCK, dtype)
         self.address, self.scratch_address = address_of(self.memory), address_of(self.scratch)
         self.arena: Any = None
         self.spaces: dict[int, np.ndarray] = {}
@@ -80,11 +83,16 @@ def sweep_both(recorder: Recorder, output: int) -> Workspace | None:
     both, forward, adjoint, kernels, width = _calls.get(dtype.num) or prepare(dtype)
     work = _thread.__dict__.pop(dtype.num, None) or Workspace(dtype)
     memory = work.memory
+    if CHECKED:
+        checked.pour(memory)
+        checked.divide(memory, (size, size, 2 * rows))
     for address, block in recorder.loads:
         memory[address : address + block.size] = block
     bases, bars = (_bases, _bars) if len(recorder.spaces) == 1 else locate_spaces(recorder, work.spaces)
     numbers = recorder.numbers
     at = work.address
+    if CHECKED:
+        checked.lend(code, recorder.words, bases, bars, numbers)
     done = both(
         0.0,
         forward,
@@ -161,7 +169,7 @@ class ShortReplay:
         both, forward, adjoint, kernels, width = _calls.get(dtype.num) or prepare(dtype)
         self.both, self.rows = both, rows
         self.memory = np.zeros(2 * (size + rows), dtype)
-        self.scratch = np.empty(4 * BLOCK, dtype)
+        self.scratch = empty(4 * BLOCK, dtype)
         self.arena = self.memory[size : 2 * size]
         self.spaces: dict[int, np.ndarray] = {}
         for address, value in zip(recorder.numbers[::2], recorder.numbers[1::2], strict=True):
@@ -174,6 +182,8 @@ class ShortReplay:
         empty_rows(self.code, self.words, spared.never)
         at = address_of(self.memory)
         parts = (self.code, self.words, self.bases, self.bars)
+        if CHECKED:
+            checked.divide(self.memory, (size, size, 2 * rows), *parts)
         memory = (at, at + 2 * size * width, at + size * width, address_of(self.scratch))
         self.addresses = (kernels, *(part.buffer_info()[0] for part in parts), *memory)
         given = (forward, 0 if output is None else adjoint, *self.addresses, 0, 0, size, rows, output or 0)

@@ -2,236 +2,346 @@
 
 from __future__ import annotations
 
+import array
 import contextlib
+import contextvars
+import dis
 import functools
 import sys
+from collections import defaultdict, deque
+from operator import is_
 from types import CodeType, FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 
 from numbad.active import Active
+from numbad.borrowing import sample, written
+from numbad.errors import attribute, noted_on
 
-DEPTH = 8  # functions called by functions called by ..., and containers in containers
-MOST_COMPARED = 1 << 16  # elements of an array that are all compared; of larger ones a sample is
-MOST_MEMBERS = 512  # of a list, dict or object that are looked at
-SAMPLED = 256
+FOREIGN_DEPTH = 4  # functions and objects of installed packages that are followed, one within the other
+MOST_NOTED = 1 << 17  # members of containers and objects: a call that takes more from outside is recorded anew
 JITTED = "_numbad_jitted_"  # attributes in which `jit` keeps the methods of an instance
 LIBRARIES = ("numpy", "scipy", "numbad", "builtins")  # their functions take nothing from the user's globals
 INSTALLED = ("site-packages", "dist-packages")  # folders of packages, whose modules are not looked into
-PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic)
+PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic, np.dtype, np.ufunc, range, slice, CodeType)
+FOLLOWED = ("types", "collections", "functools", "argparse", "_thread", "contextvars", "_contextvars")
+MISSING: Any = object()
 
 
 class Snapshot:
     """The closure variables and globals that a function names, and those of the functions among them.
 
-    Objects are compared by identity; arrays, lists, dicts and the attributes of objects also by what
+    Objects are compared by identity; arrays, containers and the attributes of objects also by what
     they hold, modules and classes by what a function may read of them: the names that it has after a dot. Modules of
     installed packages and of Python's own library are taken not to change. Of arrays of more than 65,536 elements
-    256 are compared: writing to a few elements of such an array need not be noticed. Attributes that are computed,
-    and what is deeper than eight containers or calls, are not seen.
+    some 1,000 are compared: writing to a few elements of such an array need not be noticed. Attributes that are
+    computed, and what objects of compiled code keep to themselves, are not seen.
+
+    Attributes
+    ----------
+    unbounded : str
+        What has too many members to be compared at each call; an empty string if nothing has.
     """
 
     def __init__(self, f: Any) -> None:
         self.cells: list[tuple[Any, Any]] = []
         self.names: list[tuple[Any, str, Any]] = []
+        self.functions: list[tuple[FunctionType, Any, Any, Any]] = []  # with code and defaults
         self.owners: dict[Any, int] = {}  # modules and classes that were met, and how deep
         self.looked_up: dict[Any, set[str]] = {}  # what has been noted of them
         self.attributes = {"__call__"}  # names that the functions look up
+        self.own_attributes: set[str] = set()  # those of them that functions of the user's do
         self.arrays: list[tuple[np.ndarray, bytes]] = []
+        self.buffers: list[tuple[Any, bytes]] = []
         self.containers: list[tuple[Any, Any]] = []
         self.seen: set[int] = set()
+        self.alive: list[Any] = []  # what `seen` has the identities of
+        self.waiting: deque[tuple[Any, int]] = deque([(f, FOREIGN_DEPTH)])
+        self.noted = 0
+        self.unbounded = ""
         self.recording = False  # whether there is a recording value among them
-        self.visit(f, DEPTH)
-        self.look_up_attributes()
+        self.follow()
+        del self.alive, self.waiting
 
-    def visit(self, f: Any, depth: int) -> None:
-        """Note what a function takes from outside, and follow the functions that it calls."""
-        while hasattr(f, "numbad_inner"):
-            f = f.numbad_inner
-        if isinstance(f, functools.partial):
-            self.keep((f.func, *f.args, *f.keywords.values()), depth)
+    def follow(self) -> None:
+        """Note what there is to find, first things first, until nothing new is met."""
+        met = -1
+        while met != len(self.owners) * len(self.attributes):
+            met = len(self.owners) * len(self.attributes)
+            while self.waiting:
+                value, depth = self.waiting.popleft()
+                self.keep(value, depth)
+            self.look_up_attributes()
+
+    def meet(self, value: Any, depth: int) -> None:
+        """Have a value looked at later, unless it has been."""
+        if not isinstance(value, PLAIN) and depth and id(value) not in self.seen:
+            self.seen.add(id(value))
+            self.alive.append(value)
+            self.waiting.append((value, depth))
+
+    def keep(self, value: Any, depth: int) -> None:
+        """Copy an array or a sample of it; follow a function, the members of containers and attributes of objects."""
+        if isinstance(value, Active):
+            self.recording = True
+        elif isinstance(value, ModuleType):
+            if not is_installed(value):
+                self.owners.setdefault(value, depth)
+        elif isinstance(value, FunctionType):
+            self.keep_function(value, depth)
+        elif isinstance(value, MethodType):
+            self.meet(value.__self__, depth)
+            self.meet(value.__func__, depth)
+        elif noted_on(value, "numbad_inner") is not None:
+            self.meet(value.numbad_inner, depth)
+        elif isinstance(value, np.ndarray) and value.dtype != object:
+            self.arrays.append((value, sample(value)))
+            if type(value) is not np.ndarray:
+                self.keep_members(value, depth)
+        elif isinstance(value, (array.array, bytearray)):
+            self.buffers.append((value, bytes(value)))
+        elif type(value).__module__.partition(".")[0] == "numbad":  # what it keeps for itself changes from call to call
+            for part in (attribute(value, "__dict__") or {}).values():
+                if isinstance(part, (FunctionType, MethodType, functools.partial)):
+                    self.meet(part, depth)
+        elif hasattr(type(value), "__next__"):
+            self.unbounded = self.unbounded or f"an iterator ({type(value).__name__})"
+        else:
+            self.keep_members(value, depth)
+            kind = value if isinstance(value, type) else type(value)
+            for base in kind.__mro__ if kind not in CONTAINERS else ():
+                if not is_library(base.__module__):
+                    self.owners.setdefault(base, depth)
+
+    def keep_function(self, f: FunctionType, depth: int) -> None:
+        """Note closure variables, globals, defaults and attributes of a function."""
+        if noted_on(f, "numbad_inner") is not None:  # a transform of numbad's
+            self.meet(f.numbad_inner, depth)  # type: ignore[attr-defined]
             return
-        if isinstance(f, MethodType):
-            self.keep(f.__self__, depth)
-            f = f.__func__
-        if not isinstance(f, FunctionType):
-            self.keep(f, depth)
-            return
-        if id(f) in self.seen or not depth:
-            return
-        library = bool(f.__module__) and f.__module__.partition(".")[0] in LIBRARIES
+        module = f.__module__ or ""
+        library = module.partition(".")[0] in LIBRARIES
         if library and not f.__closure__:
             return
-        self.seen.add(id(f))
-        named = set() if library else global_names(f.__code__)
-        self.attributes |= named
+        installed = library or is_library(module) or any(folder in f.__code__.co_filename for folder in INSTALLED)
+        depth -= installed
         for cell in f.__closure__ or ():
             try:
                 value = cell.cell_contents
             except ValueError:
-                continue
+                value = MISSING
             self.cells.append((cell, value))
-            self.keep(value, depth + library)  # the transforms around a function do not count
-        for name in sorted(named):
-            if name in f.__globals__:
-                value = f.__globals__[name]
-                self.names.append((f.__globals__, name, value))
-                self.keep(value, depth)
+            self.meet(value, depth + library)  # the transforms around a function do not count
+        self.functions.append((f, f.__code__, f.__defaults__, f.__kwdefaults__))
         for value in (*(f.__defaults__ or ()), *(f.__kwdefaults__ or {}).values()):
-            self.keep(value, depth)
+            self.meet(value, depth)
+        if f.__kwdefaults__ or f.__dict__:
+            self.note_members(f.__kwdefaults__ or {}, depth)
+            self.note_members(f.__dict__, depth)
+        if not library:
+            self.keep_names(f, installed, depth)
 
-    def keep(self, value: Any, depth: int) -> None:
-        """Copy an array or a sample of it; follow a function, the members of containers and attributes of objects."""
-        if isinstance(value, PLAIN) or not depth:
-            return
-        if isinstance(value, np.ndarray):
-            if value.dtype != object and id(value) not in self.seen:
-                self.seen.add(id(value))
-                self.arrays.append((value, sample(value)))
-        elif isinstance(value, Active):
-            self.recording = True
-        elif isinstance(value, (FunctionType, MethodType, functools.partial)) or hasattr(value, "numbad_inner"):
-            self.visit(value, depth - 1)
-        elif isinstance(value, ModuleType):
-            if not is_installed(value):
-                self.owners.setdefault(value, depth)
-        else:
-            self.keep_members(value, depth)
-            if not isinstance(value, (list, tuple, dict)):
-                for base in (value if isinstance(value, type) else type(value)).__mro__:
-                    if not is_library(base.__module__):
-                        self.owners.setdefault(base, depth)
+    def keep_names(self, f: FunctionType, installed: bool, depth: int) -> None:
+        """Note the globals that a function names; those of the user's functions also where they are missing yet."""
+        named, attributes = looked_up_names(f.__code__)
+        self.attributes |= attributes
+        if not installed:
+            self.own_attributes |= attributes
+            for name in attributes & sys.modules.keys():  # imported in the function
+                self.meet(sys.modules[name], depth)
+        table = f.__globals__
+        for name in sorted(named | (attributes if installed else set())):
+            value = table.get(name, MISSING)
+            if value is not MISSING or not installed:
+                self.names.append((table, name, value))
+                self.meet(value, depth)
 
     def look_up_attributes(self) -> None:
         """Note what the functions may read of the modules and classes that they meet, and follow that."""
-        met = 0
-        while met != len(self.owners) * len(self.attributes):
-            met = len(self.owners) * len(self.attributes)
-            for owner, depth in list(self.owners.items()):
-                table = vars(owner)
-                for name in sorted(self.attributes & table.keys() - self.looked_up.get(owner, set())):
-                    self.looked_up.setdefault(owner, set()).add(name)
-                    value = table[name]
-                    self.names.append((table, name, value))
-                    if isinstance(value, (staticmethod, classmethod)):
-                        value = value.__func__
-                    elif isinstance(value, property):
-                        value = value.fget
-                    self.keep(value, depth - 1)
+        for owner, depth in list(self.owners.items()):
+            table = vars(owner)
+            wanted = self.attributes - self.looked_up.setdefault(owner, set())
+            missing = self.own_attributes if isinstance(owner, ModuleType) else set()
+            for name in sorted(wanted & (table.keys() | missing)):
+                self.looked_up[owner].add(name)
+                value = table.get(name, MISSING)
+                self.names.append((table, name, value))
+                if isinstance(value, (staticmethod, classmethod)):
+                    value = value.__func__
+                elif isinstance(value, property):
+                    value = value.fget
+                self.meet(value, depth)
 
     def keep_members(self, value: Any, depth: int) -> None:
         """Note the members of a container, or the attributes of an object."""
-        if id(value) not in self.seen:
-            self.seen.add(id(value))
-            members = None if isinstance(value, type) else members_of(value)
-            if members is not None and len(members) <= MOST_MEMBERS:
-                self.containers.append((value, members.copy()))
-                for part in members.values() if isinstance(members, dict) else members:
-                    self.keep(part, depth - 1)
+        if not isinstance(value, type) and members_of(value) is not None:
+            kind: Any = type(value)
+            foreign = kind not in CONTAINERS and is_foreign(kind)
+            self.note_members(value, depth - foreign)
+
+    def note_members(self, value: Any, depth: int) -> None:
+        """Copy the members of something, and look at each of them."""
+        members = members_of(value)
+        self.noted += len(members)
+        if self.noted > MOST_NOTED:
+            self.unbounded = self.unbounded or f"{kind_of(value)} with {len(members)} members"
+            return
+        members = members.copy()
+        self.containers.append((value, members))
+        for part in members.values() if isinstance(members, dict) else members:
+            self.meet(part, depth)
 
     def describe_change(self) -> str:
         """Return in words what has been bound anew or written to; an empty string if nothing has."""
         for cell, value in self.cells:
-            with contextlib.suppress(ValueError):
-                if cell.cell_contents is not value:
-                    return "a variable of an enclosing function"
+            if contents(cell) is not value and value is not MISSING:
+                return "a variable of an enclosing function"
         for table, name, value in self.names:
-            if table.get(name) is not value:
+            if table.get(name, MISSING) is not value:
                 return f"the global {name}" if isinstance(table, dict) else f"the class attribute {name}"
+        for f, code, defaults, keywords in self.functions:
+            if f.__code__ is not code or f.__defaults__ is not defaults or f.__kwdefaults__ is not keywords:
+                return f"the defaults of {f.__name__}"
         for container, members in self.containers:
             if not same_members(members_of(container), members):
-                kind = type(container).__name__
-                return f"a {kind}" if isinstance(container, (list, dict)) else f"an attribute of a {kind}"
-        for array, copy in self.arrays:
-            if written(array, copy):
-                return f"an array of shape {array.shape}"
-        return ""
+                return kind_of(container)
+        for values, copy in self.arrays:
+            if written(values, copy):
+                return f"an array of shape {values.shape}"
+        return "an array.array or bytearray" if any(bytes(value) != copy for value, copy in self.buffers) else ""
 
     def changed(self) -> bool:
         """Whether something has been bound anew or written to."""
+        if self.unbounded:
+            return True
         for cell, value in self.cells:
             try:
                 if cell.cell_contents is not value:
                     return True
             except ValueError:
-                return True
+                if value is not MISSING:
+                    return True
         for table, name, value in self.names:
-            if table.get(name) is not value:
+            if table.get(name, MISSING) is not value:
+                return True
+        for f, code, defaults, keywords in self.functions:
+            if f.__code__ is not code or f.__defaults__ is not defaults or f.__kwdefaults__ is not keywords:
                 return True
         for container, members in self.containers:
             if not same_members(members_of(container), members):
                 return True
-        return any(written(array, copy) for array, copy in self.arrays)
+        for values, copy in self.arrays:
+            if written(values, copy):
+                return True
+        return any(bytes(value) != copy for value, copy in self.buffers) if self.buffers else False
+
+
+def contents(cell: Any) -> Any:
+    """Return what a closure variable is bound to."""
+    with contextlib.suppress(ValueError):
+        return cell.cell_contents
+    return MISSING
+
+
+# ---------------------------------------------------------------- members
+
+LISTED = (tuple, set, frozenset, deque)  # containers that are compared as lists of their members
+CONTAINERS = (list, dict, *LISTED)
 
 
 def members_of(value: Any) -> Any:
-    """Return the members of a list, tuple or dict, or the attributes of an object; None if it has none."""
-    if isinstance(value, (list, dict)):
-        return value
-    if isinstance(value, tuple):
-        return list(value)
-    if type(value).__module__.partition(".")[0] in LIBRARIES:
-        return None
-    found = getattr(value, "__dict__", None)
+    """Return the members of a container, or the attributes of an object; None if it has none."""
     kind: Any = type(value)
+    if kind is list or kind is dict:
+        return value
+    if kind in LISTED:
+        return list(value)
+    if is_opaque(kind):
+        return None
+    found = attribute(value, "__dict__")
     slots = slots_of(kind)
     if slots:
-        found = {**(found or {}), **{name: getattr(value, name) for name in slots if hasattr(value, name)}}
-    return None if found is None else {name: part for name, part in found.items() if not name.startswith(JITTED)}
+        found = {**(found or {}), **{name: attribute(value, name, MISSING) for name in slots}}
+    if isinstance(found, dict):
+        found = {name: part for name, part in found.items() if not name.startswith(JITTED)}
+    else:
+        found = None
+    inside = contents_of(value)
+    return found if inside is None else [*inside, *(found or {}).values()]
+
+
+def contents_of(value: Any) -> Any:
+    """Return what an object of a subclass of a container, or another that is like one, holds; None if it is not."""
+    if isinstance(value, dict):
+        return [*value.keys(), *value.values(), *([value.default_factory] if isinstance(value, defaultdict) else [])]
+    if isinstance(value, (list, *LISTED)):
+        return list(value)
+    if isinstance(value, functools.partial):
+        return [value.func, value.args, *value.keywords.keys(), *value.keywords.values()]
+    if isinstance(value, contextvars.ContextVar):
+        return [value.get(MISSING)]
+    return value.reshape(-1).tolist() if isinstance(value, np.ndarray) and value.dtype == object else None
 
 
 @functools.lru_cache(1024)
-def slots_of(kind: type) -> tuple[str, ...]:
-    """Return the attributes for which a class of the user's has slots."""
-    bases = [base for base in kind.__mro__ if not is_library(base.__module__)]
+def is_opaque(kind: Any) -> bool:
+    """Whether objects of a class of Python's own library are taken not to change: locks, loggers, dates."""
+    top = kind.__module__.partition(".")[0]
+    return top not in FOLLOWED and top in sys.stdlib_module_names and top not in ("__main__", "builtins")
+
+
+@functools.lru_cache(1024)
+def slots_of(kind: Any) -> tuple[str, ...]:
+    """Return the attributes for which a class has slots."""
+    bases = [base for base in kind.__mro__ if "__slots__" in vars(base)]
     return tuple(name for base in bases for name, part in vars(base).items() if isinstance(part, MemberDescriptorType))
+
+
+def kind_of(value: Any) -> str:
+    """Say what something is that has members."""
+    kind = type(value).__name__
+    return f"a {kind}" if isinstance(value, CONTAINERS) else f"an attribute of a {kind}"
+
+
+@functools.lru_cache(1024)
+def is_foreign(kind: Any) -> bool:
+    """Whether a class is not the user's own."""
+    module = sys.modules.get(kind.__module__)
+    return is_library(kind.__module__) or (module is not None and is_installed(module))
 
 
 def is_library(module: str) -> bool:
     """Whether a module, by its name, belongs to Python or to the libraries that are recorded."""
     top = module.partition(".")[0]
-    return top in LIBRARIES or top in sys.stdlib_module_names
+    return top in LIBRARIES or (top in sys.stdlib_module_names and top != "__main__")
 
 
 def is_installed(module: ModuleType) -> bool:
     """Whether a module is not the user's own."""
-    path = getattr(module, "__file__", None) or ""
+    path = attribute(module, "__file__") or ""
     return is_library(module.__name__) or any(folder in path for folder in INSTALLED)
 
 
 def same_members(one: Any, other: Any) -> bool:
-    """Whether two lists or dicts hold the same objects."""
-    if type(one) is not type(other) or len(one) != len(other):
+    """Whether two lists or dicts hold the same objects, in the same order."""
+    if len(one) != len(other) or not all(map(is_, one, other)):
         return False
-    if isinstance(one, dict):
-        return all(key in one and one[key] is value for key, value in other.items())
-    return all(a is b for a, b in zip(one, other, strict=True))
+    return not isinstance(one, dict) or all(map(is_, one.values(), other.values()))
 
 
-def sample(values: np.ndarray) -> bytes:
-    """Return the bytes of an array, or of some of its elements if it is large."""
-    if values.size > MOST_COMPARED:
-        places = sampled_places(values.size)
-        values = values.reshape(-1)[places] if values.flags.c_contiguous else values.flat[places]
-    return values.tobytes()
-
-
-@functools.lru_cache(64)
-def sampled_places(size: int) -> np.ndarray:
-    """Return which elements of a large array are compared."""
-    return np.linspace(0, size - 1, SAMPLED).astype(np.int64)
-
-
-def written(values: np.ndarray, before: bytes) -> bool:
-    """Whether an array differs from the sample that was taken of it."""
-    return sample(values) != before
-
-
-def global_names(code: CodeType) -> set[str]:
-    """Return the names that a function's code, and the code of the functions in it, may look up."""
-    names = set(code.co_names)
+@functools.lru_cache(4096)
+def looked_up_names(code: CodeType) -> tuple[set[str], set[str]]:
+    """Return the globals, and the names of attributes, that a function's code and the code of functions in it read."""
+    named: set[str] = set()
+    attributes: set[str] = set()
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL"):
+            named.add(instruction.argval)
+        elif instruction.arg is not None and instruction.argval in code.co_names:
+            attributes.add(instruction.argval)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            names |= global_names(constant)
-    return names
+            inner = looked_up_names(constant)
+            named |= inner[0]
+            attributes |= inner[1]
+    return named, attributes

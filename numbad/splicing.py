@@ -12,13 +12,15 @@ from numbad.active import Active
 from numbad.arrays import Array, Storage, as_array, filled, number_at
 from numbad.emitter import address_of, compiled_pass, scratch
 from numbad.geometry import contiguous
-from numbad.limits import CAPACITY, FEW_CONSTANTS
+from numbad.limits import CAPACITY, CHECKED, COPIED, FEW_CONSTANTS
 from numbad.operands import as_active
 from numbad.ops.definition import BY_NAME
 from numbad.recorder import Recorder
 from numbad.rows import ADD, GUARD, GUARD_VALUE
 from numbad.scalars import Scalar, make_scalar
 
+if CHECKED:
+    from numbad import checked
 NOWHERE = np.zeros(1, np.int64)
 
 
@@ -109,7 +111,8 @@ class Splice:
         spaces = np.zeros((len(self.spaces), 2), np.int64)
         for space, values in enumerate(self.spaces):
             if space and space not in self.recorder.input_spaces:
-                spaces[space, 0] = recorder.refer(values)
+                reads = recorder.refer if values.size <= COPIED else recorder.borrow
+                spaces[space, 0] = reads(values)
         for leaf, active in zip(self.leaves, actives, strict=True):
             if leaf.space:
                 source = active if leaf.order == "C" else active.transpose()
@@ -133,6 +136,8 @@ class Splice:
         rows = len(code) // 4
         for start in range(0, rows, CAPACITY):
             state[layout.ROW], state[layout.STOP], state[layout.ROWS] = start, min(rows, start + CAPACITY), 0
+            if CHECKED:
+                checked.lend(code, state, words, self.words, memory.rows)
             call(0, layout.RELOCATE, state.buffer_info()[0])
             recorder.extend(memory.rows[: 4 * state[layout.ROWS]])
         recorder.words.extend(words)
@@ -160,7 +165,7 @@ class Moved:
         storage = leaf.storage
         if storage.addresses is None and len(self.places) == 1 and storage.address:
             moved = Storage(0, storage.address + self.shift, storage.size, storage.step)
-            return Array(self.recorder, moved, leaf.shape, leaf.offset, leaf.strides, leaf.boolean)
+            return Array(self.recorder, moved, leaf.shape, leaf.offset, leaf.pitches, leaf.boolean)
         moved = Storage(0, 0, leaf.size)
         moved.addresses = self.addresses(leaf.address_view()).reshape(-1)
         return Array(self.recorder, moved, leaf.shape, 0, None, leaf.boolean)

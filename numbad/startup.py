@@ -7,13 +7,17 @@ from array import array
 from typing import Any
 
 from numbad import machinecode
+from numbad.limits import CHECKED
+
+if CHECKED:
+    from numbad import checked
 
 MOST_ATTEMPTS = 3  # to find the machine code: none is ever there where no folder can be written to
 
 _attempts = 0
 _linearise = 0
 _gradient_at: Any = None
-_zero = array("d", (0.0,))
+_zero, _absent = array("d", (0.0,)), array("d", (-0.0,))
 
 
 def prepare() -> bool:
@@ -27,7 +31,8 @@ def prepare() -> bool:
         return False
     _linearise = linearise
     kinds = [ctypes.c_double] + [ctypes.c_int64] * 7
-    _gradient_at = ctypes.PYFUNCTYPE(ctypes.c_int64, *kinds)(address)
+    found = ctypes.PYFUNCTYPE(ctypes.c_int64, *kinds)(address)
+    _gradient_at = checked.gate("gradient_at", found) if CHECKED else found
     return True
 
 
@@ -51,10 +56,13 @@ def gradient(code: array[int], numbers: Any, size: int, output: int, inputs: int
     if _gradient_at is None and not prepare():
         return None
     rows = len(code) // 4
-    values, bar, partials = _zero * size, _zero * size, _zero * (2 * rows)
+    values, partials = _zero * size, _zero * (2 * rows)
+    bar = _zero * (1 + inputs) + _absent * (size - 1 - inputs)  # the gradient is no -0.0
     numbers = iter(numbers)
     for address in numbers:
         values[int(address)] = next(numbers)
+    if CHECKED:
+        checked.lend(code, values, partials, bar)
     done = _gradient_at(
         0.0,
         _linearise,

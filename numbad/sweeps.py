@@ -18,7 +18,7 @@ import numpy as np
 
 from numbad import machinecode
 from numbad.errors import message
-from numbad.limits import BLOCK, CHUNK, COMPARED_MEMORY, KEPT_LEAST, KEPT_MOST, MANY_ROWS
+from numbad.limits import BLOCK, CHECKED, CHUNK, COMPARED_MEMORY, KEPT_LEAST, KEPT_MOST, MANY_ROWS
 from numbad.settings import config
 
 if TYPE_CHECKING:
@@ -47,6 +47,12 @@ STAMPED = (
 
 NOTHING: Any = np.empty(0)
 
+if CHECKED:
+    from numbad import checked
+
+empty: Any = checked.fresh if CHECKED else np.empty  # an array of anything
+handed_out: Any = checked.handed_out if CHECKED else lambda function: function  # what returns numbers to the user
+
 _announced = threading.Event()
 _thread = threading.local()
 
@@ -67,6 +73,7 @@ class Execution:
     __slots__ = (
         "bases",
         "done",
+        "finite",
         "groups",
         "loaded",
         "numbers",
@@ -89,6 +96,7 @@ class Execution:
         self.scratch: Any = None
         self.groups: dict[int, Any] = {}
         self.use_counts: Any = None
+        self.finite: dict[tuple[int, int], bool] = {}  # what a sweep back knows of the factors of products
 
     # ------------------------------------------------------------ forward
 
@@ -182,7 +190,7 @@ class Execution:
             kept = _thread.__dict__
             self.scratch = kept.get(dtype.num)
             if self.scratch is None:
-                self.scratch = kept[dtype.num] = np.empty((4, BLOCK), dtype)
+                self.scratch = kept[dtype.num] = empty((4, BLOCK), dtype)
         return self.scratch
 
     def prepare(self, rows: int) -> None:
@@ -261,11 +269,12 @@ class Execution:
         rows = self.done
         check_memory(self.values.nbytes)
         bars = Cotangents(self)
+        self.finite.clear()
         bar = bars.arena
         for address, seed in seeds:
             bar[address] += seed
         for addresses, values in scattered:
-            np.add.at(bar, addresses, values)
+            np.add.at(bar, addresses, seed_of(values))
         if not rows:
             return bars
         code = np.frombuffer(recorder.code, np.uint32).reshape(-1, 4)
@@ -324,8 +333,10 @@ class Execution:
         """Take the tangents through the first rows."""
         recorder = self.recorder
         dots = Cotangents(self)
+        for space in dots.spaces.keys() - {space for space, _, _ in seeds}:
+            dots.spaces[space].fill(-0.0)
         for space, address, seed in seeds:
-            seed = np.asarray(seed, recorder.dtype).reshape(-1)
+            seed = seed_of(np.asarray(seed, recorder.dtype)).reshape(-1)
             (dots.arena if space == 0 else dots.space(space))[address : address + seed.size] = seed
         if not rows:
             return dots
@@ -360,20 +371,19 @@ class Cotangents:
             tape.keeps_values()
         self.execution = execution
         self.arena = take_memory(recorder.size, recorder.dtype, bool(recorder.large))
-        if self.arena.nbytes <= KEPT_MOST or not recorder.large:
-            self.clear(execution.virtual_blocks())
+        self.clear(execution.virtual_blocks())
         self.spaces: dict[int, np.ndarray] = {}
-        for space in recorder.input_spaces:
+        for space in recorder.input_spaces:  # only read as results, which are no -0.0, or written to first
             self.spaces[space] = np.zeros(recorder.spaces[space].size, recorder.dtype)
         self.bases = np.zeros(1, np.uint64)
 
     def clear(self, virtual: list[tuple[int, int]]) -> None:
-        """Set the arena to zero, but for blocks that have no memory of their own (see `fusion`)."""
+        """Set the arena to absent, -0.0, but for blocks that have no memory of their own (see `fusion`)."""
         start = 0
         for first, count in virtual:
-            self.arena[start:first] = 0.0
+            self.arena[start:first] = -0.0
             start = first + count
-        self.arena[start:] = 0.0
+        self.arena[start:] = -0.0
 
     def space(self, space: int) -> np.ndarray:
         """Return the cotangents of a large input, flat in its memory order."""
@@ -387,12 +397,24 @@ class Cotangents:
         self.bases = bases
 
 
+def seed_of(values: Any) -> Any:
+    """Return a seed that the user gave: its zeros do not vary, so nothing flows from them."""
+    values = np.asarray(values)
+    return np.where(values == 0, -np.zeros((), values.dtype if values.dtype.kind == "f" else np.float64), values)
+
+
 def address_of(values: Any) -> int:
     """Return where an array begins in memory."""
     try:
         return addressof(c_char.from_buffer(values))  # five times as fast as the other way
     except (TypeError, ValueError, BufferError):  # empty, read-only or not C-contiguous
         return values.__array_interface__["data"][0]
+
+
+if CHECKED:
+    address_of = checked.watched(address_of)  # type: ignore[assignment]
+    for _name in ("python_row", "python_row_back"):
+        setattr(Execution, _name, checked.naming_row(getattr(Execution, _name)))
 
 
 def take_memory(count: int, dtype: np.dtype, sparse: bool) -> np.ndarray:
@@ -404,6 +426,8 @@ def take_memory(count: int, dtype: np.dtype, sparse: bool) -> np.ndarray:
     size = count * dtype.itemsize
     if sparse and size > KEPT_MOST:
         return np.frombuffer(mmap.mmap(-1, size), dtype)
+    if CHECKED:
+        return checked.fresh(count, dtype)
     kept = _thread.__dict__.get("kept")
     if kept and KEPT_LEAST < size <= KEPT_MOST:
         for k, buffer in enumerate(kept):
@@ -417,6 +441,9 @@ def take_memory(count: int, dtype: np.dtype, sparse: bool) -> np.ndarray:
 
 def give_back(values: np.ndarray) -> None:
     """Keep the memory of an array that nobody reads any more for the next sweeps of this thread."""
+    if CHECKED:
+        checked.give_back(values)
+        return
     while isinstance(values.base, np.ndarray):
         values = values.base
     if values.dtype != np.uint8 or not KEPT_LEAST < values.nbytes <= KEPT_MOST:
@@ -551,7 +578,8 @@ def sweep(name: str, dtype: np.dtype, short: bool = False) -> Any:
     found = _kernels.get((name, dtype.num, short))
     if found is None:
         address = int(switch(name, dtype))
-        found = _kernels[name, dtype.num, short] = machinecode.callable_at(address, dtype, SWITCHES[name][1], short)
+        found = machinecode.callable_at(address, dtype, SWITCHES[name][1], short)
+        found = _kernels[name, dtype.num, short] = checked.gate(name, found) if CHECKED else found
     return found
 
 

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from numbad.limits import LARGE, SHORT
 from numbad.recorder import pairs_of, refuse
 from numbad.rows import GUARD, GUARD_VALUE, MAP
 from numbad.settings import config
-from numbad.sweeps import Execution, kernel, switch
+from numbad.sweeps import Execution, handed_out, kernel, switch
 from numbad.trees import put_together, take_apart
 from numbad.workspaces import Workspace, check_gradient_out, check_out, output_slots, take_workspace
 
@@ -65,12 +65,13 @@ class Input:
             )
         )
 
+    @handed_out
     def read(self, bars: Any, given: Any) -> Any:
         """Return the cotangent of this input, like the given value: a float for a float, an array for an array."""
         found = self.place(bars)
         if self.space:
             return found.astype(self.dtype, copy=False)
-        found = found.astype(self.dtype)
+        found = (found + 0.0).astype(self.dtype, copy=False)  # what is absent is shown as zero
         if type(given) is float:
             return float(found)
         return found[()] if isinstance(given, np.generic) else found
@@ -93,6 +94,7 @@ class Output:
     boolean: bool = False
     constant: Any = None
 
+    @handed_out
     def read(self, execution: Execution) -> Any:
         """Return the value, as NumPy would hold it; a float for a scalar in double precision."""
         if self.constant is not None:
@@ -124,6 +126,7 @@ class Program:
     input_spaces: set[int]
     hosts: list[Any]
     large: list[int]
+    borrowed: ClassVar[dict[int, Any]] = {}  # the memory of a tape is its own
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -131,9 +134,8 @@ class Tape:
     """The recording of one run of a function: flat arrays, which run again at other points.
 
     `numbad.record` makes tapes. A tape is called like the function; the branches that the function
-    took are guarded, and a point where it would take another raises a BranchError. Constant arrays of
-    more than 512 elements are kept by reference: where the program changes one after recording, later
-    runs use what it holds then. Smaller arrays and numbers were copied when they were met.
+    took are guarded, and a point where it would take another raises a BranchError. What the function
+    took from elsewhere is part of the tape as it was then: the tape has copies of arrays.
 
     Attributes
     ----------
@@ -150,7 +152,7 @@ class Tape:
     loads : list of (int, ndarray)
         Small constant arrays and their addresses.
     spaces : list
-        Memory outside of the arena: large constant arrays by reference; None for the arena and inputs.
+        Memory outside of the arena: large constant arrays; None for the arena and inputs.
     hosts : list
         The Python kernels of host rows.
     inputs : tuple of Input
@@ -511,7 +513,7 @@ class Tape:
             found = [slot.read(bars, value) for slot, value in zip(self.inputs, given, strict=True)]
         else:
             for slot, target in zip(self.inputs, targets, strict=True):
-                target[...] = slot.place(bars)
+                np.add(slot.place(bars), 0.0, out=target, casting="same_kind")  # what is absent is shown as zero
         value = self.read_outputs(workspace.execution)
         workspace.release(self, bars)
         if targets is not None:

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from numbad.emissionlayout import ADDRESS, MINUS, NONE, NUMBER, ONE, SLOTS_MOST
+from numbad.emissionlayout import ADDRESS, EITHER, MINUS, NONE, NUMBER, ONE, SLOTS_MOST
 from numbad.limits import MOST_POWERS
-from numbad.ops.definition import BY_NAME, REGISTRY, Op
+from numbad.ops.definition import BY_NAME, REGISTRY, Op, absences
 from numbad.recorder import Recorder, current, set_current
 from numbad.rows import MAP
 from numbad.scalars import Scalar, make_scalar
@@ -90,7 +90,7 @@ class Templates:
         found = trace(op)
         with self.lock:
             self.note(op, function)
-            position = BY_PYTHON if found is None else self.pack(*found, choice)
+            position = BY_PYTHON if found is None else self.pack(*found, choice, absences(op))
             index = self.index[:]
             index[4 * opcode + choice] = position
             self.index = index
@@ -110,20 +110,26 @@ class Templates:
             traced = trace(op, exponent)
             with self.lock:
                 self.note(op, function)
-                found = self.powers[exponent] = 0 if traced is None else self.pack(*traced, 1)
+                found = self.powers[exponent] = 0 if traced is None else self.pack(*traced, 1, absences(op))
         return found
 
-    def pack(self, rows: list[Row], partials: list[Place], choice: int) -> int:
-        """Append a template with the rows that its partials need; return its position."""
+    def pack(self, rows: list[Row], partials: list[Place], choice: int, absent: tuple[bool, ...]) -> int:
+        """Append a template with the rows that its partials need; return its position.
+
+        `absent` says which partials may be absent, as far as the op's text says.
+        """
         wanted = [partial if choice >> k & 1 else 0.0 for k, partial in enumerate(partials)]
         wanted += [0.0] * (2 - len(wanted))
         rows = live(rows, wanted)
         slots = {slot: FIRST + k for k, (_, slot, _, _) in enumerate(rows)}
         position = len(self.text)
         head = [len(rows)]
-        for partial in wanted:
+        made = {row[1]: row for row in rows}
+        for k, partial in enumerate(wanted):
             kind = kind_of(partial)
-            head += [kind, self.place(partial, slots) if kind in (NUMBER, ADDRESS) else 0]
+            if kind == ADDRESS and absent[k] and may_be_absent(partial, made):
+                kind = EITHER
+            head += [kind, self.place(partial, slots) if kind in (NUMBER, ADDRESS, EITHER) else 0]
         for opcode, _, a, b in rows:
             head += [opcode, self.place(a, slots), self.place(b, slots)]
         self.text = self.text + array("q", head)
@@ -150,6 +156,27 @@ def kind_of(partial: Place) -> int:
     if isinstance(partial, int):
         return ADDRESS if partial else NONE
     return NONE if partial == 0.0 else ONE if partial == 1.0 else MINUS if partial == -1.0 else NUMBER
+
+
+def may_be_absent(partial: Place, made: dict[int, Row]) -> bool:
+    """Whether a partial that its op's text says may be absent still may be, now that it has been simplified.
+
+    It is an operand as it is, or a selection one of whose outcomes is absent; anything else is a number.
+    """
+    if isinstance(partial, float):
+        return is_number(partial, -0.0)
+    if partial < FIRST:
+        return True
+    opcode, _, a, b = made[partial]
+    name = REGISTRY[opcode].name
+    if name in ("keep", "drop"):
+        return True
+    if name != "add":
+        return False
+    halves = [made[half] for half in (a, b) if isinstance(half, int) and half >= FIRST]
+    if [REGISTRY[half[0]].name for half in halves] != ["keep", "drop"] or halves[0][2] != halves[1][2]:
+        return False
+    return any((isinstance(half[3], float) or half[3] >= FIRST) and may_be_absent(half[3], made) for half in halves)
 
 
 def live(rows: list[Row], partials: list[Place]) -> list[Row]:
@@ -225,7 +252,13 @@ def simplify(
         replaced = renamed(op, operands, kept)
         x, y = (*replaced[1], 0)[:2]
         kept[out] = (replaced[0].opcode, out, x, y)
-    return list(kept.values()), [known.get(p, p) if isinstance(p, int) else p for p in partials]
+    return list(kept.values()), [settled(known.get(p, p), kept) if isinstance(p, int) else p for p in partials]
+
+
+def settled(partial: Place, kept: dict[int, Row]) -> Place:
+    """Return a partial without the zero that is added to it: the ops that multiply by it take it for a number."""
+    row = kept.get(partial) if isinstance(partial, int) else None
+    return row[2] if row is not None and REGISTRY[row[0]].name == "add" and is_number(row[3], 0.0) else partial
 
 
 def shorter(op: Op, operands: list[Place], kept: dict[int, Row]) -> Place | None:
@@ -284,11 +317,15 @@ def power_shorter(x: Place, y: Place) -> Place | None:
 
 def keep_shorter(x: Place, y: Place) -> Place | None:
     """A selection whose condition is known."""
+    if is_number(y, -0.0):
+        return -0.0
     return None if isinstance(x, int) else y if x != 0.0 else -0.0
 
 
 def drop_shorter(x: Place, y: Place) -> Place | None:
     """A selection whose condition is known."""
+    if is_number(y, -0.0):
+        return -0.0
     return None if isinstance(x, int) else -0.0 if x != 0.0 else y
 
 

@@ -10,25 +10,29 @@ from typing import Any
 import numpy as np
 
 from numbad.active import Active
+from numbad.borrowing import written
 from numbad.derivatives import (
     as_leaf,
     collect,
     concrete,
     differentiate,
+    is_narrow,
+    narrowed,
     plain,
     record_call,
     regroup,
     split_auxiliary,
 )
 from numbad.emission import Identity
-from numbad.errors import InputError, LeakError, NumbadError, check_function, message
+from numbad.errors import InputError, LeakError, NumbadError, check_function, message, wraps
 from numbad.lanes import Linearised, LinearMap
 from numbad.limits import MOST_COPIED
 from numbad.nested import Call, addresses_of, cast, real_outputs, session
+from numbad.ops.definition import BY_NAME
 from numbad.ops.host import alone
 from numbad.recorder import current
 from numbad.settings import config
-from numbad.snapshot import sample, written
+from numbad.sweeps import seed_of
 from numbad.trees import flatten, same_structure
 
 Argnums = int | tuple[int, ...]
@@ -89,6 +93,7 @@ def planned(function: Any, f: Any, argnums: Any, name: str, with_value: bool, ha
     """Attach to a gradient function what `jit` needs to know of it."""
     function.numbad_inner = f
     if not has_aux:
+        function.numbad_like = None if with_value else argnums
         function.numbad_plan = GradientPlan(f, argnums, name, with_value)
     return function
 
@@ -125,7 +130,7 @@ def grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> 
     numbers_of(argnums, "grad")
     places_among = functools.lru_cache(16)(lambda count: positions(argnums, count, "grad"))
 
-    @functools.wraps(f, assigned=("__doc__", "__name__"), updated=())
+    @wraps(f)
     def gradient_function(*arguments: Any, **keywords: Any) -> Any:
         places = places_among(len(arguments))
         _, auxiliary, found = differentiate(f, arguments, places, keywords, "grad", has_aux, wants_value=False)
@@ -151,7 +156,7 @@ def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = 
     numbers_of(argnums, "value_and_grad")
     places_among = functools.lru_cache(16)(lambda count: positions(argnums, count, "value_and_grad"))
 
-    @functools.wraps(f, assigned=("__doc__", "__name__"), updated=())
+    @wraps(f)
     def both(*arguments: Any, **keywords: Any) -> Any:
         places = places_among(len(arguments))
         value, auxiliary, found = differentiate(f, arguments, places, keywords, "value_and_grad", has_aux)
@@ -280,17 +285,22 @@ def jvp(f: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool = Fals
     if current() is not None:
         evaluation = evaluate_apart(f, primals, places, has_aux)
         if evaluation is not None:
-            dot = evaluation.rebuild(list(LinearMap(evaluation, False)(*seeds)))
+            dot = evaluation.rebuild(list(LinearMap(evaluation, False)(*map(sow, seeds))))
             return (evaluation.value, dot, evaluation.auxiliary) if has_aux else (evaluation.value, dot)
         with session([]) as (recorder, _):
             call = Call(recorder, f, primals, places, {}, has_aux, "jvp")
             outputs, rebuild = call.outputs()
-            dots = call.region.push([addresses_of(o) for o in outputs], seeds)
+            dots = call.region.push([addresses_of(o) for o in outputs], list(map(sow, seeds)))
             both = rebuild(outputs), rebuild(dots)
             return (*both, call.auxiliary) if has_aux else both
     evaluation = Evaluation(f, primals, places, {}, has_aux)
     found = evaluation.value, evaluation.push(seeds)
     return (*found, evaluation.auxiliary) if has_aux else found
+
+
+def sow(seed: Any) -> Any:
+    """Return a tangent or cotangent that a program gives: its zeros are absent."""
+    return BY_NAME["sow"](seed) if isinstance(seed, Active) else seed_of(seed)
 
 
 def evaluate_apart(f: Any, primals: tuple[Any, ...], places: tuple[int, ...], has_aux: bool) -> Evaluation | None:
@@ -358,12 +368,16 @@ class Evaluation:
         Large ones are read where they are, and a sample of them is compared at each use.
         """
         recorder, execution = self.recorder, self.execution
-        for space, values in enumerate(recorder.spaces[: len(execution.spaces)]):
-            if space and space not in recorder.input_spaces and execution.spaces[space] is values:
-                if values.nbytes <= MOST_COPIED:
-                    execution.put_space(space, values.copy(order="K"))
-                else:
-                    self.watched.append((values, sample(values)))
+        for space, found in recorder.borrowed.items():
+            values = found.values
+            if space in recorder.input_spaces or found.memory is not values or space >= len(execution.spaces):
+                continue
+            if execution.spaces[space] is not values:  # it was converted
+                continue
+            if values.nbytes <= MOST_COPIED:
+                execution.put_space(space, values.copy(order="K"))
+            else:
+                self.watched.append((values, found.before))
 
     def check_constants(self) -> None:
         """Raise a NumbadError if a large array was written to since the function ran."""
@@ -385,7 +399,7 @@ class Evaluation:
             values = np.asarray(tangent, self.recorder.dtype)
             seeds.append((leaf.space, leaf.address, values.ravel(order=leaf.order)))
         dots = self.execution.pushforward(seeds)
-        found = [dots.arena[addresses] for addresses in self.addresses]
+        found = [dots.arena[addresses] + 0.0 for addresses in self.addresses]  # what is absent is shown as zero
         return self.rebuild([like(part, value) for part, value in zip(found, self.values, strict=True)])
 
     def pull(self, cotangents: list[Any]) -> tuple[Any, ...]:
@@ -452,12 +466,12 @@ class Pullback:
             return self.evaluation.pull(leaves)
         if self.evaluation is not None:
             self.check(leaves, [np.shape(value) for value in self.evaluation.values])
-            found = LinearMap(self.evaluation, True)(*leaves)
+            found = LinearMap(self.evaluation, True)(*map(sow, leaves))
             return tuple(regroup(list(found), self.evaluation.rebuilds))
         if self.call is None or self.call.region.recorder is not recorder:
             self.begin()
         self.check(leaves, [output.shape for output in self.outputs])
-        found = self.call.region.pull(self.addresses, leaves)
+        found = self.call.region.pull(self.addresses, list(map(sow, leaves)))
         return tuple(regroup(found, self.call.rebuilds))
 
     def check(self, leaves: list[Any], shapes: list[Any]) -> None:
@@ -549,7 +563,7 @@ def linearize(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> An
     def pushforward(*tangents: Any) -> Any:
         seeds, _ = match(primals, tangents, "linearize", "tangent")
         if any(isinstance(seed, Active) for seed in seeds):
-            return evaluation.rebuild(list(LinearMap(evaluation, False)(*seeds)))
+            return evaluation.rebuild(list(LinearMap(evaluation, False)(*map(sow, seeds))))
         return evaluation.push(seeds)
 
     both = evaluation.value, pushforward
@@ -705,6 +719,17 @@ def rows(call: Call, outputs: list[Any], addresses: list[Any]) -> list[list[Any]
     return blocks
 
 
+def jacobian_function(mode: str, f: Any, argnums: Any, has_aux: bool, keywords: Any = None) -> Any:
+    """Return the function that computes the Jacobian of `f` by a mode; `keywords` are passed to `f` in any case."""
+
+    @wraps(f)
+    def blocks(*arguments: Any, **more: Any) -> Any:
+        return jacobian_by(mode, f, arguments, {**(keywords or {}), **more}, argnums, has_aux)
+
+    blocks.numbad_like = None if has_aux else argnums
+    return blocks
+
+
 def jacfwd(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
     """Return the function that computes the Jacobian of `f` in forward mode, as jax.jacfwd does.
 
@@ -725,9 +750,7 @@ def jacfwd(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -
     """
     check_function(f, "jacfwd")
     numbers_of(argnums, "jacfwd")
-    return functools.wraps(f, assigned=("__doc__", "__name__"), updated=())(
-        lambda *arguments, **keywords: jacobian_by("jacfwd", f, arguments, keywords, argnums, has_aux)
-    )
+    return jacobian_function("jacfwd", f, argnums, has_aux)
 
 
 def jacrev(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
@@ -738,9 +761,7 @@ def jacrev(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -
     """
     check_function(f, "jacrev")
     numbers_of(argnums, "jacrev")
-    return functools.wraps(f, assigned=("__doc__", "__name__"), updated=())(
-        lambda *arguments, **keywords: jacobian_by("jacrev", f, arguments, keywords, argnums, has_aux)
-    )
+    return jacobian_function("jacrev", f, argnums, has_aux)
 
 
 def split_points(points: tuple[Any, ...], argnums: Any) -> tuple[tuple[Any, ...], Any]:
@@ -777,8 +798,7 @@ def jacobian(f: Callable[..., Any], *points: Any, argnums: Any = None, has_aux: 
     """
     points, argnums = split_points(points, argnums)
     if not points:
-        chosen = 0 if argnums is None else argnums
-        return lambda *arguments, **more: jacobian_by("jacobian", f, arguments, keywords | more, chosen, has_aux)
+        return jacobian_function("jacobian", f, 0 if argnums is None else argnums, has_aux, keywords)
     if argnums is None:
         argnums = 0 if len(points) == 1 else tuple(range(len(points)))
     return jacobian_by("jacobian", f, points, keywords, argnums, has_aux)
@@ -814,4 +834,5 @@ def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
     >>> numbad.hvp(lambda x: np.sum(x**3), np.array([1.0, 2.0]), np.array([1.0, 0.0]))
     array([6., 0.])
     """
-    return jvp(grad(f), (x,), (v,))[1]
+    found = jvp(grad(f), (x,), (v,))[1]
+    return narrowed(found) if current() is None and is_narrow(0, (x,)) else found

@@ -8,6 +8,7 @@ the attribute is left out and the loop stays scalar. The vector versions err by 
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -16,7 +17,11 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from numbad.limits import CHECKED
 from numbad.machinecode import HAVE_LIBMVEC
+
+if CHECKED:
+    from numbad import checkedkernels
 
 UNARY = (
     "exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh"
@@ -143,6 +148,19 @@ def select(typing_context, condition, x, y):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
+def absent(typing_context, x):  # type: ignore[no-untyped-def]
+    """Whether a number has the bits of -0.0, which stand for a cotangent, a tangent or a partial that is absent."""
+
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        width = 8 * context.get_abi_sizeof(arguments[0].type)
+        kind = ir.IntType(width)
+        bits = builder.bitcast(arguments[0], kind)
+        return builder.icmp_unsigned("==", bits, ir.Constant(kind, 1 << (width - 1)))
+
+    return types.boolean(x), codegen
+
+
+@intrinsic
 def number(typing_context, value, like):  # type: ignore[no-untyped-def]
     """Return a literal in the floating type of `like`."""
 
@@ -154,7 +172,10 @@ def number(typing_context, value, like):  # type: ignore[no-untyped-def]
 
 @intrinsic
 def view(typing_context, address, size, like):  # type: ignore[no-untyped-def]
-    """Return the 1-d contiguous array of `size` elements of the type of `like` at a memory address."""
+    """Return the 1-d contiguous array of `size` elements of the type of `like` at a memory address.
+
+    A size of WHOLE stands for all that the memory has: only the checked build knows how much that is.
+    """
     element = like.dtype if isinstance(like, types.Array) else like
     array_type = types.Array(element, 1, "C")
 
@@ -165,6 +186,8 @@ def view(typing_context, address, size, like):  # type: ignore[no-untyped-def]
         array = make_array(array_type)(context, builder)
         width = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(element)))
         count = context.cast(builder, size, signature.args[1], types.intp)
+        if CHECKED:
+            address, count = checkedkernels.emit_view(context, builder, address, count, width)
         data = builder.inttoptr(address, context.get_data_type(element).as_pointer())
         populate_array(array, data=data, shape=[count], strides=[width], itemsize=width, meminfo=None)
         return array._getvalue()
@@ -230,8 +253,11 @@ def pointer_of(typing_context, array):  # type: ignore[no-untyped-def]
     def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         from numba.np.arrayobj import make_array
 
-        data = make_array(signature.args[0])(context, builder, arguments[0]).data
-        return builder.ptrtoint(data, ir.IntType(64))
+        array = make_array(signature.args[0])(context, builder, arguments[0])
+        address = builder.ptrtoint(array.data, ir.IntType(64))
+        if CHECKED:
+            checkedkernels.emit_lend(builder, address, builder.mul(array.nitems, array.itemsize))
+        return address
 
     return types.uint64(array), codegen
 
@@ -245,10 +271,27 @@ def room(typing_context, count, like):  # type: ignore[no-untyped-def]
     def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         from numba.core import cgutils
 
-        place = cgutils.alloca_once(builder, context.get_data_type(element), size=size)
-        return builder.ptrtoint(place, ir.IntType(64))
+        kind = context.get_data_type(element)
+        place = builder.ptrtoint(cgutils.alloca_once(builder, kind, size=size), ir.IntType(64))
+        if CHECKED:
+            checkedkernels.emit_lend(builder, place, ir.Constant(ir.IntType(64), size * context.get_abi_sizeof(kind)))
+        return place
 
     return types.uint64(count, like), codegen
+
+
+@intrinsic
+def held(typing_context, array, index):  # type: ignore[no-untyped-def]
+    """Return what an element holds, which nobody may have written: the caller does not use it then."""
+
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        import operator
+
+        with checkedkernels.unchecked() if CHECKED else contextlib.nullcontext():
+            read = context.get_function(operator.getitem, signature)
+            return read(builder, arguments)
+
+    return array.dtype(array, index), codegen
 
 
 @intrinsic

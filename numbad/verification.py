@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+from numbad.rows import ABSENT_KIND, ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
 
 UNWRITTEN = 2**32 - 1
 MOST_AXES = 64
@@ -107,6 +107,8 @@ def reach(words, w, d):
             high += max(np.int64(0), (length - 1) * stride)
         flat = flat * length if length <= MOST // max(flat, 1) else MOST
     kind = words[d]
+    if kind == ABSENT_KIND and d == w + HEAD + ndim:
+        kind = np.int64(0)
     if kind < 0 or kind > 2 or (words[w + 1] > 0 and ((kind == 1 and not contiguous) or (kind == 2 and not scalar))):
         return 12, kind, 0, 0
     return 0, 0, low, high

@@ -381,12 +381,13 @@ CALLS: list[Call] = [
     p.polyval(P, V), p.polyval(P, Number(2.0)), p.polyval(P, x=M), p.polyadd(P, V), p.polysub(P, V), p.polymul(P, V),
     p.polyder(P), p.polyder(P, m=2), p.polyder(P, 0), p.polyint(P), p.polyint(P, m=2, k=[1.0, 2.0]),
     p.polyint(P, m=2, k=Number(0.5)), p.polyint(P, 0), p.poly(P), p.polydiv(V, P[:3]), p.polydiv(P[:2], V),
-    p.polyfit(V, W, 2), p.polyfit(V, W, 1, w=np.abs(W)), p.polyfit(V, np.stack([W, P[0] * V], 1), 1),
-    p.polyfit(V, W, deg=2, rcond=1e-9), p.cov(M), p.cov(V, y=W), p.cov(M, rowvar=False), p.cov(M, bias=True),
-    p.cov(M, ddof=0), p.cov(M, ddof=2), p.cov(M, fweights=[1, 2, 1, 3]), p.cov(M, aweights=P[:4]),
-    p.cov(M, fweights=[1, 2, 1, 3], aweights=P[:4]), p.cov(SINGLES, dtype=F64), p.cov(V),
-    p.cov(M, M * 2.0 + 1.0, rowvar=False), p.cov(V[None]), p.cov(M, aweights=P[:4], ddof=0, bias=True), p.corrcoef(M),
-    p.corrcoef(V, W), p.corrcoef(M, rowvar=False), p.corrcoef(SINGLES, dtype=F64),
+    p.polydiv(np.array([1.0, 3.0, 3.0, 1.0]), Fixed([1.0, 2.0, 1.0])), p.polyfit(V, W, 2),
+    p.polyfit(V, W, 1, w=np.abs(W)), p.polyfit(V, np.stack([W, P[0] * V], 1), 1), p.polyfit(V, W, deg=2, rcond=1e-9),
+    p.cov(M), p.cov(V, y=W), p.cov(M, rowvar=False), p.cov(M, bias=True), p.cov(M, ddof=0), p.cov(M, ddof=2),
+    p.cov(M, fweights=[1, 2, 1, 3]), p.cov(M, aweights=P[:4]), p.cov(M, fweights=[1, 2, 1, 3], aweights=P[:4]),
+    p.cov(SINGLES, dtype=F64), p.cov(V), p.cov(M, M * 2.0 + 1.0, rowvar=False), p.cov(V[None]),
+    p.cov(M, aweights=P[:4], ddof=0, bias=True), p.corrcoef(M), p.corrcoef(V, W), p.corrcoef(M, rowvar=False),
+    p.corrcoef(SINGLES, dtype=F64),
 ]  # fmt: skip
 
 EMPTY = [

@@ -14,6 +14,8 @@ import sys
 import textwrap
 import threading
 import time
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -668,3 +670,100 @@ def test_integers_are_asked_for_by_name() -> None:
     assert tape(np.array([1.5, 7.0, 0.0])) == 7.0
     with pytest.raises(numbad.BranchError):
         tape(np.array([2.0, 7.0, 0.0]))
+
+
+# ---------------------------------------------------------------- after a failure, in every way
+
+
+WAYS_IN: dict[str, Callable[[Any], Callable[[np.ndarray], Any]]] = {
+    "gradient": lambda f: numbad.grad(f),
+    "jit": lambda f: numbad.jit(f),
+    "jit(grad)": lambda f: numbad.jit(numbad.grad(f)),
+    "jacfwd": lambda f: lambda x: numbad.jacfwd(lambda s: f(s * x))(1.0) * np.ones(1),
+    "jacrev": lambda f: numbad.jacrev(f),
+    "jvp": lambda f: lambda x: numbad.jvp(f, (x,), (x,))[1],
+    "vjp": lambda f: lambda x: numbad.vjp(f, x)[1](1.0)[0],
+    "linearize": lambda f: lambda x: numbad.linearize(f, x)[1](x),
+    "hvp": lambda f: lambda x: numbad.hvp(f, x, np.ones_like(x)),
+    "vmap": lambda f: lambda x: numbad.vmap(f)(x[None])[0],
+    "vmap(grad)": lambda f: lambda x: numbad.vmap(numbad.grad(f))(x[None])[0],
+    "jit(vmap(grad))": lambda f: numbad.jit(lambda x: numbad.vmap(numbad.grad(f))(x[None])[0]),
+    "grad(jit)": lambda f: numbad.grad(numbad.jit(f)),
+    "record": lambda f: lambda x: numbad.record(f, x).gradient(x),
+    "checkpoint": lambda f: numbad.grad(numbad.checkpoint(f)),
+}
+
+
+class Failing:
+    """A function that fails half-way for a while: each time in the next of some ways."""
+
+    def __init__(self, weights: np.ndarray) -> None:
+        self.weights = weights
+        self.failures: list[Callable[[Any], Any]] = []
+
+    def __call__(self, x: Any) -> Any:
+        y = self.weights * x
+        total = np.sum(y * y)
+        if self.failures:
+            self.failures[0](y)
+        return total
+
+
+def stop(error: type[BaseException]) -> Callable[[Any], Any]:
+    """Return a function that raises."""
+
+    def fail(y: Any) -> Any:
+        raise error("stopped")
+
+    return fail
+
+
+FAILURES: list[Callable[[Any], Any]] = [
+    stop(ValueError),
+    stop(KeyboardInterrupt),
+    stop(MemoryError),
+    lambda y: float(y[0]),
+    lambda y: np.linalg.solve(np.ones((2, 2, 2, 3)), y),
+    lambda y: y @ np.ones(4),
+    lambda y: bool(y),
+    lambda y: y[10**9],
+    lambda y: [y[0], int(y[0]), stop(OSError)(y)],
+    lambda y: numbad.grad(lambda z: stop(ValueError)(z * y[0]))(1.0),
+    lambda y: numbad.vmap(lambda z: stop(ValueError)(z * y[0]))(np.ones(2)),
+    lambda y: numbad.jit(lambda z: stop(ValueError)(z * y[0]))(1.0),
+    lambda y: numbad.record(lambda z: z, 1.0),
+]
+
+
+@pytest.mark.parametrize("n", [3, 5000, 70_000])
+@pytest.mark.parametrize("way", list(WAYS_IN))
+def test_after_a_failure_the_next_call_is_right_and_no_array_is_locked(way: str, n: int) -> None:
+    weights, x = np.linspace(1.0, 2.0, n), np.linspace(0.5, 1.5, n)
+    f = Failing(weights)
+    expected = WAYS_IN[way](Failing(weights))(x)
+    for failure in FAILURES:
+        derivative = WAYS_IN[way](f)
+        f.failures = [failure]
+        with pytest.raises(BaseException) as caught:
+            derivative(x)
+        assert not isinstance(caught.value, (SystemError, AttributeError, AssertionError))
+        assert numbad.recorder.current() is None
+        assert weights.flags.writeable
+        assert x.flags.writeable
+        f.failures = []
+        np.testing.assert_array_equal(derivative(x), expected)
+        np.testing.assert_array_equal(WAYS_IN[way](f)(x), expected)
+
+
+def test_warnings_that_are_errors_leave_no_array_locked() -> None:
+    weights = np.ones(70_000)
+
+    def f(x: Any) -> Any:
+        x[0] = 2.0
+        return np.sum(weights * x)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="assigns to an array"):
+            numbad.jit(f)(np.ones(70_000))
+    assert weights.flags.writeable

@@ -186,7 +186,7 @@ FUNCTIONS = {
     "assignment of constants": assign_constants,
     "branches": four_branches,
     "while": while_loop,
-    "value as a number": lambda x: float(x[0]) * x,
+    "value as a number": lambda x: float(numbad.stop_gradient(x[0])) * x,
     "int as an index": lambda x: x[int(abs(x[0]) * 2.0) % 3],
     "boolean mask": lambda x: np.sum(x[x > 0.0]),
     "masked assignment": lambda x: np.where(x > 0.1, x, 0.0) + np.maximum(x, 0.5),

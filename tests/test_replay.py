@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import copy
+import functools
 import os
 import pickle
 import subprocess
 import sys
 import threading
+import types
 import warnings
+from array import array
+from collections import ChainMap, OrderedDict, defaultdict, deque
+from collections.abc import Callable
+from contextvars import ContextVar
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import scipy.interpolate
+import scipy.sparse
 
 import numbad
 from numbad import InputError, NumbadError
@@ -94,7 +102,7 @@ def test_paths_of_functions_of_arrays() -> None:
 def test_a_value_that_became_a_number_is_guarded() -> None:
     jitted = numbad.jit(lambda x: x * int(x))
     assert (jitted(2.5), jitted(2.75), jitted(3.5), jitted.paths) == (5.0, 5.5, 10.5, 2)
-    floats = numbad.jit(lambda x: x[0] * float(x[1]))
+    floats = numbad.jit(lambda x: x[0] * float(numbad.stop_gradient(x[1])))
     assert floats(X) == X[0] * X[1]
     assert floats(2.0 * X) == 4.0 * X[0] * X[1]
     close(numbad.jit(lambda x: np.sort(x) * x)(X[::-1].copy()), np.sort(X) * X[::-1])
@@ -226,7 +234,6 @@ def test_nothing_is_recorded_again_without_a_change() -> None:
 
 def test_wrapped_callables_are_looked_into() -> None:
     """Callable objects, partial functions, and functions under several transforms."""
-    import functools
 
     weights = np.ones(3)
 
@@ -1132,6 +1139,233 @@ def test_none_belongs_to_the_structure_of_the_arguments() -> None:
     assert numbad.jit(lambda x: None)(X) is None
     static = numbad.jit(lambda x, options: x if options[0] is None else 2.0 * x, static_argnums=1)
     assert [static(1.0, [None, "a"]), static(1.0, [1, "a"])] == [1.0, 2.0]
+
+
+# ---------------------------------------------------------------- what is taken from outside
+
+
+class Holder:
+    """An object of the user's with attributes."""
+
+    scale = 1.0
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class WithSlot:
+    """An object with slots."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def held_in(read: Callable[[Any], Any], container: Any, write: Callable[[Any], Any]) -> tuple[Any, Any]:
+    """Return a function that reads a number from a container, and what changes the number to 3."""
+    return lambda x: x * read(container), lambda: write(container)
+
+
+def deep(number: list[float], levels: int) -> Callable[[Any], Any]:
+    """Return a function that calls a function, and so on, the last of which reads a number."""
+    if not levels:
+        return lambda x: x * number[0]
+    inner = deep(number, levels - 1)
+    return lambda x: inner(x)
+
+
+def nested_lists(levels: int) -> Any:
+    """Return a list in a list in a list ... with a 2 in the innermost."""
+    found: Any = [2.0]
+    for _ in range(levels):
+        found = [found]
+    return found
+
+
+def innermost(found: Any) -> Any:
+    """Return the list without lists."""
+    while isinstance(found[0], list):
+        found = found[0]
+    return found
+
+
+def with_default() -> tuple[Any, Any]:
+    """Return a function with a default, and what changes it."""
+
+    def f(x: Any, factor: float = 2.0) -> Any:
+        return x * factor
+
+    return lambda x: f(x), lambda: setattr(f, "__defaults__", (3.0,))
+
+
+def with_keyword_default(write: Callable[[Any], Any]) -> tuple[Any, Any]:
+    """Return a function with a default by keyword, and what changes it."""
+
+    def f(x: Any, *, factor: float = 2.0) -> Any:
+        return x * factor
+
+    return f, lambda: write(f)
+
+
+def with_attribute() -> tuple[Any, Any]:
+    """Return a function that reads an attribute of its own."""
+
+    def f(x: Any) -> Any:
+        return x * f.factor  # type: ignore[attr-defined]
+
+    f.factor = 2.0  # type: ignore[attr-defined]
+    return f, lambda: setattr(f, "factor", 3.0)
+
+
+def with_code() -> tuple[Any, Any]:
+    """Return a function whose helper is given other code."""
+
+    def helper(x: Any) -> Any:
+        return 2.0 * x
+
+    return lambda x: helper(x), lambda: setattr(helper, "__code__", (lambda x: 3.0 * x).__code__)
+
+
+def with_global(later: bool) -> tuple[Any, Any]:
+    """Return a function of a module of its own that reads a global, defined at once or later."""
+    table: dict[str, Any] = {} if later else {"FACTOR": 2.0}
+    exec("def f(x):\n    try:\n        return x * FACTOR\n    except NameError:\n        return x * 2.0", table)
+    return table["f"], lambda: table.update(FACTOR=3.0)
+
+
+def with_builtin() -> tuple[Any, Any]:
+    """Return a function that calls a builtin, which a global takes the name of later."""
+    table: dict[str, Any] = {}
+    exec("def f(x):\n    return 2.0 * abs(x)", table)
+    return table["f"], lambda: table.update(abs=lambda x: 1.5 * x)
+
+
+def with_module(name: str, later: bool) -> tuple[Any, Any]:
+    """Return a function that reads an attribute of a module, which is there at once or later."""
+    module: Any = types.ModuleType(name)
+    sys.modules[name] = module
+    if not later:
+        module.factor = 2.0
+    table: dict[str, Any] = {name: module}
+    body = f"{name}.factor if hasattr({name}, 'factor') else 2.0"
+    exec(f"def f(x):\n    return x * ({body})", table)
+    return table["f"], lambda: setattr(module, "factor", 3.0)
+
+
+def with_partial(write: Callable[[Any], Any], *arguments: Any, **keywords: Any) -> tuple[Any, Any]:
+    """Return a partial function, and what changes its arguments."""
+
+    def f(factor: Any, x: Any, more: Any = 1.0) -> Any:
+        return x * np.sum(factor) * np.sum(more)
+
+    made = functools.partial(f, *arguments, **keywords)
+    return lambda x: made(x=x), lambda: write(made)
+
+
+def with_iterator() -> tuple[Any, Any]:
+    """Return a function that takes its number from an iterator: it has another at each call."""
+    numbers = [2.0]
+
+    def generate() -> Any:
+        while True:
+            yield numbers[0]
+
+    source = generate()
+    return lambda x: x * next(source), lambda: numbers.__setitem__(0, 3.0)
+
+
+SPARSE = scipy.sparse.csr_array(np.diag([2.0, 1.0]))
+OUTSIDE: dict[str, Callable[[], tuple[Any, Any]]] = {
+    "long list": lambda: held_in(lambda c: c[700], [2.0] * 1000, lambda c: c.__setitem__(700, 3.0)),
+    "very long list": lambda: held_in(lambda c: c[-1], [2.0] * 200_000, lambda c: c.__setitem__(-1, 3.0)),
+    "long dict": lambda: held_in(lambda c: c[700], dict.fromkeys(range(1000), 2.0), lambda c: c.update({700: 3.0})),
+    "array in a long list": lambda: held_in(
+        lambda c: c[600][0], [np.ones(1) * 2.0 for _ in range(1000)], lambda c: c[600].fill(3.0)
+    ),
+    "keys": lambda: held_in(lambda c: next(iter(c)), {2.0: 0, 3.0: 0}, lambda c: c.__setitem__(2.0, c.pop(2.0))),
+    "set": lambda: held_in(lambda c: 1.0 + len(c), {1}, lambda c: c.add(5)),
+    "deque": lambda: held_in(lambda c: c[0], deque([2.0, 1.0]), lambda c: c.appendleft(3.0)),
+    "OrderedDict": lambda: held_in(lambda c: c["a"], OrderedDict(a=2.0), lambda c: c.update(a=3.0)),
+    "defaultdict": lambda: held_in(lambda c: c["a"], defaultdict(float, a=2.0), lambda c: c.update(a=3.0)),
+    "ChainMap": lambda: held_in(lambda c: c["a"], ChainMap({}, {"a": 2.0}), lambda c: c.maps[1].update(a=3.0)),
+    "array.array": lambda: held_in(lambda c: c[0], array("d", [2.0]), lambda c: c.__setitem__(0, 3.0)),
+    "bytearray": lambda: held_in(lambda c: c[0], bytearray([2]), lambda c: c.__setitem__(0, 3)),
+    "namespace": lambda: held_in(lambda c: c.a, types.SimpleNamespace(a=2.0), lambda c: setattr(c, "a", 3.0)),
+    "attribute": lambda: held_in(lambda c: c.value, Holder(2.0), lambda c: setattr(c, "value", 3.0)),
+    "new attribute": lambda: held_in(lambda c: 2.0 * c.scale, Holder(0.0), lambda c: setattr(c, "scale", 1.5)),
+    "slot": lambda: held_in(lambda c: c.value, WithSlot(2.0), lambda c: setattr(c, "value", 3.0)),
+    "many attributes": lambda: held_in(
+        lambda c: c.a700,
+        types.SimpleNamespace(**{f"a{k}": 2.0 for k in range(1000)}),
+        lambda c: setattr(c, "a700", 3.0),
+    ),
+    "array of an attribute": lambda: held_in(lambda c: c.value[0], Holder(np.array([2.0])), lambda c: c.value.fill(3)),
+    "sparse data": lambda: held_in(lambda c: (c @ np.ones(2))[0], SPARSE.copy(), lambda c: c.data.fill(3.0)),
+    "polynomial": lambda: held_in(lambda c: c(0.0), np.poly1d([1.0, 2.0]), lambda c: c.coeffs.__setitem__(1, 3.0)),
+    "interpolator": lambda: held_in(
+        lambda c: c(0.5), scipy.interpolate.CubicSpline([0, 1, 2], [2, 2, 2]), lambda c: c.c.__setitem__(-1, 3.0)
+    ),
+    "objects": lambda: held_in(lambda c: c[0], np.array([2.0, None], object), lambda c: c.__setitem__(0, 3.0)),
+    "twelve lists deep": lambda: held_in(
+        lambda c: innermost(c)[0], nested_lists(12), lambda c: innermost(c).__setitem__(0, 3.0)
+    ),
+    "twelve calls deep": lambda: (lambda n: (deep(n, 12), lambda: n.__setitem__(0, 3.0)))([2.0]),
+    "default": with_default,
+    "default by keyword": lambda: with_keyword_default(lambda f: f.__kwdefaults__.update(factor=3.0)),
+    "other default by keyword": lambda: with_keyword_default(lambda f: setattr(f, "__kwdefaults__", {"factor": 3.0})),
+    "attribute of the function": with_attribute,
+    "code": with_code,
+    "global": lambda: with_global(False),
+    "global defined later": lambda: with_global(True),
+    "builtin shadowed later": with_builtin,
+    "module": lambda: with_module("outside_one", False),
+    "attribute of a module defined later": lambda: with_module("outside_two", True),
+    "argument of a partial": lambda: with_partial(lambda p: p.args[0].fill(3.0), np.array([2.0])),
+    "keyword of a partial": lambda: with_partial(lambda p: p.keywords.update(more=1.5), 2.0, more=1.0),
+    "iterator": with_iterator,
+    "context variable": lambda: held_in(lambda c: c.get(), ContextVar("factor", default=2.0), lambda c: c.set(3.0)),
+    "middle-sized array": lambda: held_in(lambda c: c[777], np.full(60_000, 2.0), lambda c: c.__setitem__(777, 3.0)),
+    "large array": lambda: held_in(lambda c: c[777], np.full(100_000, 2.0), lambda c: c.fill(3.0)),
+}
+
+
+@pytest.mark.parametrize("name", list(OUTSIDE))
+@pytest.mark.filterwarnings("ignore:.*recorded anew")
+def test_what_is_taken_from_outside_is_what_it_is_now(name: str) -> None:
+    f, change = OUTSIDE[name]()
+    plain, slope, batch = numbad.jit(f), numbad.jit(numbad.grad(f)), numbad.jit(numbad.vmap(f))
+    for factor in (2.0, 2.0, 3.0, 3.0):
+        if factor == 3.0 and change is not None:
+            change()
+            change = None
+        assert f(5.0) == 5.0 * factor
+        assert plain(5.0) == 5.0 * factor
+        assert slope(5.0) == factor
+        assert batch(np.ones(2)).tolist() == [factor, factor]
+
+
+def test_what_cannot_be_compared_is_said_once() -> None:
+    numbers = [2.0] * 200_000
+    f = numbad.jit(lambda x: x * numbers[3])
+    with pytest.warns(UserWarning, match="a list with 200000 members from outside") as caught:
+        assert [f(1.0), f(2.0)] == [2.0, 4.0]
+    assert len(caught) == 1
+
+
+def test_a_mock_among_the_globals_ends() -> None:
+    from unittest.mock import MagicMock
+
+    log = MagicMock()
+
+    def f(x: Any) -> Any:
+        log.info("called")
+        return x * x
+
+    quick = numbad.jit(numbad.grad(f))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert [quick(1.0), quick(2.0)] == [2.0, 4.0]
 
 
 def values_before_a_branch(x: Any) -> Any:

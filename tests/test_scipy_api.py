@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import subprocess
 import sys
 import textwrap
@@ -498,6 +500,8 @@ def near(x):
     return S + np.outer(x, x)
 
 
+STRUCTURES = (None, "general", "sym", "her", "pos", "upper triangular", "lower triangular", "diagonal", "tridiagonal",
+              "banded")  # fmt: skip
 LINEAR = {
     "solve": lambda x: scipy.linalg.solve(near(x), x),
     "solve positive": lambda x: scipy.linalg.solve(M + np.outer(x, x) + 4.0 * np.eye(3), x, assume_a="sym", lower=True),
@@ -506,6 +510,17 @@ LINEAR = {
     "triangular_solve": lambda x: scipy.linalg.solve_triangular(near(x), x, lower=True),
     "triangular transposed": lambda x: scipy.linalg.solve_triangular(near(x), np.outer(x, x[:2]), trans=1),
     "triangular unit": lambda x: scipy.linalg.solve_triangular(near(x), x, lower=True, unit_diagonal=True, trans="T"),
+    "structured_solve": lambda x: [
+        scipy.linalg.solve(near(x) + np.outer(x, [0.3, 0.1, -0.2]), x, assume_a=kind, lower=lower, transposed=turned)
+        for kind in STRUCTURES
+        for lower, turned in ((False, False), (True, True))
+    ],
+    "structured_inverse": lambda x: [
+        scipy.linalg.inv(near(x) + np.outer(x, [0.3, 0.1, -0.2]), assume_a=kind, lower=lower)
+        for kind in STRUCTURES
+        if kind not in ("diagonal", "tridiagonal", "banded")
+        for lower in (False, True)
+    ],
     "inv": lambda x: scipy.linalg.inv(near(x)),
     "det": lambda x: scipy.linalg.det(M + np.outer(x, x)),
     "pinv": lambda x: scipy.linalg.pinv(np.outer(x, [1.0, 2.0]) + M[:, :2]),
@@ -522,6 +537,20 @@ LINEAR = {
     "svd": lambda x: scipy.linalg.svd(near(x))[1],
     "svdvals": lambda x: scipy.linalg.svdvals(near(x)),
     "eigh": lambda x: scipy.linalg.eigh(near(x))[0],
+    "driven_eigen": lambda x: [
+        (lambda w, v: (w, v**2))(
+            *scipy.linalg.eigh(near(x) + np.outer(x, [0.3, 0.1, -0.2]), lower=lower, driver=driver)
+        )
+        for lower in (False, True)
+        for driver in (None, "ev", "evd", "evr", "evx")
+    ],
+    "some eigenvalues": lambda x: [
+        scipy.linalg.eigh(near(x), subset_by_index=[0, 1]),
+        scipy.linalg.eigh(near(x), subset_by_value=[-np.inf, 6.0]),
+        scipy.linalg.eigh(near(x), S + 4.0 * np.eye(3), subset_by_index=[1, 2]),
+        scipy.linalg.eigvalsh(near(x), S + 4.0 * np.eye(3), lower=False),
+    ],
+    "pencil_eigen": lambda x: scipy.linalg.eigh(S + np.diag(x), near(x) + np.outer(x, [0.3, 0.1, -0.2])),
     "eigh of a pair": lambda x: (lambda w, v: (w, v**2))(*scipy.linalg.eigh(S + np.diag(x), near(x))),
     "eigvalsh": lambda x: scipy.linalg.eigvalsh(near(x), subset_by_index=[1, 2]),
     "norm": lambda x: scipy.linalg.norm(near(x), 1),
@@ -533,6 +562,10 @@ LINEAR = {
     "banded columns": lambda x: scipy.linalg.solve_banded(
         (0, 2), np.outer([1.0, 0.5, 5.0], x) + 1.0, np.outer(x, x[:2])
     ),
+    "symmetric_banded_solve": lambda x: [
+        scipy.linalg.solveh_banded(np.outer([0.1, 0.5, 5.0], x) + 1.0, np.outer(x, x)),
+        scipy.linalg.solveh_banded(np.outer([5.0, 0.5, 0.1], x) + 1.0, x, lower=True),
+    ],
     "solveh_banded": lambda x: scipy.linalg.solveh_banded(np.outer([0.5, 5.0], x) + 1.0, x),
     "solveh_banded lower": lambda x: scipy.linalg.solveh_banded(np.outer([5.0, 0.5], x) + 1.0, x, lower=True),
     "sylvester": lambda x: scipy.linalg.solve_sylvester(near(x), S + np.diag(x), M * x),
@@ -616,6 +649,18 @@ OWN = [
 ]
 
 
+@pytest.mark.parametrize("driver", [None, "ev", "evd", "evr", "evx"])
+def test_eigenvectors_have_the_signs_of_scipy(driver):
+    for seed in range(5):
+        x = np.random.default_rng(seed).normal(size=(4, 4))
+        for settings in ({}, {"lower": False}, {"subset_by_index": [1, 2]}, {"subset_by_value": [-1.0, 9.0]}):
+            if len(settings) and driver in ("ev", "evd") and "lower" not in settings:
+                continue
+            solve = functools.partial(scipy.linalg.eigh, driver=driver, **settings)
+            for one, two in zip(numbad.jit(lambda a, f=solve: f(a))(x), solve(x), strict=True):
+                np.testing.assert_allclose(one, two, rtol=1e-12, atol=1e-14)
+
+
 @pytest.mark.parametrize("mutate", [lambda bar: bar * 1.001, lambda bar: -bar], ids=["scaled", "sign"])
 @pytest.mark.parametrize("name", [op.name for op in OWN])
 def test_mutants_of_array_ops_are_caught(name, mutate, monkeypatch):
@@ -685,8 +730,6 @@ def test_names_imported_before_numbad_record():
 
 
 def test_signatures_stay():
-    import inspect
-
     before = inspect.signature(dispatch.ORIGINALS.get(scipy.linalg.toeplitz, scipy.linalg.toeplitz))
     numbad.gradient(lambda x: scipy.linalg.toeplitz(x).sum(), X)
     assert scipy.linalg.toeplitz in dispatch.ORIGINALS

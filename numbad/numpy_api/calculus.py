@@ -10,7 +10,7 @@ import numpy as np
 from numbad.active import Active
 from numbad.arrays import Array, as_array
 from numbad.geometry import normal_axis
-from numbad.numpy_api.dispatch import implements, recorder_of, to_active, to_array, to_arrays, unsupported
+from numbad.numpy_api.dispatch import doubled, implements, recorder_of, to_active, to_array, to_arrays, unsupported
 from numbad.operands import holds_active
 from numbad.ops import reductions as ops
 
@@ -30,6 +30,8 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = np._NoValue, append:
         raise ValueError("order must be non-negative but got " + repr(n))
     recorder = recorder_of(a, prepend, append)
     array = to_array(a, recorder)
+    if any(isinstance(part, float) for part in (prepend, append)):
+        doubled(array)
     if not array.ndim:
         raise ValueError("diff requires input that is at least one dimensional")
     if n == 0:
@@ -153,7 +155,7 @@ def unwrap(p: Any, discont: Any = None, axis: int = -1, *, period: Any = 2 * mat
 def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Any:
     """Piecewise linear interpolation, differentiated with respect to places, knots and values."""
     recorder = recorder_of(x, xp, fp, left, right, period)
-    recorder.promote(np.dtype(np.float64))  # NumPy's np.interp is in double precision, whatever it is given
+    doubled(x, xp, fp, left, right, period)
     x, xp, fp = (to_array(part, recorder) for part in (x, xp, fp))
     if xp.ndim != 1 or xp.shape != fp.shape:
         raise ValueError("fp and xp are not of the same length." if xp.ndim == 1 else "object too deep")
@@ -205,6 +207,7 @@ def i0(x: Any) -> Any:
 def vander(x: Any, N: Any = None, increasing: bool = False) -> Any:
     """Powers as columns."""
     x = to_array(x)
+    doubled(x)
     if x.ndim != 1:
         raise ValueError("x must be a one-dimensional array or sequence.")
     count = len(x) if N is None else int(N)
@@ -296,7 +299,9 @@ def polydiv(u: Any, v: Any) -> Any:
         quotient.append(rest[k] / v[0])
         for j in range(len(v)):
             rest[k + j] = rest[k + j] - quotient[-1] * v[j]
-    left = np.stack(rest[max(degree + 1, 0) :] or [0.0 * v[0]])
+    left: Any = np.stack(rest[max(degree + 1, 0) :] or [0.0 * v[0]])
+    while len(left) > 1 and np.allclose(left[0], 0.0, rtol=1e-14):  # a decision, as in NumPy
+        left = left[1:]
     return (np.stack(quotient) if quotient else np.zeros(1)), left
 
 

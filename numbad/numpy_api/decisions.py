@@ -13,8 +13,9 @@ from numbad.indexing import concrete_truth
 from numbad.numpy_api.dispatch import recorder_of, to_active
 from numbad.ops.host import array_op, record_host
 from numbad.rows import GUARD
+from numbad.strictness import errors_met
 
-DECISIONS: dict[str, Callable[..., Any]] = {}
+DECISIONS: dict[str, Callable[..., Any]] = {"errors_met": errors_met}
 
 
 def decision(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -42,6 +43,15 @@ def whole_numbers(values: np.ndarray, *, keywords: dict[str, Any]) -> np.ndarray
     """The values as integers, cut off as NumPy does."""
     with np.errstate(invalid="ignore"):
         return values.astype(keywords["dtype"])
+
+
+@decision
+def text(values: np.ndarray, *, keywords: dict[str, Any]) -> str:
+    """The text of a number or an array: str(x), repr(x) or format(x, specification)."""
+    value = values.astype(bool)[()] if keywords["boolean"] else values[()]
+    if keywords["kind"] == "repr":
+        return np.array2string(np.asarray(value), separator=", ")
+    return str(value) if keywords["kind"] == "str" else format(value, keywords["specification"])
 
 
 def current_value(array: Array) -> np.ndarray:

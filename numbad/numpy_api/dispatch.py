@@ -99,7 +99,7 @@ def lay_out(result: Array, arguments: tuple[Any, ...], keywords: dict[str, Any])
     It decides whether a later reshape is a view, and so what an assignment to it changes.
     """
     like = arguments[0]
-    if type(like) is not Array or like.strides is result.strides is None or result.shape != like.shape:
+    if type(like) is not Array or like.pitches is result.pitches is None or result.shape != like.shape:
         return result
     if keywords.get("order", "K") != "K" or any(type(part) is str for part in arguments):
         return result
@@ -113,6 +113,8 @@ def lay_out(result: Array, arguments: tuple[Any, ...], keywords: dict[str, Any])
 
 def apply_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
     """Run the recording version of a ufunc or of one of its methods."""
+    if ufunc.__name__.endswith(" (vectorized)"):
+        return apply_python(ufunc, method, inputs, keywords)
     if method != "__call__":
         found = UFUNC_METHODS.get(method)
         if found is None:
@@ -183,13 +185,11 @@ def call_ufunc(ufunc: Any, inputs: tuple[Any, ...], keywords: dict[str, Any] | N
             return ufunc(*inputs)
         recorder = recorder_of(*inputs)
         inputs = tuple(as_active(recorder, part) for part in inputs)
-    if ufunc in WATCHED:
+    if ufunc in WATCHED and not keywords:
         return WATCHED[ufunc](*inputs)
     op: Any = OPS.get(ufunc) or find_op(ufunc)
     if op is not None and not keywords:
         return record_operator(op, *inputs) if op.arity == 2 else record(op, *inputs)
-    if ufunc.__name__.endswith(" (vectorized)"):  # of np.frompyfunc: a Python function of each element
-        return as_active(recorder_of(*inputs), ufunc(*(elements_of(part) for part in inputs)))
     found: Any = UFUNCS.get(ufunc.__name__) or find_special(ufunc)
     if found is None and op is None:
         name = str(ufunc.__name__)
@@ -198,6 +198,17 @@ def call_ufunc(ufunc: Any, inputs: tuple[Any, ...], keywords: dict[str, Any] | N
     if keywords:
         return call_along(ufunc, found, inputs, **keywords)
     return found(*inputs)
+
+
+def apply_python(ufunc: Any, method: str, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    """Run a ufunc of np.frompyfunc, a Python function of each element, over arrays of recording numbers."""
+    if any(isinstance(part, Active) for part in np.atleast_1d(np.array(keywords.get("out"), object)).tolist()):
+        unsupported(ufunc.__name__, "out=", "assign the result: y[...] = function(x)")
+    recorder = recorder_of(*inputs)
+    result = getattr(ufunc, method)(*(elements_of(part) for part in inputs), **keywords)
+    if method == "at":
+        return result
+    return tuple(as_active(recorder, part) for part in result) if ufunc.nout > 1 else as_active(recorder, result)
 
 
 def call_along(ufunc: Any, implementation: Any, inputs: tuple[Any, ...], axes: Any = None, axis: Any = None,
@@ -234,11 +245,14 @@ def core_parts(signature: str) -> list[str]:
 
 
 def elements_of(value: Any) -> Any:
-    """Return a recording array as an array of recording scalars; other operands as they are."""
-    if not isinstance(value, Array):
+    """Return a recording value as an array of objects, its recording numbers; other operands as they are."""
+    if not isinstance(value, Active):
         return value
     found = np.empty(value.shape, object)
-    found.reshape(-1)[:] = list(value.reshape(-1))
+    if value.shape:
+        found.reshape(-1)[:] = list(value.reshape(-1))
+    else:
+        found[()] = value.item()
     return found
 
 
@@ -258,7 +272,8 @@ def find_op(ufunc: Any) -> Any:
     """Return the op of a ufunc that has not been met before, and note it."""
     op = BY_UFUNC.get(ufunc.__name__)
     if op is not None and (op.ufunc.startswith("numpy.") or find_ufunc(op.ufunc) is ufunc):
-        OPS[ufunc] = op
+        if ufunc not in WATCHED:
+            OPS[ufunc] = op
         return op
     return None
 
@@ -432,6 +447,11 @@ def widened(value: Any, dtype: Any) -> Any:
     large: Any = np.multiply(value, SPLITTER)
     rounded = np.where(np.isfinite(value), large - (large - value), value)
     return rounded if not isinstance(value, Array) else as_array(rounded)
+
+
+def doubled(*values: Any) -> None:
+    """Widen the recording of some operands to double precision, for a function that NumPy always computes in it."""
+    recorder_of(*values).promote(np.dtype(np.float64))
 
 
 def in_dtype(result: Any, wanted: np.dtype) -> Any:

@@ -25,7 +25,7 @@ from numbad.numpy_api.dispatch import (
     widened,
 )
 from numbad.numpy_api.shapes import expand_dims
-from numbad.operands import as_active
+from numbad.operands import as_active, holds_active
 from numbad.scalars import Scalar
 
 
@@ -286,6 +286,8 @@ def broadcast_pairs(values: Any, count: int) -> list[Any]:
 
 def pad_constant(a: Array, pad_width: Any, constants: Any) -> Any:
     """Pad with constants: one, a pair for all axes, or a pair for each."""
+    if not holds_active([constants]) and not a.boolean:
+        constants = np.asarray(constants, a.dtype)
     values = as_active(a.recorder, constants)
     if a.boolean and not values.boolean:
         values = values != 0.0

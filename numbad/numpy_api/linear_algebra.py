@@ -10,6 +10,7 @@ from numbad.arrays import Array, as_array
 from numbad.geometry import normal_axis
 from numbad.numpy_api.decisions import decide, decision
 from numbad.numpy_api.dispatch import implements, to_array, to_arrays, unsupported
+from numbad.operands import holds_active
 from numbad.ops import linalg as ops
 from numbad.ops.definition import BY_NAME
 from numbad.recorder import refuse
@@ -42,24 +43,52 @@ def spectrum_is_real(a: np.ndarray) -> bool:
 def solve(a: Any, b: Any) -> Any:
     """Solution of a linear system."""
     a, b = to_arrays(a, b)
-    return ops.solve(a, b)
+    return ops.solve.attempt(a, b)
 
 
 @implements("linalg.inv")
 def inv(a: Any) -> Any:
     """Inverse matrix."""
-    return ops.inverse(matrices(a, "inv"))
+    return ops.inverse.attempt(matrices(a, "inv"))
+
+
+@decision
+def cuts_off(a: np.ndarray, *, rtol: Any) -> bool:
+    """Whether singular values are cut off that are not zero but for rounding."""
+    s = np.linalg.svd(a, compute_uv=False)
+    return bool(np.any(~ops.cut_off(s, rtol) & ~ops.negligible(s)))
+
+
+def truncates(a: Any, rtol: Any) -> bool:
+    """Whether a tolerance cuts off more than rounding; it is asked, and guarded, only where it may."""
+    largest = float(np.max(rtol, initial=0.0))
+    return largest > 4.0 * min(a.shape[-2:]) * np.finfo(a.dtype).eps and decide("cuts_off", a, rtol=rtol)
 
 
 @implements("linalg.pinv")
 def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np._NoValue) -> Any:
-    """Pseudoinverse, at constant rank."""
-    keywords: dict[str, Any] = {"hermitian": hermitian}
-    if rcond is not None:
-        keywords["rcond"] = rcond
-    if rtol is not np._NoValue:
-        keywords["rtol"] = rtol
-    return ops.pseudoinverse(matrices(a, "pinv"), keywords=keywords)
+    """Pseudoinverse; the derivative is at constant rank, or of the matrix without what is cut off."""
+    a = matrices(a, "pinv")
+    if rcond is not None and rtol is not np._NoValue:
+        raise ValueError("`rtol` and `rcond` can't be both set.")
+    if rcond is None:
+        rcond = 1e-15 if rtol is np._NoValue else max(a.shape[-2:]) * np.finfo(a.dtype).eps if rtol is None else rtol
+    if hermitian:
+        a = ops.from_triangle(a, upper=False)
+    return pseudoinverse(a, plain_tolerance(rcond, "pinv"))
+
+
+def plain_tolerance(value: Any, name: str) -> Any:
+    """Return a tolerance as a plain number or array."""
+    if holds_active((value,)):
+        unsupported(f"linalg.{name}", "a tolerance that is a recording value", "write float(numbad.stop_gradient(x))")
+    return np.asarray(value, float) if np.ndim(value) else float(value)
+
+
+def pseudoinverse(a: Any, rtol: Any) -> Any:
+    """Record a pseudoinverse."""
+    op = ops.truncated_pseudoinverse if truncates(a, rtol) else ops.pseudoinverse
+    return op.attempt(a, rtol=rtol)
 
 
 @implements("linalg.lstsq")
@@ -68,14 +97,22 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> tuple[Any, Any, int, Any]:
     a, b = to_arrays(a, b)
     if a.ndim != 2 or b.ndim not in (1, 2) or a.shape[0] != b.shape[0]:
         raise np.linalg.LinAlgError(f"lstsq: incompatible shapes {a.shape} and {b.shape}")
-    x = ops.least_squares(a, b, rcond=rcond)
-    rtol = np.finfo(a.dtype).eps * max(a.shape) if rcond is None else max(rcond, 0.0)
-    rank = int(decide("matrix_ranks", a, keywords={"rtol": rtol}))
+    eps = float(np.finfo(a.dtype).eps)
+    rtol = eps * max(a.shape) if rcond is None else plain_tolerance(rcond, "lstsq")
+    x = least_squares(a, b, eps if rtol < 0.0 else rtol)
+    rank = int(decide("matrix_ranks", a, keywords={"rtol": eps if rtol < 0.0 else rtol}))
     if rank == a.shape[1] < a.shape[0]:
         residuals: Any = np.atleast_1d(np.sum(np.square(b - a @ x), axis=0))
     else:
         residuals = np.zeros(0, a.dtype)
     return x, residuals, rank, ops.singular_values_only(a)
+
+
+def least_squares(a: Any, b: Any, rtol: float) -> Any:
+    """Record the shortest solution of least squares; where singular values are cut off, by the pseudoinverse."""
+    if truncates(a, rtol):
+        return ops.truncated_pseudoinverse.attempt(a, rtol=rtol) @ b
+    return ops.least_squares.attempt(a, b, rcond=rtol)
 
 
 @implements("linalg.tensorsolve")
@@ -166,30 +203,44 @@ def matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any =
 
 @implements("linalg.cholesky")
 def cholesky(a: Any, /, *, upper: bool = False) -> Any:
-    """Triangular factor of a positive definite matrix."""
-    return ops.cholesky(matrices(a, "cholesky"), upper=upper)
+    """Triangular factor of a positive definite matrix, of which one triangle is read."""
+    return ops.cholesky.attempt(matrices(a, "cholesky"), upper=bool(upper))
 
 
 @implements("linalg.qr")
 def qr(a: Any, mode: str = "reduced") -> Any:
-    """Orthonormal and triangular factors."""
+    """Orthonormal and triangular factors; what completes the columns of a tall matrix has no derivative."""
     a = matrices(a, "qr")
-    if mode not in ("reduced", "r") and not (mode == "complete" and a.shape[-2] <= a.shape[-1]):
+    mode = {"full": "reduced", "f": "reduced", "economic": "economic", "e": "economic"}.get(mode, mode)
+    if mode in ("raw", "economic"):
         unsupported("linalg.qr", f"mode {mode!r}", "use mode='reduced'")
-    found = ops.reduced_qr(a)
-    return found[1] if mode == "r" else RESULTS["QRResult"](*found)
+    if mode not in ("reduced", "complete", "r"):
+        raise ValueError(f"Unrecognized mode '{mode}'")
+    q, r = ops.reduced_qr(a)
+    if mode == "complete" and a.shape[-2] > a.shape[-1]:
+        rest = ops.rest_of_basis(a, name="qr", left=True)
+        q = np.concatenate([q, rest], axis=-1)
+        r = np.concatenate([r, np.zeros((*a.shape[:-2], a.shape[-2] - a.shape[-1], a.shape[-1]))], axis=-2)
+    return r if mode == "r" else RESULTS["QRResult"](q, r)
+
+
+def reads_upper(UPLO: str) -> bool:
+    """Whether UPLO names the upper triangle."""
+    if UPLO.upper() not in ("U", "L"):
+        raise ValueError("UPLO argument must be 'L' or 'U'")
+    return UPLO.upper() == "U"
 
 
 @implements("linalg.eigh")
 def eigh(a: Any, UPLO: str = "L") -> Any:
-    """Eigenvalues and eigenvectors of a symmetric matrix."""
-    return RESULTS["EighResult"](*ops.symmetric_eigen(matrices(a, "eigh"), upper=UPLO.upper() == "U"))
+    """Eigenvalues and eigenvectors of a symmetric matrix, of which one triangle is read."""
+    return RESULTS["EighResult"](*ops.symmetric_eigen.attempt(matrices(a, "eigh"), upper=reads_upper(UPLO)))
 
 
 @implements("linalg.eigvalsh")
 def eigvalsh(a: Any, UPLO: str = "L") -> Any:
-    """Eigenvalues of a symmetric matrix."""
-    return eigh(a, UPLO)[0]
+    """Eigenvalues of a symmetric matrix, of which one triangle is read."""
+    return ops.symmetric_eigenvalues.attempt(matrices(a, "eigvalsh"), upper=reads_upper(UPLO))
 
 
 @implements("linalg.eig")
@@ -198,7 +249,7 @@ def eig(a: Any) -> Any:
     a = matrices(a, "eig")
     if not decide("spectrum_is_real", a):
         refuse("np.linalg.eig: some eigenvalues are complex", "use np.linalg.eigh for a symmetric matrix")
-    return RESULTS["EigResult"](*ops.real_eigen(a))
+    return RESULTS["EigResult"](*ops.real_eigen.attempt(a))
 
 
 @implements("linalg.eigvals")
@@ -211,20 +262,34 @@ def eigvals(a: Any) -> Any:
 def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False) -> Any:
     """Singular vectors and values; the null space of full matrices has no derivative."""
     a = matrices(a, "svd")
+    if hermitian:
+        return svd_of_symmetric(a, compute_uv)
     if not compute_uv:
-        return ops.singular_values_only(a)
-    u, s, v, more_u, more_v = ops.singular_values(a)
-    if full_matrices and a.shape[-2] > a.shape[-1]:
-        u = np.concatenate([u, more_u], axis=-1)
-    if full_matrices and a.shape[-1] > a.shape[-2]:
-        v = np.concatenate([v, more_v], axis=-2)
+        return ops.singular_values_only.attempt(a)
+    rows, columns = a.shape[-2:]
+    u, s, v = ops.singular_values.attempt(a, full=bool(full_matrices))
+    if full_matrices and rows > columns:
+        u = np.concatenate([u, ops.rest_of_basis(a, name="svd", left=True)], axis=-1)
+    if full_matrices and columns > rows:
+        v = np.concatenate([v, ops.rest_of_basis(a, name="svd", left=False)], axis=-2)
     return RESULTS["SVDResult"](u, s, v)
+
+
+def svd_of_symmetric(a: Any, compute_uv: bool) -> Any:
+    """Return singular values (and vectors) by the eigenvalues of the lower triangle, the largest first."""
+    if not compute_uv:
+        return np.sort(np.abs(eigvalsh(a)))[..., ::-1]
+    w, v = eigh(a)
+    order = np.argsort(np.abs(w))[..., ::-1]
+    w = np.take_along_axis(w, order, axis=-1)
+    v = np.take_along_axis(v, order[..., None, :], axis=-1)
+    return RESULTS["SVDResult"](v, np.abs(w), np.swapaxes(v * np.sign(w)[..., None, :], -1, -2))
 
 
 @implements("linalg.svdvals")
 def svdvals(x: Any, /) -> Any:
     """Singular values."""
-    return ops.singular_values_only(matrices(x, "svdvals"))
+    return ops.singular_values_only.attempt(matrices(x, "svdvals"))
 
 
 # ---------------------------------------------------------------- norms
@@ -294,7 +359,7 @@ def size_of_matrix(x: Any, order: Any, axes: tuple[int, ...], keepdims: bool) ->
         totals = np.sum(np.abs(x), axis=inner, keepdims=True)
         found = outer(totals, axis=(row, column), keepdims=True)
     else:
-        values = ops.singular_values_only(np.moveaxis(x, (row, column), (-2, -1)))
+        values = ops.singular_values_only.attempt(np.moveaxis(x, (row, column), (-2, -1)))
         pick = {2: lambda s: s[..., 0], -2: lambda s: s[..., -1], "nuc": lambda s: np.sum(s, axis=-1)}[order]
         found = pick(values)
     shape = tuple(1 if k in (row, column) else n for k, n in enumerate(x.shape))
@@ -322,6 +387,6 @@ def cond(x: Any, p: Any = None) -> Any:
     """Condition number."""
     x = matrices(x, "cond")
     if p in (None, 2, -2):
-        s = ops.singular_values_only(x)
+        s = ops.singular_values_only.attempt(x)
         return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]
     return norm(x, p, (-2, -1)) * norm(inv(x), p, (-2, -1))

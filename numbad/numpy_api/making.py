@@ -14,6 +14,7 @@ from numbad.numpy_api.blocks import relabel, repeated, zeros
 from numbad.numpy_api.dispatch import (
     called_name,
     demote,
+    doubled,
     finish,
     implements,
     in_dtype,
@@ -297,6 +298,8 @@ def logspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: 
     if dtype is not None and np.dtype(dtype) == np.float64:
         recorder.promote(np.dtype(dtype))
     if np.ndim(base):  # it varies beside the ends, so the new axis comes before its own, too
+        if not all(isinstance(part, (Active, np.ndarray)) for part in (start, stop)):
+            doubled(start, stop, base)
         count = max(np.ndim(start), np.ndim(stop), np.ndim(base))
         start, stop, base = (
             part.reshape((1,) * (count - part.ndim) + part.shape)
@@ -313,6 +316,8 @@ def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype
     if dtype is not None and np.dtype(dtype) == np.float64:
         recorder.promote(np.dtype(dtype))
     start, stop = to_active(start, recorder), to_active(stop, recorder)
+    if dtype is None:
+        doubled(start)
     sign = np.sign(start + 0.0 * stop)
     points = sign * np.exp(linspace(np.log(sign * start), np.log(sign * stop), num, endpoint))
     return finish(np.moveaxis(points, 0, axis) if axis else points, dtype)

@@ -12,7 +12,7 @@ from numbad.arrays import Array, as_array, make_block
 from numbad.geometry import contiguous
 from numbad.numpy_api.axes import count_over, last, normal_axes, one_axis, reduced_shape
 from numbad.numpy_api.blocks import operand_of
-from numbad.numpy_api.dispatch import demote, finish, implements, to_array, widened
+from numbad.numpy_api.dispatch import demote, doubled, finish, implements, to_array, widened
 from numbad.ops import reductions as ops
 from numbad.plans import CONTIGUOUS, PLANS, Plan, append_placed, keep, plan_contiguous
 from numbad.recorder import structural_words
@@ -26,7 +26,7 @@ NOWHERE = (0, 0)  # the second operand of a row that has one
 def sum_of_all(a: Array) -> Any:
     """Return the sum of a contiguous array, its row written without a detour; None for another array."""
     spot = a.spot()
-    if spot is None or a.strides is not None or not a.shape:
+    if spot is None or a.pitches is not None or not a.shape:
         return None
     plans = CONTIGUOUS.get(a.shape) or plan_contiguous(a.shape)
     return append_placed(a.recorder, ADD, plans.total, spot, NOWHERE)
@@ -37,7 +37,7 @@ def sum_over(a: Array, axis: Any, keepdims: bool) -> Any:
     spot = a.spot()
     if spot is None or not (axis is None or type(axis) is int or type(axis) is tuple):
         return None
-    key = ("sum", a.shape, a.strides, axis, keepdims)
+    key = ("sum", a.shape, a.pitches, axis, keepdims)
     plan = PLANS.get(key)
     if plan is None:
         axes = normal_axes(axis, len(a.shape))
@@ -46,7 +46,7 @@ def sum_over(a: Array, axis: Any, keepdims: bool) -> Any:
         steps = [0] * len(a.shape)
         for k, stride in zip(kept, contiguous(left), strict=True):
             steps[k] = stride
-        operand = contiguous(a.shape) if a.strides is None else a.strides
+        operand = contiguous(a.shape) if a.pitches is None else a.pitches
         words = structural_words(a.shape, math.prod(left), ((0, 0, tuple(steps)), (0, 0, operand)))
         plan = keep(key, Plan(words, reduced_shape(a.shape, axes, keepdims), False))
     return append_placed(a.recorder, ADD, plan, spot, NOWHERE)
@@ -71,7 +71,7 @@ def sum_(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims:
     if len(axes) == len(shape):
         count: int = 1
         strides: tuple[int, ...] = (0,) * len(shape)
-        if a.strides is None and operand[2]:
+        if a.pitches is None and operand[2]:
             over, strides, operand = (a.size,), (0,), (operand[0], operand[1], operand[2][-1:])
     else:
         kept = [k for k in range(len(shape)) if k not in axes]
@@ -92,6 +92,8 @@ def mean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims:
          where: Any = True) -> Any:  # fmt: skip
     """Arithmetic mean: a sum divided by the count."""
     a = widened(to_array(a), dtype)
+    if a.boolean and dtype is None:
+        doubled(a)
     total = sum_(a, axis, keepdims=keepdims, where=where)
     if where is not True:
         count: Any = count_where(where, a, axis, keepdims)
@@ -111,6 +113,8 @@ def var(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any 
         where: Any = True, mean: Any = ABSENT, correction: Any = ABSENT) -> Any:  # fmt: skip
     """Variance: the mean of squared deviations from the mean."""
     a = widened(to_array(a), dtype)
+    if a.boolean and dtype is None:
+        doubled(a)
     ddof = ddof if correction is ABSENT else correction
     centre = np.mean(a, axis=axis, keepdims=True, where=where) if mean is ABSENT else mean
     square = np.square(a - centre)

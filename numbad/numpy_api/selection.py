@@ -13,7 +13,16 @@ from numbad.geometry import normal_axis
 from numbad.indexing import addresses_of
 from numbad.numpy_api.blocks import add_at, is_short, is_small, labelled
 from numbad.numpy_api.decisions import truth_of
-from numbad.numpy_api.dispatch import check_casting, finish, implements, plain_integers, recorder_of, to_array, writable
+from numbad.numpy_api.dispatch import (
+    check_casting,
+    doubled,
+    finish,
+    implements,
+    plain_integers,
+    recorder_of,
+    to_array,
+    writable,
+)
 from numbad.operands import as_active
 from numbad.ops.definition import BY_NAME
 
@@ -182,6 +191,7 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:
     if places.size and places.min() < 0:
         raise ValueError("'list' argument must have no negative elements")
     array = to_array(weights)
+    doubled(array)
     if array.shape != places.shape:
         raise ValueError("The weights and list don't have the same length.")
     return add_at(array.recorder, array, places, max(int(places.max(initial=-1)) + 1, minlength))

@@ -11,6 +11,7 @@ from numbad.numpy_api.axes import last, normal_axes, reduced_shape
 from numbad.numpy_api.decisions import truth_of
 from numbad.numpy_api.dispatch import (
     called_name,
+    doubled,
     finish,
     implements,
     plain_integers,
@@ -58,6 +59,9 @@ CONTINUOUS = {
     "normal_unbiased": (3.0 / 8.0, 3.0 / 8.0),
     "interpolated_inverted_cdf": (0.0, 1.0),
 }
+
+
+CHOSEN = ("inverted_cdf", "closest_observation", "lower", "higher", "nearest")  # methods that give an element
 
 
 def virtual_place(q: Any, count: int, method: str) -> Any:
@@ -116,15 +120,15 @@ def refuse_options(weights: Any, interpolation: Any) -> None:
 
 
 def plain_quantiles(q: Any, most: float, name: str) -> Any:
-    """Return what quantiles are asked for as an array of floats within bounds; recording ones as they are."""
+    """Return what quantiles are asked for, within bounds: arrays of floats; recording ones and numbers as they are."""
     if isinstance(q, (list, tuple)) and holds_active(q):
         q = to_array(q)
     if isinstance(q, Active):
         return q
-    q = np.asarray(q, float)
-    if q.size and not (q.min() >= 0.0 and q.max() <= most):
+    values = np.asarray(q, float)
+    if values.size and not (values.min() >= 0.0 and values.max() <= most):
         raise ValueError(f"{name} must be in the range [0, {most:.0f}]")
-    return q
+    return q if type(q) in (int, float) else values
 
 
 @implements("quantile")
@@ -136,6 +140,10 @@ def quantile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input:
     recorder = recorder_of(a, q)
     array = to_array(a, recorder)
     q = plain_quantiles(q, 1.0, "Quantiles")
+    if np.ndim(q) and method not in CHOSEN and not isinstance(q, Active):
+        doubled(array)  # weights of neighbours, in the precision of an array of places
+    if type(q) in (int, float):  # as NumPy: a number of Python's takes the precision of the array
+        q = np.asarray(q, array.dtype)
     axes = normal_axes(axis, array.ndim)
     result = quantile_last(last(array, axes), q, method)
     if keepdims is True:

@@ -90,7 +90,8 @@ def modf(x: Any) -> Any:
 @implements_ufunc("ldexp")
 def ldexp(x: Any, exponent: Any) -> Any:
     """x times two to a constant power."""
-    return x * np.ldexp(1.0, plain_integers(exponent, "the exponent of np.ldexp"))
+    power = np.ldexp(1.0, plain_integers(exponent, "the exponent of np.ldexp"))
+    return x * np.asarray(power, x.dtype)
 
 
 @implements_ufunc("logical_not")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from numbad.ops.definition import Interval, inf, op, where
+from numbad.ops.definition import ABSENT, Interval, absent, as_is, inf, op, where
 
 
 @op
@@ -70,7 +70,7 @@ def absolute(x):
 
 @absolute.partials
 def absolute_partials(x):
-    return np.sign(x)
+    return where(x == 0.0, ABSENT, np.sign(x))
 
 
 @op(kinks=(0.0,), smooth=False)
@@ -141,7 +141,18 @@ def power_by_constant(x, y):
 
 @power_by_constant.partials
 def power_by_constant_partials(x, y):
-    return where(y == 0.0, 0.0, y * power_by_constant(x, y - 1.0)), 0.0
+    return where(y == 0.0, ABSENT, y * power_by_constant(x, y - 1.0) + 0.0), ABSENT
+
+
+@op(ufunc="")
+def multiply_by_constant(x, y):
+    """Product with a factor that does not vary: where that is zero, so does the product not, whatever x does."""
+    return x * y
+
+
+@multiply_by_constant.partials
+def multiply_by_constant_partials(y):
+    return where(y == 0.0, ABSENT, y), ABSENT
 
 
 @op(domain=(Interval(0.0, inf), Interval(0.0, inf, closed=False)), kinks=(0.0,), ufunc="")
@@ -152,18 +163,73 @@ def norm_power(x, y):
 
 @norm_power.partials
 def norm_power_partials(x, y, z):
-    return ratio(y * z, x), 0.0
+    return ratio(y * z, x), ABSENT
 
 
-@op(ufunc="", reference="design.md, section 6: zero times anything is zero")
+@op(ufunc="")
 def scale(x, y):
-    """Product of a partial and a cotangent: zero if either is, whatever the other."""
+    """Product that is zero if either factor is, whatever the other: of gaps between eigenvalues and cotangents."""
     return where((x == 0.0) | (y == 0.0), 0.0, x * y)
 
 
 @scale.partials
 def scale_partials(x, y):
     return y, x
+
+
+@op(ufunc="")
+def weigh(x, y):
+    """Product of a partial that is a number and a cotangent: absent where the cotangent is."""
+    return where(absent(y), ABSENT, x * y + 0.0)
+
+
+@weigh.partials
+def weigh_partials(x, y):
+    return as_is(y), x
+
+
+@op(ufunc="")
+def gate(x, y):
+    """Product of a partial and a cotangent, either of which may be absent; then it is absent too."""
+    return where(absent(x) | absent(y), ABSENT, x * y + 0.0)
+
+
+@gate.partials
+def gate_partials(x, y):
+    return as_is(y), as_is(x)
+
+
+@op(ufunc="")
+def deduct(x, y):
+    """Difference of two cotangents: the first itself where the second is absent."""
+    return where(absent(y), x, x - y + 0.0)
+
+
+@deduct.partials
+def deduct_partials():
+    return 1.0, -1.0
+
+
+@op(ufunc="")
+def opposite(x):
+    """A cotangent with its sign changed, absent where it is absent."""
+    return where(absent(x), ABSENT, 0.0 - x)
+
+
+@opposite.partials
+def opposite_partials():
+    return -1.0
+
+
+@op(ufunc="")
+def sow(x):
+    """A tangent or cotangent that a program gives: its zeros are absent."""
+    return where(x == 0.0, ABSENT, x)
+
+
+@sow.partials
+def sow_partials():
+    return 1.0
 
 
 @op(kinks=(), domain=(Interval(), Interval(0.0, inf, closed=False)))
@@ -226,7 +292,7 @@ def copysign(x, y):
 
 @copysign.partials
 def copysign_partials(x, y):
-    return np.copysign(np.sign(x) * np.sign(x), y) * np.copysign(1.0, x), 0.0
+    return np.copysign(np.sign(x) * np.sign(x), y) * np.copysign(1.0, x), ABSENT
 
 
 @op(ufunc="")

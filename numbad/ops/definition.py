@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 inf = math.inf
+ABSENT = -0.0  # a partial through which nothing flows: every sweep keeps these bits, and adding them changes nothing
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,11 @@ class Op:
         values = {"x": x, "y": y, "z": z}
         result = self.partials_function(*[values[name] for name in names_of(self.partials_function)])
         return result if self.arity == 2 else (result,)
+
+    def number_partials(self, x: Any, y: Any, z: Any) -> tuple[Any, ...]:
+        """Return the partials as numbers or arrays: zeros that were computed are +0.0, those that are absent -0.0."""
+        found = self.symbolic_partials(x, y, z)
+        return tuple(part if flag else part + 0.0 for part, flag in zip(found, absences(self), strict=True))
 
     def evaluate(self, *operands: Any) -> Any:
         """Return the value for numbers or arrays, computed by NumPy or SciPy."""
@@ -210,12 +216,12 @@ def op(
 
 def zero_partial() -> float:
     """The partial of a piecewise constant op of one operand."""
-    return 0.0
+    return ABSENT
 
 
 def zero_partials() -> tuple[float, float]:
     """The partials of a piecewise constant op of two operands."""
-    return 0.0, 0.0
+    return ABSENT, ABSENT
 
 
 def where(condition: Any, x: Any, y: Any) -> Any:
@@ -224,6 +230,16 @@ def where(condition: Any, x: Any, y: Any) -> Any:
     The bodies of ops say `where` instead of `if`, so that they run on recording values too.
     """
     return np.where(condition, x, y)
+
+
+def absent(x: Any) -> Any:
+    """Whether a cotangent, tangent or partial is absent: -0.0. A zero that was computed is +0.0, and is a number."""
+    return (x == 0.0) & np.signbit(x)
+
+
+def as_is(x: Any) -> Any:
+    """Mark an operand that is a partial with its absence: a cotangent. Other computed partials are numbers."""
+    return x
 
 
 def find_ufunc(path: str) -> Callable[..., Any]:
@@ -250,6 +266,29 @@ def body(function: Callable[..., Any]) -> tuple[list[ast.stmt], ast.expr]:
         complain(function, "the body of an op is assignments and one return; choose with where()")
     assert isinstance(last, ast.Return) and last.value is not None
     return assignments, last.value
+
+
+@functools.cache
+def absences(op: Op) -> tuple[bool, ...]:
+    """Say of each partial whether it may be absent: its text names ABSENT or `as_is`, by way of assignments too.
+
+    An op without text, of the user's own, has partials that are numbers.
+    """
+    try:
+        assignments, value = body(op.partials_function)
+    except (OSError, TypeError, SyntaxError, DefinitionError, AssertionError):
+        return (False,) * op.arity
+    found: set[str] = {"ABSENT", "as_is"}
+    for line in assignments:
+        if isinstance(line, ast.Assign) and names_used(line.value) & found:
+            found |= names_used(line.targets[0])
+    parts = value.elts if isinstance(value, ast.Tuple) else [value]
+    return tuple(bool(names_used(part) & found) for part in parts)
+
+
+def names_used(tree: ast.AST) -> set[str]:
+    """Return the names in a tree."""
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
 
 
 def check_registry() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -30,18 +31,29 @@ class ArrayOp:
         None where there is none. It runs on NumPy arrays in a sweep, and on recording values when
         the derivative is recorded, so it is written in NumPy functions that numbad records. The
         tangent sweep uses its transpose.
+    carries_absence : bool
+        Whether the cotangents that the pullback returns are -0.0 just where they are absent. Otherwise all are numbers.
+    jvp_function : callable or None
+        `jvp(operands, dots, **settings)`: the tangents of the results, where the transpose is not what is wanted.
+    raises : bool
+        Whether the primal may raise on values. Such an op has one more result, 1.0 where it went well and 0.0 where it
+        raised; its results are NaN then, so that a sweep goes on. `attempt` guards it and raises.
     takes_wanted : bool
         Whether the pullback takes `wanted=`, a bool for each operand: whether its cotangent is asked for.
     takes_lanes : bool
         Whether operands that all have a further axis of lanes at the end give results that have it too.
     """
 
-    takes_wanted = takes_lanes = False
+    carries_absence = takes_wanted = takes_lanes = False
 
-    def __init__(self, primal: Callable[..., Any], shapes: Callable[..., list[Shape]] | None) -> None:
+    def __init__(
+        self, primal: Callable[..., Any], shapes: Callable[..., list[Shape]] | None, raises: bool = False
+    ) -> None:
         self.name = primal.__name__
-        self.primal = primal
-        self.shapes_function = shapes
+        self.kernel = primal
+        self.raises = raises
+        self.primal = attempting(primal, shapes) if raises else primal
+        self.shapes_function = with_flag(shapes) if raises else shapes
         self.vjp_function: Callable[..., Any] | None = None
         self.jvp_function: Callable[..., Any] | None = None
         self.__doc__ = primal.__doc__
@@ -51,26 +63,90 @@ class ArrayOp:
         self.vjp_function = function
         return self
 
+    def moving_vjp(self, function: Callable[..., Any]) -> ArrayOp:
+        """Register a pullback that moves cotangents and so keeps what is absent (used as a decorator)."""
+        self.carries_absence = True
+        return self.vjp(function)
+
     def __call__(self, *operands: Any, **settings: Any) -> Any:
         """Record the op if an operand is recording, else compute it."""
-        from numbad.active import Active
+        found = self.every_result(*operands, **settings)
+        if not self.raises:
+            return found
+        return found[0] if len(found) == 2 else found[:-1]
 
-        recorder = next((part.recorder for part in operands if isinstance(part, Active)), None)
+    def every_result(self, *operands: Any, **settings: Any) -> Any:
+        """Record or compute the op; an op that may raise gives its flag as last result."""
+        recorder = recorder_among(operands)
         if recorder is None:
             return self.primal(*operands, **settings)
         return record_host(recorder, self, operands, settings)
+
+    def attempt(self, *operands: Any, **settings: Any) -> Any:
+        """Record an op that may raise as the program calls it: it is computed now, raises now, and is guarded.
+
+        A replay in which it raises, and did not, or the other way round, takes another path.
+        """
+        recorder = recorder_among(operands)
+        if recorder is None:
+            return self.kernel(*operands, **settings)
+        *results, flag = self.every_result(*operands, **settings)
+        if not recorder.guard(flag.address):
+            with np.errstate(all="ignore"):
+                self.kernel(*(values_now(part) for part in operands), **settings)
+            raise NumbadError(message(f"{self.name} raised an error once and not again", "report this"))
+        return results[0] if len(results) == 1 else tuple(results)
 
     def __repr__(self) -> str:
         return f"<array op {self.name}>"
 
 
-def array_op(primal: Callable[..., Any] | None = None, *, shapes: Callable[..., list[Shape]] | None = None) -> Any:
+def array_op(
+    primal: Callable[..., Any] | None = None,
+    *,
+    shapes: Callable[..., list[Shape]] | None = None,
+    raises: bool = False,
+) -> Any:
     """Declare an array op from its primal (used as a decorator); `.vjp` registers its pullback."""
     if primal is None:
-        return lambda primal: array_op(primal, shapes=shapes)
-    entry = ArrayOp(primal, shapes)
+        return lambda primal: array_op(primal, shapes=shapes, raises=raises)
+    entry = ArrayOp(primal, shapes, raises)
     ARRAY_OPS[entry.name] = entry
     return entry
+
+
+def attempting(primal: Callable[..., Any], shapes: Any) -> Callable[..., Any]:
+    """Return a primal that does not raise on values: its last result tells whether all went well."""
+
+    @functools.wraps(primal)
+    def attempt(*operands: Any, **settings: Any) -> tuple[Any, ...]:
+        try:
+            found: Any = (*as_tuple(primal(*operands, **settings)), 1.0)
+        except (ArithmeticError, ValueError):  # LinAlgError is a ValueError
+            wanted = shapes(*(np.shape(part) for part in operands), **settings)
+            found = (*(np.full(shape, np.nan) for shape in wanted), 0.0)
+        return found
+
+    return attempt
+
+
+def with_flag(shapes: Any) -> Callable[..., list[Shape]]:
+    """Return a function of shapes that counts the flag of an op that may raise among the results."""
+    return lambda *operands, **settings: [*shapes(*operands, **settings), ()]
+
+
+def recorder_among(operands: tuple[Any, ...]) -> Any:
+    """Return the recorder of the first recording operand; None if there is none."""
+    from numbad.active import Active
+
+    return next((part.recorder for part in operands if isinstance(part, Active)), None)
+
+
+def values_now(operand: Any) -> Any:
+    """Return an operand's values now, as a plain array."""
+    from numbad.active import Active
+
+    return np.asarray(operand.value() if isinstance(operand, Active) else operand)
 
 
 class HostCall:
@@ -107,21 +183,27 @@ class HostCall:
     def backward(self, inputs: list[Any], outputs: list[Any], input_bars: list[Any], output_bars: list[Any]) -> None:
         """Add the operands' cotangents to flat views."""
         with np.errstate(all="ignore"), alone():
-            found = self.pull(
+            pulled = self.pull(
                 self.shaped(output_bars, self.result_shapes),
                 self.shaped(outputs, self.result_shapes),
                 self.shaped(inputs, self.operand_shapes),
                 [view is not None for view in input_bars],
             )
-        for view, addend, shape in zip(input_bars, found, self.operand_shapes, strict=True):
+        for view, addend, shape in zip(input_bars, pulled, self.operand_shapes, strict=True):
             if view is not None and addend is not None:
                 self.check(addend, shape, "cotangent")
-                view += np.asarray(addend).reshape(-1)
+                view += np.asarray(addend).reshape(-1) + (-0.0 if self.carries() else 0.0)
+
+    def carries(self) -> bool:
+        """Whether zeros that the op's rules return are -0.0 just where they are absent."""
+        return getattr(self.op, "carries_absence", False)
 
     def pull(self, bars: list[Any], results: list[Any], operands: list[Any], wanted: Any = None) -> tuple[Any, ...]:
         """Return the cotangents of the operands, for arrays or recording values; None for those not wanted."""
         if self.op.vjp_function is None:
             raise NumbadError(message(f"{self.op.name} has no derivative", "use numbad.stop_gradient on its operands"))
+        if getattr(self.op, "raises", False):
+            bars, results = bars[:-1], results[:-1]
         settings = self.settings
         if getattr(self.op, "takes_wanted", False):
             wanted = [k not in self.plain and (wanted is None or wanted[k]) for k in range(len(operands))]
@@ -155,7 +237,8 @@ class HostCall:
         if getattr(self.op, "takes_wanted", False):
             dots = [None if k in self.plain else dot for k, dot in enumerate(dots)]
             return as_tuple(self.op.jvp_function(given, dots, results=results, **self.settings))
-        return as_tuple(self.op.jvp_function(given, dots, **self.settings))
+        found = as_tuple(self.op.jvp_function(given, dots, **self.settings))
+        return (*found, np.zeros(())) if getattr(self.op, "raises", False) else found
 
     def tangent(self, inputs: list[Any], outputs: list[Any], input_dots: list[Any], output_dots: list[Any]) -> None:
         """Compute the results' tangents into flat views: the transpose of the pullback."""
@@ -176,7 +259,7 @@ class HostCall:
                 set_current(outer)
             for view, dot, shape in zip(output_dots, found, self.result_shapes, strict=True):
                 self.check(dot, shape, "tangent")
-                view[...] = np.asarray(dot).reshape(-1)
+                view[...] = np.asarray(dot).reshape(-1) + (-0.0 if self.carries() else 0.0)
             return
 
         def paired(*bars: Any) -> Any:

@@ -3,16 +3,21 @@
 Rules follow Giles, Collected matrix derivative results for forward and reverse mode (2008), and for the
 constant-rank pseudoinverse Golub and Pereyra, SIAM J. Numer. Anal. 10 (1973) 413. They work on
 stacks of matrices, and are written in functions that are themselves recorded.
+
+A function that reads a part of a matrix (one triangle, some diagonals) has its derivative there, and zero elsewhere: a
+cotangent goes to the element that was read, also where the matrix is symmetric.
+
+A rule calls the ops, not NumPy's functions: an op that fails inside of a rule gives NaN and does not raise.
 """
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
 
-from numbad.errors import NumbadError, message
-from numbad.ops.definition import BY_NAME
+from numbad.errors import NumbadError, RecordingError, message
 from numbad.ops.host import array_op
 
 Shape = tuple[int, ...]
@@ -21,11 +26,6 @@ Shape = tuple[int, ...]
 def transposed(a: Any) -> Any:
     """The last two axes exchanged."""
     return np.swapaxes(a, -1, -2)
-
-
-def scale(factor: Any, x: Any) -> Any:
-    """factor * x, where zero times anything, NaN included, is zero."""
-    return BY_NAME["scale"](factor, x)
 
 
 def matrix_stack(shape: Shape) -> Shape:
@@ -56,7 +56,14 @@ def solution_shape(a: Shape, b: Shape) -> list[Shape]:
     return [(*np.broadcast_shapes(a[:-2], b[:-2]), side, b[-1])]
 
 
-@array_op(shapes=solution_shape)
+def require_finite(*arrays: Any) -> None:
+    """Raise SciPy's error for numbers that are not finite (check_finite)."""
+    for values in arrays:
+        if not np.isfinite(values).all():
+            raise ValueError("array must not contain infs or NaNs")
+
+
+@array_op(shapes=solution_shape, raises=True)
 def solve(a: Any, b: Any) -> Any:
     """Solution of a @ x = b."""
     return np.linalg.solve(a, b)
@@ -68,7 +75,7 @@ def solve_vjp(bars: Any, results: Any, operands: Any) -> Any:
     x, bar = results[0], bars[0]
     if len(np.shape(b)) == 1:
         x, bar = x[..., None], bar[..., None]
-    b_bar = np.linalg.solve(transposed(a), bar)
+    b_bar = solve(transposed(a), bar)
     a_bar = unbroadcast(-b_bar @ transposed(x), np.shape(a))
     if len(np.shape(b)) == 1:
         return a_bar, unbroadcast(b_bar[..., 0], np.shape(b))
@@ -90,7 +97,7 @@ def inverse_shape(a: Shape) -> list[Shape]:
     return [a]
 
 
-@array_op(shapes=inverse_shape)
+@array_op(shapes=inverse_shape, raises=True)
 def inverse(a: Any) -> Any:
     """Inverse matrix."""
     return np.linalg.inv(a)
@@ -127,61 +134,80 @@ def determinant_vjp(bars: Any, results: Any, operands: Any) -> Any:
     return (per_matrix(bars[0]) * cofactors(operands[0]),)
 
 
+MOST_MINORS = 1 << 24  # numbers of the table of products that a derivative of a determinant needs: 128 MB
+
+
 @array_op
-def cofactors(a: Any) -> Any:
-    """Cofactors, from the singular values without a division: for a = u s v', det(u v) u (s without one) v'."""
-    u, s, v, sign = signed_svd(a)
-    return sign * (u * left_out(s, 1)[..., None, :]) @ v
+def cofactors(a: Any, *directions: Any) -> Any:
+    """The matrix of cofactors; with k directions, its k-th derivative along them. Exact for singular matrices.
+
+    For a = u s v' these are det(u v) u (...) v', where the middle has sums over products of singular values without
+    k + 1 of them, so nothing is divided by.
+    """
+    try:
+        u, s, v = np.linalg.svd(a)
+    except np.linalg.LinAlgError:  # of NaN
+        return np.full(np.shape(a), np.nan)
+    turned = [transposed(u) @ direction @ transposed(v) for direction in directions]
+    sign = per_matrix(np.sign(np.linalg.det(u) * np.linalg.det(v)))
+    return sign * (u @ mixed_minors(s, turned) @ v)
 
 
 @cofactors.vjp
 def cofactors_vjp(bars: Any, results: Any, operands: Any) -> Any:
-    return (cofactors_pullback(operands[0], bars[0]),)
-
-
-@array_op
-def cofactors_pullback(a: Any, bar: Any) -> Any:
-    """The derivative of the cofactors against a cotangent, exact for singular matrices."""
-    u, s, v, sign = signed_svd(a)
-    inner = transposed(u) @ bar @ transposed(v)
-    pairs = left_out(s, 2)
-    diagonal = np.einsum("...ij,...jj->...i", pairs, inner)
-    rotated = -pairs * transposed(inner)
-    side = np.arange(a.shape[-1])
-    rotated[..., side, side] = diagonal
-    return sign * (u @ rotated @ v)
-
-
-@cofactors_pullback.vjp
-def cofactors_pullback_vjp(bars: Any, results: Any, operands: Any) -> Any:
-    a, b = operands
+    a, *directions = operands
     g = bars[0]
-    k = transposed(np.linalg.inv(a))
-    d = per_matrix(np.linalg.det(a))
-    bk, gk = (per_matrix(np.sum(m * k, axis=(-1, -2))) for m in (b, g))
-    kbk, kgk = k @ transposed(b) @ k, k @ transposed(g) @ k
-    mixed = kbk @ transposed(g) @ k
-    trace = per_matrix(np.sum(g * kbk, axis=(-1, -2)))
-    a_bar = d * ((bk * gk - trace) * k - gk * kbk - bk * kgk + mixed + kgk @ transposed(b) @ k)
-    return a_bar, cofactors_pullback(a, g)
+    others = [directions[:k] + directions[k + 1 :] for k in range(len(directions))]
+    return (cofactors(a, *directions, g), *(cofactors(a, *rest, g) for rest in others))
 
 
-def signed_svd(a: Any) -> tuple[Any, Any, Any, Any]:
-    """Return the singular value decomposition of plain square matrices, and det(u) * det(v)."""
-    u, s, v = np.linalg.svd(a)
-    return u, s, v, per_matrix(np.sign(np.linalg.det(u) * np.linalg.det(v)))
+def mixed_minors(s: Any, parts: list[Any]) -> Any:
+    """Return the cofactors of diag(s), differentiated along some matrices.
+
+    Leibniz's formula: each way to permute k + 1 rows, k of which are taken from the parts.
+    """
+    count = len(parts) + 1
+    products = left_out(s, count)
+    rows = "abcdefghijklm"[:count]
+    total = np.zeros((*s.shape, s.shape[-1]))
+    side = np.arange(s.shape[-1])
+    for order in itertools.permutations(range(count)):
+        columns = [rows[k] for k in order]
+        terms = ",".join(f"...{row}{column}" for row, column in zip(rows[:-1], columns[:-1], strict=True))
+        given = f"...{rows}" + ("," + terms if terms else "")
+        if order[-1] == count - 1:
+            total[..., side, side] += parity(order) * np.einsum(f"{given}->...{rows[-1]}", products, *parts)
+        else:
+            total += parity(order) * np.einsum(f"{given}->...{rows[-1]}{columns[-1]}", products, *parts)
+    return total
+
+
+def parity(order: tuple[int, ...]) -> int:
+    """Return the sign of a permutation."""
+    return -1 if sum(a > b for a, b in itertools.combinations(order, 2)) % 2 else 1
 
 
 def left_out(s: Any, count: int) -> Any:
-    """Return products of all singular values but one, or but two (a matrix with zeros on its diagonal)."""
+    """Return the products of all singular values but some, for each choice of `count` places; zero where two agree."""
     side = s.shape[-1]
-    if count == 1:
-        keep = ~np.eye(side, dtype=bool)
-        return np.prod(np.where(keep, s[..., None, :], 1.0), axis=-1)
-    index = np.arange(side)
-    keep = (index[:, None, None] != index) & (index[None, :, None] != index)
-    products = np.prod(np.where(keep, s[..., None, None, :], 1.0), axis=-1)
-    return products * ~np.eye(side, dtype=bool)
+    if side**count > max(MOST_MINORS, side * side):
+        raise NumbadError(
+            message(
+                f"derivative {count} of the determinant of matrices of {side} rows needs {side}**{count} products",
+                "differentiate np.linalg.slogdet in place of np.linalg.det",
+                where=False,
+            )
+        )
+    places = np.indices((side,) * count, sparse=True)
+    products = np.ones((*s.shape[:-1], *(side,) * count))
+    for left in range(side):
+        taken = np.zeros((), bool)
+        for place in places:
+            taken = taken | (place == left)
+        products *= np.where(taken, 1.0, s[..., left].reshape(s.shape[:-1] + (1,) * count))
+    for one, other in itertools.combinations(places, 2):
+        products *= one != other
+    return products
 
 
 def sign_log_shape(a: Shape) -> list[Shape]:
@@ -198,57 +224,50 @@ def sign_log_determinant(a: Any) -> Any:
 
 @sign_log_determinant.vjp
 def sign_log_determinant_vjp(bars: Any, results: Any, operands: Any) -> Any:
-    return (per_matrix(bars[1]) * transposed(np.linalg.inv(operands[0])),)
+    bar = per_matrix(bars[1])
+    inverted = transposed(inverse(operands[0]))
+    return (bar * np.where(np.isnan(inverted) & (bar == 0.0), 0.0, inverted),)
 
 
 # ---------------------------------------------------------------- symmetric matrices
 
-SYMMETRIC = {np.dtype(np.float64): 1e-9, np.dtype(np.float32): 1e-4}  # largest asymmetry relative to the elements
+
+def to_triangle(bar: Any, upper: bool) -> Any:
+    """Return the cotangent of a matrix of which one triangle is read, given that of the symmetric matrix."""
+    both = bar + transposed(bar)
+    off = np.triu(both, 1) if upper else np.tril(both, -1)
+    return off + np.triu(np.tril(bar))
 
 
-def to_triangle(bar: Any, a: Any, upper: bool) -> Any:
-    """Return the cotangent of a matrix of which LAPACK reads one triangle.
-
-    Where the matrix is symmetric the cotangent is too, as in JAX and PyTorch. Where it is not, the other
-    triangle plays no part and gets zeros.
-    """
-    bar = 0.5 * (bar + transposed(bar))
-    if is_symmetric(a):
-        return bar
-    inner = np.triu(bar, 1) if upper else np.tril(bar, -1)
-    return inner + np.triu(np.tril(bar)) + inner
+def from_triangle(a: Any, upper: bool) -> Any:
+    """Return the symmetric matrix of which one triangle is given."""
+    half = np.triu(a) if upper else np.tril(a)
+    return half + transposed(np.triu(a, 1) if upper else np.tril(a, -1))
 
 
-def is_symmetric(a: Any) -> bool:
-    """Whether matrices are symmetric but for rounding."""
-    if isinstance(a, np.ndarray):
-        limit = SYMMETRIC.get(a.dtype, 1e-9) * np.max(np.abs(a), initial=0.0)
-        return bool(np.all(np.abs(a - transposed(a)) <= limit))
-    limit = SYMMETRIC.get(a.dtype, 1e-9) * np.max(np.abs(a), initial=0.0)
-    return bool(np.all(np.abs(a - transposed(a)) <= limit))
-
-
-def same_square(a: Shape, upper: bool) -> list[Shape]:
+def same_square(a: Shape, **_: Any) -> list[Shape]:
     """The shape of a triangular factor."""
     square_side(a, "cholesky")
     return [a]
 
 
-@array_op(shapes=same_square)
-def cholesky(a: Any, upper: bool) -> Any:
-    """Triangular factor of a positive definite matrix."""
+@array_op(shapes=same_square, raises=True)
+def cholesky(a: Any, upper: bool, finite: bool = False) -> Any:
+    """Triangular factor of a positive definite matrix, of which one triangle is read."""
+    if finite:
+        require_finite(a)
     factor = np.linalg.cholesky(transposed(a) if upper else a)
     return transposed(factor) if upper else factor
 
 
 @cholesky.vjp
-def cholesky_vjp(bars: Any, results: Any, operands: Any, upper: bool) -> Any:
+def cholesky_vjp(bars: Any, results: Any, operands: Any, upper: bool, finite: bool = False) -> Any:
     factor, bar = results[0], bars[0]
     if upper:
         factor, bar = transposed(factor), transposed(bar)
     inner = halved(transposed(factor) @ bar)
-    left = np.linalg.solve(transposed(factor), inner)
-    return (to_triangle(transposed(np.linalg.solve(transposed(factor), transposed(left))), operands[0], upper),)
+    left = solve(transposed(factor), inner)
+    return (to_triangle(transposed(solve(transposed(factor), transposed(left))), upper),)
 
 
 def halved(a: Any) -> Any:
@@ -262,9 +281,9 @@ def spectrum_shape(a: Shape, upper: bool) -> list[Shape]:
     return [a[:-1], a]
 
 
-@array_op(shapes=spectrum_shape)
+@array_op(shapes=spectrum_shape, raises=True)
 def symmetric_eigen(a: Any, upper: bool) -> Any:
-    """Eigenvalues in ascending order and eigenvectors of a symmetric matrix.
+    """Eigenvalues in ascending order and eigenvectors of a symmetric matrix, of which one triangle is read.
 
     Where eigenvalues are equal, what depends on the eigenvalues alone has a derivative; what turns with the
     eigenvectors among them has none, and gives NaN.
@@ -276,19 +295,187 @@ def symmetric_eigen(a: Any, upper: bool) -> Any:
 def symmetric_eigen_vjp(bars: Any, results: Any, operands: Any, upper: bool) -> Any:
     w, v = results
     w_bar, v_bar = bars
-    turned = scale(gaps(w), transposed(v) @ v_bar)
-    inner = 0.5 * (turned + transposed(turned)) + np.eye(np.shape(w)[-1], dtype=w.dtype) * w_bar[..., None, :]
-    return (to_triangle(v @ inner @ transposed(v), operands[0], upper),)
+    if is_zero(v_bar):
+        return (to_triangle(with_eigenvalues(operands[0], w_bar, upper=upper), upper),)
+    turned = over_gaps(w, transposed(v) @ v_bar)
+    inner = 0.5 * (turned + transposed(turned)) + diagonal_matrix(w_bar)
+    return (to_triangle(v @ inner @ transposed(v), upper),)
 
 
-def gaps(w: Any) -> Any:
-    """Return 1 / (w[j] - w[i]); zero on the diagonal, NaN where two are equal but for rounding."""
-    side = np.shape(w)[-1]
-    own = np.eye(side, dtype=bool)
+@array_op(shapes=lambda a, upper: spectrum_shape(a, upper)[:1], raises=True)
+def symmetric_eigenvalues(a: Any, upper: bool) -> Any:
+    """Eigenvalues in ascending order of a symmetric matrix, of which one triangle is read."""
+    return np.linalg.eigh(a, "U" if upper else "L")[0]
+
+
+@symmetric_eigenvalues.vjp
+def symmetric_eigenvalues_vjp(bars: Any, results: Any, operands: Any, upper: bool) -> Any:
+    return (to_triangle(with_eigenvalues(operands[0], bars[0], upper=upper), upper),)
+
+
+def symmetric_eigenvalues_jvp(operands: Any, dots: Any, upper: bool) -> Any:
+    """The tangents of eigenvalues."""
+    return eigenvalue_slopes(operands[0], from_triangle(dots[0], upper), upper=upper)
+
+
+symmetric_eigenvalues.jvp_function = symmetric_eigenvalues_jvp
+
+
+@array_op(shapes=lambda a, weights, upper: [a])
+def with_eigenvalues(a: Any, weights: Any, upper: bool) -> Any:
+    """The symmetric matrix that has the eigenvectors of another and given eigenvalues.
+
+    It is the derivative of a weighted sum of eigenvalues. Where eigenvalues are equal and their weights too, it does
+    not matter which eigenvectors LAPACK returns. Where the weights differ there is no derivative: NaN.
+    """
+    w, v = symmetric_eigen(a, upper=upper)
+    return v @ (diagonal_matrix(weights) + torn_apart(w, weights)) @ transposed(v)
+
+
+@with_eigenvalues.vjp
+def with_eigenvalues_vjp(bars: Any, results: Any, operands: Any, upper: bool) -> Any:
+    a, weights = operands
+    w, v = symmetric_eigen(a, upper=upper)
+    turned = even(transposed(v) @ bars[0] @ v)
+    a_bar = to_triangle(v @ (divided_differences(w, weights) * turned) @ transposed(v), upper)
+    # weights that follow equal eigenvalues change apart from one another, which turns the eigenvectors: no derivative
+    apart = np.sum(undefined(turned, equal_pairs(w)), axis=-1)
+    return a_bar, np.diagonal(turned, axis1=-2, axis2=-1) + apart
+
+
+@array_op(shapes=lambda a, direction, upper: [a[:-1]])
+def eigenvalue_slopes(a: Any, direction: Any, upper: bool) -> Any:
+    """The derivatives of the eigenvalues of a symmetric matrix in a symmetric direction.
+
+    Equal eigenvalues part in the direction as the eigenvalues of its block do.
+    """
+    _, _, turned = aligned(a, direction, upper)
+    return np.diagonal(turned, axis1=-2, axis2=-1)
+
+
+@eigenvalue_slopes.vjp
+def eigenvalue_slopes_vjp(bars: Any, results: Any, operands: Any, upper: bool) -> Any:
+    bar = bars[0]
+    w, v, turned = aligned(operands[0], operands[1], upper)
+    equal = equal_pairs(w)
+    torn = undefined(np.broadcast_to(bar[..., None, :], np.shape(turned)), equal)
+    inner = inverse_gaps(w, equal) * (bar[..., None, :] - bar[..., :, None]) * turned + torn + transposed(torn)
+    again = equal & equal_pairs(np.diagonal(turned, axis1=-2, axis2=-1))
+    straight = diagonal_matrix(bar) + undefined(bar[..., None, :] - bar[..., :, None], again)
+    return to_triangle(v @ inner @ transposed(v), upper), v @ straight @ transposed(v)
+
+
+def eigenvalue_slopes_jvp(operands: Any, dots: Any, upper: bool) -> Any:
+    """The tangents of the slopes: right along the line that the direction gives, NaN where another parts equal ones."""
+    w, v, turned = aligned(operands[0], operands[1], upper)
+    equal = equal_pairs(w)
+    total: Any = np.zeros(np.shape(w))
+    if dots[0] is not None:
+        crossed = transposed(v) @ from_triangle(dots[0], upper) @ v
+        total = total - 2.0 * np.sum(inverse_gaps(w, equal) * turned * crossed, axis=-1) + parted(crossed, equal)
+    if dots[1] is not None:
+        crossed = transposed(v) @ dots[1] @ v
+        total = total + np.diagonal(crossed, axis1=-2, axis2=-1) + parted(crossed, equal)
+    return total
+
+
+eigenvalue_slopes.jvp_function = eigenvalue_slopes_jvp
+
+
+def aligned(a: Any, direction: Any, upper: bool) -> tuple[Any, Any, Any]:
+    """Return eigenvalues, eigenvectors by which a direction is diagonal where eigenvalues are equal, and it by them."""
+    w, v = symmetric_eigen(a, upper=upper)
+    v = v @ rotation_of_equals(w, even(transposed(v) @ direction @ v))
+    return w, v, even(transposed(v) @ direction @ v)
+
+
+@array_op(shapes=lambda w, x: [x])
+def rotation_of_equals(w: Any, x: Any) -> Any:
+    """The rotation among sorted numbers that are equal which makes a symmetric matrix diagonal there; kept fixed."""
+    side = w.shape[-1]
+    rotations = np.broadcast_to(np.eye(side), x.shape).copy()
+    near = np.abs(np.diff(w, axis=-1)) <= rounding(w)[..., None]
+    for place in map(tuple, np.argwhere(near.any(axis=-1))):
+        ends = np.flatnonzero(~near[place]) + 1
+        for first, last in zip([0, *ends], [*ends, side], strict=True):
+            block = x[place][first:last, first:last]
+            if last - first > 1 and np.isfinite(block).all():
+                rotations[place][first:last, first:last] = np.linalg.eigh(block)[1]
+    return rotations
+
+
+@rotation_of_equals.vjp
+def rotation_of_equals_vjp(bars: Any, results: Any, operands: Any) -> tuple[None, None]:
+    return None, None
+
+
+def even(x: Any) -> Any:
+    """Return the symmetric part."""
+    return 0.5 * (x + transposed(x))
+
+
+def parted(x: Any, equal: Any) -> Any:
+    """Return NaN for numbers that are equal to others, where a direction mixes them by more than rounding."""
+    limit = 16.0 * np.shape(x)[-1] * np.finfo(x.dtype).eps * np.max(np.abs(x), axis=(-2, -1), keepdims=True)
+    return np.where(np.any(equal & (np.abs(x) > limit), axis=-1), np.nan, 0.0)
+
+
+def is_zero(bar: Any) -> bool:
+    """Whether a cotangent is known to be zero throughout."""
+    return isinstance(bar, np.ndarray) and not bar.any()
+
+
+def diagonal_matrix(values: Any) -> Any:
+    """Return stacks of diagonal matrices."""
+    return np.eye(np.shape(values)[-1], dtype=values.dtype) * values[..., None, :]
+
+
+def rounding(w: Any) -> Any:
+    """Return by how much numbers may differ, in stacks, that would be equal but for rounding."""
+    return 4.0 * np.shape(w)[-1] * np.finfo(w.dtype).eps * np.max(np.abs(w), axis=-1, initial=0.0)
+
+
+def equal_pairs(w: Any) -> Any:
+    """Return which pairs of different numbers are equal but for rounding."""
     difference = w[..., None, :] - w[..., :, None]
-    size = np.max(np.abs(w), axis=-1, initial=0.0)[..., None, None]
-    equal = np.abs(difference) <= 4.0 * side * np.finfo(w.dtype).eps * size
-    return np.where(own, 0.0, np.where(equal & ~own, np.nan, 1.0 / np.where(equal | own, 1.0, difference)))
+    return (np.abs(difference) <= rounding(w)[..., None, None]) & ~np.eye(np.shape(w)[-1], dtype=bool)
+
+
+def inverse_gaps(w: Any, equal: Any) -> Any:
+    """Return 1 / (w[j] - w[i]); zero on the diagonal and where two are equal."""
+    difference = w[..., None, :] - w[..., :, None]
+    left = equal | np.eye(np.shape(w)[-1], dtype=bool)
+    return np.where(left, 0.0, 1.0 / np.where(left, 1.0, difference))
+
+
+def over_gaps(w: Any, x: Any) -> Any:
+    """Return x[i, j] / (w[j] - w[i]), NaN where that divides what is not zero by zero."""
+    equal = equal_pairs(w)
+    return inverse_gaps(w, equal) * x + undefined(x, equal)
+
+
+def divided_differences(w: Any, weights: Any) -> Any:
+    """Return (weights[j] - weights[i]) / (w[j] - w[i]), zero where two are equal and their weights too."""
+    difference = weights[..., None, :] - weights[..., :, None]
+    return inverse_gaps(w, equal_pairs(w)) * difference + torn_apart(w, weights)
+
+
+def torn_apart(w: Any, weights: Any) -> Any:
+    """Return NaN for pairs of equal numbers whose weights differ by more than rounding, else 0."""
+    difference = weights[..., None, :] - weights[..., :, None]
+    limit = np.finfo(w.dtype).eps ** 0.6 * np.max(np.abs(weights), axis=-1, initial=0.0)[..., None, None]
+    return undefined(difference, equal_pairs(w) & ~(np.abs(difference) <= limit))
+
+
+@array_op
+def undefined(x: Any, where: Any) -> Any:
+    """Zero, but NaN at chosen places where x is not zero: a term that is infinite unless nothing flows into it."""
+    return np.where((where != 0.0) & (x != 0.0), np.nan, 0.0)
+
+
+@undefined.vjp
+def undefined_vjp(bars: Any, results: Any, operands: Any) -> Any:
+    return undefined(bars[0], operands[1]), None
 
 
 # ---------------------------------------------------------------- eigenvalues of general matrices
@@ -300,7 +487,7 @@ def eigen_shape(a: Shape) -> list[Shape]:
     return [a[:-1], a]
 
 
-@array_op(shapes=eigen_shape)
+@array_op(shapes=eigen_shape, raises=True)
 def real_eigen(a: Any) -> Any:
     """Eigenvalues and eigenvectors of length 1 of matrices whose eigenvalues are real."""
     w, v = np.linalg.eig(a)
@@ -313,9 +500,11 @@ def real_eigen(a: Any) -> Any:
 def real_eigen_vjp(bars: Any, results: Any, operands: Any) -> Any:
     w, v = results
     w_bar, v_bar = bars
-    across = v_bar - v * np.sum(v * v_bar, axis=-2, keepdims=True)  # columns keep their length
-    inner = scale(gaps(w), transposed(v) @ across) + np.eye(np.shape(w)[-1], dtype=w.dtype) * w_bar[..., None, :]
-    return (np.linalg.solve(transposed(v), inner @ transposed(v)),)
+    inner = diagonal_matrix(w_bar)
+    if not is_zero(v_bar):
+        across = v_bar - v * np.sum(v * v_bar, axis=-2, keepdims=True)  # columns keep their length
+        inner = inner + over_gaps(w, transposed(v) @ across)
+    return (solve(transposed(v), inner @ transposed(v)),)
 
 
 # ---------------------------------------------------------------- orthogonal factors
@@ -350,61 +539,101 @@ def tall_qr_pullback(q: Any, r: Any, q_bar: Any, r_bar: Any) -> Any:
     """Take cotangents back through a factorization with at least as many rows as columns."""
     m = r @ transposed(r_bar) - transposed(q_bar) @ q
     symmetric = np.tril(m, -1) + transposed(np.tril(m, -1)) + np.triu(np.tril(m))
-    return transposed(np.linalg.solve(r, transposed(q_bar + q @ symmetric)))
+    return transposed(solve(r, transposed(q_bar + q @ symmetric)))
 
 
-def svd_shape(a: Shape) -> list[Shape]:
-    """The shapes of thin factors, and of the bases of what is left of both spaces."""
+def rest_shape(a: Shape, name: str, left: bool) -> list[Shape]:
+    """The shape of the vectors that complete an orthonormal basis: columns on the left, rows on the right."""
+    rows, columns = a[-2:]
+    return [(*a[:-2], rows, rows - columns) if left else (*a[:-2], columns - rows, columns)]
+
+
+@array_op(shapes=rest_shape)
+def rest_of_basis(a: Any, name: str, left: bool) -> Any:
+    """The vectors by which a full factorization completes the basis of a reduced one; they have no derivative."""
+    try:
+        if name == "qr":
+            return np.linalg.qr(a, mode="complete")[0][..., a.shape[-1] :]
+        u, _, v = np.linalg.svd(a)
+    except np.linalg.LinAlgError:
+        return np.full(rest_shape(a.shape, name, left)[0], np.nan)
+    return u[..., a.shape[-1] :] if left else v[..., a.shape[-2] :, :]
+
+
+@rest_of_basis.vjp
+def rest_of_basis_vjp(bars: Any, results: Any, operands: Any, name: str, left: bool) -> Any:
+    what = "qr (mode 'complete' or 'full')" if name == "qr" else "svd (full_matrices=True)"
+    do = "np.linalg.qr(a)" if name == "qr" else "np.linalg.svd(a, full_matrices=False)"
+    raise RecordingError(
+        message(f"the vectors by which {what} completes a basis have no derivative", f"use {do}", where=False)
+    )
+
+
+def rest_of_basis_jvp(operands: Any, dots: Any, name: str, left: bool) -> Any:
+    """NaN: the tangents may not be wanted at all."""
+    return np.full(rest_shape(np.shape(operands[0]), name, left)[0], np.nan)
+
+
+rest_of_basis.jvp_function = rest_of_basis_jvp
+
+
+# ---------------------------------------------------------------- singular values
+
+
+def svd_shape(a: Shape, full: bool) -> list[Shape]:
+    """The shapes of thin factors."""
     rows, columns = a[-2:]
     side, stack = min(rows, columns), a[:-2]
-    return [(*stack, rows, side), (*stack, side), (*stack, side, columns),
-            (*stack, rows, rows - side), (*stack, columns - side, columns)]  # fmt: skip
+    return [(*stack, rows, side), (*stack, side), (*stack, side, columns)]
 
 
-@array_op(shapes=svd_shape)
-def singular_values(a: Any) -> Any:
-    """Singular vectors and values, and orthonormal bases of the rest, which have no derivative.
+@array_op(shapes=svd_shape, raises=True)
+def singular_values(a: Any, full: bool) -> Any:
+    """Thin singular vectors and singular values; `full` says how LAPACK is asked, which may change signs.
 
     Where singular values are equal, what depends on them alone has a derivative; what turns with the
     vectors among them has none, and gives NaN.
     """
-    u, s, v = np.linalg.svd(a)
+    u, s, v = np.linalg.svd(a, full_matrices=full)
     side = s.shape[-1]
-    return u[..., :side], s, v[..., :side, :], u[..., side:], v[..., side:, :]
+    return u[..., :side], s, v[..., :side, :]
 
 
 @singular_values.vjp
-def singular_values_vjp(bars: Any, results: Any, operands: Any) -> Any:
-    u, s, v = results[:3]
-    u_bar, s_bar, v_bar, *rest = bars
-    for bar in rest:
-        if np.size(bar) and bool(np.any(bar != 0.0)):
-            raise NumbadError(
-                message(
-                    "singular vectors of the null space (full_matrices=True) have no derivative",
-                    "use np.linalg.svd(a, full_matrices=False)",
-                    where=False,
-                )
-            )
-    side = np.shape(s)[-1]
-    rows, columns = np.shape(u)[-2], np.shape(v)[-1]
-    g = gaps(s * s)
-    from_u = scale(g, transposed(u) @ u_bar)
-    from_v = scale(g, v @ transposed(v_bar))
+def singular_values_vjp(bars: Any, results: Any, operands: Any, full: bool) -> Any:
+    u, s, v = results
+    u_bar, s_bar, v_bar = bars
+    if is_zero(u_bar) and is_zero(v_bar):
+        return (with_singular_values(operands[0], s_bar),)
+    from_u = over_gaps(s * s, transposed(u) @ u_bar)
+    from_v = over_gaps(s * s, v @ transposed(v_bar))
     inner = (from_u + transposed(from_u)) * s[..., None, :] + s[..., :, None] * (from_v + transposed(from_v))
-    inner = inner + np.eye(side, dtype=s.dtype) * s_bar[..., None, :]
-    total = u @ inner @ v
-    inverse_s = 1.0 / s
-    if rows > side:
-        across = scale(inverse_s[..., None, :], u_bar)
-        total = total + (across - u @ (transposed(u) @ across)) @ v
-    if columns > side:
-        across = scale(inverse_s[..., :, None], v_bar)
-        total = total + u @ (across - (across @ transposed(v)) @ v)
+    total = u @ (inner + diagonal_matrix(s_bar)) @ v
+    if np.shape(u)[-2] > np.shape(s)[-1]:
+        total = total + over_values(s, outside_left(u, u_bar)) @ v
+    if np.shape(v)[-1] > np.shape(s)[-1]:
+        total = total + u @ transposed(over_values(s, outside_left(transposed(v), transposed(v_bar))))
     return (total,)
 
 
-@array_op(shapes=lambda a: [(*a[:-2], min(a[-2:]))])
+def outside_left(u: Any, x: Any) -> Any:
+    """Return the part of columns that is orthogonal to orthonormal columns."""
+    return x - u @ (transposed(u) @ x)
+
+
+def negligible(s: Any) -> Any:
+    """Return which singular values are zero but for rounding."""
+    return s <= rounding(s)[..., None]
+
+
+def over_values(s: Any, x: Any) -> Any:
+    """Return columns over singular values, NaN where that divides what is not zero by zero."""
+    zero = negligible(s)
+    inverse_s = np.where(zero, 0.0, 1.0 / np.where(zero, 1.0, s))
+    return inverse_s[..., None, :] * x + undefined(x, np.broadcast_to(zero[..., None, :], np.shape(x)))
+
+
+@array_op(shapes=lambda a: [(*a[:-2], min(a[-2:]))], raises=True)
 def singular_values_only(a: Any) -> Any:
     """Singular values."""
     return np.linalg.svd(a, compute_uv=False)
@@ -412,30 +641,186 @@ def singular_values_only(a: Any) -> Any:
 
 @singular_values_only.vjp
 def singular_values_only_vjp(bars: Any, results: Any, operands: Any) -> Any:
-    u, _, v = np.linalg.svd(operands[0], full_matrices=False)
-    return ((u * bars[0][..., None, :]) @ v,)
+    return (with_singular_values(operands[0], bars[0]),)
+
+
+def singular_values_only_jvp(operands: Any, dots: Any) -> Any:
+    """The tangents of singular values."""
+    return singular_value_slopes(operands[0], dots[0])
+
+
+singular_values_only.jvp_function = singular_values_only_jvp
+
+
+@array_op(shapes=lambda a, weights: [a])
+def with_singular_values(a: Any, weights: Any) -> Any:
+    """The matrix that has the singular vectors of another and given singular values.
+
+    It is the derivative of a weighted sum of singular values; where some are equal, see `with_eigenvalues`. At zero,
+    where a singular value has a kink, it is that of one side.
+    """
+    u, s, v = singular_values(a, full=False)
+    return u @ (diagonal_matrix(weights) + torn_apart(s, weights)) @ v
+
+
+@with_singular_values.vjp
+def with_singular_values_vjp(bars: Any, results: Any, operands: Any) -> Any:
+    a, weights = operands
+    g = bars[0]
+    u, s, v = singular_values(a, full=False)
+    turned = transposed(u) @ g @ transposed(v)
+    apart = np.sum(undefined(even(turned), equal_pairs(s)), axis=-1)
+    apart = apart + np.sum(undefined(turned - transposed(turned), zero_pairs(s)), axis=-1)
+    zero = negligible(s)[..., None, :]
+    for outside in leads_outside(u, v, g):
+        apart = apart + np.sum(undefined(outside, np.broadcast_to(zero, np.shape(outside))), axis=-2)
+    return turn_singular(u, s, v, weights, g), np.diagonal(turned, axis1=-2, axis2=-1) + apart
+
+
+def leads_outside(u: Any, v: Any, g: Any) -> list[Any]:
+    """Return what a direction moves out of the spaces of thin factors: columns, one for each singular value."""
+    found = []
+    if np.shape(u)[-2] > np.shape(u)[-1]:
+        found.append(outside_left(u, g @ transposed(v)))
+    if np.shape(v)[-1] > np.shape(v)[-2]:
+        found.append(outside_left(transposed(v), transposed(g) @ u))
+    return found
+
+
+@array_op(shapes=lambda a, direction: [(*a[:-2], min(a[-2:]))])
+def singular_value_slopes(a: Any, direction: Any) -> Any:
+    """The derivatives of singular values in a direction; NaN at zero, where they have a kink.
+
+    The one zero of a square matrix changes its sign instead, with that of a singular vector.
+    """
+    u, s, v, turned = aligned_singular(a, direction)
+    zero = negligible(s)
+    smooth = (np.shape(a)[-1] == np.shape(a)[-2]) & (np.sum(zero, axis=-1, keepdims=True) == 1)
+    left, right = u * ~zero[..., None, :], v * ~zero[..., :, None]
+    kernel = outside_left(left, direction)
+    kernel = kernel - (kernel @ transposed(right)) @ right
+    limit = 16.0 * max(np.shape(a)[-2:]) * np.finfo(s.dtype).eps * np.max(np.abs(direction), axis=(-2, -1), initial=0.0)
+    moved = np.max(np.abs(kernel), axis=(-2, -1), initial=0.0) > limit
+    return np.diagonal(turned, axis1=-2, axis2=-1) + np.where(zero & ~smooth & moved[..., None], np.nan, 0.0)
+
+
+@singular_value_slopes.vjp
+def singular_value_slopes_vjp(bars: Any, results: Any, operands: Any) -> Any:
+    bar = bars[0]
+    u, s, v, turned = aligned_singular(*operands)
+    torn = undefined(np.broadcast_to(bar[..., None, :], np.shape(turned)), equal_pairs(s))
+    torn = u @ (torn + transposed(torn)) @ v
+    again = equal_pairs(s) & equal_pairs(np.diagonal(turned, axis1=-2, axis2=-1))
+    straight = diagonal_matrix(bar) + undefined(bar[..., None, :] - bar[..., :, None], again)
+    return turn_singular(u, s, v, bar, operands[1], True) + torn, u @ straight @ v
+
+
+def aligned_singular(a: Any, direction: Any) -> tuple[Any, Any, Any, Any]:
+    """Return factors by which the symmetric part of a direction is diagonal where values are equal, and it by them."""
+    u, s, v = singular_values(a, full=False)
+    rotation = rotation_of_equals(s, even(transposed(u) @ direction @ transposed(v)))
+    u, v = u @ rotation, transposed(rotation) @ v
+    return u, s, v, transposed(u) @ direction @ transposed(v)
+
+
+def turn_singular(u: Any, s: Any, v: Any, weights: Any, g: Any, alike: bool = False) -> Any:
+    """Return the derivative in a direction of the matrix that has given singular values.
+
+    Its symmetric part turns both bases alike, its skew part one against the other; what leads out of one turns it.
+    Pairs of equal values that are `alike` are left out.
+    """
+    turned = transposed(u) @ g @ transposed(v)
+    odd = 0.5 * (turned - transposed(turned))
+    difference = weights[..., None, :] - weights[..., :, None]
+    slopes = inverse_gaps(s, equal_pairs(s)) * difference if alike else divided_differences(s, weights)
+    inner = slopes * even(turned) + divided_sums(s, weights) * odd
+    inner = inner + diagonal_matrix(undefined(weights, negligible(s)) * np.diagonal(turned, axis1=-2, axis2=-1))
+    total = u @ inner @ v
+    ratio = over_values(s, weights[..., None, :])
+    return total + outside_terms(u, v, g, ratio)
+
+
+def outside_terms(u: Any, v: Any, g: Any, ratio: Any) -> Any:
+    """Return the terms by which a direction turns thin factors out of their spaces."""
+    total: Any = 0.0
+    if np.shape(u)[-2] > np.shape(u)[-1]:
+        total = total + (outside_left(u, g @ transposed(v)) * ratio) @ v
+    if np.shape(v)[-1] > np.shape(v)[-2]:
+        total = total + u @ transposed(outside_left(transposed(v), transposed(g) @ u) * ratio)
+    return total
+
+
+def zero_pairs(s: Any) -> Any:
+    """Return which pairs of singular values have a sum of zero but for rounding."""
+    return s[..., None, :] + s[..., :, None] <= rounding(s)[..., None, None]
+
+
+def divided_sums(s: Any, weights: Any) -> Any:
+    """Return (weights[j] + weights[i]) / (s[j] + s[i]), zero where both sums are zero."""
+    total = weights[..., None, :] + weights[..., :, None]
+    zero = zero_pairs(s)
+    ratio = total / np.where(zero, 1.0, s[..., None, :] + s[..., :, None])
+    return np.where(zero, 0.0, ratio) + undefined(total, zero & ~np.eye(np.shape(s)[-1], dtype=bool))
 
 
 # ---------------------------------------------------------------- least squares
 
 
-@array_op(shapes=lambda a, keywords: [(*a[:-2], a[-1], a[-2])])
-def pseudoinverse(a: Any, keywords: dict[str, Any]) -> Any:
-    """Pseudoinverse, differentiated at constant rank."""
-    return np.linalg.pinv(a, **keywords)
+def cut_off(s: Any, rtol: Any) -> Any:
+    """Return which singular values, in stacks, a pseudoinverse keeps."""
+    return s > np.asarray(rtol)[..., None] * np.max(s, axis=-1, initial=0.0, keepdims=True)
+
+
+@array_op(shapes=lambda a, rtol: [(*a[:-2], a[-1], a[-2])], raises=True)
+def pseudoinverse(a: Any, rtol: Any) -> Any:
+    """Pseudoinverse of which nothing but rounding is cut off, differentiated at constant rank."""
+    return np.linalg.pinv(a, rtol)
 
 
 @pseudoinverse.vjp
-def pseudoinverse_vjp(bars: Any, results: Any, operands: Any, keywords: dict[str, Any]) -> Any:
+def pseudoinverse_vjp(bars: Any, results: Any, operands: Any, rtol: Any) -> Any:
     a, p = operands[0], results[0]
     g, pt, gt = bars[0], transposed(p), transposed(bars[0])
     outside_rows = gt @ p @ pt
     outside_columns = pt @ p @ gt
     bar = -pt @ g @ pt + outside_rows - a @ (p @ outside_rows) + outside_columns - (outside_columns @ p) @ a
-    return (to_triangle(bar, a, False) if keywords.get("hermitian") else bar,)
+    return (bar,)
 
 
-@array_op(shapes=lambda a, b, rcond: [(a[-1], *b[1:])])
+@array_op(shapes=lambda a, rtol: [(*a[:-2], a[-1], a[-2])], raises=True)
+def truncated_pseudoinverse(a: Any, rtol: Any) -> Any:
+    """Pseudoinverse without small singular values, which turn the vectors of the others nevertheless."""
+    return np.linalg.pinv(a, rtol)
+
+
+@truncated_pseudoinverse.vjp
+def truncated_pseudoinverse_vjp(bars: Any, results: Any, operands: Any, rtol: Any) -> Any:
+    a, g = operands[0], transposed(bars[0])
+    u, s, v = singular_values(a, full=False)
+    kept = cut_off(s, rtol) * 1.0
+    inverse_s = kept / np.where(kept != 0.0, s, 1.0)
+    turned = transposed(u) @ g @ transposed(v)
+    return (truncated_slope(u, s, v, inverse_s, kept, turned, g),)
+
+
+def truncated_slope(u: Any, s: Any, v: Any, inverse_s: Any, kept: Any, turned: Any, g: Any) -> Any:
+    """Return the derivative in a direction of the matrix that has singular values 1 / s, or 0 where they are cut off.
+
+    It is written without differences of those that are kept: (1/s - 1/t) / (s - t) is -1 / (s t).
+    """
+    both = inverse_s[..., None, :] * inverse_s[..., :, None]
+    one = kept[..., None, :] - kept[..., :, None]  # 1 where only the column is kept, -1 where only the row is
+    squares = s[..., None, :] ** 2 - s[..., :, None] ** 2
+    mixed = one / np.where(one != 0.0, squares, 1.0)
+    larger = np.where(one > 0.0, s[..., None, :], np.where(one < 0.0, s[..., :, None], 1.0))
+    smaller = np.where(one > 0.0, s[..., :, None], np.where(one < 0.0, s[..., None, :], 0.0))
+    inner = mixed * turned + (mixed * smaller / larger - both) * transposed(turned)
+    total = u @ inner @ v
+    ratio = (inverse_s * inverse_s)[..., None, :]
+    return total + outside_terms(u, v, g, ratio)
+
+
+@array_op(shapes=lambda a, b, rcond: [(a[-1], *b[1:])], raises=True)
 def least_squares(a: Any, b: Any, rcond: Any) -> Any:
     """The shortest of the vectors x that minimize the norm of a @ x - b, differentiated at constant rank."""
     return np.linalg.lstsq(a, b, rcond)[0]
@@ -448,7 +833,7 @@ def least_squares_vjp(bars: Any, results: Any, operands: Any, rcond: Any) -> Any
     flat = np.ndim(b) == 1
     if flat:
         x, bar, b = x[:, None], bar[:, None], b[:, None]
-    p = np.linalg.pinv(a, rcond=np.finfo(a.dtype).eps * max(np.shape(a)) if rcond is None else rcond)
+    p = pseudoinverse(a, rtol=rcond)
     b_bar = transposed(p) @ bar
     y = transposed(p) @ x
     a_bar = -b_bar @ transposed(x) + (b - a @ x) @ transposed(p @ b_bar) + y @ transposed(bar - p @ (a @ bar))

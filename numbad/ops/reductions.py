@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from numbad.ops.definition import ABSENT
 from numbad.ops.host import array_op
 
 Shape = tuple[int, ...]
@@ -25,7 +26,7 @@ def greatest(x: Any) -> Any:
     return np.max(x, axis=-1)
 
 
-@greatest.vjp
+@greatest.moving_vjp
 def greatest_vjp(bars: Any, results: Any, operands: Any) -> Any:
     return share(bars[0], results[0], operands[0])
 
@@ -36,7 +37,7 @@ def least(x: Any) -> Any:
     return np.min(x, axis=-1)
 
 
-@least.vjp
+@least.moving_vjp
 def least_vjp(bars: Any, results: Any, operands: Any) -> Any:
     return share(bars[0], results[0], operands[0])
 
@@ -44,8 +45,9 @@ def least_vjp(bars: Any, results: Any, operands: Any) -> Any:
 def share(bar: Any, extreme: Any, x: Any) -> Any:
     """Split a cotangent evenly between the elements that attain the extreme."""
     extreme = extreme[..., None]
-    attained = np.where((x == extreme) | (np.isnan(x) & np.isnan(extreme)), 1.0, 0.0)
-    return (attained * (bar / np.sum(attained, axis=-1))[..., None],)
+    attained = (x == extreme) | (np.isnan(x) & np.isnan(extreme))
+    parts = np.broadcast_to((bar / np.sum(attained, axis=-1))[..., None], x.shape)
+    return (np.where(attained, parts, ABSENT),)
 
 
 # ---------------------------------------------------------------- running sums and products
@@ -57,7 +59,7 @@ def running_sum(x: Any) -> Any:
     return np.cumsum(x, axis=-1)
 
 
-@running_sum.vjp
+@running_sum.moving_vjp
 def running_sum_vjp(bars: Any, results: Any, operands: Any) -> Any:
     return (backwards(running_sum(backwards(bars[0]))),)
 
@@ -139,7 +141,7 @@ def running_greatest(x: Any) -> Any:
     return np.maximum.accumulate(x, axis=-1)
 
 
-@running_greatest.vjp
+@running_greatest.moving_vjp
 def running_greatest_vjp(bars: Any, results: Any, operands: Any) -> Any:
     return (collect_runs(bars[0], results[0], operands[0]),)
 
@@ -150,7 +152,7 @@ def running_least(x: Any) -> Any:
     return np.minimum.accumulate(x, axis=-1)
 
 
-@running_least.vjp
+@running_least.moving_vjp
 def running_least_vjp(bars: Any, results: Any, operands: Any) -> Any:
     return (collect_runs(bars[0], results[0], operands[0]),)
 
@@ -161,7 +163,7 @@ def collect_runs(bar: Any, extreme: Any, x: Any) -> Any:
     same = (extreme == previous) | (np.isnan(extreme) & np.isnan(previous))
     same = np.concatenate([np.zeros_like(same[..., :1]), same[..., 1:]], axis=-1)
     total = backward_recurrence(np.where(same, 1.0, 0.0), bar)
-    return np.where(same, 0.0, total)
+    return np.where(same, ABSENT, total)
 
 
 # ---------------------------------------------------------------- order
@@ -173,7 +175,7 @@ def sort_last(x: Any) -> Any:
     return np.sort(x, axis=-1, kind="stable")
 
 
-@sort_last.vjp
+@sort_last.moving_vjp
 def sort_last_vjp(bars: Any, results: Any, operands: Any) -> Any:
     order = np.argsort(operands[0], axis=-1, kind="stable")
     return (np.take_along_axis(bars[0], np.argsort(order, axis=-1), axis=-1),)
@@ -185,7 +187,7 @@ def partition_last(x: Any, kth: Any) -> Any:
     return np.partition(x, kth, axis=-1)
 
 
-@partition_last.vjp
+@partition_last.moving_vjp
 def partition_last_vjp(bars: Any, results: Any, operands: Any, kth: Any) -> Any:
     order = np.argpartition(operands[0], kth, axis=-1)
     return (np.take_along_axis(bars[0], np.argsort(order, axis=-1), axis=-1),)

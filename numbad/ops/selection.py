@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbad.ops.definition import op, where
+from numbad.ops.definition import ABSENT, op, where
 
 
 @op(smooth=False, boolean=True)
@@ -97,7 +97,7 @@ def keep(x, y):
 
 @keep.partials
 def keep_partials(x):
-    return 0.0, where(x != 0.0, 1.0, 0.0)
+    return ABSENT, where(x != 0.0, 1.0, ABSENT)
 
 
 @op(ufunc="")
@@ -108,7 +108,7 @@ def drop(x, y):
 
 @drop.partials
 def drop_partials(x):
-    return 0.0, where(x != 0.0, 0.0, 1.0)
+    return ABSENT, where(x != 0.0, ABSENT, 1.0)
 
 
 @op(kinks=(0.0,))
@@ -120,8 +120,8 @@ def maximum(x, y):
 @maximum.partials
 def maximum_partials(x, y):
     return (
-        where(x > y, 1.0, where(x == y, 0.5, where(x != x, 1.0, 0.0))),
-        where(y > x, 1.0, where(x == y, 0.5, where(y != y, 1.0, 0.0))),
+        where(x > y, 1.0, where(x == y, 0.5, where(x != x, 1.0, ABSENT))),
+        where(y > x, 1.0, where(x == y, 0.5, where(y != y, 1.0, ABSENT))),
     )
 
 
@@ -134,8 +134,8 @@ def minimum(x, y):
 @minimum.partials
 def minimum_partials(x, y):
     return (
-        where(x < y, 1.0, where(x == y, 0.5, where(x != x, 1.0, 0.0))),
-        where(y < x, 1.0, where(x == y, 0.5, where(y != y, 1.0, 0.0))),
+        where(x < y, 1.0, where(x == y, 0.5, where(x != x, 1.0, ABSENT))),
+        where(y < x, 1.0, where(x == y, 0.5, where(y != y, 1.0, ABSENT))),
     )
 
 
@@ -148,8 +148,8 @@ def fmax(x, y):
 @fmax.partials
 def fmax_partials(x, y):
     return (
-        where((x > y) | (y != y), 1.0, where(x == y, 0.5, 0.0)),
-        where((y > x) | ((x != x) & (y == y)), 1.0, where(x == y, 0.5, 0.0)),
+        where((x > y) | (y != y), 1.0, where(x == y, 0.5, ABSENT)),
+        where((y > x) | ((x != x) & (y == y)), 1.0, where(x == y, 0.5, ABSENT)),
     )
 
 
@@ -162,8 +162,8 @@ def fmin(x, y):
 @fmin.partials
 def fmin_partials(x, y):
     return (
-        where((x < y) | (y != y), 1.0, where(x == y, 0.5, 0.0)),
-        where((y < x) | ((x != x) & (y == y)), 1.0, where(x == y, 0.5, 0.0)),
+        where((x < y) | (y != y), 1.0, where(x == y, 0.5, ABSENT)),
+        where((y < x) | ((x != x) & (y == y)), 1.0, where(x == y, 0.5, ABSENT)),
     )
 
 
@@ -181,4 +181,4 @@ def relu(x):
 
 @relu.partials
 def relu_partials(x):
-    return where(x > 0.0, 1.0, where(x != x, 1.0, 0.0))
+    return where(x > 0.0, 1.0, where(x != x, 1.0, ABSENT))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from numbad.ops.definition import BY_NAME, find_ufunc
+from numbad.ops.definition import ABSENT, BY_NAME, absent, find_ufunc
 from numbad.ops.host import ARRAY_OPS, ArrayOp
 from numbad.ops.linalg import unbroadcast
 
@@ -27,7 +27,7 @@ class Elementwise(ArrayOp):
         that are recorded. None where there is no formula: an error says so where that derivative is asked for.
     """
 
-    takes_wanted = takes_lanes = True
+    carries_absence = takes_wanted = takes_lanes = True
 
     def __init__(self, primal: Callable[..., Any], title: str, slopes: tuple[Slope, ...]) -> None:
         super().__init__(primal, lambda *shapes: [np.broadcast_shapes(*shapes)])
@@ -41,21 +41,21 @@ class Elementwise(ArrayOp):
 
     def pull(self, bars: Any, results: Any, operands: Any, wanted: Any = None) -> tuple[Any, ...]:
         """Return the operands' cotangents, None for those that are not wanted."""
-        scale = BY_NAME["scale"]
+        weigh = BY_NAME["weigh"]
         return tuple(
-            unbroadcast(scale(self.slope(k, results[0], operands), bars[0]), np.shape(operand))
+            unbroadcast(weigh(self.slope(k, results[0], operands), bars[0]), np.shape(operand))
             if wanted is None or wanted[k]
             else None
             for k, operand in enumerate(operands)
         )
 
     def push(self, operands: Any, dots: Any, results: Any) -> Any:
-        """Return the tangent of the result; operands without a tangent, or with one of zeros, add nothing."""
-        scale = BY_NAME["scale"]
-        total: Any = 0.0
+        """Return the tangent of the result; operands without a tangent add nothing."""
+        weigh = BY_NAME["weigh"]
+        total: Any = ABSENT
         for k, dot in enumerate(dots):
-            if dot is not None and (not isinstance(dot, np.ndarray) or dot.any()):
-                total = total + scale(self.slope(k, results[0], operands), dot)
+            if dot is not None and (not isinstance(dot, np.ndarray) or not absent(dot).all()):
+                total = total + weigh(self.slope(k, results[0], operands), dot)
         return np.broadcast_to(total, np.shape(results[0]))
 
 
