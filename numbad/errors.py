@@ -268,8 +268,13 @@ def clarify(error: BaseException) -> None:
         raise lost.with_traceback(error.__traceback__) from error
     by_type = isinstance(error, (TypeError, AttributeError, RecursionError, RuntimeError, NotImplementedError))
     by_type = by_type or any(words in text for words in ABOUT_TYPES)
+    lookup = isinstance(
+        error, (IndexError, KeyError)
+    )  # numbad's own too: what SciPy made of a recording value is no index
     do = CURE
-    if culprit.library.startswith("scipy") and (objects or (culprit.recording and by_type and not culprit.own)):
+    if culprit.library.startswith("scipy") and (
+        objects or (culprit.recording and (lookup or (by_type and not culprit.own)))
+    ):
         what = f"{culprit.library} does not take recording values"
     elif not culprit.library and not culprit.own and isinstance(error, TypeError) and NAMES.search(text):
         what = "compiled code, or an object of another library, was given a recording value that it does not take"
