@@ -114,8 +114,8 @@ def optimise(tape: Tape, forward_only: bool = False) -> Tape:
 def fold_constants(tape: Tape) -> Tape:
     """Return the tape without the rows whose operands are all constants; their values become constants.
 
-    The values are computed by the sweeps themselves. Arrays that the tape keeps by reference are no constants,
-    for they may change; Python kernels and rows over more than 512 elements are left.
+    The values are computed by the sweeps themselves. Arrays of more than 512 elements, rows over as many, and Python
+    kernels are left.
     """
     check(tape)
     known = constant_addresses(tape)

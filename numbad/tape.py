@@ -373,8 +373,7 @@ class Tape:
         Parameters
         ----------
         file : str, path-like or binary file
-            A file of that name is replaced when all has been written. Large constant arrays, which the
-            tape holds by reference, are written with what they hold now.
+            A file of that name is replaced when all has been written.
 
         Raises
         ------

@@ -28,6 +28,7 @@ LARGE = 40_960
 ORDERS = (0.0, 1.0, 2.0, 3.0)  # of Bessel functions
 ONLY = {
     "power_by_constant": (0,),
+    "multiply_by_constant": (0,),
     "norm_power": (0,),
     "jv": (1,),
     "iv": (1,),

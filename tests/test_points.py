@@ -143,12 +143,12 @@ def test_a_tape_too_large_for_lanes_runs_point_by_point(monkeypatch):
     assert_agrees(tape, (RANDOM.normal(size=(5, 30)), np.linspace(1.0, 1.9, 5)))
 
 
-def test_constants_kept_by_reference_are_read_when_the_tape_runs():
+def test_large_constants_are_what_they_were_when_the_tape_was_recorded():
     matrix = np.eye(40)
     tape = numbad.record(lambda x: np.sum(matrix @ x), np.ones(40))
     assert tape.map(np.ones((2, 40))).tolist() == [40.0, 40.0]
     matrix *= 2.0
-    assert tape.map(np.ones((2, 40))).tolist() == [80.0, 80.0]
+    assert tape.map(np.ones((2, 40))).tolist() == [40.0, 40.0]
 
 
 def test_lowered_rows_are_scalar_rows():

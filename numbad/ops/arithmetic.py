@@ -162,8 +162,8 @@ def norm_power(x, y):
 
 
 @norm_power.partials
-def norm_power_partials(x, y, z):
-    return ratio(y * z, x), ABSENT
+def norm_power_partials(x, y):
+    return where(x == 0.0, ratio(x, x), y * power_by_constant(x, y - 1.0)), ABSENT
 
 
 @op(ufunc="")
