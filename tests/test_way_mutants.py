@@ -538,6 +538,7 @@ def plain(module_name: str, old: str = "", new: str = "") -> dict[str, Any]:
     exec(compile(text, module_name, "exec", flags=__future__.annotations.compiler_flag), names)
     stand_ins = {"view": view, "pointer_of": pointer_of, "call_at": call_at, "prange": range}
     stand_ins |= {"room": lambda count, like: pointer_of(ROOM), "rows_of": lambda flat, width: cut(flat, width)}
+    stand_ins |= {"absent": lambda x: x == 0.0 and np.signbit(x), "select": lambda flag, x, y: x if flag else y}
     if module_name != "arraykernels":
         stand_ins |= {k: v for k, v in PLAIN.items() if k in names}
     names.update({name: new for name, new in stand_ins.items() if name in names})
