@@ -79,7 +79,6 @@ class Execution:
         "numbers",
         "partials",
         "recorder",
-        "scratch",
         "spaces",
         "use_counts",
         "values",
@@ -93,7 +92,6 @@ class Execution:
         self.loaded = 0
         self.bases = np.zeros(1, np.uint64)
         self.spaces: list[Any] = [None]
-        self.scratch: Any = None
         self.groups: dict[int, Any] = {}
         self.use_counts: Any = None
         self.finite: dict[tuple[int, int], bool] = {}  # what a sweep back knows of the factors of products
@@ -184,14 +182,13 @@ class Execution:
         return self.use_counts[space]
 
     def blocks(self) -> np.ndarray:
-        """Return the scratch memory of the array kernels."""
-        if self.scratch is None:
-            dtype = self.recorder.dtype
-            kept = _thread.__dict__
-            self.scratch = kept.get(dtype.num)
-            if self.scratch is None:
-                self.scratch = kept[dtype.num] = empty((4, BLOCK), dtype)
-        return self.scratch
+        """Return the scratch memory of the array kernels: this thread's, whatever thread has run the tape before."""
+        dtype = self.recorder.dtype
+        kept = _thread.__dict__
+        scratch = kept.get(dtype.num)
+        if scratch is None:
+            scratch = kept[dtype.num] = empty((4, BLOCK), dtype)
+        return scratch
 
     def prepare(self, rows: int) -> None:
         """Make room for all addresses and rows, and write the constants."""

@@ -30,7 +30,6 @@ class Workspace:
         """Run the primal sweep at a point."""
         execution = self.execution
         self.program.tape = tape
-        execution.scratch = None  # that of the thread that ran it before
         execution.done = 0
         execution.prepare(len(tape))
         for slot, value in zip(tape.inputs, given, strict=True):

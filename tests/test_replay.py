@@ -1396,3 +1396,14 @@ def test_a_path_by_reference_is_recorded_once(n: int) -> None:
         x = np.concatenate([points[k], np.ones(n)])
         close(together(jitted(x)), together(stairs(points[k]) + n))
     assert jitted.paths <= 12
+
+
+def test_scratch_memory_belongs_to_the_thread_that_sweeps() -> None:
+    """A path that one thread has recorded, and others replay, kept the memory of the first, which worked on as well."""
+    execution, _ = numbad.record(np.sin, np.ones(3)).run((np.ones(3),))
+    found: list[Any] = [execution.blocks()]
+    thread = threading.Thread(target=lambda: found.append(execution.blocks()))
+    thread.start()
+    thread.join()
+    assert not np.shares_memory(*found)
+    assert found[0] is execution.blocks()
