@@ -182,12 +182,13 @@ class Execution:
         return self.use_counts[space]
 
     def blocks(self) -> np.ndarray:
-        """Return the scratch memory of the array kernels: of the thread that runs them, whoever made the execution."""
+        """Return the scratch memory of the array kernels: this thread's, whatever thread has run the tape before."""
         dtype = self.recorder.dtype
-        found = _thread.__dict__.get(dtype.num)
-        if found is None:
-            found = _thread.__dict__[dtype.num] = empty((4, BLOCK), dtype)
-        return found
+        kept = _thread.__dict__
+        scratch = kept.get(dtype.num)
+        if scratch is None:
+            scratch = kept[dtype.num] = empty((4, BLOCK), dtype)
+        return scratch
 
     def prepare(self, rows: int) -> None:
         """Make room for all addresses and rows, and write the constants."""

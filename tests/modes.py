@@ -12,6 +12,7 @@ import dataclasses
 import io
 import itertools
 import pickle
+import re
 import subprocess
 import sys
 import tempfile
@@ -608,7 +609,10 @@ def smaller(failure: Failure, seconds: float = 60.0) -> Program:
 
 
 def simpler(program: Program) -> Iterator[Program]:
-    """Yield programs that lack one result or one step of a program."""
+    """Yield programs that end earlier than a program, or lack one of its results or steps."""
+    for k, step in enumerate(program.steps[:-1]):
+        last = re.findall(r"^\s*(v\d+)\b", step, re.M)[-1]
+        yield dataclasses.replace(program, steps=program.steps[: k + 1], results=(last,))
     if len(program.results) > 1:
         for k in range(len(program.results)):
             yield dataclasses.replace(program, results=program.results[:k] + program.results[k + 1 :])
