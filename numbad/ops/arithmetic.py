@@ -163,7 +163,8 @@ def norm_power(x, y):
 
 @norm_power.partials
 def norm_power_partials(x, y):
-    return where(x == 0.0, ratio(x, x), y * power_by_constant(x, y - 1.0)), ABSENT
+    slope = y * power_by_constant(x, y - 1.0)
+    return where(x == 0.0, ratio(x, x), where(y == 0.0, ABSENT, slope)), ABSENT
 
 
 @op(ufunc="")
