@@ -5,6 +5,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from numbad.limits import CHECKED
+
+if CHECKED:
+    from numbad import checkedkernels  # noqa: F401  before anything is compiled: one cache, code of one kind
+
 from numbad import indexing, methods, operators, protocol  # noqa: F401  they complete scalars and arrays
 from numbad.batching import vmap
 from numbad.checks import verify

@@ -136,8 +136,6 @@ def callable_at(address: int, dtype: np.dtype, integers: int, short: bool = Fals
 
 def link(symbol: str, code: bytes) -> int:
     """Link machine code into the process; return the address of a function in it."""
-    if CHECKED:
-        import numbad.checkedkernels  # noqa: F401 - the functions that checked code calls by name
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     library = ctypes.CDLL("msvcrt" if sys.platform == "win32" else None)
