@@ -206,31 +206,36 @@ def check_index(index, size, where):
     return -1
 
 
-@linked("numbad_end", 2)
-def find_end(address, size):
-    """Return the end of the largest range that holds `size` bytes from an address on, 0 if there is none.
+@linked("numbad_table_end", 2)
+def find_table_end(address, size):
+    """Return the end of the largest range of Python's that holds `size` bytes from an address on, 0 if there is none.
 
     The table: how many ranges, where they begin, in order, and for each the largest end of it and those before.
     """
-    end = np.int64(0)
     table = get(state_at() + 8 * TABLE)
-    if table != 0:
-        count = get(table)
-        low, high = np.int64(0), count  # the ranges before `low` begin at the address or before it
-        while low < high:
-            middle = (low + high) >> 1
-            if get(table + 8 + 8 * middle) <= address:
-                low = middle + 1
-            else:
-                high = middle
-        if low > 0:
-            end = get(table + 8 * (count + low))
-    if end < address + size or end == address:
-        end = 0
-        slot = call_integers("numbad_slot", ()) + 8 * RING
+    if table == 0:
+        return 0
+    count = get(table)
+    low, high = np.int64(0), count  # the ranges before `low` begin at the address or before it
+    while low < high:
+        middle = (low + high) >> 1
+        if get(table + 8 + 8 * middle) <= address:
+            low = middle + 1
+        else:
+            high = middle
+    end = get(table + 8 * (count + low)) if low > 0 else 0
+    return 0 if end < address + size or end == address else end
+
+
+@linked("numbad_end", 2)
+def find_end(address, size):
+    """Return the end of the largest range that holds `size` bytes from an address on, 0 if there is none."""
+    end = call_integers("numbad_table_end", (address, size))
+    if end == 0:
+        ring = call_integers("numbad_slot", ()) + 8 * RING
         for k in range(RANGES):
-            stop = get(slot + 16 * k + 8)
-            if get(slot + 16 * k) <= address and address < stop and stop >= address + size:
+            stop = get(ring + 16 * k + 8)
+            if get(ring + 16 * k) <= address and address < stop and stop >= address + size:
                 end = max(end, stop)
     return end
 
@@ -255,13 +260,25 @@ def check_view(address, count, width, where):
 
 @linked("numbad_lend", 2)
 def lend(address, size):
-    """Note a range that compiled code has made itself: arrays of its own, and room on its stack."""
-    if size > 0 and call_integers("numbad_end", (address, size)) == 0:
+    """Note a range that compiled code has made itself: arrays of its own, and room on its stack.
+
+    A range that is noted already changes places with the oldest one, for it is about to be used.
+    """
+    if size > 0 and call_integers("numbad_table_end", (address, size)) == 0:
         slot = call_integers("numbad_slot", ())
         k = get(slot + 8 * NEXT)
         put(slot + 8 * NEXT, (k + 1) % RANGES)
-        put(slot + 8 * RING + 16 * k, address)
-        put(slot + 8 * RING + 16 * k + 8, address + size)
+        ring = slot + 8 * RING
+        start, stop = address, address + size
+        for other in range(RANGES):
+            place = ring + 16 * other
+            if get(place) <= address and get(place + 8) >= stop:
+                start, stop = get(place), get(place + 8)
+                put(place, get(ring + 16 * k))
+                put(place + 8, get(ring + 16 * k + 8))
+                break
+        put(ring + 16 * k, start)
+        put(ring + 16 * k + 8, stop)
     return 0
 
 
