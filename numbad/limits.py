@@ -126,6 +126,8 @@ SHORT_MEMORY = limit(1 << 17, 96)
 FEW_ROWS = limit(48, 3)
 # Rows: a longer forward sweep lets other threads of Python run.
 LOCKED_ROWS = limit(2000, 4)
+# Rows of a replay that are put in the order of their levels: what they read and write stays in the second cache.
+LEVELLED = limit(1 << 15, 60)
 # Elements: the most of an array row that is computed beforehand.
 FOLDED = limit(512, 4)
 

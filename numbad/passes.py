@@ -37,6 +37,7 @@ TASKS = (
     "mark_needed",
     "spread_active",
     "mark_guards",
+    "mark_levels",
 )
 ENTRIES = 22  # addresses and lengths of the arrays of a pass
 

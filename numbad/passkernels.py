@@ -464,6 +464,14 @@ def mark_guards(code, writer, group, stack):
 
 
 @compiled
+def mark_levels(code, level, turn):
+    """Note for each scalar row the length of the longest chain of rows before it; `level` is that of an address."""
+    for row in range(code.shape[0]):
+        one, other = level[code[row, 2]], level[code[row, 3]]
+        turn[row] = level[code[row, 1]] = 1 + max(one, other)
+
+
+@compiled
 def plan_adjoint(code, depends, known, active, partials, bar, state, back, unfixed):
     """Mark the rows that the adjoint sweep must take at each run, and add up the cotangents that never change.
 
@@ -593,4 +601,6 @@ def run_pass(like, task, table_at):
         spread_active(code, bytes_at(table, 2))
     elif task == 10:
         return mark_guards(code, integers_at(table, 2), integers_at(table, 3), integers_at(table, 4))
+    elif task == 11:
+        mark_levels(code, integers_at(table, 2), integers_at(table, 3))
     return np.int64(0)

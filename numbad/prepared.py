@@ -5,6 +5,8 @@
   that depend on nothing else: the adjoint sweep begins with them, and leaves out the rows that they come from.
 * What the first guard needs comes first, then what the second needs, ...: a call that takes another path finds out
   early, and the tape of that path goes on where this one stopped, for up to there both have the same rows.
+* Without guards, rows that do not need one another, and have the same op, follow one another forwards: the processor
+  guesses the next op right, and computes several at once.
 
 The sums are added in the order of the tape, so values and gradients are, bit for bit, those of its own sweeps.
 The rows left out are the dead code, and the constants the constant propagation, of Griewank and Walther
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numbad.limits import CHECKED, FEW_ROWS, LOCKED_ROWS, SHORT
+from numbad.limits import CHECKED, FEW_ROWS, LEVELLED, LOCKED_ROWS, SHORT
 from numbad.ops.definition import REGISTRY, absent
 from numbad.passes import constant_addresses, dependencies, optimise, place_given, run
 from numbad.rows import GUARD, GUARD_VALUE, MAP
@@ -82,7 +84,7 @@ class Prepared:
             forward = np.ones(len(tape), bool)
         else:
             forward, back, bar, partials = plan(tape, wanted or [], value)
-        rows = order_rows(tape, forward) if guards.any() and long else np.flatnonzero(forward)
+        rows = order_rows(tape, forward, guards) if long else np.flatnonzero(forward)
         self.arrange(tape, rows, back, bar, partials)
         self.guards = guards[rows]
 
@@ -118,7 +120,7 @@ class Prepared:
         self.back: Any = None
         self.bar: Any = None
         self.first_bar: Any = None
-        words = [0] * 11
+        words = [0] * 13
         if self.gradient:
             self.partials = np.zeros((max(len(rows) + len(extra), 1), 2))
             self.partials[len(rows) :] = partials[extra] if len(extra) else 0.0
@@ -132,6 +134,7 @@ class Prepared:
                 self.first_bar[place : place + slot.size] += 0.0  # a gradient is no -0.0
             self.bar = np.zeros(size)
             words[5:11] = [at(self.partials), at(self.back), len(self.back), at(self.bar), at(self.first_bar), size]
+            words[11:] = [sum(slot.size for slot in tape.inputs), len(self.partials)]
         words[:5] = [self.pointer(), at(self.code), 0, len(self.code), at(self.values)]
         self.plan = np.array(words, np.int64)
         self.plan_at = at(self.plan)
@@ -267,14 +270,30 @@ def constant_partials(tape: Tape) -> np.ndarray:
     return partials
 
 
-def order_rows(tape: Tape, forward: np.ndarray) -> np.ndarray:
-    """Return the rows of the forward sweep: what the first guard needs, the guard, what the next one needs, ..."""
+def order_rows(tape: Tape, forward: np.ndarray, guards: np.ndarray) -> np.ndarray:
+    """Return the rows of the forward sweep in an order that is better than that of the tape."""
+    if guards.any():
+        order = order_by_guards(tape, int(guards.sum()))
+    elif len(tape) <= LEVELLED:
+        order = order_by_levels(tape)
+    else:
+        return np.flatnonzero(forward)
+    return order[forward[order]]
+
+
+def order_by_guards(tape: Tape, guards: int) -> np.ndarray:
+    """Return the rows so: what the first guard needs, the guard, what the next one needs, ..."""
     rows = len(tape)
     writer = np.full(tape.size, -1, np.int64)
     scalar = np.flatnonzero(tape.code[:, 0] < MAP)
     writer[tape.code[scalar, 1]] = scalar
-    guards = int((tape.code[:, 0] >= MAP).sum())
     group, stack = np.full(rows, guards, np.int64), np.zeros(2 * rows + 2, np.int64)
     run("mark_guards", tape.code, tape.words, writer, group, stack)
-    order = np.argsort(group, kind="stable")
-    return order[forward[order]]
+    return np.argsort(group, kind="stable")
+
+
+def order_by_levels(tape: Tape) -> np.ndarray:
+    """Return the rows by the length of the longest chain before them, and those of one length by their ops."""
+    level, turn = np.zeros(tape.size, np.int64), np.zeros(len(tape), np.int64)
+    run("mark_levels", tape.code, tape.words, level, turn)
+    return np.lexsort((tape.code[:, 0], turn))

@@ -2,6 +2,10 @@
 
 A cotangent, tangent or partial of -0.0 is absent: absent times anything is absent. A product that is zero counts, and
 is made +0.0, so that sums of what is absent and of numbers take care of themselves.
+
+Only an infinity or a NaN tells what is absent from what is zero. So where all rows are scalar, a plain sweep comes
+first, which multiplies and adds without asking: if the gradient is finite, nothing that is not finite went into it, and
+it is right. If not, the careful sweep does it again.
 """
 # mypy: disable-error-code="no-untyped-def"
 
@@ -10,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from numbad.rows import GUARD, GUARD_VALUE, MAP, WHOLE
+from numbad.rows import GUARD, GUARD_VALUE, MAP
 from numbad.vectormath import absent, call_at, pointer_of, rows_of, view
 
 compiled = njit(nogil=True, cache=True, error_model="numpy")
@@ -39,6 +43,48 @@ def adjoint(code, partials, bar, start, stop):
                 bar[code[k, np.uint64(3)]] += q * b + zero
         i = k
     return np.int64(i)
+
+
+@compiled
+def plain_adjoint(code, partials, bar, start, stop):
+    """Take scalar rows and guards back from stop to start as if nothing were absent, but for second operands."""
+    one = np.uint64(1)
+    i, first = np.uint64(stop), np.uint64(start)
+    while i > first:
+        i -= one
+        if code[i, np.uint64(0)] < np.uint32(MAP):
+            b, q = bar[code[i, one]], partials[i, one]
+            bar[code[i, np.uint64(2)]] += partials[i, np.uint64(0)] * b
+            if not absent(q):
+                bar[code[i, np.uint64(3)]] += q * b
+
+
+@compiled
+def are_finite(values):
+    """Whether all numbers are finite."""
+    wrong = 0
+    for k in range(np.uint64(values.size)):
+        wrong |= values[k] - values[k] != 0
+    return wrong == 0
+
+
+@compiled
+def take_back(code, partials, bar, output, inputs):
+    """Fill the cotangents of a tape of scalar rows, from 1 at the output to those of the inputs, at 1 .. inputs."""
+    clear(bar, output, inputs)
+    plain_adjoint(code, partials, bar, 0, code.shape[0])
+    if not are_finite(bar[1 : 1 + inputs]):
+        clear(bar, output, inputs)
+        adjoint(code, partials, bar, 0, code.shape[0])
+
+
+@compiled
+def clear(bar, output, inputs):
+    """Make all cotangents absent but that of the output; a gradient is no -0.0."""
+    zero = bar.dtype.type(0)
+    for k in range(np.uint64(bar.size)):
+        bar[k] = zero if k <= np.uint64(inputs) else -zero
+    bar[np.uint64(output)] = 1
 
 
 @compiled
@@ -83,25 +129,34 @@ def gradient_rows(pointer, code, numbers, size, output, inputs):
         values[np.int64(numbers[k])] = numbers[k + 1]
     rows = code.size // 4
     partials = np.empty((rows, 2), numbers.dtype)
-    bar = np.full(size, -zero)
-    bar[1 : 1 + inputs] = zero  # so that results are no -0.0
+    bar = np.empty(size, numbers.dtype)
     places = (pointer_of(code), pointer_of(values), pointer_of(partials), 0, rows)
     stop = call_at(pointer, zero, places)
     if stop == rows:
-        bar[output] = 1
-        adjoint(rows_of(code, 4), partials, bar, 0, rows)
+        take_back(rows_of(code, 4), partials, bar, output, inputs)
     return stop, values[output], bar[1 : 1 + inputs].copy()
 
 
-def gradient_at(like, pointer, code_at, rows, values_at, partials_at, bar_at, output):
-    """Run both sweeps over scalar rows at memory addresses; `bar` is absent. Compiled to a C function for start-up."""
+def gradient_at(like, pointer, code_at, rows, values_at, partials_at, bar_at, size, output, inputs):
+    """Run both sweeps over scalar rows at memory addresses. Compiled to a C function for start-up."""
     stop = call_at(np.uint64(pointer), like, (code_at, values_at, partials_at, 0, rows))
     if stop == rows:
-        bar = view(np.uint64(bar_at), WHOLE, like)
-        bar[np.uint64(output)] = 1
         code = rows_of(view(np.uint64(code_at), 4 * rows, np.uint32(0)), 4)
-        adjoint(code, rows_of(view(np.uint64(partials_at), 2 * rows, like), 2), bar, 0, rows)
+        partials = rows_of(view(np.uint64(partials_at), 2 * rows, like), 2)
+        take_back(code, partials, view(np.uint64(bar_at), size, like), output, inputs)
     return stop
+
+
+@compiled
+def plain_pull_back(code, partials, bar):
+    """Take the rows of a prepared adjoint sweep back as if nothing were absent (see `pull_back`)."""
+    one = np.uint64(1)
+    for k in range(np.uint64(code.shape[0])):
+        i = np.uint64(code[k, np.uint64(0)])
+        b, q = bar[code[k, one]], partials[i, one]
+        bar[code[k, np.uint64(2)]] += partials[i, np.uint64(0)] * b
+        if not absent(q):
+            bar[code[k, np.uint64(3)]] += q * b
 
 
 @compiled
@@ -123,9 +178,10 @@ def replay_at(like, plan_at):
     """Run the sweeps of a prepared tape of scalar rows (see `prepared`); return the row where the forward one stopped.
 
     The plan holds: the switch to call, code, first row, rows, values and partials (0: values alone) of the forward
-    sweep; code, rows, cotangents, what they are to begin with and how many they are of the adjoint sweep.
+    sweep; code, rows, cotangents, what they are to begin with, how many they are, the number of inputs, and the number
+    of rows with partials of the adjoint sweep.
     """
-    plan = view(np.uint64(plan_at), 11, np.int64(0))
+    plan = view(np.uint64(plan_at), 13, np.int64(0))
     pointer, stop = np.uint64(plan[0]), plan[3]
     if plan[5]:
         done = call_at(pointer, like, (plan[1], plan[4], plan[5], plan[2], stop))
@@ -133,8 +189,18 @@ def replay_at(like, plan_at):
         done = call_at(pointer, like, (plan[1], plan[4], plan[2], stop))
     if done == stop and plan[8]:
         bar, first = view(np.uint64(plan[8]), plan[10], like), view(np.uint64(plan[9]), plan[10], like)
-        for k in range(np.uint64(plan[10])):
-            bar[k] = first[k]
         code = rows_of(view(np.uint64(plan[6]), 4 * plan[7], np.uint32(0)), 4)
-        pull_back(code, rows_of(view(np.uint64(plan[5]), 2 * plan[3], like), 2), bar)
+        partials = rows_of(view(np.uint64(plan[5]), 2 * plan[12], like), 2)
+        copy(bar, first)
+        plain_pull_back(code, partials, bar)
+        if not are_finite(bar[1 : 1 + plan[11]]):
+            copy(bar, first)
+            pull_back(code, partials, bar)
     return done
+
+
+@compiled
+def copy(target, source):
+    """Copy an array."""
+    for k in range(np.uint64(source.size)):
+        target[k] = source[k]

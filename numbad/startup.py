@@ -17,7 +17,7 @@ MOST_ATTEMPTS = 3  # to find the machine code: none is ever there where no folde
 _attempts = 0
 _linearise = 0
 _gradient_at: Any = None
-_zero, _absent = array("d", (0.0,)), array("d", (-0.0,))
+_zero = array("d", (0.0,))
 
 
 def prepare() -> bool:
@@ -30,7 +30,7 @@ def prepare() -> bool:
     if linearise is None or address is None:
         return False
     _linearise = linearise
-    kinds = [ctypes.c_double] + [ctypes.c_int64] * 7
+    kinds = [ctypes.c_double] + [ctypes.c_int64] * 9
     found = ctypes.PYFUNCTYPE(ctypes.c_int64, *kinds)(address)
     _gradient_at = checked.gate("gradient_at", found) if CHECKED else found
     return True
@@ -57,7 +57,7 @@ def gradient(code: array[int], numbers: Any, size: int, output: int, inputs: int
         return None
     rows = len(code) // 4
     values, partials = _zero * size, _zero * (2 * rows)
-    bar = _zero * (1 + inputs) + _absent * (size - 1 - inputs)  # the gradient is no -0.0
+    bar = _zero * size
     numbers = iter(numbers)
     for address in numbers:
         values[int(address)] = next(numbers)
@@ -71,6 +71,8 @@ def gradient(code: array[int], numbers: Any, size: int, output: int, inputs: int
         values.buffer_info()[0],
         partials.buffer_info()[0],
         bar.buffer_info()[0],
+        size,
         output,
+        inputs,
     )
     return (values[output], bar[1 : 1 + inputs].tolist()) if done == rows else None

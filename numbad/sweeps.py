@@ -262,30 +262,29 @@ class Execution:
 
     def pull_back(self, seeds: list[tuple[int, Any]], scattered: Any, first: int = 0) -> Cotangents:
         """Take the rows from the last to `first` backwards."""
-        recorder = self.recorder
         rows = self.done
         check_memory(self.values.nbytes)
         bars = Cotangents(self)
         self.finite.clear()
-        bar = bars.arena
-        for address, seed in seeds:
-            bar[address] += seed
-        for addresses, values in scattered:
-            np.add.at(bar, addresses, seed_of(values))
+        bars.seed(seeds, scattered)
         if not rows:
             return bars
-        code = np.frombuffer(recorder.code, np.uint32).reshape(-1, 4)
-        if recorder.words:
+        code = np.frombuffer(self.recorder.code, np.uint32).reshape(-1, 4)
+        if self.recorder.words:
             self.backward_mixed(code, rows, bars, first)
             return bars
-        adjoint = kernel("adjoint", recorder.dtype)
-        row = rows
-        while row > first:
-            start = max(first, row - CHUNK)
-            row = adjoint(code, self.partials, bar, start, row)
-            if row > start:
-                row = self.python_row_back(code, None, row, bars)
+        self.backward_scalar("plain_adjoint", code, rows, bars, first)
+        if not kernel("are_finite", self.recorder.dtype)(bars.arena):  # see `scalarkernels`
+            bars.clear([])
+            bars.seed(seeds, scattered)
+            self.backward_scalar("adjoint", code, rows, bars, first)
         return bars
+
+    def backward_scalar(self, name: str, code: np.ndarray, rows: int, bars: Cotangents, first: int) -> None:
+        """Take scalar rows and guards backwards, by one of two sweeps."""
+        adjoint = kernel(name, self.recorder.dtype)
+        for row in range(rows, first, -CHUNK):
+            adjoint(code, self.partials, bars.arena, max(first, row - CHUNK), row)
 
     def backward_mixed(self, code: np.ndarray, rows: int, bars: Cotangents, first: int = 0) -> None:
         """Take rows of all kinds backwards."""
@@ -381,6 +380,13 @@ class Cotangents:
             self.arena[start:first] = -0.0
             start = first + count
         self.arena[start:] = -0.0
+
+    def seed(self, seeds: list[tuple[int, Any]], scattered: Any) -> None:
+        """Add seeds: (address, value), and `scattered` (addresses, values)."""
+        for address, value in seeds:
+            self.arena[address] += value
+        for addresses, values in scattered:
+            np.add.at(self.arena, addresses, seed_of(values))
 
     def space(self, space: int) -> np.ndarray:
         """Return the cotangents of a large input, flat in its memory order."""
@@ -481,13 +487,15 @@ def available_memory() -> float:
 
 MODULES = {
     "adjoint": "scalarkernels",
+    "plain_adjoint": "scalarkernels",
+    "are_finite": "scalarkernels",
     "gradient_rows": "scalarkernels",
     "linearise_rows": "scalarkernels",
 }
 SWITCHES = {
     "primal": ("_vm", 4),
     "linearise": ("_vm", 5),
-    "gradient_at": ("scalarkernels", 7),
+    "gradient_at": ("scalarkernels", 9),
     "replay_at": ("scalarkernels", 1),
     "run_pass": ("passkernels", 2),
     "block_primal": ("_kernels", 5),
@@ -600,6 +608,8 @@ def compile_kernel(function: Any, name: str, dtype: np.dtype) -> None:
         if dtype == np.float64:
             switch("gradient_at", dtype)  # for the next process
         function(switch("linearise", dtype), code.reshape(-1), values[:0], 1, 0, 0)
+    elif name == "are_finite":
+        function(values)
     else:
         function(code, partials, values, 0, 0)
 

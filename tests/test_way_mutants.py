@@ -257,6 +257,35 @@ def replayed_numbers() -> None:
             close(fast(x, y), (e * total - y, (e * (total + by_x), e * by_y - 1.0)))
 
 
+def replayed_chains() -> None:
+    """Replays of a tape of numbers that has no guards."""
+
+    def f(x: Any) -> Any:
+        y = x
+        for k in range(40):
+            y = np.sin(y * (k + 1.0)) + x
+        return y * x
+
+    fast = numbad.jit(numbad.value_and_grad(f))
+    for x in (0.3, -1.25):
+        y, slope = x, 1.0
+        for k in range(1, 41):
+            y, slope = np.sin(y * k) + x, np.cos(y * k) * k * slope + 1.0
+        close(fast(x), (y * x, slope * x + y), 1e-9)
+
+
+def branches_of_numbers() -> None:
+    """A long tape of numbers with a branch that is not taken and whose slope is infinite."""
+
+    def f(x: Any) -> Any:
+        total = 0.0
+        for k in range(400):
+            total = total + numbad.where(x[0] > 0.0, np.sqrt(x[0]), 3.0 * x[1]) * (k + 1.0)
+        return total
+
+    close(numbad.gradient(f, np.zeros(2)), [0.0, 3.0 * 200.0 * 401.0])
+
+
 def numbers() -> None:
     """Numbers beside constant arrays."""
     ways.test_numbers_beside_constant_arrays("a polynomial")
@@ -750,6 +779,12 @@ PYTHON = {
     ),
     "partials of constants are left out": Damage(
         "prepared.constant_partials", "partials[rows] = found[: len(rows)]", "pass", replayed_numbers
+    ),
+    "rows that are computed together need one another": Damage(
+        "prepared.order_by_levels", "(tape.code[:, 0], turn)", "(turn, tape.code[:, 0])", replayed_chains
+    ),
+    "a gradient that is not finite is not looked at again": Damage(
+        "sweeps.Execution.pull_back", 'if not kernel("are_finite"', 'if 0 * kernel("are_finite"', branches_of_numbers
     ),
     "shared rows are taken over one row late": Damage(
         "prepared.Prepared.take_over",

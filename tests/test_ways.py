@@ -407,3 +407,36 @@ def test_numbers_beside_constant_arrays(name: str) -> None:
     fast = numbad.jit(numbad.value_and_grad(f))
     for x in (0.5, 2.0):
         close(fast(x), (f(x), slope(x)))
+
+
+# ---------------------------------------------------------------- tapes of numbers: a plain sweep, and a careful one
+
+SWEEPS_OF_NUMBERS = {
+    "a number": lambda f, x: numbad.gradient(f, x),
+    "an element": lambda f, x: numbad.gradient(lambda x: f(x[0]), np.array([x]))[0],
+    "a tape": lambda f, x: numbad.record(f, x).gradient(x),
+    "a replay": lambda f, x: numbad.jit(numbad.grad(f))(x),
+    "single precision": lambda f, x: numbad.gradient(lambda x: f(x[0]), np.array([x], np.float32))[0],
+}
+
+
+@pytest.mark.parametrize("way", SWEEPS_OF_NUMBERS)
+@pytest.mark.parametrize("count", [1, 12, 300, 3000])
+def test_tapes_of_numbers_keep_apart_what_is_absent_and_what_is_zero(way, count):
+    gradient = SWEEPS_OF_NUMBERS[way]
+
+    def total(term):
+        def f(x):
+            found = 0.0
+            for k in range(count):
+                found = found + term(x, k + 1.0)
+            return found
+
+        return f
+
+    branch = total(lambda x, k: numbad.where(x > 0.0, np.sqrt(x), 3.0 * x) * k)
+    close(gradient(branch, 0.0), 1.5 * count * (count + 1))  # an infinite slope of the branch that is not taken
+    assert np.isnan(gradient(total(lambda x, k: np.arccos(x) * np.arccos(x) * k), 1.0))  # zero times infinity
+    assert gradient(total(lambda x, k: np.sqrt(x) * k), 0.0) == np.inf
+    flat = gradient(total(lambda x, k: np.sign(x) * k), -0.0)
+    assert flat == 0.0 and not np.signbit(flat)
