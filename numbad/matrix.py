@@ -40,7 +40,8 @@ def contract_backward(execution: Any, code: Any, words: Any, row: int, bars: Any
         if get_bar(product.matrix[0]) is None:
             return
     bar = operand(get_bar, words, w, 0)
-    if is_absent(bar):
+    varies = bool(compact(bar).any())
+    if not varies and is_absent(bar):
         return
     for k in left:
         space = space_of(words, w, k)
@@ -48,7 +49,7 @@ def contract_backward(execution: Any, code: Any, words: Any, row: int, bars: Any
             target = operand(get_bar, words, w, k)
             fresh = space > 0 and execution.uses(code, words, space) == 1 and covers(target, bars.spaces[space].size)
             factor = operand(get, words, w, 3 - k)
-            if left_out(bar, factor, execution.finite):
+            if not varies and is_finite(factor, execution.finite):
                 compact(target)[...] += 0.0
             else:
                 multiply_add(target, bar, factor, fresh)
@@ -79,13 +80,11 @@ def is_absent(values: np.ndarray) -> bool:
     return not values.any() and bool(np.signbit(values).all())
 
 
-def left_out(bar: np.ndarray, factor: np.ndarray, finite: dict[tuple[int, int], bool]) -> bool:
-    """Whether a product need not be formed: its cotangents are zero, and what they are multiplied by is finite.
+def is_finite(factor: np.ndarray, finite: dict[tuple[int, int], bool]) -> bool:
+    """Whether a factor is finite, so that its product with cotangents of zero need not be formed.
 
     What is known of the factors of a sweep is kept in `finite`, by where they are and how large.
     """
-    if compact(bar).any():
-        return False
     factor = compact(factor)
     key = factor.__array_interface__["data"][0], factor.size
     if key not in finite:  # a sum is finite only if all terms are
@@ -170,12 +169,10 @@ class MatrixVector:
 
 def pull_vector(bar: Any, matrix: Any, target: Any, transposed: bool, finite: dict[tuple[int, int], bool]) -> None:
     """Add to a vector's cotangents those of its product with a matrix, where they are not absent."""
-    if is_absent(bar):
-        return
-    if left_out(bar, matrix, finite):
-        target += 0.0
-    else:
+    if bar.any() or not (is_absent(bar) or is_finite(matrix, finite)):
         add_product(matrix, bar, target, not transposed)
+    elif not is_absent(bar):
+        target += 0.0
 
 
 def add_product(matrix: np.ndarray, vector: np.ndarray, result: np.ndarray, transposed: bool) -> None:

@@ -12,8 +12,7 @@ from numbad.errors import LeakError, attribute, message, other_meaning
 from numbad.limits import SMALL
 from numbad.recorder import Recorder, refuse
 from numbad.scalars import Scalar, make_scalar
-
-FEW = 1 << 12  # elements: up to here NumPy's other way of looking for zeros is the faster one
+from numbad.sweeps import contains_zero
 
 
 def as_active(recorder: Recorder, value: Any) -> Any:
@@ -85,7 +84,7 @@ def has_zeros(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         value = nested_array(value)
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
-        return not value.all() if value.size > FEW else bool(np.count_nonzero(value) < value.size)
+        return contains_zero(value)
     return isinstance(value, (float, int, np.generic)) and value == 0
 
 

@@ -14,9 +14,9 @@ from numbad.errors import RecordingError, message
 from numbad.operands import has_zeros, load_like
 from numbad.ops.definition import BY_NAME
 from numbad.plans import CONTIGUOUS, append_row, plan_contiguous
-from numbad.roots import record_absolute, record_power, record_square, square_of_root
+from numbad.roots import SQUARE, record_absolute, record_power, record_square, square_of_root
 from numbad.rows import MAP
-from numbad.scalars import Scalar, Truth
+from numbad.scalars import Scalar, Truth, scalar_row
 from numbad.strictness import catches_division, refuse_zero
 
 Method = Callable[..., Any]
@@ -83,7 +83,7 @@ def dividing(method: Method, reflected: Method, what: str) -> tuple[Method, Meth
     """Make operators that raise Python's ZeroDivisionError where the program may catch it."""
 
     def divide(self: Any, other: Any) -> Any:
-        if catches_division():
+        if not (type(other) is float and other) and catches_division():
             refuse_zero(self, other, what)
         return method(self, other)
 
@@ -101,6 +101,7 @@ def array_operator(name: str, reflected: bool) -> Method:
     opcode = MAP + op.opcode
     logical = name in ("add", "multiply")  # of truth values: or, and
     product = name == "multiply"
+    by_constant = MAP + BY_NAME["multiply_by_constant"].opcode
 
     def method(self: Any, other: Any) -> Any:
         mine = self.first
@@ -124,8 +125,10 @@ def array_operator(name: str, reflected: bool) -> Method:
             its = other.address
             plan = plans.scalar_left if reflected else plans.scalar_right
         else:
-            its = None if product and has_zeros(other) else load_like(other, shape, recorder)
+            its = load_like(other, shape, recorder)
             plan = plans.arrays
+            if product and its is not None and has_zeros(other):
+                return append_row(recorder, by_constant, plan, mine, its, False)
         if its is None:
             return record_operator(op, other, self) if reflected else record_operator(op, self, other)
         if reflected:
@@ -164,6 +167,9 @@ def square_or_power(self: Any, exponent: Any, modulo: Any = None) -> Any:
         return NotImplemented
     if type(exponent) is int or type(exponent) is float:
         if exponent == 2:
+            recorder = self.recorder
+            if type(self) is Scalar and not recorder.roots:
+                return scalar_row(recorder, SQUARE, self.address, 0)
             return record_square(self)
         if exponent == 1:
             return record(BY_NAME["identity"], self)

@@ -293,7 +293,7 @@ def jvp(f: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool = Fals
             dots = call.region.push([addresses_of(o) for o in outputs], list(map(sow, seeds)))
             both = rebuild(outputs), rebuild(dots)
             return (*both, call.auxiliary) if has_aux else both
-    evaluation = Evaluation(f, primals, places, {}, has_aux)
+    evaluation = Evaluation(f, primals, places, {}, has_aux, watch=False)
     found = evaluation.value, evaluation.push(seeds)
     return (*found, evaluation.auxiliary) if has_aux else found
 
