@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from numbad.arrays import Array
 from numbad.operands import as_active
 from numbad.plans import PLANS, Plan, append_placed, keep
 from numbad.recorder import Recorder, structural_words
 from numbad.rows import CONTRACT
+from numbad.unread import leave_out_unread
 
 
 def matrix_product(recorder: Recorder, a: Any, b: Any) -> Any:
     """Return a @ b for vectors and matrices; None for stacks, scalars and shapes that do not fit."""
+    if type(a) is np.ndarray or type(b) is np.ndarray:
+        a, b = leave_out_unread(a, b, walked_together(a, b))
     if type(a) is not Array or a.recorder is not recorder:
         a = as_active(recorder, a)
     if type(b) is not Array or b.recorder is not recorder:
@@ -28,6 +33,12 @@ def matrix_product(recorder: Recorder, a: Any, b: Any) -> Any:
     key = ("@", a.shape, a.pitches, b.shape, b.pitches)
     plan = PLANS.get(key) or plan_product(a, b, key)
     return None if plan is None else append_placed(recorder, CONTRACT, plan, one, two)
+
+
+def walked_together(a: Any, b: Any) -> list[tuple[int, int]]:
+    """Return the axes over which a @ b adds; none for scalars."""
+    ranks = np.ndim(a), np.ndim(b)
+    return [(ranks[0] - 1, max(ranks[1] - 2, 0))] if all(ranks) else []
 
 
 def settled(a: Array) -> Array:

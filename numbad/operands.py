@@ -63,7 +63,10 @@ def constant_array(recorder: Recorder, values: np.ndarray) -> Array:
     count = values.size
     if count <= SMALL:
         address = recorder.allocate(count)
-        recorder.loads.append((address, values.flatten() if values.dtype is dtype else values.astype(dtype).flatten()))
+        flat = values.flatten() if values.dtype is dtype else values.astype(dtype).flatten()
+        recorder.loads.append((address, flat))
+        if contains_zero(flat):
+            recorder.masks[address] = flat
         return make_block(recorder, address, values.shape, boolean)
     if not (values.flags.c_contiguous or values.flags.f_contiguous) or not values.flags.aligned:
         values = np.array(values, recorder.dtype, order="C")
@@ -80,12 +83,40 @@ def has_zeros(value: Any) -> bool:
     Truth values do not vary where they have a derivative at all.
     """
     if isinstance(value, Active):
-        return value.boolean or is_constant_zero(value)
-    if isinstance(value, (list, tuple)):
+        if value.boolean or is_constant_zero(value):
+            return True
+        value = constant_values(value)
+    elif isinstance(value, (list, tuple)):
         value = nested_array(value)
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
         return contains_zero(value)
     return isinstance(value, (float, int, np.generic)) and value == 0
+
+
+def constant_values(array: Any) -> np.ndarray | None:
+    """Return the elements of an operand that the program gave as a plain array; None where they vary, or have no zeros.
+
+    Arrays of the arena are remembered if they have zeros, for that is all that is asked of them.
+    """
+    if isinstance(array, np.ndarray):
+        return array
+    if type(array) is not Array:
+        return None
+    recorder = array.recorder
+    if array.first is not None and not recorder.masks:
+        return None
+    storage = array.storage
+    if storage.addresses is not None or not storage.step or storage.space in recorder.input_spaces:
+        return None
+    if storage.space:
+        values = recorder.spaces[storage.space]
+        flat = values.reshape(-1, order="C" if values.flags.c_contiguous else "F")
+    elif storage.address in recorder.masks:
+        flat = recorder.masks[storage.address]
+    else:
+        return None
+    steps = [step * flat.itemsize for step in array.steps()]
+    return np.lib.stride_tricks.as_strided(flat[array.offset :], array.shape, steps, writeable=False)
 
 
 def is_constant_zero(value: Any) -> bool:

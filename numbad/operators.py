@@ -112,7 +112,7 @@ def array_operator(name: str, reflected: bool) -> Method:
         plans = CONTIGUOUS.get(shape) or plan_contiguous(shape)
         kind = type(other)
         if kind is Array and other.shape == shape and other.recorder is recorder:
-            its = None if product and other.boolean else other.first
+            its = None if product and (other.boolean or recorder.masks) else other.first
             plan = plans.arrays
             if product and its == mine and (found := square_of_root(self)) is not None:
                 return found

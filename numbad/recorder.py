@@ -61,6 +61,8 @@ class Recorder:
         The inputs with respect to which the recording is differentiated, where that is known.
     sites : dict
         The user's statement (code object and place in it) of guards, host and array rows.
+    masks : dict of int to ndarray
+        Constant blocks of the arena with zeros among them, flat, by their addresses.
     roots : dict
         Of each square root that begins at an address: the op that gives its square, its shape, and the op's operands.
     dtype : dtype
@@ -85,6 +87,7 @@ class Recorder:
         "large",
         "leaves",
         "loads",
+        "masks",
         "numbers",
         "roots",
         "sites",
@@ -118,6 +121,7 @@ class Recorder:
         self.sites: dict[int, Site] = {}
         self.slopes: set[int] = set()  # where derivatives begin that a program may return: its caller sees no -0.0
         self.borrowed: dict[int, Borrowed] = {}
+        self.masks: dict[int, np.ndarray] = {}
         self.roots: dict[int, Any] = {}
         self.dtype = np.dtype(dtype)
         self.execution: Execution | None = None

@@ -607,6 +607,7 @@ class Program:
             self.constant = result
             outputs: list[Any] = [] if self.output is None else [self.output]
             self.arrange(arguments, places)
+            recorder.leaves = [self.leaves[k] for chosen, _ in self.parts for k in chosen]
         else:
             flat, self.rebuild = flatten(result)
             self.flat = flat

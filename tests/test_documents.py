@@ -59,7 +59,7 @@ def test_readme_has_two_commands_for_all_set_up() -> None:
     commands = [text.strip() for language, text in BLOCKS if language == "sh"]
     assert commands == [
         "python -m pip install . && python -m numbad",
-        'python -m pip install -e ".[test]" && python -m pytest',
+        'python -m pip install -e ".[test]" && python -m pytest -n auto',
     ]
 
 

@@ -344,3 +344,40 @@ def test_errors_of_the_program_stay_its_own():
         numbad.grad(lambda x: x * scipy.optimize.minimize(callback, np.zeros(2)).fun)(1.0)
     with pytest.raises(ValueError, match="strictly increasing"):
         numbad.grad(lambda x: x * scipy.interpolate.CubicSpline([0.0, 0.0, 1.0], HEIGHTS[:3])(0.5))(1.0)
+
+
+# ---------------------------------------------------------------- derivatives without a formula
+
+MODES_OF_GRADIENTS = {
+    "grad": lambda f, *points: numbad.grad(f)(*points),
+    "jit": lambda f, *points: numbad.jit(numbad.grad(f))(*points),
+    "value_and_grad": lambda f, *points: numbad.jit(numbad.value_and_grad(f))(*points),
+    "tape": lambda f, *points: numbad.record(f, *points).gradient(*points),
+    "points": lambda f, *points: numbad.record(f, *points).gradient_map(*[np.stack([p, p]) for p in points]),
+    "vjp": lambda f, *points: numbad.vjp(f, *points)[1](1.0),
+    "jvp": lambda f, *points: numbad.jvp(f, points, points),
+    "hessian": lambda f, *points: numbad.hessian(f)(*points),
+    "vmap": lambda f, *points: numbad.vmap(numbad.grad(f))(*[np.stack([p, p]) for p in points]),
+}
+
+
+@pytest.mark.parametrize("mode", MODES_OF_GRADIENTS)
+def test_a_derivative_without_a_formula_is_an_error_in_every_mode(mode):
+    for f, point in (
+        (lambda v: special.kv(v, 2.0), np.float64(1.5)),
+        (lambda a: np.sum(special.gammainc(a * a, np.array([2.0, 3.0]))), np.array([1.0, 2.0])),
+    ):
+        with pytest.raises(numbad.RecordingError, match="has no derivative with respect to its argument 1"):
+            MODES_OF_GRADIENTS[mode](f, point)
+
+
+def test_the_other_derivative_has_its_formula_in_every_mode():
+    f = lambda v, x: special.kv(v, x)
+    want = special.kvp(1.5, 2.0)
+    for slope in (numbad.grad(f, 1), numbad.jit(numbad.grad(f, 1))):
+        for _ in range(2):
+            np.testing.assert_allclose(slope(1.5, 2.0), want, rtol=1e-12)
+    tape = numbad.record(lambda x: special.kv(1.5, x), 2.0)
+    np.testing.assert_allclose(tape.gradient(2.0), want, rtol=1e-12)
+    held = numbad.record(lambda v, x: special.kv(numbad.stop_gradient(v), x), 1.5, 2.0)
+    np.testing.assert_allclose(held.gradient(1.5, 2.0), (0.0, want), rtol=1e-12)

@@ -231,6 +231,68 @@ def test_products_of_what_is_partly_absent() -> None:
     agree(gradients(f, x), expected)
 
 
+def ones_but(n: int) -> np.ndarray:
+    """Return a vector of ones that is zero wherever POINT repeated is."""
+    return tiled(MASK, n)
+
+
+PRODUCTS: dict[str, Callable[[Any, np.ndarray], Any]] = {  # of roots at POINT repeated, with a factor of zeros and ones
+    "vector @ array": lambda r, m: m @ r,
+    "array @ vector": lambda r, m: r @ m,
+    "dot of a list": lambda r, m: np.dot(m.tolist(), r),
+    "inner": lambda r, m: np.inner(r, m),
+    "vdot": lambda r, m: np.vdot(m, r),
+    "einsum": lambda r, m: np.einsum("i,i->", m, r),
+    "einsum of three": lambda r, m: np.einsum("j,j,i->", r, m, np.array([0.75, 0.25])),
+    "tensordot": lambda r, m: np.tensordot(r, m, 1),
+    "matrix @ array": lambda r, m: np.sum(np.stack([m, np.zeros(len(m))]) @ r),
+    "array @ matrix": lambda r, m: np.sum(r @ np.stack([m, np.zeros(len(m))], axis=1)),
+    "matrix @ matrix": lambda r, m: np.sum(m[None] @ np.stack([r, r], axis=1)) / 2.0,
+    "a stack of matrices": lambda r, m: np.sum(np.stack([m, m])[:, None] @ r[:, None]) / 2.0,
+    "outer": lambda r, m: np.sum(np.diagonal(np.outer(m, r))) if len(m) < 100 else np.sum(np.multiply(r, m)),
+    "weights of an average": lambda r, m: np.average(r, weights=m) * np.sum(m),
+    "a strided factor": lambda r, m: np.repeat(m, 2)[::2] @ r[::-1][::-1],
+}
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+@pytest.mark.parametrize("n", [3, 600, 70_000])
+def test_a_constant_zero_in_a_dense_product_is_absent(name: str, n: int) -> None:
+    f = lambda x: PRODUCTS[name](np.sqrt(x), ones_but(n))
+    x = tiled(POINT, n)
+    with np.errstate(divide="ignore"):
+        expected = np.where(x > 0.0, 0.5 / np.sqrt(x), 0.0)
+    for found in (numbad.gradient(f, x), numbad.jit(numbad.grad(f))(x), numbad.record(f, x).gradient(x)):
+        np.testing.assert_allclose(found, expected, rtol=1e-13)
+        assert not np.signbit(found).any()
+    if n < 1000:
+        np.testing.assert_allclose(numbad.jacfwd(f)(x), expected, rtol=1e-13)
+        both = np.stack([x, x + 1.0])
+        with_ones = 0.5 / np.sqrt(x + 1.0) * ones_but(n)
+        np.testing.assert_allclose(numbad.vmap(numbad.grad(f))(both), [expected, with_ones], rtol=1e-13)
+
+
+def test_values_where_a_constant_factor_is_zero_are_those_of_numpy() -> None:
+    x = np.array([inf, 2.0, nan])
+    with np.errstate(invalid="ignore"):
+        for mask in ([0.0, 1.0, 0.0], [0.0, 3.0, 1.0]):
+            value, _ = numbad.value_and_gradient(lambda x, m=np.array(mask): m @ x, x)
+            np.testing.assert_array_equal(value, np.array(mask) @ x)
+    kept = numbad.gradient(lambda x: np.array([[0.0, 1.0], [2.0, 0.0]]) @ x @ np.ones(2), np.array([5.0, 7.0]))
+    np.testing.assert_array_equal(kept, [2.0, 1.0])
+
+
+def test_running_products_keep_apart_what_is_absent_and_what_is_zero() -> None:
+    x = np.array([2.0, 0.0, 3.0, inf])
+    with np.errstate(invalid="ignore"):
+        first = numbad.gradient(lambda x: np.cumprod(x)[1], x)  # what comes later is infinite, and not used
+        np.testing.assert_array_equal(first, [0.0, 2.0, 0.0, 0.0])
+        slope = lambda x: np.sum(np.cumprod(np.arccos(x) * np.array([1.0, 3.0])))
+        assert np.isnan(numbad.gradient(slope, np.array([1.0, 0.5]))).tolist() == [False, False]
+        zero = numbad.gradient(lambda x: np.cumprod(np.stack([x[0], x[1] * x[0], x[2]]))[2], np.array([0.0, 1.0, inf]))
+        assert np.isnan(zero[0]) and np.isnan(zero[1])
+
+
 def test_a_gradient_that_is_zero_forms_no_product_and_is_a_number() -> None:
     matrix = np.ones((300, 300))
 

@@ -11,7 +11,7 @@ import numpy as np
 from numbad.arrays import Array, make_block
 from numbad.errors import message
 from numbad.geometry import broadcast, contiguous
-from numbad.matmul import matrix_product
+from numbad.matmul import matrix_product, walked_together
 from numbad.numpy_api.blocks import operand_of
 from numbad.numpy_api.dispatch import (
     check_casting,
@@ -27,6 +27,7 @@ from numbad.numpy_api.dispatch import (
     widened,
 )
 from numbad.ops import reductions as ops
+from numbad.unread import leave_out_unread
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -70,6 +71,9 @@ def labelled_strides(array: Array, names: str, labels: str) -> tuple[int, int, t
 def product_over(labels: str, one_labels: str, other_labels: str, out_labels: str, one: Array, other: Array) -> Any:
     """Contract two arrays over labelled axes, as np.einsum does: one row."""
     sizes = axis_lengths([one, other], [one_labels, other_labels])
+    if len(set(one_labels)) == one.ndim and len(set(other_labels)) == other.ndim:
+        shared = [(k, other_labels.index(name)) for k, name in enumerate(one_labels) if name in other_labels]
+        one, other = leave_out_unread(one, other, shared)
     shape = tuple(sizes[name] for name in labels)
     out_shape = tuple(sizes[name] for name in out_labels)
     operands = (labelled_strides(one, one_labels, labels), labelled_strides(other, other_labels, labels))
@@ -270,7 +274,7 @@ def dot(a: Any, b: Any, out: Any = None) -> Any:
     if not a.shape or not b.shape:
         return finish(a * b, None, out)
     if a.ndim <= 2 and b.ndim <= 2:
-        return finish(matmul(a, b), None, out)
+        return finish(matmul(*leave_out_unread(a, b, walked_together(a, b))), None, out)
     return finish(np.tensordot(a, b, axes=(-1, 0 if b.ndim == 1 else -2)), None, out)
 
 
@@ -278,7 +282,7 @@ def dot(a: Any, b: Any, out: Any = None) -> Any:
 def vdot(a: Any, b: Any, /) -> Any:
     """Dot product of the flattened operands."""
     a, b = to_arrays(a, b)
-    return matmul(a.reshape(-1), b.reshape(-1))
+    return dot(a.reshape(-1), b.reshape(-1))
 
 
 @implements("inner")
