@@ -276,8 +276,9 @@ def test_values_where_a_constant_factor_is_zero_are_those_of_numpy() -> None:
     x = np.array([inf, 2.0, nan])
     with np.errstate(invalid="ignore"):
         for mask in ([0.0, 1.0, 0.0], [0.0, 3.0, 1.0]):
-            value, _ = numbad.value_and_gradient(lambda x, m=np.array(mask): m @ x, x)
-            np.testing.assert_array_equal(value, np.array(mask) @ x)
+            factor = np.array(mask)
+            value, _ = numbad.value_and_gradient(lambda x: factor @ x, x)  # noqa: B023 - run at once
+            np.testing.assert_array_equal(value, factor @ x)
     kept = numbad.gradient(lambda x: np.array([[0.0, 1.0], [2.0, 0.0]]) @ x @ np.ones(2), np.array([5.0, 7.0]))
     np.testing.assert_array_equal(kept, [2.0, 1.0])
 
