@@ -11,13 +11,14 @@ from numbad.active import Active, new
 from numbad.arrays import Array
 from numbad.elementwise import record, record_operator
 from numbad.errors import RecordingError, message
-from numbad.operands import has_zeros, load_like
+from numbad.operands import load_like
 from numbad.ops.definition import BY_NAME
 from numbad.plans import CONTIGUOUS, append_row, plan_contiguous
 from numbad.roots import SQUARE, record_absolute, record_power, record_square, square_of_root
 from numbad.rows import MAP
 from numbad.scalars import Scalar, Truth, scalar_row
 from numbad.strictness import catches_division, refuse_zero
+from numbad.sweeps import contains_zero
 
 Method = Callable[..., Any]
 
@@ -127,7 +128,7 @@ def array_operator(name: str, reflected: bool) -> Method:
         else:
             its = load_like(other, shape, recorder)
             plan = plans.arrays
-            if product and its is not None and has_zeros(other):
+            if product and its is not None and contains_zero(other):
                 return append_row(recorder, by_constant, plan, mine, its, False)
         if its is None:
             return record_operator(op, other, self) if reflected else record_operator(op, self, other)

@@ -124,7 +124,8 @@ def run_case(name):
 def outcomes():
     """What came of all cases, in one process."""
     names = ["undamaged", "guard zone", "handed out", *DAMAGES]
-    environment = os.environ | {"NUMBAD_CHECKED": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    environment = os.environ | {"NUMBAD_CHECKED": "1", "NUMBAD_SMALL_LIMITS": "0", "PYTHONPATH": paths}
     program = (
         "import json, sys, test_checked\n"
         "print(json.dumps({name: test_checked.run_case(name) for name in json.loads(sys.argv[1])}))"
