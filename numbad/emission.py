@@ -491,13 +491,13 @@ class Linear:
             parts.append(self.primal(space, address, shape, contiguous(shape)))
         return call, parts[:count], parts[count:]
 
-    def mark_active(self, inputs: Iterable[np.ndarray], compiled: bool = True) -> None:
-        """Find the addresses that depend on the inputs' addresses; the `compiled` pass knows recordings alone."""
+    def mark_active(self, inputs: Iterable[np.ndarray]) -> None:
+        """Find the addresses that depend on the inputs' addresses."""
         for addresses in inputs:
             self.active[addresses - self.base] = True
         row, stop = self.start, self.stop
         while row < stop:
-            if COMPILED and compiled and self.recorder.code[4 * row] < MAP:
+            if COMPILED and self.recorder.code[4 * row] < MAP:
                 row = self.emitter.run(ACTIVITY, row, stop)
             if row < stop:
                 self.mark_row(self.row(row))

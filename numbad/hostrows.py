@@ -243,38 +243,28 @@ def host_backward(execution: Execution, words: Any, w: int, bars: Cotangents) ->
     _, input_bars, output_bars = host_operands(bar_spaces(bars), words, w)
     if not all(matrix().is_absent(bar) for bar in output_bars):
         call = execution.recorder.hosts[index]
-        inputs_of = getattr(execution.recorder, "leaves", None)
-        if inputs_of is not None and isinstance(call, HostCall) and (unknown := call.unknown()):
-            refuse_unknown(call, unknown, execution.recorder, inputs_of, words, w)
+        leaves = getattr(
+            execution.recorder, "leaves", None
+        )  # a tape gives NaN: the other inputs' derivatives are right
+        if leaves is not None and isinstance(call, HostCall) and (unknown := call.unknown()):
+            refuse_unknown(call, unknown, execution.recorder, leaves, words, w)
             input_bars = [None if k in unknown else bar for k, bar in enumerate(input_bars)]
         call.backward(inputs, outputs, input_bars, output_bars)
 
 
 def refuse_unknown(call: HostCall, unknown: list[int], recorder: Any, leaves: list[Any], words: Any, w: int) -> None:
     """Raise where an operand without a derivative depends on inputs; `unknown` are the call's operands of that kind."""
+    from numbad.emission import Linear
+
+    linear = Linear(recorder, 1, 0, recorder.rows())
     inside = [leaf for leaf in leaves if not leaf.space]
-    active = spread_from(recorder, [np.arange(leaf.address, leaf.address + size_of(leaf)) for leaf in inside])
+    linear.mark_active([np.arange(leaf.address, leaf.address + np.size(leaf.value)) for leaf in inside])
     varies = [False] * len(call.operand_shapes)
     for k in unknown:
         space, first, count = words[w + 4 + 3 * k : w + 7 + 3 * k].tolist()
         by_reference = len(inside) < len(leaves)  # then it is not followed how they spread
-        varies[k] = by_reference or bool(space == 0 and active[first : first + count].any())
+        varies[k] = by_reference or bool(space == 0 and linear.active[first - 1 : first - 1 + count].any())
     call.refuse_unknown(varies)
-
-
-def size_of(leaf: Any) -> int:
-    """Return the number of elements of an input, of a recording or of a tape."""
-    return leaf.size if hasattr(leaf, "size") else np.size(leaf.value)
-
-
-def spread_from(recorder: Any, inputs: list[np.ndarray]) -> np.ndarray:
-    """Return a flag for each address of a recording or of a tape: whether it depends on some inputs' addresses."""
-    from numbad.emission import Linear
-
-    is_tape = getattr(recorder, "tape", None) is not None
-    linear = Linear(recorder, 1, 0, len(recorder.code) // 4)
-    linear.mark_active(inputs, compiled=not is_tape)
-    return np.concatenate([[False], linear.active])
 
 
 def host_tangent(execution: Execution, words: Any, w: int, dots: Cotangents) -> None:

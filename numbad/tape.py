@@ -128,11 +128,6 @@ class Program:
     large: list[int]
     borrowed: ClassVar[dict[int, Any]] = {}  # the memory of a tape is its own
 
-    @property
-    def leaves(self) -> tuple[Input, ...] | None:
-        """The inputs with respect to which the tape is differentiated: all."""
-        return None if self.tape is None else self.tape.inputs
-
 
 @dataclasses.dataclass(eq=False, repr=False)
 class Tape:

@@ -367,7 +367,7 @@ def blocks_of_lanes() -> None:
     close(numbad.jacrev(f)(x), want)
     matrix = sample(1600).reshape(40, 40)
     close(numbad.jacfwd(lambda x: matrix @ (3.0 * x))(x), 3.0 * matrix)
-    table = np.asfortranarray(sample(LARGE_INPUT + 8).reshape(-1, 8))
+    table = np.asfortranarray(sample(8 * (LARGE_INPUT // 8 + 2)).reshape(-1, 8))
     want = np.zeros((8, *table.shape))
     k = np.arange(8)
     want[k, :, k] = 1.0
@@ -989,6 +989,7 @@ def test_plain_sweeps_are_right_undamaged(monkeypatch: pytest.MonkeyPatch) -> No
     results("two arrays")()
 
 
+@pytest.mark.usefixtures("usual_limits")
 @pytest.mark.parametrize("name", PYTHON)
 def test_damage_is_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     place, old, new, program = PYTHON[name]
@@ -997,6 +998,7 @@ def test_damage_is_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         program()
 
 
+@pytest.mark.usefixtures("usual_limits")
 @pytest.mark.parametrize("name", COMPILED)
 def test_damage_of_compiled_ways_is_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     place, old, new, program = COMPILED[name]
