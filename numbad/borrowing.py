@@ -3,7 +3,8 @@
 A program may write to an array after it has been used, through the array itself or through a view that was made before.
 Up to `COPIED` elements a recording takes a copy, so what is written later concerns later uses only, as in NumPy. A
 copy of a larger array could cost more than its derivative. It is read where it lies, is read-only until the recording
-ends, and what is written to it through an older view is looked for in a sample of its elements.
+ends, and a fingerprint tells whether it has been written to through an older view. Above `SAMPLED` elements (32 MB)
+only a sample of them is looked at: a few elements that change there go unnoticed.
 """
 
 from __future__ import annotations
@@ -15,22 +16,28 @@ from typing import Any
 import numpy as np
 
 from numbad.errors import RecordingError, message
-from numbad.limits import COPIED
+from numbad.limits import COPIED, HASHED, SAMPLED
 from numbad.threads import renew_in_children
 
-MOST_COMPARED = 1 << 16  # elements of an array that are all compared
-SAMPLES = 1024  # elements of a larger array that are compared: some microseconds
+SAMPLES = 4096  # elements of a very large array that are compared
 
 
 def sample(values: np.ndarray) -> bytes:
-    """Return the bytes of an array, or of elements spread over it if it is large."""
-    size = values.size
-    if size <= MOST_COMPARED:
+    """Return the bytes of an array, a fingerprint if they are many, of elements spread over it if it is very large."""
+    values, size = np.asarray(values), values.size
+    if size <= HASHED or values.dtype.hasobject:
         return values.tobytes()
-    step = size // SAMPLES | 1  # odd: all columns of a matrix are met
-    flat = values.reshape(-1, order="F" if values.flags.f_contiguous else "C") if is_packed(values) else None
-    if flat is None:
+    if not is_packed(values):
+        if size <= SAMPLED:
+            return sample(values.copy())
+        step = size // SAMPLES | 1
         return values.flat[np.arange(0, size, step)].tobytes() + values.flat[size - 1].tobytes()
+    flat = values.reshape(-1, order="F" if values.flags.f_contiguous else "C")
+    if size <= SAMPLED:
+        from numbad.fingerprints import fingerprint
+
+        return fingerprint(flat)
+    step = size // SAMPLES | 1  # odd: all columns of a matrix are met
     return flat[::step].tobytes() + flat[-1:].tobytes()
 
 

@@ -85,7 +85,11 @@ FUSED_ROWS = limit(48, 5)
 # Elements: larger constants have a space of their own, and are no part of the arena.
 SMALL = limit(512, 4)
 # Elements: of larger constants and inputs no copy is made, which could cost more than the derivative.
-COPIED = limit(1 << 16, 16)
+COPIED = limit(1 << 18, 16)
+# Elements: whether larger arrays have been written to is told by a fingerprint, not by a copy.
+HASHED = limit(1 << 14, 8)
+# Elements: of larger arrays only some are looked at, for reading all could take as long as the program does.
+SAMPLED = limit(1 << 22, 1 << 12)
 # Elements: larger inputs of a gradient are swept where they are.
 LARGE_INPUT = limit(1 << 12, 6)
 # Elements: up to here a table of addresses is cheaper than a row that copies.

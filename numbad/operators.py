@@ -14,7 +14,7 @@ from numbad.errors import RecordingError, message
 from numbad.operands import load_like
 from numbad.ops.definition import BY_NAME
 from numbad.plans import CONTIGUOUS, append_row, plan_contiguous
-from numbad.roots import SQUARE, record_absolute, record_power, record_square, square_of_root
+from numbad.roots import SQUARE, record_absolute, record_power, record_square, remember_scaled, square_of_root
 from numbad.rows import MAP
 from numbad.scalars import Scalar, Truth, scalar_row
 from numbad.strictness import catches_division, refuse_zero
@@ -30,7 +30,7 @@ def scalar_operators(name: str) -> tuple[Method, Method]:
     """
     op = BY_NAME[name]
     opcode = op.opcode
-    product = name == "multiply"
+    product, scales = name == "multiply", name in ("multiply", "divide")
 
     def method(self: Any, other: Any) -> Any:
         recorder = self.recorder
@@ -56,6 +56,8 @@ def scalar_operators(name: str) -> tuple[Method, Method]:
         result = new(Scalar)
         result.recorder = recorder
         result.address = out
+        if scales and recorder.roots and kind is not Scalar and other:
+            remember_scaled(result, self, other if product else 1.0 / other)
         return result
 
     def reflected(self: Any, other: Any) -> Any:
@@ -75,6 +77,8 @@ def scalar_operators(name: str) -> tuple[Method, Method]:
         result = new(Scalar)
         result.recorder = recorder
         result.address = out
+        if product and recorder.roots:
+            remember_scaled(result, self, other)
         return result
 
     return method, reflected
@@ -102,6 +106,7 @@ def array_operator(name: str, reflected: bool) -> Method:
     opcode = MAP + op.opcode
     logical = name in ("add", "multiply")  # of truth values: or, and
     product = name == "multiply"
+    scales = product or (name == "divide" and not reflected)
     by_constant = MAP + BY_NAME["multiply_by_constant"].opcode
 
     def method(self: Any, other: Any) -> Any:
@@ -133,8 +138,12 @@ def array_operator(name: str, reflected: bool) -> Method:
         if its is None:
             return record_operator(op, other, self) if reflected else record_operator(op, self, other)
         if reflected:
-            return append_row(recorder, opcode, plan, its, mine, False)
-        return append_row(recorder, opcode, plan, mine, its, False)
+            result = append_row(recorder, opcode, plan, its, mine, False)
+        else:
+            result = append_row(recorder, opcode, plan, mine, its, False)
+        if scales and recorder.roots and (kind is float or kind is int) and other:
+            remember_scaled(result, self, other if product else 1.0 / other)
+        return result
 
     return method
 

@@ -99,7 +99,7 @@ def jit(f: Callable[..., Any] | None = None, *, static_argnums: Any = (), static
     takes from closures, globals and the object that it is a method of is compared at each call, with the members of
     lists and dicts, the attributes of objects, classes and the user's modules, and the elements of arrays; a change
     records anew, and so does each call that takes iterators, or more than 131,072 members, from outside. Of arrays of
-    more than 65,536 elements some 1,000 are compared, so write to such an array as a whole, or pass it as an argument.
+    more than four million elements some 4,000 are compared, so write to them as a whole, or pass them as arguments.
     What changes in another way (static objects, files, random numbers) is frozen. Side effects happen when a path is
     recorded, and what the function changes of its arguments stays inside of it. Results share memory with nothing.
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from numbad.active import Active
 from numbad.arrays import Array, Storage, in_order, make_block
-from numbad.elementwise import record
+from numbad.elementwise import record, record_operator
 from numbad.operands import as_active
 from numbad.ops.definition import BY_NAME
 from numbad.recorder import Recorder
@@ -22,6 +22,7 @@ from numbad.rows import ADD, CONTRACT, GUARD, GUARD_VALUE, MAP
 from numbad.scalars import Scalar
 
 ROOT, SQRT, SQUARE, HYPOT, ABSOLUTE = (BY_NAME[name] for name in ("root", "sqrt", "square", "hypot", "absolute"))
+SMALLEST_FACTOR = 1e-8  # of a root: so that the square of a root is not too small before it is multiplied
 SQUARES = {BY_NAME[name].opcode for name in ("square", "squared_root", "squared_hypot")}
 MULTIPLY, PLUS, DIVIDE = (BY_NAME[name].opcode for name in ("multiply", "add", "divide"))
 COPIES = {BY_NAME[name].opcode for name in ("identity", "absolute")}
@@ -83,6 +84,10 @@ def square_of_root(x: Any) -> Any:
     name, shape, operands = known
     if x.size != math.prod(shape):
         return None
+    if name == "scaled":
+        root, factor = operands
+        square = square_of_root(root)
+        return None if square is None else (square * (factor * factor)).reshape(x.shape)
     if name == "square":
         result = record_square(*operands)
     elif any(first_address(part) in recorder.roots for part in operands[1:] and operands):
@@ -103,7 +108,15 @@ def record_power(x: Any, exponent: float) -> Any:
     return record(BY_NAME["power_by_constant"], x, exponent)
 
 
+def record_ufunc_power(x: Any, exponent: Any) -> Any:
+    """Record np.power; of roots its even powers are undone, too."""
+    if isinstance(x, Active) and type(exponent) in (int, float) and exponent > 0 and exponent != 1:
+        return record_square(x) if exponent == 2 else record_power(x, exponent)
+    return record_operator(BY_NAME["power"], x, exponent)
+
+
 WATCHED: dict[Any, Any] = {
+    np.power: record_ufunc_power,
     np.sqrt: record_sqrt,
     np.square: record_square,
     np.hypot: record_hypot,
@@ -121,6 +134,12 @@ def remember(result: Any, name: str, *operands: Any) -> None:
     address = first_address(result)
     if address is not None:
         result.recorder.roots[address] = (name, result.shape, tuple(map(freeze, operands)))
+
+
+def remember_scaled(result: Any, x: Any, factor: float) -> None:
+    """Note that a value is a root times a constant, if it is, so that a square undoes the root."""
+    if first_address(x) in x.recorder.roots and SMALLEST_FACTOR <= abs(factor) <= 1.0 / SMALLEST_FACTOR:
+        remember(result, "scaled", x, factor)
 
 
 def first_address(x: Any) -> int | None:

@@ -34,9 +34,9 @@ class Snapshot:
 
     Objects are compared by identity; arrays, containers and the attributes of objects also by what
     they hold, modules and classes by what a function may read of them: the names that it has after a dot. Modules of
-    installed packages and of Python's own library are taken not to change. Of arrays of more than 65,536 elements
-    some 1,000 are compared: writing to a few elements of such an array need not be noticed. Attributes that are
-    computed, and what objects of compiled code keep to themselves, are not seen.
+    installed packages and of Python's own library are taken not to change. Of arrays of more than four million
+    elements some 4,000 are compared: writing to a few elements of such an array need not be noticed. Attributes that
+    are computed, and what objects of compiled code keep to themselves, are not seen.
 
     Attributes
     ----------

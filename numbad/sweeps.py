@@ -650,7 +650,6 @@ def compile_kernel(function: Any, name: str, dtype: np.dtype) -> None:
 @contextlib.contextmanager
 def compile_notice(name: str) -> Iterator[None]:
     """Say on stderr, once, that a first call takes long because it compiles; note the seconds it took."""
-    refresh_stamps()
     start = time.perf_counter()
     timer = threading.Timer(NOTICE_AFTER, announce)
     timer.daemon = True
@@ -663,7 +662,7 @@ def compile_notice(name: str) -> Iterator[None]:
 
 
 def refresh_stamps() -> None:
-    """Make the compiled modules as new as the newest of them.
+    """Make the compiled modules as new as the newest of them, before Numba looks: it does when it meets a function.
 
     Numba's disk cache looks at the time stamp of a function's own file only, but these modules
     inline functions of one another.
@@ -682,3 +681,6 @@ def announce() -> None:
     if not _announced.is_set():
         _announced.set()
         print("numbad: compiling the sweeps, once on this machine; it takes some seconds", file=sys.stderr)
+
+
+refresh_stamps()

@@ -365,7 +365,7 @@ class Evaluation:
     def keep_constants(self) -> None:
         """Copy the arrays that the function took from outside by reference: the caller may write to them.
 
-        Large ones are read where they are, and a sample of them is compared at each use.
+        Large ones are read where they are, and compared by their fingerprints at each use.
         """
         recorder, execution = self.recorder, self.execution
         for space, found in recorder.borrowed.items():

@@ -134,6 +134,8 @@ VALUES: dict[str, Reference] = {
     "sow": lambda x: x,
     "ratio": lambda x, y: mpf(0) if y == 0 else x / y,
     "norm_power": power,
+    "magnitude": abs,
+    "edge": abs,
     "remainder": remainder,
     "fmod": lambda x, y: x - y * truncate(x / y),
     "floor_divide": lambda x, y: mp.floor(x / y),

@@ -54,6 +54,12 @@ def text(values: np.ndarray, *, keywords: dict[str, Any]) -> str:
     return str(value) if keywords["kind"] == "str" else format(value, keywords["specification"])
 
 
+@decision
+def array_text(values: np.ndarray, *, function: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> str:
+    """The text of an array by one of NumPy's functions: np.array_repr, np.array_str or np.array2string."""
+    return getattr(np, function)(values, *arguments, **keywords)
+
+
 def current_value(array: Array) -> np.ndarray:
     """Return the values now as an array of floats (truth values as booleans)."""
     return np.asarray(array.value())

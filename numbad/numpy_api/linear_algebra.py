@@ -321,7 +321,7 @@ def length(x: Any, order: Any, axis: Any, keepdims: bool) -> Any:
         raise ValueError(f"Invalid norm order '{order}' for vectors")
     if order == 0:
         return np.sum(x != 0.0, axis=axis, keepdims=keepdims) * 1.0
-    size = np.abs(x)
+    size = BY_NAME["edge" if order in (1, np.inf, -np.inf) else "magnitude"](x)
     if order == np.inf:
         return np.max(size, axis=axis, keepdims=keepdims)
     if order == -np.inf:
@@ -356,7 +356,7 @@ def size_of_matrix(x: Any, order: Any, axes: tuple[int, ...], keepdims: bool) ->
         raise ValueError("Invalid norm order for matrices.")
     if order in sums:
         inner, outer = sums[order]
-        totals = np.sum(np.abs(x), axis=inner, keepdims=True)
+        totals = np.sum(BY_NAME["edge"](x), axis=inner, keepdims=True)
         found = outer(totals, axis=(row, column), keepdims=True)
     else:
         values = ops.singular_values_only.attempt(np.moveaxis(x, (row, column), (-2, -1)))

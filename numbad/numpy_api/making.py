@@ -9,8 +9,10 @@ import numpy as np
 
 from numbad.active import Active
 from numbad.arrays import Array, as_array, plain_order
+from numbad.conversion import is_printed
 from numbad.errors import message
 from numbad.numpy_api.blocks import relabel, repeated, zeros
+from numbad.numpy_api.decisions import decide
 from numbad.numpy_api.dispatch import (
     called_name,
     demote,
@@ -241,22 +243,29 @@ def shares_memory(a: Any, b: Any, /, max_work: Any = None) -> bool:
     return isinstance(a, Array) and isinstance(b, Array) and a.storage is b.storage
 
 
+def text_by(function: str, array: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> str:
+    """Return the text of an array now; it is a decision, and guarded, unless it is only printed."""
+    if is_printed():
+        return getattr(np, function)(np.asarray(to_active(array).value()), *arguments, **keywords)
+    return decide("array_text", array, function=function, arguments=arguments, keywords=keywords)
+
+
 @implements("array_repr")
 def array_repr(arr: Any, *args: Any, **kwargs: Any) -> str:
     """The values now, as NumPy writes an array of them."""
-    return np.array_repr(np.asarray(to_active(arr).value()), *args, **kwargs)
+    return text_by("array_repr", arr, args, kwargs)
 
 
 @implements("array_str")
 def array_str(a: Any, *args: Any, **kwargs: Any) -> str:
     """The values now as text."""
-    return np.array_str(np.asarray(to_active(a).value()), *args, **kwargs)
+    return text_by("array_str", a, args, kwargs)
 
 
 @implements("array2string")
 def array2string(a: Any, *args: Any, **kwargs: Any) -> str:
     """The values now as text, in a form of one's own."""
-    return np.array2string(np.asarray(to_active(a).value()), *args, **kwargs)
+    return text_by("array2string", a, args, kwargs)
 
 
 @implements("save", "savez", "savez_compressed", "savetxt")

@@ -73,6 +73,28 @@ def absolute_partials(x):
     return where(x == 0.0, ABSENT, np.sign(x))
 
 
+@op(kinks=(0.0,), ufunc="")
+def magnitude(x):
+    """Absolute value inside of a norm: its derivative at 0 is a number, 0, and not absent."""
+    return abs(x)
+
+
+@magnitude.partials
+def magnitude_partials(x):
+    return np.sign(x)
+
+
+@op(kinks=(0.0,), ufunc="")
+def edge(x):
+    """Absolute value that is a distance by itself: its derivative at 0 is 0 and has no derivative there itself."""
+    return abs(x)
+
+
+@edge.partials
+def edge_partials(x, z):
+    return ratio(x, z)
+
+
 @op(kinks=(0.0,), smooth=False)
 def sign(x):
     """-1, 0 or 1; NaN for NaN."""

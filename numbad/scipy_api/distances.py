@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from numbad.active import Active
 from numbad.errors import RecordingError, message
 from numbad.helpers import asarray
 from numbad.numpy_api.dispatch import recorder_of, to_array
+from numbad.ops.definition import BY_NAME
 from numbad.roots import record_root
 from numbad.scipy_api.dispatch import numeric, records, refuse_options
 
@@ -48,16 +50,21 @@ def euclidean(u: Any, v: Any, w: Any = None) -> Any:
     return record_root(sqeuclidean(u, v, w))
 
 
+def edge(x: Any) -> Any:
+    """Return absolute values, which have no second derivatives at zero."""
+    return BY_NAME["edge"](x) if isinstance(x, Active) else np.abs(x)
+
+
 @distance
 def cityblock(u: Any, v: Any, w: Any = None) -> Any:
     """The sum of absolute differences."""
-    return np.sum(weighed(np.abs(u - v), w), axis=-1)
+    return np.sum(weighed(edge(u - v), w), axis=-1)
 
 
 @distance
 def chebyshev(u: Any, v: Any, w: Any = None) -> Any:
     """The largest absolute difference among those whose weight is not zero."""
-    size = np.abs(u - v)
+    size = edge(u - v)
     if w is not None:
         weighed(size, w)
         size = np.where(numeric(w) > 0.0, size, 0.0)
@@ -115,13 +122,13 @@ def canberra(u: Any, v: Any, w: Any = None) -> Any:
     """The sum of absolute differences in units of the sizes of both numbers; 0 where both are 0."""
     size = np.abs(u) + np.abs(v)
     empty = size == 0.0
-    return np.sum(weighed(np.where(empty, 0.0, np.abs(u - v) / np.where(empty, 1.0, size)), w), axis=-1)
+    return np.sum(weighed(np.where(empty, 0.0, edge(u - v) / np.where(empty, 1.0, size)), w), axis=-1)
 
 
 @distance
 def braycurtis(u: Any, v: Any, w: Any = None) -> Any:
     """The sum of absolute differences in units of that of absolute sums."""
-    return np.sum(weighed(np.abs(u - v), w), axis=-1) / np.sum(weighed(np.abs(u + v), w), axis=-1)
+    return np.sum(weighed(edge(u - v), w), axis=-1) / np.sum(weighed(np.abs(u + v), w), axis=-1)
 
 
 # ---------------------------------------------------------------- between two vectors
