@@ -1407,3 +1407,22 @@ def test_scratch_memory_belongs_to_the_thread_that_sweeps() -> None:
     thread.join()
     assert not np.shares_memory(*found)
     assert found[0] is execution.blocks()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        np.array_repr,
+        np.array_str,
+        lambda x: np.array2string(x, precision=1, separator=";"),
+        lambda x: np.array2string(x, formatter={"float": lambda v: f"<{v:.0f}>"}),
+    ],
+)
+def test_the_text_of_an_array_is_a_decision(text):
+    x = np.array([1.0, 2.0])
+    f = lambda x: x[0] * (2.0 if text(x) == known else 3.0)
+    known = text(x)
+    jitted = numbad.jit(numbad.grad(f))
+    for _ in range(2):
+        assert jitted(x).tolist() == [2.0, 0.0]
+        assert jitted(np.array([1.0, 7.0])).tolist() == [3.0, 0.0]

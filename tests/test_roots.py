@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy.spatial import distance
 from scipy.spatial.distance import cdist
 
 import numbad
@@ -184,3 +186,75 @@ def test_a_root_of_many_terms_is_found_in_the_time_of_a_recording() -> None:
     count = 3000
     gradient = numbad.gradient(lambda x: np.sqrt(sum(part**2 for part in x)), np.zeros(count))
     np.testing.assert_array_equal(gradient, np.zeros(count))
+
+
+# ---------------------------------------------------------------- roots times constants, and norms of other orders
+
+SCALED: dict[str, tuple[Callable[[Any], Any], float]] = {  # functions of a norm n, and the second derivative at 0
+    "(2 n)**2": (lambda n: (2.0 * n) ** 2, 8.0),
+    "(n / 2)**2": (lambda n: (n / 2.0) ** 2, 0.5),
+    "square of n * 3 / 2": (lambda n: np.square(n * 3.0 / 2.0), 4.5),
+    "n * n": (lambda n: n * n, 2.0),
+    "np.power(n, 2)": (lambda n: np.power(n, 2), 2.0),
+    "np.power(n / 4, 2.0)": (lambda n: np.power(n / 4.0, 2.0), 0.125),
+    "a kernel with a length": (lambda n: np.exp(-0.5 * (n / 2.0) ** 2), -0.25),
+    "(2 n)**4 / n0": (lambda n: (2.0 * n) ** 4 + (n * 0.5) ** 2, 0.5),
+}
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_a_square_undoes_a_root_times_a_constant(name: str) -> None:
+    f, curvature = SCALED[name]
+    for norm in (np.linalg.norm, lambda x: np.sqrt(np.sum(x * x)), lambda x: np.hypot(x[0], x[1])):
+        g = lambda x: f(norm(x))  # noqa: B023 - run at once
+        for hessian in (numbad.hessian(g), numbad.jit(numbad.hessian(g))):
+            np.testing.assert_allclose(hessian(np.zeros(2)), curvature * np.eye(2), atol=1e-14)
+        x = np.array([0.6, -0.8])
+        np.testing.assert_allclose(numbad.value_and_gradient(g, x)[0], f(1.0), rtol=1e-14)
+    rows = lambda x: np.sum(f(np.sqrt(np.sum(x.reshape(3, 2) ** 2, axis=1))))
+    np.testing.assert_allclose(numbad.hessian(rows)(np.zeros(6)), curvature * np.eye(6), atol=1e-14)
+
+
+@pytest.mark.parametrize("factor", [0.0, -3.0, 1e-12, 1e12, np.float64(2.0), True])
+def test_any_constant_leaves_the_value_of_a_square(factor: Any) -> None:
+    x = np.array([3.0, 4.0])
+    for f in (lambda x: (np.linalg.norm(x) * factor) ** 2, lambda x: (factor * np.linalg.norm(x)) ** 2):
+        value, slope = numbad.value_and_gradient(f, x)
+        np.testing.assert_allclose(value, (5.0 * factor) ** 2, rtol=1e-14)
+        np.testing.assert_allclose(slope, 2.0 * float(factor) ** 2 * x, rtol=1e-14)
+
+
+@pytest.mark.parametrize("order", [1, 1.5, 3, 4, np.inf, -np.inf])
+def test_norms_of_other_orders_have_no_second_derivative_at_zero(order: float) -> None:
+    for norm in (
+        lambda x: np.linalg.norm(x, order),
+        lambda x: np.linalg.vector_norm(x, ord=order),
+        lambda x: np.linalg.norm(x[None], order, axis=1)[0],
+    ):
+        np.testing.assert_array_equal(numbad.gradient(norm, np.zeros(2)), 0.0)
+        for hessian in (numbad.hessian(lambda x: norm(x) ** 2), numbad.jit(numbad.hessian(norm))):  # noqa: B023
+            assert np.isnan(hessian(np.zeros(1))).all()
+
+
+@pytest.mark.parametrize("order", [1.5, 3, 4])
+def test_norms_of_other_orders_beside_zero(order: float) -> None:
+    x = np.array([3.0, -4.0, 0.5])
+    n = np.sum(np.abs(x) ** order) ** (1.0 / order)
+    slope = np.sign(x) * (np.abs(x) / n) ** (order - 1.0)
+    curvature = (order - 1.0) / n * (np.diag((np.abs(x) / n) ** (order - 2.0)) - np.outer(slope, slope))
+    norm = lambda x: np.linalg.norm(x, order)
+    np.testing.assert_allclose(numbad.gradient(norm, x), slope, rtol=1e-13)
+    np.testing.assert_allclose(numbad.hessian(norm)(x), curvature, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["cityblock", "chebyshev", "minkowski"])
+def test_distances_have_no_second_derivative_at_their_kink(name: str) -> None:
+    options = {"p": 3} if name == "minkowski" else {}
+    y = np.array([1.0])
+    one = lambda x: getattr(distance, name)(x, y, **options)
+    all_pairs = lambda x: np.sum(distance.cdist(x[None], y[None], name, **options))
+    for f in (one, all_pairs):
+        assert numbad.gradient(f, y.copy()) == 0.0
+        assert np.isnan(numbad.hessian(lambda x: f(x) ** 2)(y.copy())).all()  # noqa: B023
+        np.testing.assert_allclose(numbad.gradient(f, y - 2.0), [-1.0])
+        np.testing.assert_allclose(numbad.hessian(lambda x: f(x) ** 2)(y - 2.0), [[2.0]], rtol=1e-12)  # noqa: B023
