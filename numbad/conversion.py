@@ -35,8 +35,14 @@ def is_print_statement(code: CodeType, place: int) -> bool:
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Name):
             first, last = (node.lineno, node.col_offset), (node.end_lineno, node.end_col_offset)
             if node.value.func.id == "print" and first <= (line, column) and (end_line, end_column) <= last:
-                return True
+                return all(map(is_screen, node.value.keywords))
     return False
+
+
+def is_screen(keyword: ast.keyword) -> bool:
+    """Whether what print is given does not lead its text to where the program may read it: file=buffer does."""
+    target = keyword.value
+    return keyword.arg != "file" or (isinstance(target, ast.Attribute) and target.attr in ("stdout", "stderr"))
 
 
 def is_printed() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import io
 import os
 import pickle
 import subprocess
@@ -1425,4 +1426,17 @@ def test_the_text_of_an_array_is_a_decision(text):
     jitted = numbad.jit(numbad.grad(f))
     for _ in range(2):
         assert jitted(x).tolist() == [2.0, 0.0]
+        assert jitted(np.array([1.0, 7.0])).tolist() == [3.0, 0.0]
+
+
+def test_what_is_printed_into_a_buffer_is_a_decision():
+    def f(x):
+        buffer = io.StringIO()
+        print(x, file=buffer, end="")
+        print(x, file=sys.stderr)
+        return x[0] * (2.0 if buffer.getvalue() == "[1. 2.]" else 3.0)
+
+    jitted = numbad.jit(numbad.grad(f))
+    for _ in range(2):
+        assert jitted(np.array([1.0, 2.0])).tolist() == [2.0, 0.0]
         assert jitted(np.array([1.0, 7.0])).tolist() == [3.0, 0.0]
