@@ -296,3 +296,15 @@ def test_a_wider_dtype_rounds_what_came_before() -> None:
     np.testing.assert_allclose(value, exact, rtol=1e-14)
     np.testing.assert_allclose(numbad.jit(f)(x), exact, rtol=1e-14)
     np.testing.assert_allclose(gradient, exact / 1.1, rtol=1e-6)
+
+
+def test_truth_values_are_counted_in_whole_numbers():
+    x = np.array([[0.5, 2.0, 3.0], [1.5, 0.25, 4.0]])
+    f = lambda x: (
+        np.sum(x * x) * np.sum(x > 1.0, dtype=int) + x[0, 1] * np.cumsum(x > 1.0, axis=1, dtype=np.int64)[1, 2]
+    )
+    want = 8.0 * x + 2.0 * np.eye(1, 6, 1).reshape(2, 3)
+    np.testing.assert_array_equal(numbad.gradient(f, x), want)
+    np.testing.assert_array_equal(numbad.jit(numbad.grad(f))(x), want)
+    with pytest.raises(numbad.RecordingError, match="dtype=int64"):
+        numbad.gradient(lambda x: np.sum(x, dtype=int) * x[0, 0], x)

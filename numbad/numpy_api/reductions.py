@@ -52,6 +52,12 @@ def sum_over(a: Array, axis: Any, keepdims: bool) -> Any:
     return append_placed(a.recorder, ADD, plan, spot, NOWHERE)
 
 
+def dtype_of_sum(a: Array, dtype: Any) -> Any:
+    """Return the dtype that a sum is asked for, none where truth values are counted: their sums are whole numbers."""
+    counts = a.boolean and dtype is not None and np.dtype(dtype).kind in "iu"
+    return None if counts else dtype
+
+
 @implements("sum")
 def sum_(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, initial: Any = 0,
          where: Any = True) -> Any:  # fmt: skip
@@ -61,7 +67,9 @@ def sum_(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims:
         total = sum_of_all(a) if axis is None and not keepdims else sum_over(a, axis, bool(keepdims))
         if total is not None:
             return total
-    a = widened(to_array(a), dtype)
+    a = to_array(a)
+    dtype = dtype_of_sum(a, dtype)
+    a = widened(a, dtype)
     if where is not True:
         a = as_array(np.where(where, a, 0.0))
     shape = a.shape
@@ -236,7 +244,9 @@ def run_along(op: Any, a: Any, axis: Any) -> Any:
 @implements("cumsum")
 def cumsum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
     """Running sum."""
-    return finish(run_along(ops.running_sum, widened(to_array(a), dtype), axis), dtype, out)
+    a = to_array(a)
+    dtype = dtype_of_sum(a, dtype)
+    return finish(run_along(ops.running_sum, widened(a, dtype), axis), dtype, out)
 
 
 @implements("cumprod")
