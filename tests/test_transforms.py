@@ -802,11 +802,11 @@ def test_a_pullback_keeps_arrays_that_its_function_uses(rows: int) -> None:
 
 
 def test_writing_to_a_large_array_of_the_function_is_noticed() -> None:
-    matrix = np.ones((600, 400))
-    _, pullback = numbad.vjp(lambda x: matrix @ x, np.ones(400))
-    close(pullback(np.ones(600))[0], np.full(400, 600.0))
+    matrix = np.ones((600, 600))
+    _, pullback = numbad.vjp(lambda x: matrix @ x, np.ones(600))
+    close(pullback(np.ones(600))[0], np.full(600, 600.0))
     matrix *= 2.0
-    with pytest.raises(NumbadError, match=r"an array of shape \(600, 400\) .* was written to"):
+    with pytest.raises(NumbadError, match=r"an array of shape \(600, 600\) .* was written to"):
         pullback(np.ones(600))
 
 
