@@ -88,8 +88,9 @@ SMALL = limit(512, 4)
 COPIED = limit(1 << 18, 16)
 # Elements: whether larger arrays have been written to is told by a fingerprint, not by a copy.
 HASHED = limit(1 << 14, 8)
-# Elements: of larger arrays only some are looked at, for reading all could take as long as the program does.
-SAMPLED = limit(1 << 22, 1 << 12)
+# Elements: of larger arrays only some are looked at, for reading all could take as long as the program does. What is
+# noticed must not depend on small limits.
+SAMPLED = limit(1 << 22, 1 << 22)
 # Elements: larger inputs of a gradient are swept where they are.
 LARGE_INPUT = limit(1 << 12, 6)
 # Elements: up to here a table of addresses is cheaper than a row that copies.
