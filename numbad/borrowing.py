@@ -27,12 +27,10 @@ def sample(values: np.ndarray) -> bytes:
     values, size = np.asarray(values), values.size
     if size <= HASHED or values.dtype.hasobject:
         return values.tobytes()
-    if not is_packed(values):
-        if size <= SAMPLED:
-            return sample(values.copy())
-        step = size // SAMPLES | 1
-        return values.flat[np.arange(0, size, step)].tobytes() + values.flat[size - 1].tobytes()
-    flat = values.reshape(-1, order="F" if values.flags.f_contiguous else "C")
+    packed = is_packed(values)
+    if not packed and size <= SAMPLED:
+        return sample(values.copy())
+    flat: Any = values.reshape(-1, order="F" if values.flags.f_contiguous else "C") if packed else values.flat
     if size <= SAMPLED:
         from numbad.fingerprints import fingerprint
 

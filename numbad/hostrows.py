@@ -243,9 +243,8 @@ def host_backward(execution: Execution, words: Any, w: int, bars: Cotangents) ->
     _, input_bars, output_bars = host_operands(bar_spaces(bars), words, w)
     if not all(matrix().is_absent(bar) for bar in output_bars):
         call = execution.recorder.hosts[index]
-        leaves = getattr(
-            execution.recorder, "leaves", None
-        )  # a tape gives NaN: the other inputs' derivatives are right
+        # A tape has no leaves: it gives NaN there, and the derivatives of its other inputs are right.
+        leaves = getattr(execution.recorder, "leaves", None)
         if leaves is not None and isinstance(call, HostCall) and (unknown := call.unknown()):
             refuse_unknown(call, unknown, execution.recorder, leaves, words, w)
             input_bars = [None if k in unknown else bar for k, bar in enumerate(input_bars)]
