@@ -12,14 +12,17 @@ import numpy as np
 
 from numbad.active import Active
 from numbad.elementwise import BY_CONSTANT, record
-from numbad.limits import COPIED
+from numbad.limits import COPIED, SAMPLED
 from numbad.operands import constant_values
 from numbad.sweeps import contains_zero
 
 
 def find_read(values: np.ndarray, axes: tuple[int, ...]) -> np.ndarray | None:
-    """Return where a constant factor is not zero throughout some axes; None if that is everywhere."""
-    if not values.size:
+    """Return where a constant factor is not zero throughout some axes; None if that is everywhere.
+
+    A very large one, of which a replay may miss that it has changed, is not looked at: zeros give NaN there.
+    """
+    if not values.size or values.size > SAMPLED:
         return None
     if values.size > COPIED:  # most arrays have a first row without a zero
         first = values[tuple(0 if axis in axes else slice(None) for axis in range(values.ndim))]
