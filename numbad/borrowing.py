@@ -3,7 +3,7 @@
 A program may write to an array after it has been used, through the array itself or through a view that was made before.
 Up to `COPIED` elements a recording takes a copy, so what is written later concerns later uses only, as in NumPy. A
 copy of a larger array could cost more than its derivative. It is read where it lies, is read-only until the recording
-ends, and a fingerprint tells whether it has been written to through an older view. Above `SAMPLED` elements (32 MB)
+ends, and a fingerprint (128 bits, XXH3) tells whether it has been written to through an older view. Above `SAMPLED` elements (32 MB)
 only a sample of them is looked at: a few elements that change there go unnoticed.
 """
 
@@ -14,6 +14,7 @@ import threading
 from typing import Any
 
 import numpy as np
+from xxhash import xxh3_128_digest
 
 from numbad.errors import RecordingError, message
 from numbad.limits import COPIED, HASHED, SAMPLED
@@ -32,9 +33,7 @@ def sample(values: np.ndarray) -> bytes:
         return sample(values.copy())
     flat: Any = values.reshape(-1, order="F" if values.flags.f_contiguous else "C") if packed else values.flat
     if size <= SAMPLED:
-        from numbad.fingerprints import fingerprint
-
-        return fingerprint(flat)
+        return xxh3_128_digest(flat.view(np.uint8))
     step = size // SAMPLES | 1  # odd: all columns of a matrix are met
     return flat[::step].tobytes() + flat[-1:].tobytes()
 

@@ -69,7 +69,7 @@ class Leaf:
             if values.size:
                 recorder.loads.append((self.address, values.flatten()))
             self.active = make_block(recorder, self.address, values.shape)
-            order = None if values.flags.c_contiguous else memory_order(values.shape, (values,))
+            order = None if values.ndim == 1 or values.flags.c_contiguous else memory_order(values.shape, (values,))
             if order is not None:  # the program may ask for the order in memory: x.ravel("K"), a reshape of a copy
                 self.active = self.active.transpose(order).copy().transpose(np.argsort(order))
         else:
@@ -90,15 +90,17 @@ class Leaf:
         if type(value) is float:
             return float(bars.arena[self.address]) + 0.0  # what is absent is shown as zero
         values = value if type(value) is np.ndarray else np.asarray(value)
-        dtype = values.dtype
+        dtype, shape = values.dtype, values.shape
         if self.space:
-            found = bars.spaces[self.space].reshape(values.shape, order=self.order)
+            found = bars.spaces[self.space].reshape(shape, order=self.order)
             return found.astype(dtype, copy=False)
-        if isinstance(value, np.generic) or not values.ndim:
+        if not shape:
             scalar = dtype.type(bars.arena[self.address] + 0.0)
             return scalar if isinstance(value, np.generic) else np.asarray(scalar)
-        found = (bars.arena[self.address : self.address + values.size] + 0.0).astype(dtype, copy=False)
-        return found if values.ndim == 1 else found.reshape(values.shape)
+        found = bars.arena[self.address : self.address + values.size] + 0.0
+        if found.dtype is not dtype:
+            found = found.astype(dtype, copy=False)
+        return found if len(shape) == 1 else found.reshape(shape)
 
 
 def check_leaf(value: Any) -> None:

@@ -87,7 +87,7 @@ SMALL = limit(512, 4)
 # Elements: of larger constants and inputs no copy is made, which could cost more than the derivative.
 COPIED = limit(1 << 18, 16)
 # Elements: whether larger arrays have been written to is told by a fingerprint, not by a copy.
-HASHED = limit(1 << 14, 8)
+HASHED = limit(1 << 11, 8)
 # Elements: of larger arrays only some are looked at, for reading all could take as long as the program does. What is
 # noticed must not depend on small limits.
 SAMPLED = limit(1 << 22, 1 << 22)

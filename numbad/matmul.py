@@ -11,12 +11,12 @@ from numbad.operands import as_active
 from numbad.plans import PLANS, Plan, append_placed, keep
 from numbad.recorder import Recorder, structural_words
 from numbad.rows import CONTRACT
-from numbad.unread import leave_out_unread
+from numbad.unread import leave_out_unread, may_have_zeros
 
 
 def matrix_product(recorder: Recorder, a: Any, b: Any) -> Any:
     """Return a @ b for vectors and matrices; None for stacks, scalars and shapes that do not fit."""
-    if type(a) is np.ndarray or type(b) is np.ndarray:
+    if (type(a) is np.ndarray and may_have_zeros(a)) or (type(b) is np.ndarray and may_have_zeros(b)):
         a, b = leave_out_unread(a, b, walked_together(a, b))
     if type(a) is not Array or a.recorder is not recorder:
         a = as_active(recorder, a)

@@ -18,7 +18,7 @@ from numbad.roots import SQUARE, record_absolute, record_power, record_square, r
 from numbad.rows import MAP
 from numbad.scalars import Scalar, Truth, scalar_row
 from numbad.strictness import catches_division, refuse_zero
-from numbad.sweeps import contains_zero
+from numbad.sweeps import count_nonzero
 
 Method = Callable[..., Any]
 
@@ -133,7 +133,7 @@ def array_operator(name: str, reflected: bool) -> Method:
         else:
             its = load_like(other, shape, recorder)
             plan = plans.arrays
-            if product and its is not None and contains_zero(other):
+            if product and its is not None and count_nonzero(other) != other.size:
                 return append_row(recorder, by_constant, plan, mine, its, False)
         if its is None:
             return record_operator(op, other, self) if reflected else record_operator(op, self, other)

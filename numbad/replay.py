@@ -276,7 +276,7 @@ class Jitted:
 
     def look_up(self, arguments: Any, keywords: Any, kinds: Any) -> tuple[list[Any], Paths]:
         """Return the differentiable leaves of a call, and the tapes for its signature."""
-        if not keywords and not self.static and all(kind is float for kind in kinds):
+        if not keywords and not self.static and kinds.count(float) == len(kinds):
             values, key = list(arguments), kinds
         else:
             values, key = self.signature(arguments, keywords)
@@ -817,7 +817,10 @@ class Program:
 
     def pick(self, found: list[Any]) -> list[Any]:
         """Return the gradient with respect to each differentiated argument."""
-        return [rebuild([found[k] for k in chosen]) for chosen, rebuild in self.parts]
+        return [
+            found[chosen[0]] if rebuild is first else rebuild([found[k] for k in chosen])
+            for chosen, rebuild in self.parts
+        ]
 
     @handed_out
     def read_outputs(self) -> Any:

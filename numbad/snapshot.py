@@ -52,7 +52,7 @@ class Snapshot:
         self.looked_up: dict[Any, set[str]] = {}  # what has been noted of them
         self.attributes = {"__call__"}  # names that the functions look up
         self.own_attributes: set[str] = set()  # those of them that functions of the user's do
-        self.arrays: list[tuple[np.ndarray, bytes]] = []
+        self.arrays: list[tuple[np.ndarray, tuple[int, ...], bytes]] = []
         self.buffers: list[tuple[Any, bytes]] = []
         self.containers: list[tuple[Any, Any]] = []
         self.seen: set[int] = set()
@@ -96,7 +96,7 @@ class Snapshot:
         elif noted_on(value, "numbad_inner") is not None:
             self.meet(value.numbad_inner, depth)
         elif isinstance(value, np.ndarray) and value.dtype != object:
-            self.arrays.append((value, sample(value)))
+            self.arrays.append((value, value.shape, sample(value)))
             if type(value) is not np.ndarray:
                 self.keep_members(value, depth)
         elif isinstance(value, (array.array, bytearray)):
@@ -205,8 +205,8 @@ class Snapshot:
         for container, members in self.containers:
             if not same_members(members_of(container), members):
                 return kind_of(container)
-        for values, copy in self.arrays:
-            if written(values, copy):
+        for values, shape, copy in self.arrays:
+            if values.shape != shape or written(values, copy):
                 return f"an array of shape {values.shape}"
         return "an array.array or bytearray" if any(bytes(value) != copy for value, copy in self.buffers) else ""
 
@@ -230,8 +230,8 @@ class Snapshot:
         for container, members in self.containers:
             if not same_members(members_of(container), members):
                 return True
-        for values, copy in self.arrays:
-            if written(values, copy):
+        for values, shape, copy in self.arrays:
+            if values.shape != shape or written(values, copy):
                 return True
         return any(bytes(value) != copy for value, copy in self.buffers) if self.buffers else False
 

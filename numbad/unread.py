@@ -17,6 +17,11 @@ from numbad.operands import constant_values
 from numbad.sweeps import contains_zero
 
 
+def may_have_zeros(values: np.ndarray) -> bool:
+    """Whether a constant factor is worth a look: a large one may take longer to go through than the product."""
+    return values.size > COPIED or contains_zero(values)
+
+
 def find_read(values: np.ndarray, axes: tuple[int, ...]) -> np.ndarray | None:
     """Return where a constant factor is not zero throughout some axes; None if that is everywhere.
 
@@ -28,7 +33,7 @@ def find_read(values: np.ndarray, axes: tuple[int, ...]) -> np.ndarray | None:
         first = values[tuple(0 if axis in axes else slice(None) for axis in range(values.ndim))]
         if not contains_zero(np.asarray(first)):
             return None
-    elif not contains_zero(values):
+    elif not may_have_zeros(values):
         return None
     read = values.any(axis=axes)
     return None if read.all() else np.asarray(read)

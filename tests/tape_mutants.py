@@ -31,6 +31,7 @@ from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SC
 MOST_WORK = 2_000_000  # elements of all rows of a mutant that is run
 MOST_LOWERED = 5_000  # of one that is run at many points at once
 MOST_MEMORY = 6 << 30
+AT_A_TIME = 2000  # mutants of one process
 MATRIX = np.random.default_rng(0).normal(size=(30, 30))
 FORTRAN = np.asfortranarray(np.random.default_rng(1).normal(size=(40, 30)))
 LARGE = np.linspace(0.5, 1.5, 33_000)
@@ -376,7 +377,7 @@ def count_outcomes(first, count):
     """Run mutants in subprocesses; return how many came to which end, with the seeds of crashes and errors."""
     outcomes, bad = Counter(), []
     while count > 0:
-        command = [sys.executable, __file__, "--run", str(first), "--count", str(count)]
+        command = [sys.executable, __file__, "--run", str(first), "--count", str(min(count, AT_A_TIME))]
         environment = os.environ | {"MALLOC_PERTURB_": "165", "OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         lines = done.stdout.splitlines()
@@ -390,6 +391,7 @@ def count_outcomes(first, count):
             break
         count -= len(lines)
         first += len(lines)
+        print(f"{first} mutants, {len(bad)} crashes or errors", file=sys.stderr, flush=True)
     return outcomes, bad
 
 

@@ -1530,6 +1530,9 @@ FINGERPRINTS: dict[str, Callable[[np.ndarray], None]] = {
     "the first element": lambda a: a.flat.__setitem__(0, 3),
     "two rows change places": lambda a: a.__setitem__(slice(0, 2), a[1::-1].copy()),
     "rows in another order": lambda a: a.__setitem__(slice(None), a[::-1].copy()),
+    "all signs": lambda a: np.negative(a, out=a),
+    "all exponents": lambda a: np.multiply(a, 2, out=a),
+    "two signs": lambda a: a[:2].__setitem__(..., -a[:2]),
     "the sign of a zero": lambda a: a.flat.__setitem__(7, -a.flat[7]),
 }
 
@@ -1561,3 +1564,13 @@ def test_one_element_of_a_captured_array_that_changes_between_calls_is_noticed(n
             np.testing.assert_allclose(slope(x), want, rtol=1e-12)
         table[n // 3, n // 7] += 1.0
         table[[0, n - 1]] = table[[n - 1, 0]]
+
+
+def test_a_captured_array_that_gets_another_shape_is_noticed() -> None:
+    table = np.arange(6.0).reshape(2, 3)
+    fast = numbad.jit(lambda x: np.sum(table[-1] * x))
+    assert fast(2.0) == 24.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        table.shape = (3, 2)
+    assert fast(2.0) == 18.0
