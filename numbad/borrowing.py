@@ -3,8 +3,8 @@
 A program may write to an array after it has been used, through the array itself or through a view that was made before.
 Up to `COPIED` elements a recording takes a copy, so what is written later concerns later uses only, as in NumPy. A
 copy of a larger array could cost more than its derivative. It is read where it lies, is read-only until the recording
-ends, and a fingerprint (128 bits, XXH3) tells whether it has been written to through an older view. Above `SAMPLED` elements (32 MB)
-only a sample of them is looked at: a few elements that change there go unnoticed.
+ends, and a fingerprint (128 bits, XXH3) tells whether it has been written to through an older view. Above `SAMPLED`
+elements (32 MB) only a sample of them is looked at: a few elements that change there go unnoticed.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ UNTAUGHT = set(
     "array_repr array_str array2string save savez savez_compressed savetxt put place put_along_axis fill_diagonal"
     " shape ndim size isrealobj iscomplexobj common_type".split()
 )
+PLAIN = {int, float, bool, str, type(None)}  # hold nothing
 METHODS = {"_mean": "mean", "_var": "var", "_std": "std"}  # what arrays' own methods call
 
 
@@ -67,7 +68,7 @@ def teach_function(function: FunctionType, implementation: Implementation) -> No
     original.__kwdefaults__ = function.__kwdefaults__
 
     def choose(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-        if current() is None or not (involves(arguments) or involves(tuple(keywords.values()))):
+        if current() is None or not (involves(arguments) or (keywords and involves(keywords.values()))):
             return original(*arguments, **keywords)
         return implementation(*arguments, **keywords)
 
@@ -120,11 +121,12 @@ def asking_code(free: tuple[str, ...]) -> Any:
 def involves(values: Any) -> bool:
     """Whether a recording value is among some arguments, or in sequences and arrays of objects among them."""
     for value in values:
-        if isinstance(value, Active):
-            return True
-        if isinstance(value, (list, tuple)):
-            if involves(value):
+        kind = type(value)
+        if kind in PLAIN:
+            continue
+        if kind is np.ndarray or isinstance(value, np.ndarray):
+            if value.dtype.char == "O" and involves(value.reshape(-1).tolist()):
                 return True
-        elif isinstance(value, np.ndarray) and value.dtype == object and involves(value.reshape(-1).tolist()):
+        elif isinstance(value, Active) or (isinstance(value, (list, tuple)) and involves(value)):
             return True
     return False

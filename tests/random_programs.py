@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from numbad.limits import SMALL_LIMITS
 
@@ -125,6 +126,22 @@ class ComplexLinalg:
 
 Complex.linalg = ComplexLinalg()
 
+
+class ComplexSpecial:
+    """scipy.special for a complex step; its Bessel functions of negative numbers are only right to 1e-17 or so."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(special, name)
+
+    @staticmethod
+    def jv(order: int, a: Any) -> Any:
+        return special.jv(order, np.real(a)) + 1j * np.imag(a) * special.jvp(order, np.real(a))
+
+    @staticmethod
+    def iv(order: int, a: Any) -> Any:
+        return special.iv(order, np.real(a)) + 1j * np.imag(a) * special.ivp(order, np.real(a))
+
+
 # ---------------------------------------------------------------- programs
 
 
@@ -165,6 +182,8 @@ class Program:
         text = self.text().replace(f"import {self.module} as np\n", "")
         names["np"] = module
         exec(compile(text, f"<program {self.seed}>", "exec"), names)
+        if isinstance(module, Complex):
+            names["special"] = ComplexSpecial()
         return names
 
     def point(self, k: int) -> tuple[np.ndarray, np.ndarray]:
