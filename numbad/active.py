@@ -75,6 +75,10 @@ class Active:
         """The value itself."""
         return self
 
+    @real.setter
+    def real(self, value: Any) -> None:
+        self[...] = value
+
     @property
     def imag(self) -> Any:
         """Zeros."""

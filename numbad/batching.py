@@ -11,7 +11,7 @@ import numpy as np
 
 from numbad.active import Active
 from numbad.arrays import Array, constant, filled, make_block
-from numbad.derivatives import as_leaf, is_narrow, is_slope, narrowed
+from numbad.derivatives import as_leaf, check_meaning, is_narrow, is_slope, narrowed
 from numbad.emission import Linear
 from numbad.errors import InputError, NumbadError, check_function, message, noted_on, wraps
 from numbad.geometry import compact, is_run
@@ -79,6 +79,8 @@ def vmap(
         more, _ = flatten(keywords)
         leaves, rebuild = flatten((tuple(arguments), keywords))
         leaves = [as_leaf(leaf) for leaf in leaves]
+        for leaf in leaves:
+            check_meaning(leaf)
         axes += [0] * len(more)
         size = batch_size(leaves, axes, axis_size)
         if any(axis is not None for axis in axes) and not keywords and current() is None and isinstance(f, Jitted):

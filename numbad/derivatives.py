@@ -131,6 +131,17 @@ def check_leaf(value: Any) -> None:
     raise InputError(message(f"the derivative with respect to {found} is not defined", do))
 
 
+def check_meaning(value: Any) -> None:
+    """Raise an InputError for floating numbers that a recording would read as others than they are."""
+    if not isinstance(value, (np.ndarray, np.generic)) or value.dtype.kind != "f":
+        return
+    if value.dtype.itemsize not in (4, 8):
+        what = f"{value.dtype} numbers cannot be recorded, which is done in double or single precision"
+        raise InputError(message(what, "convert them: x.astype(float)"))
+    if type(value) is not np.ndarray and (other := other_meaning(value)):
+        raise InputError(message(f"{other[0]} cannot be recorded", other[1]))
+
+
 def is_narrow(argnums: Any, arguments: tuple[Any, ...]) -> bool:
     """Whether derivatives with respect to some arguments are in single precision: all that they consist of is.
 

@@ -145,6 +145,11 @@ OBJECT_COMPLAINTS = (  # how NumPy and SciPy say that an array holds objects
 )
 
 
+OPERATIONS = {"__array_ufunc__", "__array_function__"} | {
+    f"__{name}__" for name in "add radd sub rsub mul rmul truediv rtruediv pow rpow matmul rmatmul neg abs".split()
+}
+
+
 def other_meaning(values: Any) -> tuple[str, str] | None:
     """Say why an array cannot be read as a plain one, and what to do; None if it can.
 
@@ -155,6 +160,13 @@ def other_meaning(values: Any) -> tuple[str, str] | None:
     masked = sys.modules.get("numpy.ma")
     if masked is not None and isinstance(values, masked.MaskedArray) and masked.is_masked(values):
         return "an array with masked elements", "pass a.filled(0.0), and select with np.where(mask, 0.0, x)"
+    if not isinstance(values, np.ndarray) or (masked is not None and isinstance(values, masked.MaskedArray)):
+        return None
+    for kind in type(values).__mro__:
+        if kind is np.ndarray:
+            break
+        if not OPERATIONS.isdisjoint(vars(kind)):
+            return f"a {type(values).__name__}, whose operations are its own,", "pass np.asarray(x)"
     return None
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from numbad import strictness
 from numbad.derivatives import as_leaf
 from numbad.errors import BranchError, InputError, OutputError, message
 from numbad.points import Batch, point_program, regroup_slopes, run_alone, sweep_points
@@ -70,7 +71,7 @@ def map_jitted(jitted: Jitted, arguments: tuple[Any, ...], axes: list[int | None
     """
     flat = [flatten(argument) for argument in arguments]
     leaves = [as_leaf(leaf) for part, _ in flat for leaf in part]
-    if config._debug_nans or jitted.static or not all(is_float(leaf) for leaf in leaves):
+    if config._debug_nans or jitted.static or strictness.asked() or not all(is_float(leaf) for leaf in leaves):
         return None
     leaves = [leaf if axis is None else np.moveaxis(leaf, axis, 0) for leaf, axis in zip(leaves, axes, strict=True)]
     mapped = [axis is not None for axis in axes]

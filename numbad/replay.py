@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from numbad import strictness
 from numbad.active import Active
 from numbad.arrays import Array
 from numbad.derivatives import (
     FLOAT64,
     as_leaf,
     check_leaf,
+    check_meaning,
     concrete,
     input_dtype,
     is_narrow,
@@ -56,6 +58,7 @@ from numbad.trees import first, flatten, take_apart
 if TYPE_CHECKING:
     from numbad.splicing import Splice
 
+DOUBLE_OR_SINGLE = {np.dtype(np.float64).num, np.dtype(np.float32).num}
 MOST_PATHS = 64  # tapes kept for one signature
 PATIENCE = 0.5  # seconds: a thread that waits longer for another calls the function; the other may wait for it
 MOST_SIGNATURES = 256  # kept for one function
@@ -100,8 +103,9 @@ def jit(f: Callable[..., Any] | None = None, *, static_argnums: Any = (), static
     lists and dicts, the attributes of objects, classes and the user's modules, and the elements of arrays; a change
     records anew, and so does each call that takes iterators, or more than 131,072 members, from outside. Of arrays of
     more than four million elements some 4,000 are compared, so write to them as a whole, or pass them as arguments.
-    What changes in another way (static objects, files, random numbers) is frozen. Side effects happen when a path is
-    recorded, and what the function changes of its arguments stays inside of it. Results share memory with nothing.
+    What changes in another way (static objects, files, random numbers, the settings of NumPy and of Python's own
+    library, what installed packages keep) is frozen. Side effects happen when a path is recorded, and what the function
+    changes of its arguments stays inside of it. Results share memory with nothing.
 
     Paths share their first rows up to the guard that tells them apart, and a call that leaves one of them there goes on
     with another: it costs about as much as one path, whichever it takes. Tapes of scalar rows are optimised
@@ -173,6 +177,7 @@ class Jitted:
         self.snapshot: Snapshot | None = None
         self.clock = 0
         self.warned = self.told = self.anew = False
+        self.said: set[str] = set()  # what it does to its arguments, as far as the user was warned of it
         self.lock = threading.RLock()
         self.busy = False  # a path is being recorded
         self.refused: set[Any] = set()  # signatures that cannot be recorded by themselves
@@ -261,7 +266,7 @@ class Jitted:
         with self.lock:
             self.drop_outdated()
             kinds = tuple(map(type, arguments))
-            paths = self.programs.get(kinds) if not keywords else None
+            paths = self.programs.get(kinds) if not (keywords or strictness.strict) else None
             if paths is not None:
                 values: Any = arguments
                 self.clock += 1
@@ -280,7 +285,8 @@ class Jitted:
             values, key = list(arguments), kinds
         else:
             values, key = self.signature(arguments, keywords)
-        return values, self.paths_of(key)
+        asked = strictness.asked()  # a path that was recorded without does not look for errors
+        return values, self.paths_of((key, asked) if asked else key)
 
     def paths_of(self, key: Any) -> Paths:
         """Return the recorded paths of a signature."""
@@ -296,7 +302,8 @@ class Jitted:
 
     def call_inside(self, recorder: Recorder, arguments: Any, keywords: Any) -> Any:
         """Copy the rows of the path that the arguments take into the running recording; return its results there."""
-        if not self.busy and not config._debug_nans and self.lock.acquire(timeout=PATIENCE):
+        told = config._debug_nans or strictness.asked()  # rows that are copied are not looked at one by one
+        if not self.busy and not told and self.lock.acquire(timeout=PATIENCE):
             try:
                 found = self.match(recorder, arguments, keywords)
                 if found is not None:
@@ -384,7 +391,10 @@ class Jitted:
         del self.programs[min(self.programs, key=lambda key: self.programs[key].used)]
 
     def warn_assigned(self, what: str) -> None:
-        """Warn of a function that changes what it was given."""
+        """Warn once of a function that changes what it was given."""
+        if what in self.said:
+            return
+        self.said.add(what)
         warnings.warn(
             message(
                 f"{self.title()} {what} that it was given; under numbad.jit the caller's stays as it is",
@@ -405,7 +415,7 @@ class Jitted:
         for k, argument in enumerate(arguments):
             if k in self.static:
                 parts.append(static_key(argument))
-            elif type(argument) is np.ndarray and argument.dtype.kind == "f":
+            elif type(argument) is np.ndarray and argument.dtype.num in DOUBLE_OR_SINGLE:
                 values.append(argument)
                 parts.append((argument.shape, argument.dtype.num, argument.flags.c_contiguous))
             elif type(argument) is Array:
@@ -496,6 +506,7 @@ def leaves_key(argument: Any, values: list[Any]) -> Any:
             kind = -1 if number and leaf.dtype == FLOAT64 else leaf.dtype.num
             parts.append((leaf.shape, kind, not number, True))
         elif is_recorded(leaf):
+            check_meaning(leaf)
             values.append(leaf)
             kind = leaf.dtype.num if isinstance(leaf, (np.ndarray, np.generic)) else -1
             contiguous = leaf.flags.c_contiguous if isinstance(leaf, np.ndarray) else True

@@ -79,7 +79,7 @@ def square_of_root(x: Any) -> Any:
     if not recorder.roots:
         return None
     known = recorder.roots.get(first_address(x))  # type: ignore[arg-type]
-    if known is None:
+    if known is None or not x.size:  # arrays without elements may share an address
         return None
     name, shape, operands = known
     if x.size != math.prod(shape):

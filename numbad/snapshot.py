@@ -5,12 +5,25 @@ from __future__ import annotations
 import array
 import contextlib
 import contextvars
+import ctypes
 import dis
+import enum
 import functools
+import re
 import sys
+import weakref
 from collections import defaultdict, deque
 from operator import is_
-from types import CodeType, FunctionType, MemberDescriptorType, MethodType, ModuleType
+from types import (
+    BuiltinMethodType,
+    CodeType,
+    FunctionType,
+    MappingProxyType,
+    MemberDescriptorType,
+    MethodType,
+    MethodWrapperType,
+    ModuleType,
+)
 from typing import Any
 
 import numpy as np
@@ -25,7 +38,12 @@ JITTED = "_numbad_jitted_"  # attributes in which `jit` keeps the methods of an 
 LIBRARIES = ("numpy", "scipy", "numbad", "builtins")  # their functions take nothing from the user's globals
 INSTALLED = ("site-packages", "dist-packages")  # folders of packages, whose modules are not looked into
 PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic, np.dtype, np.ufunc, range, slice, CodeType)
-FOLLOWED = ("types", "collections", "functools", "argparse", "_thread", "contextvars", "_contextvars")
+FOLLOWED = set(
+    "types collections functools argparse _thread contextvars _contextvars weakref os queue _queue configparser".split()
+)  # modules of Python's own whose objects hold what a program has put there
+ANSWERING = {"__getattr__", "__getattribute__"}  # special methods that may be added to a class, for any attribute
+BY_NAME = {"globals", "eval", "exec", "vars", "__import__", "import_module"}  # what finds globals by names in strings
+VIEWS: Any = (type({}.keys()), type({}.values()), type({}.items()))
 MISSING: Any = object()
 
 
@@ -50,6 +68,9 @@ class Snapshot:
         self.functions: list[tuple[FunctionType, Any, Any, Any]] = []  # with code and defaults
         self.owners: dict[Any, int] = {}  # modules and classes that were met, and how deep
         self.looked_up: dict[Any, set[str]] = {}  # what has been noted of them
+        self.kinds: list[tuple[Any, Any]] = []  # objects with their classes
+        self.orders: list[tuple[Any, Any]] = []  # classes with the classes that they inherit from
+        self.caches: list[tuple[Any, tuple[int, int]]] = []  # of functools.lru_cache
         self.attributes = {"__call__"}  # names that the functions look up
         self.own_attributes: set[str] = set()  # those of them that functions of the user's do
         self.arrays: list[tuple[np.ndarray, tuple[int, ...], bytes]] = []
@@ -76,7 +97,12 @@ class Snapshot:
 
     def meet(self, value: Any, depth: int) -> None:
         """Have a value looked at later, unless it has been."""
-        if not isinstance(value, PLAIN) and depth and id(value) not in self.seen:
+        try:
+            skipped = is_plain(value)
+        except Exception:  # of the object's own `__getattribute__`
+            skipped = True
+            self.unbounded = self.unbounded or f"an object that does not tell its class ({type(value).__name__})"
+        if not skipped and depth and id(value) not in self.seen:
             self.seen.add(id(value))
             self.alive.append(value)
             self.waiting.append((value, depth))
@@ -99,8 +125,16 @@ class Snapshot:
             self.arrays.append((value, value.shape, sample(value)))
             if type(value) is not np.ndarray:
                 self.keep_members(value, depth)
-        elif isinstance(value, (array.array, bytearray)):
+        elif isinstance(value, (array.array, bytearray, memoryview, CTYPES)):
             self.buffers.append((value, bytes(value)))
+        elif isinstance(value, VIEWS):
+            self.meet(value.mapping, depth)
+        elif isinstance(value, (BuiltinMethodType, MethodWrapperType)):
+            if not isinstance(value.__self__, ModuleType):
+                self.meet(value.__self__, depth)
+        elif isinstance(value, CACHE):
+            self.caches.append((value, state_of(value)))
+            self.meet(value.__wrapped__, depth)
         elif type(value).__module__.partition(".")[0] == "numbad":  # what it keeps for itself changes from call to call
             for part in (attribute(value, "__dict__") or {}).values():
                 if isinstance(part, (FunctionType, MethodType, functools.partial)):
@@ -109,10 +143,20 @@ class Snapshot:
             self.unbounded = self.unbounded or f"an iterator ({type(value).__name__})"
         else:
             self.keep_members(value, depth)
-            kind = value if isinstance(value, type) else type(value)
-            for base in kind.__mro__ if kind not in CONTAINERS else ():
-                if not is_library(base.__module__):
-                    self.owners.setdefault(base, depth)
+            if isinstance(value, type):
+                self.keep_class(value, depth)
+            elif type(value) not in CONTAINERS and not is_library(type(value).__module__):
+                self.kinds.append((value, type(value)))
+            self.keep_class(type(value), depth)
+
+    def keep_class(self, kind: Any, depth: int) -> None:
+        """Have the attributes of a class and of those that it inherits from looked up."""
+        if kind in CONTAINERS or is_library(kind.__module__) or kind in self.owners:
+            return
+        self.orders.append((kind, kind.__mro__))
+        for base in kind.__mro__:
+            if not is_library(base.__module__):
+                self.owners.setdefault(base, depth)
 
     def keep_function(self, f: FunctionType, depth: int) -> None:
         """Note closure variables, globals, defaults and attributes of a function."""
@@ -144,6 +188,9 @@ class Snapshot:
     def keep_names(self, f: FunctionType, installed: bool, depth: int) -> None:
         """Note the globals that a function names; those of the user's functions also where they are missing yet."""
         named, attributes = looked_up_names(f.__code__)
+        named = named | {name for name in words_of(f.__code__) if name in f.__globals__ or name in sys.modules}
+        for name in words_of(f.__code__) & sys.modules.keys():
+            self.meet(sys.modules[name], depth - installed)
         self.attributes |= attributes
         if not installed:
             self.own_attributes |= attributes
@@ -155,13 +202,27 @@ class Snapshot:
             if value is not MISSING or not installed:
                 self.names.append((table, name, value))
                 self.meet(value, depth)
+                if issubclass(type(value), ModuleType) and not installed and is_installed(value):
+                    self.keep_data(value, attributes, depth)
+
+    def keep_data(self, module: ModuleType, attributes: set[str], depth: int) -> None:
+        """Note what a function of the user's reads in an installed module that is no code: os.environ, sys.argv."""
+        table = vars(module)
+        for name in sorted(attributes & table.keys()):
+            value = table[name]
+            if not callable(value) and not is_plain(value) and not isinstance(value, ModuleType):
+                self.names.append((table, name, value))
+                self.meet(value, depth)
 
     def look_up_attributes(self) -> None:
         """Note what the functions may read of the modules and classes that they meet, and follow that."""
         for owner, depth in list(self.owners.items()):
             table = vars(owner)
-            wanted = self.attributes - self.looked_up.setdefault(owner, set())
-            missing = self.own_attributes if isinstance(owner, ModuleType) else set()
+            wanted, missing = self.attributes, self.own_attributes
+            if isinstance(owner, type):
+                wanted = wanted | special_methods(owner) | ANSWERING
+                missing = ANSWERING | {name for name in wanted if any(name in vars(base) for base in owner.__mro__[1:])}
+            wanted = wanted - self.looked_up.setdefault(owner, set())
             for name in sorted(wanted & (table.keys() | missing)):
                 self.looked_up[owner].add(name)
                 value = table.get(name, MISSING)
@@ -202,6 +263,12 @@ class Snapshot:
         for f, code, defaults, keywords in self.functions:
             if f.__code__ is not code or f.__defaults__ is not defaults or f.__kwdefaults__ is not keywords:
                 return f"the defaults of {f.__name__}"
+        for value, kind in self.kinds:
+            if type(value) is not kind:
+                return f"the class of a {kind.__name__}"
+        for kind, order in self.orders:
+            if kind.__mro__ is not order:
+                return f"what the class {kind.__name__} inherits from"
         for container, members in self.containers:
             if not same_members(members_of(container), members):
                 return kind_of(container)
@@ -227,6 +294,15 @@ class Snapshot:
         for f, code, defaults, keywords in self.functions:
             if f.__code__ is not code or f.__defaults__ is not defaults or f.__kwdefaults__ is not keywords:
                 return True
+        for value, kind in self.kinds:
+            if type(value) is not kind:
+                return True
+        for kind, order in self.orders:
+            if kind.__mro__ is not order:
+                return True
+        for cache, state in self.caches:
+            if state_of(cache) != state:
+                return True
         for container, members in self.containers:
             if not same_members(members_of(container), members):
                 return True
@@ -241,6 +317,34 @@ def contents(cell: Any) -> Any:
     with contextlib.suppress(ValueError):
         return cell.cell_contents
     return MISSING
+
+
+CTYPES: Any = ctypes.c_int.__mro__[-2]  # the base of all types of C
+CACHE: Any = type(functools.lru_cache(len))
+
+
+def state_of(cache: Any) -> tuple[int, int]:
+    """Return what changes when a function of functools.lru_cache runs, or forgets; not when it looks up."""
+    found = cache.cache_info()
+    return found.misses, found.currsize
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value cannot be changed."""
+    if not isinstance(value, PLAIN):
+        return False
+    return type(value) in PLAIN or isinstance(value, enum.Enum) or not attribute(value, "__dict__")
+
+
+def special_methods(kind: Any) -> set[str]:
+    """Return the special methods that a class and those that it inherits from define: what runs without a name."""
+    bases = [base for base in kind.__mro__ if not is_library(base.__module__)]
+    return {
+        name
+        for base in bases
+        for name, part in vars(base).items()
+        if name.startswith("__") and isinstance(part, (FunctionType, property, staticmethod, classmethod))
+    }
 
 
 # ---------------------------------------------------------------- members
@@ -280,6 +384,10 @@ def contents_of(value: Any) -> Any:
         return [value.func, value.args, *value.keywords.keys(), *value.keywords.values()]
     if isinstance(value, contextvars.ContextVar):
         return [value.get(MISSING)]
+    if isinstance(value, MappingProxyType):
+        return [*value.keys(), *value.values()]
+    if isinstance(value, weakref.ref):
+        return [value()]
     return value.reshape(-1).tolist() if isinstance(value, np.ndarray) and value.dtype == object else None
 
 
@@ -318,8 +426,8 @@ def is_library(module: str) -> bool:
 
 def is_installed(module: ModuleType) -> bool:
     """Whether a module is not the user's own."""
-    path = attribute(module, "__file__") or ""
-    return is_library(module.__name__) or any(folder in path for folder in INSTALLED)
+    path = attribute(module, "__file__")
+    return is_library(module.__name__) or (isinstance(path, str) and any(folder in path for folder in INSTALLED))
 
 
 def same_members(one: Any, other: Any) -> bool:
@@ -327,6 +435,17 @@ def same_members(one: Any, other: Any) -> bool:
     if len(one) != len(other) or not all(map(is_, one, other)):
         return False
     return not isinstance(one, dict) or all(map(is_, one.values(), other.values()))
+
+
+@functools.lru_cache(4096)
+def words_of(code: CodeType) -> set[str]:
+    """Return the words in strings of a function that may find globals by them: globals()["c"], eval("c")."""
+    inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    found = {word for part in inner for word in words_of(part)}
+    if BY_NAME.intersection(code.co_names) or "modules" in code.co_names:
+        texts = [constant for constant in code.co_consts if isinstance(constant, str)]
+        found |= {word for text in texts for word in re.findall(r"[^\W\d]\w*", text)}
+    return found
 
 
 @functools.lru_cache(4096)
@@ -339,6 +458,7 @@ def looked_up_names(code: CodeType) -> tuple[set[str], set[str]]:
             named.add(instruction.argval)
         elif instruction.arg is not None and instruction.argval in code.co_names:
             attributes.add(instruction.argval)
+    attributes |= {constant for constant in code.co_consts if type(constant) is str and constant.isidentifier()}
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             inner = looked_up_names(constant)

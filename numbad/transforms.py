@@ -13,6 +13,7 @@ from numbad.active import Active
 from numbad.borrowing import written
 from numbad.derivatives import (
     as_leaf,
+    check_meaning,
     collect,
     concrete,
     differentiate,
@@ -222,6 +223,8 @@ def match(primals: Any, tangents: Any, name: str, what: str) -> tuple[list[Any],
     found: list[Any] = []
     for tangent in tangents:
         found += [as_leaf(leaf) for leaf in flatten(tangent)[0]]
+    for leaf in found:
+        check_meaning(leaf)
     if not all(same_structure(tangent, primal) for tangent, primal in zip(tangents, primals, strict=True)):
         raise InputError(
             message(
@@ -456,6 +459,8 @@ class Pullback:
                 )
             )
         leaves = [as_leaf(leaf) for leaf in flatten(cotangent)[0]]
+        for leaf in leaves:
+            check_meaning(leaf)
         recorder = current()
         if recorder is None:
             if self.evaluation is None:

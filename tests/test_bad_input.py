@@ -767,3 +767,52 @@ def test_warnings_that_are_errors_leave_no_array_locked() -> None:
         with pytest.raises(UserWarning, match="assigns to an array"):
             numbad.jit(f)(np.ones(70_000))
     assert weights.flags.writeable
+
+
+class Tripled(np.ndarray):
+    """Arrays whose product is another one."""
+
+    def __mul__(self, other: Any) -> Any:
+        return np.asarray(self) * 3.0
+
+
+LONG = np.longdouble(1) + np.longdouble(2) ** -60
+MISREAD: dict[str, tuple[Any, str]] = {
+    "masked": (np.ma.masked_array([1.0, 2.0, 3.0], [0, 1, 0]), "masked"),
+    "np.matrix": (np.matrix([[1.0, 2.0], [3.0, 4.0]]), "np.matrix"),
+    "long doubles": (np.full(3, LONG), "longdouble|float128"),
+    "a long double": (LONG, "longdouble|float128"),
+    "half precision": (np.full(3, 0.1, np.float16), "float16"),
+    "a half": (np.float16(0.1), "float16"),
+    "a class with operations of its own": (np.ones(3).view(Tripled), "Tripled"),
+}
+
+
+@pytest.mark.parametrize("kind", MISREAD)
+def test_numbers_that_would_be_read_as_others_are_refused_in_every_mode(kind: str) -> None:
+    x, name = MISREAD[kind]
+
+    def f(x: Any) -> Any:
+        return np.sum(x * x)
+
+    plain = np.ones(np.shape(x)) if np.shape(x) else 1.0
+    calls: dict[str, Callable[[], Any]] = {
+        "grad": lambda: numbad.grad(f)(x),
+        "jit": lambda: numbad.jit(f)(x),
+        "jit in a tree": lambda: numbad.jit(lambda p: f(p[0]))([x]),
+        "jit(grad)": lambda: numbad.jit(numbad.grad(f))(x),
+        "record": lambda: numbad.record(f, x),
+        "jvp": lambda: numbad.jvp(f, (plain,), (x,)),
+        "hvp": lambda: numbad.hvp(f, plain, x),
+        "vjp": lambda: numbad.vjp(lambda x: x * 2.0, plain)[1](x),
+    }
+    if np.ndim(x):
+        calls |= {
+            "vmap": lambda: numbad.vmap(f)(x),
+            "jit(vmap)": lambda: numbad.jit(numbad.vmap(f))(x),
+            "vmap(jit)": lambda: numbad.vmap(numbad.jit(f))(x),
+            "vmap(grad)": lambda: numbad.vmap(numbad.grad(f))(x),
+        }
+    for mode, call in calls.items():
+        with pytest.raises(InputError, match=name):
+            print(mode, call())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -258,3 +259,16 @@ def test_distances_have_no_second_derivative_at_their_kink(name: str) -> None:
         assert np.isnan(numbad.hessian(lambda x: f(x) ** 2)(y.copy())).all()  # noqa: B023
         np.testing.assert_allclose(numbad.gradient(f, y - 2.0), [-1.0])
         np.testing.assert_allclose(numbad.hessian(lambda x: f(x) ** 2)(y - 2.0), [[2.0]], rtol=1e-12)  # noqa: B023
+
+
+@pytest.mark.parametrize("f", [
+    lambda z: np.sum(np.std(z, axis=0) * np.std(z, axis=0)),
+    lambda z: (np.hypot(z, z), np.sum(z**2))[1],
+    lambda z: np.sum(np.hypot(z, z) * np.hypot(z, z)),
+])  # fmt: skip
+def test_roots_of_no_elements(f: Any) -> None:
+    x = np.zeros((3, 0))
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert numbad.hvp(f, x, x).shape == numbad.gradient(f, x).shape == (3, 0)
+        assert numbad.jvp(lambda q: numbad.vjp(f, q)[1](1.0)[0], (x,), (x,))[1].shape == (3, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -248,3 +249,29 @@ def test_a_number_of_numpys_does_not():
         assert numbad.gradient(lambda x: f(x[0]), np.zeros(1)) == -np.inf
         assert numbad.gradient(lambda x: f(np.sin(x)), 0.0) == -np.inf
     assert numbad.gradient(lambda x: 1.0 / x, 0.0) == -np.inf  # nobody catches it
+
+
+@pytest.mark.parametrize("way", ["jit", "jit of grad", "vmap of jit", "grad of jit"])
+@pytest.mark.parametrize("f", [lambda z: np.sum(1.0 / z), lambda z: np.sum(np.log(z))])
+def test_a_replay_raises_what_was_not_asked_for_when_it_was_recorded(f: Any, way: str) -> None:
+    fine, bad = np.array([1.0, 2.0]), np.array([0.0, 1.0])
+    if way == "vmap of jit":
+        fine, bad = fine[:, None], bad[:, None]
+    run = {
+        "jit": lambda: numbad.jit(f),
+        "jit of grad": lambda: numbad.jit(numbad.grad(f)),
+        "vmap of jit": lambda: numbad.vmap(numbad.jit(f)),
+        "grad of jit": lambda: numbad.grad(numbad.jit(f)),
+    }[way]()
+    with np.errstate(all="ignore"):
+        run(fine), run(bad)
+    with np.errstate(all="raise"):
+        run(fine)
+        with pytest.raises(FloatingPointError, match="divide by zero"):
+            run(bad)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(RuntimeWarning, match="divide by zero"):
+            run(bad)
+    with np.errstate(all="ignore"):
+        assert not np.isfinite(run(bad)).all()

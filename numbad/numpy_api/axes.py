@@ -26,6 +26,11 @@ def normal_axes(axis: Any, ndim: int) -> Shape:
     return tuple(found)
 
 
+def reduced_axes(axis: Any, ndim: int) -> Shape:
+    """Return the axes of a ufunc's reduction, which lets a number have the axes 0 and -1."""
+    return () if not ndim and type(axis) is int and axis in (0, -1) else normal_axes(axis, ndim)
+
+
 def reduced_shape(shape: Shape, axes: Shape, keepdims: bool) -> Shape:
     """Return the shape after a reduction."""
     if keepdims:

@@ -10,7 +10,7 @@ import numpy as np
 from numbad.active import Active
 from numbad.arrays import Array, as_array, make_block
 from numbad.geometry import contiguous
-from numbad.numpy_api.axes import count_over, last, normal_axes, one_axis, reduced_shape
+from numbad.numpy_api.axes import count_over, last, normal_axes, one_axis, reduced_axes, reduced_shape
 from numbad.numpy_api.blocks import operand_of
 from numbad.numpy_api.dispatch import demote, doubled, finish, implements, to_array, widened
 from numbad.ops import reductions as ops
@@ -40,7 +40,7 @@ def sum_over(a: Array, axis: Any, keepdims: bool) -> Any:
     key = ("sum", a.shape, a.pitches, axis, keepdims)
     plan = PLANS.get(key)
     if plan is None:
-        axes = normal_axes(axis, len(a.shape))
+        axes = reduced_axes(axis, len(a.shape))
         kept = [k for k in range(len(a.shape)) if k not in axes]
         left = tuple(a.shape[k] for k in kept)
         steps = [0] * len(a.shape)
@@ -73,7 +73,7 @@ def sum_(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims:
     if where is not True:
         a = as_array(np.where(where, a, 0.0))
     shape = a.shape
-    axes = normal_axes(axis, len(shape))
+    axes = reduced_axes(axis, len(shape))
     operand = operand_of(a)
     over = shape
     if len(axes) == len(shape):
@@ -147,7 +147,7 @@ def std(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any 
 
 def reduce_last(op: Any, a: Array, axis: Any, keepdims: Any) -> Any:
     """Apply an array op that reduces the last axis, over any axes."""
-    axes = normal_axes(axis, a.ndim)
+    axes = reduced_axes(axis, a.ndim)
     if not axes:
         return a.copy() if a.shape else a.item()
     result = op(last(a, axes))
@@ -165,11 +165,11 @@ def extreme(name: str, a: Any, axis: Any, out: Any, keepdims: Any, initial: Any,
             raise ValueError(f"reduction operation '{name}' does not have an identity, so to use a where mask one "
                              "has to specify 'initial'")  # fmt: skip
         a = as_array(np.where(where, a, -np.inf if greatest else np.inf))
-    axes = normal_axes(axis, a.ndim)
+    axes = reduced_axes(axis, a.ndim)
     if not count_over(a.shape, axes):
         if initial is ABSENT:
             raise ValueError(f"zero-size array to reduction operation {name} which has no identity")
-        result = np.broadcast_to(initial, reduced_shape(a.shape, axes, bool(keepdims)))
+        result = np.broadcast_to(a.dtype.type(initial), reduced_shape(a.shape, axes, bool(keepdims)))
         return finish(demote(to_array(result, a.recorder)), None, out)
     result = reduce_last(ops.greatest if greatest else ops.least, a, axis, keepdims)
     if initial is not ABSENT:

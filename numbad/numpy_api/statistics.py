@@ -183,6 +183,8 @@ def without_missing(function: Any, a: Any, axis: Any, keepdims: Any, out: Any) -
     merged = last(array, axes)
     present = ~np.asarray(truth_of(np.isnan(merged)))
     lead = merged.shape[:-1]
+    if not array.size:
+        return np.full(reduced_shape(array.shape, axes, keepdims is True), np.nan, array.dtype)[()]
     found = [function(np.take(merged[index], np.flatnonzero(present[index]))) for index in np.ndindex(lead)]
     stacked = np.stack([to_array(part, array.recorder) for part in found], axis=-1)
     inner = stacked.shape[:-1]

@@ -41,7 +41,14 @@ def product(self: Any, other: Any) -> Any:
         refuse_elementwise(self, "a product of more than two axes")
     if not np.ndim(other):
         return NotImplemented
-    return sparse_product(other, matrix=frozen(self))
+    return sparse_product(promoted(other, self), matrix=frozen(self))
+
+
+def promoted(other: Any, matrix: Any) -> Any:
+    """Return a factor whose recording has the precision of a product with a matrix."""
+    if isinstance(other, Active):
+        other.recorder.promote(matrix.dtype)
+    return other
 
 
 @records("scipy.sparse._base", "_spbase._rmatmul_dispatch", "_spbase.__rmatmul__")
@@ -50,7 +57,7 @@ def product_from_left(self: Any, other: Any) -> Any:
     other = asarray(other)
     if not np.ndim(other):
         return NotImplemented
-    return sparse_product(other.T, matrix=frozen(self).T).T
+    return sparse_product(promoted(other, self).T, matrix=frozen(self).T).T
 
 
 @records("scipy.sparse._base", "_spbase.dot")
@@ -122,7 +129,7 @@ def spsolve(A: Any, b: Any, permc_spec: Any = None, use_umfpack: bool = True) ->
     if np.ndim(b) == 2 and np.shape(b)[1] == 1:
         b = b[:, 0]
     matrix = A.tocsc(copy=True) if hasattr(A, "tocsc") else csc_array(A)
-    return sparse_solve(b, matrix=matrix, permc_spec=permc_spec, use_umfpack=use_umfpack)
+    return sparse_solve(promoted(b, matrix), matrix=matrix, permc_spec=permc_spec, use_umfpack=use_umfpack)
 
 
 # ---------------------------------------------------------------- elementwise operators
