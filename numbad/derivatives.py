@@ -244,11 +244,23 @@ def record_call(
     values, rebuilds = collect(arguments, argnums)
     dtype = input_dtype(values)
     recorder, leaves = begin(values, dtype)
-    recorder.leaves = leaves
     given = list(arguments)
     for k, active in zip(argnums, regroup([leaf.active for leaf in leaves], rebuilds)):
         given[k] = active
-    return recorder, leaves, rebuilds, run_recorded(recorder, f, given, keywords)
+    result = run_recorded(recorder, f, given, keywords)
+    note_inputs(recorder, leaves)
+    return recorder, leaves, rebuilds, result
+
+
+def note_inputs(recorder: Recorder, leaves: list[Any]) -> None:
+    """Tell a recorder with rows for Python where the inputs lie with respect to which it is differentiated."""
+    if recorder.hosts:
+        recorder.varied = places_of(leaves)
+
+
+def places_of(leaves: list[Any]) -> list[tuple[int, int, int]]:
+    """Return space, address and count of inputs."""
+    return [(leaf.space, leaf.address, np.size(leaf.value)) for leaf in leaves]
 
 
 def begin(values: list[Any], dtype: np.dtype) -> tuple[Recorder, list[Leaf]]:
@@ -395,7 +407,8 @@ def differentiate(
             found = gradient_of_numbers(recorder, result.address, len(leaves))
             if found is not None:
                 return found[0], None, found[1]
-        leaves = recorder.leaves = [Leaf(None, value, FLOAT64, k + 1) for k, value in enumerate(leaves)]
+        leaves = [Leaf(None, value, FLOAT64, k + 1) for k, value in enumerate(leaves)]
+        note_inputs(recorder, leaves)
     else:
         recorder, leaves, rebuilds, result = record_call(f, arguments, argnums, keywords)
     try:

@@ -243,25 +243,25 @@ def host_backward(execution: Execution, words: Any, w: int, bars: Cotangents) ->
     _, input_bars, output_bars = host_operands(bar_spaces(bars), words, w)
     if not all(matrix().is_absent(bar) for bar in output_bars):
         call = execution.recorder.hosts[index]
-        # A tape has no leaves: it gives NaN there, and the derivatives of its other inputs are right.
-        leaves = getattr(execution.recorder, "leaves", None)
-        if leaves is not None and isinstance(call, HostCall) and (unknown := call.unknown()):
-            refuse_unknown(call, unknown, execution.recorder, leaves, words, w)
+        # A tape does not say which: it gives NaN there, and the derivatives of its other inputs are right.
+        given = getattr(execution.recorder, "varied", None)
+        if given is not None and isinstance(call, HostCall) and (unknown := call.unknown()):
+            refuse_unknown(call, unknown, execution.recorder, given, words, w)
             input_bars = [None if k in unknown else bar for k, bar in enumerate(input_bars)]
         call.backward(inputs, outputs, input_bars, output_bars)
 
 
-def refuse_unknown(call: HostCall, unknown: list[int], recorder: Any, leaves: list[Any], words: Any, w: int) -> None:
+def refuse_unknown(call: HostCall, unknown: list[int], recorder: Any, given: Any, words: Any, w: int) -> None:
     """Raise where an operand without a derivative depends on inputs; `unknown` are the call's operands of that kind."""
     from numbad.emission import Linear
 
     linear = Linear(recorder, 1, 0, recorder.rows())
-    inside = [leaf for leaf in leaves if not leaf.space]
-    linear.mark_active([np.arange(leaf.address, leaf.address + np.size(leaf.value)) for leaf in inside])
+    inside = [np.arange(address, address + count) for space, address, count in given if not space]
+    linear.mark_active(inside)
     varies = [False] * len(call.operand_shapes)
     for k in unknown:
         space, first, count = words[w + 4 + 3 * k : w + 7 + 3 * k].tolist()
-        by_reference = len(inside) < len(leaves)  # then it is not followed how they spread
+        by_reference = len(inside) < len(given)  # then it is not followed how they spread
         varies[k] = by_reference or bool(space == 0 and linear.active[first - 1 : first - 1 + count].any())
     call.refuse_unknown(varies)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.active import Active
+from numbad.derivatives import places_of
 from numbad.geometry import covers, is_run, spread
 from numbad.hostrows import add_broadcast, flat, map_partials, naming_site, refuse_unknown
 from numbad.limits import BLAS_WORTH, CACHED, FEWEST, MOST_MEMORY, PARALLEL_WORTH, WORTH_READING
@@ -416,7 +417,7 @@ class Linearised:
         """Return the operands for which an op has no derivative, and which do not depend on the inputs; or raise."""
         unknown = call.unknown() if isinstance(call, HostCall) else []
         if unknown:
-            refuse_unknown(call, unknown, self.execution.recorder, self.leaves, self.words, w)
+            refuse_unknown(call, unknown, self.execution.recorder, places_of(self.leaves), self.words, w)
         return unknown
 
     def space(self, w: int, k: int) -> int:

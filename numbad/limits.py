@@ -86,6 +86,9 @@ FUSED_ROWS = limit(48, 5)
 SMALL = limit(512, 4)
 # Elements: of larger constants and inputs no copy is made, which could cost more than the derivative.
 COPIED = limit(1 << 18, 16)
+# Elements: larger constant factors are first looked at in one row for zeros, for going through all takes as long as
+# a product.
+FIRST_ROW = limit(1 << 12, 8)
 # Elements: whether larger arrays have been written to is told by a fingerprint, not by a copy.
 HASHED = limit(1 << 11, 8)
 # Elements: of larger arrays only some are looked at, for reading all could take as long as the program does. What is

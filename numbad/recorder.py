@@ -57,8 +57,9 @@ class Recorder:
         Blocks of the arena whose values are known: small inputs and constants.
     spaces : list
         Memory that operands live in: the arena (None), then large inputs and constants.
-    leaves : list of Leaf, or None
-        The inputs with respect to which the recording is differentiated, where that is known.
+    varied : list of (int, int, int), or None
+        Space, address and count of the inputs with respect to which the recording is differentiated, where that is
+        known and there are rows for Python: their rules ask. No leaves, whose values refer to the recorder.
     sites : dict
         The user's statement (code object and place in it) of guards, host and array rows.
     masks : dict of int to ndarray
@@ -85,7 +86,6 @@ class Recorder:
         "identities",
         "input_spaces",
         "large",
-        "leaves",
         "loads",
         "masks",
         "numbers",
@@ -94,6 +94,7 @@ class Recorder:
         "size",
         "slopes",
         "spaces",
+        "varied",
         "wide",
         "words",
         "zeros",
@@ -117,7 +118,7 @@ class Recorder:
         self.identities: dict[int, int] = {}
         self.hosts: list[Any] = []
         self.large: list[int] = []  # large elementwise rows, which are fused where they follow one another
-        self.leaves: list[Any] | None = None
+        self.varied: list[tuple[int, int, int]] | None = None
         self.sites: dict[int, Site] = {}
         self.slopes: set[int] = set()  # where derivatives begin that a program may return: its caller sees no -0.0
         self.borrowed: dict[int, Borrowed] = {}
@@ -202,7 +203,8 @@ class Recorder:
         space = self.identities.get(id(values))
         if space is not None and space in self.borrowed:
             known = self.borrowed[space]
-            if known.values is values and not known.changed():
+            read_in_place = known.memory is known.values  # and compared when the recording ends
+            if known.values is values and (read_in_place or not known.changed()):
                 return space
         space = self.identities[id(values)] = len(self.spaces)
         found = self.borrowed[space] = Borrowed(values)

@@ -26,6 +26,7 @@ from numbad.derivatives import (
     is_narrow,
     is_slope,
     narrowed,
+    note_inputs,
     plain,
     record_leaves,
     scalar_output,
@@ -618,7 +619,7 @@ class Program:
             self.constant = result
             outputs: list[Any] = [] if self.output is None else [self.output]
             self.arrange(arguments, places)
-            recorder.leaves = [self.leaves[k] for chosen, _ in self.parts for k in chosen]
+            note_inputs(recorder, [self.leaves[k] for chosen, _ in self.parts for k in chosen])
         else:
             flat, self.rebuild = flatten(result)
             self.flat = flat

@@ -12,14 +12,14 @@ import numpy as np
 
 from numbad.active import Active
 from numbad.elementwise import BY_CONSTANT, record
-from numbad.limits import COPIED, SAMPLED
+from numbad.limits import FIRST_ROW, SAMPLED
 from numbad.operands import constant_values
 from numbad.sweeps import contains_zero
 
 
 def may_have_zeros(values: np.ndarray) -> bool:
     """Whether a constant factor is worth a look: a large one may take longer to go through than the product."""
-    return values.size > COPIED or contains_zero(values)
+    return values.size > FIRST_ROW or contains_zero(values)
 
 
 def find_read(values: np.ndarray, axes: tuple[int, ...]) -> np.ndarray | None:
@@ -29,7 +29,7 @@ def find_read(values: np.ndarray, axes: tuple[int, ...]) -> np.ndarray | None:
     """
     if not values.size or values.size > SAMPLED:
         return None
-    if values.size > COPIED:  # most arrays have a first row without a zero
+    if values.size > FIRST_ROW:  # most arrays have a first row without a zero
         first = values[tuple(0 if axis in axes else slice(None) for axis in range(values.ndim))]
         if not contains_zero(np.asarray(first)):
             return None

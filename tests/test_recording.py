@@ -8,6 +8,7 @@ import logging
 import math
 import mmap
 import pickle
+import sys
 import threading
 import warnings
 from collections.abc import Callable
@@ -1574,3 +1575,28 @@ def test_a_captured_array_that_gets_another_shape_is_noticed() -> None:
         warnings.simplefilter("ignore", DeprecationWarning)
         table.shape = (3, 2)
     assert fast(2.0) == 18.0
+
+
+@pytest.mark.parametrize("call", [
+    lambda f, x: numbad.gradient(f, x),
+    lambda f, x: numbad.jvp(f, (x,), (x,)),
+    lambda f, x: numbad.vjp(f, x)[1](1.0),
+    lambda f, x: numbad.value_and_gradient(lambda x: f(x) + np.linalg.det(np.outer(x[:2], x[1:3])), x),
+])  # fmt: skip
+def test_a_recording_is_freed_as_soon_as_it_has_ended(call: Any) -> None:
+    """A cycle of references would keep copies of captured arrays until Python looks for cycles."""
+    table = np.ones((300, 20))
+    x = np.linspace(0.1, 1.0, 20)
+    spaces: list[Any] = []
+
+    def f(x: Any) -> Any:
+        spaces.append(x.recorder.spaces)  # a list that the recorder alone refers to
+        return np.sum(np.tanh(table @ x))
+
+    gc.collect()
+    gc.disable()
+    try:
+        call(f, x)
+        assert all(sys.getrefcount(kept) == 3 for kept in spaces), "only this list and the names here refer to it"
+    finally:
+        gc.enable()
