@@ -203,8 +203,7 @@ class Recorder:
         space = self.identities.get(id(values))
         if space is not None and space in self.borrowed:
             known = self.borrowed[space]
-            read_in_place = known.memory is known.values  # and compared when the recording ends
-            if known.values is values and (read_in_place or not known.changed()):
+            if known.values is values and not known.changed():
                 return space
         space = self.identities[id(values)] = len(self.spaces)
         found = self.borrowed[space] = Borrowed(values)

@@ -188,7 +188,7 @@ class Snapshot:
     def keep_names(self, f: FunctionType, installed: bool, depth: int) -> None:
         """Note the globals that a function names; those of the user's functions also where they are missing yet."""
         named, attributes = looked_up_names(f.__code__)
-        named = named | {name for name in words_of(f.__code__) if name in f.__globals__ or name in sys.modules}
+        named = named | {name for name in words_of(f.__code__) if name in f.__globals__}
         for name in words_of(f.__code__) & sys.modules.keys():
             self.meet(sys.modules[name], depth - installed)
         self.attributes |= attributes

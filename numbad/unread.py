@@ -33,7 +33,7 @@ def find_read(values: np.ndarray, axes: tuple[int, ...]) -> np.ndarray | None:
         first = values[tuple(0 if axis in axes else slice(None) for axis in range(values.ndim))]
         if not contains_zero(np.asarray(first)):
             return None
-    elif not may_have_zeros(values):
+    elif not contains_zero(values):
         return None
     read = values.any(axis=axes)
     return None if read.all() else np.asarray(read)

@@ -1600,3 +1600,20 @@ def test_a_recording_is_freed_as_soon_as_it_has_ended(call: Any) -> None:
         assert all(sys.getrefcount(kept) == 3 for kept in spaces), "only this list and the names here refer to it"
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("derivative", [numbad.gradient, lambda f, x: numbad.jit(numbad.grad(f))(x)])
+def test_a_large_array_that_is_written_to_and_restored_is_noticed(derivative: Any) -> None:
+    memory = np.ones(limits.COPIED + 10)
+    view, weights = memory[:], memory[5:]
+
+    def f(x: Any) -> Any:
+        first = np.sum(weights * x)
+        view[12] = 7.0
+        second = np.sum(weights * x)
+        view[12] = 1.0
+        return first + second
+
+    with pytest.raises(numbad.errors.RecordingError, match="was written to after the function had used it"):
+        derivative(f, np.ones(weights.size))
+    assert memory.flags.writeable and view.flags.writeable and weights.flags.writeable
