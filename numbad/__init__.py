@@ -8,13 +8,8 @@ from typing import TYPE_CHECKING, Any
 from numbad.limits import CHECKED
 
 if CHECKED:
-    from numbad import checkedkernels  # noqa: F401  before anything is compiled: one cache, code of one kind
+    from numbad.kernels import checked_code  # noqa: F401  before anything is compiled: one cache, code of one kind
 
-from numbad import indexing, methods, operators, protocol  # noqa: F401  they complete scalars and arrays
-from numbad.batching import vmap
-from numbad.checks import verify
-from numbad.custom import checkpoint, custom_jvp, custom_vjp, stop_gradient
-from numbad.derivatives import gradient, value_and_gradient
 from numbad.errors import (
     BranchError,
     InputError,
@@ -25,7 +20,11 @@ from numbad.errors import (
     RecordingError,
     TapeError,
 )
-from numbad.helpers import (
+from numbad.kernels.threads import set_num_threads
+from numbad.ops import REGISTRY
+from numbad.ops.definition import Interval, op
+from numbad.recording import indexing, methods, operators, protocol  # noqa: F401  they complete scalars and arrays
+from numbad.recording.functions import (
     array,
     asarray,
     empty,
@@ -42,14 +41,15 @@ from numbad.helpers import (
     where,
     zeros,
 )
-from numbad.ops import REGISTRY
-from numbad.ops.definition import Interval, op
-from numbad.recording import record
-from numbad.replay import jit
+from numbad.replay.jit import jit
 from numbad.settings import config, debug_nans
-from numbad.tape import Tape
-from numbad.threads import set_num_threads
-from numbad.transforms import (
+from numbad.tapes.checks import verify
+from numbad.tapes.freezing import record
+from numbad.tapes.tape import Tape
+from numbad.transforms.batching import vmap
+from numbad.transforms.custom import checkpoint, custom_jvp, custom_vjp, stop_gradient
+from numbad.transforms.derivatives import gradient, value_and_gradient
+from numbad.transforms.functional import (
     derivative,
     grad,
     hessian,
@@ -121,13 +121,13 @@ __all__ = [
 
 
 if TYPE_CHECKING:
-    from numbad.storage import load
+    from numbad.storage.tape_files import load
 
 
 def __getattr__(name: str) -> Any:
-    """Import `numbad.testing`, `numbad.passes` and `numbad.load` when they are first used."""
+    """Import `numbad.testing`, `numbad.tapes.passes` and `numbad.load` when they are first used."""
     if name in ("passes", "testing"):
         return importlib.import_module(f"numbad.{name}")
     if name == "load":
-        return importlib.import_module("numbad.storage").load
+        return importlib.import_module("numbad.storage.tape_files").load
     raise AttributeError(f"module 'numbad' has no attribute {name!r}")

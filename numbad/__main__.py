@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import numbad
-from numbad import sweeps
+from numbad.sweeps import execution
 
 POINT = (2.0, 4.0)
 
@@ -64,7 +64,7 @@ def print_compiled() -> None:
     """Print what was compiled, or loaded from the disk cache, and how long that took."""
     loaded = loaded_from_cache()
     print("\nCompiled code (compiled once on a machine, afterwards loaded from the disk cache):\n")
-    for name, seconds in sweeps.compile_seconds.items():
+    for name, seconds in execution.compile_seconds.items():
         how = "loaded" if loaded.get(name.split()[0], False) else "compiled"
         print(f"  {name:28}{how:>10} in {seconds:7.3f} s")
     print(f"  cache: {cache_directory()}")
@@ -72,10 +72,10 @@ def print_compiled() -> None:
 
 def loaded_from_cache() -> dict[str, bool]:
     """Return for each compiled function whether it came from Numba's disk cache."""
-    from numbad import verification
+    from numbad.kernels import verification
 
     result = {"verify": bool(verification.check_writes.stats.cache_hits)}
-    for key, function in sweeps._kernels.items():
+    for key, function in execution._kernels.items():
         hits = getattr(function, "cache_hits", None)
         if hits is None and hasattr(function, "stats"):
             hits = len(function.stats.cache_hits)
@@ -86,7 +86,7 @@ def loaded_from_cache() -> dict[str, bool]:
 
 def cache_directory() -> str:
     """Return where Numba keeps what numbad has compiled."""
-    from numbad import verification
+    from numbad.kernels import verification
 
     return str(verification.check_writes.stats.cache_path)
 
@@ -124,7 +124,7 @@ def simd() -> str:
 
 def vector_functions() -> str:
     """Return whether exp, sin and the like run on whole registers."""
-    from numbad.vectormath import HAVE_LIBMVEC
+    from numbad.kernels.vectormath import HAVE_LIBMVEC
 
     if HAVE_LIBMVEC:
         return "libmvec found: exp, sin, .. of arrays run on whole registers"

@@ -62,7 +62,10 @@ class InternalError(NumbadError, RuntimeError):
     """The checked build has seen compiled code touch memory that it was not given, or that nobody has written."""
 
 
-INTERNAL = {"numbad", "numbad.ops", "numbad.numpy_api", "numbad.scipy_api"}  # packages whose frames are not the user's
+WINGS = (
+    "ops tape kernels recording numpy_api scipy_api sweeps emission transforms tapes storage pictures replay".split()
+)
+INTERNAL = {"numbad", *(f"numbad.{wing}" for wing in WINGS)}  # packages whose frames are not the user's
 LIBRARIES = {"numpy", "scipy"}  # which convert and call back on the user's behalf
 Site = tuple[CodeType, int]
 
@@ -248,7 +251,7 @@ def library_name(frame: FrameType) -> str:
 
 def find_culprit(error: BaseException) -> Culprit:
     """Return where an error comes from, by its traceback."""
-    from numbad.teaching import involves
+    from numbad.recording.teaching import involves
 
     site, library, recording, own = None, "", False, False
     trace = error.__traceback__

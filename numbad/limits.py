@@ -38,7 +38,7 @@ def keep_apart() -> None:
     Nor does it know what a file calls in other files, so the folder belongs to all sources as they are.
     """
     folder = Path(__file__).parent
-    sources = [*sorted(folder.glob("*.py")), *sorted((folder / "ops").glob("*.py"))]
+    sources = sorted(folder.rglob("*.py"))
     name = "numbad" + VARIANT + "-" + hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
     root = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     folder = Path(root) if Path(root).name == name else Path(root) / name  # a parent process may have chosen it

@@ -25,13 +25,13 @@ from typing import Any
 
 import numpy
 
-from numbad import helpers
-from numbad.active import Active
-from numbad.arrays import Array
 from numbad.errors import RecordingError, message
 from numbad.numpy_api.dispatch import FUNCTIONS
-from numbad.operands import holds_active
-from numbad.recorder import current
+from numbad.recording import functions
+from numbad.recording.active import Active
+from numbad.recording.arrays import Array
+from numbad.recording.operands import holds_active
+from numbad.recording.recorder import current
 
 MAKERS = ("zeros", "ones", "empty", "eye", "identity", "tri", "diag_indices")
 CONVERTERS = ("asarray", "asanyarray", "ascontiguousarray", "asfortranarray", "asarray_chkfinite", "require")
@@ -51,7 +51,7 @@ def maker(name: str) -> Callable[..., Any]:
         made = own(*arguments, **keywords)
         if current() is None or not isinstance(made, numpy.ndarray) or made.dtype.kind != "f":
             return made
-        return helpers.zeros(made.shape) if name in ("zeros", "empty") else helpers.array(made)
+        return functions.zeros(made.shape) if name in ("zeros", "empty") else functions.array(made)
 
     make.__name__, make.__doc__ = name, own.__doc__
     return make
@@ -61,7 +61,7 @@ def array(object: Any, dtype: Any = None, *, copy: Any = True, **keywords: Any) 
     """As numpy.array; lists may hold recording values."""
     if current() is None or not is_floating(dtype):
         return numpy.array(object, dtype, copy=copy, **keywords)
-    found = helpers.asarray(object, dtype)
+    found = functions.asarray(object, dtype)
     if not isinstance(found, Active):
         return found
     result: Any = found
@@ -73,7 +73,7 @@ def array(object: Any, dtype: Any = None, *, copy: Any = True, **keywords: Any) 
 def asarray(a: Any, dtype: Any = None, *arguments: Any, **keywords: Any) -> Any:
     """As numpy.asarray; a recording array is given back as it is."""
     if isinstance(a, Active) and is_floating(dtype):
-        return helpers.asarray(a)
+        return functions.asarray(a)
     return array(a, dtype, copy=None) if current() is not None else numpy.asarray(a, dtype, *arguments, **keywords)
 
 
@@ -83,7 +83,7 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, **keywords: Any) -> Any
         return numpy.full(shape, fill_value, dtype, **keywords)
     if dtype is None and isinstance(fill_value, (int, bool)):
         return numpy.full(shape, fill_value)
-    return helpers.full(shape, fill_value)
+    return functions.full(shape, fill_value)
 
 
 def fromiter(iter: Iterable[Any], dtype: Any, count: int = -1, **keywords: Any) -> Any:

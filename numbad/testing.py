@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 import numbad
-from numbad.arrays import make_block
-from numbad.elementwise import record
 from numbad.errors import message
 from numbad.ops.definition import Interval, Op
-from numbad.recorder import Recorder
-from numbad.trees import flatten
+from numbad.recording.arrays import make_block
+from numbad.recording.elementwise import record
+from numbad.recording.recorder import Recorder
+from numbad.recording.trees import flatten
 
 FIRST_STEP = 2.0**-5  # relative to the larger of 1 and the input
 LEVELS = 40  # step sizes that are tried

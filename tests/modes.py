@@ -1,8 +1,9 @@
 """Random NumPy programs in every mode of numbad: `python tests/modes.py --hours 1 --seed S`.
 
 Each program of `random_programs` is run as `MODES` say, at several points, in double and single precision. Derivatives
-are compared with those that `numbad.reference` finds on the tape of the same function at the same point, and these with
-a complex step of NumPy itself. Second derivatives are compared with differences of the reference's gradients.
+are compared with those that `numbad.tapes.reference` finds on the tape of the same function at the same point, and
+these with a complex step of NumPy itself. Second derivatives are compared with differences of the reference's
+gradients.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from random_programs import Complex, Program, make
 
 import numbad
 import numbad.numpy
-from numbad import reference
+from numbad.tapes import reference
 
 # ---------------------------------------------------------------- what is expected
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import numbad
-from numbad.active import Active
+from numbad.recording.active import Active
 
 
 def check_against_numpy(

@@ -26,7 +26,7 @@ import optree
 
 import numbad
 from numbad.errors import NumbadError
-from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+from numbad.tape.layout import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
 
 MOST_WORK = 2_000_000  # elements of all rows of a mutant that is run
 MOST_LOWERED = 5_000  # of one that is run at many points at once

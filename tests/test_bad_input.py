@@ -539,8 +539,8 @@ def test_an_error_in_the_inner_gradient_leaves_the_outer_clean() -> None:
 
 
 def test_a_tape_that_does_not_fit_is_a_memory_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numbad.sweeps, "available_memory", lambda: 1e6)
-    monkeypatch.setattr(numbad.sweeps, "COMPARED_MEMORY", 1 << 16)
+    monkeypatch.setattr(numbad.sweeps.execution, "available_memory", lambda: 1e6)
+    monkeypatch.setattr(numbad.sweeps.execution, "COMPARED_MEMORY", 1 << 16)
 
     def long(x: Any) -> Any:
         for _ in range(300_000):
@@ -556,7 +556,7 @@ def test_a_tape_that_does_not_fit_is_a_memory_error(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_available_memory_is_known_here() -> None:
-    available = numbad.sweeps.available_memory()
+    available = numbad.sweeps.execution.available_memory()
     assert 1e6 < available <= float("inf")
     if Path("/proc/meminfo").exists():
         assert available < 1e15
@@ -747,7 +747,7 @@ def test_after_a_failure_the_next_call_is_right_and_no_array_is_locked(way: str,
         with pytest.raises(BaseException) as caught:
             derivative(x)
         assert not isinstance(caught.value, (SystemError, AttributeError, AssertionError))
-        assert numbad.recorder.current() is None
+        assert numbad.recording.recorder.current() is None
         assert weights.flags.writeable
         assert x.flags.writeable
         f.failures = []

@@ -87,8 +87,9 @@ DAMAGES = {  # name: function, point, damage, what the error must name
 def run_case(name):
     """Run a case in this process; return what came of it."""
     import numbad
-    from numbad import checked, sweeps
     from numbad.errors import InternalError
+    from numbad.kernels import checked_memory
+    from numbad.sweeps import execution
 
     if name == "undamaged":
         f = lambda x: np.sum(np.sin(x) ** 2)
@@ -102,12 +103,12 @@ def run_case(name):
             "hvp": numbad.jvp(numbad.grad(f), (X,), (np.ones(6),))[1].tolist(),
         }
     if name == "guard zone":
-        memory = sweeps.take_memory(5000, np.dtype(np.float64), False)
+        memory = execution.take_memory(5000, np.dtype(np.float64), False)
         np.lib.stride_tricks.as_strided(memory, (5001,))[5000] = 1.0
-        act = lambda: sweeps.give_back(memory)
+        act = lambda: execution.give_back(memory)
     elif name == "handed out":
-        memory = sweeps.take_memory(10, np.dtype(np.float32), False)
-        act = lambda: checked.check_written(memory[3:], "a result")
+        memory = execution.take_memory(10, np.dtype(np.float32), False)
+        act = lambda: checked_memory.check_written(memory[3:], "a result")
     else:
         f, point, change, _, _ = DAMAGES[name]
         tape = damaged(f, point, change)

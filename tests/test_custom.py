@@ -11,7 +11,7 @@ import pytest
 import numbad
 from numbad import NumbadError, OutputError, RecordingError
 from numbad.ops.definition import BY_NAME, REGISTRY
-from numbad.recorder import Recorder
+from numbad.recording.recorder import Recorder
 from numbad.testing import check_dot_product, check_grads, check_op
 
 X = np.array([0.5, -1.25, 2.0])
@@ -304,7 +304,7 @@ def test_an_error_in_a_rule_is_passed_on_with_its_name() -> None:
         with pytest.raises(ZeroDivisionError, match="in the rule") as caught:
             numbad.grad(lambda x, f=f: np.sum(f(x)))(X)
         assert any("named or its rule" in note for note in caught.value.__notes__)
-        assert numbad.recorder.current() is None
+        assert numbad.recording.recorder.current() is None
         close(numbad.grad(lambda x: np.sum(x**2))(X), 2.0 * X)
 
 

@@ -18,10 +18,11 @@ import numpy as np
 import pytest
 
 import numbad
-from numbad import codegen, reference
+from numbad.kernels import generate
 from numbad.numpy_api.__main__ import recorded
 from numbad.numpy_api.dispatch import find_function
 from numbad.ops import REGISTRY
+from numbad.tapes import reference
 
 HERE = Path(__file__).parent.parent
 README = (HERE / "README.md").read_text()
@@ -144,8 +145,9 @@ def test_what_is_said_of_the_reference_is_what_it_gives() -> None:
 def test_every_module_has_its_place() -> None:
     words = set(re.findall(r"`([\w/]+?)/?`", ARCHITECTURE[ARCHITECTURE.index("## Modules") :].split("\n## ")[0]))
     package = HERE / "numbad"
-    modules = {path.stem for path in package.glob("*.py")} | {f"ops/{path.stem}" for path in package.glob("ops/*.py")}
-    assert words == (modules | {"numpy_api", "scipy_api"}) - {"__init__", "__main__", "ops/__init__"}
+    files = [path.relative_to(package) for path in package.rglob("*.py") if not path.stem.startswith("__")]
+    modules = {str(path.with_suffix("")) for path in files if path.parts[0] not in ("numpy_api", "scipy_api")}
+    assert words == modules | {"numpy_api", "scipy_api"}
 
 
 def test_the_list_of_recorded_functions_is_complete() -> None:
@@ -183,17 +185,17 @@ def test_the_op_of_contributing_applies(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- generated files and the import
 
 
-@pytest.mark.parametrize("name", codegen.GENERATED)
+@pytest.mark.parametrize("name", generate.GENERATED)
 def test_generated_files_are_fresh(name: str) -> None:
     written = (HERE / "numbad" / name).read_text()
-    assert written == codegen.GENERATED[name](), "run python -m numbad.codegen"
+    assert written == generate.GENERATED[name](), "run python -m numbad.kernels.generate"
 
 
 def test_the_import_is_light() -> None:
     program = (
         "import sys, numbad; "
         "print([name for name in ('scipy', 'matplotlib', 'sympy', 'pytest', 'optree') if name in sys.modules]); "
-        "from numbad import sweeps; print(sweeps.compile_seconds); "
+        "from numbad.sweeps import execution as sweeps; print(sweeps.compile_seconds); "
         "print([f for m in list(sys.modules.values()) if m and m.__name__.startswith('numbad')"
         " for f in vars(m).values() if getattr(f, 'signatures', None)])"
     )

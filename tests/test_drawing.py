@@ -11,10 +11,10 @@ import pytest
 import tape_mutants
 
 import numbad
-from numbad import drawing
-from numbad.costs import count_work, predict_costs, write_seconds
 from numbad.errors import NumbadError
-from numbad.graph import build_graph
+from numbad.pictures import drawing
+from numbad.pictures.costs import count_work, predict_costs, write_seconds
+from numbad.pictures.graph import build_graph
 
 MATRIX = np.random.default_rng(3).normal(size=(30, 30))
 NASTY = 'a"b\\N$x$<i>&\n\x1b'

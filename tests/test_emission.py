@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 from test_programs import FEW, POINTS, PROGRAMS, STEPS, Program, run, tamed
 
 import numbad
-from numbad import emission, emissionlayout, limits, templates
-from numbad.emitter import CAPACITY
+from numbad import limits
+from numbad.emission import linear, templates
+from numbad.emission.emitter import CAPACITY
+from numbad.kernels import emission_layout
 from numbad.ops import REGISTRY
 from numbad.ops.definition import BY_NAME
-from numbad.rows import CONTRACT
+from numbad.tape.layout import CONTRACT
 
 SMOOTH = [op for op in REGISTRY if op.smooth]
 VALUES = (0.7, -1.3, 0.0, 2.0, np.inf, -np.inf, np.nan)
@@ -29,11 +31,11 @@ VALUES = (0.7, -1.3, 0.0, 2.0, np.inf, -np.inf, np.nan)
 @contextmanager
 def by_python() -> Iterator[None]:
     """Let Python run the partials functions of all rows."""
-    emission.COMPILED = False
+    linear.COMPILED = False
     try:
         yield
     finally:
-        emission.COMPILED = True
+        linear.COMPILED = True
 
 
 def both(call: Any, *arguments: Any) -> tuple[Any, Any]:
@@ -291,7 +293,7 @@ def test_a_wrong_kind_of_partial_would_be_seen(op: Any, monkeypatch: pytest.Monk
         found = templates.Templates()
         found.add(op.opcode, 1 << which)
         kind = found.text[found.index[4 * op.opcode + (1 << which)] + 1 + 2 * which]
-        wrong = emissionlayout.MINUS if kind != emissionlayout.MINUS else emissionlayout.ONE
+        wrong = emission_layout.MINUS if kind != emission_layout.MINUS else emission_layout.ONE
         spoil(op, 1 << which, 1 + 2 * which, wrong, monkeypatch)
         if op.name == "power_by_constant" and which == 0:
             found = templates.templates()
@@ -392,7 +394,7 @@ def test_partials_that_fail_name_the_failure() -> None:
 
     with pytest.raises(KeyError, match="no rule"):
         numbad.grad(numbad.grad(broken))(1.0)
-    assert numbad.recorder.current() is None
+    assert numbad.recording.recorder.current() is None
     assert numbad.grad(numbad.grad(np.sin))(1.0) == pytest.approx(-np.sin(1.0))
 
 

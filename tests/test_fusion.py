@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import numbad
-from numbad import fusion
 from numbad.limits import LARGE
+from numbad.sweeps import fusion
 
 N = LARGE + 1234
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import numbad
-from numbad.hoisting import Ranges, find_spared
-from numbad.results import runs_of
-from numbad.rows import ADD, MAP
+from numbad.replay.hoisting import Ranges, find_spared
+from numbad.replay.output_copies import runs_of
+from numbad.tape.layout import ADD, MAP
 
 
 def program_of(function, *arguments):
@@ -104,7 +104,7 @@ def test_a_branch_is_still_looked_at():
 
 def test_a_block_is_computed_by_all_its_rows_or_none():
     """A row with an input that adds to constants makes the rows before it run again."""
-    from numbad.recorder import Recorder
+    from numbad.recording.recorder import Recorder
 
     recorder = Recorder()
     recorder.bases.append(1)

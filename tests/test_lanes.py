@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import numbad
-from numbad import lanes, limits, matrix, sweeps
-from numbad.lanes import Linearised, LinearMap
-from numbad.transforms import Evaluation
+from numbad import limits
+from numbad.sweeps import execution, linearised, matrix_rows
+from numbad.sweeps.linearised import Linearised, LinearMap
+from numbad.transforms.functional import Evaluation
 
 rng = np.random.default_rng(17)
 A = rng.standard_normal((6, 5))
@@ -103,7 +104,7 @@ def test_results_do_not_depend_on_threads_or_blocks(mode: str, monkeypatch: pyte
         np.testing.assert_array_equal(run(), first)
     finally:
         numbad.set_num_threads(before)
-    monkeypatch.setattr(lanes, "MOST_MEMORY", 1 << 18)
+    monkeypatch.setattr(linearised, "MOST_MEMORY", 1 << 18)
     blocks = evaluation.linear().blocks(70)
     assert len(blocks) > 2
     np.testing.assert_allclose(run(), first, rtol=1e-12, atol=1e-15)  # BLAS sums narrower products otherwise
@@ -120,10 +121,10 @@ def test_blocks_of_lanes_agree_with_all_at_once(name: str, threads: int, monkeyp
     calls = [linear.push, linear.pull, lambda: linear.push(tangents), lambda: linear.pull(cotangents)]
     assert limits.SMALL_LIMITS or not linear.needs_no_python(outputs)
     expected = [call() for call in calls]
-    monkeypatch.setattr(lanes, "PARALLEL_WORTH", 0)
-    monkeypatch.setattr(lanes, "CACHED", 1)
-    monkeypatch.setattr(lanes, "WORTH_READING", 2)
-    monkeypatch.setattr(lanes, "count_threads", lambda: threads)
+    monkeypatch.setattr(linearised, "PARALLEL_WORTH", 0)
+    monkeypatch.setattr(linearised, "CACHED", 1)
+    monkeypatch.setattr(linearised, "WORTH_READING", 2)
+    monkeypatch.setattr(linearised, "count_threads", lambda: threads)
     assert limits.SMALL_LIMITS or linear.needs_no_python(outputs) is (name != "host rows")
     for call, results in zip(calls, expected, strict=True):
         for one, other in zip(call(), results, strict=True):
@@ -142,7 +143,7 @@ def test_large_sweeps_of_compiled_rows_go_in_blocks(monkeypatch: pytest.MonkeyPa
     linear = evaluation.linear()
     assert linear.needs_no_python(150)
     pushed, pulled = linear.push(), linear.pull()
-    monkeypatch.setattr(lanes, "PARALLEL_WORTH", 1 << 40)
+    monkeypatch.setattr(linearised, "PARALLEL_WORTH", 1 << 40)
     np.testing.assert_array_equal(pushed[0], linear.push()[0])
     np.testing.assert_array_equal(pulled[0], linear.pull()[0])
     np.testing.assert_allclose(pushed[0], pulled[0], rtol=1e-11, atol=1e-14)
@@ -151,7 +152,7 @@ def test_large_sweeps_of_compiled_rows_go_in_blocks(monkeypatch: pytest.MonkeyPa
 @pytest.mark.usefixtures("usual_limits")
 def test_the_first_layer_is_copied_and_not_multiplied(monkeypatch: pytest.MonkeyPatch) -> None:
     products = []
-    for module in (lanes, matrix):
+    for module in (linearised, matrix_rows):
         monkeypatch.setattr(module, "note_blas", lambda: products.append(1))
     x = np.random.default_rng(4).standard_normal(70)
     np.testing.assert_array_equal(numbad.jacfwd(lambda x: BIG @ x)(x), BIG)
@@ -267,14 +268,14 @@ def test_a_kernel_of_python_adds_to_cotangents_that_are_infinite_or_large() -> N
 def test_blocks_of_lanes_keep_to_the_memory_that_a_sweep_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
     linear = Evaluation(loop, (np.linspace(-1, 1, 150),), (0,), {}, False).linear()
     taken = []
-    monkeypatch.setattr(lanes, "take_memory", lambda *a: (taken.append(a[0]), sweeps.take_memory(*a))[1])
-    monkeypatch.setattr(lanes, "count_threads", lambda: 2)
+    monkeypatch.setattr(linearised, "take_memory", lambda *a: (taken.append(a[0]), execution.take_memory(*a))[1])
+    monkeypatch.setattr(linearised, "count_threads", lambda: 2)
     expected = linear.push()
-    monkeypatch.setattr(lanes, "MOST_MEMORY", 1 << 18)
+    monkeypatch.setattr(linearised, "MOST_MEMORY", 1 << 18)
     np.testing.assert_array_equal(linear.push()[0], expected[0])
     assert taken[0] > taken[1]
-    assert 8 * taken[1] <= 2 * max(1 << 18, 8 * lanes.FEWEST * linear.wanted)
+    assert 8 * taken[1] <= 2 * max(1 << 18, 8 * linearised.FEWEST * linear.wanted)
     checked = []
-    monkeypatch.setattr(lanes, "check_memory", checked.append)
+    monkeypatch.setattr(linearised, "check_memory", checked.append)
     linear.pull()
     assert checked == [8 * taken[-1]]

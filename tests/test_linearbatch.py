@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import numbad
-from numbad import linearbatch
-from numbad.rows import HOST
+from numbad.tape.layout import HOST
+from numbad.transforms import linearbatch
 
 RANDOM = np.random.default_rng(3)
 W = RANDOM.standard_normal(6)
@@ -27,7 +27,7 @@ def swept(monkeypatch):
         count.append(found is not None)
         return found
 
-    monkeypatch.setattr("numbad.batching.map_examples", counted)
+    monkeypatch.setattr("numbad.transforms.batching.map_examples", counted)
     return count
 
 

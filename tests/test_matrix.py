@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import numbad
-from numbad.matrix import multiply_add
+from numbad.sweeps.matrix_rows import multiply_add
 
 SIZES = {"b": 3, "m": 4, "n": 5, "k": 6, "p": 2}
 CASES = [
@@ -73,7 +73,7 @@ def test_large_matrix_vector_products(shape: tuple[int, int]) -> None:
 
 def test_a_zero_cotangent_costs_no_product(monkeypatch: pytest.MonkeyPatch) -> None:
     A = np.random.default_rng(7).standard_normal((300, 300))
-    from numbad import matrix
+    from numbad.sweeps import matrix_rows as matrix
 
     calls = []
     for name in ("multiply_add", "add_product"):

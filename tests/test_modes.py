@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from random_programs import Complex, make
 
-from numbad import reference
+from numbad.tapes import reference
 
 
 @pytest.mark.parametrize("seed", range(13))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import numbad
-from numbad.rows import MAP
+from numbad.tape.layout import MAP
 
 RANDOM = np.random.default_rng(8)
 N, LANES = 5, 4

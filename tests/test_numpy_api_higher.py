@@ -10,8 +10,8 @@ import test_numpy_api_shapes
 from oracle import check_against_numpy, check_higher
 
 import numbad
-import numbad.derivatives
-import numbad.operands
+import numbad.recording.operands
+import numbad.transforms.derivatives
 
 CASES = {
     f"{module.__name__} {name}": case
@@ -29,8 +29,8 @@ def test_tangent_and_second_derivative(name):
 @pytest.mark.parametrize("name", CASES)
 def test_inputs_and_constants_kept_by_reference(name, monkeypatch):
     """Large arrays stay where the caller has them: the same functions, as if all arrays were large."""
-    monkeypatch.setattr(numbad.derivatives, "LARGE_INPUT", 0)
-    monkeypatch.setattr(numbad.operands, "SMALL", 0)
+    monkeypatch.setattr(numbad.transforms.derivatives, "LARGE_INPUT", 0)
+    monkeypatch.setattr(numbad.recording.operands, "SMALL", 0)
     function, *arrays = CASES[name]
     check_against_numpy(function, *arrays, rtol=1e-6, atol=1e-7, value_rtol=1e-10)
     check_higher(function, *arrays)

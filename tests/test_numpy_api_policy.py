@@ -10,9 +10,9 @@ import scipy.special
 from oracle import check_against_numpy, differences
 
 import numbad
-from numbad import helpers
 from numbad.errors import BranchError, RecordingError
 from numbad.numpy_api import dispatch
+from numbad.recording import functions
 
 random = np.random.default_rng(2)
 V = random.normal(size=6)
@@ -269,8 +269,8 @@ def test_logsumexp(a):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         expected, share = scipy.special.logsumexp(a), scipy.special.softmax(a)
-    np.testing.assert_allclose(helpers.logsumexp(a), expected, rtol=1e-15)
-    value, found = numbad.value_and_gradient(helpers.logsumexp, a)
+    np.testing.assert_allclose(functions.logsumexp(a), expected, rtol=1e-15)
+    value, found = numbad.value_and_gradient(functions.logsumexp, a)
     np.testing.assert_allclose(value, expected, rtol=1e-15)
     if np.isfinite(expected):
         np.testing.assert_allclose(found, share, rtol=1e-13)
@@ -281,26 +281,26 @@ def test_logsumexp(a):
 def test_logsumexp_arguments():
     b = np.array([[1.0, -0.5, 0.0, 2.0]])
     for f in (
-        lambda x: helpers.logsumexp(x, axis=1),
-        lambda x: helpers.logsumexp(x, axis=(0, 1), keepdims=True),
-        lambda x: helpers.logsumexp(x, axis=0, b=np.array([[1.0], [2.0], [0.0]])),
-        lambda x: helpers.logsumexp(x, axis=1, b=b, return_sign=True),
-        lambda x: helpers.softmax(x, axis=1),
-        helpers.softmax,
-        lambda x: helpers.log_softmax(x, axis=0),
-        lambda x: helpers.log_softmax(x),
+        lambda x: functions.logsumexp(x, axis=1),
+        lambda x: functions.logsumexp(x, axis=(0, 1), keepdims=True),
+        lambda x: functions.logsumexp(x, axis=0, b=np.array([[1.0], [2.0], [0.0]])),
+        lambda x: functions.logsumexp(x, axis=1, b=b, return_sign=True),
+        lambda x: functions.softmax(x, axis=1),
+        functions.softmax,
+        lambda x: functions.log_softmax(x, axis=0),
+        lambda x: functions.log_softmax(x),
     ):
         check_against_numpy(f, M)
-    check_against_numpy(lambda x, b: helpers.logsumexp(x, axis=1, b=b), M, np.abs(M) + 0.1)
-    np.testing.assert_allclose(helpers.logsumexp(M, axis=1, b=b, return_sign=True)[0],
+    check_against_numpy(lambda x, b: functions.logsumexp(x, axis=1, b=b), M, np.abs(M) + 0.1)
+    np.testing.assert_allclose(functions.logsumexp(M, axis=1, b=b, return_sign=True)[0],
                                scipy.special.logsumexp(M, axis=1, b=b, return_sign=True)[0])  # fmt: skip
-    assert helpers.logsumexp(np.zeros(0)) == -INF
+    assert functions.logsumexp(np.zeros(0)) == -INF
 
 
 def test_tails_of_softmax():
-    np.testing.assert_allclose(helpers.log_softmax(np.array([1000.0, 1.0])), [0.0, -999.0])
-    np.testing.assert_allclose(gradient(lambda x: helpers.log_softmax(x)[1], [1000.0, 1.0]), [-1.0, 1.0])
-    found = gradient(lambda x: helpers.softmax(x)[0], [1000.0, -INF, 0.0])
+    np.testing.assert_allclose(functions.log_softmax(np.array([1000.0, 1.0])), [0.0, -999.0])
+    np.testing.assert_allclose(gradient(lambda x: functions.log_softmax(x)[1], [1000.0, 1.0]), [-1.0, 1.0])
+    found = gradient(lambda x: functions.softmax(x)[0], [1000.0, -INF, 0.0])
     np.testing.assert_allclose(found, 0.0, atol=1e-15)
 
 
@@ -308,7 +308,7 @@ def test_tails_of_softmax():
 def test_scipys_functions_work_or_name_ours(name):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        ours = numbad.gradient(lambda x: np.sum(np.sin(getattr(helpers, name)(x))), V)
+        ours = numbad.gradient(lambda x: np.sum(np.sin(getattr(functions, name)(x))), V)
         try:
             found = numbad.gradient(lambda x: np.sum(np.sin(getattr(scipy.special, name)(x))), V)
         except RecordingError as error:
@@ -319,25 +319,25 @@ def test_scipys_functions_work_or_name_ours(name):
 
 def test_arrays_to_write_to():
     def f(x):
-        y = helpers.zeros((2, 3))
+        y = functions.zeros((2, 3))
         y[0] = x[:3]
-        y[1, 0] = x[4] * helpers.ones(2)[0]
-        z = helpers.full(3, x[5])
-        return y.sum() + z.prod() + helpers.array([[x[0], 1.0], [2.0, x[1]]]).sum()
+        y[1, 0] = x[4] * functions.ones(2)[0]
+        z = functions.full(3, x[5])
+        return y.sum() + z.prod() + functions.array([[x[0], 1.0], [2.0, x[1]]]).sum()
 
     check_against_numpy(
         lambda x: f(x) if not isinstance(x, np.ndarray) else x[:3].sum() + x[4] + x[5] ** 3 + x[0] + x[1] + 3.0, V
     )
-    assert type(helpers.zeros(3)) is np.ndarray
-    assert helpers.zeros(3, int).dtype == int
-    assert helpers.array([1.0, 2.0]).tolist() == [1.0, 2.0]
-    np.testing.assert_array_equal(helpers.full((2, 2), 1.5), 1.5)
+    assert type(functions.zeros(3)) is np.ndarray
+    assert functions.zeros(3, int).dtype == int
+    assert functions.array([1.0, 2.0]).tolist() == [1.0, 2.0]
+    np.testing.assert_array_equal(functions.full((2, 2), 1.5), 1.5)
 
 
 def test_integer_arrays_stay_plain_inside_a_recording():
     def f(x):
         counts = np.zeros_like(x, dtype=int)
         counts[2] += 3
-        return np.sum(x * counts) + helpers.zeros(2, int)[0]
+        return np.sum(x * counts) + functions.zeros(2, int)[0]
 
     np.testing.assert_array_equal(numbad.gradient(f, V), [0, 0, 3, 0, 0, 0])

@@ -12,9 +12,9 @@ from numpy_calls import CALLS, EMPTY, REFUSED, Call, Fixed, Number, Out, Truths
 from oracle import differences, weight
 
 import numbad
-from numbad.active import Active
 from numbad.errors import RecordingError
 from numbad.numpy_api import FUNCTIONS
+from numbad.recording.active import Active
 
 # of which the number or choice of results changes when an element does, which finite differences do not see
 JUMPING = {"polydiv", "unique", "unique_values", "union1d", "intersect1d", "setdiff1d", "setxor1d", "trim_zeros"}

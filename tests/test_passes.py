@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from test_programs import FEW, POINTS, PROGRAMS, STEPS, Program, run, tamed
 
 import numbad
-from numbad import BranchError, TapeError, limits, passes
+from numbad import BranchError, TapeError, limits
 from numbad.limits import FEW_ROWS
-from numbad.passes import drop_dead_rows, fold_constants, merge_equal_rows, reuse_addresses
-from numbad.prepared import Prepared, can_prepare
+from numbad.replay.scalar_replays import Prepared, can_prepare
+from numbad.tapes import passes
+from numbad.tapes.passes import drop_dead_rows, fold_constants, merge_equal_rows, reuse_addresses
 
 SPECIAL = [0.0, -0.0, float("nan"), float("inf"), float("-inf"), 5e-324, 1.5]
 
@@ -245,7 +246,7 @@ def test_a_wrong_idea_of_what_partials_depend_on_would_be_seen(monkeypatch: pyte
     ready.enter([0.7])
     assert ready.run() == -1
     assert ready.bar[1] == tape.optimise().gradient(0.7)
-    monkeypatch.setattr("numbad.prepared.dependencies", lambda: np.zeros(256, np.uint8))
+    monkeypatch.setattr("numbad.replay.scalar_replays.dependencies", lambda: np.zeros(256, np.uint8))
     wrong = Prepared(tape, [True])
     wrong.enter([0.7])
     wrong.run()

@@ -8,12 +8,12 @@ import optree
 import pytest
 
 import numbad
-from numbad import points
 from numbad.errors import BranchError, InputError, NumbadError, OutputError
-from numbad.lowering import lower
-from numbad.machinecode import HAVE_LIBMVEC
+from numbad.kernels.loading import HAVE_LIBMVEC
 from numbad.ops.definition import BY_NAME, REGISTRY
-from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, SCATTER
+from numbad.tape.layout import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, SCATTER
+from numbad.tapes import points
+from numbad.tapes.lowering import lower
 
 RANDOM = np.random.default_rng(5)
 MATRIX = RANDOM.normal(size=(30, 30))

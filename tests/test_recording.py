@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 import numbad
-from numbad import borrowing, limits
+from numbad import limits
+from numbad.recording import borrowing
 
 X = np.array([0.7, -1.3, 2.1, 0.4, -0.6, 1.9])
 WEIGHTS = np.array([1.0, -2.0, 3.0, -5.0, 7.0, -11.0])
@@ -1196,7 +1197,7 @@ def test_object_arrays_mix_with_recording_arrays() -> None:
 
 
 def test_np_asarray_warns_once_with_the_place() -> None:
-    from numbad import conversion
+    from numbad.recording import conversion
 
     previous = conversion._warned
     conversion._warned = False

@@ -10,9 +10,10 @@ import pytest
 from oracle import differences
 
 import numbad
-from numbad import reference, sweeps
 from numbad.errors import BranchError
-from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+from numbad.sweeps import execution
+from numbad.tape.layout import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+from numbad.tapes import reference
 
 MATRIX = np.linspace(-1.0, 1.0, 12).reshape(3, 4) ** 3
 TALL = np.linspace(-2.0, 2.0, 600).reshape(3, 200)  # kept by reference
@@ -161,7 +162,7 @@ def test_it_uses_none_of_the_compiled_sweeps(monkeypatch: pytest.MonkeyPatch) ->
         raise AssertionError("a compiled sweep is asked for")
 
     for name in ("kernel", "switch", "sweep"):
-        monkeypatch.setattr(sweeps, name, refuse)
+        monkeypatch.setattr(execution, name, refuse)
     for tape in tapes[:5] + tapes[6:]:  # the rule of one kernel takes a derivative itself
         reference.gradient(tape, POINT)
         reference.pushforward(tape, (POINT,), (POINT,))

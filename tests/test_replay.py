@@ -753,7 +753,7 @@ def test_errors_inside_are_the_users_own() -> None:
     for _ in range(2):
         with pytest.raises(KeyError, match="half way"):
             numbad.grad(lambda x: jitted(x) * x)(1.0)
-        assert numbad.recorder.current() is None
+        assert numbad.recording.recorder.current() is None
         assert numbad.grad(lambda x: jitted(x) * x)(-1.0) == -4.0
     with pytest.raises(numbad.RecordingError, match=r"test_replay.py"):
         numbad.grad(numbad.jit(lambda x: np.zeros(3, dtype=complex)[0] * x))(1.0)
@@ -807,7 +807,7 @@ def test_truth_values_and_functions_without_rows_inside() -> None:
 
 
 def test_a_wrong_copy_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    from numbad.splicing import Splice
+    from numbad.emission.splicing import Splice
 
     begin = Splice.__init__
 
@@ -867,7 +867,7 @@ def test_an_exception_half_way_leaves_the_jitted_function_usable() -> None:
             jitted(1.0)
         assert jitted(-1.0) == -2.0
     assert jitted.paths == 1
-    assert numbad.recorder.current() is None
+    assert numbad.recording.recorder.current() is None
     assert numbad.grad(lambda x: x**2)(2.0) == 4.0
 
 
@@ -1020,7 +1020,7 @@ def test_a_call_that_leaves_a_path_runs_no_other_in_vain() -> None:
 
 
 def test_signatures_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("numbad.replay.MOST_SIGNATURES", 4)
+    monkeypatch.setattr("numbad.replay.jit.MOST_SIGNATURES", 4)
     counted = Counted(lambda x: np.sum(x) * 2.0)
 
     def sums(x: Any) -> Any:
@@ -1058,7 +1058,7 @@ matrix = np.outer(big[:3000], np.ones(3000))
 product = numbad.gradient(lambda v: np.sum((matrix @ v) ** 2), np.ones(3000))
 stop, held = threading.Event(), threading.Event()
 def hold():
-    with g.lock, numbad.threads.lock:
+    with g.lock, numbad.kernels.threads.lock:
         held.set()
         stop.wait()
 thread = threading.Thread(target=hold)

@@ -18,10 +18,10 @@ import pytest
 import tape_mutants
 
 import numbad
-from numbad import container
 from numbad.errors import BranchError, TapeError
 from numbad.ops.definition import BY_NAME
-from numbad.storage import MOST_OPCODE
+from numbad.storage import container
+from numbad.storage.tape_files import MOST_OPCODE
 
 Point = collections.namedtuple("Point", "a b")
 BEGINNINGS = tape_mutants.beginnings()
@@ -462,11 +462,11 @@ def test_two_thousand_mutants_are_refused_or_stay_in_their_memory():
 
 def test_the_mutants_find_a_verification_that_lets_things_through(monkeypatch):
     """Without the check of rows, the independent checker sees a row outside of its memory."""
-    from numbad import verification
+    from numbad.kernels import verification
 
     monkeypatch.setattr(verification, "check_writes", lambda *_: (-1, 0, 0))
     monkeypatch.setattr(verification, "check_reads", lambda *_: (-1, 0, 0))
-    from numbad import checks
+    from numbad.tapes import checks
 
     monkeypatch.setattr(checks, "check_hosts", lambda *_: None)
     monkeypatch.setattr(checks, "check_outputs", lambda *_: None)

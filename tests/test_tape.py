@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 import numbad
-from numbad.arrays import make_block
 from numbad.errors import BranchError, InputError, OutputError, RecordingError, TapeError
 from numbad.geometry import contiguous
 from numbad.ops.definition import BY_NAME
-from numbad.rows import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
-from numbad.scalars import make_scalar
-from numbad.tape import Input, Output, Tape
+from numbad.recording.arrays import make_block
+from numbad.recording.scalars import make_scalar
+from numbad.tape.layout import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+from numbad.tapes.tape import Input, Output, Tape
 
 MATRIX = np.random.default_rng(3).normal(size=(30, 30))
 VECTOR = np.linspace(0.5, 2.0, 30)

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from test_programs import POINTS, PROGRAMS, run
 
 import numbad
-import numbad.sweeps
+import numbad.sweeps.execution
 from numbad import InputError, LeakError, NumbadError, OutputError
 from numbad.testing import check_grads
 
@@ -361,7 +361,7 @@ def test_linearize_pushes_many_tangents_at_one_point() -> None:
 
 
 def test_jacobian_takes_the_cheaper_mode(monkeypatch: pytest.MonkeyPatch) -> None:
-    from numbad.lanes import Linearised
+    from numbad.sweeps.linearised import Linearised
 
     called = []
     for name in ("push", "pull"):
@@ -380,7 +380,7 @@ def test_a_hessian_too_large_for_memory_is_refused_before_it_is_tried(monkeypatc
     import tracemalloc
 
     x = np.ones(30_000)
-    monkeypatch.setattr(numbad.sweeps, "available_memory", lambda: 4e9)
+    monkeypatch.setattr(numbad.sweeps.execution, "available_memory", lambda: 4e9)
     tracemalloc.start()
     try:
         for call in (
@@ -869,7 +869,7 @@ def test_an_exception_half_way_leaves_nothing_behind() -> None:
     ):
         with pytest.raises(KeyError, match="half way"):
             call(X)
-        assert numbad.recorder.current() is None
+        assert numbad.recording.recorder.current() is None
         close(numbad.grad(lambda x: np.sum(x**2))(X), 2.0 * X)
 
 

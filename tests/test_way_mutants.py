@@ -10,6 +10,7 @@ import __future__
 import ctypes
 import importlib
 import inspect
+import pkgutil
 import re
 import sys
 import textwrap
@@ -24,9 +25,13 @@ import test_ways as ways
 from test_ways import KERNEL, WIDE, close, sample, windows
 
 import numbad
-from numbad import lanes, limits, points, replay, short, sweeps
+from numbad import limits
 from numbad.limits import LARGE, LARGE_INPUT, PIECE, RELABEL
-from numbad.matrix import multiply_add
+from numbad.replay import jit
+from numbad.sweeps import execution, linearised
+from numbad.sweeps import whole as short
+from numbad.sweeps.matrix_rows import multiply_add
+from numbad.tapes import points
 
 # ---------------------------------------------------------------- programs that notice by numbers of NumPy's own
 
@@ -475,7 +480,7 @@ def constants_first() -> None:
 def cleared_lanes() -> None:
     """Memory of lanes that is cleared by all threads."""
     memory = np.ones(limits.PARALLEL_WORTH + 5)
-    lanes.clear(memory)
+    linearised.clear(memory)
     close(memory, np.zeros(memory.size))
 
 
@@ -518,22 +523,21 @@ def spread_out(monkeypatch: pytest.MonkeyPatch, name: str, original: Any, new: A
 
 def damage(monkeypatch: pytest.MonkeyPatch, place: str, old: str, new: str) -> None:
     """Damage a Python function or method."""
-    module_name, *path = place.split(".")
-    owner: Any = importlib.import_module(f"numbad.{module_name}")
-    for part in path[:-1]:
-        owner = getattr(owner, part)
-    raw = inspect.getattr_static(owner, path[-1])
-    original = getattr(owner, path[-1])
+    path, name = place.rsplit(".", 1)
+    owner: Any = pkgutil.resolve_name(f"numbad.{path}")
+    raw = inspect.getattr_static(owner, name)
+    original = getattr(owner, name)
     found = rebuilt(inspect.unwrap(getattr(original, "__func__", original)), old, new)
     if isinstance(owner, ModuleType):
-        spread_out(monkeypatch, path[-1], original, found)
+        spread_out(monkeypatch, name, original, found)
     else:
-        monkeypatch.setattr(owner, path[-1], type(raw)(found) if isinstance(raw, classmethod | staticmethod) else found)
+        monkeypatch.setattr(owner, name, type(raw)(found) if isinstance(raw, classmethod | staticmethod) else found)
 
 
 # ---------------------------------------------------------------- compiled modules as plain Python
 
 ROOM = np.empty(1 << 10)
+ARRAYS = "kernels.array"
 
 
 def view(address: Any, count: Any, like: Any) -> np.ndarray:
@@ -568,7 +572,7 @@ def plain(module_name: str, old: str = "", new: str = "") -> dict[str, Any]:
     stand_ins = {"view": view, "pointer_of": pointer_of, "call_at": call_at, "prange": range}
     stand_ins |= {"room": lambda count, like: pointer_of(ROOM), "rows_of": lambda flat, width: cut(flat, width)}
     stand_ins |= {"absent": lambda x: x == 0.0 and np.signbit(x), "select": lambda flag, x, y: x if flag else y}
-    if module_name != "arraykernels":
+    if module_name != ARRAYS:
         stand_ins |= {k: v for k, v in PLAIN.items() if k in names}
     names.update({name: new for name, new in stand_ins.items() if name in names})
     names["fill"] = fill
@@ -589,18 +593,16 @@ def cut(flat: np.ndarray, width: int) -> np.ndarray:
 
 
 PLAIN: dict[str, Any] = {}
-PLAIN = {
-    k: v for k, v in plain("arraykernels").items() if inspect.isfunction(v) and v.__module__ == "numbad.arraykernels"
-}
+PLAIN = {k: v for k, v in plain(ARRAYS).items() if inspect.isfunction(v) and v.__module__ == f"numbad.{ARRAYS}"}
 
 
 def damage_compiled(monkeypatch: pytest.MonkeyPatch, place: str, old: str, new: str) -> None:
     """Let a compiled function, or the sweeps of array rows, run as plain Python with a damage."""
-    module_name, name = place.split(".")
+    module_name, name = place.rsplit(".", 1)
     names = plain(module_name, old, new)
-    if module_name == "arraykernels":
+    if module_name == ARRAYS:
         monkeypatch.setattr(short, "is_short", lambda recorder: False)
-        monkeypatch.setattr(sweeps, "sweep", lambda kind, dtype, short=False: by_addresses(names, kind, dtype))
+        monkeypatch.setattr(execution, "sweep", lambda kind, dtype, short=False: by_addresses(names, kind, dtype))
         return
     module = importlib.import_module(f"numbad.{module_name}")
     spread_out(monkeypatch, name, getattr(module, name), names[name])
@@ -621,332 +623,365 @@ def by_addresses(names: dict[str, Any], kind: str, dtype: np.dtype) -> Callable[
 PYTHON = {
     # fused groups
     "of a result the ends alone are looked at": Damage(
-        "fusion.mark_virtual",
+        "sweeps.fusion.mark_virtual",
         "addresses = np.asarray(addresses, np.int64).reshape(-1)",
         "addresses = np.array([np.min(addresses), np.max(addresses)])",
         results("rows that are assigned"),
     ),
     "results are not in memory": Damage(
-        "fusion.mark_virtual", "for value in wanted:", "for value in ():", results("every other element")
+        "sweeps.fusion.mark_virtual", "for value in wanted:", "for value in ():", results("every other element")
     ),
     "the result of a gradient has no memory": Damage(
-        "recorder.Recorder.ends_in_sum", "self.code[-4] == ADD", "self.code[-4] > 0", ends("the first element")
+        "recording.recorder.Recorder.ends_in_sum",
+        "self.code[-4] == ADD",
+        "self.code[-4] > 0",
+        ends("the first element"),
     ),
     "a scalar of its own group is read too early": Damage(
-        "fusion.Group.accepts",
+        "sweeps.fusion.Group.accepts",
         "if space == 0 and any(0 <= address - start < self.count for start in self.outputs):",
         "if False:",
         chains,
     ),
     "a sum of its own group is read too early": Damage(
-        "fusion.Group.accepts", "for a in self.sums", "for a in ()", chains
+        "sweeps.fusion.Group.accepts", "for a in self.sums", "for a in ()", chains
     ),
     "cotangents of a fused output are forgotten": Damage(
-        "fusion.Group.table",
+        "sweeps.fusion.Group.table",
         "memory(False, 0, out), memory(True, 0, out)",
         "memory(False, 0, out), 0",
         read_by(lambda y: y[::7].sum(), lambda y: at(slice(None, None, 7), M)),
     ),
     "cotangents of a fused operand are forgotten": Damage(
-        "fusion.Group.table",
+        "sweeps.fusion.Group.table",
         "memory(False, *place[1:]), memory(True, *place[1:])",
         "memory(False, *place[1:]), 0",
         chains,
     ),
     "a fused operand is the one before it": Damage(
-        "fusion.Group.table",
+        "sweeps.fusion.Group.table",
         "memory(False, *place[1:]),",
         "memory(False, place[1], place[2] and place[2] - 1),",
         joined_groups,
     ),
     "scalars take the slots of rows": Damage(
-        "fusion.Group.table", '(slots if place[0] == "scalar" else 0)', "0", chains
+        "sweeps.fusion.Group.table", '(slots if place[0] == "scalar" else 0)', "0", chains
     ),
     "the value of a group's sum is not computed": Damage(
-        "fusion.sums_are_read", "return bool(sums) and (", "return bool(not sums) and (", ends("a sum")
+        "sweeps.fusion.sums_are_read", "return bool(sums) and (", "return bool(not sums) and (", ends("a sum")
     ),
     "the last piece of a fused sum is lost": Damage(
-        "fusion.forward", "total(sums[k])", "total(sums[k, :-1])", ends("a sum")
+        "sweeps.fusion.forward", "total(sums[k])", "total(sums[k, :-1])", ends("a sum")
     ),
     "a scalar's cotangents are forgotten": Damage(
-        "fusion.backward", "if cotangents[k]:", "if cotangents[k] == 1:", chains
+        "sweeps.fusion.backward", "if cotangents[k]:", "if cotangents[k] == 1:", chains
     ),
     "memory of cotangents is not cleared": Damage(
-        "sweeps.Cotangents.clear", "self.arena[start:] = -0.0", "pass", sums_and_copies
+        "sweeps.execution.Cotangents.clear", "self.arena[start:] = -0.0", "pass", sums_and_copies
     ),
     # large rows
     "one operand's cotangents go to the other": Damage(
-        "parallel.map_backward",
+        "sweeps.large_rows.map_backward",
         "execution.blocks(), 0, count, 1 << k)",
         "execution.blocks(), 0, count, 1)",
         unlike_operands,
     ),
     "the second operand is forgotten": Damage(
-        "parallel.map_backward", "in enumerate(kinds):", "in enumerate(kinds[:1]):", unlike_operands
+        "sweeps.large_rows.map_backward", "in enumerate(kinds):", "in enumerate(kinds[:1]):", unlike_operands
     ),
     "a large sum's memory is not cleared": Damage(
-        "parallel.add_forward", "if zeroed:", "if zeroed < 0:", sums_and_copies
+        "sweeps.large_rows.add_forward", "if zeroed:", "if zeroed < 0:", sums_and_copies
     ),
     "the elements of a large sum are shifted": Damage(
-        "parallel.add_over", "np.uint64(source.ctypes.data),", "np.uint64(source.ctypes.data + 8),", sum_of_copies
+        "sweeps.large_rows.add_over",
+        "np.uint64(source.ctypes.data),",
+        "np.uint64(source.ctypes.data + 8),",
+        sum_of_copies,
     ),
     "views that overlap are added to in one go": Damage(
-        "hostrows.add_broadcast", "if overlaps(target.shape, target.strides):", "if False:", large_windows("copies")
+        "sweeps.python_rows.add_broadcast",
+        "if overlaps(target.shape, target.strides):",
+        "if False:",
+        large_windows("copies"),
     ),
     "views that overlap are multiplied in one go": Damage(
-        "matrix.multiply_add", "if overlaps(once.shape, once.strides):", "if False:", large_windows("a product")
+        "sweeps.matrix_rows.multiply_add",
+        "if overlaps(once.shape, once.strides):",
+        "if False:",
+        large_windows("a product"),
     ),
     "strides that overlap are not seen": Damage("geometry.overlaps", "if step <= reach:", "if step < 0:", wide_windows),
     "as many elements are taken for all elements": Damage(
-        "matrix.covers",
+        "sweeps.matrix_rows.covers",
         "once.size == count and not overlaps(once.shape, once.strides)",
         "once.size == count",
         ways.test_a_view_covers_memory_only_if_it_names_each_element,
     ),
     "cotangents of products are overwritten": Damage(
-        "matrix.contract_backward", "execution.uses(code, words, space) == 1 and", "", products
+        "sweeps.matrix_rows.contract_backward", "execution.uses(code, words, space) == 1 and", "", products
     ),
     "products add to what was there": Damage(
-        "matrix.contract_forward", "product.forward(get, bool(zeroed))", "product.forward(get, False)", products
+        "sweeps.matrix_rows.contract_forward",
+        "product.forward(get, bool(zeroed))",
+        "product.forward(get, False)",
+        products,
     ),
     "the matrix has no cotangents": Damage(
-        "matrix.contract_backward", "left = (product.place,)", "left = ()", products
+        "sweeps.matrix_rows.contract_backward", "left = (product.place,)", "left = ()", products
     ),
-    "the matrix's transpose is forgotten": Damage("matrix.pull_vector", "not transposed)", "transposed)", products),
-    "repetitions of a product are not counted": Damage("matrix.multiply_add", 'if axes[""]:', "if False:", repetitions),
+    "the matrix's transpose is forgotten": Damage(
+        "sweeps.matrix_rows.pull_vector", "not transposed)", "transposed)", products
+    ),
+    "repetitions of a product are not counted": Damage(
+        "sweeps.matrix_rows.multiply_add", 'if axes[""]:', "if False:", repetitions
+    ),
     "tangents of the matrix are forgotten": Damage(
-        "matrix.MatrixVector.tangent", "if get_dot(self.matrix[0]) is not None:", "if False:", products
+        "sweeps.matrix_rows.MatrixVector.tangent", "if get_dot(self.matrix[0]) is not None:", "if False:", products
     ),
     # rows of Python's
     "a host row goes back only where all cotangents are": Damage(
-        "hostrows.host_backward", "if not all(matrix()", "if not any(matrix()", hosts
+        "sweeps.python_rows.host_backward", "if not all(matrix()", "if not any(matrix()", hosts
     ),
     "SciPy's op does not go back": Damage(
-        "hostrows.map_backward",
+        "sweeps.python_rows.map_backward",
         "enumerate(map_partials(execution, words, w, opcode))",
         "enumerate(map_partials(execution, words, w, opcode)[:0])",
         computed_by_scipy,
     ),
     # tapes of numbers, and short ones
-    "constant arrays are not entered": Damage("recorder.pairs_of", "if not loads:", "if True:", numbers),
+    "constant arrays are not entered": Damage("recording.recorder.pairs_of", "if not loads:", "if True:", numbers),
     "constant arrays are not entered into a short tape": Damage(
-        "short.sweep_both",
+        "sweeps.whole.sweep_both",
         "for address, block in recorder.loads:",
         "for address, block in recorder.loads[:1]:",
         replayed_arrays,
     ),
     "constant arrays are not entered into a replay": Damage(
-        "short.ShortReplay.__init__",
+        "sweeps.whole.ShortReplay.__init__",
         "for address, block in recorder.loads:",
         "for address, block in ():",
         replayed_arrays,
     ),
     "the cotangents of a replay are read one early": Damage(
-        "short.ShortReplay.__init__",
+        "sweeps.whole.ShortReplay.__init__",
         "self.memory[size : 2 * size]",
         "self.memory[size - 1 : 2 * size]",
         replayed_arrays,
     ),
     "new inputs are not entered": Damage(
-        "short.ShortReplay.enter", "zip(self.slots, values)", "zip(self.slots[1:], values[1:])", replayed_arrays
+        "sweeps.whole.ShortReplay.enter", "zip(self.slots, values)", "zip(self.slots[1:], values[1:])", replayed_arrays
     ),
     "the cotangents of the last replay are still there": Damage(
-        "segments.SegmentedReplay.sweep_back", "self.arena[:] = -0.0", "pass", replayed_products
+        "replay.pieces.SegmentedReplay.sweep_back", "self.arena[:] = -0.0", "pass", replayed_products
     ),
     "a product adds to that of the last replay": Damage(
-        "segments.Product.forward", "if self.clears:", "if False:", replayed_products
+        "replay.pieces.Product.forward", "if self.clears:", "if False:", replayed_products
     ),
     "a product of a replay does not go back": Damage(
-        "segments.Product.backward", "self.transposed, finite)", "not self.transposed, finite)", replayed_products
+        "replay.pieces.Product.backward", "self.transposed, finite)", "not self.transposed, finite)", replayed_products
     ),
     "a strided result is taken for a run": Damage(
-        "results.ArrayResult.view",
+        "replay.output_copies.ArrayResult.view",
         "[step * values.itemsize for",
         "[values.itemsize for",
         replayed_arrays,
     ),
     "rows of inputs are taken for constant": Damage(
-        "hoisting.is_invariant", "varies = any(", "varies = False and any(", replayed_derivatives
+        "replay.hoisting.is_invariant", "varies = any(", "varies = False and any(", replayed_derivatives
     ),
     "what is read is taken for dead": Damage(
-        "hoisting.find_dead",
+        "replay.hoisting.find_dead",
         "if space == 0 and start < stop:",
         "if space == 0 and start < stop - 3:",
         replayed_derivatives,
     ),
     "cotangents that are known are left out": Damage(
-        "prepared.Prepared.arrange", "self.first_bar[rename[used]] = bar[used]", "pass", replayed_numbers
+        "replay.scalar_replays.Prepared.arrange", "self.first_bar[rename[used]] = bar[used]", "pass", replayed_numbers
     ),
     "partials of constants are left out": Damage(
-        "prepared.constant_partials", "partials[rows] = found[: len(rows)]", "pass", replayed_numbers
+        "replay.scalar_replays.constant_partials", "partials[rows] = found[: len(rows)]", "pass", replayed_numbers
     ),
     "rows that are computed together need one another": Damage(
-        "prepared.order_by_levels", "(tape.code[:, 0], turn)", "(turn, tape.code[:, 0])", replayed_chains
+        "replay.scalar_replays.order_by_levels", "(tape.code[:, 0], turn)", "(turn, tape.code[:, 0])", replayed_chains
     ),
     "a gradient that is not finite is not looked at again": Damage(
-        "sweeps.Execution.pull_back", 'if not kernel("are_finite"', 'if 0 * kernel("are_finite"', branches_of_numbers
+        "sweeps.execution.Execution.pull_back",
+        'if not kernel("are_finite"',
+        'if 0 * kernel("are_finite"',
+        branches_of_numbers,
     ),
     "shared rows are taken over one row late": Damage(
-        "prepared.Prepared.take_over",
+        "replay.scalar_replays.Prepared.take_over",
         "other.values[other.first : other.first + row]",
         "other.values[other.first + 1 : other.first + row + 1]",
         replayed_numbers,
     ),
     # points
     "later points are those of the first chunk": Damage(
-        "points.sweep_blocks", "one(*fixed, start, stop, lanes,", "one(*fixed, 0, stop - start, lanes,", many_points
+        "tapes.points.sweep_blocks",
+        "one(*fixed, start, stop, lanes,",
+        "one(*fixed, 0, stop - start, lanes,",
+        many_points,
     ),
     "an argument of many is taken for a shared one": Damage(
-        "points.leaf_table", "slot.size if mapped else 0", "0", many_points
+        "tapes.points.leaf_table", "slot.size if mapped else 0", "0", many_points
     ),
     "gradients stay in memory order": Damage(
-        "points.put_in_order",
+        "tapes.points.put_in_order",
         "part[...] = found.copy().reshape(len(found), *slot.shape[::-1]).transpose(0, *axes)",
         "part[...] = found.copy().reshape(part.shape)",
         many_points,
     ),
     "sums of points are not cleared": Damage(
-        "lowering.lower_row",
+        "tapes.lowering.lower_row",
         "np.concatenate([clear_rows(out, int(words[w + 3])), make_rows(opcode, *operands)])",
         "make_rows(opcode, *operands)",
         many_points,
     ),
     "strides of lowered operands lose their sign": Damage(
-        "lowering.spread", "steps = stride * np.arange", "steps = abs(stride) * np.arange", points_backwards
+        "tapes.lowering.spread", "steps = stride * np.arange", "steps = abs(stride) * np.arange", points_backwards
     ),
     # lanes
     "a host row's lanes do not go back": Damage(
-        "lanes.Linearised.host", "call.backward(", "(lambda *_: None)(", many_seeds_through_hosts
+        "sweeps.linearised.Linearised.host", "call.backward(", "(lambda *_: None)(", many_seeds_through_hosts
     ),
     "lanes of a later block have the seeds of the first": Damage(
-        "lanes.Linearised.push", "start - first, count", "start, count", blocks_of_lanes
+        "sweeps.linearised.Linearised.push", "start - first, count", "start, count", blocks_of_lanes
     ),
     "products with the identity lose their factors": Damage(
-        "lanes.add_columns", "columns if factors is None else columns * factors[first:last]", "columns", blocks_of_lanes
+        "sweeps.linearised.add_columns",
+        "columns if factors is None else columns * factors[first:last]",
+        "columns",
+        blocks_of_lanes,
     ),
     "the identity begins one lane late": Damage(
-        "lanes.LaneMemory.find_identity",
+        "sweeps.linearised.LaneMemory.find_identity",
         "return start + row - first,",
         "return start + row - first + 1,",
         blocks_of_lanes,
     ),
     "a vector's lanes do not go back": Damage(
-        "lanes.Linearised.matrix_product", "lanes.scatter(addresses, matrix.T @ out)", "pass", many_seeds
+        "sweeps.linearised.Linearised.matrix_product", "lanes.scatter(addresses, matrix.T @ out)", "pass", many_seeds
     ),
     "lanes are scattered in another order": Damage(
-        "lanes.LaneMemory.scatter", "addresses.reshape(-1)", "addresses.reshape(-1)[::-1]", many_seeds_through_hosts
+        "sweeps.linearised.LaneMemory.scatter",
+        "addresses.reshape(-1)",
+        "addresses.reshape(-1)[::-1]",
+        many_seeds_through_hosts,
     ),
     "arrays by columns are read by rows": Damage(
-        "lanes.LaneMemory.read", 'if leaf.order == "C":', "if True:", blocks_of_lanes
+        "sweeps.linearised.LaneMemory.read", 'if leaf.order == "C":', "if True:", blocks_of_lanes
     ),
-    "lanes are not cleared": Damage("lanes.clear", "memory[...] = -0.0", "pass", blocks_of_lanes),
+    "lanes are not cleared": Damage("sweeps.linearised.clear", "memory[...] = -0.0", "pass", blocks_of_lanes),
 }
 COMPILED = {
     # what is read of a fused group
     "gathers are not seen": Damage(
-        "fusion.mark_reads",
+        "sweeps.fusion.mark_reads",
         "elif opcode == GATHER:",
         "elif opcode == -1:",
         read_by(lambda y: np.sum(y[[3, 3, 9]]), lambda y: at([3, 3, 9], M)),
     ),
     "numbers are not seen": Damage(
-        "fusion.mark_reads",
+        "sweeps.fusion.mark_reads",
         "mark(np.int64(code[row, 2]), starts, stops, owner, g, read)\n            mark(np.int64(code[row, 3]), starts",
         "mark(np.int64(code[row, 3]), starts, stops, owner, g, read)\n            mark(np.int64(code[row, 3]), starts",
         read_by(lambda y: y[11] * 3.0, lambda y: 3.0 * at([11], M)),
     ),
     "strided operands are not seen": Damage(
-        "fusion.mark_reads",
+        "sweeps.fusion.mark_reads",
         "if words[d + 1] == 0:",
         "if words[d + 1] == 0 and words[d] == 1:",
         read_by(lambda y: y[::7].sum(), lambda y: at(slice(None, None, 7), M)),
     ),
     "host rows are not seen": Damage(
-        "fusion.mark_reads",
+        "sweeps.fusion.mark_reads",
         "elif opcode == HOST:",
         "elif opcode == -1:",
         read_by(lambda y: np.sum(np.sort(y[:9]) * 2.0), lambda y: 2.0 * at(slice(9), M)),
     ),
     # places of lanes
     "a copy takes the place of a whole block": Damage(
-        "lanekernels.compress",
+        "kernels.lanes.compress",
         "done = count > 0 and not shared and copy_row(words, w, place, coefficient)",
         "done = count > 0 and copy_row(words, w, place, coefficient) and fill(place, coefficient, out, count)",
         two_copies,
     ),
     "a block of constants has no place of its own": Damage(
-        "lanekernels.compress",
+        "kernels.lanes.compress",
         "if shared:  #",
         "if shared and not fill(place, coefficient, out, cleared_by(words, opcode, w)):  #",
         constants_first,
     ),
     "a coefficient is forgotten": Damage(
-        "lanekernels.compress", "total += p * coefficient[a]", "total += p", many_seeds
+        "kernels.lanes.compress", "total += p * coefficient[a]", "total += p", many_seeds
     ),
     "two places become one": Damage(
-        "lanekernels.compress", "if x != NONE and y != NONE and x != y:", "if False:", many_seeds
+        "kernels.lanes.compress", "if x != NONE and y != NONE and x != y:", "if False:", many_seeds
     ),
     "coefficients may overflow": Damage(
-        "lanekernels.compress", "if place[j] != NONE and not (c != 0 and c - c == 0):", "if False:", steep
+        "kernels.lanes.compress", "if place[j] != NONE and not (c != 0 and c - c == 0):", "if False:", steep
     ),
     "sums are taken for copies": Damage(
-        "lanekernels.compress",
+        "kernels.lanes.compress",
         "x = words[d + 2] + offset_of(words, w, d, j)\n        if place[z] != NONE:",
         "x = words[d + 2] + offset_of(words, w, d, j)\n        if False:",
         many_seeds,
     ),
-    "gathers need nothing": Damage("lanekernels.mark_needed", "needed[words[w + 2 + j]] = True", "pass", long_gathers),
+    "gathers need nothing": Damage(
+        "kernels.lanes.mark_needed", "needed[words[w + 2 + j]] = True", "pass", long_gathers
+    ),
     "lanes of the first address alone are copied": Damage(
-        "lanekernels.gather_lanes",
+        "kernels.lanes.gather_lanes",
         "row, c = place[addresses[j]], coefficient[addresses[j]]\n        for k in range(first",
         "row, c = place[addresses[0]], coefficient[addresses[j]]\n        for k in range(first",
         many_seeds,
     ),
     "memory of lanes is cleared in part": Damage(
-        "lanekernels.clear_rows",
+        "kernels.lanes.clear_rows",
         "(memory.size + CLEARED_PIECES - 1) // CLEARED_PIECES",
         "memory.size // CLEARED_PIECES - 1",
         cleared_lanes,
     ),
     # the sweeps of array rows
     "the innermost stride is dropped": Damage(
-        "arraykernels.forward",
+        "kernels.array.forward",
         "view(shifted(address, offset + j * step, like), 1, like)[0]",
         "view(shifted(address, offset + j, like), 1, like)[0]",
         few_elements,
     ),
     "an outer stride is dropped": Damage(
-        "arraykernels.forward", "s_offset += place * words[source + 3 + axis]", "s_offset += place", few_elements
+        "kernels.array.forward", "s_offset += place * words[source + 3 + axis]", "s_offset += place", few_elements
     ),
     "repeated elements are set": Damage(
-        "arraykernels.forward",
+        "kernels.array.forward",
         "bar[words[w + 2 + k]] += bar[out + k]",
         "bar[words[w + 2 + k]] = bar[out + k]",
         few_elements,
     ),
     "a sum of a block is lost where it is repeated": Damage(
-        "arraykernels.forward",
+        "kernels.array.forward",
         "view(address, 1, block)[0] += total(block)",
         "view(address, 1, block)[0] += block[0]",
         few_elements,
     ),
     "the second operand's cotangents go to the first": Damage(
-        "arraykernels.forward",
+        "kernels.array.forward",
         "deposit(words, w, y_at, y_bar, first, qs)",
         "deposit(words, w, x_at, x_bar, first, qs)",
         few_elements,
     ),
     "blocks are added to, not cleared": Damage(
-        "arraykernels.forward",
+        "kernels.array.forward",
         "clear(memory_at(bases[0], code[i, 1], values), words[w + 3], nothing)",
         "pass",
         few_elements,
     ),
     "windows add to their first element": Damage(
-        "arraykernels.forward", "t[j] += factor * v[j]", "t[0] += factor * v[j]", small_windows
+        "kernels.array.forward", "t[j] += factor * v[j]", "t[0] += factor * v[j]", small_windows
     ),
     "tangents of the second factor are forgotten": Damage(
-        "arraykernels.forward",
+        "kernels.array.forward",
         "contract_strided(words, w, out, start_of_out, one, factor, other, source, values)",
         "pass",
         small_products,
@@ -958,11 +993,11 @@ COMPILED = {
 def small_sections(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let small programs take some more ways of large ones."""
     for module, name, value in (
-        (lanes, "MOST_MEMORY", 1 << 13),
-        (lanes, "BLAS_WORTH", 8),
-        (replay, "WORTH_COPYING", 2),
+        (linearised, "MOST_MEMORY", 1 << 13),
+        (linearised, "BLAS_WORTH", 8),
+        (jit, "WORTH_COPYING", 2),
         (points, "AT_ONCE", 1),
-        (sweeps, "KEPT_LEAST", 32),
+        (execution, "KEPT_LEAST", 32),
     ):
         monkeypatch.setattr(module, name, value)
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 import numbad
-from numbad.nested import Call, addresses_of
-from numbad.recorder import Recorder
+from numbad.emission.regions import Call, addresses_of
+from numbad.recording.recorder import Recorder
 
 from .problems import fastest
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from numbad.arrays import Array
 from numbad.geometry import normal_axis
+from numbad.recording.arrays import Array
 
 Shape = tuple[int, ...]
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from numbad.arrays import Array, Storage, make_block
 from numbad.geometry import contiguous
 from numbad.limits import RELABEL
-from numbad.recorder import Recorder
-from numbad.rows import ADD
-from numbad.scalars import make_scalar
+from numbad.recording.arrays import Array, Storage, make_block
+from numbad.recording.recorder import Recorder
+from numbad.recording.scalars import make_scalar
+from numbad.tape.layout import ADD
 
 Shape = tuple[int, ...]
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active
-from numbad.arrays import Array, as_array
-from numbad.indexing import concrete_truth
 from numbad.numpy_api.dispatch import recorder_of, to_active
 from numbad.ops.host import array_op, record_host
-from numbad.rows import GUARD
-from numbad.strictness import errors_met
+from numbad.recording.active import Active
+from numbad.recording.arrays import Array, as_array
+from numbad.recording.indexing import concrete_truth
+from numbad.recording.strictness import errors_met
+from numbad.tape.layout import GUARD
 
 DECISIONS: dict[str, Callable[..., Any]] = {"errors_met": errors_met}
 

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active
-from numbad.arrays import Array, as_array, memory_order
-from numbad.elementwise import record, record_operator
 from numbad.errors import RecordingError, message, user_frame
-from numbad.operands import as_active, holds_active
 from numbad.ops.definition import BY_UFUNC, find_ufunc
-from numbad.protocol import OPS
-from numbad.recorder import Recorder, current
-from numbad.roots import WATCHED
-from numbad.scalars import Scalar
+from numbad.recording.active import Active
+from numbad.recording.arrays import Array, as_array, memory_order
+from numbad.recording.elementwise import record, record_operator
+from numbad.recording.operands import as_active, holds_active
+from numbad.recording.protocol import OPS
+from numbad.recording.recorder import Recorder, current
+from numbad.recording.roots import WATCHED
+from numbad.recording.scalars import Scalar
 
 Implementation = Callable[..., Any]
 FUNCTIONS: dict[Any, Implementation] = {}

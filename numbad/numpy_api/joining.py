@@ -7,10 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active
-from numbad.arrays import Array, as_array
 from numbad.geometry import contiguous, normal_axis
-from numbad.indexing import addresses_of
 from numbad.numpy_api.blocks import assemble, is_short, is_small, join, labelled, relabel
 from numbad.numpy_api.dispatch import (
     check_casting,
@@ -25,8 +22,11 @@ from numbad.numpy_api.dispatch import (
     widened,
 )
 from numbad.numpy_api.shapes import expand_dims
-from numbad.operands import as_active, holds_active
-from numbad.scalars import Scalar
+from numbad.recording.active import Active
+from numbad.recording.arrays import Array, as_array
+from numbad.recording.indexing import addresses_of
+from numbad.recording.operands import as_active, holds_active
+from numbad.recording.scalars import Scalar
 
 
 def sequence(arrays: Any) -> list[Any]:

@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from numbad.arrays import Array, as_array
 from numbad.geometry import normal_axis
 from numbad.numpy_api.decisions import decide, decision
 from numbad.numpy_api.dispatch import implements, to_array, to_arrays, unsupported
-from numbad.operands import holds_active
 from numbad.ops import linalg as ops
 from numbad.ops.definition import BY_NAME
-from numbad.recorder import refuse
-from numbad.roots import record_root
+from numbad.recording.arrays import Array, as_array
+from numbad.recording.operands import holds_active
+from numbad.recording.recorder import refuse
+from numbad.recording.roots import record_root
 
 RESULTS = {name: getattr(np.linalg._linalg, name) for name in ("EigResult", "EighResult", "QRResult", "SlogdetResult",
                                                               "SVDResult")}  # fmt: skip

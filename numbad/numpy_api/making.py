@@ -7,9 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active
-from numbad.arrays import Array, as_array, plain_order
-from numbad.conversion import is_printed
 from numbad.errors import message
 from numbad.numpy_api.blocks import relabel, repeated, zeros
 from numbad.numpy_api.decisions import decide
@@ -26,7 +23,10 @@ from numbad.numpy_api.dispatch import (
     to_array,
     unsupported,
 )
-from numbad.recorder import refuse
+from numbad.recording.active import Active
+from numbad.recording.arrays import Array, as_array, plain_order
+from numbad.recording.conversion import is_printed
+from numbad.recording.recorder import refuse
 
 
 def like_shape(a: Any, shape: Any) -> tuple[int, ...]:

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from numbad.arrays import Array, as_array
 from numbad.errors import message
 from numbad.numpy_api.axes import one_axis
 from numbad.numpy_api.decisions import decide, decision, truth_of
 from numbad.numpy_api.dispatch import demote, implements, plain_integers, to_array, to_arrays
 from numbad.ops import reductions as ops
+from numbad.recording.arrays import Array, as_array
 
 for _function in (np.argmax, np.argmin, np.nanargmax, np.nanargmin, np.argsort, np.argpartition, np.searchsorted,
                   np.digitize, np.lexsort, np.isin):  # fmt: skip

@@ -8,10 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from numbad.arrays import Array, make_block
 from numbad.errors import message
 from numbad.geometry import broadcast, contiguous
-from numbad.matmul import matrix_product, walked_together
 from numbad.numpy_api.blocks import operand_of
 from numbad.numpy_api.dispatch import (
     check_casting,
@@ -27,7 +25,9 @@ from numbad.numpy_api.dispatch import (
     widened,
 )
 from numbad.ops import reductions as ops
-from numbad.unread import leave_out_unread
+from numbad.recording.arrays import Array, make_block
+from numbad.recording.matmul import matrix_product, walked_together
+from numbad.recording.zero_factors import leave_out_unread
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 

@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active
-from numbad.arrays import Array, as_array, make_block
 from numbad.geometry import contiguous
 from numbad.numpy_api.axes import count_over, last, normal_axes, one_axis, reduced_axes, reduced_shape
 from numbad.numpy_api.blocks import operand_of
 from numbad.numpy_api.dispatch import demote, doubled, finish, implements, to_array, widened
 from numbad.ops import reductions as ops
-from numbad.plans import CONTIGUOUS, PLANS, Plan, append_placed, keep, plan_contiguous
-from numbad.recorder import structural_words
-from numbad.roots import record_root
-from numbad.rows import ADD
+from numbad.recording.active import Active
+from numbad.recording.arrays import Array, as_array, make_block
+from numbad.recording.recorder import structural_words
+from numbad.recording.roots import record_root
+from numbad.recording.row_plans import CONTIGUOUS, PLANS, Plan, append_placed, keep, plan_contiguous
+from numbad.tape.layout import ADD
 
 ABSENT = np._NoValue
 NOWHERE = (0, 0)  # the second operand of a row that has one

@@ -6,11 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active
-from numbad.arrays import as_array
-from numbad.elementwise import record
 from numbad.geometry import normal_axis
-from numbad.indexing import addresses_of
 from numbad.numpy_api.blocks import add_at, is_short, is_small, labelled
 from numbad.numpy_api.decisions import truth_of
 from numbad.numpy_api.dispatch import (
@@ -23,8 +19,12 @@ from numbad.numpy_api.dispatch import (
     to_array,
     writable,
 )
-from numbad.operands import as_active
 from numbad.ops.definition import BY_NAME
+from numbad.recording.active import Active
+from numbad.recording.arrays import as_array
+from numbad.recording.elementwise import record
+from numbad.recording.indexing import addresses_of
+from numbad.recording.operands import as_active
 
 
 @implements("where")

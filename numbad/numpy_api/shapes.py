@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active
-from numbad.arrays import Array, as_array, in_order, memory_order, plain_order
 from numbad.geometry import normal_axis
 from numbad.numpy_api.blocks import is_small, relabel
 from numbad.numpy_api.dispatch import demote, implements, plain_integers, recorder_of, to_active, to_array
+from numbad.recording.active import Active
+from numbad.recording.arrays import Array, as_array, in_order, memory_order, plain_order
 
 
 @implements("shape")

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active
 from numbad.numpy_api.axes import last, normal_axes, reduced_shape
 from numbad.numpy_api.decisions import truth_of
 from numbad.numpy_api.dispatch import (
@@ -19,7 +18,8 @@ from numbad.numpy_api.dispatch import (
     to_array,
     unsupported,
 )
-from numbad.operands import holds_active
+from numbad.recording.active import Active
+from numbad.recording.operands import holds_active
 
 
 @implements("average")

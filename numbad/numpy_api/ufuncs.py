@@ -8,10 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from numbad.arrays import Array
-from numbad.elementwise import record
 from numbad.geometry import normal_axis
-from numbad.indexing import concrete_key
 from numbad.limits import LONGEST_FOLD
 from numbad.numpy_api import reductions
 from numbad.numpy_api.axes import last, normal_axes, reduced_shape
@@ -33,6 +30,9 @@ from numbad.numpy_api.dispatch import (
 )
 from numbad.ops import reductions as ops
 from numbad.ops.definition import BY_NAME
+from numbad.recording.arrays import Array
+from numbad.recording.elementwise import record
+from numbad.recording.indexing import concrete_key
 
 # ---------------------------------------------------------------- compositions
 
@@ -147,7 +147,7 @@ def reduce(ufunc: Any, array: Any, axis: Any = 0, dtype: Any = None, out: Any = 
     if name in TRUTHS and initial is np._NoValue:
         return finish(TRUTHS[name](a, axis, None, keepdims, where=where), dtype, out)
     if name in ("logaddexp", "logaddexp2") and initial is np._NoValue and where is True:
-        from numbad.helpers import logsumexp
+        from numbad.recording.functions import logsumexp
 
         scale = math.log(2.0) if name == "logaddexp2" else 1.0
         return finish(logsumexp(a * scale, axis=axis, keepdims=keepdims) / scale, dtype, out)

@@ -137,14 +137,14 @@ def with_flag(shapes: Any) -> Callable[..., list[Shape]]:
 
 def recorder_among(operands: tuple[Any, ...]) -> Any:
     """Return the recorder of the first recording operand; None if there is none."""
-    from numbad.active import Active
+    from numbad.recording.active import Active
 
     return next((part.recorder for part in operands if isinstance(part, Active)), None)
 
 
 def values_now(operand: Any) -> Any:
     """Return an operand's values now, as a plain array."""
-    from numbad.active import Active
+    from numbad.recording.active import Active
 
     return np.asarray(operand.value() if isinstance(operand, Active) else operand)
 
@@ -242,8 +242,8 @@ class HostCall:
 
     def tangent(self, inputs: list[Any], outputs: list[Any], input_dots: list[Any], output_dots: list[Any]) -> None:
         """Compute the results' tangents into flat views: the transpose of the pullback."""
-        from numbad.derivatives import differentiate
-        from numbad.recorder import current, set_current
+        from numbad.recording.recorder import current, set_current
+        from numbad.transforms.derivatives import differentiate
 
         results = self.shaped(outputs, self.result_shapes)
         operands = self.shaped(inputs, self.operand_shapes)
@@ -295,7 +295,7 @@ class HostCall:
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
     """Run a rule on plain arrays as if nothing were being recorded."""
-    from numbad.recorder import current, set_current
+    from numbad.recording.recorder import current, set_current
 
     outer = current()
     set_current(None)
@@ -312,9 +312,9 @@ def as_tuple(found: Any) -> tuple[Any, ...]:
 
 def record_host(recorder: Any, op: Any, operands: tuple[Any, ...], settings: dict[str, Any]) -> Any:
     """Append a host row; return its results."""
-    from numbad.active import Active
-    from numbad.arrays import as_array
-    from numbad.operands import as_active
+    from numbad.recording.active import Active
+    from numbad.recording.arrays import as_array
+    from numbad.recording.operands import as_active
 
     values = tuple(as_array(as_active(recorder, part)) for part in operands)
     shapes = [value.shape for value in values]
@@ -334,8 +334,8 @@ def plain_copy(value: Any) -> Any:
 
 def record_call(recorder: Any, call: HostCall, operands: tuple[Any, ...]) -> Any:
     """Append the row of a call; return its results."""
-    from numbad.arrays import as_array, make_block
-    from numbad.operands import as_active
+    from numbad.recording.arrays import as_array, make_block
+    from numbad.recording.operands import as_active
 
     places = []
     for part in operands:
@@ -352,8 +352,8 @@ def record_call(recorder: Any, call: HostCall, operands: tuple[Any, ...]) -> Any
 
 def filled(recorder: Any, value: Any) -> Any:
     """Return an array of one repeated value as a block of its own."""
-    from numbad.arrays import make_block
     from numbad.geometry import contiguous
+    from numbad.recording.arrays import make_block
 
     space, address, _ = value.place()
     block = recorder.add_row(

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active
 from numbad.errors import RecordingError, message
-from numbad.helpers import asarray
-from numbad.teaching import ORIGINALS, forget_all, teach_function
+from numbad.recording.active import Active
+from numbad.recording.functions import asarray
+from numbad.recording.teaching import ORIGINALS, forget_all, teach_function
 
 Implementation = Callable[..., Any]
 TABLE: dict[str, dict[str, Implementation]] = {}  # module -> dotted name in it -> what is run for recording values

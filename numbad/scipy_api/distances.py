@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active
 from numbad.errors import RecordingError, message
-from numbad.helpers import asarray
 from numbad.numpy_api.dispatch import recorder_of, to_array
 from numbad.ops.definition import BY_NAME
-from numbad.roots import record_root
+from numbad.recording.active import Active
+from numbad.recording.functions import asarray
+from numbad.recording.roots import record_root
 from numbad.scipy_api.dispatch import numeric, records, refuse_options
 
 MODULE = "scipy.spatial.distance"

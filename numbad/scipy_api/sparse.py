@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from numbad.active import Active
 from numbad.errors import RecordingError, message
-from numbad.helpers import asarray
 from numbad.ops.host import array_op
+from numbad.recording.active import Active
+from numbad.recording.functions import asarray
 from numbad.scipy_api.dispatch import records
 
 

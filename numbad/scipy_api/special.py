@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from numbad import helpers
-from numbad.active import Active
 from numbad.errors import RecordingError, message
 from numbad.numpy_api.dispatch import call_ufunc, plain_integers, recorder_of, to_active
 from numbad.ops.definition import find_ufunc
+from numbad.recording import functions
+from numbad.recording.active import Active
 from numbad.scipy_api.dispatch import numeric, records, refuse_options
 from numbad.scipy_api.elementwise import ELEMENTWISE, elementwise, internal
 
@@ -424,16 +424,16 @@ def comb(N: Any, k: Any, *, exact: bool = False, repetition: bool = False) -> An
 @records("scipy.special", "logsumexp")
 def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, return_sign: bool = False) -> Any:
     """The logarithm of a sum of exponentials."""
-    return helpers.logsumexp(a, axis, b, keepdims, return_sign)
+    return functions.logsumexp(a, axis, b, keepdims, return_sign)
 
 
 @records("scipy.special", "softmax")
 def softmax(x: Any, axis: Any = None) -> Any:
     """Exponentials divided by their sum."""
-    return helpers.softmax(x, axis)
+    return functions.softmax(x, axis)
 
 
 @records("scipy.special", "log_softmax")
 def log_softmax(x: Any, axis: Any = None) -> Any:
     """The logarithm of the softmax."""
-    return helpers.log_softmax(x, axis)
+    return functions.log_softmax(x, axis)

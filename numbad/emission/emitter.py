@@ -1,0 +1,241 @@
+"""Drives the compiled passes of emission: gives them the tape and the templates, and appends the rows they write."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from array import array
+from typing import Any
+
+import numpy as np
+
+from numbad.emission.templates import Templates, templates
+from numbad.errors import user_site
+from numbad.kernels import emission_layout as layout
+from numbad.kernels.emission_layout import FOREIGN, UNKNOWN_OP, UNKNOWN_POWER
+from numbad.limits import CAPACITY, CHECKED, POWERS_MOST
+from numbad.ops.definition import BY_NAME, REGISTRY
+from numbad.recording.recorder import Recorder
+from numbad.sweeps.execution import switch
+
+if CHECKED:
+    from numbad.kernels import checked_memory
+
+ADDRESSES_CHECKED = 1 << 31  # smaller arenas cannot have overflowed within one filling
+
+_thread = threading.local()
+_pass: Any = None
+_smooth: tuple[Any, array[int]] = None, array("B")
+OPCODES = {
+    layout.POWER_OPCODE: "power_by_constant",
+    layout.ADD_OPCODE: "add",
+    layout.SUBTRACT_OPCODE: "subtract",
+    layout.MULTIPLY_OPCODE: "multiply",
+    layout.NEGATIVE_OPCODE: "negative",
+    layout.WEIGH_OPCODE: "weigh",
+    layout.GATE_OPCODE: "gate",
+    layout.DEDUCT_OPCODE: "deduct",
+    layout.OPPOSITE_OPCODE: "opposite",
+}
+
+
+class Scratch:
+    """Memory of one thread that the passes write to."""
+
+    def __init__(self) -> None:
+        self.rows = array("I", bytes(16 * CAPACITY))
+        self.words = array("q")
+        self.slots = array("q", bytes(8 * layout.SLOTS_MOST))
+        self.state = array("q", bytes(8 * layout.LENGTH))
+        for place, name in OPCODES.items():
+            self.state[place] = BY_NAME[name].opcode
+        self.state[layout.OUT] = self.rows.buffer_info()[0]
+        self.state[layout.CAPACITY] = CAPACITY
+        self.state[layout.SLOTS] = self.slots.buffer_info()[0]
+
+    def make_words(self) -> None:
+        """Make the memory for the words of rows over lanes."""
+        if not self.words:
+            self.words = array("q", bytes(8 * layout.ROW_WORDS * CAPACITY))
+
+
+def scratch() -> Scratch:
+    """Return the scratch memory of this thread."""
+    found = getattr(_thread, "scratch", None)
+    if found is None:
+        found = _thread.scratch = Scratch()
+    return found
+
+
+def compiled_pass() -> Any:
+    """Return the compiled function; the first call loads or compiles it."""
+    global _pass
+    if _pass is None:
+        address = int(switch("emit_at", np.dtype(np.int64)))
+        found = ctypes.PYFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 3)(address)
+        _pass = checked_memory.gate("emit_at", found) if CHECKED else found
+    return _pass
+
+
+def smooth_flags() -> array[int]:
+    """Return a flag for each opcode: whether the op has a derivative."""
+    global _smooth
+    last, flags = _smooth
+    if last is not REGISTRY[-1]:
+        flags = array("B", [op.smooth for op in REGISTRY])
+        _smooth = REGISTRY[-1], flags
+    return flags
+
+
+def address_of(values: np.ndarray) -> int:
+    """Return where an array begins in memory."""
+    return values.__array_interface__["data"][0]
+
+
+if CHECKED:
+    address_of = checked_memory.watched(address_of)  # type: ignore[assignment]
+
+
+class Emitter:
+    """The passes over the rows of one region.
+
+    Parameters
+    ----------
+    recorder : Recorder
+        Its rows are read, and the new ones appended to it.
+    base : int
+        The region's first address.
+    places : ndarray of int64
+        Where the cotangents, or the tangents, of the addresses from `base` on are; see `emission.Linear`.
+    active : ndarray of bool
+        Which of these addresses depend on the region's inputs.
+    certain : ndarray of bool, or None
+        Which of the places hold numbers that are never absent; it is not kept where Python writes rows of arrays.
+    lanes : int
+        Numbers at each place, 0 for one.
+    """
+
+    def __init__(
+        self, recorder: Recorder, base: int, places: np.ndarray, active: np.ndarray, certain: Any, lanes: int
+    ) -> None:
+        self.recorder = recorder
+        self.memory = scratch()
+        self.templates: Templates = templates()
+        self.kept = places, active, certain  # they must not move
+        self.powers = array("q", bytes(16 * POWERS_MOST))
+        self.smooth = smooth_flags()
+        self.first = base, address_of(places), address_of(active), lanes
+        self.certain = 0 if certain is None else address_of(certain)
+        self.power_count = 0
+        self.constants = array("q")
+        self.held: Any = ()
+        self.numbers: dict[int, Any] | None = None
+        if lanes:
+            self.memory.make_words()
+        self.enter_powers()
+
+    def enter_powers(self) -> None:
+        """Note the powers that have been met before, where the recording has their exponents as constants."""
+        constants = self.recorder.constants
+        for exponent in list(self.templates.powers):
+            address = constants.get(exponent)
+            if address is not None and self.power_count < POWERS_MOST:
+                self.enter_power(address, exponent)
+
+    def enter_power(self, address: int, exponent: float | None) -> None:
+        """Note the template for an exponent at an address; None for a value that is not a constant."""
+        position = 0 if exponent is None else self.templates.add_power(exponent)
+        self.powers[2 * self.power_count], self.powers[2 * self.power_count + 1] = address, position
+        self.power_count += 1
+
+    def prepare(self, row: int, stop: int) -> array[int]:
+        """Fill the state, which all regions of a thread share."""
+        state = self.memory.state
+        state[layout.ROW], state[layout.STOP] = row, stop
+        state[layout.BASE], state[layout.PLACES], state[layout.ACTIVE], state[layout.LANES] = self.first
+        state[layout.CERTAIN] = self.certain
+        if self.memory.words:
+            state[layout.WORDS] = self.memory.words.buffer_info()[0]
+        state[layout.SMOOTH] = self.smooth.buffer_info()[0]
+        state[layout.POWERS] = self.powers.buffer_info()[0]
+        self.refresh()
+        return state
+
+    def refresh(self) -> None:
+        """Tell the passes where the templates are, and the constants that they name."""
+        state, found = self.memory.state, self.templates
+        get = self.recorder.constants.get
+        self.held = index, text = found.index, found.text  # another thread may replace them
+        self.constants = array("q", [get(number, 0) for number in found.constants])
+        if found.minus_zero is not None and found.minus_zero < len(self.constants):
+            self.constants[found.minus_zero] = self.recorder.zeros
+        state[layout.TEXT] = text.buffer_info()[0]
+        state[layout.INDEX] = index.buffer_info()[0]
+        state[layout.CONSTANTS] = self.constants.buffer_info()[0]
+        state[layout.MINUS_UNIT] = found.minus_unit
+        state[layout.POWER_COUNT] = self.power_count
+        state[layout.UNIT] = get(1.0, -1)
+
+    def run(self, which: int, row: int, stop: int) -> int:
+        """Run a pass over the rows from `row` to `stop`; return where it ended, at `stop` or at a row of Python's."""
+        state = self.prepare(row, stop)
+        call = _pass or compiled_pass()
+        address = state.buffer_info()[0]
+        recorder = self.recorder
+        while True:
+            state[layout.CODE] = recorder.code.buffer_info()[0]
+            state[layout.SIZE] = recorder.size
+            state[layout.FIRST_WORD] = len(recorder.words)
+            state[layout.ROWS] = state[layout.WORD] = state[layout.FRESH] = 0
+            if CHECKED:
+                memory = self.memory
+                checked_memory.lend(recorder.code, state, memory.rows, memory.words, memory.slots, *self.held)
+                checked_memory.lend(self.smooth, self.powers, self.constants)
+            reason = call(0, which, address)
+            if state[layout.ROWS] or state[layout.FRESH]:
+                self.append()
+            row = state[layout.ROW]
+            if reason <= FOREIGN:
+                return row
+            if reason == UNKNOWN_OP:
+                self.templates.add(state[layout.OPCODE], state[layout.CHOICE])
+                self.prepare(row, stop)  # a partials function may itself have used the state
+            elif reason == UNKNOWN_POWER:
+                place = state[layout.EXPONENT]
+                self.enter_power(place, self.exponent_at(place))
+                self.prepare(row, stop)
+
+    def append(self) -> None:
+        """Append the rows, words and constants that a pass has made."""
+        state, recorder = self.memory.state, self.recorder
+        first = len(recorder.code) // 4
+        recorder.extend(self.memory.rows[: 4 * state[layout.ROWS]])
+        if state[layout.WORD]:
+            recorder.words.extend(self.memory.words[: state[layout.WORD]])
+            site = user_site()
+            if site is not None:
+                recorder.sites.update(dict.fromkeys(range(first, first + state[layout.ROWS]), site))
+        recorder.size = state[layout.SIZE]
+        if recorder.size > ADDRESSES_CHECKED:
+            recorder.allocate(0)
+        if state[layout.FRESH]:
+            self.append_constants()
+
+    def append_constants(self) -> None:
+        """Enter the constants that have got an address into the recording."""
+        recorder = self.recorder
+        for number, address in zip(self.templates.constants, self.constants, strict=False):
+            if number == 0.0:
+                if address and not recorder.zeros:
+                    recorder.zeros = address
+                    recorder.numbers.extend((address, number))
+            elif address and recorder.constants.get(number) != address:
+                recorder.constants[number] = address
+                recorder.numbers.extend((address, number))
+
+    def exponent_at(self, address: int) -> float | None:
+        """Return the value of a constant; None where an address holds none."""
+        if self.numbers is None:  # the exponents of a region are older than the rows that are written for it
+            self.numbers = {place: value for value, place in self.recorder.constants.items()}
+        found = self.numbers.get(address)
+        return None if found is None else float(found)

@@ -1,0 +1,1 @@
+"""All that becomes machine code, how it is generated, checked and loaded; imports ops and tape."""

@@ -1,0 +1,695 @@
+"""Compiled kernels of array rows: elementwise blocks, sums and products over index spaces, gather and scatter.
+
+Operands are raw addresses: `bases[space]` is where a space begins in memory. The same kernels
+serve the primal sweep (spaces of values), the tangent sweep (spaces of tangents) and the adjoint
+sweep (spaces of cotangents), for the transpose of a strided sum is the same sum with its operands
+exchanged.
+"""
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from numbad.kernels.generated.blocks import UNITS
+from numbad.kernels.scalar import adjoint, tangent
+from numbad.kernels.vectormath import absent, call_at, pointer_of, room, rows_of, select, view
+from numbad.limits import BLOCK, LARGE, RUN
+from numbad.tape.layout import ABSENT_KIND, ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER, WHOLE
+
+LINEARISE, PRIMAL, PARTIALS = 0, 1, 2  # places in the table of compiled switches
+HEAD = 4  # words before the shape: size, count, ndim, zeroed
+
+compiled = njit(nogil=True, cache=True, error_model="numpy")
+inlined = njit(nogil=True, error_model="numpy")
+
+
+@inlined
+def descriptor(words, w, operand):
+    """Return the position of an operand's kind, space, address and strides."""
+    ndim = words[w + 2]
+    return w + HEAD + ndim + operand * (3 + ndim)
+
+
+@inlined
+def operand_count(words, w):
+    """Return the number of operands of a row, the output included."""
+    ndim = words[w + 2]
+    return (words[w] - HEAD - ndim) // (3 + ndim)
+
+
+@inlined
+def memory(words, d, bases, like):
+    """Return the memory address of an operand's first element, 0 if it has none."""
+    base = bases[words[d + 1]]
+    if base == 0:
+        return np.uint64(0)
+    return base + np.uint64(words[d + 2] * like.itemsize)
+
+
+@inlined
+def shifted(address, count, like):
+    """Return a memory address moved by a number of elements, which may be negative."""
+    return np.uint64(np.int64(address) + count * like.itemsize)
+
+
+@compiled
+def fetch(words, w, d, address, start, count, like, scratch):
+    """Return the memory address of elements start .. start+count of an operand over the row's index space.
+
+    Where they are not contiguous they are copied into `scratch` first.
+    """
+    kind = words[d]
+    if kind == 1:
+        return shifted(address, start, like)
+    if kind == 2:
+        value = view(address, 1, like)[0]
+        for j in range(count):
+            scratch[j] = value
+        return pointer_of(scratch)
+    ndim = words[w + 2]
+    shape, strides = w + HEAD, d + 3
+    inner = words[shape + ndim - 1]
+    step = words[strides + ndim - 1]
+    row, column = start // inner, start % inner
+    done = 0
+    while done < count:
+        offset = column * step
+        rest = row
+        for axis in range(ndim - 2, -1, -1):
+            offset += (rest % words[shape + axis]) * words[strides + axis]
+            rest //= words[shape + axis]
+        run = min(inner - column, count - done)
+        if step == 0:
+            value = view(shifted(address, offset, like), 1, like)[0]
+            for j in range(run):
+                scratch[done + j] = value
+        elif step == 1:
+            source = view(shifted(address, offset, like), run, like)
+            for j in range(run):
+                scratch[done + j] = source[j]
+        else:
+            for j in range(run):
+                scratch[done + j] = view(shifted(address, offset + j * step, like), 1, like)[0]
+        done += run
+        row += 1
+        column = 0
+    return pointer_of(scratch)
+
+
+@compiled
+def deposit(words, w, d, address, start, block):
+    """Add a block to elements start .. of an operand over the row's index space."""
+    kind = words[d]
+    count = block.size
+    if kind == 1:
+        target = view(shifted(address, start, block), count, block)
+        for j in range(count):
+            target[j] += block[j]
+        return
+    if kind == 2:
+        view(address, 1, block)[0] += total(block)
+        return
+    ndim = words[w + 2]
+    shape, strides = w + HEAD, d + 3
+    inner = words[shape + ndim - 1]
+    step = words[strides + ndim - 1]
+    row, column = start // inner, start % inner
+    done = 0
+    while done < count:
+        offset = column * step
+        rest = row
+        for axis in range(ndim - 2, -1, -1):
+            offset += (rest % words[shape + axis]) * words[strides + axis]
+            rest //= words[shape + axis]
+        run = min(inner - column, count - done)
+        if step == 0:
+            view(shifted(address, offset, block), 1, block)[0] += total(block[done : done + run])
+        elif step == 1:
+            target = view(shifted(address, offset, block), run, block)
+            for j in range(run):
+                target[j] += block[done + j]
+        else:
+            for j in range(run):
+                view(shifted(address, offset + j * step, block), 1, block)[0] += block[done + j]
+        done += run
+        row += 1
+        column = 0
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
+def run_total(values):
+    """Return the sum of a short run, in as many partial sums as the registers hold; -0.0 if all are."""
+    result = -values.dtype.type(0)
+    for j in range(values.size):
+        result += values[j]
+    return result
+
+
+@compiled
+def total(values):
+    """Return the sum: runs of 128 elements, added in pairs (Higham, 1993, section 2)."""
+    n = values.size
+    if n <= RUN:
+        return run_total(values)
+    partial = view(room(32, values), 32, values)
+    level = 0
+    blocks = 0
+    for start in range(0, n, RUN):
+        subtotal = run_total(values[start : min(start + RUN, n)])
+        blocks += 1
+        k = blocks
+        while k % 2 == 0:
+            level -= 1
+            subtotal = partial[level] + subtotal
+            k //= 2
+        partial[level] = subtotal
+        level += 1
+    result = partial[level - 1]
+    for k in range(level - 2, -1, -1):
+        result = partial[k] + result
+    return result
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
+def run_product(one, other):
+    """Return the sum of products of two contiguous runs."""
+    result = one.dtype.type(0)
+    for j in range(one.size):
+        result += one[j] * other[j]
+    return result
+
+
+@compiled
+def map_primal(kernels, opcode, words, w, bases, like, scratch, start, stop):
+    """Compute elements start .. stop of an elementwise row; return 1 for a host op."""
+    operands = operand_count(words, w)
+    zero = like.dtype.type(0)
+    out = descriptor(words, w, 0)
+    x_at = descriptor(words, w, 1)
+    y_at = descriptor(words, w, 2) if operands == 3 else x_at
+    x_address, y_address = memory(words, x_at, bases, like), memory(words, y_at, bases, like)
+    z_address = memory(words, out, bases, like)
+    for first in range(start, stop, BLOCK):
+        count = min(BLOCK, stop - first)
+        xs = fetch(words, w, x_at, x_address, first, count, like, scratch[0])
+        ys = fetch(words, w, y_at, y_address, first, count, like, scratch[1]) if operands == 3 else xs
+        zs = shifted(z_address, first, like)
+        if call_at(kernels[PRIMAL], zero, (opcode, zs, xs, ys, count)) != 0:
+            return 1
+    return 0
+
+
+@inlined
+def scale_block(partials, bars):
+    """Multiply partials by cotangents (or tangents) in place; absent times anything is absent (-0.0)."""
+    zero = partials.dtype.type(0)
+    for j in range(partials.size):
+        p, b = partials[j], bars[j]
+        partials[j] = select(absent(p) | absent(b), -zero, p * b + zero)
+
+
+@inlined
+def all_absent(values):
+    """Whether every element is absent."""
+    for j in range(values.size):
+        if not absent(values[j]):
+            return False
+    return True
+
+
+@inlined
+def unit(opcode, k):
+    """Return a partial that is 1 or -1 whatever the operands, 0 for others."""
+    return np.int64(UNITS[opcode, k]) if opcode < UNITS.shape[0] else np.int64(0)
+
+
+@inlined
+def signed(values, sign, scratch):
+    """Return a block of cotangents, or its negative in scratch."""
+    if sign == 1:
+        return values
+    negative = scratch[: values.size]
+    zero = values.dtype.type(0)
+    for j in range(values.size):
+        negative[j] = select(absent(values[j]), values[j], zero - values[j])
+    return negative
+
+
+@compiled
+def map_adjoint(kernels, opcode, words, w, bases, bars, like, scratch, start, stop, which):
+    """Add the cotangents of elements start .. stop to the operands' (which: 1 x, 2 y, 3 both); 1 for a host op."""
+    operands = operand_count(words, w)
+    zero = like.dtype.type(0)
+    out = descriptor(words, w, 0)
+    x_at = descriptor(words, w, 1)
+    y_at = descriptor(words, w, 2) if operands == 3 else x_at
+    x_address, y_address = memory(words, x_at, bases, like), memory(words, y_at, bases, like)
+    z_address = memory(words, out, bases, like)
+    x_bar = memory(words, x_at, bars, like)
+    y_bar = memory(words, y_at, bars, like) if operands == 3 else np.uint64(0)
+    z_bar = memory(words, out, bars, like)
+    unit_x, unit_y = unit(opcode, 0), unit(opcode, 1)
+    for first in range(start, stop, BLOCK):
+        count = min(BLOCK, stop - first)
+        zb = view(shifted(z_bar, first, like), count, like)
+        if all_absent(zb):
+            continue
+        if unit_x and (unit_y or operands == 2):
+            if x_bar != 0 and which & 1:
+                deposit(words, w, x_at, x_bar, first, signed(zb, unit_x, scratch[2]))
+            if y_bar != 0 and which & 2:
+                deposit(words, w, y_at, y_bar, first, signed(zb, unit_y, scratch[3]))
+            continue
+        xs = fetch(words, w, x_at, x_address, first, count, like, scratch[0])
+        ys = fetch(words, w, y_at, y_address, first, count, like, scratch[1]) if operands == 3 else xs
+        ps, qs = scratch[2][:count], scratch[3][:count]
+        places = (opcode, pointer_of(ps), pointer_of(qs), xs, ys, shifted(z_address, first, like), count)
+        if call_at(kernels[PARTIALS], zero, places) != 0:
+            return 1
+        if x_bar != 0 and which & 1:
+            scale_block(ps, zb)
+            deposit(words, w, x_at, x_bar, first, ps)
+        if y_bar != 0 and which & 2:
+            scale_block(qs, zb)
+            deposit(words, w, y_at, y_bar, first, qs)
+    return 0
+
+
+@compiled
+def map_tangent(kernels, opcode, words, w, bases, dots, like, scratch, start, stop):
+    """Compute the tangents of elements start .. stop of an elementwise row; return 1 for a host op."""
+    operands = operand_count(words, w)
+    zero = like.dtype.type(0)
+    out = descriptor(words, w, 0)
+    x_at = descriptor(words, w, 1)
+    y_at = descriptor(words, w, 2) if operands == 3 else x_at
+    x_address, y_address = memory(words, x_at, bases, like), memory(words, y_at, bases, like)
+    z_address = memory(words, out, bases, like)
+    x_dot = memory(words, x_at, dots, like)
+    y_dot = memory(words, y_at, dots, like) if operands == 3 else np.uint64(0)
+    z_dot = memory(words, out, dots, like)
+    for first in range(start, stop, BLOCK):
+        count = min(BLOCK, stop - first)
+        xs = fetch(words, w, x_at, x_address, first, count, like, scratch[0])
+        ys = fetch(words, w, y_at, y_address, first, count, like, scratch[1]) if operands == 3 else xs
+        ps, qs = scratch[2][:count], scratch[3][:count]
+        places = (opcode, pointer_of(ps), pointer_of(qs), xs, ys, shifted(z_address, first, like), count)
+        if call_at(kernels[PARTIALS], zero, places) != 0:
+            return 1
+        zd = view(shifted(z_dot, first, like), count, like)
+        for j in range(count):
+            zd[j] = -zero
+        if x_dot != 0:
+            scale_block(ps, view(fetch(words, w, x_at, x_dot, first, count, like, scratch[0]), count, like))
+            for j in range(count):
+                zd[j] += ps[j]
+        if y_dot != 0:
+            scale_block(qs, view(fetch(words, w, y_at, y_dot, first, count, like, scratch[1]), count, like))
+            for j in range(count):
+                zd[j] += qs[j]
+    return 0
+
+
+@compiled
+def add_strided(words, w, target, t_address, source, s_address, like):
+    """Add a source to a target over an index space; either may repeat elements."""
+    count, ndim = words[w + 1], words[w + 2]
+    if count == 0:
+        return
+    shape = w + HEAD
+    inner = words[shape + ndim - 1]
+    t_step, s_step = words[target + 3 + ndim - 1], words[source + 3 + ndim - 1]
+    for row in range(count // inner):
+        rest = row
+        t_offset = s_offset = np.int64(0)
+        for axis in range(ndim - 2, -1, -1):
+            place = rest % words[shape + axis]
+            rest //= words[shape + axis]
+            t_offset += place * words[target + 3 + axis]
+            s_offset += place * words[source + 3 + axis]
+        here, there = shifted(t_address, t_offset, like), shifted(s_address, s_offset, like)
+        if t_step == 1 and s_step == 1:
+            t, s = view(here, inner, like), view(there, inner, like)
+            for j in range(inner):
+                t[j] += s[j]
+        elif t_step == 0 and s_step == 1:
+            view(here, 1, like)[0] += total(view(there, inner, like))
+        elif t_step == 1 and s_step == 0:
+            t, value = view(here, inner, like), view(there, 1, like)[0]
+            for j in range(inner):
+                t[j] += value
+        else:
+            for j in range(inner):
+                view(shifted(here, j * t_step, like), 1, like)[0] += view(shifted(there, j * s_step, like), 1, like)[0]
+
+
+@compiled
+def contract_strided(words, w, target, t_address, one, u_address, other, v_address, like):
+    """Add the products of two operands to a target over an index space; zeros among them are +0.0."""
+    zero = like.dtype.type(0)
+    count, ndim = words[w + 1], words[w + 2]
+    if count == 0:
+        return
+    shape = w + HEAD
+    inner = words[shape + ndim - 1]
+    t_step, u_step = words[target + 3 + ndim - 1], words[one + 3 + ndim - 1]
+    v_step = words[other + 3 + ndim - 1]
+    for row in range(count // inner):
+        rest = row
+        t_offset = u_offset = v_offset = np.int64(0)
+        for axis in range(ndim - 2, -1, -1):
+            place = rest % words[shape + axis]
+            rest //= words[shape + axis]
+            t_offset += place * words[target + 3 + axis]
+            u_offset += place * words[one + 3 + axis]
+            v_offset += place * words[other + 3 + axis]
+        here = shifted(t_address, t_offset, like)
+        left, right = shifted(u_address, u_offset, like), shifted(v_address, v_offset, like)
+        if t_step == 0 and u_step == 1 and v_step == 1:
+            view(here, 1, like)[0] += run_product(view(left, inner, like), view(right, inner, like))
+        elif t_step == 1 and u_step == 0 and v_step == 1:
+            factor, t, v = view(left, 1, like)[0], view(here, inner, like), view(right, inner, like)
+            for j in range(inner):
+                t[j] += factor * v[j] + zero
+        elif t_step == 1 and u_step == 1 and v_step == 0:
+            factor, t, u = view(right, 1, like)[0], view(here, inner, like), view(left, inner, like)
+            for j in range(inner):
+                t[j] += factor * u[j] + zero
+        else:
+            for j in range(inner):
+                view(shifted(here, j * t_step, like), 1, like)[0] += (
+                    view(shifted(left, j * u_step, like), 1, like)[0]
+                    * view(shifted(right, j * v_step, like), 1, like)[0]
+                    + zero
+                )
+
+
+@inlined
+def clear(address, count, value):
+    """Set a run of elements to a zero, +0.0 or -0.0."""
+    target = view(address, count, value)
+    for j in range(count):
+        target[j] = value
+
+
+@inlined
+def names_each(words, w, count):
+    """Whether the output of a row, its repetitions apart, has `count` elements."""
+    found = np.int64(1)
+    for axis in range(words[w + 2]):
+        if words[w + HEAD + words[w + 2] + 3 + axis] != 0:
+            found *= words[w + HEAD + axis]
+    return found == count and words[w + 1] > 0
+
+
+@compiled
+def scalar_by_blocks(kernels, code, values, partials, i):
+    """Compute one scalar row by the block kernels, on blocks of one element; return 1 for a host op."""
+    opcode = np.int64(code[i, 0])
+    zero = values.dtype.type(0)
+    z = pointer_of(values[np.int64(code[i, 1]) :])
+    x, y = pointer_of(values[np.int64(code[i, 2]) :]), pointer_of(values[np.int64(code[i, 3]) :])
+    if call_at(kernels[PRIMAL], zero, (opcode, z, x, y, 1)) != 0:
+        return 1
+    partials[i, 1] = 0
+    p, q = pointer_of(partials[i]), pointer_of(partials[i, 1:])
+    call_at(kernels[PARTIALS], zero, (opcode, p, q, x, y, z, 1))
+    return 0
+
+
+@inlined
+def memory_at(base, address, like):
+    """Return the memory address of an arena address."""
+    return base + np.uint64(address) * np.uint64(like.itemsize)
+
+
+@inlined
+def guard_holds(code, values, i):
+    """Whether a guard is as it was recorded; NaN is equal to NaN."""
+    if code[i, 0] == GUARD:
+        return (values[code[i, 2]] != 0) == (code[i, 1] != 0)
+    x, y = values[code[i, 2]], values[code[i, 1]]
+    return x == y or (x != x and y != y)
+
+
+@inlined
+def add_terms(opcode, words, w, bases, values):
+    """Add the terms of an ADD or CONTRACT row to its output."""
+    out, one = descriptor(words, w, 0), descriptor(words, w, 1)
+    target, source = memory(words, out, bases, values), memory(words, one, bases, values)
+    if opcode == ADD:
+        add_strided(words, w, out, target, one, source, values)
+    else:
+        other = descriptor(words, w, 2)
+        contract_strided(words, w, out, target, one, source, other, memory(words, other, bases, values), values)
+
+
+@compiled
+def forward_rows(kernels, code, words, bases, values, partials, scratch, start, stop):
+    """Compute scalar and array rows in order; return the first row that is left to Python."""
+    bases[0] = pointer_of(values)
+    i = start
+    n = np.int64(stop)
+    zero = values.dtype.type(0)
+    while i < n:
+        opcode = np.int64(code[i, 0])
+        if opcode < MAP or opcode == GUARD or opcode == GUARD_VALUE:
+            if kernels[LINEARISE] != 0:
+                places = (pointer_of(code), pointer_of(values), pointer_of(partials), i, n)
+                before = i
+                i = call_at(kernels[LINEARISE], zero, places)
+                if i == before or (i < n and code[i, 0] < MAP):
+                    return i
+                continue
+            if opcode < MAP:
+                if scalar_by_blocks(kernels, code, values, partials, i) != 0:
+                    return i
+            elif not guard_holds(code, values, i):
+                return i
+            i += 1
+            continue
+        w = np.int64(code[i, 2])
+        if opcode < 2 * MAP:
+            if words[w + 1] >= LARGE:
+                return i
+            if map_primal(kernels, opcode - MAP, words, w, bases, values, scratch, 0, words[w + 1]) != 0:
+                return i
+        elif opcode == ADD or opcode == CONTRACT:
+            if words[w + 1] >= LARGE:
+                return i
+            if words[w + 3]:  # a sum of -0.0 alone, and a copy of it, is -0.0: so what is absent stays so
+                absent_block = words[descriptor(words, w, 0)] == ABSENT_KIND or names_each(words, w, words[w + 3])
+                nothing = -zero if opcode == ADD and absent_block else zero
+                clear(memory_at(bases[0], code[i, 1], values), words[w + 3], nothing)
+            add_terms(opcode, words, w, bases, values)
+        elif opcode == GATHER:
+            out = np.int64(code[i, 1])
+            for k in range(words[w + 1]):
+                values[out + k] = values[words[w + 2 + k]]
+        elif opcode == SCATTER:
+            out = np.int64(code[i, 1])
+            for k in range(words[w + 2]):
+                values[out + k] = zero
+            for k in range(words[w + 1]):
+                values[out + words[w + 5 + k]] = -zero
+            source = view(shifted(bases[words[w + 3]], words[w + 4], values), words[w + 1], values)
+            for k in range(words[w + 1]):
+                values[out + words[w + 5 + k]] += source[k]
+        else:
+            return i
+        i += 1
+    return i
+
+
+@compiled
+def adjoint_rows(kernels, code, words, bases, values, partials, scratch, bars, bar, start, stop):
+    """Take rows backwards from stop to start; return the end of what is left to Python."""
+    bases[0] = pointer_of(values)
+    bars[0] = pointer_of(bar)
+    i = np.int64(stop)
+    while i > start:
+        opcode = np.int64(code[i - 1, 0])
+        if opcode < MAP:
+            i = adjoint(code, partials, bar, start, i)
+            continue
+        row = i - 1
+        w = np.int64(code[row, 2])
+        if opcode < 2 * MAP:
+            if words[w + 1] >= LARGE:
+                return i
+            if map_adjoint(kernels, opcode - MAP, words, w, bases, bars, values, scratch, 0, words[w + 1], 3) != 0:
+                return i
+        elif opcode == ADD or opcode == CONTRACT:
+            if words[w + 1] >= LARGE:
+                return i
+            out, one = descriptor(words, w, 0), descriptor(words, w, 1)
+            start_of_out = memory(words, out, bars, values)
+            if words[w + 3] and all_absent(view(memory_at(bars[0], code[row, 1], values), words[w + 3], values)):
+                i = row
+                continue
+            target = memory(words, one, bars, values)
+            if opcode == ADD:
+                if target != 0:
+                    add_strided(words, w, one, target, out, start_of_out, values)
+            else:
+                other = descriptor(words, w, 2)
+                if target != 0:
+                    factor = memory(words, other, bases, values)
+                    contract_strided(words, w, one, target, out, start_of_out, other, factor, values)
+                target = memory(words, other, bars, values)
+                if target != 0:
+                    factor = memory(words, one, bases, values)
+                    contract_strided(words, w, other, target, out, start_of_out, one, factor, values)
+        elif opcode == GATHER:
+            out = np.int64(code[row, 1])
+            for k in range(words[w + 1]):
+                bar[words[w + 2 + k]] += bar[out + k]
+        elif opcode == SCATTER:
+            out = np.int64(code[row, 1])
+            if bars[words[w + 3]] != 0:
+                target = view(shifted(bars[words[w + 3]], words[w + 4], values), words[w + 1], values)
+                for k in range(words[w + 1]):
+                    target[k] += bar[out + words[w + 5 + k]]
+        elif opcode >= GATHER:
+            return i
+        i = row
+    return i
+
+
+@compiled
+def tangent_rows(kernels, code, words, bases, values, partials, scratch, dots, dot, start, stop):
+    """Take rows forwards; return the first row that is left to Python."""
+    bases[0] = pointer_of(values)
+    dots[0] = pointer_of(dot)
+    i = np.int64(start)
+    zero = values.dtype.type(0)
+    while i < stop:
+        opcode = np.int64(code[i, 0])
+        if opcode < MAP:
+            i = tangent(code, partials, dot, i, stop)
+            continue
+        w = np.int64(code[i, 2])
+        if opcode < 2 * MAP:
+            if map_tangent(kernels, opcode - MAP, words, w, bases, dots, values, scratch, 0, words[w + 1]) != 0:
+                return i
+        elif opcode == ADD or opcode == CONTRACT:
+            if opcode == CONTRACT and words[w + 1] >= LARGE:
+                return i
+            out, one = descriptor(words, w, 0), descriptor(words, w, 1)
+            start_of_out = memory(words, out, dots, values)
+            if words[w + 3]:
+                clear(memory_at(dots[0], code[i, 1], values), words[w + 3], -zero)
+            source = memory(words, one, dots, values)
+            if opcode == ADD:
+                if source != 0:
+                    add_strided(words, w, out, start_of_out, one, source, values)
+            else:
+                other = descriptor(words, w, 2)
+                if source != 0:
+                    factor = memory(words, other, bases, values)
+                    contract_strided(words, w, out, start_of_out, one, source, other, factor, values)
+                source = memory(words, other, dots, values)
+                if source != 0:
+                    factor = memory(words, one, bases, values)
+                    contract_strided(words, w, out, start_of_out, one, factor, other, source, values)
+        elif opcode == GATHER:
+            out = np.int64(code[i, 1])
+            for k in range(words[w + 1]):
+                dot[out + k] = dot[words[w + 2 + k]]
+        elif opcode == SCATTER:
+            out = np.int64(code[i, 1])
+            for k in range(words[w + 2]):
+                dot[out + k] = -zero
+            if dots[words[w + 3]] != 0:
+                source_block = view(shifted(dots[words[w + 3]], words[w + 4], values), words[w + 1], values)
+                for k in range(words[w + 1]):
+                    dot[out + words[w + 5 + k]] += source_block[k]
+        elif opcode >= GATHER:
+            return i
+        i += 1
+    return i
+
+
+@inlined
+def tape_at(like, kernels, code, words, bases, values, partials, scratch, rows):
+    """Return what all sweeps read, given by memory addresses, as arrays."""
+    return (
+        view(np.uint64(kernels), 3, np.uint64(0)),
+        rows_of(view(np.uint64(code), 4 * rows, np.uint32(0)), 4),
+        view(np.uint64(words), WHOLE, np.int64(0)),
+        view(np.uint64(bases), WHOLE, np.uint64(0)),
+        view(np.uint64(values), WHOLE, like),
+        rows_of(view(np.uint64(partials), 2 * rows, like), 2),
+        rows_of(view(np.uint64(scratch), 4 * BLOCK, like), BLOCK),
+    )
+
+
+@inlined
+def derivatives_at(like, spaces, arena):
+    """Return where the cotangents or tangents of each space are, and those of the arena, as arrays."""
+    return view(np.uint64(spaces), WHOLE, np.uint64(0)), view(np.uint64(arena), WHOLE, like)
+
+
+def forward_at(like, kernels, code, words, bases, values, partials, scratch, start, stop):
+    """Compute rows of all kinds at memory addresses (see `forward_rows`). Compiled to a C function."""
+    tape = tape_at(like, kernels, code, words, bases, values, partials, scratch, np.int64(stop))
+    return forward_rows(*tape, start, stop)
+
+
+def adjoint_at(like, kernels, code, words, bases, bars, values, partials, bar, scratch, start, stop):
+    """Take rows of all kinds back at memory addresses (see `adjoint_rows`). Compiled to a C function."""
+    tape = tape_at(like, kernels, code, words, bases, values, partials, scratch, np.int64(stop))
+    return adjoint_rows(*tape, *derivatives_at(like, bars, bar), start, stop)
+
+
+def tangent_at(like, kernels, code, words, bases, dots, values, partials, dot, scratch, start, stop):
+    """Push tangents through rows of all kinds at memory addresses (see `tangent_rows`). Compiled to a C function."""
+    tape = tape_at(like, kernels, code, words, bases, values, partials, scratch, np.int64(stop))
+    return tangent_rows(*tape, *derivatives_at(like, dots, dot), start, stop)
+
+
+# fmt: off
+def both_at(like, forward, adjoint, kernels, code, words, bases, bars, values, partials, bar, scratch, numbers, count,
+            size, rows, output):
+# fmt: on
+    """Run both sweeps over a short tape at memory addresses. Compiled to a C function.
+
+    `numbers` holds `count` pairs of address and value; `bar` is cleared here; an `adjoint` of 0 stands for the forward
+    sweep alone. Returns the first row that was not done: all is well if there is none.
+    """
+    pairs = view(np.uint64(numbers), 2 * count, np.float64(0))
+    arena, cotangents = view(np.uint64(values), size, like), view(np.uint64(bar), size, like)
+    arena[0] = 0
+    for k in range(count):
+        arena[np.int64(pairs[2 * k])] = pairs[2 * k + 1]
+    places = (kernels, code, words, bases, values, partials, scratch, 0, rows)
+    done = call_at(np.uint64(forward), like, places)
+    if done < rows or adjoint == 0:
+        return done
+    for k in range(size):
+        cotangents[k] = -like
+    cotangents[np.uint64(output)] = 1
+    left = call_at(
+        np.uint64(adjoint), like, (kernels, code, words, bases, bars, values, partials, bar, scratch, 0, rows)
+    )
+    return rows if left == 0 else np.int64(-1)
+
+
+@compiled
+def count_uses(code, words, spaces):
+    """Return how often rows name each space as an operand."""
+    uses = np.zeros(spaces, np.int64)
+    for row in range(code.shape[0]):
+        opcode = np.int64(code[row, 0])
+        w = np.int64(code[row, 2])
+        if (opcode >= MAP and opcode < 2 * MAP) or opcode == ADD or opcode == CONTRACT:
+            for k in range(1, operand_count(words, w)):
+                uses[words[descriptor(words, w, k) + 1]] += 1
+        elif opcode == SCATTER:
+            uses[words[w + 3]] += 1
+        elif opcode == HOST:
+            for k in range(words[w + 2]):
+                uses[words[w + 4 + 3 * k]] += 1
+    return uses

@@ -1,0 +1,517 @@
+"""Generate the compiled sweeps from the ops' blocks: `python -m numbad.kernels.generate` writes three files.
+
+Each op's text is put into one arm of a switch, with the reads of its operands before it. In the scalar machine
+(`generated/scalar.py`) `where` becomes a conditional; in the block kernels (`generated/blocks.py`) and in the sweeps of
+points (`generated/points.py`) it becomes a select and literals take the dtype of the arrays, so that LLVM vectorises
+the loop.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import copy
+import hashlib
+import inspect
+import math
+from pathlib import Path
+from typing import Any
+
+from numbad.ops.definition import Op, absences, body
+from numbad.tape.layout import ADD, CLEAR, CONTRACT, FLAGS, GUARD, GUARD_VALUE
+
+PACKAGE = Path(__file__).parent.parent
+SOURCES = ("kernels/generate.py", "kernels/vectormath.py", "ops/definition.py")
+LIBRARY = set(
+    "exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh"
+    " floor ceil trunc cbrt erf erfc lgamma tgamma pow atan2 hypot fmod remainder floor_divide".split()
+)
+RENAMED = {
+    "arcsin": "asin",
+    "arccos": "acos",
+    "arctan": "atan",
+    "arcsinh": "asinh",
+    "arccosh": "acosh",
+    "arctanh": "atanh",
+    "arctan2": "atan2",
+    "power": "pow",
+    "gamma": "tgamma",
+}
+NUMBA = {"sqrt": "math.sqrt"}
+
+
+class Translator(ast.NodeTransformer):
+    """Turn the text of one op into text for a compiled arm."""
+
+    def __init__(self, function: Any, prefix: str, kernel: bool) -> None:
+        self.globals = function.__globals__
+        self.function = function
+        self.prefix = prefix
+        self.kernel = kernel
+        self.locals: set[str] = set()
+        self.calls: set[Op] = set()
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        if node.id in ("x", "y", "z"):
+            return node
+        if isinstance(node.ctx, ast.Store) or node.id in self.locals:
+            self.locals.add(node.id)
+            return ast.Name(self.prefix + node.id, node.ctx)
+        value = self.globals.get(node.id)
+        if isinstance(value, (int, float)):
+            return self.literal(float(value))
+        if node.id == "abs":
+            return node
+        raise NameError(f"{self.function.__code__.co_filename}: {self.function.__name__} uses {node.id}")
+
+    def visit_Constant(self, node: ast.Constant) -> ast.expr:
+        return self.literal(float(node.value))  # type: ignore[arg-type]
+
+    def literal(self, value: float) -> ast.expr:
+        text = repr(value) if math.isfinite(value) else {math.inf: "INF", -math.inf: "-INF"}.get(value, "NAN")
+        return ast.parse(f"number({text}, x)" if self.kernel else text, mode="eval").body
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
+        if isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant):
+            return self.literal(-float(node.operand.value))  # type: ignore[arg-type]
+        return ast.UnaryOp(node.op, self.visit(node.operand))
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        left, right = self.visit(node.left), self.visit(node.right)
+        if isinstance(node.op, ast.Pow):
+            return call("pow", left, right)
+        return ast.BinOp(left, node.op, right)
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        assert isinstance(node.value, ast.Name)
+        value = getattr(self.globals[node.value.id], node.attr)
+        return self.literal(float(value))
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        arguments = [self.visit(argument) for argument in node.args]
+        assert isinstance(node.func, (ast.Attribute, ast.Name))
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
+        target = self.globals.get(name) if isinstance(node.func, ast.Name) else None
+        if name == "as_is":
+            return arguments[0]
+        if name == "absent":
+            return call("absent", *arguments)
+        if name == "where":
+            if self.kernel:
+                return call("select", *arguments)
+            return ast.IfExp(arguments[0], arguments[1], arguments[2])
+        if isinstance(target, Op):
+            self.calls.add(target)
+            return call("op_" + name, *arguments)
+        if isinstance(node.func, ast.Name) and hasattr(builtins, name):
+            return call(name, *arguments)
+        if name == "sign":
+            return call("np.sign", *arguments)
+        name = RENAMED.get(name, name)
+        return call(name if name in LIBRARY else NUMBA.get(name, "np." + name), *arguments)
+
+
+def call(name: str, *arguments: ast.expr) -> ast.Call:
+    """Return the tree of a call."""
+    return ast.Call(ast.parse(name, mode="eval").body, list(arguments), [])
+
+
+def translate(function: Any, prefix: str, kernel: bool, targets: tuple[str, ...]) -> tuple[list[str], set[Op]]:
+    """Return an op's text as lines that assign its results to `targets`, and the ops it calls."""
+    assignments, value = body(function)
+    translator = Translator(function, prefix, kernel)
+    lines = []
+    for statement in assignments:
+        statement = copy.deepcopy(statement)
+        assert isinstance(statement, ast.Assign)
+        expression = translator.visit(statement.value)
+        target = translator.visit(statement.targets[0])
+        lines.append(f"{ast.unparse(target)} = {ast.unparse(ast.fix_missing_locations(expression))}")
+    parts = value.elts if isinstance(value, ast.Tuple) else [value]
+    for target, part in zip(targets, parts, strict=True):
+        lines.append(f"{target} = {ast.unparse(ast.fix_missing_locations(translator.visit(part)))}")
+    return lines, translator.calls
+
+
+def translate_partials(op: Op, kernel: bool) -> tuple[list[str], set[Op]]:
+    """Return the text of an op's partials as `translate` does; a computed zero becomes +0.0, for -0.0 is absent."""
+    targets = ("p", "q")[: op.arity]
+    lines, calls = translate(op.partials_function, f"{op.name}_", kernel, targets)
+    value = body(op.partials_function)[1]
+    parts = value.elts if isinstance(value, ast.Tuple) else [value]
+    for target, part, may_be_absent in zip(targets, parts, absences(op), strict=True):
+        if not may_be_absent and not is_number(part):
+            like = "x" if kernel else "like"  # rounded to the dtype first, for that makes zeros too
+            lines.append(f"{target} = number({target}, {like}) + number(0.0, {like})")
+    return lines, calls
+
+
+def indent(lines: list[str], depth: int) -> list[str]:
+    """Indent lines by `depth` steps of four blanks."""
+    return ["    " * depth + line for line in lines]
+
+
+def names(function: Any) -> tuple[str, ...]:
+    """Return the parameter names of an op's function."""
+    return tuple(inspect.signature(function).parameters)
+
+
+def reads(op: Op, wanted: set[str], scalar: bool) -> list[str]:
+    """Return the lines that read the operands of an arm."""
+    if scalar:
+        places = {"x": "np.float64(values[code[i, A]])", "y": "np.float64(values[code[i, B]])"}
+    else:
+        places = {"x": "xs[i]", "y": "ys[i]", "z": "zs[i]"}
+    return [f"{name} = {place}" for name, place in places.items() if name in wanted]
+
+
+def scalar_arm(op: Op, partials: bool, calls: set[Op]) -> list[str]:
+    """Return the arm of one op in the scalar machine."""
+    lines, used = translate(op.primal, f"{op.name}_", False, ("z",))
+    calls |= used
+    lines = reads(op, {"x", "y"}, True) + lines + ["values[code[i, OUT]] = z"]
+    if op.arity == 1:
+        lines = [line for line in lines if not line.startswith("y = np.float64")]
+    if partials:
+        targets = ("p", "q")[: op.arity]
+        more, used = translate_partials(op, False)
+        calls |= used
+        lines += more + [f"partials[i, {'PQ'[k]}] = {name}" for k, name in enumerate(targets)]
+        if op.arity == 1:
+            lines.append("partials[i, Q] = -0.0")
+    return lines
+
+
+def kernel_arm(op: Op, partials: bool, calls: set[Op]) -> list[str]:
+    """Return the arm of one op in a block kernel: one loop."""
+    if not partials:
+        lines, used = translate(op.primal, f"{op.name}_", True, ("z",))
+        calls |= used
+        loop = reads(op, set(names(op.primal)), False) + lines + ["zs[i] = z"]
+    else:
+        targets = ("p", "q")[: op.arity]
+        lines, used = translate_partials(op, True)
+        calls |= used
+        wanted = set(names(op.partials_function)) | {"x"}
+        loop = reads(op, wanted, False) + lines + [f"{name}s[i] = {name}" for name in targets]
+    return ["for i in range(n):", *indent(loop, 1)]
+
+
+def switch(ops: list[Op], arm: Any, variable: str) -> list[str]:
+    """Return an if-chain over opcodes, which LLVM turns into a jump table."""
+    lines = []
+    for k, op in enumerate(ops):
+        lines.append(f"{'if' if k == 0 else 'elif'} {variable} == {op.opcode}:  # {op.name}")
+        lines += indent(arm(op), 1)
+    return lines
+
+
+def helper_functions(calls: set[Op], kernel: bool) -> list[str]:
+    """Return the ops that other ops' texts call, as compiled functions."""
+    done: set[Op] = set()
+    blocks: list[list[str]] = []
+    while calls - done:
+        op = min(calls - done, key=lambda op: op.opcode)
+        lines, used = translate(op.primal, "", kernel, ("z",))
+        calls |= used
+        done.add(op)
+        head = ["@njit(error_model='numpy', inline='never')", f"def op_{op.name}({', '.join(names(op.primal))}):"]
+        blocks.append([*head, *indent([*lines, "return z"], 1), "", ""])
+    return [line for block in reversed(blocks) for line in block]
+
+
+def sources_digest() -> str:
+    """Return a digest of the files that the generated ones depend on."""
+    digest = hashlib.sha256()
+    for path in sorted([PACKAGE / name for name in SOURCES] + list((PACKAGE / "ops").glob("*.py"))):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def header(purpose: str) -> list[str]:
+    """Return the first lines of a generated file."""
+    library = ", ".join(sorted(LIBRARY))
+    return [
+        f'"""{purpose}',
+        "",
+        "Generated by `python -m numbad.kernels.generate` from numbad/ops; do not edit.",
+        f"Sources: {sources_digest()}",
+        '"""',
+        "# ruff: noqa",
+        "# mypy: ignore-errors",
+        "",
+        "import math",
+        "",
+        "import numpy as np",
+        "from numba import njit",
+        "",
+        "from numbad.tape.layout import WHOLE",
+        f"from numbad.kernels.vectormath import absent, {library}, held, number, rows_of, select, view",
+        "",
+        "INF = math.inf",
+        "NAN = math.nan",
+        "",
+        "",
+    ]
+
+
+def compiled_ops() -> list[Op]:
+    """Return the ops that the compiled sweeps hold."""
+    from numbad.ops import REGISTRY
+
+    return [op for op in REGISTRY if not op.host]
+
+
+MACHINE = '''OUT, A, B = np.uint64(1), np.uint64(2), np.uint64(3)
+P, Q = np.uint64(0), np.uint64(1)
+GUARD = 1024
+GUARD_VALUE = 1025
+
+
+def {name}(like, code_at, values_at, {partials_at}start, stop):
+    """{doc}"""
+    code = rows_of(view(np.uint64(code_at), 4 * stop, np.uint32(0)), 4)
+    values = view(np.uint64(values_at), WHOLE, like)
+{partials_line}    for i in range(np.uint64(start), np.uint64(stop)):
+        opcode = code[i, np.uint64(0)]
+{arms}
+        elif opcode == GUARD:
+            if (values[code[i, A]] != 0.0) != (code[i, OUT] != 0):
+                return np.int64(i)
+        elif opcode == GUARD_VALUE:
+            x = values[code[i, A]]
+            y = values[code[i, OUT]]
+            if not (x == y or (x != x and y != y)):
+                return np.int64(i)
+        else:
+            return np.int64(i)
+    return np.int64(stop)
+
+
+'''
+
+
+def machine_text() -> str:
+    """Return the text of `kernels/generated/scalar.py`."""
+    calls: set[Op] = set()
+    ops = compiled_ops()
+    functions = []
+    for name, partials, doc in (
+        ("primal", False, "Compute the values of scalar rows; return the first row that is not done."),
+        ("linearise", True, "Compute values and partials of scalar rows; return the first row that is not done."),
+    ):
+        arms = switch(ops, lambda op, partials=partials: scalar_arm(op, partials, calls), "opcode")
+        functions.append(
+            MACHINE.format(
+                name=name,
+                doc=doc,
+                partials_at="partials_at, " if partials else "",
+                partials_line="    partials = rows_of(view(np.uint64(partials_at), 2 * stop, like), 2)\n"
+                if partials
+                else "",
+                arms="\n".join(indent(arms, 2)),
+            )
+        )
+    lines = header("The scalar machine: one arm for each op.") + helper_functions(calls, False)
+    return "\n".join(lines) + "\n".join(functions).replace("\n\n\n\n", "\n\n\n").rstrip() + "\n"
+
+
+KERNEL = '''def {name}(like, opcode, {arguments}, n):
+    """{doc}"""
+{views}
+{arms}
+    return np.int64(0)
+'''
+
+
+def kernels_text() -> str:
+    """Return the text of `kernels/generated/blocks.py`."""
+    from numbad.ops import REGISTRY
+
+    calls: set[Op] = set()
+    ops = compiled_ops()
+    functions = []
+    for name, partials, arguments, doc in (
+        ("block_primal", False, "z x y", "Compute z from x (and y), runs of n elements; return 1 for a host op."),
+        ("block_partials", True, "p q x y z", "Compute the partials p (and q) of n elements; return 1 for a host op."),
+    ):
+        chosen = [op for op in ops if op.smooth] if partials else ops
+        arms = switch(chosen, lambda op, partials=partials: kernel_arm(op, partials, calls), "opcode")
+        if partials:
+            hosts = " or ".join(f"opcode == {op.opcode}" for op in REGISTRY if op.host)
+            arms += [f"elif {hosts}:", "    return np.int64(1)"]
+            arms += [
+                f"elif opcode < {len(REGISTRY)}:",
+                "    for i in range(n):",
+                "        ps[i] = -0.0",
+                "        qs[i] = -0.0",
+            ]
+            arms += ["else:", "    return np.int64(1)"]
+        else:
+            arms += ["else:", "    return np.int64(1)"]
+        places = [name + "s_at" for name in arguments.split()]
+        views = [f"{place[:-3]} = view(np.uint64({place}), n, like)" for place in places]
+        functions.append(
+            KERNEL.format(
+                name=name,
+                arguments=", ".join(places),
+                doc=doc,
+                views="\n".join(indent(views, 1)),
+                arms="\n".join(indent(arms, 1)),
+            )
+        )
+    lines = header("The block kernels: one loop for each op.") + helper_functions(calls, True)
+    table = ", ".join(f"({x}, {y})" for x, y in map(unit_partials, REGISTRY))
+    units = (
+        "# Partials that are 1 or -1 whatever the operands, 0 for others: the adjoint sweep does not compute them.\n"
+    )
+    units += f"UNITS = np.array([{table}], np.int8)\n"
+    return "\n".join(lines) + "\n\n".join(functions) + "\n\n" + units
+
+
+def unit_partials(op: Op) -> tuple[int, int]:
+    """Return the partials of an op that are 1 or -1 whatever the operands, 0 for others."""
+    function = op.partials_function
+    if op.host or not op.smooth or names(function):
+        return 0, 0
+    found = function()
+    found = found if isinstance(found, tuple) else (found, 0.0)
+    x, y = (int(p) if p in (1.0, -1.0) else 0 for p in found)
+    return x, y
+
+
+POINTS = '''OUT, A, B = np.uint64(1), np.uint64(2), np.uint64(3)
+WANTED_A, WANTED_B, FIRST_A, FIRST_B = {flags}  # flags of a row in an adjoint program, above its opcode
+
+
+def points_primal(like, code_at, values_at, agree_at, rows, quarter):
+    """Compute rows for 4 * quarter points at once; clear `agree` of the points that take another branch."""
+    n = 4 * quarter
+    width = np.uint64(n * view(np.uint64(values_at), n, like).itemsize)
+    code = rows_of(view(np.uint64(code_at), 4 * rows, np.uint32(0)), 4)
+    agree = view(np.uint64(agree_at), n, np.uint8(0))
+    for row in range(np.uint64(rows)):
+        opcode = code[row, np.uint64(0)]
+        zs = view(np.uint64(values_at) + width * code[row, OUT], n, like)
+        xs = view(np.uint64(values_at) + width * code[row, A], n, like)
+        ys = view(np.uint64(values_at) + width * code[row, B], n, like)
+{primal}
+    return np.int64(0)
+
+
+def points_adjoint(like, code_at, values_at, bars_at, rows, quarter):
+    """Take the rows of an adjoint program in order, for 4 * quarter points at once."""
+    n = 4 * quarter
+    width = np.uint64(n * view(np.uint64(values_at), n, like).itemsize)
+    code = rows_of(view(np.uint64(code_at), 4 * rows, np.uint32(0)), 4)
+    for row in range(np.uint64(rows)):
+        flags = code[row, np.uint64(0)] >> 16
+        opcode = code[row, np.uint64(0)] & 65535
+        zs = view(np.uint64(values_at) + width * code[row, OUT], n, like)
+        xs = view(np.uint64(values_at) + width * code[row, A], n, like)
+        ys = view(np.uint64(values_at) + width * code[row, B], n, like)
+        zbars = view(np.uint64(bars_at) + width * code[row, OUT], n, like)
+        xbars = view(np.uint64(bars_at) + width * code[row, A], n, like)
+        ybars = view(np.uint64(bars_at) + width * code[row, B], n, like)
+{adjoint}
+    return np.int64(0)
+'''
+
+
+def point_loop(lines: list[str]) -> list[str]:
+    """Return a loop over the lanes of a row."""
+    return ["for i in range(n):", *indent(lines, 1)]
+
+
+def point_adjoint_arm(read: list[str], lines: list[str], partials: dict[str, str]) -> list[str]:
+    """Return the arm of a row in the adjoint sweep of points: a loop for each operand.
+
+    `partials` gives the product of p (and q) with a cotangent that is there, and says when there is none. Where a
+    cotangent is met for the first time, what memory held is not read.
+    """
+    arm = []
+    for k, (product, nothing) in enumerate(partials.items()):
+        operand, letter = "xy"[k], "AB"[k]
+        loop = [*read, *lines, "bar = zbars[i]"]
+        addend = f"select({nothing}, number(-0.0, bar), {product} + number(0.0, bar))"
+        loop.append(f"{operand}bars[i] = select(first, number(-0.0, bar), held({operand}bars, i)) + {addend}")
+        arm += [
+            f"if flags & WANTED_{letter}:",
+            f"    first = flags & FIRST_{letter} != 0",
+            *indent(point_loop(loop), 1),
+        ]
+    return arm
+
+
+def point_op_arm(op: Op, adjoint: bool, calls: set[Op]) -> list[str]:
+    """Return the arm of one op in a sweep of points."""
+    if not adjoint:
+        lines, used = translate(op.primal, f"{op.name}_", True, ("z",))
+        calls |= used
+        return point_loop(reads(op, set(names(op.primal)), False) + lines + ["zs[i] = z"])
+    lines, used = translate_partials(op, True)
+    calls |= used
+    read = reads(op, set(names(op.partials_function)) | {"x"}, False)
+    products = {
+        f"{name} * bar": f"absent({name}) | absent(bar)" if may_be_absent else "absent(bar)"
+        for name, may_be_absent in zip("pq", absences(op), strict=False)
+    }
+    return point_adjoint_arm(read, lines, products)
+
+
+def is_number(part: ast.expr) -> bool:
+    """Whether an expression is a literal other than zero."""
+    part = part.operand if isinstance(part, ast.UnaryOp) else part
+    return isinstance(part, ast.Constant) and part.value != 0
+
+
+def points_text() -> str:
+    """Return the text of `kernels/generated/points.py`."""
+    calls: set[Op] = set()
+    ops = compiled_ops()
+    primal = switch(ops, lambda op: point_op_arm(op, False, calls), "opcode")
+    x, xy, z = ["x = xs[i]"], ["x = xs[i]", "y = ys[i]"], ["z = zs[i]"]
+    for opcode, name, lines in (
+        (ADD, "add", [*x, *z, "zs[i] = z + x"]),
+        (CONTRACT, "contract", [*xy, *z, "zs[i] = z + x * y"]),
+        (CLEAR, "clear", ["zs[i] = 0.0"]),
+    ):
+        primal += [f"elif opcode == {opcode}:  # {name}", *indent(point_loop(lines), 1)]
+    primal += [f"elif opcode == {GUARD}:  # guard", "    expected = code[row, OUT] != 0"]
+    primal += indent(point_loop(["if (xs[i] != 0.0) != expected:", "    agree[i] = 0"]), 1)
+    primal += [f"elif opcode == {GUARD_VALUE}:  # guard_value"]
+    same = "if not (x == z or (x != x and z != z)):"
+    primal += indent(point_loop([*x, *z, same, "    agree[i] = 0"]), 1)
+    primal += ["else:", "    return np.int64(1)"]
+    adjoint = switch([op for op in ops if op.smooth], lambda op: point_op_arm(op, True, calls), "opcode")
+    adjoint += [f"elif opcode == {ADD}:  # add", *indent(point_adjoint_arm(x, [], {"bar": "absent(bar)"}), 1)]
+    zeros = "absent(bar) | (({} == number(0.0, bar)) & (flags & WANTED_{} == 0))"  # of constants: they do not vary
+    product = point_adjoint_arm(xy, [], {"y * bar": zeros.format("y", "B"), "x * bar": zeros.format("x", "A")})
+    adjoint += [f"elif opcode == {CONTRACT}:  # contract", *indent(product, 1)]
+    adjoint += ["else:", "    return np.int64(1)"]
+    text = POINTS.format(
+        flags=", ".join(map(str, FLAGS)), primal="\n".join(indent(primal, 2)), adjoint="\n".join(indent(adjoint, 2))
+    )
+    lines = header("The sweeps of points: one loop over lanes for each op.") + helper_functions(calls, True)
+    return "\n".join(lines) + text
+
+
+GENERATED = {
+    "scalar.py": machine_text,
+    "blocks.py": kernels_text,
+    "points.py": points_text,
+}
+
+
+def main() -> None:
+    """Write the generated files where they are not fresh."""
+    for name, text in GENERATED.items():
+        path = PACKAGE / "kernels" / "generated" / name
+        new = text()
+        if not path.exists() or path.read_text() != new:
+            path.write_text(new)
+            print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    main()

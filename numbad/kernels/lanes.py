@@ -1,0 +1,606 @@
+"""Compiled kernels of lanes: one linearised tape, many seeds. Some addresses have a row of lanes in place of a number.
+
+A tape is linear once its partials are known, so these kernels need no opcodes of elementwise ops: they multiply
+by `slopes`, which `fill_slopes` computes once for a point. `flags` says of each row which of its operands
+depend on the inputs (1 the first, 2 the second), 0 where the outputs do not depend on the row.
+
+Most addresses depend on one other alone: all of sin(z)**2 * 3 is a multiple of z. `compress` gives such an address
+the `place` (the row of lanes) of what it depends on, and a coefficient; only where two meet does a row keep lanes of
+its own. So a chain of elementwise operations costs its length once, and not once for each lane (it is the elimination
+of vertices with one predecessor: Griewank and Walther, 2008, chapter 9).
+"""
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from numbad.kernels.array import PARTIALS, compiled, descriptor, fetch, inlined, memory, operand_count, shifted
+from numbad.kernels.threads import compile_parallel
+from numbad.kernels.vectormath import absent, call_at, pointer_of, select, view
+from numbad.limits import BLOCK, CLEARED_PIECES
+from numbad.tape.layout import ADD, CONTRACT, GATHER, HOST, MAP, SCATTER
+
+
+@inlined
+def offset_of(words, w, d, j):
+    """Return where element j of an index space lies in an operand, from its first element."""
+    kind = words[d]
+    if kind == 1:
+        return j
+    if kind == 2:
+        return np.int64(0)
+    ndim = words[w + 2]
+    if ndim == 1:
+        return j * words[d + 3]
+    offset = np.int64(0)
+    rest = j
+    for axis in range(ndim - 1, -1, -1):
+        length = words[w + 4 + axis]
+        offset += (rest % length) * words[d + 3 + axis]
+        rest //= length
+    return offset
+
+
+@inlined
+def elements_of(words, w, d):
+    """Return how many elements an operand has, repetitions over the index space apart."""
+    if words[d] == 1:
+        return words[w + 1]
+    count = np.int64(1)
+    for axis in range(words[w + 2]):
+        if words[d + 3 + axis] != 0:
+            count *= words[w + 4 + axis]
+    return count if words[w + 1] else np.int64(0)
+
+
+@inlined
+def element_of(words, w, d, j):
+    """Return where element j of an operand lies, from its first element; repetitions are not counted."""
+    if words[d] == 1:
+        return j
+    offset = np.int64(0)
+    rest = j
+    for axis in range(words[w + 2] - 1, -1, -1):
+        step = words[d + 3 + axis]
+        if step != 0:
+            length = words[w + 4 + axis]
+            offset += (rest % length) * step
+            rest //= length
+    return offset
+
+
+@inlined
+def any_set(words, w, d, marks):
+    """Whether an element of an operand in the arena is marked."""
+    first = words[d + 2]
+    if words[d] == 1:
+        for j in range(first, first + words[w + 1]):
+            if marks[j]:
+                return True
+        return False
+    for j in range(elements_of(words, w, d)):
+        if marks[first + element_of(words, w, d, j)]:
+            return True
+    return False
+
+
+@inlined
+def set_all(words, w, d, marks):
+    """Mark the elements of an operand in the arena."""
+    first = words[d + 2]
+    if words[d] == 1:
+        for j in range(first, first + words[w + 1]):
+            marks[j] = True
+    else:
+        for j in range(elements_of(words, w, d)):
+            marks[first + element_of(words, w, d, j)] = True
+
+
+@inlined
+def depends(words, w, d, active, spaces):
+    """Whether an element of an operand depends on the inputs."""
+    space = words[d + 1]
+    return spaces[space] if space != 0 else any_set(words, w, d, active)
+
+
+@compiled
+def mark_active(code, words, active, spaces, flags, accumulated):
+    """Note which rows depend on the inputs, by which operand; `active` says so of addresses.
+
+    `accumulated` becomes true of addresses to which a row adds after the row that has cleared their block.
+    """
+    for i in range(code.shape[0]):
+        opcode = np.int64(code[i, 0])
+        out = np.int64(code[i, 1])
+        w = np.int64(code[i, 2])
+        flags[i] = 0
+        if opcode < MAP:
+            flags[i] = active[w] | (active[np.int64(code[i, 3])] << 1)
+            active[out] = flags[i] != 0
+        elif opcode < 2 * MAP or opcode == ADD or opcode == CONTRACT:
+            for k in range(1, operand_count(words, w)):
+                if depends(words, w, descriptor(words, w, k), active, spaces):
+                    flags[i] |= 1 << (k - 1)
+            if flags[i]:
+                set_all(words, w, descriptor(words, w, 0), active)
+            if flags[i] and opcode >= 2 * MAP and words[w + 3] == 0:
+                set_all(words, w, descriptor(words, w, 0), accumulated)
+        elif opcode == GATHER:
+            for j in range(words[w + 1]):
+                if active[words[w + 2 + j]]:
+                    flags[i] = 1
+                    active[out + j] = True
+        elif opcode == SCATTER:
+            space = words[w + 3]
+            for j in range(words[w + 1]):
+                if spaces[space] if space else active[words[w + 4] + j]:
+                    flags[i] = 1
+                    active[out + words[w + 5 + j]] = True
+        elif opcode == HOST:
+            inputs = words[w + 2]
+            for k in range(inputs):
+                space, address = words[w + 4 + 3 * k], words[w + 5 + 3 * k]
+                for j in range(words[w + 6 + 3 * k]):
+                    if spaces[space] if space else active[address + j]:
+                        flags[i] = 1
+            for k in range(inputs, inputs + words[w + 3]):
+                address = words[w + 5 + 3 * k]
+                for j in range(words[w + 6 + 3 * k]):
+                    active[address + j] = flags[i] != 0
+
+
+@compiled
+def mark_needed(code, words, needed, flags):
+    """Clear the flags of rows on which no needed address depends; `needed` grows backwards from the outputs."""
+    for i in range(code.shape[0] - 1, -1, -1):
+        if flags[i] == 0:
+            continue
+        opcode = np.int64(code[i, 0])
+        out = np.int64(code[i, 1])
+        w = np.int64(code[i, 2])
+        wanted = False
+        if opcode < MAP:
+            wanted = needed[out]
+            if wanted:
+                needed[w] = needed[np.int64(code[i, 3])] = True
+        elif opcode < 2 * MAP or opcode == ADD or opcode == CONTRACT:
+            wanted = any_set(words, w, descriptor(words, w, 0), needed)
+            if wanted:
+                for k in range(1, operand_count(words, w)):
+                    d = descriptor(words, w, k)
+                    if words[d + 1] == 0:
+                        set_all(words, w, d, needed)
+        elif opcode == GATHER:
+            for j in range(words[w + 1]):
+                if needed[out + j]:
+                    wanted = True
+                    needed[words[w + 2 + j]] = True
+        elif opcode == SCATTER:
+            for j in range(words[w + 1]):
+                if needed[out + words[w + 5 + j]]:
+                    wanted = True
+                    if words[w + 3] == 0:
+                        needed[words[w + 4] + j] = True
+        elif opcode == HOST:
+            inputs = words[w + 2]
+            for k in range(inputs, inputs + words[w + 3]):
+                for j in range(words[w + 6 + 3 * k]):
+                    wanted |= needed[words[w + 5 + 3 * k] + j]
+            if wanted:
+                for k in range(inputs):
+                    if words[w + 4 + 3 * k] == 0:
+                        for j in range(words[w + 6 + 3 * k]):
+                            needed[words[w + 5 + 3 * k] + j] = True
+        if not wanted:
+            flags[i] = 0
+
+
+@compiled
+def fill_slopes(kernels, code, words, bases, values, slots, slopes, scratch, start):
+    """Compute the partials of elementwise array rows; return the first row whose op is for Python, or the end."""
+    bases[0] = pointer_of(values)
+    zero = values.dtype.type(0)
+    for i in range(start, code.shape[0]):
+        slot = slots[i]
+        if slot < 0:
+            continue
+        w = np.int64(code[i, 2])
+        opcode = np.int64(code[i, 0]) - MAP
+        count = words[w + 1]
+        binary = operand_count(words, w) == 3
+        x_at = descriptor(words, w, 1)
+        y_at = descriptor(words, w, 2) if binary else x_at
+        x, y = memory(words, x_at, bases, values), memory(words, y_at, bases, values)
+        z = memory(words, descriptor(words, w, 0), bases, values)
+        for first in range(0, count, BLOCK):
+            size = min(BLOCK, count - first)
+            xs = fetch(words, w, x_at, x, first, size, values, scratch[0])
+            ys = fetch(words, w, y_at, y, first, size, values, scratch[1]) if binary else xs
+            ps = pointer_of(slopes[slot + first :])
+            qs = pointer_of(slopes[slot + count + first :]) if binary else pointer_of(scratch[2])
+            if call_at(kernels[PARTIALS], zero, (opcode, ps, qs, xs, ys, shifted(z, first, values), size)) != 0:
+                return np.int64(i)
+    return np.int64(code.shape[0])
+
+
+NONE = -1  # the place of an address that does not depend on the inputs
+
+
+@compiled
+def compress(code, words, flags, slots, slopes, partials, accumulated, place, coefficient, kept, rows, fold):
+    """Give each address its place and coefficient, and note which rows keep lanes; return how many places there are.
+
+    Or return -1, where a coefficient is zero or not finite: the lanes may be small where products of partials overflow.
+    `place` holds those of the inputs, of which there are `rows`, and NONE for others. `kept` is `flags` for rows that
+    the sweeps must take, 0 for those that the coefficients stand for: of elementwise rows none unless `fold`.
+    """
+    for i in range(code.shape[0]):
+        kept[i] = 0
+        flag = np.int64(flags[i])
+        opcode, out, w = np.int64(code[i, 0]), np.int64(code[i, 1]), np.int64(code[i, 2])
+        first, count = out, np.int64(1)
+        shared = opcode >= 2 * MAP and any_in(accumulated, out, cleared_by(words, opcode, w))
+        if flag == 0:
+            if shared:  # rows that depend on the inputs add to a block of constants
+                rows = give_places(place, coefficient, out, cleared_by(words, opcode, w), rows)
+            continue
+        if opcode < MAP:
+            done = fold and join(place, coefficient, out, flag, w, np.int64(code[i, 3]), partials[i, 0], partials[i, 1])
+        elif opcode < 2 * MAP:
+            count = words[w + 1]
+            done = fold and join_map_row(words, w, flag, slopes, slots[i], place, coefficient, out)
+        elif opcode == ADD:
+            count = words[w + 3]
+            done = count > 0 and not shared and copy_row(words, w, place, coefficient)
+            if not done and count > 0:
+                forget(place, out, count)
+        elif opcode == CONTRACT:
+            count = words[w + 3]
+            done = False
+        elif opcode == GATHER:
+            done = True
+            for j in range(words[w + 1]):
+                place[out + j] = place[words[w + 2 + j]]
+                coefficient[out + j] = coefficient[words[w + 2 + j]]
+        elif opcode == SCATTER:
+            count = words[w + 2]
+            done = not shared and scatter_row(words, w, place, coefficient, out)
+            if not done:
+                forget(place, out, count)
+        else:
+            done = False
+            count = 0
+            for k in range(words[w + 2], words[w + 2] + words[w + 3]):
+                rows = give_places(place, coefficient, words[w + 5 + 3 * k], words[w + 6 + 3 * k], rows)
+        if not done:
+            kept[i] = flags[i]
+            rows = give_places(place, coefficient, first, count, rows)
+    for j in range(place.size if fold else 0):
+        c = coefficient[j]
+        if place[j] != NONE and not (c != 0 and c - c == 0):
+            return np.int64(-1)
+    return rows
+
+
+@inlined
+def cleared_by(words, opcode, w):
+    """Return how many elements a row sets to zero before it adds to them."""
+    if opcode == ADD or opcode == CONTRACT:
+        return words[w + 3]
+    return words[w + 2] if opcode == SCATTER else np.int64(0)
+
+
+@inlined
+def any_in(marks, first, count):
+    """Whether an address of a block is marked."""
+    for j in range(first, first + count):
+        if marks[j]:
+            return True
+    return False
+
+
+@inlined
+def give_places(place, coefficient, first, count, rows):
+    """Give each address of a block a row of lanes of its own, from row `rows` on; return how many there are then."""
+    for j in range(count):
+        place[first + j] = rows + j
+        coefficient[first + j] = 1
+    return rows + count
+
+
+@inlined
+def forget(place, first, count):
+    """Take back the places of a block."""
+    for j in range(count):
+        place[first + j] = NONE
+
+
+@inlined
+def join(place, coefficient, out, flag, a, b, p, q):
+    """Give the output of an op the place of its operands and return True, if they have the same or one has none."""
+    x = place[a] if flag & 1 and not absent(p) else NONE
+    y = place[b] if flag & 2 and not absent(q) else NONE
+    if x != NONE and y != NONE and x != y:
+        return False
+    total = coefficient[0]  # zero, in the dtype of the tape
+    if x != NONE:
+        total += p * coefficient[a]
+    if y != NONE:
+        total += q * coefficient[b]
+    place[out] = max(x, y)
+    coefficient[out] = total
+    return True
+
+
+@compiled
+def join_map_row(words, w, flag, slopes, slot, place, coefficient, out):
+    """Do so for each element of an elementwise row; False, and no place for any, where one of them cannot."""
+    count = words[w + 1]
+    x_at = descriptor(words, w, 1)
+    binary = operand_count(words, w) == 3
+    y_at = descriptor(words, w, 2) if binary else x_at
+    if (flag & 1 and words[x_at + 1] != 0) or (flag & 2 and words[y_at + 1] != 0):
+        return False
+    for j in range(count):
+        a = words[x_at + 2] + offset_of(words, w, x_at, j) if flag & 1 else np.int64(0)
+        b = words[y_at + 2] + offset_of(words, w, y_at, j) if flag & 2 else np.int64(0)
+        q = slopes[slot + count + j] if binary else slopes[slot]
+        if not join(place, coefficient, out + j, flag, a, b, slopes[slot + j], q):
+            return False
+    return True
+
+
+@compiled
+def copy_row(words, w, place, coefficient):
+    """Give the target of a copy the places of its source; False for sums, where two elements meet in one.
+
+    It must be the only row that depends on the inputs and adds to the target's block.
+    """
+    t, d = descriptor(words, w, 0), descriptor(words, w, 1)
+    if words[d + 1] != 0:
+        return False
+    for j in range(words[w + 1]):
+        z = words[t + 2] + offset_of(words, w, t, j)
+        x = words[d + 2] + offset_of(words, w, d, j)
+        if place[z] != NONE:
+            return False
+        place[z], coefficient[z] = place[x], coefficient[x]
+    return True
+
+
+@compiled
+def scatter_row(words, w, place, coefficient, out):
+    """Give the targets of a SCATTER row the places of its source; False where two meet in one."""
+    if words[w + 3] != 0:
+        return False
+    for j in range(words[w + 1]):
+        z, x = out + words[w + 5 + j], words[w + 4] + j
+        if place[z] != NONE:
+            return False
+        place[z], coefficient[z] = place[x], coefficient[x]
+    return True
+
+
+@inlined
+def add_scaled(target, factor, source):
+    """Add a multiple of one row of lanes to another; absent times anything is absent."""
+    if factor == 1:
+        for k in range(target.size):
+            target[k] += source[k]
+    else:
+        zero = source.dtype.type(0)
+        for k in range(target.size):
+            s = source[k]
+            target[k] += select(absent(s), s, factor * s + zero)
+
+
+@inlined
+def lanes_at(base, row, wide, first, last, like):
+    """Return lanes first .. last of a row of lanes."""
+    return view(shifted(base, row * wide + first, like), last - first, like)
+
+
+@inlined
+def move(base, at, p, out_base, out, wide, first, last, like, back):
+    """Add p times the lanes of an operand to those of an output, or the other way if `back`."""
+    x = lanes_at(base, at, wide, first, last, like)
+    z = lanes_at(out_base, out, wide, first, last, like)
+    if back:
+        add_scaled(x, p, z)
+    else:
+        add_scaled(z, p, x)
+
+
+@inlined
+def move_element(space, address, p, out, place, coefficient, lanes, wide, first, last, like, back):
+    """Move the lanes between the element of an operand and the place of an output."""
+    base = lanes[space]
+    if base == 0 or absent(p):
+        return
+    if space != 0:
+        move(base, address, p, lanes[0], out, wide, first, last, like, back)
+    elif place[address] != NONE:
+        move(base, place[address], p * coefficient[address], lanes[0], out, wide, first, last, like, back)
+
+
+@compiled
+def move_map_row(words, w, k, slopes, slot, out, place, coefficient, lanes, wide, first, last, like, back):
+    """Move lanes through operand k of an elementwise row."""
+    d, count = descriptor(words, w, k), words[w + 1]
+    for j in range(count):
+        p, x = slopes[slot + (k - 1) * count + j], words[d + 2] + offset_of(words, w, d, j)
+        move_element(words[d + 1], x, p, out + j, place, coefficient, lanes, wide, first, last, like, back)
+
+
+@compiled
+def move_structural_row(words, w, k, other, other_at, varies, place, coefficient, lanes, wide, first, last, like, back):
+    """Move lanes through operand k of a sum or product over an index space.
+
+    `other` is the other operand of a product, 0 for a sum; its zeros count if it `varies`.
+    """
+    target, d, factor = descriptor(words, w, 0), descriptor(words, w, k), descriptor(words, w, other)
+    zero = like.dtype.type(0)
+    p = like.dtype.type(1)
+    for j in range(words[w + 1]):
+        if other != 0:
+            p = view(shifted(other_at, offset_of(words, w, factor, j), like), 1, like)[0]
+            p = -zero if p == 0 and not varies else p + zero
+        x = words[d + 2] + offset_of(words, w, d, j)
+        z = place[words[target + 2] + offset_of(words, w, target, j)]
+        move_element(words[d + 1], x, p, z, place, coefficient, lanes, wide, first, last, like, back)
+
+
+@compiled
+def move_row(
+    code,
+    words,
+    kept,
+    slots,
+    slopes,
+    values,
+    partials,
+    bases,
+    place,
+    coefficient,
+    lanes,
+    most,
+    wide,
+    first,
+    last,
+    i,
+    back,
+):
+    """Take one row with lanes, forwards or back; return 1 for a row that is left to Python."""
+    flag = np.int64(kept[i])
+    opcode, out, w = np.int64(code[i, 0]), np.int64(code[i, 1]), np.int64(code[i, 2])
+    one = values.dtype.type(1)
+    if opcode < MAP:
+        for k in range(2):
+            if flag >> k & 1:
+                x, z = np.int64(code[i, 2 + k]), place[out]
+                move_element(0, x, partials[i, k], z, place, coefficient, lanes, wide, first, last, values, back)
+    elif opcode < 2 * MAP:
+        for k in range(1, operand_count(words, w)):
+            if flag >> (k - 1) & 1:
+                slot, z = slots[i], place[out]
+                move_map_row(words, w, k, slopes, slot, z, place, coefficient, lanes, wide, first, last, values, back)
+    elif opcode == ADD or opcode == CONTRACT:
+        if opcode == CONTRACT and words[w + 1] * wide > most:
+            return 1
+        for k in range(1, operand_count(words, w)):
+            if flag >> (k - 1) & 1:
+                other = 3 - k if opcode == CONTRACT else 0
+                other_at = memory(words, descriptor(words, w, other), bases, values)
+                varies = flag >> (2 - k) & 1 != 0
+                move_structural_row(
+                    words, w, k, other, other_at, varies, place, coefficient, lanes, wide, first, last, values, back
+                )
+    elif opcode == SCATTER:
+        for j in range(words[w + 1]):
+            space, x, z = words[w + 3], words[w + 4] + j, place[out + words[w + 5 + j]]
+            move_element(space, x, one, z, place, coefficient, lanes, wide, first, last, values, back)
+    else:
+        return 1
+    return 0
+
+
+@compiled
+def adjoint_lanes(
+    code, words, kept, slots, slopes, values, partials, bases, place, coefficient, bars, most, wide, first, last, stop
+):
+    """Take cotangents of lanes first .. last of `wide` back from row `stop`; return the end of what is left to Python.
+
+    `bars` says where the cotangents of each space begin in memory, 0 for constants; products of more than `most`
+    elements are for Python, which has BLAS.
+    """
+    bases[0] = pointer_of(values)
+    i = np.int64(stop)
+    while i > 0:
+        row = i - 1
+        if kept[row] != 0 and move_row(
+            code, words, kept, slots, slopes, values, partials, bases, place, coefficient, bars, most, wide, first,
+            last, row, True,
+        ):  # fmt: skip
+            return i
+        i = row
+    return i
+
+
+@compiled
+def tangent_lanes(
+    code, words, kept, slots, slopes, values, partials, bases, place, coefficient, dots, most, wide, first, last, start
+):
+    """Push tangents of lanes first .. last of `wide` forward from row `start`; return the first row left to Python.
+
+    The tangents are zero to begin with, except those of the inputs.
+    """
+    bases[0] = pointer_of(values)
+    i = np.int64(start)
+    while i < code.shape[0]:
+        if kept[i] != 0 and move_row(
+            code, words, kept, slots, slopes, values, partials, bases, place, coefficient, dots, most, wide, first,
+            last, i, False,
+        ):  # fmt: skip
+            return i
+        i += 1
+    return i
+
+
+@compiled
+def gather_lanes(addresses, place, coefficient, arena, result, nothing, first, last):
+    """Copy the lanes of addresses into rows of a table; what is absent becomes `nothing`: -0.0 or +0.0."""
+    for j in range(addresses.size):
+        row, c = place[addresses[j]], coefficient[addresses[j]]
+        for k in range(first, last):
+            result[j, k] = nothing
+        if row != NONE:
+            add_scaled(result[j, first:last], c, arena[row, first:last])
+
+
+@compiled
+def scatter_lanes(addresses, place, coefficient, arena, addend, first, last):
+    """Add the rows of a table to the lanes of addresses."""
+    for j in range(addresses.size):
+        row, c = place[addresses[j]], coefficient[addresses[j]]
+        if row != NONE:
+            add_scaled(arena[row, first:last], c, addend[j, first:last])
+
+
+@compile_parallel
+def clear_rows(memory):
+    """Set memory to absent."""
+    piece = (memory.size + CLEARED_PIECES - 1) // CLEARED_PIECES
+    for k in prange(CLEARED_PIECES):
+        memory[k * piece : (k + 1) * piece] = -0.0
+
+
+@compile_parallel
+def adjoint_blocks(
+    code, words, kept, slots, slopes, values, partials, bases, place, coefficient, bars, most, wide, block, stop
+):
+    """Run `adjoint_lanes` over blocks of lanes."""
+    rows = np.empty((wide + block - 1) // block, np.int64)
+    for k in prange(rows.size):
+        last = min(wide, (k + 1) * block)
+        rows[k] = adjoint_lanes(
+            code, words, kept, slots, slopes, values, partials, bases, place, coefficient, bars, most, wide, k * block,
+            last, stop,
+        )  # fmt: skip
+    return rows[0]
+
+
+@compile_parallel
+def tangent_blocks(
+    code, words, kept, slots, slopes, values, partials, bases, place, coefficient, dots, most, wide, block, start
+):
+    """Run `tangent_lanes` over blocks of lanes."""
+    rows = np.empty((wide + block - 1) // block, np.int64)
+    for k in prange(rows.size):
+        last = min(wide, (k + 1) * block)
+        rows[k] = tangent_lanes(
+            code, words, kept, slots, slopes, values, partials, bases, place, coefficient, dots, most, wide, k * block,
+            last, start,
+        )  # fmt: skip
+    return rows[0]

@@ -1,0 +1,606 @@
+"""Compiled passes over the rows of a tape: which rows are live, constant or equal, and where values may be overwritten.
+
+Each takes and fills arrays; `run_pass` is a C function of an address, so that its machine code is kept
+on disk (see `machinecode`) and a process that replays a tape need not import Numba for it.
+"""
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from numbad.kernels.vectormath import absent, rows_of, view
+from numbad.limits import FOLDED
+from numbad.tape.layout import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+
+compiled = njit(nogil=True, error_model="numpy")
+
+
+# ---------------------------------------------------------------- what a row reads and writes
+
+
+@compiled
+def operands_of(code, words, row):
+    """Return the number of places that a row reads as a range of addresses; places of gathers count one each."""
+    opcode, a, b = np.int64(code[row, 0]), np.int64(code[row, 2]), np.int64(code[row, 3])
+    if opcode < MAP or opcode == GUARD_VALUE:
+        return np.int64(2)
+    if opcode < 2 * MAP:
+        return b
+    if opcode == ADD or opcode == CONTRACT:
+        return b - 1
+    if opcode == GATHER:
+        return words[a + 1]
+    if opcode == HOST:
+        return words[a + 2]
+    return np.int64(1)
+
+
+@compiled
+def span(words, w, index):
+    """Return the first and last address that an operand of an array row touches; nothing outside of the arena."""
+    axes = words[w + 2]
+    d = w + 4 + axes + index * (3 + axes)
+    if words[d + 1] != 0 or words[w + 1] == 0:
+        return np.int64(0), np.int64(-1)
+    low = high = words[d + 2]
+    for axis in range(axes):
+        reach = (words[w + 4 + axis] - 1) * words[d + 3 + axis]
+        low, high = min(low, low + reach), max(high, high + reach)
+    return low, high
+
+
+@compiled
+def read_span(code, words, row, k):
+    """Return the first and last address of the k-th place that a row reads."""
+    opcode, a = np.int64(code[row, 0]), np.int64(code[row, 2])
+    if opcode < MAP:
+        address = a if k == 0 else np.int64(code[row, 3])
+        return address, address
+    if opcode < 2 * MAP or opcode == ADD or opcode == CONTRACT:
+        return span(words, a, k + 1)
+    if opcode == GUARD or opcode == GUARD_VALUE:
+        address = a if k == 0 else np.int64(code[row, 1])
+        return address, address
+    if opcode == GATHER:
+        return words[a + 2 + k], words[a + 2 + k]
+    if opcode == SCATTER:
+        return (words[a + 4], words[a + 4] + words[a + 1] - 1) if words[a + 3] == 0 else (np.int64(0), np.int64(-1))
+    d = a + 4 + 3 * k
+    return (words[d + 1], words[d + 1] + words[d + 2] - 1) if words[d] == 0 else (np.int64(0), np.int64(-1))
+
+
+@compiled
+def write_span(code, words, row):
+    """Return the first and last address that a row writes to; an empty range for guards."""
+    opcode, out, a = np.int64(code[row, 0]), np.int64(code[row, 1]), np.int64(code[row, 2])
+    if opcode < MAP:
+        return out, out
+    if opcode == GUARD or opcode == GUARD_VALUE:
+        return np.int64(0), np.int64(-1)
+    if opcode < 2 * MAP:
+        return out, out + words[a + 1] - 1
+    if opcode == ADD or opcode == CONTRACT:
+        low, high = span(words, a, 0)
+        cleared = words[a + 3]
+        if cleared == 0:
+            return low, high
+        return (min(low, out), max(high, out + cleared - 1)) if low <= high else (out, out + cleared - 1)
+    if opcode == GATHER:
+        return out, out + words[a + 1] - 1
+    if opcode == SCATTER:
+        return out, out + words[a + 2] - 1
+    low, high = np.int64(0), np.int64(-1)
+    inputs = words[a + 2]
+    for k in range(inputs, inputs + words[a + 3]):
+        d = a + 4 + 3 * k
+        if words[d + 2] > 0:
+            first, last = words[d + 1], words[d + 1] + words[d + 2] - 1
+            low, high = (first, last) if low > high else (min(low, first), max(high, last))
+    return low, high
+
+
+@compiled
+def is_accumulation(code, words, row):
+    """Whether a row adds to a block that an earlier row has cleared."""
+    opcode = np.int64(code[row, 0])
+    return (opcode == ADD or opcode == CONTRACT) and words[np.int64(code[row, 2]) + 3] == 0
+
+
+@compiled
+def fill(flags, low, high, value):
+    """Set a range of flags."""
+    for address in range(low, high + 1):
+        flags[address] = value
+
+
+@compiled
+def any_set(flags, low, high):
+    """Whether a flag of a range is set."""
+    for address in range(low, high + 1):
+        if flags[address]:
+            return True
+    return False
+
+
+# ---------------------------------------------------------------- dead rows
+
+
+@compiled
+def mark_live(code, words, live, keep):
+    """Mark the rows whose outputs reach a live address or a guard; `live` holds the outputs at first."""
+    for back in range(code.shape[0]):
+        row = code.shape[0] - 1 - back
+        opcode = np.int64(code[row, 0])
+        low, high = write_span(code, words, row)
+        keep[row] = opcode == GUARD or opcode == GUARD_VALUE or any_set(live, low, high)
+        if keep[row]:
+            fill(live, low, high, np.uint8(1))
+            for k in range(operands_of(code, words, row)):
+                low, high = read_span(code, words, row, k)
+                fill(live, low, high, np.uint8(1))
+
+
+# ---------------------------------------------------------------- constants
+
+
+@compiled
+def mark_constant(code, words, arity, known, folded):
+    """Mark the rows all of whose operands are constants; `known` holds the addresses of constants at first.
+
+    `folded` becomes 1 for rows with values, 2 for guards, which hold for ever. A block that later rows add
+    to is left alone, as are Python kernels.
+    """
+    rows = code.shape[0]
+    for row in range(rows):
+        if is_accumulation(code, words, row):
+            low, high = write_span(code, words, row)
+            fill(known, low, high, np.uint8(2))  # for now: what is added to
+    for row in range(rows):
+        opcode = np.int64(code[row, 0])
+        low, high = write_span(code, words, row)
+        foldable = opcode != HOST and opcode != SCATTER and high - low < FOLDED and not any_set(known, low, high)
+        inside = foldable and (opcode < MAP or opcode > 2 * MAP or words[np.int64(code[row, 2]) + 1] > 0)
+        count = operands_of(code, words, row) if inside else np.int64(0)
+        if opcode < MAP and arity[opcode] < 2:
+            count = min(count, np.int64(1))
+        for k in range(count):
+            first, last = read_span(code, words, row, k)
+            if first > last:
+                inside = False
+                break
+            for address in range(first, last + 1):
+                if known[address] != 1:
+                    inside = False
+        if not inside:
+            continue
+        folded[row] = 2 if opcode == GUARD or opcode == GUARD_VALUE else 1
+        fill(known, low, high, np.uint8(1))
+
+
+# ---------------------------------------------------------------- equal rows
+
+
+@compiled
+def find_owners(code, words, owner, pinned, extents):
+    """Note which row writes each address, and pin the rows that cannot be replaced by an equal one.
+
+    A row is pinned when others add to its block, or when something reads across the edge of it: `extents`
+    are the ranges of the outputs.
+    """
+    rows = code.shape[0]
+    for row in range(rows):
+        low, high = write_span(code, words, row)
+        if is_accumulation(code, words, row):
+            pin(owner, pinned, low, high)
+            pinned[row] = 1
+        else:
+            for address in range(low, high + 1):
+                owner[address] = row + 1
+        if code[row, 0] == HOST or code[row, 0] == SCATTER:
+            pinned[row] = 1
+    for row in range(rows):
+        for k in range(operands_of(code, words, row)):
+            low, high = read_span(code, words, row, k)
+            if low <= high and not one_owner(owner, low, high):
+                pin(owner, pinned, low, high)
+    for k in range(extents.shape[0]):
+        low, high = extents[k, 0], extents[k, 1]
+        if low <= high and not one_owner(owner, low, high):
+            pin(owner, pinned, low, high)
+
+
+@compiled
+def one_owner(owner, low, high):
+    """Whether one row writes all addresses of a range."""
+    for address in range(low, high + 1):
+        if owner[address] != owner[low]:
+            return False
+    return True
+
+
+@compiled
+def pin(owner, pinned, low, high):
+    """Pin the rows that write a range of addresses."""
+    for address in range(low, high + 1):
+        if owner[address] > 0:
+            pinned[np.int64(owner[address]) - 1] = 1
+
+
+@compiled
+def rename_operands(code, words, rename, row):
+    """Let a row read the results that stand for those of the rows that were dropped."""
+    opcode, a = np.int64(code[row, 0]), np.int64(code[row, 2])
+    if opcode < MAP:
+        code[row, 2], code[row, 3] = rename[a], rename[np.int64(code[row, 3])]
+    elif opcode == GUARD or opcode == GUARD_VALUE:
+        code[row, 2] = rename[a]
+        if opcode == GUARD_VALUE:
+            code[row, 1] = rename[np.int64(code[row, 1])]
+    elif opcode == GATHER:
+        for k in range(words[a + 1]):
+            words[a + 2 + k] = rename[words[a + 2 + k]]
+    else:
+        for k in range(operands_of(code, words, row)):
+            low, high = read_span(code, words, row, k)
+            if low <= high:
+                if opcode == SCATTER:
+                    place = a + 4
+                elif opcode == HOST:
+                    place = a + 5 + 3 * k
+                else:
+                    place = a + 4 + words[a + 2] + (k + 1) * (3 + words[a + 2]) + 2
+                words[place] += np.int64(rename[low]) - low
+
+
+@compiled
+def hash_row(code, words, row, swapped):
+    """Return a number that equal rows share."""
+    found = np.uint64(code[row, 0]) * np.uint64(0x9E3779B97F4A7C15)
+    opcode, a = np.int64(code[row, 0]), np.int64(code[row, 2])
+    factor = np.uint64(0x100000001B3)
+    if opcode < MAP:
+        one, other = code[row, 2], code[row, 3]
+        if swapped:
+            one, other = other, one
+        found = (found ^ np.uint64(one)) * factor
+        found = (found ^ (found >> np.uint64(29)) ^ np.uint64(other)) * factor
+    elif opcode == GUARD or opcode == GUARD_VALUE:
+        found = (found ^ np.uint64(a)) * factor
+        found = (found ^ (found >> np.uint64(29)) ^ np.uint64(code[row, 1])) * factor
+    else:
+        for k in range(word_count(code, words, row)):
+            if not is_place_of_output(code, words, row, k):
+                found = (found ^ (found >> np.uint64(31)) ^ np.uint64(words[a + k])) * factor
+    return found ^ (found >> np.uint64(32))
+
+
+@compiled
+def word_count(code, words, row):
+    """Return the number of operand words of an array row."""
+    return words[np.int64(code[row, 2])]
+
+
+@compiled
+def is_place_of_output(code, words, row, k):
+    """Whether the k-th operand word is the address of the output."""
+    opcode, a = np.int64(code[row, 0]), np.int64(code[row, 2])
+    return opcode != GATHER and k == 4 + words[a + 2] + 2
+
+
+@compiled
+def same_row(code, words, one, other, commutative):
+    """Whether two rows compute the same."""
+    opcode = np.int64(code[one, 0])
+    if opcode != np.int64(code[other, 0]):
+        return False
+    a, c = np.int64(code[one, 2]), np.int64(code[other, 2])
+    if opcode < MAP:
+        b, d = np.int64(code[one, 3]), np.int64(code[other, 3])
+        return (a == c and b == d) or (commutative[opcode] != 0 and a == d and b == c)
+    if opcode == GUARD or opcode == GUARD_VALUE:
+        return a == c and code[one, 1] == code[other, 1]
+    if word_count(code, words, one) != word_count(code, words, other):
+        return False
+    for k in range(word_count(code, words, one)):
+        if is_place_of_output(code, words, one, k):
+            if words[a + k] - np.int64(code[one, 1]) != words[c + k] - np.int64(code[other, 1]):
+                return False
+        elif words[a + k] != words[c + k]:
+            return False
+    return True
+
+
+@compiled
+def merge_equal(code, words, commutative, rename, pinned, keep, table):
+    """Keep the first of equal rows, and let others read its result; `table` holds zeros, a power of two of them."""
+    mask = np.uint64(table.size - 1)
+    for row in range(code.shape[0]):
+        rename_operands(code, words, rename, row)
+        keep[row] = 1
+        opcode = np.int64(code[row, 0])
+        if pinned[row]:
+            continue
+        swapped = opcode < MAP and commutative[opcode] != 0 and code[row, 2] > code[row, 3]
+        place = hash_row(code, words, row, swapped) & mask
+        while table[place] != 0:
+            known = np.int64(table[place]) - 1
+            if same_row(code, words, known, row, commutative):
+                low, high = write_span(code, words, row)
+                shift = np.int64(code[known, 1]) - np.int64(code[row, 1])
+                for address in range(low, high + 1):
+                    rename[address] = address + shift
+                keep[row] = 0
+                break
+            place = (place + np.uint64(1)) & mask
+        if keep[row]:
+            table[place] = row + 1
+
+
+# ---------------------------------------------------------------- addresses
+
+
+@compiled
+def renumber(code, words, rename):
+    """Give every address of the rows another number; blocks keep their shape."""
+    for row in range(code.shape[0]):
+        opcode, a = np.int64(code[row, 0]), np.int64(code[row, 2])
+        low, high = write_span(code, words, row)
+        shift = np.int64(rename[low]) - low if low <= high else np.int64(0)
+        if opcode == HOST:
+            for k in range(words[a + 2], words[a + 2] + words[a + 3]):
+                place = a + 5 + 3 * k
+                words[place] = rename[words[place]] if words[place + 1] else np.int64(1)
+        elif opcode >= MAP and (opcode < 2 * MAP or opcode == ADD or opcode == CONTRACT):
+            words[a + 4 + words[a + 2] + 2] += shift
+        rename_operands(code, words, rename, row)
+        if opcode != GUARD and opcode != GUARD_VALUE:
+            code[row, 1] = np.int64(code[row, 1]) + shift
+
+
+@compiled
+def last_uses(code, words, owner, last):
+    """Note for each row the last row that reads its block or adds to it; return whether a row reads across an edge."""
+    for row in range(code.shape[0]):
+        if is_accumulation(code, words, row):
+            low, _ = write_span(code, words, row)
+            last[np.int64(owner[low]) - 1] = row
+        for k in range(operands_of(code, words, row)):
+            low, high = read_span(code, words, row, k)
+            if low > high:
+                continue
+            if not one_owner(owner, low, high):
+                return True
+            if owner[low] > 0:
+                last[np.int64(owner[low]) - 1] = row
+    return False
+
+
+@compiled
+def assign_places(code, words, last, kinds, rename, links, size):
+    """Give each block a place, used again once nothing needs what is there; return the number of addresses.
+
+    `last` holds the last row that needs a row's block (past the end for outputs, -1 where nothing does), `kinds` a
+    number for each length of block. A scalar row may overwrite its own operands; a row over arrays may not.
+    """
+    rows = code.shape[0]
+    place, heads, following, dying, dies_next = links[0], links[1], links[2], links[3], links[4]
+    for row in range(rows):
+        heads[row] = dying[row] = -1
+    for row in range(rows):
+        if kinds[row] >= 0 and last[row] < rows:
+            end = max(last[row], row)
+            dies_next[row] = dying[end]
+            dying[end] = row
+    for row in range(rows):
+        scalar = code[row, 0] < MAP
+        if scalar:
+            release(row, dying, dies_next, heads, following, kinds, row)
+        kind = kinds[row]
+        if kind >= 0:
+            low, high = write_span(code, words, row)
+            if heads[kind] >= 0:
+                place[row] = place[heads[kind]]
+                heads[kind] = following[heads[kind]]
+            else:
+                place[row] = size
+                size += high - low + 1
+            for address in range(low, high + 1):
+                rename[address] = place[row] + address - low
+        release(row, dying, dies_next, heads, following, kinds, -1)
+    return size
+
+
+@compiled
+def release(row, dying, dies_next, heads, following, kinds, spared):
+    """Free the places of the blocks that die at a row, but for one that is written there."""
+    block = dying[row]
+    kept = np.int64(-1)
+    while block >= 0:
+        after = dies_next[block]
+        if block == spared:
+            kept = block
+        else:
+            following[block] = heads[kinds[block]]
+            heads[kinds[block]] = block
+        block = after
+    dying[row] = kept
+    if kept >= 0:
+        dies_next[kept] = -1
+
+
+# ---------------------------------------------------------------- what the sweeps of a scalar tape need
+
+
+@compiled
+def mark_guards(code, writer, group, stack):
+    """Note for each row which guard is the first to need it; `group` holds the number of guards at first.
+
+    `writer` is the row that writes an address, or -1.
+    """
+    guards = 0
+    rows = code.shape[0]
+    for guard in range(rows):
+        if code[guard, 0] != GUARD and code[guard, 0] != GUARD_VALUE:
+            continue
+        height = 1
+        stack[0] = guard
+        group[guard] = guards
+        while height:
+            height -= 1
+            row = stack[height]
+            for k in range(2):
+                if k == 1 and code[row, 0] == GUARD:
+                    continue
+                address = np.int64(code[row, 2 + k]) if code[row, 0] < MAP or k == 0 else np.int64(code[row, 1])
+                source = writer[address]
+                if source >= 0 and group[source] > guards:
+                    group[source] = guards
+                    stack[height] = source
+                    height += 1
+        guards += 1
+    return guards
+
+
+@compiled
+def mark_levels(code, level, turn):
+    """Note for each scalar row the length of the longest chain of rows before it; `level` is that of an address."""
+    for row in range(code.shape[0]):
+        one, other = level[code[row, 2]], level[code[row, 3]]
+        turn[row] = level[code[row, 1]] = 1 + max(one, other)
+
+
+@compiled
+def plan_adjoint(code, depends, known, active, partials, bar, state, back, unfixed):
+    """Mark the rows that the adjoint sweep must take at each run, and add up the cotangents that never change.
+
+    `depends` says for each op on which of x, y, z (bits 1, 2, 4) its partials depend: p in the low three bits,
+    q in the next. `known` marks constants, `active` the addresses that depend on a differentiated input. `bar`
+    holds the seed; what it holds at the end is where each sweep begins. `state` of an address is 0 where its
+    cotangent is absent, 1 where it is always the same, 2 where it varies. `unfixed` marks rows with partials that vary.
+    """
+    for turn in range(code.shape[0]):
+        row = code.shape[0] - 1 - turn
+        opcode = np.int64(code[row, 0])
+        if opcode >= MAP:
+            continue
+        out, a, b = np.int64(code[row, 1]), np.int64(code[row, 2]), np.int64(code[row, 3])
+        if state[out] == 0 or not (active[a] or active[b]):
+            continue
+        have = np.int64(4) * known[out] + np.int64(2) * known[b] + np.int64(known[a])
+        loose = (np.int64(depends[opcode]) & 7 & ~have) if active[a] else np.int64(0)
+        loose |= ((np.int64(depends[opcode]) >> 3) & ~have) if active[b] else np.int64(0)
+        unfixed[row] = loose
+        constant = state[out] == 1 and loose == 0
+        constant = constant and not (active[a] and state[a] == 2) and not (active[b] and state[b] == 2)
+        if constant:
+            seed = bar[out]
+            p, q = partials[row, 0], partials[row, 1]
+            if active[a] and not (absent(p) or absent(seed)):
+                bar[a] += p * seed + 0.0
+                state[a] = 1
+            if active[b] and not (absent(q) or absent(seed)):
+                bar[b] += q * seed + 0.0
+                state[b] = 1
+            continue
+        back[row] = 1
+        if active[a]:
+            state[a] = 2
+        if active[b]:
+            state[b] = 2
+
+
+@compiled
+def mark_needed(code, depends, back, unfixed, needed, forward):
+    """Mark the rows that the forward sweep must compute; `needed` holds the addresses of wanted values at first."""
+    for turn in range(code.shape[0]):
+        row = code.shape[0] - 1 - turn
+        opcode = np.int64(code[row, 0])
+        a, b = np.int64(code[row, 2]), np.int64(code[row, 3])
+        if opcode >= MAP:
+            forward[row] = 1
+            needed[a] = 1
+            if opcode == GUARD_VALUE:
+                needed[np.int64(code[row, 1])] = 1
+            continue
+        whole = needed[np.int64(code[row, 1])] != 0
+        slope = np.int64(unfixed[row]) if back[row] else np.int64(0)
+        if not whole and not slope:
+            continue
+        forward[row] = 1
+        if whole or slope & 5:
+            needed[a] = 1
+        if whole or slope & 6:
+            needed[b] = 1
+
+
+@compiled
+def spread_active(code, active):
+    """Mark the addresses that depend on a marked one."""
+    for row in range(code.shape[0]):
+        if code[row, 0] < MAP:
+            active[np.int64(code[row, 1])] |= active[np.int64(code[row, 2])] | active[np.int64(code[row, 3])]
+
+
+# ---------------------------------------------------------------- one entrance
+
+
+@compiled
+def bytes_at(table, k):
+    """Return an array of bytes: its address and length are two entries of the table."""
+    return view(np.uint64(table[2 * k]), table[2 * k + 1], np.uint8(0))
+
+
+@compiled
+def addresses_at(table, k):
+    """Return an array of uint32."""
+    return view(np.uint64(table[2 * k]), table[2 * k + 1], np.uint32(0))
+
+
+@compiled
+def integers_at(table, k):
+    """Return an array of int64."""
+    return view(np.uint64(table[2 * k]), table[2 * k + 1], np.int64(0))
+
+
+def run_pass(like, task, table_at):
+    """Run the pass of a number (the order of `passes.TASKS`); the table holds addresses and lengths of its arrays."""
+    table = view(np.uint64(table_at), 22, np.int64(0))
+    code = rows_of(addresses_at(table, 0), 4)
+    words = integers_at(table, 1)
+    if task == 0:
+        mark_live(code, words, bytes_at(table, 2), bytes_at(table, 3))
+    elif task == 1:
+        mark_constant(code, words, bytes_at(table, 2), bytes_at(table, 3), bytes_at(table, 4))
+    elif task == 2:
+        extents = rows_of(integers_at(table, 4), 2)
+        find_owners(code, words, addresses_at(table, 2), bytes_at(table, 3), extents)
+    elif task == 3:
+        commutative, rename, pinned = bytes_at(table, 2), addresses_at(table, 3), bytes_at(table, 4)
+        merge_equal(code, words, commutative, rename, pinned, bytes_at(table, 5), addresses_at(table, 6))
+    elif task == 4:
+        renumber(code, words, addresses_at(table, 2))
+    elif task == 5:
+        if last_uses(code, words, addresses_at(table, 2), integers_at(table, 3)):
+            return np.int64(1)
+    elif task == 6:
+        last, kinds, rename = integers_at(table, 2), integers_at(table, 3), addresses_at(table, 4)
+        links = integers_at(table, 5).reshape((5, max(code.shape[0], 1)))
+        return assign_places(code, words, last, kinds, rename, links, integers_at(table, 6)[0])
+    elif task == 7:
+        partials = rows_of(view(np.uint64(table[10]), table[11], like), 2)
+        bar = view(np.uint64(table[12]), table[13], like)
+        depends, known, active = bytes_at(table, 2), bytes_at(table, 3), bytes_at(table, 4)
+        state, back, unfixed = bytes_at(table, 7), bytes_at(table, 8), bytes_at(table, 9)
+        plan_adjoint(code, depends, known, active, partials, bar, state, back, unfixed)
+    elif task == 8:
+        depends, back, unfixed = bytes_at(table, 2), bytes_at(table, 3), bytes_at(table, 4)
+        mark_needed(code, depends, back, unfixed, bytes_at(table, 5), bytes_at(table, 6))
+    elif task == 9:
+        spread_active(code, bytes_at(table, 2))
+    elif task == 10:
+        return mark_guards(code, integers_at(table, 2), integers_at(table, 3), integers_at(table, 4))
+    elif task == 11:
+        mark_levels(code, integers_at(table, 2), integers_at(table, 3))
+    return np.int64(0)

@@ -1,0 +1,1 @@
+"""What stands for a value while the user's function runs; imports ops, tape and kernels."""

@@ -1,0 +1,142 @@
+"""What recording scalars and arrays have in common: the attributes of NumPy's arrays."""
+
+from __future__ import annotations
+
+import math
+from importlib import import_module
+from sys import modules
+from typing import Any
+
+import numpy as np
+
+from numbad.errors import MissingError, message
+from numbad.recording.conversion import text_of
+from numbad.recording.recorder import Recorder, refuse
+
+Shape = tuple[int, ...]
+BOOL = np.dtype(bool)
+new = object.__new__
+
+
+def above(name: str) -> Any:
+    """Return a module that imports this one; it is imported when it is first needed."""
+    return modules.get(name) or import_module(name)
+
+
+class Active:
+    """What scalars and arrays have in common.
+
+    Operators, indexing, NumPy's protocols and its methods append rows that make scalars and arrays, so they belong to
+    modules above these classes (`operators`, `indexing`, `protocol`, `methods`), which give them to the classes.
+    """
+
+    __slots__ = ()
+    __array_priority__ = 1000.0
+    recorder: Recorder
+    boolean: bool
+    shape: Shape
+    __array_ufunc__: Any
+    __array_function__: Any
+    record_op: Any
+    flatten: Any
+    astype: Any
+    compress: Any
+    put: Any
+
+    # ------------------------------------------------------------ attributes
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The dtype that the values will have."""
+        return BOOL if self.boolean else self.recorder.dtype
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an element."""
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def real(self) -> Active:
+        """The value itself."""
+        return self
+
+    @real.setter
+    def real(self, value: Any) -> None:
+        self[...] = value
+
+    @property
+    def imag(self) -> Any:
+        """Zeros."""
+        return np.zeros(self.shape, self.dtype)[()]
+
+    device = "cpu"
+
+    def to_device(self, device: str, *, stream: Any = None) -> Active:
+        """Return the value itself: NumPy knows one device."""
+        if device != "cpu" or stream is not None:
+            raise ValueError("Unsupported device for NumPy: 'cpu' is the only one, without stream=")
+        return self
+
+    def conj(self) -> Active:
+        """Return the value itself: it is real."""
+        return self
+
+    conjugate = conj
+
+    # ------------------------------------------------------------ values now
+
+    def value(self) -> Any:
+        """Return the value as NumPy would hold it, by sweeping what has been recorded."""
+        raise AssertionError("a subclass defines it")
+
+    def __repr__(self) -> str:
+        if self.recorder.closed:
+            return f"{type(self).__name__}(shape={self.shape}, its recording has ended)"
+        return f"{type(self).__name__}({text_of(self, 'repr')})"
+
+    def __str__(self) -> str:
+        return repr(self) if self.recorder.closed else text_of(self, "str")
+
+    def __format__(self, specification: str) -> str:
+        return text_of(self, "format", specification)
+
+    def __complex__(self) -> complex:
+        return refuse("a recording value cannot become a complex number", "use real arrays for both parts")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or not (hasattr(np.ndarray, name) or hasattr(np.float64, name)):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        raise MissingError(
+            message(
+                f"x.{name} of a recording value is not recorded",
+                f"use a function that returns a new array, as np.{name}(x) if there is one",
+            )
+        )
+
+    def __deepcopy__(self, memory: Any) -> Active:
+        return self.copy("K")
+
+    def __copy__(self) -> Active:
+        return self.copy("K")
+
+    def __reduce__(self) -> Any:
+        return refuse("a recording value cannot be pickled", "return it from the function and pickle the result")
+
+    def copy(self, order: str = "C") -> Any:
+        """Return a copy that shares no memory."""
+        raise AssertionError("a subclass defines it")

@@ -1,0 +1,238 @@
+"""Indexing of recording arrays: views, elements that an index names, and assignment to them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from numbad.errors import message
+from numbad.geometry import spread
+from numbad.limits import MANY_TRUTHS
+from numbad.recording.active import Active, Shape
+from numbad.recording.arrays import Array, Storage
+from numbad.recording.operands import as_active, holds_active
+from numbad.recording.recorder import refuse
+from numbad.recording.scalars import Scalar, make_scalar
+from numbad.tape.layout import GUARD
+
+
+def get_item(self: Array, key: Any) -> Any:
+    """Return x[key]: a scalar, a view, or a new array of elements."""
+    if type(key) is int and len(self.shape) == 1:
+        length = self.shape[0]
+        if key < 0:
+            key += length
+        if not 0 <= key < length:
+            raise IndexError(
+                f"index {key if key >= 0 else key - length} is out of bounds for axis 0 with size {length}"
+            )
+        if self.first is not None:
+            return make_scalar(self.recorder, self.first + key, self.boolean)
+        return self.scalar_at(self.offset + key * (1 if self.pitches is None else self.pitches[0]))
+    basic = basic_view(self, key)
+    if basic is not None:
+        return basic
+    return take_elements(self, concrete_key(key))
+
+
+def set_item(self: Array, key: Any, value: Any) -> None:
+    """Assign x[key] = value: the array's storage then names other addresses."""
+    if self.recorder.closed:
+        self.recorder.extend(())  # raises
+    if self.storage.frozen:
+        refuse(
+            f"the elements of this array cannot be assigned: {self.storage.frozen}",
+            "assign to a copy: y = x.copy()",
+        )
+    if isinstance(value, np.generic) and value.dtype.kind in "fiu":
+        value = value.item()  # it takes the precision of the array
+    value = as_active(self.recorder, value)
+    if value is NotImplemented:
+        refuse("this cannot be assigned to an element of a recording array", "assign numbers or arrays")
+    if self.boolean and not value.boolean:
+        value = value != 0.0
+    if (key is Ellipsis or (type(key) is slice and key == slice(None))) and self.is_whole():
+        overwrite(self, value)
+    elif type(key) is int and type(value) is Scalar and len(self.shape) == 1:
+        self.own_addresses()[key] = value.address
+    else:
+        self.own_addresses()[concrete_key(key)] = addresses_of(value)
+
+
+Array.__getitem__, Array.__setitem__ = get_item, set_item
+
+
+# ---------------------------------------------------------------- assignment
+
+
+def overwrite(array: Array, value: Any) -> None:
+    """Assign to all elements of an array that is its whole storage."""
+    storage = array.storage
+    if isinstance(value, Array):
+        value = broadcast_value(value, array.shape)
+        space, address, strides = value.place()
+        if strides is None:
+            storage.space, storage.address, storage.step, storage.addresses = space, address, 1, None
+            return
+        if any(strides):
+            copied = value.copy().storage
+            storage.space, storage.address, storage.step = 0, copied.address, copied.step
+            storage.addresses = copied.addresses
+            return
+        if space:
+            value = value.scalar_at(value.offset)
+            address = value.address
+    else:
+        address = value.address
+    storage.space, storage.address, storage.step, storage.addresses = 0, address, 0, None
+
+
+def broadcast_value(value: Array, shape: Shape) -> Array:
+    """Broadcast a value that is assigned to a view of `shape`, as NumPy does."""
+    if value.shape == shape:
+        return value
+    extra = len(value.shape) - len(shape)
+    if extra > 0 and all(length == 1 for length in value.shape[:extra]):
+        value = value.reshape(value.shape[extra:])
+    try:
+        return value.broadcast_to(shape)
+    except ValueError:
+        raise ValueError(
+            message(
+                f"could not broadcast input array from shape {value.shape} into shape {shape}",
+                "assign a value of the shape of the elements that are named",
+            )
+        ) from None
+
+
+def addresses_of(value: Any) -> Any:
+    """Return the address of a scalar, or the addresses of an array's elements."""
+    return value.address_view() if isinstance(value, Array) else value.address
+
+
+# ---------------------------------------------------------------- elements and views
+
+
+def basic_view(array: Array, key: Any) -> Any:
+    """Return the view that a basic index makes, or None when the index is an advanced one."""
+    keys = key if type(key) is tuple else (key,)
+    consumed = 0
+    for part in keys:
+        kind = type(part)
+        if kind is int or kind is slice:
+            consumed += 1
+        elif isinstance(part, np.integer):
+            consumed += 1
+        elif part is not None and part is not Ellipsis:
+            return None
+    ndim = len(array.shape)
+    if consumed > ndim:
+        raise IndexError(f"too many indices for array: array is {ndim}-dimensional, but {consumed} were indexed")
+    if keys.count(Ellipsis) > 1:
+        raise IndexError("an index can only have a single ellipsis ('...')")
+    steps = array.steps()
+    shape: list[int] = []
+    strides: list[int] = []
+    offset = array.offset
+    axis = 0
+    for part in keys:
+        if part is None:
+            shape.append(1)
+            strides.append(0)
+        elif part is Ellipsis:
+            rest = ndim - consumed
+            shape += array.shape[axis : axis + rest]
+            strides += steps[axis : axis + rest]
+            axis += rest
+        elif type(part) is slice:
+            part = slice(*(None if end is None else int(end) for end in (part.start, part.stop, part.step)))
+            start, stop, step = part.indices(array.shape[axis])
+            length = len(range(start, stop, step))
+            shape.append(length)
+            strides.append(steps[axis] * step)
+            offset += start * steps[axis] if length else 0
+            axis += 1
+        else:
+            length = array.shape[axis]
+            place = int(part)
+            if not -length <= place < length:
+                raise IndexError(f"index {place} is out of bounds for axis {axis} with size {length}")
+            offset += (place % length) * steps[axis]
+            axis += 1
+    if axis < ndim:
+        shape += array.shape[axis:]
+        strides += steps[axis:]
+    if not shape and Ellipsis not in keys:
+        return array.scalar_at(offset)
+    return array.view(tuple(shape), offset, tuple(strides))
+
+
+def take_elements(array: Array, key: Any) -> Any:
+    """Return a new array of the elements that an advanced index names."""
+    addresses = fancy_addresses(array, key)
+    if not isinstance(addresses, np.ndarray):
+        return make_scalar(array.recorder, int(addresses), array.boolean)
+    storage = Storage(0, 0, addresses.size)
+    storage.addresses = np.array(addresses, np.int64).reshape(-1)
+    return Array(array.recorder, storage, addresses.shape, 0, None, array.boolean)
+
+
+def fancy_addresses(array: Array, key: Any) -> Any:
+    """Return the addresses that an advanced index names."""
+    index = np.asarray(key) if isinstance(key, (list, np.ndarray)) else None
+    storage = array.storage
+    if index is not None and index.dtype.kind in "iu" and storage.addresses is None and not storage.space:
+        length = array.shape[0]
+        if index.size and (index.min() < -length or index.max() >= length):
+            raise IndexError(f"index is out of bounds for axis 0 with size {length}")
+        steps = array.steps()
+        first = storage.address + storage.step * array.offset
+        index = index.astype(np.int64)
+        rows = np.where(index < 0, index + length, index) * (steps[0] * storage.step) + first
+        if len(array.shape) == 1:
+            return rows
+        inner = spread(array.shape[1:], tuple(storage.step * s for s in steps[1:]))
+        return rows.reshape(rows.shape + (1,) * inner.ndim) + inner
+    return array.address_view()[key]
+
+
+# ---------------------------------------------------------------- indices that are recording values
+
+
+def concrete_key(key: Any) -> Any:
+    """Return an index with recording values replaced by what they are now, guarded."""
+    if type(key) is tuple:
+        return tuple(concrete_key(part) for part in key)
+    if isinstance(key, Active):
+        if not key.boolean:
+            refuse("a recording value is used as an index", "write x[int(i)]: it gives the number and guards it")
+        return concrete_truth(key)
+    if isinstance(key, slice):
+        return key
+    if isinstance(key, (list, np.ndarray)):
+        values = np.asarray(key, dtype=object) if isinstance(key, list) and holds_active(key) else np.asarray(key)
+        if values.dtype == object and values.size:
+            return np.vectorize(lambda part: bool(part) if getattr(part, "boolean", False) else part.__index__())(
+                values
+            )
+        return key if values.size or values.dtype.kind in "iub" else np.asarray(key, np.intp)
+    return key
+
+
+def concrete_truth(mask: Any) -> Any:
+    """Return truth values now, and guard each of them."""
+    if isinstance(mask, Scalar):
+        return bool(mask)
+    recorder = mask.recorder
+    if mask.size > MANY_TRUTHS:
+        from numbad.numpy_api.decisions import decide
+
+        return decide("truths", mask)
+    values = recorder.run().values
+    addresses = mask.address_view()
+    truth = values[addresses] != 0.0
+    recorder.note_site()
+    for address, flag in zip(addresses.reshape(-1).tolist(), truth.reshape(-1).tolist(), strict=True):
+        recorder.extend((GUARD, int(flag), address, 0))
+    return truth

@@ -1,0 +1,206 @@
+"""Operands: any number, array or nested sequence as a value of a recording."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from numbad.errors import LeakError, attribute, message, other_meaning
+from numbad.limits import SMALL
+from numbad.recording.active import Active, Shape
+from numbad.recording.arrays import Array, Storage, make_block, outside
+from numbad.recording.recorder import Recorder, refuse
+from numbad.recording.scalars import Scalar, make_scalar
+from numbad.sweeps.execution import contains_zero
+
+
+def as_active(recorder: Recorder, value: Any) -> Any:
+    """Return any operand as a recording value of this recorder, or NotImplemented."""
+    if isinstance(value, Active):
+        if value.recorder is not recorder:
+            foreign(value)
+        return value
+    kind = type(value)
+    if kind is float or kind is int or kind is bool:
+        address = recorder.constants.get(value)
+        return make_scalar(recorder, recorder.constant(value) if address is None else address, kind is bool)
+    if isinstance(value, np.ndarray):
+        if kind is not np.ndarray:
+            refuse_meaning(value)
+        if value.dtype == object:
+            return pack(recorder, value)
+        if value.ndim:
+            return constant_array(recorder, value)
+        return as_active(recorder, value[()])
+    if isinstance(value, np.generic):
+        if value.dtype.kind not in "fiub":
+            complex_operand(value)
+        recorder.promote(value.dtype)  # NumPy's numbers have a precision, Python's have none
+        return as_active(recorder, float(value) if value.dtype.kind == "f" else value.item())
+    if isinstance(value, (list, tuple)):
+        return as_active(recorder, nested_array(value))
+    if isinstance(value, complex):
+        complex_operand(value)
+    if isinstance(value, (str, bytes, dict, set)) or value is None:
+        return NotImplemented
+    if attribute(value, "__array__") is not None:
+        return as_active(recorder, np.asarray(value))
+    if hasattr(type(value), "__float__"):
+        return as_active(recorder, float(value))
+    return NotImplemented
+
+
+def constant_array(recorder: Recorder, values: np.ndarray) -> Array:
+    """Return a plain array as a constant of the recording: small ones are copied, large ones kept by reference."""
+    if values.dtype.kind not in "fiub":
+        refuse(f"an array of dtype {values.dtype} cannot take part in a recording", "use real numbers")
+    dtype = recorder.dtype
+    if values.dtype is not dtype:
+        recorder.promote(values.dtype)
+        dtype = recorder.dtype
+    boolean = values.dtype.kind == "b"
+    count = values.size
+    if count <= SMALL:
+        address = recorder.allocate(count)
+        flat = values.flatten() if values.dtype is dtype else values.astype(dtype).flatten()
+        recorder.loads.append((address, flat))
+        if contains_zero(flat):
+            recorder.masks[address] = flat
+        return make_block(recorder, address, values.shape, boolean)
+    if not (values.flags.c_contiguous or values.flags.f_contiguous) or not values.flags.aligned:
+        values = np.array(values, recorder.dtype, order="C")
+        return Array(recorder, *outside(recorder.refer(values), values), boolean)
+    if values.dtype != recorder.dtype:
+        values = values.astype(recorder.dtype)
+        return Array(recorder, *outside(recorder.refer(values), values), boolean)
+    return Array(recorder, *outside(recorder.borrow(values), values), boolean)
+
+
+def has_zeros(value: Any) -> bool:
+    """Whether a factor does not vary and has zeros, so that there the product does not vary either.
+
+    Truth values do not vary where they have a derivative at all.
+    """
+    if isinstance(value, Active):
+        if value.boolean or is_constant_zero(value):
+            return True
+        value = constant_values(value)
+    elif isinstance(value, (list, tuple)):
+        value = nested_array(value)
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+        return contains_zero(value)
+    return isinstance(value, (float, int, np.generic)) and value == 0
+
+
+def constant_values(array: Any) -> np.ndarray | None:
+    """Return the elements of an operand that the program gave as a plain array; None where they vary, or have no zeros.
+
+    Arrays of the arena are remembered if they have zeros, for that is all that is asked of them.
+    """
+    if isinstance(array, np.ndarray):
+        return array
+    if type(array) is not Array:
+        return None
+    recorder = array.recorder
+    if array.first is not None and not recorder.masks:
+        return None
+    storage = array.storage
+    if storage.addresses is not None or not storage.step or storage.space in recorder.input_spaces:
+        return None
+    if storage.space:
+        values = recorder.spaces[storage.space]
+        flat = values.reshape(-1, order="C" if values.flags.c_contiguous else "F")
+    elif storage.address in recorder.masks:
+        flat = recorder.masks[storage.address]
+    else:
+        return None
+    steps = [step * flat.itemsize for step in array.steps()]
+    return np.lib.stride_tricks.as_strided(flat[array.offset :], array.shape, steps, writeable=False)
+
+
+def is_constant_zero(value: Any) -> bool:
+    """Whether a recording value is the constant zero, as the derivative of a constant is."""
+    zeros = 0, value.recorder.zeros
+    if isinstance(value, Scalar):
+        return value.address in zeros
+    storage = value.storage
+    return storage.step == 0 and storage.space == 0 and storage.addresses is None and storage.address in zeros
+
+
+def load_like(values: Any, shape: Shape, recorder: Recorder) -> int | None:
+    """Copy a small plain array of the recording's shape and dtype into the arena; None for anything else."""
+    if type(values) is not np.ndarray or values.shape != shape or values.dtype is not recorder.dtype:
+        return None
+    if 0 < values.size <= SMALL:
+        address = recorder.allocate(values.size)
+        recorder.loads.append((address, values.flatten()))
+        return address
+    return None
+
+
+def pack(recorder: Recorder, values: np.ndarray) -> Any:
+    """Return an object array of recording scalars and numbers as a recording array."""
+    flat = values.reshape(-1).tolist()
+    addresses = np.empty(len(flat), np.int64)
+    boolean = bool(flat)
+    for k, part in enumerate(flat):
+        if not isinstance(part, Active) and isinstance(part, np.ndarray) and part.size == 1:
+            part = part.reshape(-1)[0]
+        part = as_active(recorder, part)
+        if isinstance(part, Array) and part.size == 1:
+            part = part.item()
+        if not isinstance(part, Scalar):
+            refuse("an object array holds something that is not a number", "build arrays of numbers only")
+        boolean = boolean and part.boolean
+        addresses[k] = part.address
+    storage = Storage(0, 0, len(flat))
+    storage.addresses = addresses
+    if not values.ndim:
+        return make_scalar(recorder, int(addresses[0]), boolean)
+    return Array(recorder, storage, values.shape, 0, None, boolean)
+
+
+def nested_array(values: Any) -> np.ndarray:
+    """Return nested sequences of numbers and recording values as an array, of objects if need be."""
+    if holds_active(values):
+        from numbad import numpy_api
+
+        return numpy_api.stack_nested(values)
+    return np.asarray(values)
+
+
+def holds_active(values: Any) -> bool:
+    """Whether nested lists and tuples hold a recording value."""
+    return any(
+        isinstance(part, Active)
+        or (isinstance(part, (list, tuple)) and holds_active(part))
+        or (isinstance(part, np.ndarray) and part.dtype == object)
+        for part in values
+    )
+
+
+def refuse_meaning(values: np.ndarray) -> None:
+    """Refuse an array of a subclass whose operations mean something else than those of plain arrays."""
+    found = other_meaning(values)
+    if found:
+        refuse(f"{found[0]} cannot take part in a recording", found[1])
+
+
+def complex_operand(value: Any) -> Any:
+    """Refuse a complex operand."""
+    return refuse(
+        f"{np.asarray(value).dtype} numbers cannot take part in a recording", "use real arrays for both parts"
+    )
+
+
+def foreign(value: Active) -> None:
+    """Raise: the value belongs to another recording."""
+    if value.recorder.closed:
+        value.recorder.extend(())
+    raise LeakError(
+        message(
+            "values of two recordings meet in one operation",
+            "do not pass recording values from one thread or gradient to another",
+        )
+    )

@@ -1,0 +1,79 @@
+"""NumPy's protocols: what np.sin(x) and np.sum(x) of recording values come to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from numbad.ops.definition import BY_UFUNC, Op
+from numbad.recording.active import Active, above, new
+from numbad.recording.arrays import Array
+from numbad.recording.elementwise import record, record_operator
+from numbad.recording.matmul import matrix_product
+from numbad.recording.roots import WATCHED
+from numbad.recording.row_plans import CONTIGUOUS, append_row, plan_contiguous
+from numbad.recording.scalars import Scalar
+from numbad.tape.layout import MAP
+
+OPS: dict[Any, Op] = {}  # ufunc object -> op; not roots and squares; those of other packages are added when met
+for _name, _op in BY_UFUNC.items():
+    if _op.ufunc.startswith("numpy.") and isinstance(_ufunc := getattr(np, _name, None), np.ufunc):
+        OPS[_ufunc] = _op
+for _ufunc in WATCHED:
+    del OPS[_ufunc]
+
+
+def array_ufunc(self: Any, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Any:
+    """Record a ufunc of any operands, of which one is recording."""
+    if method == "__call__" and not keywords:
+        op = OPS.get(ufunc)
+        if op is not None:
+            return record_operator(op, *inputs) if len(inputs) == 2 else record(op, *inputs)
+        if ufunc in WATCHED:
+            return WATCHED[ufunc](*inputs)
+        if ufunc is np.matmul:
+            result = matrix_product(self.recorder, *inputs)
+            if result is not None:
+                return result
+    return above("numbad.numpy_api").apply_ufunc(ufunc, method, inputs, keywords)
+
+
+def scalar_ufunc(self: Scalar, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Any:
+    """Record a ufunc of a scalar without a detour, any other by `array_ufunc`."""
+    if len(inputs) == 1 and method == "__call__" and not keywords:
+        op = OPS.get(ufunc)
+        if op is not None and not op.boolean:
+            recorder = self.recorder
+            out = recorder.size
+            recorder.size = out + 1
+            recorder.extend((op.opcode, out, self.address, 0))
+            result = new(Scalar)
+            result.recorder = recorder
+            result.address = out
+            return result
+    return array_ufunc(self, ufunc, method, *inputs, **keywords)
+
+
+def contiguous_ufunc(self: Array, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Any:
+    """Record a ufunc of one contiguous array without a detour, any other by `array_ufunc`."""
+    if len(inputs) == 1 and self.first is not None and method == "__call__" and not keywords:
+        op = OPS.get(ufunc)
+        if op is not None:
+            plans = CONTIGUOUS.get(self.shape) or plan_contiguous(self.shape)
+            return append_row(self.recorder, MAP + op.opcode, plans.unary, self.first, 0, op.boolean)
+    return array_ufunc(self, ufunc, method, *inputs, **keywords)
+
+
+def array_function(self: Active, function: Any, kinds: Any, arguments: Any, keywords: Any) -> Any:
+    """Record a function of NumPy that is no ufunc."""
+    return above("numbad.numpy_api").apply_function(function, arguments, keywords)
+
+
+def record_op(self: Active, op: Op, operands: tuple[Any, ...]) -> Any:
+    """Record an op that was called by name."""
+    return record(op, *operands)
+
+
+Active.__array_ufunc__, Scalar.__array_ufunc__, Array.__array_ufunc__ = array_ufunc, scalar_ufunc, contiguous_ufunc
+Active.__array_function__, Active.record_op = array_function, record_op

@@ -1,0 +1,465 @@
+"""The recorder: appends rows, addresses and constants to a flat tape while the user's function runs."""
+
+from __future__ import annotations
+
+import math
+import threading
+from array import array
+from functools import partial
+from sys import _getframe, modules
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from numbad.errors import INTERNAL, LeakError, RecordingError, Site, message
+from numbad.geometry import collapse, contiguous
+from numbad.limits import LARGE
+from numbad.recording import strictness
+from numbad.recording.borrowing import Borrowed
+from numbad.settings import config
+from numbad.tape.layout import ABSENT_KIND, ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+
+if TYPE_CHECKING:
+    from numbad.sweeps.execution import Execution
+
+TAUGHT_MODULES = ("scipy.special", "scipy.linalg", "scipy.sparse", "scipy.spatial", "scipy.signal",
+                  "scipy.interpolate")  # fmt: skip
+MOST_ADDRESSES = 2**32 - 1
+
+_thread = threading.local()
+_modules_seen = 0
+
+
+def pairs_of(numbers: Any, loads: list[tuple[int, np.ndarray]]) -> Any:
+    """Return constants as (address, value) pairs, flat; `numbers` are such pairs already, `loads` runs of values."""
+    if not loads:
+        return numbers
+    pairs = [np.array(numbers, np.float64).reshape(-1, 2)]
+    for address, block in loads:
+        pairs.append(np.stack([np.arange(address, address + block.size, dtype=np.float64), block.reshape(-1)], axis=1))
+    return np.concatenate(pairs).reshape(-1)
+
+
+class Recorder:
+    """The tape of one thread's recording while it grows.
+
+    Attributes
+    ----------
+    code : array of uint32
+        Rows of four: opcode, out, a, b.
+    words : array of int64
+        Operand words of array rows.
+    size : int
+        The next free address. Address 0 holds the constant zero.
+    constants : dict
+        Address of each Python number that has been met.
+    loads : list of (int, ndarray)
+        Blocks of the arena whose values are known: small inputs and constants.
+    spaces : list
+        Memory that operands live in: the arena (None), then large inputs and constants.
+    varied : list of (int, int, int), or None
+        Space, address and count of the inputs with respect to which the recording is differentiated, where that is
+        known and there are rows for Python: their rules ask. No leaves, whose values refer to the recorder.
+    sites : dict
+        The user's statement (code object and place in it) of guards, host and array rows.
+    masks : dict of int to ndarray
+        Constant blocks of the arena with zeros among them, flat, by their addresses.
+    roots : dict
+        Of each square root that begins at an address: the op that gives its square, its shape, and the op's operands.
+    dtype : dtype
+        float32 or float64: of the arena.
+    bases : list of int
+        Where the regions of nested derivatives begin, in order.
+    borrowed : dict of int to Borrowed
+        By their spaces, large arrays of the user's.
+    """
+
+    __slots__ = (
+        "bases",
+        "borrowed",
+        "code",
+        "constants",
+        "dtype",
+        "execution",
+        "extend",
+        "hosts",
+        "identities",
+        "input_spaces",
+        "large",
+        "loads",
+        "masks",
+        "numbers",
+        "roots",
+        "sites",
+        "size",
+        "slopes",
+        "spaces",
+        "varied",
+        "wide",
+        "words",
+        "zeros",
+    )
+
+    def __init__(self, dtype: Any = np.float64) -> None:
+        if len(modules) != _modules_seen:
+            notice_modules()
+        self.code = array("I")
+        self.bases: list[int] = []
+        self.extend: Any = self.appender()
+        self.words = array("q")
+        self.size = 1
+        self.constants: dict[Any, int] = {}
+        self.wide: Any = frozenset()  # addresses of inputs that are numbers of NumPy's, not of Python's
+        self.zeros = 0  # address of -0.0 once it is needed
+        self.numbers = array("d")  # pairs: address, value
+        self.loads: list[tuple[int, np.ndarray]] = []
+        self.spaces: list[Any] = [None]
+        self.input_spaces: set[int] = set()
+        self.identities: dict[int, int] = {}
+        self.hosts: list[Any] = []
+        self.large: list[int] = []  # large elementwise rows, which are fused where they follow one another
+        self.varied: list[tuple[int, int, int]] | None = None
+        self.sites: dict[int, Site] = {}
+        self.slopes: set[int] = set()  # where derivatives begin that a program may return: its caller sees no -0.0
+        self.borrowed: dict[int, Borrowed] = {}
+        self.masks: dict[int, np.ndarray] = {}
+        self.roots: dict[int, Any] = {}
+        self.dtype = np.dtype(dtype)
+        self.execution: Execution | None = None
+        if strictness.strict or not strictness.taught:
+            strictness.begin(self)
+
+    def appender(self) -> Any:
+        """Return the function that appends a row."""
+        return self.noting if config._debug_nans else self.code.extend
+
+    # ------------------------------------------------------------ life
+
+    def close(self) -> None:
+        """End the recording: from now on its values refuse to be used."""
+        self.extend = raise_leak
+        self.execution = None  # a cycle of references would keep the arena until the next collection
+        if self.borrowed:
+            for found in self.borrowed.values():
+                if found.lock is not None:
+                    found.lock.release()
+            self.borrowed, self.identities = {}, {}
+
+    @property
+    def closed(self) -> bool:
+        """Whether the recording has ended."""
+        return self.extend is raise_leak
+
+    def rows(self) -> int:
+        """Return the number of rows."""
+        return len(self.code) // 4
+
+    # ------------------------------------------------------------ constants and inputs
+
+    def constant(self, value: Any) -> int:
+        """Return the address of a number that is not in `constants` yet."""
+        number = float(value)
+        if number == 0.0:
+            if math.copysign(1.0, number) > 0.0:
+                return 0
+            if not self.zeros:
+                self.zeros = self.size
+                self.size += 1
+                self.numbers.extend((self.zeros, number))
+            return self.zeros
+        address = self.size
+        self.size = address + 1
+        self.constants[value] = address
+        self.numbers.extend((address, number))
+        return address
+
+    def load(self, values: np.ndarray) -> int:
+        """Copy an array into the arena; return its address."""
+        address = self.allocate(values.size)
+        if values.size:
+            self.loads.append((address, np.array(values, self.dtype, copy=True).reshape(-1)))
+        return address
+
+    def allocate(self, count: int) -> int:
+        """Reserve `count` addresses; return the first."""
+        address = self.size
+        size = self.size = address + count
+        if size > MOST_ADDRESSES:
+            raise MemoryError(
+                message(f"the tape would need more than {MOST_ADDRESSES:,} addresses", "differentiate a smaller part")
+            )
+        return address
+
+    def refer(self, values: np.ndarray) -> int:
+        """Return the space of an array that does not change any more."""
+        space = self.identities.get(id(values))
+        if space is None or self.spaces[space] is not values:
+            space = self.identities[id(values)] = len(self.spaces)
+            self.spaces.append(values)
+        return space
+
+    def borrow(self, values: np.ndarray) -> int:
+        """Return a space with what an array of the user's holds now (see `borrowing`)."""
+        space = self.identities.get(id(values))
+        if space is not None and space in self.borrowed:
+            known = self.borrowed[space]
+            if known.values is values and not known.changed():
+                return space
+        space = self.identities[id(values)] = len(self.spaces)
+        found = self.borrowed[space] = Borrowed(values)
+        self.spaces.append(found.memory)
+        return space
+
+    def check_borrowed(self) -> None:
+        """Raise a RecordingError if the program wrote to an array that the sweeps read where it lies."""
+        for found in self.borrowed.values():
+            found.check()
+
+    def promote(self, dtype: np.dtype) -> None:
+        """Widen the arena if an operand of this dtype asks for it."""
+        if self.dtype == np.float32 and np.result_type(np.float32, dtype) != np.float32:
+            self.dtype = np.dtype(np.float64)
+            self.execution = None
+
+    # ------------------------------------------------------------ rows
+
+    def note_site(self) -> None:
+        """Remember the user's statement for the row that comes next."""
+        frame: Any = _getframe(2)
+        while frame is not None and frame.f_globals.get("__package__") in INTERNAL:
+            frame = frame.f_back
+        if frame is not None:  # a thread may have nothing but numbad to run
+            self.sites[len(self.code) // 4] = (frame.f_code, frame.f_lasti)
+
+    def noting(self, row: tuple[int, ...]) -> None:
+        """Append a row of scalars and its site, which takes too long unless an error is looked for."""
+        self.note_site()
+        self.code.extend(row)
+
+    def append(self, opcode: int, out: int, a: int, b: int) -> None:
+        """Append a row and its site."""
+        self.note_site()
+        self.extend((opcode, out, a, b))
+
+    def map_row(self, opcode: int, shape: tuple[int, ...], operands: tuple[Any, ...]) -> int:
+        """Append an elementwise array row.
+
+        Each operand is (kind, space, address, strides); kind 1 is contiguous, 2 a scalar, 0 neither.
+        """
+        count = math.prod(shape)
+        if count >= LARGE:
+            self.large.append(len(self.code) // 4)
+        out = self.allocate(count)
+        position = len(self.words)
+        self.words.extend(map_words(shape, out, operands))
+        self.append(MAP + opcode, out, position, len(operands))
+        return out
+
+    def structural_row(
+        self,
+        opcode: int,
+        shape: tuple[int, ...],
+        zeroed: int,
+        out: int,
+        operands: tuple[Any, ...],
+        absent: bool = False,
+    ) -> None:
+        """Append an ADD or CONTRACT row over an index space.
+
+        `operands` are (space, address, strides), the output first; `zeroed` elements at `out`
+        are set to zero before the row adds to them, to -0.0 if they hold cotangents and are `absent` without it.
+        """
+        position = len(self.words)
+        words = structural_words(shape, zeroed, operands)
+        if absent:
+            words[4 + words[2]] = ABSENT_KIND
+        self.words.extend(words)
+        self.append(opcode, out, position, len(operands))
+
+    def add_row(self, shape: tuple[int, ...], count: int, strides: tuple[int, ...], operand: Any) -> int:
+        """Append out[strides] += operand over an index space, into a new block of `count`; return its address."""
+        out = self.allocate(count)
+        self.structural_row(ADD, shape, count, out, ((0, out, strides), operand))
+        return out
+
+    def contract_row(self, shape: tuple[int, ...], count: int, strides: tuple[int, ...], one: Any, other: Any) -> int:
+        """Append out[strides] += one * other over an index space, into a new block; return its address."""
+        out = self.allocate(count)
+        self.structural_row(CONTRACT, shape, count, out, ((0, out, strides), one, other))
+        return out
+
+    def gather_row(self, addresses: np.ndarray) -> int:
+        """Append a row that collects arena addresses into a new block; return its address."""
+        count = addresses.size
+        out = self.allocate(count)
+        position = len(self.words)
+        self.words.extend((2 + count, count))
+        self.words.frombytes(np.ascontiguousarray(addresses, np.int64).tobytes())
+        self.append(GATHER, out, position, 1)
+        return out
+
+    def scatter_row(self, addresses: np.ndarray, size: int, space: int, source: int) -> int:
+        """Append a row that adds a contiguous block onto places of a new zeroed block; return its address."""
+        count = addresses.size
+        out = self.allocate(size)
+        position = len(self.words)
+        self.words.extend((5 + count, count, size, space, source))
+        self.words.frombytes(np.ascontiguousarray(addresses, np.int64).tobytes())
+        self.append(SCATTER, out, position, 1)
+        return out
+
+    def host_row(self, host: Any, inputs: list[tuple[int, int, int]], outputs: list[int]) -> list[int]:
+        """Append a row computed by Python; inputs are (space, address, count); return the outputs' addresses."""
+        addresses = [self.allocate(count) for count in outputs]
+        position = len(self.words)
+        head = [0, len(self.hosts), len(inputs), len(outputs)]
+        for entry in inputs:
+            head += entry
+        for address, count in zip(addresses, outputs, strict=True):
+            head += (0, address, count)
+        head[0] = len(head)
+        self.words.extend(head)
+        self.hosts.append(host)
+        self.append(HOST, addresses[0] if addresses else 0, position, 0)
+        return addresses
+
+    # ------------------------------------------------------------ values on the way
+
+    def ends_in_sum(self, output: int) -> bool:
+        """Whether the last row is a sum into this address: then no sweep backwards reads the result.
+
+        What lies inside of an array has to be in memory, for it is there that its cotangent arrives.
+        """
+        return len(self.code) > 3 and self.code[-4] == ADD and self.code[-3] == output
+
+    def run(self, final: bool = False, wanted: tuple[Any, ...] = ()) -> Execution:
+        """Sweep the rows that have not been computed; return the execution that holds the values.
+
+        `final` says that nothing more will be recorded and that only the `wanted` values will be read:
+        large intermediate arrays then need not exist in memory.
+        """
+        if self.extend is raise_leak:
+            raise_leak()
+        execution = self.execution
+        if execution is None:
+            from numbad.sweeps.execution import Execution
+
+            execution = self.execution = Execution(self)
+        if self.borrowed and current() is not None:  # the end of the recording has looked at them
+            self.check_borrowed()
+        try:
+            execution.forward(final, wanted)
+        finally:
+            if not final:
+                self.loosen()
+        return execution
+
+    def loosen(self) -> None:
+        """Make sure that rows can be appended, although something may still hold a view of the buffers.
+
+        A frame of a sweep lives on in the traceback of an exception, which Numba's compiler leaves behind
+        in reference cycles and the user may keep; a buffer that is viewed cannot grow.
+        """
+        try:
+            self.code.extend((0, 0, 0, 0))
+            del self.code[-4:]
+        except BufferError:
+            self.code = array(self.code.typecode, self.code)
+            if not self.closed:
+                watching = isinstance(self.extend, partial)
+                self.extend = self.appender()
+                if watching:
+                    strictness.begin(self)
+        try:
+            self.words.append(0)
+            self.words.pop()
+        except BufferError:
+            self.words = array(self.words.typecode, self.words)
+        try:
+            self.numbers.append(0.0)
+            self.numbers.pop()
+        except BufferError:
+            self.numbers = array(self.numbers.typecode, self.numbers)
+
+    def peek(self, address: int) -> float:
+        """Return the value at an address now."""
+        return float(self.run().values[address])
+
+    def guard(self, address: int) -> bool:
+        """Return the truth of a value now, and record that the path depends on it."""
+        truth = self.peek(address) != 0.0
+        self.append(GUARD, int(truth), address, 0)
+        return truth
+
+    def guard_value(self, address: int) -> float:
+        """Return a value now, and record that the path depends on it."""
+        value = self.peek(address)
+        known = self.constants.get(value)
+        self.append(GUARD_VALUE, self.constant(value) if known is None or value == 0.0 else known, address, 0)
+        return value
+
+
+def map_words(shape: tuple[int, ...], out: int, operands: tuple[Any, ...]) -> list[int]:
+    """Return the words of an elementwise row; operands are (kind, space, address, strides) (see `rows`)."""
+    count = math.prod(shape)
+    if all(operand[0] for operand in operands):
+        words = [0, count, 1, count, count, 1, 0, out, 1]
+        for kind, space, address, _ in operands:
+            words += (kind, space, address, 2 - kind)
+    else:
+        shape, strides = collapse(shape, [contiguous(shape), *(operand[3] for operand in operands)])
+        words = [0, count, len(shape), count, *shape, 1, 0, out, *strides[0]]
+        for (kind, space, address, _), stride in zip(operands, strides[1:], strict=True):
+            words += (kind, space, address, *stride)
+    words[0] = len(words)
+    return words
+
+
+def structural_words(shape: tuple[int, ...], cleared: int, operands: tuple[Any, ...]) -> list[int]:
+    """Return the words of an ADD or CONTRACT row; operands are (space, address, strides), the output first."""
+    shape, strides = collapse(shape, [operand[2] for operand in operands])
+    words = [0, math.prod(shape), len(shape), cleared, *shape]
+    flat = contiguous(shape)
+    for (space, address, _), stride in zip(operands, strides, strict=True):
+        kind = 1 if stride == flat else 0 if any(stride) else 2
+        words += (kind, space, address, *stride)
+    words[0] = len(words)
+    return words
+
+
+def raise_leak(*_: Any) -> None:
+    """Refuse a row: the recording has ended."""
+    raise LeakError(
+        message(
+            "a recording value is used after the function that recorded it has returned",
+            "return what you need from the function; do not keep its values in globals or on objects",
+        )
+    )
+
+
+def notice_modules() -> None:
+    """Teach NumPy's functions, and those of SciPy modules that have been imported since the last recording."""
+    global _modules_seen
+    from numbad.recording.teaching import teach_numpy
+
+    teach_numpy()
+    if any(name in modules for name in TAUGHT_MODULES):
+        from numbad.scipy_api import teach
+
+        teach()
+    _modules_seen = len(modules)
+
+
+def current() -> Recorder | None:
+    """Return the recorder of this thread, if it is recording."""
+    return getattr(_thread, "recorder", None)
+
+
+def set_current(recorder: Recorder | None) -> None:
+    """Make a recorder the thread's own."""
+    _thread.recorder = recorder
+
+
+def refuse(what: str, do: str) -> Any:
+    """Raise a RecordingError at the user's statement."""
+    raise RecordingError(message(what, do))

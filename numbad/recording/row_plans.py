@@ -1,0 +1,147 @@
+"""Row plans: operand words that depend on shapes and strides only, worked out once, then copied and given addresses."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from sys import _getframe
+from typing import Any
+
+from numbad.errors import INTERNAL
+from numbad.limits import LARGE, MOST_PLANS
+from numbad.recording.active import Shape, new
+from numbad.recording.arrays import Array
+from numbad.recording.recorder import MOST_ADDRESSES, Recorder
+from numbad.recording.scalars import make_scalar
+
+
+class Plan:
+    """The words of a row whose operands have given shapes and strides, with zeros for spaces and addresses.
+
+    Attributes
+    ----------
+    words : array of int64
+        What is appended to the tape's words.
+    shape : tuple of int
+        Of the result; () makes it a scalar.
+    count : int
+        Addresses of the result.
+    out, a, b : int
+        Where the addresses belong in the words; the space is one place before. `b` is 0 where there is none.
+    operands : int
+        What the row says of them: the number of operands of a MAP row, with the output for others.
+    large : bool
+        Whether it is an elementwise row that may be fused.
+    """
+
+    __slots__ = ("a", "b", "count", "large", "operands", "out", "shape", "words")
+
+    def __init__(self, words: Any, shape: Shape, elementwise: bool) -> None:
+        self.words = array("q", words)
+        self.shape = shape
+        self.count = math.prod(shape)
+        self.operands, *places = operand_places(self.words)
+        self.out, self.a, self.b = (*places, 0)[:3]
+        if elementwise:
+            self.operands -= 1
+        self.large = elementwise and self.words[1] >= LARGE
+
+
+def operand_places(words: array[int]) -> list[int]:
+    """Return how many operands a row's words describe, and where the address of each belongs."""
+    axes = words[2]
+    places = list(range(4 + axes + 2, len(words), 3 + axes))
+    return [len(places), *places]
+
+
+class ContiguousPlans:
+    """The plans of rows over contiguous arrays of one shape.
+
+    Attributes
+    ----------
+    unary, arrays, scalar_right, scalar_left : Plan
+        For an op of one array, of two arrays, of an array and a number, of a number and an array.
+    total : Plan
+        For the sum of all elements.
+    """
+
+    __slots__ = ("arrays", "scalar_left", "scalar_right", "total", "unary")
+
+    def __init__(self, shape: Shape) -> None:
+        count = math.prod(shape)
+        whole, number = (1, 0, 0, 1), (2, 0, 0, 0)
+        one, two = (13, count, 1, count, count, *whole), (17, count, 1, count, count, *whole)
+        self.unary = Plan((*one, *whole), shape, True)
+        self.arrays = Plan((*two, *whole, *whole), shape, True)
+        self.scalar_right = Plan((*two, *whole, *number), shape, True)
+        self.scalar_left = Plan((*two, *number, *whole), shape, True)
+        self.total = Plan((13, count, 1, 1, count, *number, *whole), (), False)
+
+
+CONTIGUOUS: dict[Shape, ContiguousPlans] = {}
+PLANS: dict[Any, Any] = {}  # what a row is, and the shapes and strides of its operands -> Plan, or None for no plan
+
+
+def plan_contiguous(shape: Shape) -> ContiguousPlans:
+    """Return the plans of a shape, made now and kept."""
+    if len(CONTIGUOUS) >= MOST_PLANS:
+        CONTIGUOUS.clear()
+    found = CONTIGUOUS[shape] = ContiguousPlans(shape)
+    return found
+
+
+def keep(key: Any, plan: Any) -> Any:
+    """Keep a plan for the next row of its kind; return it."""
+    if len(PLANS) >= MOST_PLANS:
+        PLANS.clear()
+    PLANS[key] = plan
+    return plan
+
+
+def append_row(recorder: Recorder, opcode: int, plan: Plan, a: int, b: int, boolean: bool) -> Any:
+    """Append a row over operands in the arena; return its result.
+
+    This is what most operations on arrays come to, so it calls nothing that it need not, and looks for
+    the user's statement from two frames above.
+    """
+    out = recorder.size
+    size = recorder.size = out + plan.count
+    if size > MOST_ADDRESSES:
+        recorder.allocate(0)  # raises
+    words = recorder.words
+    position = len(words)
+    words.extend(plan.words)
+    words[position + plan.out] = out
+    words[position + plan.a] = a
+    if plan.b:
+        words[position + plan.b] = b
+    row = len(recorder.code) >> 2
+    if plan.large:
+        recorder.large.append(row)
+    recorder.extend((opcode, out, position, plan.operands))
+    frame: Any = _getframe(2)
+    while frame is not None and frame.f_globals.get("__package__") in INTERNAL:
+        frame = frame.f_back
+    if frame is not None:
+        recorder.sites[row] = (frame.f_code, frame.f_lasti)
+    if not plan.shape:
+        return make_scalar(recorder, out, boolean)
+    result = new(Array)
+    result.recorder = recorder
+    result.first = out
+    result.shape = plan.shape
+    result.boolean = boolean
+    result.pitches = result.shared = None
+    result.offset = 0
+    return result
+
+
+def append_placed(recorder: Recorder, opcode: int, plan: Plan, one: Any, other: Any, boolean: bool = False) -> Any:
+    """Append a row over operands that may be outside of the arena, given as (space, address)."""
+    position = len(recorder.words)
+    result = append_row(recorder, opcode, plan, one[1], other[1], boolean)
+    if one[0]:
+        recorder.words[position + plan.a - 1] = one[0]
+    if other[0]:
+        recorder.words[position + plan.b - 1] = other[0]
+    return result

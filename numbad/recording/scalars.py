@@ -1,0 +1,165 @@
+"""The recording scalar: an address of the tape in place of a number."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+import numpy as np
+
+from numbad.errors import message
+from numbad.ops.definition import BY_NAME, Op
+from numbad.recording.active import Active, Shape, new
+from numbad.recording.conversion import concrete_float, is_whole, refuse_conversion
+from numbad.recording.recorder import Recorder, refuse
+
+
+class Scalar(Active):
+    """A recording number: an address."""
+
+    __slots__ = ("address", "recorder")
+    address: int
+    boolean = False
+    shape: Shape = ()  # type: ignore[assignment]
+
+    def value(self) -> Any:
+        """Return the value as a NumPy scalar."""
+        return self.dtype.type(self.recorder.peek(self.address))
+
+    def item(self, *index: Any) -> Scalar:
+        """Return the scalar itself: it goes on recording."""
+        if index not in ((), (0,), (-1,), ((),)):
+            raise IndexError(f"index {index} of a number, which has one element")
+        return self
+
+    def transpose(self, *axes: Any) -> Scalar:
+        """Return the scalar itself: it has no axes."""
+        return self
+
+    def tolist(self) -> Scalar:
+        """Return the scalar itself: it goes on recording."""
+        return self
+
+    def is_integer(self) -> bool:
+        """Whether the value is an integer now: a decision, which is guarded."""
+        return bool(scalar_row(self.recorder, BY_NAME["floor"], self.address, 0) == self)
+
+    def __bool__(self) -> bool:
+        return self.recorder.guard(self.address)
+
+    def __float__(self) -> float:
+        return concrete_float(self)
+
+    def __hash__(self) -> int:
+        """Return the hash of the value now, which the path depends on: sets and dicts look numbers up by value."""
+        return hash(self.recorder.guard(self.address) if self.boolean else self.recorder.guard_value(self.address))
+
+    def rounded(self, name: str) -> int:
+        """Return the integer that an op rounds the value to now, and guard it."""
+        return int(self.recorder.guard_value(scalar_row(self.recorder, BY_NAME[name], self.address, 0).address))
+
+    def __int__(self) -> int:
+        return self.rounded("trunc")
+
+    __trunc__ = __int__
+
+    def __floor__(self) -> int:
+        return self.rounded("floor")
+
+    def __ceil__(self) -> int:
+        return self.rounded("ceil")
+
+    def __round__(self, digits: int | None = None) -> Any:
+        if digits is None:
+            return self.rounded("rint")
+        return np.round(self, digits)
+
+    def __index__(self) -> int:
+        return refuse(
+            "a recording value is used as an index or a count", "write int(x): it gives the number and guards it"
+        )
+
+    def __getitem__(self, key: Any) -> Any:
+        if key == () or key is Ellipsis:
+            return self
+        if key is None or (isinstance(key, tuple) and all(part is None or part is Ellipsis for part in key)):
+            ones = 1 if key is None else sum(part is None for part in key)
+            return self.reshape((1,) * ones)
+        raise IndexError(message("a recording scalar has no elements", "index with () only"))
+
+    def __len__(self) -> int:
+        raise TypeError("len() of unsized object")
+
+    def __iter__(self) -> Any:
+        raise TypeError("iteration over a 0-d array")
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        if is_whole(dtype) and not self.boolean:
+            return np.asarray(self.astype(dtype))
+        refuse_conversion(dtype)
+        result = np.empty((), dtype=object)
+        result[()] = self
+        return result
+
+    def copy(self, order: str = "C") -> Scalar:
+        """Return the scalar: it never changes."""
+        return self
+
+    def reshape(self, *shape: Any, order: str = "C", copy: Any = None) -> Any:
+        """Return an array of one element."""
+        from numbad.recording.arrays import as_array
+
+        return as_array(self).reshape(*shape, order=order)
+
+    @property
+    def T(self) -> Scalar:
+        """The scalar itself."""
+        return self
+
+    strides = ()
+    pitches = None
+
+    def spot(self) -> tuple[int, int]:
+        """Return the space and address of the first element."""
+        return 0, self.address
+
+    def operand(self, shape: Shape) -> tuple[int, int, int, Shape]:
+        """Describe the scalar as an operand of an array row."""
+        return 2, 0, self.address, (0,) * len(shape)
+
+
+class Truth(Scalar):
+    """A recording truth value, kept as 0.0 or 1.0."""
+
+    __slots__ = ()
+    boolean = True
+
+
+def make_scalar(recorder: Recorder, address: int, boolean: bool = False) -> Scalar:
+    """Return the scalar at an address."""
+    result = new(Truth if boolean else Scalar)
+    result.recorder = recorder
+    result.address = address
+    return result
+
+
+def make_scalars(recorder: Recorder, addresses: list[int]) -> list[Scalar]:
+    """Return the scalars at some addresses."""
+    result = []
+    for address in addresses:
+        scalar = new(Scalar)
+        scalar.recorder = recorder
+        scalar.address = address
+        result.append(scalar)
+    return result
+
+
+def scalar_row(recorder: Recorder, op: Op, a: int, b: int) -> Scalar:
+    """Append a scalar row."""
+    out = recorder.size
+    recorder.size = out + 1
+    recorder.extend((op.opcode, out, a, b))
+    return make_scalar(recorder, out, op.boolean)
+
+
+numbers.Real.register(Scalar)  # np.isscalar and isinstance(x, numbers.Number) ask for it

@@ -1,0 +1,299 @@
+"""A tape of scalar rows made ready to be replayed: the rows that each sweep needs, and memory kept between calls.
+
+* A gradient's forward sweep leaves out rows whose value and partials no other row needs: a sum at the end, say.
+* Partials that depend on constants alone (of x - 1.0, of 100.0 * x) are computed once, and so are the cotangents
+  that depend on nothing else: the adjoint sweep begins with them, and leaves out the rows that they come from.
+* What the first guard needs comes first, then what the second needs, ...: a call that takes another path finds out
+  early, and the tape of that path goes on where this one stopped, for up to there both have the same rows.
+* Without guards, rows that do not need one another, and have the same op, follow one another forwards: the processor
+  guesses the next op right, and computes several at once.
+
+The sums are added in the order of the tape, so values and gradients are, bit for bit, those of its own sweeps.
+The rows left out are the dead code, and the constants the constant propagation, of Griewank and Walther
+(2008), *Evaluating Derivatives*, sections 3.2 and 6.2: activity analysis.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from numbad.limits import CHECKED, FEW_ROWS, LEVELLED, LOCKED_ROWS, SHORT
+from numbad.ops.definition import REGISTRY, absent
+from numbad.sweeps.execution import sweep, switch
+from numbad.tape.layout import GUARD, GUARD_VALUE, MAP
+from numbad.tapes.passes import constant_addresses, dependencies, optimise, place_given, run
+
+if CHECKED:
+    from numbad.kernels import checked_memory
+
+if TYPE_CHECKING:
+    from numbad.tapes.tape import Tape
+
+FLOAT64 = np.dtype(np.float64)
+
+
+def can_prepare(tape: Tape) -> bool:
+    """Whether a tape has scalar rows of compiled ops alone, in double precision, and is not too long."""
+    codes = tape.code[:, 0]
+    hosts = np.array([op.opcode for op in REGISTRY if op.host])
+    return (
+        tape.dtype == FLOAT64
+        and not len(tape.words)
+        and len(tape) <= SHORT
+        and not np.isin(codes, hosts).any()
+        and not any(slot.space for slot in tape.inputs)
+        and not any(slot.space for slot in tape.outputs)
+    )
+
+
+class Prepared:
+    """A tape of scalar rows with the memory of its sweeps: one caller at a time.
+
+    Parameters
+    ----------
+    tape : Tape
+        Of scalar rows, in double precision (`can_prepare`), with one output where `wanted` is given.
+    wanted : list of bool, optional
+        For which inputs the gradient is wanted; without it only values are computed.
+    value : bool
+        Whether the value is wanted beside the gradient.
+
+    Attributes
+    ----------
+    tape : Tape
+        What the passes left of it.
+    code : ndarray of uint32, shape (rows, 4)
+        Rows of the forward sweep.
+    back : ndarray of uint32, shape (rows, 4)
+        Rows of the adjoint sweep, in the order in which it takes them: (row of the partials, out, a, b).
+    values, partials, bar, first_bar : ndarray
+        The arena; the partials; the cotangents, and what they are to begin with.
+    first : int
+        The first forward row writes this address, the next the next.
+    """
+
+    def __init__(self, tape: Tape, wanted: list[bool] | None = None, value: bool = True) -> None:
+        long = len(tape) >= FEW_ROWS
+        self.tape = tape = optimise(tape) if long else tape
+        self.gradient = wanted is not None
+        guards = tape.code[:, 0] >= MAP
+        if not self.gradient or not long:
+            back, bar, partials = self.all_back(tape) if self.gradient else (np.zeros(len(tape), bool), None, None)
+            forward = np.ones(len(tape), bool)
+        else:
+            forward, back, bar, partials = plan(tape, wanted or [], value)
+        rows = order_rows(tape, forward, guards) if long else np.flatnonzero(forward)
+        self.arrange(tape, rows, back, bar, partials)
+        self.guards = guards[rows]
+
+    def all_back(self, tape: Tape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return that every row goes back, and that cotangents begin with the seed."""
+        bar = np.full(tape.size, -0.0)
+        bar[tape.outputs[0].address] = 1.0
+        return tape.code[:, 0] < MAP, bar, np.zeros((len(tape), 2))
+
+    def arrange(self, tape: Tape, rows: np.ndarray, back: np.ndarray, bar: Any, partials: Any) -> None:
+        """Give results the addresses of their turn, and take the memory."""
+        backward = np.flatnonzero(back)[::-1]
+        written = rows[tape.code[rows, 0] < MAP]
+        extra = np.setdiff1d(backward, rows)
+        rename, first = place_given(tape)
+        self.first = first
+        position = np.full(len(tape), 0, np.int64)
+        position[rows] = np.arange(len(rows))
+        position[extra] = len(rows) + np.arange(len(extra))
+        results = np.concatenate([written, extra])
+        rename[tape.code[results, 1]] = first + position[results]
+        size = first + len(rows) + len(extra)
+        self.values = np.zeros(size)
+        numbers = tape.numbers
+        self.values[rename[numbers[:, 0].astype(np.int64)]] = numbers[:, 1]
+        for address, block in tape.loads:
+            self.values[rename[address] : rename[address] + block.size] = block
+        self.code = renamed(tape.code[rows], rename)
+        self.places = [int(rename[slot.address]) if slot.size else 0 for slot in tape.inputs]
+        self.outputs = [output_addresses(slot, rename) for slot in tape.outputs]
+        self.rows = rows
+        self.partials: Any = None
+        self.back: Any = None
+        self.bar: Any = None
+        self.first_bar: Any = None
+        words = [0] * 13
+        if self.gradient:
+            self.partials = np.zeros((max(len(rows) + len(extra), 1), 2))
+            self.partials[len(rows) :] = partials[extra] if len(extra) else 0.0
+            self.back = renamed(tape.code[backward], rename)
+            self.back[:, 0] = position[backward]
+            used = ~absent(bar)
+            self.first_bar = np.full(size, -0.0)
+            self.first_bar[rename[used]] = bar[used]
+            self.first_bar[0] = -0.0
+            for place, slot in zip(self.places, tape.inputs, strict=True):
+                self.first_bar[place : place + slot.size] += 0.0  # a gradient is no -0.0
+            self.bar = np.zeros(size)
+            words[5:11] = [at(self.partials), at(self.back), len(self.back), at(self.bar), at(self.first_bar), size]
+            words[11:] = [sum(slot.size for slot in tape.inputs), len(self.partials)]
+        words[:5] = [self.pointer(), at(self.code), 0, len(self.code), at(self.values)]
+        self.plan = np.array(words, np.int64)
+        self.plan_at = at(self.plan)
+        self.slots = self.views(self.values)
+        self.bar_slots = self.views(self.bar) if self.gradient else []
+        self.started = 0
+        self.replay = sweep("replay_at", FLOAT64, len(rows) <= LOCKED_ROWS)
+        self.stop = len(rows)
+        self.memory: Any = memoryview(self.values)
+        self.cotangents = memoryview(self.bar) if self.gradient else None
+
+    def views(self, arena: np.ndarray) -> list[np.ndarray]:
+        """Return the inputs' part of an arena, each in its shape."""
+        places = zip(self.places, self.tape.inputs, strict=True)
+        return [arena[place : place + slot.size].reshape(slot.shape) for place, slot in places]
+
+    def pointer(self) -> int:
+        """Return the address of the switch that the forward sweep calls."""
+        return int(switch("linearise" if self.gradient else "primal", FLOAT64))
+
+    # ------------------------------------------------------------ running
+
+    def enter(self, values: list[Any]) -> None:
+        """Put the values of the inputs into the arena."""
+        memory = self.memory
+        for place, slot, value in zip(self.places, self.slots, values):
+            if type(value) is float:
+                memory[place] = value
+            else:
+                slot[...] = value
+
+    def run(self, start: int = 0) -> int:
+        """Run the sweeps from a row of the forward sweep on; return the row of a guard that fails, or -1."""
+        if start != self.started:
+            self.plan[2] = self.started = start
+        done = self.replay(0.0, self.plan_at)
+        return -1 if done == self.stop else done
+
+    def take_over(self, other: Prepared, row: int) -> None:
+        """Copy what another tape with the same first rows has computed up to a row."""
+        self.values[self.first : self.first + row] = other.values[other.first : other.first + row]
+        if self.gradient:
+            self.partials[:row] = other.partials[:row]
+
+    def fork(self, other: Prepared) -> tuple[int, bool]:
+        """Return how many forward rows two tapes of one signature share, and whether a guard tells them apart there."""
+        one, two = self.signature(), other.signature()
+        count = min(len(one), len(two))
+        same = (one[:count] == two[:count]).all(axis=1)
+        shared = count if same.all() else int(np.argmin(same))
+        if shared == count:
+            return shared, False
+        guarded = one[shared, 0] in (GUARD, GUARD_VALUE) and (one[shared, :3] == two[shared, :3]).all()
+        return shared, bool(guarded)
+
+    def signature(self) -> np.ndarray:
+        """Return the rows in terms that do not depend on where the constants are: results count from the first."""
+        code, bits = self.code.astype(np.int64), self.values.view(np.int64)
+        inputs = 1 + sum(slot.size for slot in self.tape.inputs)
+        guard, guard_value = code[:, 0] == GUARD, code[:, 0] == GUARD_VALUE
+        other = np.where(guard_value, code[:, 1], code[:, 3])
+        found = [code[:, 0]]
+        for address in (code[:, 2], other):
+            result, constant = address >= self.first, (address >= inputs) & (address < self.first)
+            found.append(np.where(result, 1, np.where(constant, 2, 0)))
+            found.append(np.where(result, address - self.first, np.where(constant, bits[address], address)))
+        found[4] = np.where(guard, code[:, 1], found[4])
+        return np.stack(found, axis=1)
+
+
+def at(values: np.ndarray) -> int:
+    """Return where an array begins in memory."""
+    return values.__array_interface__["data"][0]
+
+
+if CHECKED:
+    at = checked_memory.watched(at)  # type: ignore[assignment]
+
+
+def renamed(code: np.ndarray, rename: np.ndarray) -> np.ndarray:
+    """Return scalar rows and guards with other addresses."""
+    code = np.array(code, order="C")
+    truths = code[code[:, 0] == GUARD, 1]
+    guards = code[:, 0] == GUARD
+    code[:, 1:] = rename[code[:, 1:]]
+    code[guards, 1] = truths
+    return code
+
+
+def output_addresses(slot: Any, rename: np.ndarray) -> Any:
+    """Return the address of a result, or the array of the addresses of its elements."""
+    if not slot.shape:
+        return int(rename[slot.address])
+    addresses = np.full(slot.shape, slot.address, np.int64)
+    for axis, (length, stride) in enumerate(zip(slot.shape, slot.strides, strict=True)):
+        steps = np.arange(length) * stride
+        addresses += steps.reshape([-1 if k == axis else 1 for k in range(len(slot.shape))])
+    return rename[addresses].astype(np.int64)
+
+
+# ---------------------------------------------------------------- which rows each sweep needs
+
+
+def plan(tape: Tape, wanted: list[bool], value: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return which rows go forward and which back, what the cotangents begin with, and partials that never change."""
+    rows, size = len(tape), tape.size
+    active, state, needed = (np.zeros(size, np.uint8) for _ in range(3))
+    back, unfixed, forward = (np.zeros(rows, np.uint8) for _ in range(3))
+    for slot, chosen in zip(tape.inputs, wanted, strict=True):
+        active[slot.address : slot.address + slot.size] = chosen
+    run("spread_active", tape.code, tape.words, active)
+    partials, bar = constant_partials(tape), np.full(size, -0.0)
+    output = tape.outputs[0].address
+    bar[output] = state[output] = 1
+    needed[output] = value
+    known, table = constant_addresses(tape), dependencies()
+    run("plan_adjoint", tape.code, tape.words, table, known, active, partials.reshape(-1), bar, state, back, unfixed)
+    run("mark_needed", tape.code, tape.words, table, back, unfixed, needed, forward)
+    return forward != 0, back != 0, bar, partials
+
+
+def constant_partials(tape: Tape) -> np.ndarray:
+    """Return partials of all rows, right where they depend on constants alone: the inputs are 0."""
+    values, partials = np.zeros(tape.size), np.zeros((len(tape), 2))
+    values[tape.numbers[:, 0].astype(np.int64)] = tape.numbers[:, 1]
+    for address, block in tape.loads:
+        values[address : address + block.size] = block
+    rows = np.flatnonzero(tape.code[:, 0] < MAP)
+    found = np.zeros((max(len(rows), 1), 2))
+    code = np.ascontiguousarray(tape.code[rows])
+    sweep("linearise", FLOAT64)(0.0, at(code), at(values), at(found), 0, len(rows))
+    partials[rows] = found[: len(rows)]
+    return partials
+
+
+def order_rows(tape: Tape, forward: np.ndarray, guards: np.ndarray) -> np.ndarray:
+    """Return the rows of the forward sweep in an order that is better than that of the tape."""
+    if guards.any():
+        order = order_by_guards(tape, int(guards.sum()))
+    elif len(tape) <= LEVELLED:
+        order = order_by_levels(tape)
+    else:
+        return np.flatnonzero(forward)
+    return order[forward[order]]
+
+
+def order_by_guards(tape: Tape, guards: int) -> np.ndarray:
+    """Return the rows so: what the first guard needs, the guard, what the next one needs, ..."""
+    rows = len(tape)
+    writer = np.full(tape.size, -1, np.int64)
+    scalar = np.flatnonzero(tape.code[:, 0] < MAP)
+    writer[tape.code[scalar, 1]] = scalar
+    group, stack = np.full(rows, guards, np.int64), np.zeros(2 * rows + 2, np.int64)
+    run("mark_guards", tape.code, tape.words, writer, group, stack)
+    return np.argsort(group, kind="stable")
+
+
+def order_by_levels(tape: Tape) -> np.ndarray:
+    """Return the rows by the length of the longest chain before them, and those of one length by their ops."""
+    level, turn = np.zeros(tape.size, np.int64), np.zeros(len(tape), np.int64)
+    run("mark_levels", tape.code, tape.words, level, turn)
+    return np.lexsort((tape.code[:, 0], turn))

@@ -1,0 +1,673 @@
+"""Lanes: tangents and cotangents of many seeds at one point, in one sweep over its linearised tape."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from numbad.geometry import covers, is_run, spread
+from numbad.kernels.threads import count_threads, note_blas, shared_section
+from numbad.limits import BLAS_WORTH, CACHED, FEWEST, MOST_MEMORY, PARALLEL_WORTH, WORTH_READING
+from numbad.ops.host import HostCall, as_tuple, record_host
+from numbad.recording.active import Active
+from numbad.sweeps.execution import (
+    Execution,
+    address_of,
+    block_kernels,
+    check_memory,
+    empty,
+    give_back,
+    handed_out,
+    seed_of,
+    take_memory,
+)
+from numbad.sweeps.python_rows import add_broadcast, flat, map_partials, naming_site, refuse_unknown
+from numbad.tape.layout import CONTRACT, HOST, MAP
+from numbad.transforms.derivatives import places_of
+
+if TYPE_CHECKING:
+    from numbad.sweeps.matrix_rows import MatrixVector
+
+
+class Linearised:
+    """The tape of an execution as a linear map from its inputs to its outputs.
+
+    Attributes
+    ----------
+    flags : ndarray of uint8, shape (rows,)
+        Which operands of each row depend on the inputs; 0 where the outputs do not depend on the row.
+    place, coefficient : ndarray of int64, of float, shape (size,)
+        Each address is a multiple of a row of lanes; the place is -1 where it does not depend on the inputs.
+    kept : ndarray of uint8, shape (rows,)
+        The flags of rows that the sweeps take; the coefficients stand for the others.
+    wanted : int
+        How many rows of lanes there are.
+    slots : ndarray of int64, shape (rows,)
+        Where the partials of an elementwise array row begin in `slopes`, -1 for others.
+    slopes : ndarray of float
+        The partials of elementwise array rows.
+    """
+
+    def __init__(self, execution: Execution, leaves: list[Any], outputs: list[np.ndarray]) -> None:
+        from numbad.kernels import lanes as lanekernels
+
+        self.execution, self.leaves, self.outputs = execution, leaves, outputs
+        recorder = execution.recorder
+        self.rows = execution.done
+        self.code = np.frombuffer(recorder.code, np.uint32).reshape(-1, 4)[: self.rows]
+        self.words = np.frombuffer(recorder.words, np.int64) if recorder.words else np.zeros(1, np.int64)
+        self.flags = np.zeros(self.rows, np.uint8)
+        active, needed, self.accumulated = np.zeros((3, recorder.size), np.bool_)
+        spaces = np.zeros(len(recorder.spaces), np.bool_)
+        for leaf in leaves:
+            if leaf.space:
+                spaces[leaf.space] = True
+            else:
+                active[leaf.address : leaf.address + np.size(leaf.value)] = True
+        for addresses in outputs:
+            needed[addresses] = True
+        lanekernels.mark_active(self.code, self.words, active, spaces, self.flags, self.accumulated)
+        lanekernels.mark_needed(self.code, self.words, needed, self.flags)
+        self.spaces = spaces
+        self.slots, size = self.place_slopes()
+        self.slopes = empty(max(size, 1), recorder.dtype)
+        self.place = empty(recorder.size, np.int64)
+        self.coefficient = np.zeros(recorder.size, recorder.dtype)
+        self.kept = np.zeros(self.rows, np.uint8)
+        self.wanted = 0
+        self.refresh()
+
+    def place_slopes(self) -> tuple[np.ndarray, int]:
+        """Return where the partials of each elementwise array row go, and how many there are."""
+        slots = np.full(self.rows, -1, np.int64)
+        opcodes = self.code[:, 0]
+        maps = np.flatnonzero((opcodes >= MAP) & (opcodes < 2 * MAP) & (self.flags > 0))
+        w = self.code[maps, 2].astype(np.int64)
+        axes = self.words[w + 2]
+        operands = (self.words[w] - 4 - axes) // (3 + axes) - 1
+        ends = np.cumsum(self.words[w + 1] * operands)
+        slots[maps] = ends - self.words[w + 1] * operands
+        return slots, int(ends[-1]) if ends.size else 0
+
+    def refresh(self) -> None:
+        """Compute the partials from the values of the execution, and what follows from them."""
+        self.fill_slopes()
+        self.compress(True)
+        if self.wanted < 0:
+            self.compress(False)
+
+    def compress(self, fold: bool) -> None:
+        """Give addresses their places; coefficients are products of partials if `fold`, else 1."""
+        from numbad.kernels import lanes as lanekernels
+
+        self.place[:] = lanekernels.NONE
+        count = 0
+        for leaf in self.leaves:
+            if not leaf.space:
+                places = slice(leaf.address, leaf.address + np.size(leaf.value))
+                self.place[places] = np.arange(count, count + np.size(leaf.value))
+                self.coefficient[places] = 1.0
+                count += np.size(leaf.value)
+        tape = (self.code, self.words, self.flags, self.slots, self.slopes, self.partials())
+        tables = (self.accumulated, self.place, self.coefficient, self.kept)
+        self.wanted = int(lanekernels.compress(*tape, *tables, count, fold))  # type: ignore[call-arg]
+
+    def partials(self) -> np.ndarray:
+        """Return the partials of scalar rows, shape (rows, 2); a tape without rows has none."""
+        return self.execution.partials.reshape(-1, 2)
+
+    def fill_slopes(self) -> None:
+        """Compute the partials of elementwise array rows."""
+        from numbad.kernels import lanes as lanekernels
+
+        execution = self.execution
+        execution.locate_spaces()
+        row = 0
+        while row < self.rows:
+            row = lanekernels.fill_slopes(
+                block_kernels(execution.recorder.dtype),
+                self.code,
+                self.words,
+                execution.bases,
+                execution.values,
+                self.slots,
+                self.slopes,
+                execution.blocks(),
+                row,
+            )
+            if row < self.rows:
+                w, slot = int(self.code[row, 2]), int(self.slots[row])
+                count = int(self.words[w + 1])
+                for part in map_partials(execution, self.words, w, int(self.code[row, 0]) - MAP):
+                    self.slopes[slot : slot + count] = np.broadcast_to(part, self.shape_of(w)).reshape(-1)
+                    slot += count
+                row += 1
+
+    def shape_of(self, w: int) -> tuple[int, ...]:
+        """Return the index space of a row."""
+        return tuple(self.words[w + 4 : w + 4 + int(self.words[w + 2])].tolist())
+
+    # ------------------------------------------------------------ sweeps
+
+    @handed_out
+    def pull(self, seeds: list[np.ndarray] | None = None) -> list[np.ndarray]:
+        """Return the inputs' cotangents for the outputs', with the lanes in front.
+
+        Parameters
+        ----------
+        seeds : list of ndarray, optional
+            One for each output: its shape, and the lanes last. By default each element of the outputs has a lane.
+        """
+        counts = [addresses.size for addresses in self.outputs]
+        wide = sum(counts) if seeds is None else seeds[0].shape[-1]
+        if self.needs_no_python(wide):
+            sizes = [np.size(leaf.value) for leaf in self.leaves]
+            result = empty((wide, sum(sizes)), self.execution.recorder.dtype)
+            self.run_blocks(seeds, result, wide, True)
+            parts = np.split(result, np.cumsum(sizes)[:-1], axis=1)
+            return [part.reshape(wide, *np.shape(leaf.value)) for part, leaf in zip(parts, self.leaves, strict=True)]
+        found = [empty((wide, *np.shape(leaf.value)), self.execution.recorder.dtype) for leaf in self.leaves]
+        for first, last in self.blocks(wide):
+            bars = LaneMemory(self, last - first)
+            if seeds is None:
+                bars.add_identity(np.concatenate([addresses.reshape(-1) for addresses in self.outputs])[first:last])
+            else:
+                for addresses, seed in zip(self.outputs, seeds, strict=True):
+                    bars.scatter(addresses, seed[..., first:last])
+            self.sweep_back(bars)
+            for leaf, result in zip(self.leaves, found, strict=True):
+                np.add(np.moveaxis(bars.read(leaf), -1, 0), 0.0, out=result[first:last])  # absent is shown as zero
+            bars.release()
+        return found
+
+    @handed_out
+    def push(self, seeds: list[np.ndarray] | None = None) -> list[np.ndarray]:
+        """Return the outputs' tangents for the inputs', with the lanes last.
+
+        Parameters
+        ----------
+        seeds : list of ndarray, optional
+            One for each input: its shape, and the lanes last. By default each element of the inputs has a lane.
+        """
+        counts = [np.size(leaf.value) for leaf in self.leaves]
+        wide = sum(counts) if seeds is None else seeds[0].shape[-1]
+        if self.needs_no_python(wide):
+            sizes = [addresses.size for addresses in self.outputs]
+            result = empty((sum(sizes), wide), self.execution.recorder.dtype)
+            self.run_blocks(seeds, result, wide, False)
+            parts = np.split(result, np.cumsum(sizes)[:-1])
+            return [part.reshape(*shape.shape, wide) for part, shape in zip(parts, self.outputs, strict=True)]
+        found = [empty((*addresses.shape, wide), self.execution.recorder.dtype) for addresses in self.outputs]
+        for first, last in self.blocks(wide):
+            dots = LaneMemory(self, last - first)
+            start = 0
+            for k, (leaf, count) in enumerate(zip(self.leaves, counts, strict=True)):
+                if seeds is None:
+                    dots.enter_identity(leaf, start - first, count)
+                else:
+                    dots.enter(leaf, seeds[k][..., first:last])
+                start += count
+            self.sweep_forward(dots)
+            for addresses, result in zip(self.outputs, found, strict=True):
+                dots.copy_out(addresses, result[..., first:last], 0.0)
+            dots.release()
+        return found
+
+    def needs_no_python(self, wide: int) -> bool:
+        """Whether a sweep of so many lanes is large, and compiled code can do all of it."""
+        if self.wanted * wide < PARALLEL_WORTH or self.spaces.any():
+            return False
+        opcodes, rows = self.code[:, 0], self.kept > 0
+        if (rows & (opcodes == HOST)).any():
+            return False
+        products = self.code[rows & (opcodes == CONTRACT), 2].astype(np.int64)
+        return not (self.words[products + 1] * wide > BLAS_WORTH).any()
+
+    def run_blocks(self, seeds: list[np.ndarray] | None, result: np.ndarray, wide: int, back: bool) -> None:
+        """Run a compiled sweep from the seeds to the result, each thread in blocks of lanes that its cache holds."""
+        from numbad.kernels import laneblocks
+
+        execution = self.execution
+        dtype = execution.recorder.dtype
+        table = np.zeros((0, wide), dtype)
+        if seeds is not None:
+            table = np.concatenate([seed.reshape(-1, wide) for seed in seeds]).astype(dtype, copy=False)
+        outputs = np.concatenate([addresses.reshape(-1) for addresses in self.outputs])
+        tape = (self.code, self.words, self.kept, self.slots, self.slopes, execution.values, self.partials())
+        linear = (self.place, self.coefficient, execution.bases)
+        with shared_section(self.wanted * wide):
+            threads = count_threads()
+            share, bytes_a_lane = -(-wide // threads), self.wanted * dtype.itemsize
+            most = max(FEWEST, min(max(WORTH_READING, CACHED // bytes_a_lane), MOST_MEMORY // bytes_a_lane))
+            block = -(-share // -(-share // most))
+            check_memory(threads * block * bytes_a_lane)
+            memory = take_memory(threads * self.wanted * block, dtype, False).reshape(threads, -1)
+            laneblocks.sweep_blocks(tape, linear, outputs, table, memory, result, block, back)
+        give_back(memory)
+
+    def blocks(self, wide: int) -> list[tuple[int, int]]:
+        """Divide lanes into blocks that fit into the memory that a sweep may take."""
+        recorder = self.execution.recorder
+        size = self.wanted + sum(recorder.spaces[k].size for k in np.flatnonzero(self.spaces))
+        width = max(FEWEST, MOST_MEMORY // (max(size, 1) * recorder.dtype.itemsize))
+        count = max(1, -(-wide // width))
+        width = max(1, -(-wide // count))
+        return [(first, min(wide, first + width)) for first in range(0, wide, width)]
+
+    def sweep_back(self, bars: LaneMemory) -> None:
+        """Take the cotangents of all lanes back."""
+        row = self.rows
+        while row:
+            row = self.run("adjoint", bars, row)
+            if row:
+                row -= 1
+                self.python_row(bars, row, True)
+
+    def sweep_forward(self, dots: LaneMemory) -> None:
+        """Push the tangents of all lanes forward."""
+        row = 0
+        while row < self.rows:
+            row = self.run("tangent", dots, row)
+            if row < self.rows:
+                self.python_row(dots, row, False)
+                row += 1
+
+    def run(self, name: str, lanes: LaneMemory, row: int) -> int:
+        """Run a compiled sweep from a row on; return where it stopped."""
+        from numbad.kernels import lanes as lanekernels
+
+        execution = self.execution
+        wide = lanes.wide
+        arguments = (self.code, self.words, self.kept, self.slots, self.slopes, execution.values, self.partials())
+        arguments += (execution.bases, self.place, self.coefficient, lanes.bases)  # type: ignore[assignment]
+        arguments += (BLAS_WORTH, wide)  # type: ignore[assignment]
+        if wide < 2 * FEWEST or lanes.arena.size < PARALLEL_WORTH:
+            return int(getattr(lanekernels, f"{name}_lanes")(*arguments, 0, wide, row))
+        with shared_section(lanes.arena.size):
+            share = -(-wide // count_threads())
+            if share == wide:
+                return int(getattr(lanekernels, f"{name}_lanes")(*arguments, 0, wide, row))
+            block = -(-share // FEWEST) * FEWEST
+            return int(getattr(lanekernels, f"{name}_blocks")(*arguments, block, row))
+
+    # ------------------------------------------------------------ rows for Python
+
+    def python_row(self, lanes: LaneMemory, row: int, back: bool) -> None:
+        """Take a row that the compiled sweeps leave to Python."""
+        w, flag = int(self.code[row, 2]), int(self.kept[row])
+        if int(self.code[row, 0]) == CONTRACT:
+            self.product(lanes, w, flag, back)
+        else:
+            assert int(self.code[row, 0]) == HOST
+            with naming_site(self.execution, row):
+                self.host(lanes, w, back)
+
+    def product(self, lanes: LaneMemory, w: int, flag: int, back: bool) -> None:
+        """Take a product of arrays: with lanes it is one of matrices, for BLAS."""
+        from numbad.sweeps.matrix_rows import MatrixVector, multiply_add
+
+        found = MatrixVector.find(self.words, w)
+        if found is not None and self.matrix_product(lanes, found, w, flag, back):
+            return
+        fresh = not back and covers(self.laned(lanes, w, 0), int(self.words[w + 3]) * lanes.wide)
+        for k in (1, 2):
+            if not flag >> (k - 1) & 1 or lanes.memory(self.space(w, k)) is None:
+                continue
+            out, other = self.laned(lanes, w, 0), self.primal(w, 3 - k)
+            if not back and self.copy_columns(lanes, w, k, out, other):
+                fresh = False
+                continue
+            other = np.broadcast_to(other[..., None], (*other.shape, lanes.wide))
+            if self.space(w, k):
+                own = self.laned(lanes, w, k)
+                multiply_add(*((own, out) if back else (out, own)), other, fresh)
+                fresh = False
+                continue
+            addresses = self.elements(w, k)
+            own = empty((*addresses.shape, lanes.wide), out.dtype) if back else lanes.gather(addresses)
+            steps = [s if moved else 0 for s, moved in zip(own.strides, self.moved(w, k), strict=False)]
+            full = np.lib.stride_tricks.as_strided(own, out.shape, (*steps, own.itemsize))
+            multiply_add(*((full, out) if back else (out, full)), other, fresh or back)
+            fresh = False
+            if back:
+                lanes.scatter(addresses, own)
+
+    def matrix_product(self, lanes: LaneMemory, found: MatrixVector, w: int, flag: int, back: bool) -> bool:
+        """Take a product of a matrix that does not vary and a vector in the arena; False where it is something else."""
+        (space, address), (of, first) = found.vector, found.matrix
+        if space or flag != 1 << (2 - found.place) or self.words[w + 3] != found.results():
+            return False
+        matrix = self.values_of(of)[first : first + found.rows * found.columns].reshape(found.rows, found.columns)
+        if found.transposed:
+            matrix = matrix.T
+        row, count = int(self.place[found.result[1]]), matrix.shape[1]
+        out = lanes.arena[row : row + matrix.shape[0]]
+        addresses = np.arange(address, address + count)
+        identity = None if back else lanes.find_identity(0, address, count)
+        if identity is not None:
+            add_columns(out, matrix, lanes.wide, *identity)
+            return True
+        note_blas()
+        if back:
+            lanes.scatter(addresses, matrix.T @ out)
+        else:
+            np.matmul(matrix, lanes.gather(addresses), out=out)
+        return True
+
+    def moved(self, w: int, k: int) -> list[bool]:
+        """Return which axes of its row's index space move an operand."""
+        d, axes = self.descriptor(w, k), int(self.words[w + 2])
+        return [bool(step) for step in self.words[d + 3 : d + 3 + axes].tolist()]
+
+    def elements(self, w: int, k: int) -> np.ndarray:
+        """Return the addresses of an operand over its row's index space, which has length 1 where it does not move."""
+        d, shape = self.descriptor(w, k), self.shape_of(w)
+        steps = self.words[d + 3 : d + 3 + len(shape)].tolist()
+        return spread(tuple(n if s else 1 for n, s in zip(shape, steps, strict=True)), tuple(steps)) + self.words[d + 2]
+
+    def copy_columns(self, lanes: LaneMemory, w: int, k: int, out: np.ndarray, other: np.ndarray) -> bool:
+        """Add a product with rows of the identity, which is the other operand itself; False where it is not one.
+
+        So the first layer of a network costs its Jacobian no product.
+        """
+        d, shape = self.descriptor(w, k), self.shape_of(w)
+        steps = self.words[d + 3 : d + 3 + len(shape)].tolist()
+        moved = [axis for axis, step in enumerate(steps) if step]
+        if len(moved) != 1 or steps[moved[0]] != 1 or out.strides[moved[0]]:
+            return False
+        axis = moved[0]
+        space, address = int(self.words[d + 1]), int(self.words[d + 2])
+        found = lanes.find_identity(space, address, shape[axis])
+        if found is None:
+            return False
+        add_columns(np.moveaxis(out, axis, 0)[0], np.moveaxis(other, axis, -1), lanes.wide, *found)
+        return True
+
+    def host(self, lanes: LaneMemory, w: int, back: bool) -> None:
+        """Take a Python kernel, lane by lane."""
+        words = self.words
+        call = self.execution.recorder.hosts[int(words[w + 1])]
+        inputs, outputs = int(words[w + 2]), int(words[w + 3])
+        places = [tuple(words[w + 4 + 3 * k : w + 7 + 3 * k].tolist()) for k in range(inputs + outputs)]
+        values = [self.values_of(space)[address : address + count] for space, address, count in places]
+        parts = [lanes.part(*place) for place in places]
+        held = self.held_operands(call, w)
+        changed = slice(0, inputs) if back else slice(inputs, None)
+        for part in parts[changed]:
+            if part is not None:
+                part[...] = -0.0
+        for lane in range(lanes.wide):
+            one = [None if part is None else part[:, lane].copy() for part in parts]
+            one = [part if k not in held else None for k, part in enumerate(one)]
+            if back:
+                call.backward(values[:inputs], values[inputs:], one[:inputs], one[inputs:])
+            else:
+                one = [np.full_like(v, -0.0) if dot is None else dot for v, dot in zip(values, one, strict=True)]
+                call.tangent(values[:inputs], values[inputs:], one[:inputs], one[inputs:])
+            for part, new in zip(parts[changed], one[changed], strict=True):
+                if part is not None and new is not None:
+                    part[:, lane] = new
+        for part, (space, address, _) in zip(parts[changed], places[changed], strict=True):
+            if part is not None:
+                lanes.add_part(space, address, part)
+
+    def held_operands(self, call: Any, w: int) -> list[int]:
+        """Return the operands for which an op has no derivative, and which do not depend on the inputs; or raise."""
+        unknown = call.unknown() if isinstance(call, HostCall) else []
+        if unknown:
+            refuse_unknown(call, unknown, self.execution.recorder, places_of(self.leaves), self.words, w)
+        return unknown
+
+    def space(self, w: int, k: int) -> int:
+        """Return the space of an operand."""
+        return int(self.words[self.descriptor(w, k) + 1])
+
+    def descriptor(self, w: int, k: int) -> int:
+        """Return where an operand is described."""
+        axes = int(self.words[w + 2])
+        return w + 4 + axes + k * (3 + axes)
+
+    def values_of(self, space: int) -> np.ndarray:
+        """Return the values of a space, flat."""
+        return flat(self.execution.values if space == 0 else self.execution.spaces[space])
+
+    def primal(self, w: int, k: int) -> np.ndarray:
+        """Return the values of an operand over its row's index space."""
+        from numbad.sweeps.python_rows import operand, primal_spaces
+
+        return operand(primal_spaces(self.execution), self.words, w, k)
+
+    def laned(self, lanes: LaneMemory, w: int, k: int) -> np.ndarray:
+        """Return the lanes of an operand that has its own over its row's index space and the lanes."""
+        d, shape = self.descriptor(w, k), self.shape_of(w)
+        memory = lanes.memory(int(self.words[d + 1]))
+        assert memory is not None
+        step = memory.itemsize * lanes.wide
+        strides = [step * s for s in self.words[d + 3 : d + 3 + len(shape)].tolist()]
+        first = int(self.words[d + 2])
+        start = memory[first if self.words[d + 1] else int(self.place[first]) :]
+        return np.lib.stride_tricks.as_strided(start, (*shape, lanes.wide), (*strides, memory.itemsize))
+
+
+class LaneMemory:
+    """The tangents or cotangents of some lanes: for each space that has them, a row of lanes an element.
+
+    Attributes
+    ----------
+    arena : ndarray, shape (wanted, wide)
+        The rows of lanes: address a is coefficient[a] times row place[a].
+    spaces : dict of int to ndarray, shape (elements, wide)
+        Of large inputs, in their memory order.
+    bases : ndarray of uint64
+        Where each begins in memory, 0 for constants.
+    identities : list of (int, int, int, int)
+        Rows of lanes that are those of an identity matrix: their space, the first of them (for a large input the
+        first element), how many they are, and in which lane the first has its one.
+    """
+
+    def __init__(self, linear: Linearised, wide: int) -> None:
+        recorder = linear.execution.recorder
+        self.linear, self.wide = linear, wide
+        self.identities: list[tuple[int, int, int, int]] = []
+        large = np.flatnonzero(linear.spaces).tolist()
+        sizes = [max(linear.wanted, 1), *(recorder.spaces[space].size for space in large)]
+        check_memory(sum(sizes) * wide * recorder.dtype.itemsize)
+        parts = [take_memory(size * wide, recorder.dtype, False).reshape(size, wide) for size in sizes]
+        for part in parts:
+            clear(part)
+        self.arena, self.spaces = parts[0], dict(zip(large, parts[1:], strict=True))
+        self.bases = np.zeros(len(recorder.spaces), np.uint64)
+        for space, part in ((0, self.arena), *self.spaces.items()):
+            self.bases[space] = address_of(part)
+
+    def memory(self, space: int) -> np.ndarray | None:
+        """Return the lanes of a space, None for constants."""
+        return self.arena if space == 0 else self.spaces.get(space)
+
+    def gather(self, addresses: np.ndarray) -> np.ndarray:
+        """Return the lanes of addresses."""
+        linear, places = self.linear, addresses.reshape(-1)
+        first = linear.place[places[0]] if places.size else -1
+        if first >= 0 and (linear.coefficient[places] == 1.0).all() and is_run(linear.place[places]):
+            return self.arena[first : first + places.size].reshape(*addresses.shape, self.wide)
+        result = empty((*addresses.shape, self.wide), self.arena.dtype)
+        self.copy_out(addresses, result, -0.0)
+        return result
+
+    def part(self, space: int, address: int, count: int) -> np.ndarray | None:
+        """Return a copy of the lanes of a run of addresses, None for constants."""
+        memory = self.memory(space)
+        if memory is None:
+            return None
+        if space:
+            return memory[address : address + count].copy()
+        return self.gather(np.arange(address, address + count)).copy()
+
+    def add_part(self, space: int, address: int, addend: np.ndarray) -> None:
+        """Add to the lanes of a run of addresses."""
+        if space:
+            self.spaces[space][address : address + len(addend)] += addend
+        else:
+            self.scatter(np.arange(address, address + len(addend)), addend)
+
+    def copy_out(self, addresses: np.ndarray, result: np.ndarray, nothing: float) -> None:
+        """Copy the lanes of addresses into an array of their shape and the lanes; what is absent becomes `nothing`."""
+        from numbad.kernels import lanes as lanekernels
+
+        linear, places = self.linear, addresses.reshape(-1)
+        table = result.reshape(places.size, self.wide)
+        whole = table if table.flags.c_contiguous else empty(table.shape, table.dtype)
+        lanekernels.gather_lanes(places, linear.place, linear.coefficient, self.arena, whole, nothing, 0, self.wide)
+        if whole is not table or not np.shares_memory(table, result):
+            result[...] = whole.reshape(result.shape)
+
+    def scatter(self, addresses: np.ndarray, addend: np.ndarray) -> None:
+        """Add to the lanes of addresses, which may name one more than once."""
+        from numbad.kernels import lanes as lanekernels
+
+        linear, places = self.linear, addresses.reshape(-1)
+        addend = np.ascontiguousarray(addend.reshape(places.size, self.wide), self.arena.dtype)
+        lanekernels.scatter_lanes(places, linear.place, linear.coefficient, self.arena, addend, 0, self.wide)
+
+    def add_identity(self, places: np.ndarray) -> None:
+        """Give each address the cotangent 1 in a lane of its own."""
+        rows = self.linear.place[places]
+        inside = rows >= 0
+        lane = np.arange(self.wide)[inside]
+        self.arena[rows[inside], lane] = self.linear.coefficient[places][inside]
+
+    def enter(self, leaf: Any, seed: np.ndarray) -> None:
+        """Set the tangents of an input."""
+        shape = np.shape(leaf.value)
+        if leaf.space:
+            axes = range(len(shape)) if leaf.order == "C" else reversed(range(len(shape)))
+            self.spaces[leaf.space][...] = seed.transpose([*axes, len(shape)]).reshape(-1, self.wide)
+        else:
+            count = math.prod(shape)
+            first = self.linear.place[leaf.address] if count else 0
+            self.arena[first : first + count] = seed.reshape(count, self.wide)
+
+    def enter_identity(self, leaf: Any, start: int, count: int) -> None:
+        """Give each element of an input a lane: the first has lane `start`, which may lie outside of these lanes."""
+        which = np.arange(max(0, -start), min(count, self.wide - start))
+        places = which
+        if leaf.space and leaf.order != "C":
+            shape = np.shape(leaf.value)
+            places = np.ravel_multi_index(np.unravel_index(which, shape)[::-1], shape[::-1])
+        memory = self.spaces[leaf.space] if leaf.space else self.arena[self.linear.place[leaf.address] :]
+        memory[places, which + start] = 1.0
+        if not leaf.space or leaf.order == "C" or np.ndim(leaf.value) == 1:
+            first = 0 if leaf.space or not count else int(self.linear.place[leaf.address])
+            self.identities.append((leaf.space, first, count, start))
+
+    def find_identity(self, space: int, address: int, count: int) -> tuple[int, np.ndarray | None] | None:
+        """Return the lane of the first of some addresses whose lanes are rows of the identity in order.
+
+        With it comes what the rows are multiplied by, None for one; None where they are something else.
+        """
+        row, factors = address, None
+        if space == 0 and count:
+            rows = self.linear.place[address : address + count]
+            row = int(rows[0])
+            if not is_run(rows):
+                return None
+            factors = self.linear.coefficient[address : address + count]
+        for of, first, length, start in self.identities:
+            if of == space and first <= row and row + count <= first + length:
+                return start + row - first, None if factors is None or (factors == 1.0).all() else factors
+        return None
+
+    def read(self, leaf: Any) -> np.ndarray:
+        """Return the cotangents of an input, with its shape and the lanes."""
+        shape = np.shape(leaf.value)
+        if leaf.space:
+            found = self.spaces[leaf.space]
+            if leaf.order == "C":
+                return found.reshape(*shape, self.wide)
+            return found.reshape(*reversed(shape), self.wide).transpose([*reversed(range(len(shape))), len(shape)])
+        first, count = self.linear.place[leaf.address] if math.prod(shape) else 0, math.prod(shape)
+        return self.arena[first : first + count].reshape(*shape, self.wide)
+
+    def release(self) -> None:
+        """Give the memory back."""
+        for part in (self.arena, *self.spaces.values()):
+            give_back(part)
+
+
+def add_columns(out: np.ndarray, table: np.ndarray, wide: int, lane: int, factors: np.ndarray | None) -> None:
+    """Add a table, times rows of the identity of which the first has its one in a lane, to the lanes of an output."""
+    first, last = max(0, -lane), min(table.shape[-1], wide - lane)
+    if first < last:
+        columns = table[..., first:last]
+        add_broadcast(
+            out[..., lane + first : lane + last], columns if factors is None else columns * factors[first:last]
+        )
+
+
+def clear(memory: np.ndarray) -> None:
+    """Set lanes to absent; large ones with all threads."""
+    from numbad.kernels import lanes as lanekernels
+
+    if memory.size < PARALLEL_WORTH:
+        memory[...] = -0.0
+        return
+    with shared_section(memory.size):
+        lanekernels.clear_rows(memory.reshape(-1))
+
+
+class LinearMap:
+    """The pushforward or the pullback of a function at a point, as an array op: one host row of a recording.
+
+    With further axes behind those of its operands it takes as many tangents or cotangents at once, as lanes.
+
+    Attributes
+    ----------
+    linear : Linearised
+    back : bool
+        Whether it is the pullback.
+    sows : bool
+        Whether a program gives the operands: their zeros are absent then.
+    """
+
+    takes_lanes = True
+    jvp_function: Any = None
+
+    def __init__(self, evaluation: Any, back: bool, sows: bool = False) -> None:
+        self.evaluation, self.back, self.sows = evaluation, back, sows
+        self.name = "pullback" if back else "pushforward"
+        inputs = [np.shape(leaf.value) for leaf in evaluation.leaves]
+        outputs = [np.shape(value) for value in evaluation.values]
+        self.shapes, self.result_shapes = (outputs, inputs) if back else (inputs, outputs)
+
+    def __call__(self, *operands: Any) -> tuple[Any, ...]:
+        """Record the map if an operand is recording, else apply it."""
+        recorder = next((part.recorder for part in operands if isinstance(part, Active)), None)
+        if recorder is None:
+            return self.primal(*operands)
+        return as_tuple(record_host(recorder, self, operands, {}))
+
+    def shapes_function(self, *shapes: Any) -> list[Any]:
+        """Return the shapes of the results for those of the operands."""
+        extra = shapes[0][len(self.shapes[0]) :]
+        return [shape + extra for shape in self.result_shapes]
+
+    def primal(self, *operands: Any) -> tuple[Any, ...]:
+        """Apply the map."""
+        self.evaluation.check_constants()
+        extra = np.shape(operands[0])[len(self.shapes[0]) :]
+        linear = self.evaluation.linear()
+        dtype = linear.execution.recorder.dtype
+        seeds = [np.asarray(o, dtype).reshape(*s, -1) for o, s in zip(operands, self.shapes, strict=True)]
+        if self.sows:
+            seeds = [seed_of(seed) for seed in seeds]
+        if self.back:
+            found = [np.moveaxis(part, 0, -1) for part in linear.pull(seeds)]
+        else:
+            found = linear.push(seeds)
+        return tuple(part.reshape(shape + extra) for part, shape in zip(found, self.result_shapes, strict=True))
+
+    def vjp_function(self, bars: list[Any], results: list[Any], operands: list[Any]) -> tuple[Any, ...]:
+        """Return the operands' cotangents: the transpose is the other of the two maps."""
+        return LinearMap(self.evaluation, not self.back)(*bars)

@@ -1,0 +1,1 @@
+"""What a tape is: the kinds of its rows, and names for what they read and write; imports limits, errors and ops."""

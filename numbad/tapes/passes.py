@@ -1,0 +1,443 @@
+"""Passes over a tape that will be replayed: constants folded, equal rows once, dead rows out, addresses used again.
+
+A pass takes a tape and returns another that computes the same; what it did is noted in `Tape.passes`
+and printed by `tape.summary()`. The loops over rows are compiled (`passkernels`).
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from numbad.limits import CHECKED
+from numbad.ops.definition import REGISTRY, Op, body
+from numbad.sweeps.execution import sweep
+from numbad.tape.layout import GUARD, GUARD_VALUE, HOST, MAP
+
+if CHECKED:
+    from numbad.kernels import checked_memory
+
+if TYPE_CHECKING:
+    from numbad.tapes.tape import Tape
+
+FLOAT64 = np.dtype(np.float64)
+TASKS = (
+    "mark_live",
+    "mark_constant",
+    "find_owners",
+    "merge_equal",
+    "renumber",
+    "last_uses",
+    "assign_places",
+    "plan_adjoint",
+    "mark_needed",
+    "spread_active",
+    "mark_guards",
+    "mark_levels",
+)
+ENTRIES = 22  # addresses and lengths of the arrays of a pass
+
+
+@dataclasses.dataclass(frozen=True)
+class PassRecord:
+    """What a pass did to a tape.
+
+    Attributes
+    ----------
+    name : str
+        Of the pass.
+    rows, addresses : (int, int)
+        Before and after it.
+    """
+
+    name: str
+    rows: tuple[int, int]
+    addresses: tuple[int, int]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {write_change('rows', *self.rows)}, {write_change('addresses', *self.addresses)}"
+
+
+def write_change(what: str, before: int, after: int) -> str:
+    """Write two numbers, or one if they are the same."""
+    return f"{before} {what}" if before == after else f"{before} -> {after} {what}"
+
+
+def optimise(tape: Tape, forward_only: bool = False) -> Tape:
+    """Return a tape with constants folded, equal rows once, dead rows out and no gaps between its addresses.
+
+    Parameters
+    ----------
+    tape : Tape
+        As recorded; it stays as it is.
+    forward_only : bool
+        Also overwrite values that nothing needs again: a smaller arena, but no derivatives.
+
+    Returns
+    -------
+    Tape
+        It computes the same values, bit for bit; where equal rows over arrays were merged or arrays moved, elementary
+        functions of them may differ by their rounding, 4 units in the last place. Cotangents of rows that were
+        merged are added in another order; without equal rows gradients are the same bits, too.
+
+    Raises
+    ------
+    TapeError
+        When the tape does not pass verification.
+
+    Notes
+    -----
+    Each pass takes about as long as one sweep over the rows, and a few bytes for each address. The passes are those
+    of Aho, Lam, Sethi and Ullman, *Compilers* (2nd ed., 2006), sections 8.5 and 9.4, on rows without jumps.
+
+    Examples
+    --------
+    >>> import numpy as np, numbad
+    >>> tape = numbad.record(lambda x: np.sin(x * 2.0) + np.sin(x * 2.0) + 0.0 * np.log(2.0 * x), 0.5)
+    >>> shorter = numbad.tapes.passes.optimise(tape)
+    >>> len(tape), len(shorter), tape(0.7) == shorter(0.7)
+    (9, 6, True)
+    >>> print(shorter.passes[1])
+    equal rows once: 9 -> 6 rows, 12 addresses
+    """
+    for apply in (fold_constants, merge_equal_rows, drop_dead_rows):
+        tape = apply(tape)
+    return reuse_addresses(tape) if forward_only else tape
+
+
+# ---------------------------------------------------------------- the passes
+
+
+def fold_constants(tape: Tape) -> Tape:
+    """Return the tape without the rows whose operands are all constants; their values become constants.
+
+    The values are computed by the sweeps themselves. Arrays of more than 512 elements, rows over as many, and Python
+    kernels are left.
+    """
+    check(tape)
+    known = constant_addresses(tape)
+    folded = np.zeros(len(tape), np.uint8)
+    arity = np.array([op.arity for op in REGISTRY], np.uint8)
+    run("mark_constant", tape.code, tape.words, arity, known, folded)
+    rows = np.flatnonzero(folded == 1)
+    numbers, loads = fold_values(tape, rows) if len(rows) else (tape.numbers, tape.loads)
+    return finish(tape, "constants folded", folded == 0, tape.code, tape.words, numbers=numbers, loads=loads)
+
+
+def merge_equal_rows(tape: Tape) -> Tape:
+    """Return the tape with rows that do the same with the same operands kept once (common subexpressions).
+
+    Python kernels and blocks that several rows add to are left. Operands of commutative ops are compared in
+    either order. The cotangents of what was merged are added up in another order.
+    """
+    check(tape)
+    code, words = np.array(tape.code), np.array(tape.words)
+    pinned = find_owners(tape)[1]
+    rename = np.arange(tape.size, dtype=np.uint32)
+    keep = np.ones(len(code), np.uint8)
+    table = np.zeros(1 << (2 * len(code) + 1).bit_length(), np.uint32)
+    run("merge_equal", code, words, commutative_ops(), rename, pinned, keep, table)
+    outputs = tuple(
+        slot if slot.space or slot.constant is not None or 0 in slot.shape else move_output(slot, rename)
+        for slot in tape.outputs
+    )
+    return finish(tape, "equal rows once", keep != 0, code, words, outputs=outputs)
+
+
+def drop_dead_rows(tape: Tape) -> Tape:
+    """Return the tape without the rows that reach neither an output nor a guard.
+
+    A tape of scalar rows has no gaps between its addresses afterwards. Arrays stay where they are: LLVM takes the
+    vector versions of elementary functions where operands lie far enough apart, so moving them changes last bits.
+    """
+    check(tape)
+    live = np.zeros(tape.size, np.uint8)
+    for low, high in output_extents(tape):
+        live[low : high + 1] = 1
+    keep = np.zeros(len(tape), np.uint8)
+    run("mark_live", tape.code, tape.words, live, keep)
+    numbers = tape.numbers[live[tape.numbers[:, 0].astype(np.int64)] != 0]
+    loads = [(address, block) for address, block in tape.loads if live[address : address + block.size].any()]
+    shorter = finish(tape, "dead rows out", keep != 0, tape.code, tape.words, numbers=numbers, loads=loads)
+    return shorter if len(tape.words) else close_gaps(shorter, live)
+
+
+def reuse_addresses(tape: Tape) -> Tape:
+    """Return a tape for values alone, whose results overwrite those that nothing needs again.
+
+    It is `forward_only`: its derivatives are refused. Tapes with rows over 32,768 elements and more are only marked so,
+    for their intermediate arrays have no memory in any case (see `fusion`).
+    """
+    check(tape)
+    owner, _ = find_owners(tape)
+    rows, hosts = len(tape), tape.code[:, 0] == HOST
+    last = np.full(max(rows, 1), -1, np.int64)
+    crossing = run("last_uses", tape.code, tape.words, owner, last)
+    for low, high in output_extents(tape):
+        crossing = crossing or len(np.unique(owner[low : high + 1])) > 1
+        last[owner[low : high + 1][owner[low : high + 1] > 0].astype(np.int64) - 1] = rows
+    if crossing or tape._large or not rows or not all(is_block(tape, row) for row in np.flatnonzero(hosts).tolist()):
+        return finish(tape, "addresses used again", np.ones(rows, bool), tape.code, tape.words, forward_only=True)
+    return place_again(tape, owner, last)
+
+
+def is_block(tape: Tape, row: int) -> bool:
+    """Whether the results of a Python kernel follow one another."""
+    w, words = int(tape.code[row, 2]), tape.words
+    first = w + 4 + 3 * int(words[w + 2])
+    places = words[first : first + 3 * int(words[w + 3])].reshape(-1, 3)
+    return bool((places[1:, 1] == places[:-1, 1] + places[:-1, 2]).all())
+
+
+def place_again(tape: Tape, owner: np.ndarray, last: np.ndarray) -> Tape:
+    """Give the blocks of a tape places that are used again."""
+    rows = len(tape)
+    rename, first = place_given(tape)
+    lengths = np.bincount(owner[owner > 0].astype(np.int64) - 1, minlength=rows)
+    kinds = np.where(lengths > 0, np.unique(lengths, return_inverse=True)[1].reshape(-1), -1).astype(np.int64)
+    links = np.full(5 * rows, -1, np.int64)
+    code, words = np.array(tape.code), np.array(tape.words)
+    size = run("assign_places", code, words, last, kinds, rename, links, np.array([first], np.int64))
+    return move(tape, "addresses used again", code, words, rename, size, forward_only=True)
+
+
+def close_gaps(tape: Tape, live: np.ndarray) -> Tape:
+    """Return a tape whose addresses follow one another: those that are not live and not given are left out."""
+    keep = live != 0
+    given, first = place_given(tape)
+    keep[given > 0] = keep[0] = False
+    rename = np.where(keep, first + np.cumsum(keep) - 1, given).astype(np.uint32)
+    return move(tape, "", np.array(tape.code), np.array(tape.words), rename, first + int(keep.sum()))
+
+
+# ---------------------------------------------------------------- parts of passes
+
+
+def run(task: str, code: np.ndarray, words: np.ndarray, *arrays: np.ndarray) -> int:
+    """Run a compiled pass over arrays; the first call of a process loads it, the first on a machine compiles it."""
+    code, words = np.ascontiguousarray(code), np.ascontiguousarray(words)
+    found = [code.reshape(-1), words, *arrays]
+    table = np.zeros(ENTRIES, np.int64)
+    table[: 2 * len(found) : 2] = [array.ctypes.data for array in found]
+    table[1 : 2 * len(found) : 2] = [array.size for array in found]
+    if CHECKED:
+        checked_memory.lend(table, *found)
+    return sweep("run_pass", FLOAT64)(0.0, TASKS.index(task), table.ctypes.data)
+
+
+def check(tape: Tape) -> None:
+    """Verify a tape, once: a pass trusts its rows. Refuse one whose values are overwritten."""
+    if tape.forward_only:
+        from numbad.errors import TapeError, message
+
+        raise TapeError(
+            message("the tape overwrites its values, so passes cannot follow them", "apply them before", where=False)
+        )
+    if not tape._verified and not tape._trusted:
+        tape.prepare()
+
+
+def constant_addresses(tape: Tape) -> np.ndarray:
+    """Return a flag for each address: whether it holds a constant."""
+    known = np.zeros(tape.size, np.uint8)
+    known[0] = 1
+    known[tape.numbers[:, 0].astype(np.int64)] = 1
+    for address, block in tape.loads:
+        known[address : address + block.size] = 1
+    return known
+
+
+def fold_values(tape: Tape, rows: np.ndarray) -> tuple[np.ndarray, list[Any]]:
+    """Compute rows of constants; return the numbers and loads of the tape with their results."""
+    values = constants_run(tape, rows)
+    numbers, loads = [tape.numbers], list(tape.loads)
+    scalar = rows[tape.code[rows, 0] < MAP]
+    addresses = tape.code[scalar, 1].astype(np.int64)
+    numbers.append(np.stack([addresses.astype(float), values[addresses].astype(float)], axis=1))
+    for row in rows[tape.code[rows, 0] >= MAP].tolist():
+        low, high = written(tape, row)
+        loads.append((low, values[low : high + 1].copy()))
+    return np.concatenate(numbers), loads
+
+
+def constants_run(tape: Tape, rows: np.ndarray) -> np.ndarray:
+    """Return the arena after some rows have run on the constants alone; the inputs hold anything."""
+    from numbad.sweeps.execution import Execution
+
+    part = dataclasses.replace(
+        tape,
+        code=tape.code[rows],
+        sites=tape.sites[rows],
+        inputs=(),
+        input_trees=(),
+        spaces=[None] * len(tape.spaces),
+    )
+    spaces = [np.zeros(0, tape.dtype) for _ in tape.spaces[1:]]
+    program = dataclasses.replace(part.program(), spaces=[None, *spaces])
+    execution = Execution(program)  # type: ignore[arg-type]
+    execution.forward()
+    return execution.values
+
+
+def written(tape: Tape, row: int) -> tuple[int, int]:
+    """Return the first and last address that a row writes."""
+    from numbad.tape.naming import row_elements
+
+    out = int(tape.code[row, 1])
+    return out, out + row_elements(tape, row) - 1
+
+
+def find_owners(tape: Tape) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each address one more than the row that writes it (0 for none), and which rows must stay."""
+    owner = np.zeros(tape.size, np.uint32)
+    pinned = np.zeros(max(len(tape), 1), np.uint8)
+    extents = np.array(output_extents(tape), np.int64).reshape(-1)
+    run("find_owners", tape.code, tape.words, owner, pinned, extents)
+    return owner, pinned
+
+
+def output_extents(tape: Tape) -> list[tuple[int, int]]:
+    """Return the first and last address of each result that lies in the arena."""
+    found = []
+    for slot in tape.outputs:
+        if slot.constant is not None or slot.space or 0 in slot.shape:
+            continue
+        reach = [(n - 1) * s for n, s in zip(slot.shape, slot.strides, strict=True)]
+        low = slot.address + sum(r for r in reach if r < 0)
+        found.append((low, slot.address + sum(r for r in reach if r > 0)))
+    return found
+
+
+def move_output(slot: Any, rename: np.ndarray) -> Any:
+    """Return an output at the address that stands for its own; a block keeps its shape, so one shift moves it."""
+    return dataclasses.replace(slot, address=int(rename[slot.address]))
+
+
+def place_given(tape: Tape) -> tuple[np.ndarray, int]:
+    """Return new addresses for inputs and constants, one after another, 0 elsewhere; and the next free one."""
+    rename = np.zeros(tape.size, np.uint32)
+    size = 1
+    blocks = [(slot.address, slot.size) for slot in tape.inputs if not slot.space]
+    for address, count in blocks:
+        rename[address : address + count] = np.arange(size, size + count)
+        size += count
+    addresses = tape.numbers[:, 0].astype(np.int64)
+    rename[addresses] = np.arange(size, size + len(addresses))
+    size += len(addresses)
+    for address, block in tape.loads:
+        rename[address : address + block.size] = np.arange(size, size + block.size)
+        size += block.size
+    return rename, size
+
+
+def move(
+    tape: Tape, name: str, code: np.ndarray, words: np.ndarray, rename: np.ndarray, size: int, **changes: Any
+) -> Tape:
+    """Return a tape with other addresses; without a name the last record is amended."""
+    run("renumber", code, words, rename)
+    numbers = tape.numbers.copy()
+    numbers[:, 0] = rename[numbers[:, 0].astype(np.int64)]
+    inputs = tuple(
+        slot if slot.space or not slot.size else dataclasses.replace(slot, address=int(rename[slot.address]))
+        for slot in tape.inputs
+    )
+    outputs = tuple(
+        slot if slot.space or slot.constant is not None or 0 in slot.shape else move_output(slot, rename)
+        for slot in tape.outputs
+    )
+    loads = [(int(rename[address]), block) for address, block in tape.loads if block.size]
+    keep = np.ones(len(tape), bool)
+    changes |= {"numbers": numbers, "inputs": inputs, "outputs": outputs, "loads": loads, "size": size}
+    return finish(tape, name, keep, code, words, **changes)
+
+
+def finish(tape: Tape, name: str, keep: np.ndarray, code: np.ndarray, words: np.ndarray, **changes: Any) -> Tape:
+    """Return the tape with the kept rows, their words alone, and a record of the pass."""
+    code, words = pack_words(code[keep], words)
+    shorter = dataclasses.replace(tape, code=code, words=words, sites=tape.sites[keep], **changes)
+    if name:
+        record = PassRecord(name, (len(tape), len(shorter)), (tape.size, shorter.size))
+        shorter.passes = (*tape.passes, record)
+    else:
+        *before, record = tape.passes
+        shorter.passes = (*before, dataclasses.replace(record, addresses=(record.addresses[0], shorter.size)))
+    shorter._trusted = tape._trusted
+    if shorter.forward_only:
+        shorter._verified, shorter._large = True, list(tape._large)  # its addresses are written more than once
+    return shorter
+
+
+def pack_words(code: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows and words without the words that no row uses."""
+    code = np.array(code)
+    rows = np.flatnonzero((code[:, 0] >= MAP) & (code[:, 0] != GUARD) & (code[:, 0] != GUARD_VALUE))
+    if not len(rows):
+        return code, words[:0]
+    starts = code[rows, 2].astype(np.int64)
+    counts = words[starts]
+    ends = np.cumsum(counts)
+    code[rows, 2] = ends - counts
+    return code, words[np.arange(ends[-1]) + np.repeat(starts - (ends - counts), counts)]
+
+
+# ---------------------------------------------------------------- what is read off the ops' texts
+
+
+@functools.cache
+def commutative_ops() -> np.ndarray:
+    """Return a flag for each op: whether its operands may be exchanged, for its text says so."""
+    return np.array([is_commutative(op) for op in REGISTRY], np.uint8)
+
+
+def is_commutative(op: Op) -> bool:
+    """Whether an op's text stays the same when its operands are exchanged, as that of x + y does."""
+    if op.arity != 2 or op.host:
+        return False
+    assignments, value = body(op.primal)
+    return not assignments and normal_form(value, {}) == normal_form(value, {"x": "y", "y": "x"})
+
+
+def normal_form(node: ast.AST, names: dict[str, str]) -> str:
+    """Write an expression with other names, and the operands of +, *, &, | and == in a fixed order."""
+    if isinstance(node, ast.Name):
+        return names.get(node.id, node.id)
+    parts = [normal_form(part, names) for part in ast.iter_child_nodes(node)]
+    operator = getattr(node, "op", None) or (node.ops[0] if isinstance(node, ast.Compare) else None)
+    if isinstance(operator, (ast.Add, ast.Mult, ast.BitAnd, ast.BitOr, ast.Eq, ast.NotEq)):
+        parts = sorted(parts)
+    title = repr(node.value) if isinstance(node, ast.Constant) else getattr(node, "attr", "")
+    return f"{type(node).__name__}{title}({', '.join(parts)})"
+
+
+@functools.cache
+def dependencies() -> np.ndarray:
+    """Return for each op on which of x, y, z (bits 1, 2, 4) its partials depend: p's in three bits, q's in the next."""
+    return np.array([depends(op) for op in REGISTRY], np.uint8)
+
+
+def depends(op: Op) -> int:
+    """Return the dependencies of one op's partials, from their text."""
+    if op.host:
+        return 63
+    bits = {"x": 1, "y": 2, "z": 4}
+    assignments, value = body(op.partials_function)
+    locals_: dict[str, int] = {}
+
+    def mask(node: ast.expr) -> int:
+        found = 0
+        for part in ast.walk(node):
+            if isinstance(part, ast.Name):
+                found |= bits.get(part.id, locals_.get(part.id, 0))
+        return found
+
+    for statement in assignments:
+        assert isinstance(statement, ast.Assign)
+        for target in statement.targets:
+            assert isinstance(target, ast.Name)
+            locals_[target.id] = mask(statement.value)
+    parts = value.elts if isinstance(value, ast.Tuple) else [value]
+    return sum(mask(part) << (3 * k) for k, part in enumerate(parts))

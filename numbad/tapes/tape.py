@@ -1,0 +1,838 @@
+"""The tape: what one run of a function did, as flat arrays that can be read, printed, checked and run again."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from numbad.errors import InputError, OutputError, Site, SourceLine, TapeError, message
+from numbad.limits import LARGE, SHORT
+from numbad.recording.active import Active
+from numbad.recording.recorder import pairs_of, refuse
+from numbad.recording.trees import put_together, take_apart
+from numbad.settings import config
+from numbad.sweeps.execution import Execution, handed_out, kernel, switch
+from numbad.tape.layout import GUARD, GUARD_VALUE, MAP
+from numbad.tapes.workspaces import Workspace, check_gradient_out, check_out, output_slots, take_workspace
+
+Shape = tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """A differentiable input: its name, where its values go, and what the caller has to give.
+
+    Attributes
+    ----------
+    space, address : int
+        Small inputs live in the arena (space 0), large ones in a space of their own.
+    order : str
+        Memory order, "C" or "F", in which the rows address a large input.
+    """
+
+    name: str
+    space: int
+    address: int
+    shape: Shape
+    dtype: np.dtype
+    order: str = "C"
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    def accept(self, value: Any) -> np.ndarray:
+        """Return a given value as an array, or raise an InputError if it does not fit."""
+        from numbad.transforms.derivatives import check_leaf
+
+        if isinstance(value, Active):
+            refuse("a tape is called with recording values", "call the function that it was recorded from")
+        check_leaf(value)
+        values = np.asarray(value)
+        if values.shape == self.shape and values.dtype == self.dtype:
+            return values
+        raise InputError(
+            message(
+                f"{self.name} was recorded as {self.dtype} of shape {self.shape};"
+                f" it is {values.dtype} of shape {values.shape} now",
+                f"pass {self.name} in that shape and dtype, or record again with numbad.record",
+            )
+        )
+
+    @handed_out
+    def read(self, bars: Any, given: Any) -> Any:
+        """Return the cotangent of this input, like the given value: a float for a float, an array for an array."""
+        found = self.place(bars)
+        if self.space:
+            return found.astype(self.dtype, copy=False)
+        found = (found + 0.0).astype(self.dtype, copy=False)  # what is absent is shown as zero
+        if type(given) is float:
+            return float(found)
+        return found[()] if isinstance(given, np.generic) else found
+
+    def place(self, bars: Any) -> np.ndarray:
+        """Return the cotangents of this input where they are, in its shape."""
+        if self.space:
+            return bars.spaces[self.space].reshape(self.shape, order=self.order)
+        return bars.arena[self.address : self.address + self.size].reshape(self.shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """A result: a strided view of a space, or a constant that no row computes."""
+
+    space: int
+    address: int
+    shape: Shape
+    strides: Shape
+    boolean: bool = False
+    constant: Any = None
+
+    @handed_out
+    def read(self, execution: Execution) -> Any:
+        """Return the value, as NumPy would hold it; a float for a scalar in double precision."""
+        if self.constant is not None:
+            return self.constant
+        memory = execution.values if self.space == 0 else execution.spaces[self.space]
+        memory = memory.reshape(-1) if memory.flags.c_contiguous else memory.T.reshape(-1)
+        strides = tuple(memory.itemsize * step for step in self.strides)
+        start = memory[self.address :] if 0 not in self.shape else memory[:0]
+        found = np.lib.stride_tricks.as_strided(start, self.shape, strides).copy()
+        if self.boolean:
+            found = found != 0.0
+        if self.shape:
+            return found
+        return float(found) if found.dtype == np.float64 else found[()]
+
+
+@dataclasses.dataclass
+class Program:
+    """What an execution reads of a tape: its rows, and the inputs of one run."""
+
+    tape: Tape | None  # None while nobody runs it
+    code: memoryview
+    words: memoryview
+    size: int
+    dtype: np.dtype
+    numbers: memoryview
+    loads: list[tuple[int, np.ndarray]]
+    spaces: list[Any]
+    input_spaces: set[int]
+    hosts: list[Any]
+    large: list[int]
+    borrowed: ClassVar[dict[int, Any]] = {}  # the memory of a tape is its own
+
+
+@dataclasses.dataclass(eq=False, repr=False)
+class Tape:
+    """The recording of one run of a function: flat arrays, which run again at other points.
+
+    `numbad.record` makes tapes. A tape is called like the function; the branches that the function
+    took are guarded, and a point where it would take another raises a BranchError. What the function
+    took from elsewhere is part of the tape as it was then: the tape has copies of arrays.
+
+    Attributes
+    ----------
+    code : ndarray of uint32, shape (rows, 4), read-only
+        Rows (opcode, out, a, b).
+    words : ndarray of int64, read-only
+        Operands of array rows; numbad/tape/layout.py says how they are laid out.
+    size : int
+        Addresses of the arena.
+    dtype : dtype
+        float32 or float64: of the arena.
+    numbers : ndarray of float64, shape (constants, 2), read-only
+        Constant numbers: address, value.
+    loads : list of (int, ndarray)
+        Small constant arrays and their addresses.
+    spaces : list
+        Memory outside of the arena: large constant arrays; None for the arena and inputs.
+    hosts : list
+        The Python kernels of host rows.
+    inputs : tuple of Input
+        Where the inputs go, their names and shapes.
+    outputs : tuple of Output
+        Where the results are.
+    sites : ndarray of int32, shape (rows,)
+        The index in `places` of the user's statement that a row comes from, or -1.
+    places : list of (code object, int) or SourceLine
+        Statements of the user's program: the function's code and the place in it; as text in a loaded tape.
+    name : str
+        Name of the recorded function.
+    passes : tuple of PassRecord
+        What `optimise` did to it.
+    forward_only : bool
+        Whether results overwrite one another, so that there are no derivatives.
+
+    Examples
+    --------
+    >>> import numbad
+    >>> tape = numbad.record(lambda x, y: x * y + 1.0, 2.0, 5.0)
+    >>> tape(3.0, 4.0)
+    13.0
+    >>> tape.gradient(3.0, 4.0)
+    (4.0, 3.0)
+    """
+
+    code: np.ndarray
+    words: np.ndarray
+    size: int
+    dtype: np.dtype
+    numbers: np.ndarray
+    loads: list[tuple[int, np.ndarray]]
+    spaces: list[Any]
+    hosts: list[Any]
+    inputs: tuple[Input, ...]
+    outputs: tuple[Output, ...]
+    input_trees: tuple[Any, ...]
+    output_tree: Any
+    sites: np.ndarray
+    places: Sequence[Site | SourceLine]
+    name: str = "f"
+    space_names: tuple[str, ...] = ()
+    examples: tuple[Any, ...] = ()
+    passes: tuple[Any, ...] = ()
+    forward_only: bool = False
+
+    def __post_init__(self) -> None:
+        """Copy the rows, so that nothing outside changes them after they have been verified."""
+        code = np.array(self.code, np.uint32, order="C")
+        if code.ndim != 2 or code.shape[1] != 4:
+            raise TapeError(
+                message(f"a tape's code has the shape (rows, 4), not {code.shape}", "record again", where=False)
+            )
+        words = np.array(self.words, np.int64).reshape(-1)
+        numbers = np.array(self.numbers, np.float64).reshape(-1, 2)
+        self._code, self._words = code, words
+        self.code, self.words, self.numbers = code.view(), words.view(), numbers
+        self.code.flags.writeable = self.words.flags.writeable = self.numbers.flags.writeable = False
+        self._verified = self._trusted = False
+        self._large: list[int] = []
+        self._pairs: np.ndarray | None = None
+        self.kept: dict[Any, Any] = {}  # what calls leave for the next: workspaces, derived tapes, programs
+
+    # ------------------------------------------------------------ reading
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self._code)
+
+    def __repr__(self) -> str:
+        return f"<tape of {self.name}: {len(self)} rows, {self.size} addresses, {self.dtype}>"
+
+    def __str__(self) -> str:
+        from numbad.pictures.listing import list_tape
+
+        return list_tape(self)
+
+    def show(self, *points: Any, adjoints: bool = False, rows: int = 30) -> None:
+        """Print the tape with the values of one point.
+
+        Parameters
+        ----------
+        *points
+            Where to run it; the point of the recording if none is given.
+        adjoints : bool
+            Print the derivative of the result with respect to each intermediate, too.
+        rows : int
+            Longer tapes are abbreviated to about as many rows.
+        """
+        from numbad.pictures.listing import list_tape
+
+        print(list_tape(self, *points, adjoints=adjoints, rows=rows))
+
+    def summary(self) -> str:
+        """Return rows and elements of each op, sizes in bytes, and what each sweep is predicted to take, as text."""
+        from numbad.pictures.listing import summarise
+
+        return summarise(self)
+
+    def optimise(self, forward_only: bool = False) -> Tape:
+        """Return a tape that computes the same with fewer rows and addresses (see `numbad.tapes.passes.optimise`).
+
+        Examples
+        --------
+        >>> import numbad
+        >>> tape = numbad.record(lambda x: x * x + x * x, 3.0)
+        >>> shorter = tape.optimise()
+        >>> len(tape), len(shorter), shorter.gradient(5.0)
+        (3, 2, 20.0)
+        """
+        from numbad.tapes.passes import optimise
+
+        return optimise(self, forward_only)
+
+    def explain(self, row: int, *points: Any) -> str:
+        """Return in words what a row computes, of what, for whom, and where the user wrote it.
+
+        Parameters
+        ----------
+        row : int
+            As `print` numbers them; negative ones count from the end.
+        *points
+            Where to run the tape for the values; the point of the recording if none is given.
+
+        Examples
+        --------
+        >>> import numbad
+        >>> print(numbad.record(lambda x: x * x + 1.0, 3.0).explain(0))
+        row 0: v0 = x * x
+          multiply: Product.
+          reads the input x
+          value 9
+          dv0/d(x) = 3: the adjoint of x gets that times the adjoint of v0
+          dv0/d(x) = 3: the adjoint of x gets that times the adjoint of v0
+          its line was not noted: rows of numbers keep none
+          read by row 1
+        """
+        from numbad.pictures.explaining import explain_row
+
+        return explain_row(self, row, *points)
+
+    # ------------------------------------------------------------ pictures
+
+    def to_dot(self, *points: Any, adjoints: bool = False, rows: int = 200) -> str:
+        """Return the computational graph in Graphviz's DOT language.
+
+        Parameters
+        ----------
+        *points
+            Where to run the tape for values to show; without a point there are none.
+        adjoints : bool
+            Show the derivative of the result with respect to each intermediate, too (at the point of
+            the recording if no other is given).
+        rows : int
+            A longer tape raises a NumbadError.
+
+        Examples
+        --------
+        >>> import numbad
+        >>> print(numbad.record(lambda x: x * 2.0, 3.0).to_dot())
+        digraph "<lambda>" {
+          node [fontname="sans-serif", fontsize=11, style=filled]
+          input0 [label="x", shape=box, fillcolor=lightblue]
+          number0 [label="2.0", shape=plaintext, fillcolor=white]
+          row0 [label="*\\nv0", shape=ellipse, fillcolor=lightgrey]
+          output0 [label="returns", shape=box, fillcolor=darkolivegreen1]
+          input0 -> row0
+          number0 -> row0
+          row0 -> output0
+        }
+        <BLANKLINE>
+        """
+        from numbad.pictures.drawing import write_dot
+
+        return write_dot(self, *points, adjoints=adjoints, rows=rows)
+
+    def draw(self, path: Any, *points: Any, adjoints: bool = False, rows: int = 200) -> str:
+        """Draw the computational graph into a file: inputs, rows and results as nodes, with arrows to who reads them.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Ends in .svg, .png or .pdf: drawn by Graphviz's `dot` where it is installed, else by
+            Matplotlib. Ends in .dot or .gv: the text that Graphviz reads.
+        *points, adjoints, rows
+            As in `to_dot`.
+
+        Returns
+        -------
+        str
+            The DOT text.
+
+        Raises
+        ------
+        NumbadError
+            When the tape is longer than `rows`, or neither Graphviz nor Matplotlib is installed.
+        """
+        from numbad.pictures.drawing import draw_tape
+
+        return draw_tape(self, path, *points, adjoints=adjoints, rows=rows)
+
+    def _repr_html_(self) -> str:
+        from numbad.pictures.notebook import write_html
+
+        return write_html(self)
+
+    def _repr_svg_(self) -> str | None:
+        from numbad.pictures.notebook import write_svg
+
+        return write_svg(self)
+
+    # ------------------------------------------------------------ files and copies
+
+    def save(self, file: Any) -> None:
+        """Write the tape to a file, which `numbad.load` reads.
+
+        Parameters
+        ----------
+        file : str, path-like or binary file
+            A file of that name is replaced when all has been written.
+
+        Raises
+        ------
+        TapeError
+            When the tape calls a Python function with a rule of its own (`custom_vjp`, `custom_jvp`,
+            `checkpoint`), or its arguments have a structure that a file cannot hold: lists, tuples,
+            dicts and named tuples are known. The message names it.
+
+        Notes
+        -----
+        The format is a header, text and plain arrays (numbad/ARCHITECTURE.md, section Files); there is no
+        code in it. Elementwise ops of the user's own are saved by name. The file holds the user's
+        file names and the text of recorded lines, and the inputs at the recording.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile, numbad
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "product.tape"
+        >>> numbad.record(lambda x, y: x * y, 2.0, 3.0).save(path)
+        >>> numbad.load(path)(5.0, 7.0)
+        35.0
+        """
+        from numbad.storage.tape_files import save
+
+        save(self, file)
+
+    def __reduce__(self) -> Any:
+        from numbad.storage.tape_files import tape_bytes
+
+        return tape_bytes(self)
+
+    def __copy__(self) -> Tape:
+        return dataclasses.replace(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tape:
+        return dataclasses.replace(
+            self,
+            loads=copy.deepcopy(self.loads, memo),
+            spaces=copy.deepcopy(self.spaces, memo),
+            outputs=copy.deepcopy(self.outputs, memo),
+            sites=self.sites.copy(),
+            examples=copy.deepcopy(self.examples, memo),
+        )
+
+    # ------------------------------------------------------------ sites
+
+    def site(self, row: int) -> Site | SourceLine | None:
+        """Return the user's statement of a row, if it was noted."""
+        while row > 0 and self.sites[row] < 0 and self._code[row, 0] in (GUARD, GUARD_VALUE):
+            row -= 1  # the guards of one mask share the site of the first
+        index = int(self.sites[row])
+        return self.places[index] if 0 <= index < len(self.places) else None
+
+    def program_code(self) -> np.ndarray:
+        """Return the rows as the array that compiled functions read."""
+        return self._code
+
+    def program_words(self) -> np.ndarray:
+        """Return the words as the array that compiled functions read."""
+        return self._words
+
+    # ------------------------------------------------------------ running
+
+    def __call__(self, *points: Any, out: Any = None) -> Any:
+        """Return the value of the recorded function at a point.
+
+        Parameters
+        ----------
+        *points
+            The arguments.
+        out : tree of ndarray, optional
+            Arrays of the structure, shapes and dtypes of the result, which take it and are returned.
+
+        Raises
+        ------
+        BranchError
+            When a branch would be taken otherwise than when it was recorded.
+        InputError
+            When an input or `out` has another structure, shape or dtype than the recorded one.
+        TapeError
+            When the tape does not pass verification.
+
+        Notes
+        -----
+        The memory of a run is kept for the next one, one for each thread that calls the tape at the same time.
+        """
+        targets = None if out is None else check_out(out, self.output_tree, output_slots(self))
+        numbers_only = all(slot.shape == () for slot in self.outputs)
+        workspace, _ = self.borrow(points, numbers_only)
+        found = [slot.read(workspace.execution) for slot in self.outputs]
+        workspace.release(self)
+        if targets is None:
+            return unflatten(self.output_tree, found)
+        for target, part in zip(targets, found, strict=True):
+            target[...] = part
+        return out
+
+    def gradient(self, *points: Any, out: Any = None) -> Any:
+        """Return the gradient at a point: like the point, or a tuple for several arguments.
+
+        With `out`, arrays of that structure, shapes and dtypes, the gradient is written to them.
+        """
+        return self.value_and_gradient(*points, out=out)[1]
+
+    def value_and_gradient(self, *points: Any, out: Any = None) -> tuple[Any, Any]:
+        """Return the value and the gradient at a point.
+
+        Parameters
+        ----------
+        *points
+            The arguments.
+        out : tree of ndarray, optional
+            Arrays with the structure, shapes and dtypes of the gradient, which take it and are returned.
+
+        Raises
+        ------
+        OutputError
+            When the recorded function did not return one number; and the errors of a call.
+
+        Examples
+        --------
+        >>> import numpy as np, numbad
+        >>> tape = numbad.record(lambda x: np.sum(x**2), np.zeros(3))
+        >>> tape.value_and_gradient(np.array([1.0, 2.0, 3.0]))
+        (14.0, array([2., 4., 6.]))
+        """
+        output = self.scalar_output()
+        found: Any = self.gradient_of_numbers(points, output) if out is None else None
+        if found is not None:
+            return found
+        targets = None if out is None else check_gradient_out(self, out)
+        workspace, given = self.borrow(points, True)
+        seeds = [(output.address, 1.0)] if output.constant is None else []
+        bars = workspace.execution.backward(seeds)
+        if targets is None:
+            found = [slot.read(bars, value) for slot, value in zip(self.inputs, given, strict=True)]
+        else:
+            for slot, target in zip(self.inputs, targets, strict=True):
+                np.add(slot.place(bars), 0.0, out=target, casting="same_kind")  # what is absent is shown as zero
+        value = self.read_outputs(workspace.execution)
+        workspace.release(self, bars)
+        if targets is not None:
+            return value, out
+        gradients = self.rebuild_inputs(found)
+        return value, gradients[0] if len(gradients) == 1 else gradients
+
+    # ------------------------------------------------------------ derivatives
+
+    def jvp(self, primals: Any, tangents: Any) -> tuple[Any, Any]:
+        """Return the value at a point and its derivative along tangents, as numbad.jvp does.
+
+        Parameters
+        ----------
+        primals, tangents : tuple
+            The arguments, and a tangent of the same structure and shapes for each.
+
+        Returns
+        -------
+        tuple
+            (value, tangent of the value).
+
+        Examples
+        --------
+        >>> import numbad
+        >>> numbad.record(lambda x: x**2, 1.0).jvp((3.0,), (1.0,))
+        (9.0, 6.0)
+        """
+        from numbad.tapes.directional import push_once
+
+        return push_once(self, primals, tangents)
+
+    def vjp(self, *primals: Any) -> tuple[Any, Any]:
+        """Return the value at a point and its pullback, as numbad.vjp does.
+
+        The pullback may be called again and again; it owns the memory of its point.
+
+        Examples
+        --------
+        >>> import numpy as np, numbad
+        >>> value, pullback = numbad.record(lambda x: x**2, np.ones(2)).vjp(np.array([1.0, 2.0]))
+        >>> pullback(np.array([1.0, 10.0]))
+        (array([ 2., 40.]),)
+        """
+        from numbad.tapes.directional import pull_back
+
+        return pull_back(self, primals)
+
+    def jacobian(self, *points: Any) -> Any:
+        """Return the Jacobian at a point, as numbad.jacobian does, in the cheaper mode.
+
+        Its rows are made from the tape's own at the first call, and kept: a second point costs their sweep.
+
+        Examples
+        --------
+        >>> import numpy as np, numbad
+        >>> numbad.record(lambda x: x**2, np.ones(2)).jacobian(np.array([1.0, 3.0]))
+        array([[2., 0.],
+               [0., 6.]])
+        """
+        from numbad.tapes.jacobians import jacobian_at
+
+        return jacobian_at(self, points)
+
+    def hessian(self, *points: Any) -> Any:
+        """Return the second derivatives at a point, as numbad.hessian does: forward over reverse.
+
+        Its rows are made from the tape's own at the first call, and kept: a second point costs their sweep.
+
+        Examples
+        --------
+        >>> import numpy as np, numbad
+        >>> numbad.record(lambda x: x[0] ** 2 * x[1], np.ones(2)).hessian(np.array([1.0, 2.0]))
+        array([[4., 2.],
+               [2., 0.]])
+        """
+        from numbad.tapes.jacobians import hessian_at
+
+        return hessian_at(self, points)
+
+    # ------------------------------------------------------------ many points
+
+    def map(self, *points: Any) -> Any:
+        """Return the value at many points.
+
+        Parameters
+        ----------
+        *points
+            The arguments with a first axis of points in front of their recorded shapes, in every leaf that
+            varies; a leaf of the recorded shape is shared by all points.
+
+        Returns
+        -------
+        ndarray or tree
+            As the function returned it, with the axis of points in front.
+
+        Raises
+        ------
+        BranchError
+            When a point takes another branch than the recorded one: it names the first such point.
+        InputError
+            When a leaf has another shape or dtype, or the axes of points differ in length.
+
+        Notes
+        -----
+        Points run in blocks of 32 or 64 SIMD lanes, blocks in parallel; each thread has the arena of one block,
+        so memory beyond arguments and results does not grow with the number of points. Vector functions may err
+        by some units in the last place where the scalar ones do not. Tapes with rows that only Python
+        computes (`eigh`, ops of SciPy), and those too large for it, run point by point.
+
+        Examples
+        --------
+        >>> import numpy as np, numbad
+        >>> tape = numbad.record(lambda x, a: a * np.exp(x[0]) + x[1], np.ones(2), 3.0)
+        >>> tape.map(np.array([[0.0, 1.0], [0.0, 2.0]]), 10.0)
+        array([11., 12.])
+        """
+        from numbad.tapes.points import map_points
+
+        return map_points(self, points)
+
+    def gradient_map(self, *points: Any, argnums: Any = None) -> Any:
+        """Return the gradient at many points: like the points, or a tuple for several arguments; see `map`.
+
+        Parameters
+        ----------
+        *points
+            As for `map`. Leaves that are shared by all points have a gradient for each point, too.
+        argnums : int or tuple of int, optional
+            The arguments to differentiate with respect to, all by default; the others cost nothing.
+
+        Examples
+        --------
+        >>> import numpy as np, numbad
+        >>> tape = numbad.record(lambda x, y: x * y, 1.0, 1.0)
+        >>> tape.gradient_map(np.array([2.0, 3.0]), 5.0)
+        (array([5., 5.]), array([2., 3.]))
+        >>> tape.gradient_map(np.array([2.0, 3.0]), 5.0, argnums=0)
+        array([5., 5.])
+        """
+        return self.value_and_gradient_map(*points, argnums=argnums)[1]
+
+    def value_and_gradient_map(self, *points: Any, argnums: Any = None) -> tuple[Any, Any]:
+        """Return the values and the gradients at many points; see `map` and `gradient_map`.
+
+        Raises
+        ------
+        OutputError
+            When the recorded function did not return one number; and the errors of `map`.
+
+        Examples
+        --------
+        >>> import numpy as np, numbad
+        >>> numbad.record(lambda x: x**3, 1.0).value_and_gradient_map(np.array([1.0, 2.0]))
+        (array([1., 8.]), array([ 3., 12.]))
+        """
+        from numbad.tapes.points import map_gradients
+
+        return map_gradients(self, points, argnums)
+
+    def gradient_of_numbers(self, points: tuple[Any, ...], output: Output) -> Any:
+        """Return value and gradient of a short tape of numbers by one compiled call; None if it is not one."""
+        self.ensure_verified()
+        if config._debug_nans or self._pairs is None or output.constant is not None or output.space:
+            return None
+        if len(points) != len(self.inputs):
+            return None
+        if not all(type(point) is float for point in points):
+            return None
+        pairs = self._pairs.copy()
+        pairs[1 : 2 * len(points) : 2] = points
+        sweep, pointer = kernel("gradient_rows", self.dtype), switch("linearise", self.dtype)
+        done, value, found = sweep(pointer, self._code.reshape(-1), pairs, self.size, output.address, len(points))
+        if done < len(self._code):
+            return None  # a guard does not hold, or a row needs Python
+        return value, found[0].item() if len(points) == 1 else tuple(found.tolist())
+
+    def ensure_verified(self) -> None:
+        """Verify the tape, unless it has been verified."""
+        if not self._verified:
+            self.prepare()
+
+    def prepare(self) -> None:
+        """Verify the tape, before it runs for the first time, and note what every run needs."""
+        from numbad.tapes.checks import verify
+
+        verify(self)
+        self._large = find_large(self._code, self._words)
+        numbers_only = self.dtype == np.float64 and all(slot.shape == () and not slot.space for slot in self.inputs)
+        numbers_only = numbers_only and all(slot.dtype == np.float64 for slot in self.inputs)
+        numbers_only = numbers_only and all(tree is None for tree in self.input_trees)
+        in_order = [slot.address for slot in self.inputs] == list(range(1, 1 + len(self.inputs)))
+        if numbers_only and in_order and self.inputs and not self._words.size and len(self) < SHORT:
+            first = [[slot.address, 0.0] for slot in self.inputs]
+            self._pairs = np.concatenate(
+                [np.array(first).reshape(-1), np.reshape(pairs_of(self.numbers, self.loads), -1)]
+            )
+        self._verified = True
+
+    def run(self, points: tuple[Any, ...], final: bool = False) -> tuple[Execution, list[Any]]:
+        """Run the primal sweep at a point; return the execution, which is the caller's, and the leaves of the point.
+
+        With `final`, large elementwise rows are fused, and only the outputs, which are numbers, can be read.
+        """
+        workspace, given = self.borrow(points, final)
+        return workspace.execution, given
+
+    def borrow(self, points: tuple[Any, ...], final: bool) -> tuple[Workspace, list[Any]]:
+        """Do the same; return the workspace, which the caller gives back by its `release`."""
+        given = self.flatten_inputs(points)
+        self.ensure_verified()
+        workspace = take_workspace(self, final)
+        workspace.run(self, given)
+        return workspace, given
+
+    def program(self) -> Program:
+        """Return the rows as an execution reads them, with nothing in place of the inputs."""
+        spaces = list(self.spaces)
+        for slot in self.inputs:
+            if slot.space:
+                spaces[slot.space] = np.broadcast_to(self.dtype.type(0), (slot.size,))
+        return Program(
+            None,
+            memoryview(self._code.reshape(-1)),
+            memoryview(self._words),
+            self.size,
+            self.dtype,
+            memoryview(self.numbers.reshape(-1)),
+            self.loads,
+            spaces,
+            {slot.space for slot in self.inputs if slot.space},
+            self.hosts,
+            self._large,
+        )
+
+    # ------------------------------------------------------------ trees
+
+    def flatten_inputs(self, points: tuple[Any, ...]) -> list[Any]:
+        """Return the leaves of the arguments, or raise an InputError if their structure is another."""
+        flat = [flatten(point) for point in points]
+        found = tuple(tree for _, tree in flat)
+        if found != self.input_trees:
+            raise InputError(
+                message(
+                    f"the tape was recorded with arguments of the structure {describe_trees(self.input_trees)};"
+                    f" it is called with {describe_trees(found)}",
+                    "pass arguments of that structure, or record again with numbad.record",
+                )
+            )
+        return [leaf for leaves, _ in flat for leaf in leaves]
+
+    def rebuild_inputs(self, leaves: list[Any]) -> tuple[Any, ...]:
+        """Give a list of leaves the structure of the arguments."""
+        result, position = [], 0
+        for tree in self.input_trees:
+            count = count_leaves(tree)
+            result.append(unflatten(tree, leaves[position : position + count]))
+            position += count
+        return tuple(result)
+
+    def read_outputs(self, execution: Execution) -> Any:
+        """Return the results in the structure in which the function returned them."""
+        return unflatten(self.output_tree, [slot.read(execution) for slot in self.outputs])
+
+    def keeps_values(self) -> None:
+        """Raise a TapeError if the tape overwrites the values that derivatives are made of."""
+        if self.forward_only:
+            raise TapeError(
+                message(
+                    f"the tape of {self.name} overwrites its values, so it has no derivatives",
+                    "differentiate the tape that it was made of, or use optimise() without forward_only",
+                    where=False,
+                )
+            )
+
+    def scalar_output(self) -> Output:
+        """Return the one number that the function returned, or raise an OutputError."""
+        self.keeps_values()
+        if self.output_tree is None and self.outputs[0].shape == () and not np.ndim(self.outputs[0].constant):
+            return self.outputs[0]
+        shapes = ", ".join(str(slot.shape) for slot in self.outputs)
+        raise OutputError(
+            message(
+                f"the gradient is defined for functions that return one number; {self.name} returned {shapes}",
+                "sum the result before it is returned",
+                where=False,
+            )
+        )
+
+
+def find_large(code: np.ndarray, words: np.ndarray) -> list[int]:
+    """Return the elementwise rows of many elements, which sweeps run in parallel."""
+    rows = np.flatnonzero((code[:, 0] >= MAP) & (code[:, 0] < 2 * MAP))
+    return rows[words[code[rows, 2].astype(np.int64) + 1] >= LARGE].tolist() if len(rows) else []
+
+
+# ---------------------------------------------------------------- structure of arguments and results
+
+
+def flatten(tree: Any) -> tuple[list[Any], Any]:
+    """Return the leaves of a tree and its structure, None for a tree that is a leaf."""
+    if isinstance(tree, (float, int, np.ndarray, np.generic, Active)):
+        return [tree], None
+    leaves, structure = take_apart(tree)
+    return leaves, None if structure.is_leaf() else structure
+
+
+def unflatten(structure: Any, leaves: list[Any]) -> Any:
+    """Give leaves a structure."""
+    if structure is None:
+        return leaves[0]
+    return put_together(structure, leaves)
+
+
+def count_leaves(structure: Any) -> int:
+    """Return the number of leaves of a structure."""
+    return 1 if structure is None else structure.num_leaves
+
+
+def describe_trees(structures: tuple[Any, ...]) -> str:
+    """Write the structures of arguments."""
+    texts = ["*" if tree is None else str(tree).removeprefix("PyTreeSpec(").removesuffix(")") for tree in structures]
+    return f"({', '.join(texts)})"

@@ -1,0 +1,843 @@
+"""JAX's names: grad, value_and_grad, jvp, vjp, linearize, jacfwd, jacrev, hessian; and jacobian, hvp, derivative."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from numbad.emission.linear import Identity
+from numbad.emission.regions import Call, addresses_of, cast, real_outputs, session
+from numbad.errors import InputError, LeakError, NumbadError, check_function, message, wraps
+from numbad.limits import MOST_COPIED
+from numbad.ops.definition import BY_NAME
+from numbad.ops.host import alone
+from numbad.recording.active import Active
+from numbad.recording.borrowing import written
+from numbad.recording.recorder import current
+from numbad.recording.trees import flatten, same_structure
+from numbad.settings import config
+from numbad.sweeps.execution import seed_of
+from numbad.sweeps.linearised import Linearised, LinearMap
+from numbad.transforms.derivatives import (
+    as_leaf,
+    check_meaning,
+    collect,
+    concrete,
+    differentiate,
+    is_narrow,
+    narrowed,
+    plain,
+    record_call,
+    regroup,
+    split_auxiliary,
+)
+
+Argnums = int | tuple[int, ...]
+
+
+def numbers_of(argnums: Any, name: str) -> tuple[int, ...]:
+    """Return argnums as a tuple, or raise a TypeError: a point was given where argnums belong, perhaps."""
+    given = tuple(argnums) if isinstance(argnums, (tuple, list)) else (argnums,)
+    for number in given:
+        if not isinstance(number, (int, np.integer)) or isinstance(number, bool):
+            do = f"give an int or a tuple of ints; the derivative at a point x is numbad.{name}(f)(x)"
+            raise TypeError(message(f"{name}: argnums is {argnums!r}", do, where=False))
+    return given
+
+
+def positions(argnums: Any, count: int, name: str) -> tuple[int, ...]:
+    """Return argnums as a tuple of positions, checked against the number of arguments."""
+    found = []
+    for number in numbers_of(argnums, name):
+        if not -count <= number < count:
+            raise ValueError(
+                message(
+                    f"{name}: argnums names argument {number}, and the function was called with {count}",
+                    "count positional arguments from 0; keyword arguments are not differentiated",
+                    where=False,
+                )
+            )
+        found.append(int(number) % count)
+    if len(set(found)) != len(found):
+        raise ValueError(
+            message(f"{name}: argnums {argnums!r} names an argument twice", "name each argument once", where=False)
+        )
+    return tuple(found)
+
+
+def is_single(argnums: Any) -> bool:
+    """Whether argnums names one argument, so that its derivative is not in a tuple."""
+    return isinstance(argnums, (int, np.integer))
+
+
+class GradientPlan:
+    """What `jit` needs to know of a gradient function, to run its two sweeps instead of emitted rows."""
+
+    def __init__(self, f: Any, argnums: Any, name: str, with_value: bool) -> None:
+        self.f, self.argnums, self.name, self.with_value = f, argnums, name, with_value
+
+    def places(self, count: int) -> tuple[int, ...]:
+        """Return the positions of the differentiated arguments."""
+        return positions(self.argnums, count, self.name)
+
+    def pack(self, value: Any, found: list[Any]) -> Any:
+        """Return value and gradients as the gradient function would."""
+        result = found[0] if is_single(self.argnums) else tuple(found)
+        return (value, result) if self.with_value else result
+
+
+def planned(function: Any, f: Any, argnums: Any, name: str, with_value: bool, has_aux: bool) -> Any:
+    """Attach to a gradient function what `jit` needs to know of it."""
+    function.numbad_inner = f
+    if not has_aux:
+        function.numbad_like = None if with_value else argnums
+        function.numbad_plan = GradientPlan(f, argnums, name, with_value)
+    return function
+
+
+def grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
+    """Return the function that computes the gradient of `f`, as jax.grad does.
+
+    Parameters
+    ----------
+    f : callable
+        Returns one number, or a pair of it and anything else if `has_aux`.
+    argnums : int or tuple of int
+        The arguments to differentiate with respect to.
+    has_aux : bool
+        Whether `f` returns a pair (value, auxiliary); the gradient function then returns
+        (gradient, auxiliary).
+
+    Returns
+    -------
+    callable
+        Takes the arguments of `f`; returns the gradient with the structure, shapes and dtypes of
+        the differentiated argument, a tuple of them if `argnums` is a tuple.
+
+    Examples
+    --------
+    >>> import numpy as np, numbad
+    >>> round(numbad.grad(np.tanh)(2.0), 6)
+    0.070651
+    >>> round(numbad.grad(numbad.grad(np.tanh))(2.0), 6)
+    -0.136219
+    """
+
+    check_function(f, "grad")
+    numbers_of(argnums, "grad")
+    places_among = functools.lru_cache(16)(lambda count: positions(argnums, count, "grad"))
+
+    @wraps(f)
+    def gradient_function(*arguments: Any, **keywords: Any) -> Any:
+        places = places_among(len(arguments))
+        _, auxiliary, found = differentiate(f, arguments, places, keywords, "grad", has_aux, wants_value=False)
+        result = found[0] if is_single(argnums) else tuple(found)
+        return (result, auxiliary) if has_aux else result
+
+    return planned(gradient_function, f, argnums, "grad", False, has_aux)
+
+
+def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
+    """Return the function that computes value and gradient of `f`, as jax.value_and_grad does.
+
+    The arguments are those of `grad`. With `has_aux` the result is ((value, auxiliary), gradient).
+
+    Examples
+    --------
+    >>> import numbad
+    >>> numbad.value_and_grad(lambda x: x**3)(2.0)
+    (8.0, 12.0)
+    """
+
+    check_function(f, "value_and_grad")
+    numbers_of(argnums, "value_and_grad")
+    places_among = functools.lru_cache(16)(lambda count: positions(argnums, count, "value_and_grad"))
+
+    @wraps(f)
+    def both(*arguments: Any, **keywords: Any) -> Any:
+        places = places_among(len(arguments))
+        value, auxiliary, found = differentiate(f, arguments, places, keywords, "value_and_grad", has_aux)
+        result = found[0] if is_single(argnums) else tuple(found)
+        return ((value, auxiliary), result) if has_aux else (value, result)
+
+    return planned(both, f, argnums, "value_and_grad", True, has_aux)
+
+
+def derivative(f: Callable[[Any], Any], x: Any = None, order: int = 1) -> Any:
+    """Return the derivative of a function of one number, of any order, or the function that computes it.
+
+    An array is taken for many numbers at once, which `f` treats one by one, as NumPy's elementwise
+    functions do.
+
+    Parameters
+    ----------
+    f : callable
+        Returns a number, or an array of them.
+    x : float or ndarray, optional
+        Where; without it, the derivative is returned as a function.
+    order : int
+        How often to differentiate: 0 or more.
+
+    Examples
+    --------
+    >>> import numbad
+    >>> numbad.derivative(lambda x: x**3, 2.0, order=2)
+    12.0
+    """
+    if not isinstance(order, (int, np.integer)) or order < 0:
+        raise ValueError(message(f"derivative: the order is {order!r}", "pass an int of 0 or more", where=False))
+    nested = f
+    for _ in range(order):
+        nested = tangent_of(nested)
+    return nested if x is None else nested(x)
+
+
+def tangent_of(f: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return the derivative of a function of one number, which may return an array."""
+
+    def slope(x: Any) -> Any:
+        return jvp(f, (x,), (np.ones(np.shape(x)) if np.ndim(x) else 1.0,))[1]
+
+    return slope
+
+
+# ---------------------------------------------------------------- tangents and cotangents
+
+
+def match(primals: Any, tangents: Any, name: str, what: str) -> tuple[list[Any], list[Any]]:
+    """Return the leaves of tangents, checked against those of the primals."""
+    values, rebuilds = collect(tuple(primals), tuple(range(len(primals))))
+    if not isinstance(tangents, (tuple, list)) or len(tangents) != len(primals):
+        given = len(tangents) if isinstance(tangents, (tuple, list)) else f"a {type(tangents).__name__}"
+        raise InputError(
+            message(
+                f"{name} takes a tuple of {len(primals)} {what}s, one for each input; it was given {given}",
+                f"pass a tuple with a {what} for each input: (x,) for one",
+                where=False,
+            )
+        )
+    found: list[Any] = []
+    for tangent in tangents:
+        found += [as_leaf(leaf) for leaf in flatten(tangent)[0]]
+    for leaf in found:
+        check_meaning(leaf)
+    if not all(same_structure(tangent, primal) for tangent, primal in zip(tangents, primals, strict=True)):
+        raise InputError(
+            message(
+                f"{name}: the {what}s have another structure than the inputs",
+                f"give the {what}s the structure of the inputs: the same tuples, lists and dicts",
+                where=False,
+            )
+        )
+    for value, tangent in zip(values, found, strict=True):
+        if np.shape(tangent) != np.shape(value):
+            raise InputError(
+                message(
+                    f"{name}: a {what} has shape {np.shape(tangent)} where the input has {np.shape(value)}",
+                    f"give each {what} the shape of its input",
+                    where=False,
+                )
+            )
+        check_real(tangent, name, what)
+    return found, rebuilds
+
+
+def check_real(value: Any, name: str, what: str) -> None:
+    """Raise an InputError for a tangent or cotangent that is not real."""
+    kind = "f" if isinstance(value, Active) else getattr(np.asarray(value).dtype, "kind", "O")
+    if kind not in "fiub":
+        raise InputError(
+            message(f"{name}: a {what} of dtype {np.asarray(value).dtype}", "use real numbers", where=False)
+        )
+
+
+def jvp(f: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool = False) -> Any:
+    """Return the value of `f` and its derivative along tangents: the Jacobian-vector product.
+
+    Parameters
+    ----------
+    f : callable
+        Of arrays, or trees of them.
+    primals, tangents : tuple
+        The arguments, and a tangent of the same structure and shapes for each.
+    has_aux : bool
+        Whether `f` returns a pair (result, auxiliary).
+
+    Returns
+    -------
+    tuple
+        (value, tangent of the value), and the auxiliary result if there is one.
+
+    Notes
+    -----
+    The cost is about twice that of `f` in compiled code, whatever the number of outputs.
+
+    Examples
+    --------
+    >>> import numpy as np, numbad
+    >>> numbad.jvp(lambda x: x**2, (3.0,), (1.0,))
+    (9.0, 6.0)
+    """
+    primals = tuple(primals)
+    seeds, _ = match(primals, tangents, "jvp", "tangent")
+    places = tuple(range(len(primals)))
+    if current() is not None:
+        evaluation = evaluate_apart(f, primals, places, has_aux)
+        if evaluation is not None:
+            dot = evaluation.rebuild(list(LinearMap(evaluation, False, True)(*seeds)))
+            return (evaluation.value, dot, evaluation.auxiliary) if has_aux else (evaluation.value, dot)
+        with session([]) as (recorder, _):
+            call = Call(recorder, f, primals, places, {}, has_aux, "jvp")
+            outputs, rebuild = call.outputs()
+            dots = call.region.push([addresses_of(o) for o in outputs], list(map(sow, seeds)))
+            both = rebuild(outputs), rebuild(dots)
+            return (*both, call.auxiliary) if has_aux else both
+    evaluation = Evaluation(f, primals, places, {}, has_aux, watch=False)
+    found = evaluation.value, evaluation.push(seeds)
+    return (*found, evaluation.auxiliary) if has_aux else found
+
+
+def sow(seed: Any) -> Any:
+    """Return a tangent or cotangent that a program gives: its zeros are absent."""
+    return BY_NAME["sow"](seed) if isinstance(seed, Active) else seed_of(seed)
+
+
+def evaluate_apart(f: Any, primals: tuple[Any, ...], places: tuple[int, ...], has_aux: bool) -> Evaluation | None:
+    """Evaluate a function at plain arrays while something else is being recorded; None if it takes part in that.
+
+    Its derivative at a point that does not vary is a linear map, of which the recording needs one row.
+    """
+    if any(isinstance(leaf, Active) for leaf in flatten(primals)[0]):
+        return None
+    try:
+        with alone():
+            return Evaluation(f, kept(primals), places, {}, has_aux)
+    except LeakError:  # the function uses values of the recording
+        return None
+
+
+class Evaluation:
+    """A function recorded and swept at a point, ready for any number of tangents and cotangents.
+
+    Attributes
+    ----------
+    value, auxiliary : tree
+        The results, as NumPy's.
+    """
+
+    def __init__(
+        self,
+        f: Any,
+        arguments: tuple[Any, ...],
+        argnums: tuple[int, ...],
+        keywords: dict[str, Any],
+        has_aux: bool,
+        watch: bool = True,
+    ) -> None:
+        self.recorder, self.leaves, self.rebuilds, result = record_call(f, arguments, argnums, keywords)
+        self.auxiliary = None
+        try:
+            if has_aux:
+                result, self.auxiliary = split_auxiliary(result, "jvp or vjp")
+            self.outputs, self.rebuild = real_outputs(self.recorder, result, bool(self.leaves))
+            self.execution = self.recorder.run()
+            self.values = [plain(output) for output in self.outputs]
+            self.addresses = [addresses_of(output) for output in self.outputs]
+            self.execution.forward()
+            self.auxiliary = concrete(self.auxiliary)
+            self.watched: list[Any] = []
+            if watch:
+                self.keep_constants()
+        finally:
+            self.recorder.close()
+        self.value = self.rebuild(self.values)
+        self.linearised: Linearised | None = None
+
+    def linear(self) -> Linearised:
+        """Return the tape at this point as a linear map, for many seeds at once."""
+        if self.linearised is None:
+            if config._debug_nans:  # one sweep that looks at what it does, before many that do not
+                self.execution.backward([], [(places.reshape(-1), 1.0) for places in self.addresses])
+            self.linearised = Linearised(self.execution, self.leaves, self.addresses)
+        return self.linearised
+
+    def keep_constants(self) -> None:
+        """Copy the arrays that the function took from outside by reference: the caller may write to them.
+
+        Large ones are read where they are, and compared by their fingerprints at each use.
+        """
+        recorder, execution = self.recorder, self.execution
+        for space, found in recorder.borrowed.items():
+            values = found.values
+            if space in recorder.input_spaces or found.memory is not values or space >= len(execution.spaces):
+                continue
+            if execution.spaces[space] is not values:  # it was converted
+                continue
+            if values.nbytes <= MOST_COPIED:
+                execution.put_space(space, values.copy(order="K"))
+            else:
+                self.watched.append((values, found.before))
+
+    def check_constants(self) -> None:
+        """Raise a NumbadError if a large array was written to since the function ran."""
+        for values, copy in self.watched:
+            if written(values, copy):
+                raise NumbadError(
+                    message(
+                        f"an array of shape {values.shape} that the function uses was written to after "
+                        "numbad.vjp or numbad.linearize",
+                        "call numbad.vjp again, or write to a copy of the array",
+                    )
+                )
+
+    def push(self, tangents: list[Any]) -> Any:
+        """Return the outputs' tangents for the inputs'."""
+        self.check_constants()
+        seeds = []
+        for leaf, tangent in zip(self.leaves, tangents, strict=True):
+            values = np.asarray(tangent, self.recorder.dtype)
+            seeds.append((leaf.space, leaf.address, values.ravel(order=leaf.order)))
+        dots = self.execution.pushforward(seeds)
+        found = [dots.arena[addresses] + 0.0 for addresses in self.addresses]  # what is absent is shown as zero
+        return self.rebuild([like(part, value) for part, value in zip(found, self.values, strict=True)])
+
+    def pull(self, cotangents: list[Any]) -> tuple[Any, ...]:
+        """Return the inputs' cotangents for the outputs'."""
+        self.check_constants()
+        bars = self.execution.backward([], list(zip(self.addresses, cotangents, strict=True)))
+        found = [leaf.read(bars) for leaf in self.leaves]
+        return tuple(regroup(found, self.rebuilds))
+
+
+def like(part: Any, value: Any) -> Any:
+    """Return a result as a float where the value is one."""
+    return float(part) if type(value) is float else np.asarray(part) if isinstance(value, np.ndarray) else part
+
+
+def kept(primals: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return inputs that do not change when the caller writes to the arrays that were given."""
+    leaves, rebuild = flatten(tuple(primals))
+    return rebuild([leaf.copy() if isinstance(leaf, np.ndarray) else leaf for leaf in leaves])
+
+
+class Pullback:
+    """The function from the outputs' cotangents to the inputs', at one point; see `vjp`."""
+
+    def __init__(self, f: Any, primals: tuple[Any, ...], has_aux: bool) -> None:
+        self.f, self.primals, self.has_aux = f, kept(primals), has_aux
+        self.result: Any
+        self.call: Any = None
+        self.evaluation: Any = None
+        if current() is None:
+            self.evaluation = Evaluation(f, self.primals, tuple(range(len(primals))), {}, has_aux)
+            self.result = self.evaluation.value
+        else:
+            self.begin()
+            assert self.call is not None
+            self.result = self.call.result
+
+    def begin(self) -> None:
+        """Record the function in the running recording."""
+        recorder = current()
+        assert recorder is not None
+        self.call = Call(recorder, self.f, self.primals, tuple(range(len(self.primals))), {}, self.has_aux, "vjp")
+        self.outputs, self.rebuild = self.call.outputs()
+        self.addresses = [addresses_of(output) for output in self.outputs]
+
+    def __call__(self, cotangent: Any) -> tuple[Any, ...]:
+        """Return the inputs' cotangents, a tuple with one entry for each input."""
+        if not same_structure(cotangent, self.result):
+            raise InputError(
+                message(
+                    "the pullback got a cotangent of another structure than the function's result",
+                    "give the cotangent the structure of the result: the same tuples, lists and dicts",
+                    where=False,
+                )
+            )
+        leaves = [as_leaf(leaf) for leaf in flatten(cotangent)[0]]
+        for leaf in leaves:
+            check_meaning(leaf)
+        recorder = current()
+        if recorder is None:
+            if self.evaluation is None:
+                self.evaluation = Evaluation(
+                    self.f, concrete(self.primals), tuple(range(len(self.primals))), {}, self.has_aux
+                )
+            self.check(leaves, [np.shape(value) for value in self.evaluation.values])
+            return self.evaluation.pull(leaves)
+        if self.evaluation is not None:
+            self.check(leaves, [np.shape(value) for value in self.evaluation.values])
+            found = LinearMap(self.evaluation, True, True)(*leaves)
+            return tuple(regroup(list(found), self.evaluation.rebuilds))
+        if self.call is None or self.call.region.recorder is not recorder:
+            self.begin()
+        self.check(leaves, [output.shape for output in self.outputs])
+        found = self.call.region.pull(self.addresses, list(map(sow, leaves)))
+        return tuple(regroup(found, self.call.rebuilds))
+
+    def check(self, leaves: list[Any], shapes: list[Any]) -> None:
+        """Raise an InputError for cotangents of another shape than the outputs."""
+        for leaf, shape in zip(leaves, shapes, strict=True):
+            if np.shape(leaf) != tuple(shape):
+                raise InputError(
+                    message(
+                        f"the pullback got a cotangent of shape {np.shape(leaf)} where the output has {tuple(shape)}",
+                        "give each cotangent the shape of its output",
+                        where=False,
+                    )
+                )
+            check_real(leaf, "the pullback", "cotangent")
+
+
+def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
+    """Return the value of `f` and its pullback: the function of vector-Jacobian products.
+
+    Parameters
+    ----------
+    f : callable
+    *primals : tree
+        The arguments.
+    has_aux : bool
+        Whether `f` returns a pair (result, auxiliary).
+
+    Returns
+    -------
+    tuple
+        (value, pullback), and the auxiliary result if there is one. `pullback(cotangent)` returns a
+        tuple with the cotangent of each argument, and can be called again and again.
+
+    Notes
+    -----
+    The pullback belongs to the arguments as they are now, whatever is written to their arrays later. Of arrays
+    that `f` takes from elsewhere, those of up to 1 MB are copied; writing to larger ones is an error at the
+    next call (256 elements are compared).
+
+    Examples
+    --------
+    >>> import numpy as np, numbad
+    >>> value, pullback = numbad.vjp(lambda x: x**2, np.array([1.0, 2.0]))
+    >>> pullback(np.array([1.0, 10.0]))
+    (array([ 2., 40.]),)
+    """
+    pullback = Pullback(f, primals, has_aux)
+    if pullback.evaluation is not None:
+        value, auxiliary = pullback.evaluation.value, pullback.evaluation.auxiliary
+    else:
+        value, auxiliary = pullback.rebuild(pullback.outputs), pullback.call.auxiliary
+    return (value, pullback, auxiliary) if has_aux else (value, pullback)
+
+
+def linearize(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
+    """Return the value of `f` at a point and the function that pushes tangents forward there.
+
+    Parameters
+    ----------
+    f : callable
+    *primals : tree
+        The arguments.
+    has_aux : bool
+        Whether `f` returns a pair (result, auxiliary).
+
+    Returns
+    -------
+    tuple
+        (value, pushforward), and the auxiliary result if there is one. `pushforward(*tangents)` takes a tangent for
+        each argument, and can be called again and again.
+
+    Examples
+    --------
+    >>> import numbad
+    >>> value, pushforward = numbad.linearize(lambda x: x**2, 3.0)
+    >>> pushforward(2.0)
+    12.0
+    """
+    primals = kept(primals)
+    if current() is not None:
+        found = split_auxiliary(f(*primals), "linearize") if has_aux else (f(*primals), None)
+
+        def push_inside(*tangents: Any) -> Any:
+            return jvp(f, primals, tangents, has_aux)[1]
+
+        return (found[0], push_inside, found[1]) if has_aux else (found[0], push_inside)
+    evaluation = Evaluation(f, primals, tuple(range(len(primals))), {}, has_aux)
+
+    def pushforward(*tangents: Any) -> Any:
+        seeds, _ = match(primals, tangents, "linearize", "tangent")
+        if any(isinstance(seed, Active) for seed in seeds):
+            return evaluation.rebuild(list(LinearMap(evaluation, False, True)(*seeds)))
+        return evaluation.push(seeds)
+
+    both = evaluation.value, pushforward
+    return (*both, evaluation.auxiliary) if has_aux else both
+
+
+# ---------------------------------------------------------------- Jacobians
+
+
+def nest_blocks(rebuild: Any, blocks: list[list[Any]], rebuilds: list[Any], argnums: Any) -> Any:
+    """Return a tree of blocks: for each output leaf, the inputs' structure with a block in each leaf."""
+    found = []
+    for row in blocks:
+        parts = regroup(row, rebuilds)
+        found.append(parts[0] if is_single(argnums) else tuple(parts))
+    return rebuild(found)
+
+
+def size_of(value: Any) -> int:
+    """Return the number of elements."""
+    return math.prod(np.shape(value))
+
+
+def jacobian_by(mode: str, f: Any, arguments: Any, keywords: Any, argnums: Any, has_aux: bool) -> Any:
+    """Return the Jacobian of `f` at a point by lanes of tangents or of cotangents."""
+    places = positions(argnums, len(arguments), mode)
+    recorder = current()
+    if recorder is None:
+        return jacobian_at(mode, f, arguments, places, keywords, argnums, has_aux)
+    call = Call(recorder, f, arguments, places, keywords, has_aux, mode)
+    outputs, rebuild = call.outputs()
+    addresses = [addresses_of(output) for output in outputs]
+    blocks = (columns if is_forward(mode, call.region.inputs, outputs) else rows)(call, outputs, addresses)
+    result = nest_blocks(rebuild, blocks, call.rebuilds, argnums)
+    return (result, call.auxiliary) if has_aux else result
+
+
+def is_forward(mode: str, inputs: list[Any], outputs: list[Any]) -> bool:
+    """Whether a Jacobian is to be computed by tangents."""
+    if mode == "jacobian":
+        return sum(map(size_of, inputs)) <= sum(map(size_of, outputs))
+    return mode == "jacfwd"
+
+
+def jacobian_at(mode: str, f: Any, arguments: Any, places: Any, keywords: Any, argnums: Any, has_aux: bool) -> Any:
+    """Return the Jacobian of `f` at a point while nothing is being recorded: by lanes over its linearised tape."""
+    evaluation = Evaluation(f, arguments, places, keywords, has_aux, watch=False)
+    inputs, outputs = [leaf.value for leaf in evaluation.leaves], evaluation.values
+    result = nest_blocks(
+        evaluation.rebuild, jacobian_blocks(evaluation, is_forward(mode, inputs, outputs)), evaluation.rebuilds, argnums
+    )
+    return (result, evaluation.auxiliary) if has_aux else result
+
+
+def jacobian_blocks(evaluation: Evaluation, forward: bool) -> list[list[Any]]:
+    """Return the blocks of a Jacobian: for each output a list with one for each input."""
+    inputs, outputs = [leaf.value for leaf in evaluation.leaves], evaluation.values
+    counts = [size_of(value) for value in (inputs if forward else outputs)]
+    total, rest = sum(counts), sum(size_of(value) for value in (outputs if forward else inputs))
+    check_size(rest, total, total, evaluation.recorder)
+    if not total or not rest:
+        return [[cast(np.zeros(np.shape(o) + np.shape(i)), i) for i in inputs] for o in outputs]
+    linear = evaluation.linear()
+    found = linear.push() if forward else linear.pull()
+    starts = [sum(counts[:k]) for k in range(len(counts))]
+    blocks = []
+    for k, output in enumerate(outputs):
+        row = []
+        for j, value in enumerate(inputs):
+            if forward:
+                part = found[k][..., starts[j] : starts[j] + counts[j]]
+            else:
+                part = found[j][starts[k] : starts[k] + counts[k]]
+            row.append(cast(as_number(part.reshape(np.shape(output) + np.shape(value))), value))
+        blocks.append(row)
+    return blocks
+
+
+def as_number(values: np.ndarray) -> Any:
+    """Return an array of no axes as a number."""
+    return values if values.ndim else float(values) if values.dtype == np.float64 else values[()]
+
+
+def check_size(outputs: int, inputs: int, lanes: int, recorder: Any) -> None:
+    """Raise MemoryError for a Jacobian that does not fit into memory, before it is tried."""
+    from numbad.sweeps import execution as sweeps
+
+    size = (outputs + inputs) * lanes * recorder.dtype.itemsize
+    if size < sweeps.COMPARED_MEMORY:
+        return
+    available = sweeps.available_memory()
+    if size > available:
+        raise MemoryError(
+            message(
+                f"the {outputs:,} x {inputs:,} derivatives and their seeds need {size / 1e9:.1f} GB or more, "
+                f"and {available / 1e9:.1f} GB are free",
+                "use numbad.hvp, numbad.jvp or numbad.vjp for products with single vectors, "
+                "or differentiate a part of the inputs",
+                where=False,
+            )
+        )
+
+
+def block_of(part: Any, shape: tuple[int, ...]) -> Any:
+    """Return the block of a Jacobian for an output and an input: a number where both are numbers."""
+    return part.reshape(shape) if shape else part.reshape(-1)[0]
+
+
+def columns(call: Call, outputs: list[Any], addresses: list[Any]) -> list[list[Any]]:
+    """Return the blocks of a Jacobian by one tangent for each input element."""
+    inputs = call.region.inputs
+    sizes = [size_of(value) for value in inputs]
+    lanes = sum(sizes)
+    if not lanes:
+        return [[np.zeros(o.shape + i.shape) for i in inputs] for o in outputs]
+    check_size(sum(map(size_of, outputs)), lanes, lanes, call.region.recorder)
+    seeds, start = [], 0
+    for size in sizes:
+        seeds.append(Identity(start))
+        start += size
+    dots = call.region.push(addresses, seeds, lanes)
+    blocks = []
+    for output, dot in zip(outputs, dots, strict=True):
+        row, start = [], 0
+        for value, size in zip(inputs, sizes, strict=True):
+            row.append(block_of(dot[..., start : start + size], output.shape + value.shape))
+            start += size
+        blocks.append(row)
+    return blocks
+
+
+def rows(call: Call, outputs: list[Any], addresses: list[Any]) -> list[list[Any]]:
+    """Return the blocks of a Jacobian by one cotangent for each output element."""
+    inputs = call.region.inputs
+    sizes = [size_of(output) for output in outputs]
+    lanes = sum(sizes)
+    if not lanes:
+        return [[np.zeros(o.shape + i.shape) for i in inputs] for o in outputs]
+    check_size(lanes, sum(map(size_of, inputs)), lanes, call.region.recorder)
+    seeds, start = [], 0
+    for size in sizes:
+        seeds.append(Identity(start))
+        start += size
+    bars = call.region.pull(addresses, seeds, lanes)
+    blocks, start = [], 0
+    for output, size in zip(outputs, sizes, strict=True):
+        row = []
+        for value, bar in zip(inputs, bars, strict=True):
+            part = bar[..., start : start + size]
+            row.append(block_of(np.moveaxis(part, -1, 0), output.shape + value.shape))
+        blocks.append(row)
+        start += size
+    return blocks
+
+
+def jacobian_function(mode: str, f: Any, argnums: Any, has_aux: bool, keywords: Any = None) -> Any:
+    """Return the function that computes the Jacobian of `f` by a mode; `keywords` are passed to `f` in any case."""
+
+    @wraps(f)
+    def blocks(*arguments: Any, **more: Any) -> Any:
+        return jacobian_by(mode, f, arguments, {**(keywords or {}), **more}, argnums, has_aux)
+
+    blocks.numbad_like = None if has_aux else argnums
+    return blocks
+
+
+def jacfwd(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
+    """Return the function that computes the Jacobian of `f` in forward mode, as jax.jacfwd does.
+
+    All tangents run at once, as lanes: cheap where there are fewer inputs than outputs.
+
+    Returns
+    -------
+    callable
+        Takes the arguments of `f`. An output of shape s and an input of shape t give a block of shape
+        s + t; trees give trees of blocks.
+
+    Examples
+    --------
+    >>> import numpy as np, numbad
+    >>> numbad.jacfwd(lambda x: x**2)(np.array([1.0, 2.0]))
+    array([[2., 0.],
+           [0., 4.]])
+    """
+    check_function(f, "jacfwd")
+    numbers_of(argnums, "jacfwd")
+    return jacobian_function("jacfwd", f, argnums, has_aux)
+
+
+def jacrev(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
+    """Return the function that computes the Jacobian of `f` in reverse mode, as jax.jacrev does.
+
+    All cotangents run at once, as lanes: cheap where there are fewer outputs than inputs. The
+    result is that of `jacfwd`.
+    """
+    check_function(f, "jacrev")
+    numbers_of(argnums, "jacrev")
+    return jacobian_function("jacrev", f, argnums, has_aux)
+
+
+def split_points(points: tuple[Any, ...], argnums: Any) -> tuple[tuple[Any, ...], Any]:
+    """Tell points from JAX's second positional argument: ints, and tuples of ints, are argnums."""
+    if len(points) == 1:
+        only = points[0]
+        whole = (int, np.integer)
+        if isinstance(only, whole) or (isinstance(only, tuple) and only and all(isinstance(k, whole) for k in only)):
+            return (), only
+    return points, argnums
+
+
+def jacobian(f: Callable[..., Any], *points: Any, argnums: Any = None, has_aux: bool = False, **keywords: Any) -> Any:
+    """Return the Jacobian of `f` at a point, or the function that computes it, in the cheaper mode.
+
+    Forward mode is taken when the inputs have no more elements than the outputs, else reverse mode:
+    the number of lanes is what a Jacobian costs.
+
+    Parameters
+    ----------
+    f : callable
+    *points : tree
+        Where to differentiate, one for each positional argument; with none a function is returned.
+    argnums : int or tuple of int, optional
+        The arguments to differentiate with respect to; all of the points by default (the first
+        alone for the returned function).
+
+    Examples
+    --------
+    >>> import numpy as np, numbad
+    >>> numbad.jacobian(lambda x: np.array([[1.0, 2.0], [3.0, 4.0]]) @ x, np.array([1.0, 1.0]))
+    array([[1., 2.],
+           [3., 4.]])
+    """
+    points, argnums = split_points(points, argnums)
+    if not points:
+        return jacobian_function("jacobian", f, 0 if argnums is None else argnums, has_aux, keywords)
+    if argnums is None:
+        argnums = 0 if len(points) == 1 else tuple(range(len(points)))
+    return jacobian_by("jacobian", f, points, keywords, argnums, has_aux)
+
+
+def hessian(f: Callable[..., Any], *points: Any, argnums: Any = None, has_aux: bool = False, **keywords: Any) -> Any:
+    """Return the second derivatives of `f` at a point, or the function that computes them: forward over reverse.
+
+    The arguments are those of `jacobian`. For a function of an array of shape t that returns one
+    number the result has shape t + t; trees give trees of trees, as jax.hessian nests them.
+
+    Examples
+    --------
+    >>> import numpy as np, numbad
+    >>> numbad.hessian(lambda x: x[0] ** 2 * x[1], np.array([1.0, 2.0]))
+    array([[4., 2.],
+           [2., 0.]])
+    """
+    points, argnums = split_points(points, argnums)
+    chosen = argnums
+    if chosen is None:
+        chosen = tuple(range(len(points))) if len(points) > 1 else 0
+    second = jacfwd(jacrev(f, chosen, has_aux), chosen, has_aux)
+    return second(*points, **keywords) if points else second
+
+
+def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
+    """Return the product of the Hessian of `f` at `x` with `v`, without forming the Hessian.
+
+    Examples
+    --------
+    >>> import numpy as np, numbad
+    >>> numbad.hvp(lambda x: np.sum(x**3), np.array([1.0, 2.0]), np.array([1.0, 0.0]))
+    array([6., 0.])
+    """
+    found = jvp(grad(f), (x,), (v,))[1]
+    return narrowed(found) if current() is None and is_narrow(0, (x,)) else found
