@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 from numbad.limits import CHECKED
@@ -21,10 +20,8 @@ from numbad.errors import (
     TapeError,
 )
 from numbad.kernels.threads import set_num_threads
-from numbad.ops import REGISTRY
-from numbad.ops.definition import Interval, op
-from numbad.recording import indexing, methods, operators, protocol  # noqa: F401  they complete scalars and arrays
-from numbad.recording.functions import (
+from numbad.numpy_api import methods, protocol  # noqa: F401  these, and those below that nothing here names, complete
+from numbad.numpy_api.functions import (
     array,
     asarray,
     empty,
@@ -41,13 +38,12 @@ from numbad.recording.functions import (
     where,
     zeros,
 )
-from numbad.replay.jit import jit
-from numbad.settings import config, debug_nans
-from numbad.tapes.checks import verify
-from numbad.tapes.freezing import record
-from numbad.tapes.tape import Tape
-from numbad.transforms.batching import vmap
-from numbad.transforms.custom import checkpoint, custom_jvp, custom_vjp, stop_gradient
+from numbad.ops import REGISTRY
+from numbad.ops.definition import Interval, op
+from numbad.recording import errors_met, hostcalls, indexing, operators, texts  # noqa: F401  recording values
+from numbad.scipy_api import noticing  # noqa: F401  and what is done when a recording begins
+from numbad.settings import VERSION, config, debug_nans
+from numbad.sweeps import execution  # noqa: F401  and let recorders run
 from numbad.transforms.derivatives import gradient, value_and_gradient
 from numbad.transforms.functional import (
     derivative,
@@ -63,7 +59,17 @@ from numbad.transforms.functional import (
     vjp,
 )
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from numbad import passes, testing  # noqa: F401
+    from numbad.replay.jit import jit
+    from numbad.storage.tape_files import load
+    from numbad.tapes.checks import verify
+    from numbad.tapes.freezing import record
+    from numbad.tapes.tape import Tape
+    from numbad.transforms.batching import vmap
+    from numbad.transforms.custom import checkpoint, custom_jvp, custom_vjp, stop_gradient
+
+__version__ = VERSION
 __all__ = [
     "REGISTRY",
     "BranchError",
@@ -120,14 +126,35 @@ __all__ = [
 ]
 
 
-if TYPE_CHECKING:
-    from numbad.storage.tape_files import load
-
-
 def __getattr__(name: str) -> Any:
-    """Import `numbad.testing`, `numbad.tapes.passes` and `numbad.load` when they are first used."""
-    if name in ("passes", "testing"):
-        return importlib.import_module(f"numbad.{name}")
-    if name == "load":
-        return importlib.import_module("numbad.storage.tape_files").load
-    raise AttributeError(f"module 'numbad' has no attribute {name!r}")
+    """Import what a first gradient does not need when it is first used."""
+    found: Any
+    if name == "jit":
+        from numbad.replay.jit import jit as found
+    elif name == "vmap":
+        from numbad.transforms.batching import vmap as found
+    elif name in ("checkpoint", "custom_jvp", "custom_vjp", "stop_gradient"):
+        from numbad.transforms import custom
+
+        found = getattr(custom, name)
+    elif name == "record":
+        from numbad.tapes.freezing import record as found
+    elif name == "Tape":
+        from numbad.tapes.tape import Tape as found
+    elif name == "verify":
+        from numbad.tapes.checks import verify as found
+    elif name == "load":
+        from numbad.storage.tape_files import load as found
+    elif name == "passes":
+        import numbad.passes as found
+    elif name == "testing":
+        import numbad.testing as found
+    else:
+        raise AttributeError(f"module 'numbad' has no attribute {name!r}")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return [*__all__, "__version__", "passes", "testing"]

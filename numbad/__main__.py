@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import numbad
-from numbad.sweeps import execution
+from numbad.kernels import loading
 
 POINT = (2.0, 4.0)
 
@@ -64,7 +64,7 @@ def print_compiled() -> None:
     """Print what was compiled, or loaded from the disk cache, and how long that took."""
     loaded = loaded_from_cache()
     print("\nCompiled code (compiled once on a machine, afterwards loaded from the disk cache):\n")
-    for name, seconds in execution.compile_seconds.items():
+    for name, seconds in loading.compile_seconds.items():
         how = "loaded" if loaded.get(name.split()[0], False) else "compiled"
         print(f"  {name:28}{how:>10} in {seconds:7.3f} s")
     print(f"  cache: {cache_directory()}")
@@ -75,7 +75,7 @@ def loaded_from_cache() -> dict[str, bool]:
     from numbad.kernels import verification
 
     result = {"verify": bool(verification.check_writes.stats.cache_hits)}
-    for key, function in execution._kernels.items():
+    for key, function in loading._kernels.items():
         hits = getattr(function, "cache_hits", None)
         if hits is None and hasattr(function, "stats"):
             hits = len(function.stats.cache_hits)

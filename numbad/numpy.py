@@ -26,8 +26,8 @@ from typing import Any
 import numpy
 
 from numbad.errors import RecordingError, message
+from numbad.numpy_api import functions
 from numbad.numpy_api.dispatch import FUNCTIONS
-from numbad.recording import functions
 from numbad.recording.active import Active
 from numbad.recording.arrays import Array
 from numbad.recording.operands import holds_active

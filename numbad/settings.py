@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+VERSION = "0.1.0"
+
 
 class Config:
     """The settings of numbad; they hold for all threads.

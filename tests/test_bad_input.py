@@ -539,8 +539,8 @@ def test_an_error_in_the_inner_gradient_leaves_the_outer_clean() -> None:
 
 
 def test_a_tape_that_does_not_fit_is_a_memory_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numbad.sweeps.execution, "available_memory", lambda: 1e6)
-    monkeypatch.setattr(numbad.sweeps.execution, "COMPARED_MEMORY", 1 << 16)
+    monkeypatch.setattr(numbad.kernels.memory, "available_memory", lambda: 1e6)
+    monkeypatch.setattr(numbad.kernels.memory, "COMPARED_MEMORY", 1 << 16)
 
     def long(x: Any) -> Any:
         for _ in range(300_000):
@@ -556,7 +556,7 @@ def test_a_tape_that_does_not_fit_is_a_memory_error(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_available_memory_is_known_here() -> None:
-    available = numbad.sweeps.execution.available_memory()
+    available = numbad.kernels.memory.available_memory()
     assert 1e6 < available <= float("inf")
     if Path("/proc/meminfo").exists():
         assert available < 1e15

@@ -73,14 +73,26 @@ def read_unwritten(code, words):
 
 UNARY_SIZE, ELEMENTS = 1, 5  # words: how many elements; kind of the output
 DAMAGES = {  # name: function, point, damage, what the error must name
-    "a result far away": (scalars, (2.0, 4.0), lambda code, words: code.__setitem__((2, 1), 10**6), "_vm.", "row 2"),
-    "an operand far away": (scalars, (2.0, 4.0), lambda code, words: code.__setitem__((1, 2), 99), "_vm.", "row 1"),
-    "words far away": (arrays, (X,), set_code(256, 2, 10**6), "arraykernels.", "row"),
+    "a result far away": (
+        scalars,
+        (2.0, 4.0),
+        lambda code, words: code.__setitem__((2, 1), 10**6),
+        "generated.scalar.",
+        "row 2",
+    ),
+    "an operand far away": (
+        scalars,
+        (2.0, 4.0),
+        lambda code, words: code.__setitem__((1, 2), 99),
+        "generated.scalar.",
+        "row 1",
+    ),
+    "words far away": (arrays, (X,), set_code(256, 2, 10**6), "array.", "row"),
     "too many elements": (arrays, (X,), set_word(256, 1, 10**4), "kernels.", "row"),
-    "a gather from far away": (arrays, (X,), gather_far, "arraykernels.forward_rows", "row"),
-    "a negative address": (arrays, (X,), gather_below, "arraykernels.forward_rows", "row"),
+    "a gather from far away": (arrays, (X,), gather_far, "array.forward_rows", "row"),
+    "a negative address": (arrays, (X,), gather_below, "array.forward_rows", "row"),
     "what nobody has written": (arrays, (X,), read_unwritten, "that nobody has written", "row"),
-    "cleared too far": (arrays, (X,), set_word(1026, 3, 10**5), "arraykernels.", "row"),
+    "cleared too far": (arrays, (X,), set_word(1026, 3, 10**5), "array.", "row"),
 }
 
 
@@ -89,7 +101,7 @@ def run_case(name):
     import numbad
     from numbad.errors import InternalError
     from numbad.kernels import checked_memory
-    from numbad.sweeps import execution
+    from numbad.kernels import memory as kernels_memory
 
     if name == "undamaged":
         f = lambda x: np.sum(np.sin(x) ** 2)
@@ -103,11 +115,11 @@ def run_case(name):
             "hvp": numbad.jvp(numbad.grad(f), (X,), (np.ones(6),))[1].tolist(),
         }
     if name == "guard zone":
-        memory = execution.take_memory(5000, np.dtype(np.float64), False)
+        memory = kernels_memory.take_memory(5000, np.dtype(np.float64), False)
         np.lib.stride_tricks.as_strided(memory, (5001,))[5000] = 1.0
-        act = lambda: execution.give_back(memory)
+        act = lambda: kernels_memory.give_back(memory)
     elif name == "handed out":
-        memory = execution.take_memory(10, np.dtype(np.float32), False)
+        memory = kernels_memory.take_memory(10, np.dtype(np.float32), False)
         act = lambda: checked_memory.check_written(memory[3:], "a result")
     else:
         f, point, change, _, _ = DAMAGES[name]

@@ -128,11 +128,11 @@ def count_rows(f: Any, x: Any) -> int:
     found = []
 
     def outer(x: Any) -> Any:
-        before = x.recorder.rows()
+        before = x.recorder.row_count()
         result = f(x)
-        middle = x.recorder.rows()
+        middle = x.recorder.row_count()
         numbad.grad(f)(x)
-        found.append(x.recorder.rows() - middle - (middle - before) - np.size(x))
+        found.append(x.recorder.row_count() - middle - (middle - before) - np.size(x))
         return result
 
     numbad.grad(outer)(x)
@@ -264,7 +264,7 @@ def test_the_first_layer_is_copied_not_multiplied() -> None:
     opcodes: list[int] = []
 
     def outer(x: Any) -> Any:
-        before = x.recorder.rows()
+        before = x.recorder.row_count()
         result = numbad.jacfwd(lambda x: MATRIX @ np.sin(MATRIX @ x))(x)
         opcodes.extend(x.recorder.code[4 * before :: 4].tolist())
         return result[0, 0]

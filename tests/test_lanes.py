@@ -7,7 +7,8 @@ import pytest
 
 import numbad
 from numbad import limits
-from numbad.sweeps import execution, linearised, matrix_rows
+from numbad.kernels import memory
+from numbad.sweeps import linearised, matrix_rows
 from numbad.sweeps.linearised import Linearised, LinearMap
 from numbad.transforms.functional import Evaluation
 
@@ -268,7 +269,7 @@ def test_a_kernel_of_python_adds_to_cotangents_that_are_infinite_or_large() -> N
 def test_blocks_of_lanes_keep_to_the_memory_that_a_sweep_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
     linear = Evaluation(loop, (np.linspace(-1, 1, 150),), (0,), {}, False).linear()
     taken = []
-    monkeypatch.setattr(linearised, "take_memory", lambda *a: (taken.append(a[0]), execution.take_memory(*a))[1])
+    monkeypatch.setattr(linearised, "take_memory", lambda *a: (taken.append(a[0]), memory.take_memory(*a))[1])
     monkeypatch.setattr(linearised, "count_threads", lambda: 2)
     expected = linear.push()
     monkeypatch.setattr(linearised, "MOST_MEMORY", 1 << 18)

@@ -11,8 +11,8 @@ import pytest
 
 import numbad
 from numbad import limits
-from numbad.kernels import loading
-from numbad.transforms import derivatives
+from numbad.kernels import machinecode
+from numbad.sweeps import gradients
 
 SCRIPT = """
 import sys
@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
     target = tmp_path / "numbad"
     target.mkdir()
     for name in ("linearise_float64", "gradient_at_float64"):
-        source = next(path for path in loading.places(name) if path.exists())
+        source = next(path for path in machinecode.places(name) if path.exists())
         shutil.copy(source, target / source.name)
     return tmp_path
 
@@ -60,8 +60,8 @@ def test_damaged_machine_code_is_not_linked(folder: Path, damage: str, monkeypat
     else:
         data = bytearray(b"nothing\0") + data[data.index(0) + 1 :]
     path.write_bytes(bytes(data))
-    monkeypatch.setattr(loading, "places", lambda name: [path])
-    assert loading.load("linearise_float64") is None
+    monkeypatch.setattr(machinecode, "places", lambda name: [path])
+    assert machinecode.load("linearise_float64") is None
 
 
 def test_a_small_gradient_agrees_with_that_by_way_of_numba(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,5 +69,5 @@ def test_a_small_gradient_agrees_with_that_by_way_of_numba(monkeypatch: pytest.M
         return np.exp(a) * np.sin(b) + a**3 / b
 
     small = numbad.gradient(f, 0.7, 1.9)
-    monkeypatch.setattr(derivatives, "MOST_WORDS", 0)
+    monkeypatch.setattr(gradients, "MOST_WORDS", 0)
     assert numbad.gradient(f, 0.7, 1.9) == small

@@ -29,7 +29,7 @@ def test_tangent_and_second_derivative(name):
 @pytest.mark.parametrize("name", CASES)
 def test_inputs_and_constants_kept_by_reference(name, monkeypatch):
     """Large arrays stay where the caller has them: the same functions, as if all arrays were large."""
-    monkeypatch.setattr(numbad.transforms.derivatives, "LARGE_INPUT", 0)
+    monkeypatch.setattr(numbad.recording.inputs, "LARGE_INPUT", 0)
     monkeypatch.setattr(numbad.recording.operands, "SMALL", 0)
     function, *arrays = CASES[name]
     check_against_numpy(function, *arrays, rtol=1e-6, atol=1e-7, value_rtol=1e-10)

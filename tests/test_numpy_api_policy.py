@@ -11,8 +11,7 @@ from oracle import check_against_numpy, differences
 
 import numbad
 from numbad.errors import BranchError, RecordingError
-from numbad.numpy_api import dispatch
-from numbad.recording import functions
+from numbad.numpy_api import dispatch, functions
 
 random = np.random.default_rng(2)
 V = random.normal(size=6)

@@ -7,7 +7,7 @@ import pytest
 from oracle import check_against_numpy
 
 import numbad
-from numbad.numpy_api import blocks
+from numbad.recording import blocks
 
 random = np.random.default_rng(3)
 V = random.normal(size=5)

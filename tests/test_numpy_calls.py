@@ -13,7 +13,7 @@ from oracle import differences, weight
 
 import numbad
 from numbad.errors import RecordingError
-from numbad.numpy_api import FUNCTIONS
+from numbad.numpy_api.tables import FUNCTIONS
 from numbad.recording.active import Active
 
 # of which the number or choice of results changes when an element does, which finite differences do not see

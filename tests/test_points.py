@@ -9,7 +9,7 @@ import pytest
 
 import numbad
 from numbad.errors import BranchError, InputError, NumbadError, OutputError
-from numbad.kernels.loading import HAVE_LIBMVEC
+from numbad.kernels.machinecode import HAVE_LIBMVEC
 from numbad.ops.definition import BY_NAME, REGISTRY
 from numbad.tape.layout import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, SCATTER
 from numbad.tapes import points

@@ -23,7 +23,7 @@ from oracle import check_against_numpy
 
 import numbad
 from numbad.errors import NumbadError, RecordingError
-from numbad.scipy_api import TABLE
+from numbad.scipy_api.tables import TABLE
 
 RNG = np.random.default_rng(7)
 X = np.array([0.7, 1.3, 0.4, 0.9])

@@ -5,7 +5,7 @@ import pytest
 
 import numbad
 from numbad import limits
-from numbad.replay.pieces import SegmentedReplay
+from numbad.replay.machines import SegmentedReplay
 
 RANDOM = np.random.default_rng(5)
 X = RANDOM.standard_normal((400, 150)) / 12.0

@@ -16,7 +16,8 @@ from numbad.ops.definition import BY_NAME
 from numbad.recording.arrays import make_block
 from numbad.recording.scalars import make_scalar
 from numbad.tape.layout import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
-from numbad.tapes.tape import Input, Output, Tape
+from numbad.tapes.slots import Input, Output
+from numbad.tapes.tape import Tape
 
 MATRIX = np.random.default_rng(3).normal(size=(30, 30))
 VECTOR = np.linspace(0.5, 2.0, 30)

@@ -380,7 +380,7 @@ def test_a_hessian_too_large_for_memory_is_refused_before_it_is_tried(monkeypatc
     import tracemalloc
 
     x = np.ones(30_000)
-    monkeypatch.setattr(numbad.sweeps.execution, "available_memory", lambda: 4e9)
+    monkeypatch.setattr(numbad.transforms.functional, "available_memory", lambda: 4e9)
     tracemalloc.start()
     try:
         for call in (

@@ -699,7 +699,7 @@ PYTHON = {
         sum_of_copies,
     ),
     "views that overlap are added to in one go": Damage(
-        "sweeps.python_rows.add_broadcast",
+        "sweeps.operands.add_broadcast",
         "if overlaps(target.shape, target.strides):",
         "if False:",
         large_windows("copies"),
@@ -757,28 +757,34 @@ PYTHON = {
         replayed_arrays,
     ),
     "constant arrays are not entered into a replay": Damage(
-        "sweeps.whole.ShortReplay.__init__",
+        "replay.machines.ShortReplay.__init__",
         "for address, block in recorder.loads:",
         "for address, block in ():",
         replayed_arrays,
     ),
     "the cotangents of a replay are read one early": Damage(
-        "sweeps.whole.ShortReplay.__init__",
+        "replay.machines.ShortReplay.__init__",
         "self.memory[size : 2 * size]",
         "self.memory[size - 1 : 2 * size]",
         replayed_arrays,
     ),
     "new inputs are not entered": Damage(
-        "sweeps.whole.ShortReplay.enter", "zip(self.slots, values)", "zip(self.slots[1:], values[1:])", replayed_arrays
+        "replay.machines.ShortReplay.enter",
+        "zip(self.slots, values)",
+        "zip(self.slots[1:], values[1:])",
+        replayed_arrays,
     ),
     "the cotangents of the last replay are still there": Damage(
-        "replay.pieces.SegmentedReplay.sweep_back", "self.arena[:] = -0.0", "pass", replayed_products
+        "replay.machines.SegmentedReplay.sweep_back", "self.arena[:] = -0.0", "pass", replayed_products
     ),
     "a product adds to that of the last replay": Damage(
-        "replay.pieces.Product.forward", "if self.clears:", "if False:", replayed_products
+        "replay.machines.Product.forward", "if self.clears:", "if False:", replayed_products
     ),
     "a product of a replay does not go back": Damage(
-        "replay.pieces.Product.backward", "self.transposed, finite)", "not self.transposed, finite)", replayed_products
+        "replay.machines.Product.backward",
+        "self.transposed, finite)",
+        "not self.transposed, finite)",
+        replayed_products,
     ),
     "a strided result is taken for a run": Damage(
         "replay.output_copies.ArrayResult.view",

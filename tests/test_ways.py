@@ -15,7 +15,7 @@ from numbad.geometry import overlaps
 from numbad.limits import BLAS_WORTH, LARGE, LARGE_INPUT, PIECE, RELABEL
 from numbad.sweeps import fusion
 from numbad.sweeps.matrix_rows import covers, multiply_add
-from numbad.sweeps.python_rows import add_broadcast
+from numbad.sweeps.operands import add_broadcast
 
 windows = np.lib.stride_tricks.sliding_window_view
 WIDE = 4

@@ -13,10 +13,11 @@ from numbad.emission.templates import Templates, templates
 from numbad.errors import user_site
 from numbad.kernels import emission_layout as layout
 from numbad.kernels.emission_layout import FOREIGN, UNKNOWN_OP, UNKNOWN_POWER
+from numbad.kernels.loading import switch
+from numbad.kernels.memory import address_of
 from numbad.limits import CAPACITY, CHECKED, POWERS_MOST
 from numbad.ops.definition import BY_NAME, REGISTRY
 from numbad.recording.recorder import Recorder
-from numbad.sweeps.execution import switch
 
 if CHECKED:
     from numbad.kernels import checked_memory
@@ -85,15 +86,6 @@ def smooth_flags() -> array[int]:
         flags = array("B", [op.smooth for op in REGISTRY])
         _smooth = REGISTRY[-1], flags
     return flags
-
-
-def address_of(values: np.ndarray) -> int:
-    """Return where an array begins in memory."""
-    return values.__array_interface__["data"][0]
-
-
-if CHECKED:
-    address_of = checked_memory.watched(address_of)  # type: ignore[assignment]
 
 
 class Emitter:

@@ -21,9 +21,9 @@ import numpy as np
 from numbad.emission.emitter import Emitter
 from numbad.emission.multiples import VIRTUAL, Multiples, multiply
 from numbad.geometry import affine_strides, compact, contiguous, is_run, overlaps, spread
-from numbad.kernels.emission_layout import ACTIVITY, ADJOINT, TANGENT
+from numbad.kernels.emission_layout import ACTIVITY, ADJOINT
 from numbad.limits import LARGE, MOST_BLOCKS
-from numbad.ops.definition import BY_NAME, REGISTRY, absences
+from numbad.ops.definition import BY_NAME, REGISTRY
 from numbad.recording.active import Active
 from numbad.recording.arrays import Array, Storage, constant, filled, make_block, number_at, strided
 from numbad.recording.operands import as_active
@@ -31,6 +31,7 @@ from numbad.recording.recorder import Recorder
 from numbad.recording.scalars import make_scalar
 from numbad.sweeps.execution import seed_of
 from numbad.tape.layout import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+from numbad.tape.rows import Rows
 
 COMPILED = True  # False: Python does the scalar rows, too, which tests compare
 
@@ -552,87 +553,6 @@ class Linear:
 # ---------------------------------------------------------------- adjoint
 
 
-def emit_adjoint(linear: Linear) -> None:
-    """Append the adjoint of a region; its seeds have been added and its active addresses marked."""
-    compiled = not linear.by_python()
-    recorder = linear.recorder
-    row, start = linear.stop, linear.start
-    while row > start:
-        if compiled and recorder.code[4 * row - 4] < MAP:
-            row = linear.run(ADJOINT, row, start)
-        if row > start:
-            row -= 1
-            adjoint_row(linear, linear.row(row))
-
-
-def adjoint_row(linear: Linear, row: list[int]) -> None:
-    """Append the adjoint of a row."""
-    opcode, out, a, _ = row
-    if opcode < MAP:
-        scalar_adjoint(linear, row, REGISTRY[opcode])
-    elif opcode < 2 * MAP:
-        map_adjoint(linear, row, REGISTRY[opcode - MAP])
-    elif opcode == ADD:
-        target, source = linear.operands(row)
-        if linear.covers(*source[:2]) and compact(linear.table(*source[1:], linear.active)).any():
-            copy_linear(linear, target, source)
-    elif opcode == CONTRACT:
-        contract_adjoint(linear, row)
-    elif opcode == GATHER:
-        count = int(linear.words[a + 1])
-        bar = linear.read(out, (count,), (1,))
-        if bar is not None:
-            linear.scatter(linear.words[a + 2 : a + 2 + count], bar)
-    elif opcode == SCATTER:
-        count, _, space, source = linear.words[a + 1 : a + 5].tolist()
-        if linear.covers(space, source):
-            picked = linear.places[out - linear.base + linear.words[a + 5 : a + 5 + count]]
-            bar = linear.collect(picked)
-            if bar is not None:
-                linear.add(source, (count,), (1,), bar)
-    elif opcode == HOST:
-        host_adjoint(linear, row)
-
-
-def scalar_adjoint(linear: Linear, row: list[int], op: Any) -> None:
-    """Append the adjoint of a scalar row, for which the partials function is run."""
-    active, base, places = linear.active, linear.base, linear.places
-    _, out, a, b = row
-    place = places[out - base]
-    if not place or not active[out - base]:
-        return
-    bar = linear.cotangent_at(out)
-    operands = [make_scalar(linear.recorder, address) for address in (a, b, out)]
-    partials = zip((a, b), op.symbolic_partials(*operands), absences(op), strict=False)
-    for address, partial, may_be_absent in partials:
-        if address >= base and active[address - base]:
-            addend = linear.scaled(partial, bar, may_be_absent)
-            if addend is not None:
-                linear.add(address, (), (), addend)
-
-
-def map_adjoint(linear: Linear, row: Any, op: Any) -> None:
-    """Append the adjoint of an elementwise array row."""
-    target, *sources = linear.operands(row)
-    wanted = [linear.covers(*s[:2]) and compact(linear.table(*s[1:], linear.active)).any() for s in sources]
-    if not any(wanted):
-        return
-    if not compact(linear.table(*target[1:], linear.places)).any():
-        return
-    values = [linear.primal(*source) for source in sources]
-    y = values[1] if op.arity == 2 else None
-    partials = op.symbolic_partials(values[0], y, linear.primal(*target))
-    for source, want, partial, may_be_absent in zip(sources, wanted, partials, absences(op), strict=True):
-        if not want:
-            continue
-        if linear.lanes:
-            add_multiple(linear, target, partial, may_be_absent, source)
-            continue
-        addend = linear.scaled(partial, linear.read(*target[1:]), may_be_absent)
-        if addend is not None:
-            linear.add(*source[1:], addend)
-
-
 def add_multiple(linear: Linear, source: Operand, partial: Any, may_be_absent: bool, target: Operand) -> None:
     """Add a partial times the lanes of one operand to those of another over the same index space."""
     units = linear.multiples.units_of(source) if is_factor(partial) and not is_injective(target) else None
@@ -661,24 +581,6 @@ def is_injective(operand: Operand) -> bool:
     """
     _, _, shape, strides = operand
     return strides == contiguous(shape)
-
-
-def contract_adjoint(linear: Linear, row: Any) -> None:
-    """Append the adjoint of a product: the other operand times the cotangent."""
-    target, *sources = linear.operands(row)
-    bar = None
-    units = linear.multiples.units_of(target) if linear.lanes else None
-    for k, source in enumerate(sources):
-        if not (linear.covers(*source[:2]) and compact(linear.table(*source[1:], linear.active)).any()):
-            continue
-        factor = linear.primal(*sources[1 - k])
-        if units is not None and add_unit_product(linear, units, factor, source):
-            continue
-        if bar is None:
-            bar = linear.read(*target[1:])
-            if bar is None:
-                return
-        product(linear, bar, factor, source)
 
 
 def add_unit_product(
@@ -719,165 +621,15 @@ def place_of(value: Array, shape: Shape) -> tuple[int, int, Shape]:
     return space, address, strides
 
 
-def host_adjoint(linear: Linear, row: Any) -> None:
-    """Append the adjoint of a host row: its rule, run on recording values."""
-    call, operands, results = linear.host_operands(row)
-    bars = [linear.read(r.storage.address, r.shape, contiguous(r.shape)) for r in results]
-    if all(bar is None for bar in bars):
-        return
-    wanted = [linear.varies(operand) for operand in operands]
-    call.refuse_unknown(wanted)
-    if linear.lanes:
-        each = [
-            call.pull([bar_lane(bar, r, k) for bar, r in zip(bars, results, strict=True)], results, operands, wanted)
-            for k in range(linear.lanes)
-        ]
-        found = [
-            None if parts[0] is None else np.stack([np.broadcast_to(p, o.shape) for p in parts], axis=-1)
-            for parts, o in zip(zip(*each, strict=True), operands, strict=True)
-        ]
-    else:
-        given = [np.zeros(r.shape) if bar is None else bar for bar, r in zip(bars, results, strict=True)]
-        found = list(call.pull(given, results, operands, wanted))
-    carries = call.carries()
-    for addend, operand, needed in zip(found, operands, wanted, strict=True):
-        if needed and isinstance(addend, Active):
-            addend = addend if carries else addend + 0.0  # a zero that was computed is no -0.0
-            linear.add(operand.storage.address, operand.shape, contiguous(operand.shape), addend)
-
-
-def bar_lane(bar: Any, result: Array, lane: int) -> Any:
-    """Return one lane of a cotangent, zeros where there is none."""
-    return np.zeros(result.shape) if bar is None else bar[..., lane]
-
-
 # ---------------------------------------------------------------- tangent
 
 
-def emit_tangent(linear: Linear) -> None:
-    """Append the tangent of a region; the tangents of its inputs have been entered."""
-    compiled = not linear.by_python()
-    recorder = linear.recorder
-    row, stop = linear.start, linear.stop
-    while row < stop:
-        if compiled and recorder.code[4 * row] < MAP:
-            row = linear.run(TANGENT, row, stop)
-        if row < stop:
-            tangent_row(linear, linear.row(row))
-            row += 1
+def find_active(self: Rows, inputs: list[np.ndarray]) -> np.ndarray:
+    """Return a flag for each address from 1 on: whether it depends on some of these addresses."""
+    recorder: Any = self  # of what a recorder has, rows are enough here
+    linear = Linear(recorder, 1, 0, self.row_count())
+    linear.mark_active(inputs)
+    return linear.active
 
 
-def tangent_row(linear: Linear, row: list[int]) -> None:
-    """Append the tangent of a row."""
-    base, places = linear.base, linear.places
-    opcode, out, a, _ = row
-    if opcode < MAP:
-        scalar_tangent(linear, row, REGISTRY[opcode])
-    elif opcode < 2 * MAP:
-        map_tangent(linear, row, REGISTRY[opcode - MAP])
-    elif opcode == ADD:
-        target, source = linear.operands(row)
-        if linear.covers(*source[:2]):
-            copy_linear(linear, source, target)
-    elif opcode == CONTRACT:
-        target, *sources = linear.operands(row)
-        for k, source in enumerate(sources):
-            if not linear.covers(*source[:2]):
-                continue
-            factor = linear.primal(*sources[1 - k])
-            units = linear.multiples.units_of(source) if linear.lanes else None
-            if units is not None and add_unit_product(linear, units, factor, target):
-                continue
-            dot = linear.read(*source[1:])
-            if dot is not None:
-                product(linear, dot, factor, target)
-    elif opcode == GATHER:
-        count = int(linear.words[a + 1])
-        indices = linear.words[a + 2 : a + 2 + count]
-        inside = indices >= base
-        places[out - base : out - base + count] = np.where(inside, places[np.where(inside, indices - base, 0)], 0)
-    elif opcode == SCATTER:
-        count, _, space, source = linear.words[a + 1 : a + 5].tolist()
-        dot = linear.read(source, (count,), (1,)) if linear.covers(space, source) else None
-        if dot is not None:
-            linear.scatter(out + linear.words[a + 5 : a + 5 + count], dot)
-    elif opcode == HOST:
-        host_tangent(linear, row)
-
-
-def scalar_tangent(linear: Linear, row: list[int], op: Any) -> None:
-    """Append the tangent of a scalar row, for which the partials function is run."""
-    base, places = linear.base, linear.places
-    _, out, a, b = row
-    if not op.smooth or not any(address >= base and places[address - base] for address in (a, b)):
-        return
-    operands = [make_scalar(linear.recorder, address) for address in (a, b, out)]
-    total = None
-    partials = zip((a, b), op.symbolic_partials(*operands), absences(op), strict=False)
-    for address, partial, may_be_absent in partials:
-        if address >= base and places[address - base]:
-            total = plus(total, linear.scaled(partial, linear.cotangent_at(address), may_be_absent))
-    if total is not None:
-        linear.write(places[out - base :][:1].reshape(()), linear.own(total))
-
-
-def plus(total: Any, addend: Any) -> Any:
-    """Add where None is zero."""
-    return addend if total is None else total if addend is None else total + addend
-
-
-def map_tangent(linear: Linear, row: Any, op: Any) -> None:
-    """Append the tangent of an elementwise array row."""
-    if not op.smooth:
-        return
-    target, *sources = linear.operands(row)
-    varies = [linear.covers(*s[:2]) and bool(compact(linear.table(*s[1:], linear.places)).any()) for s in sources]
-    if not any(varies):
-        return
-    values = [linear.primal(*source) for source in sources]
-    y = values[1] if op.arity == 2 else None
-    total = None
-    partials = op.symbolic_partials(values[0], y, linear.primal(*target))
-    for source, varying, partial, may_be_absent in zip(sources, varies, partials, absences(op), strict=True):
-        if varying and linear.lanes:
-            add_multiple(linear, source, partial, may_be_absent, target)
-        elif varying:
-            total = plus(total, linear.scaled(partial, linear.read(*source[1:]), may_be_absent))
-    if total is not None:
-        linear.add(*target[1:], total)
-
-
-def host_tangent(linear: Linear, row: Any) -> None:
-    """Append the tangent of a host row: the transpose of its rule."""
-    from numbad.emission.regions import pull_inside
-
-    call, operands, results = linear.host_operands(row)
-    dots = [
-        linear.read(o.storage.address, o.shape, contiguous(o.shape))
-        if linear.covers(o.storage.space, o.storage.address)
-        else None
-        for o in operands
-    ]
-    if all(dot is None for dot in dots):
-        return
-    call.refuse_unknown([dot is not None for dot in dots])
-    zeros = [np.zeros(r.shape) for r in results]
-
-    def pull(*bars: Any) -> Any:
-        return call.pull(list(bars), results, operands)
-
-    lanes = range(linear.lanes) if linear.lanes else [None]
-    found: list[Any] = []
-    for lane in lanes:
-        given = [None if dot is None else dot if lane is None else dot[..., lane] for dot in dots]
-        if call.op.jvp_function is not None:
-            found.append(call.push(results, operands, given))
-        else:
-            found.append(pull_inside(linear.recorder, pull, zeros, given))
-    for k, result in enumerate(results):
-        value = np.stack([part[k] for part in found], axis=-1) if linear.lanes else found[0][k]
-        if not isinstance(value, Active):
-            if not np.any(value):
-                continue
-            value = constant(linear.recorder, value)
-        linear.add(result.storage.address, result.shape, contiguous(result.shape), value)
+Rows.find_active = find_active

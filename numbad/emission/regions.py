@@ -13,16 +13,19 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from numbad.emission.linear import Linear, emit_adjoint, emit_tangent
+from numbad.emission.adjoint import emit_adjoint
+from numbad.emission.linear import Linear
 from numbad.errors import OutputError, message
 from numbad.geometry import contiguous
+from numbad.ops.arithmetic import identity
 from numbad.recording.active import Active
 from numbad.recording.arrays import Array, constant, make_block
+from numbad.recording.inputs import collect, explain, input_dtype, regroup
 from numbad.recording.operands import as_active
+from numbad.recording.outputs import plain, scalar_output, split_auxiliary
 from numbad.recording.recorder import Recorder, current, set_current
 from numbad.recording.scalars import Scalar, make_scalar
 from numbad.recording.trees import flatten
-from numbad.transforms.derivatives import collect, explain, input_dtype, plain, regroup, scalar_output, split_auxiliary
 
 
 class Region:
@@ -45,12 +48,12 @@ class Region:
         recorder.bases.append(self.base)
         self.inputs = [fresh(recorder, value) for value in values]
         self.addresses = [addresses_of(value) for value in self.inputs]
-        self.start = recorder.rows()
+        self.start = recorder.row_count()
         self.stop = self.start
 
     def close(self) -> None:
         """End the region: the function has returned."""
-        self.stop = self.recorder.rows()
+        self.stop = self.recorder.row_count()
 
     def linear(self, lanes: int = 0) -> Linear:
         """Return the empty table of cotangents or tangents of the region."""
@@ -64,15 +67,6 @@ class Region:
             linear.seed(addresses, seed)
         emit_adjoint(linear)
         return [linear.result(addresses) for addresses in self.addresses]
-
-    def push(self, outputs: list[Any], tangents: list[Any], lanes: int = 0) -> list[Any]:
-        """Return the outputs' tangents, with lanes last, given those of the inputs."""
-        linear = self.linear(lanes)
-        for addresses, tangent in zip(self.addresses, tangents, strict=True):
-            if tangent is not None:
-                linear.seed(addresses, tangent)
-        emit_tangent(linear)
-        return [linear.result(addresses) for addresses in outputs]
 
 
 def addresses_of(value: Any) -> np.ndarray:
@@ -97,8 +91,6 @@ def fresh(recorder: Recorder, value: Any) -> Any:
         return make_block(recorder, recorder.load(values), values.shape)
     value = as_active(recorder, value)
     if isinstance(value, Scalar):
-        from numbad.ops.arithmetic import identity
-
         return identity(value)
     space, address, strides = value.place()
     strides = contiguous(value.shape) if strides is None else strides

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from numbad.emission.emitter import address_of, compiled_pass, scratch
+from numbad.emission.emitter import compiled_pass, scratch
 from numbad.geometry import contiguous
 from numbad.kernels import emission_layout as layout
+from numbad.kernels.memory import address_of
 from numbad.limits import CAPACITY, CHECKED, COPIED, FEW_CONSTANTS
 from numbad.ops.definition import BY_NAME
 from numbad.recording.active import Active

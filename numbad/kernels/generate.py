@@ -17,6 +17,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from numbad.ops import REGISTRY
 from numbad.ops.definition import Op, absences, body
 from numbad.tape.layout import ADD, CLEAR, CONTRACT, FLAGS, GUARD, GUARD_VALUE
 
@@ -257,8 +258,6 @@ def header(purpose: str) -> list[str]:
 
 def compiled_ops() -> list[Op]:
     """Return the ops that the compiled sweeps hold."""
-    from numbad.ops import REGISTRY
-
     return [op for op in REGISTRY if not op.host]
 
 
@@ -326,8 +325,6 @@ KERNEL = '''def {name}(like, opcode, {arguments}, n):
 
 def kernels_text() -> str:
     """Return the text of `kernels/generated/blocks.py`."""
-    from numbad.ops import REGISTRY
-
     calls: set[Op] = set()
     ops = compiled_ops()
     functions = []

@@ -1,185 +1,196 @@
-"""Compiled functions on disk: machine code that a new process loads without importing Numba.
-
-Importing Numba and readying its compiler takes longer than a first gradient should. The big
-switches over all ops (see `codegen`) are C functions of numbers and addresses, so their machine code is
-all that is needed: it is kept in a file of this module's own, whose name holds a digest of everything
-it depends on, and linked by llvmlite.
-"""
+"""Compiled functions by name and dtype: loaded from disk, or compiled with a notice to the user."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import hashlib
 import os
-import platform
-import subprocess
 import sys
-import tempfile
-from collections.abc import Callable
-from importlib.metadata import version
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
 
-from numbad.limits import VARIANT
+from numbad.kernels import machinecode
+from numbad.limits import CHECKED
 
-PACKAGE = Path(__file__).parent.parent
-SOURCES = ("limits.py", "tape/layout.py")  # and all that is in kernels/
-# Functions of Numba's that the error paths of its wrappers name; these functions never raise.
-UNREACHED = (
-    "NRT_Free",
-    "NRT_MemInfo_call_dtor",
-    "numba_do_raise",
-    "numba_gil_ensure",
-    "numba_gil_release",
-    "numba_runtime_build_excinfo_struct",
-    "numba_unpickle",
-)
-CHECKSUM = 32  # bytes
-_engines: list[Any] = []  # an engine owns the memory of its code
-_digest = ""
+if CHECKED:
+    from numbad.kernels import checked_memory
 
-
-def load_vector_library() -> bool:
-    """Load glibc's libmvec into the process, where the platform has one."""
-    if platform.machine() != "x86_64" or platform.system() != "Linux":
-        return False
-    try:
-        llvm.load_library_permanently("libmvec.so.1")
-    except RuntimeError:
-        return False
-    return True
-
-
-HAVE_LIBMVEC = load_vector_library()
+NOTICE_AFTER = 1.0  # seconds
+STAMPED = ("limits", "tape/layout", "sweeps/execution", "sweeps/large_rows", "sweeps/fusion")  # and all of kernels/
+_announced = threading.Event()
+INTEGERS = {
+    "primal": 4,
+    "linearise": 5,
+    "gradient_at": 9,
+    "replay_at": 1,
+    "run_pass": 2,
+    "block_primal": 5,
+    "block_partials": 7,
+    "emit_at": 2,
+    "forward_at": 9,
+    "adjoint_at": 11,
+    "tangent_at": 11,
+    "both_at": 16,
+    "points_primal": 5,
+    "points_adjoint": 5,
+}  # switches, with the number of integers that each takes after a number of its dtype
+_kernels: dict[Any, Any] = {}
+_tables: dict[Any, np.ndarray] = {}
+compile_seconds: dict[str, float] = {}
 
 
-def sources() -> list[Path]:
-    """Return the files that machine code is compiled from."""
-    return [PACKAGE / name for name in SOURCES] + sorted((PACKAGE / "kernels").rglob("*.py"))
+def source_of(name: str) -> Any:
+    """Return the Python function that a switch is compiled from."""
+    from numbad.kernels import array, emission, passes, scalar
+    from numbad.kernels.generated import blocks, points
+    from numbad.kernels.generated import scalar as ops
 
-
-def digest() -> str:
-    """Return a digest of what the machine code depends on: sources, versions, processor and variant."""
-    global _digest
-    if not _digest:
-        found = hashlib.sha256()
-        for path in sources():
-            found.update(path.read_bytes())
-        parts = [version("numba"), version("llvmlite"), sys.version, llvm.get_host_cpu_name(), str(HAVE_LIBMVEC)]
-        parts += [platform.libc_ver()[1], llvm.get_host_cpu_features().flatten(), VARIANT]
-        found.update("\n".join(parts).encode())
-        _digest = found.hexdigest()[:24]
-    return _digest
-
-
-def places(name: str) -> list[Path]:
-    """Return where the code of a function may be kept, in the order of preference."""
-    folders = [PACKAGE / "__pycache__", Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "numbad"]
-    if os.environ.get("NUMBA_CACHE_DIR"):
-        folders.insert(0, Path(os.environ["NUMBA_CACHE_DIR"]) / "numbad")
-    return [folder / f"{name}-{digest()}.o" for folder in folders]
-
-
-def load(name: str) -> int | None:
-    """Return the memory address of a function whose machine code is on disk, None if it is not."""
-    for path in places(name):
-        with contextlib.suppress(OSError):
-            symbol, _, rest = path.read_bytes().partition(b"\0")
-            checksum, code = rest[:CHECKSUM], rest[CHECKSUM:]
-            if hashlib.sha256(code).digest() == checksum:
-                return link(symbol.decode(), code)
-    return None
-
-
-def is_kept(name: str) -> bool:
-    """Whether there is machine code of a function on disk."""
-    return any(path.exists() for path in places(name))
-
-
-def compile_elsewhere(module: str, function: str, arguments: list[list[str]]) -> Any:
-    """Start a second process that calls a function of ours with each list of strings, and so compiles; or None.
-
-    It is a help and no more: what it does not leave on disk is compiled here.
-    """
-    if not sys.executable or (os.cpu_count() or 1) < 2:
-        return None
-    program = (
-        f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r})\nfrom {module} import {function} as compile_one\n"
+    return next(
+        vars(module)[name] for module in (ops, blocks, points, scalar, array, emission, passes) if name in vars(module)
     )
-    program += "".join(f"compile_one(*{part!r})\n" for part in arguments)
-    with contextlib.suppress(OSError):
-        quiet = subprocess.DEVNULL
-        return subprocess.Popen([sys.executable, "-c", program], stdin=quiet, stdout=quiet, stderr=quiet)
-    return None
 
 
-def callable_at(address: int, dtype: np.dtype, integers: int, short: bool = False) -> Callable[..., int]:
-    """Return a compiled function (number, *integers) -> int as a Python callable.
-
-    A `short` one keeps Python's lock while it runs: other threads wait, and the call costs less.
-    """
-    make = ctypes.PYFUNCTYPE if short else ctypes.CFUNCTYPE
-    number = ctypes.c_double if dtype.itemsize == 8 else ctypes.c_float
-    return make(ctypes.c_int64, number, *[ctypes.c_int64] * integers)(address)
+HERE, ELSEWHERE = ("block_primal", "forward_at", "both_at"), ("block_partials", "adjoint_at")
+_ready: set[Any] = set()
 
 
-def link(symbol: str, code: bytes) -> int:
-    """Link machine code into the process; return the address of a function in it."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    library = ctypes.CDLL("msvcrt" if sys.platform == "win32" else None)
-    abort = ctypes.cast(library.abort, ctypes.c_void_p).value
-    for unreached in UNREACHED:
-        if not llvm.address_of_symbol(unreached):  # Numba registers its own when it makes its compiler ready
-            llvm.add_symbol(unreached, abort)
-    machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-    engine.finalize_object()
-    address = engine.get_function_address(symbol)
-    if not address:
-        raise OSError(f"there is no {symbol} in the machine code")
-    _engines.append(engine)
-    return address
+def kernel(name: str, dtype: np.dtype) -> Any:
+    """Return a compiled sweep; the first call for a dtype compiles it, or loads it from the disk cache."""
+    found = _kernels.get((name, dtype.num))
+    if found is None:
+        from numbad.kernels import scalar
+
+        found = getattr(scalar, name)
+        with compile_notice(f"{name} {dtype}"):
+            compile_kernel(found, name, dtype)
+        _kernels[name, dtype.num] = found
+    return found
 
 
-def save(name: str, symbol: str, code: bytes) -> None:
-    """Write the machine code of a function to the first folder that can be written to."""
-    for path in places(name):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent)
-            with os.fdopen(handle, "wb") as file:
-                file.write(symbol.encode() + b"\0" + hashlib.sha256(code).digest() + code)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)  # another process may read it at any time
-        except OSError:
-            continue
-        for old in path.parent.glob(f"{name}-*.o"):
-            if old != path:
-                with contextlib.suppress(OSError):
-                    old.unlink()
+def switch(name: str, dtype: np.dtype) -> np.uint64:
+    """Return the memory address of a compiled switch over all ops; the first call loads or compiles it."""
+    found = _kernels.get((name, dtype.num))
+    if found is None:
+        title = f"{name}_{dtype}"
+        start = time.perf_counter()
+        address = machinecode.load(title)
+        compile_seconds[f"{name} {dtype}"] = time.perf_counter() - start
+        if address is None:
+            import numba
+
+            signature = numba.int64(numba.from_dtype(dtype), *[numba.int64] * INTEGERS[name])
+            function = source_of(name)
+            with compile_notice(f"{name} {dtype}"):
+                address = machinecode.compile_to(title, function, signature)
+        found = _kernels[name, dtype.num] = np.uint64(address)
+    return found
+
+
+def ready_arrays(dtype: np.dtype) -> None:
+    """Compile what a gradient of arrays needs, in two processes at once, unless it is on disk."""
+    compile_in_two(HERE, ELSEWHERE, dtype)
+
+
+def compile_in_two(here: tuple[str, ...], elsewhere: tuple[str, ...], dtype: np.dtype) -> None:
+    """Compile switches, some in this process and some in another, unless they are on disk."""
+    if (here, dtype.num) in _ready:
         return
+    _ready.add((here, dtype.num))
+    if any(machinecode.is_kept(f"{name}_{dtype}") for name in here + elsewhere):
+        return
+    child = machinecode.compile_elsewhere(__name__, "compile_switch", [[name, str(dtype)] for name in elsewhere])
+    if child is None:
+        return
+    try:
+        with compile_notice(f"with another process {dtype}"):
+            for name in here:
+                switch(name, dtype)
+            child.wait()
+    finally:
+        child.kill()
+        child.wait()
 
 
-def compile_to(name: str, function: Callable[..., Any], signature: Any) -> int:
-    """Compile a function to machine code, keep it on disk, and return its address."""
-    import numba
-
-    compiled: Any = numba.cfunc(signature, error_model="numpy")(function)
-    library = compiled._library
-    library.enable_object_caching()
-    code = machine_code(library)
-    save(name, compiled._wrapper_name, code)
-    _engines.append(compiled)
-    return compiled.address
+def compile_switch(name: str, dtype: str) -> None:
+    """Compile a switch and keep it on disk."""
+    switch(name, np.dtype(dtype))
 
 
-def machine_code(library: Any) -> bytes:
-    """Return the machine code of a compiled Numba library."""
-    machine = library.codegen._tm
-    return machine.emit_object(library._final_module)
+def sweep(name: str, dtype: np.dtype, short: bool = False) -> Any:
+    """Return a compiled sweep over rows of all kinds, called with memory addresses (see `machinecode.callable_at`)."""
+    found = _kernels.get((name, dtype.num, short))
+    if found is None:
+        address = int(switch(name, dtype))
+        found = machinecode.callable_at(address, dtype, INTEGERS[name], short)
+        found = _kernels[name, dtype.num, short] = checked_memory.gate(name, found) if CHECKED else found
+    return found
+
+
+def block_kernels(dtype: np.dtype, scalar: bool = False) -> np.ndarray:
+    """Return the table of switches that the array kernels call; `scalar` adds the one for many scalar rows."""
+    table = _tables.get((dtype.num, scalar))
+    if table is None:
+        ready_arrays(dtype)
+        first = switch("linearise", dtype) if scalar else 0
+        table = np.array([first, switch("block_primal", dtype), switch("block_partials", dtype)], np.uint64)
+        _tables[dtype.num, scalar] = table
+    return table
+
+
+def compile_kernel(function: Any, name: str, dtype: np.dtype) -> None:
+    """Compile a sweep by running it over no rows."""
+    code, values, partials = np.empty((0, 4), np.uint32), np.zeros(1, dtype), np.empty((0, 2), dtype)
+    if name == "linearise_rows":
+        function(switch("linearise", dtype), code, values, partials, 0, 0)
+    elif name == "gradient_rows":
+        if dtype == np.float64:
+            switch("gradient_at", dtype)  # for the next process
+        function(switch("linearise", dtype), code.reshape(-1), values[:0], 1, 0, 0)
+    elif name == "are_finite":
+        function(values)
+    else:
+        function(code, partials, values, 0, 0)
+
+
+@contextlib.contextmanager
+def compile_notice(name: str) -> Iterator[None]:
+    """Say on stderr, once, that a first call takes long because it compiles; note the seconds it took."""
+    start = time.perf_counter()
+    timer = threading.Timer(NOTICE_AFTER, announce)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        compile_seconds[name] = time.perf_counter() - start
+
+
+def refresh_stamps() -> None:
+    """Make the compiled modules as new as the newest of them, before Numba looks: it does when it meets a function.
+
+    Numba's disk cache looks at the time stamp of a function's own file only, but these modules
+    inline functions of one another.
+    """
+    package = Path(__file__).parent.parent
+    paths = [package / f"{name}.py" for name in STAMPED] + sorted((package / "kernels").rglob("*.py"))
+    stamps = [path.stat().st_mtime_ns for path in paths]
+    newest = max(stamps)
+    for path, stamp in zip(paths, stamps, strict=True):
+        if stamp < newest:
+            with contextlib.suppress(OSError):
+                os.utime(path, ns=(newest, newest))
+
+
+def announce() -> None:
+    """Print the notice, unless it has been printed."""
+    if not _announced.is_set():
+        _announced.set()
+        print("numbad: compiling the sweeps, once on this machine; it takes some seconds", file=sys.stderr)
+
+
+refresh_stamps()

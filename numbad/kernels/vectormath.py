@@ -17,7 +17,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from numbad.kernels.loading import HAVE_LIBMVEC
+from numbad.kernels.machinecode import HAVE_LIBMVEC
 from numbad.limits import CHECKED
 
 if CHECKED:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from numbad.geometry import normal_axis
-from numbad.numpy_api.dispatch import doubled, implements, recorder_of, to_active, to_array, to_arrays, unsupported
+from numbad.numpy_api.dispatch import doubled, implements, unsupported
 from numbad.ops import reductions as ops
 from numbad.recording.active import Active
 from numbad.recording.arrays import Array, as_array
-from numbad.recording.operands import holds_active
+from numbad.recording.operands import holds_active, recorder_of, to_active, to_array, to_arrays
 
 
 def along(array: Array, axis: int, part: slice) -> Any:

@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 
 from numbad.errors import RecordingError, message, user_frame
+from numbad.numpy_api.protocol import OPS, finders
 from numbad.ops.definition import BY_UFUNC, find_ufunc
 from numbad.recording.active import Active
 from numbad.recording.arrays import Array, as_array, memory_order
 from numbad.recording.elementwise import record, record_operator
-from numbad.recording.operands import as_active, holds_active
-from numbad.recording.protocol import OPS
-from numbad.recording.recorder import Recorder, current
+from numbad.recording.operands import as_active, holds_active, recorder_of, to_array
 from numbad.recording.roots import WATCHED
 from numbad.recording.scalars import Scalar
 
@@ -190,7 +189,7 @@ def call_ufunc(ufunc: Any, inputs: tuple[Any, ...], keywords: dict[str, Any] | N
     op: Any = OPS.get(ufunc) or find_op(ufunc)
     if op is not None and not keywords:
         return record_operator(op, *inputs) if op.arity == 2 else record(op, *inputs)
-    found: Any = UFUNCS.get(ufunc.__name__) or find_special(ufunc)
+    found: Any = UFUNCS.get(ufunc.__name__) or find_elsewhere(ufunc)
     if found is None and op is None:
         name = str(ufunc.__name__)
         name = f"np.{name}" if getattr(np, name, None) is ufunc else name
@@ -256,16 +255,9 @@ def elements_of(value: Any) -> Any:
     return found
 
 
-def find_special(ufunc: Any) -> Implementation | None:
-    """Return the recording version of a ufunc of scipy.special that is no op of the sweeps."""
-    import numbad.scipy_api
-    from numbad.scipy_api.elementwise import ELEMENTWISE
-
-    assert numbad.scipy_api
-    name = ufunc.__name__
-    if name not in ELEMENTWISE or find_ufunc(f"scipy.special.{name}") is not ufunc:
-        return None
-    return ELEMENTWISE[name]
+def find_elsewhere(ufunc: Any) -> Implementation | None:
+    """Return the recording version of a ufunc of another library."""
+    return next((found for find in finders if (found := find(ufunc)) is not None), None)
 
 
 def find_op(ufunc: Any) -> Any:
@@ -347,51 +339,6 @@ def called_name() -> str:
 
 
 # ---------------------------------------------------------------- operands
-
-
-def recorder_of(*values: Any) -> Recorder:
-    """Return the recorder of the first recording value among nested arguments."""
-    for value in values:
-        if isinstance(value, Active):
-            return value.recorder
-        if isinstance(value, (list, tuple)):
-            if holds_active(value):
-                return recorder_of(*value)
-        elif isinstance(value, np.ndarray) and value.dtype == object and value.size:
-            found = [part for part in value.reshape(-1).tolist() if isinstance(part, Active)]
-            if found:
-                return found[0].recorder
-    recorder = current()
-    if recorder is None:
-        raise RecordingError(message("no operand is recording", "call the NumPy function itself"))
-    return recorder
-
-
-def to_active(value: Any, recorder: Recorder | None = None) -> Any:
-    """Return any operand as a recording value."""
-    if isinstance(value, Active) and (recorder is None or value.recorder is recorder):
-        return value
-    active = as_active(recorder or recorder_of(value), value)
-    if active is NotImplemented:
-        do = "write S @ x for a product, or S.toarray()" if hasattr(value, "toarray") else "use numbers"
-        raise RecordingError(message(f"a {type(value).__name__} cannot take part in a recording", do))
-    return active
-
-
-def to_array(value: Any, recorder: Recorder | None = None) -> Any:
-    """Return any operand as a recording array; scalars as one of no axes."""
-    return as_array(to_active(value, recorder))
-
-
-def to_arrays(*values: Any) -> list[Any]:
-    """Return several operands, of which one is recording, as recording arrays."""
-    recorder = recorder_of(*values)
-    return [to_array(value, recorder) for value in values]
-
-
-def demote(value: Any) -> Any:
-    """Return an array of no axes as a scalar."""
-    return value.item() if isinstance(value, Array) and not value.shape else value
 
 
 def finish(result: Any, dtype: Any = None, out: Any = None) -> Any:

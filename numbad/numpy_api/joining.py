@@ -8,24 +8,14 @@ from typing import Any
 import numpy as np
 
 from numbad.geometry import contiguous, normal_axis
-from numbad.numpy_api.blocks import assemble, is_short, is_small, join, labelled, relabel
-from numbad.numpy_api.dispatch import (
-    check_casting,
-    finish,
-    implements,
-    plain_integers,
-    recorder_of,
-    to_active,
-    to_array,
-    to_arrays,
-    unsupported,
-    widened,
-)
+from numbad.numpy_api.dispatch import check_casting, finish, implements, plain_integers, unsupported, widened
 from numbad.numpy_api.shapes import expand_dims
 from numbad.recording.active import Active
 from numbad.recording.arrays import Array, as_array
+from numbad.recording.blocks import assemble, is_short, is_small, join, labelled, relabel
+from numbad.recording.decisions import truth_of
 from numbad.recording.indexing import addresses_of
-from numbad.recording.operands import as_active, holds_active
+from numbad.recording.operands import as_active, holds_active, recorder_of, stack_nested, to_array, to_arrays
 from numbad.recording.scalars import Scalar
 
 
@@ -74,19 +64,6 @@ def stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, cas
         raise ValueError("all input arrays must have the same shape")
     axis = normal_axis(axis, parts[0].ndim + 1)
     return finish(join(parts[0].recorder, [expand_dims(part, axis) for part in parts], axis), dtype, out)
-
-
-def stack_nested(values: Any) -> Any:
-    """Return nested sequences that hold recording values as a recording array."""
-    recorder = recorder_of(*values)
-    active = [to_active(part, recorder) for part in values]
-    if all(isinstance(part, Array) for part in active):
-        return stack(active)
-    if any(part.shape for part in active):
-        raise ValueError("the parts of a nested sequence have different shapes")
-    boolean = all(part.boolean for part in active)
-    table = np.array([part.address if type(part) is Scalar else part.item().address for part in active], np.int64)
-    return labelled(recorder, table, boolean)
 
 
 @implements("vstack", "row_stack")
@@ -340,8 +317,6 @@ def delete(arr: Any, obj: Any, axis: Any = None) -> Any:
         a, axis = a.reshape(-1), 0
     axis = normal_axis(axis, a.ndim)
     if isinstance(obj, Active):
-        from numbad.numpy_api.decisions import truth_of
-
         obj = truth_of(obj)
     return np.take(a, np.delete(np.arange(a.shape[axis]), obj), axis=axis)
 
@@ -349,8 +324,6 @@ def delete(arr: Any, obj: Any, axis: Any = None) -> Any:
 @implements("trim_zeros")
 def trim_zeros(filt: Any, trim: str = "fb", axis: Any = None) -> Any:
     """The elements between the first and the last that are not zero."""
-    from numbad.numpy_api.decisions import truth_of
-
     a = to_array(filt)
     trim = trim.lower()
     if trim not in ("fb", "bf", "f", "b"):

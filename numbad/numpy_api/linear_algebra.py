@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from numbad.geometry import normal_axis
-from numbad.numpy_api.decisions import decide, decision
-from numbad.numpy_api.dispatch import implements, to_array, to_arrays, unsupported
+from numbad.numpy_api.dispatch import implements, unsupported
 from numbad.ops import linalg as ops
 from numbad.ops.definition import BY_NAME
 from numbad.recording.arrays import Array, as_array
-from numbad.recording.operands import holds_active
+from numbad.recording.decisions import decide, decision
+from numbad.recording.operands import holds_active, to_array, to_arrays
 from numbad.recording.recorder import refuse
 from numbad.recording.roots import record_root
 

@@ -8,24 +8,13 @@ from typing import Any
 import numpy as np
 
 from numbad.errors import message
-from numbad.numpy_api.blocks import relabel, repeated, zeros
-from numbad.numpy_api.decisions import decide
-from numbad.numpy_api.dispatch import (
-    called_name,
-    demote,
-    doubled,
-    finish,
-    implements,
-    in_dtype,
-    plain_integers,
-    recorder_of,
-    to_active,
-    to_array,
-    unsupported,
-)
+from numbad.numpy_api.dispatch import called_name, doubled, finish, implements, in_dtype, plain_integers, unsupported
 from numbad.recording.active import Active
 from numbad.recording.arrays import Array, as_array, plain_order
+from numbad.recording.blocks import relabel, repeated, zeros
 from numbad.recording.conversion import is_printed
+from numbad.recording.decisions import decide
+from numbad.recording.operands import demote, recorder_of, to_active, to_array
 from numbad.recording.recorder import refuse
 
 

@@ -8,10 +8,11 @@ import numpy as np
 
 from numbad.errors import message
 from numbad.numpy_api.axes import one_axis
-from numbad.numpy_api.decisions import decide, decision, truth_of
-from numbad.numpy_api.dispatch import demote, implements, plain_integers, to_array, to_arrays
+from numbad.numpy_api.dispatch import implements, plain_integers
 from numbad.ops import reductions as ops
 from numbad.recording.arrays import Array, as_array
+from numbad.recording.decisions import decide, decision, truth_of
+from numbad.recording.operands import demote, to_array, to_arrays
 
 for _function in (np.argmax, np.argmin, np.nanargmax, np.nanargmin, np.argsort, np.argpartition, np.searchsorted,
                   np.digitize, np.lexsort, np.isin):  # fmt: skip

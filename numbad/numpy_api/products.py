@@ -10,23 +10,12 @@ import numpy as np
 
 from numbad.errors import message
 from numbad.geometry import broadcast, contiguous
-from numbad.numpy_api.blocks import operand_of
-from numbad.numpy_api.dispatch import (
-    check_casting,
-    demote,
-    finish,
-    implements,
-    implements_ufunc,
-    recorder_of,
-    to_active,
-    to_array,
-    to_arrays,
-    unsupported,
-    widened,
-)
+from numbad.numpy_api.dispatch import check_casting, finish, implements, implements_ufunc, unsupported, widened
 from numbad.ops import reductions as ops
 from numbad.recording.arrays import Array, make_block
+from numbad.recording.blocks import operand_of
 from numbad.recording.matmul import matrix_product, walked_together
+from numbad.recording.operands import demote, recorder_of, to_active, to_array, to_arrays
 from numbad.recording.zero_factors import leave_out_unread
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"

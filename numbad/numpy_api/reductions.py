@@ -9,11 +9,12 @@ import numpy as np
 
 from numbad.geometry import contiguous
 from numbad.numpy_api.axes import count_over, last, normal_axes, one_axis, reduced_axes, reduced_shape
-from numbad.numpy_api.blocks import operand_of
-from numbad.numpy_api.dispatch import demote, doubled, finish, implements, to_array, widened
+from numbad.numpy_api.dispatch import doubled, finish, implements, widened
 from numbad.ops import reductions as ops
 from numbad.recording.active import Active
 from numbad.recording.arrays import Array, as_array, make_block
+from numbad.recording.blocks import operand_of
+from numbad.recording.operands import demote, to_array
 from numbad.recording.recorder import structural_words
 from numbad.recording.roots import record_root
 from numbad.recording.row_plans import CONTIGUOUS, PLANS, Plan, append_placed, keep, plan_contiguous

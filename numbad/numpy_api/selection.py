@@ -7,24 +7,15 @@ from typing import Any
 import numpy as np
 
 from numbad.geometry import normal_axis
-from numbad.numpy_api.blocks import add_at, is_short, is_small, labelled
-from numbad.numpy_api.decisions import truth_of
-from numbad.numpy_api.dispatch import (
-    check_casting,
-    doubled,
-    finish,
-    implements,
-    plain_integers,
-    recorder_of,
-    to_array,
-    writable,
-)
+from numbad.numpy_api.dispatch import check_casting, doubled, finish, implements, plain_integers, writable
 from numbad.ops.definition import BY_NAME
 from numbad.recording.active import Active
 from numbad.recording.arrays import as_array
+from numbad.recording.blocks import add_at, is_short, is_small, labelled
+from numbad.recording.decisions import truth_of
 from numbad.recording.elementwise import record
 from numbad.recording.indexing import addresses_of
-from numbad.recording.operands import as_active
+from numbad.recording.operands import as_active, recorder_of, to_array
 
 
 @implements("where")

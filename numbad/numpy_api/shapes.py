@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from numbad.geometry import normal_axis
-from numbad.numpy_api.blocks import is_small, relabel
-from numbad.numpy_api.dispatch import demote, implements, plain_integers, recorder_of, to_active, to_array
+from numbad.numpy_api.dispatch import implements, plain_integers
 from numbad.recording.active import Active
 from numbad.recording.arrays import Array, as_array, in_order, memory_order, plain_order
+from numbad.recording.blocks import is_small, relabel
+from numbad.recording.operands import demote, recorder_of, to_active, to_array
 
 
 @implements("shape")

@@ -7,19 +7,10 @@ from typing import Any
 import numpy as np
 
 from numbad.numpy_api.axes import last, normal_axes, reduced_shape
-from numbad.numpy_api.decisions import truth_of
-from numbad.numpy_api.dispatch import (
-    called_name,
-    doubled,
-    finish,
-    implements,
-    plain_integers,
-    recorder_of,
-    to_array,
-    unsupported,
-)
+from numbad.numpy_api.dispatch import called_name, doubled, finish, implements, plain_integers, unsupported
 from numbad.recording.active import Active
-from numbad.recording.operands import holds_active
+from numbad.recording.decisions import truth_of
+from numbad.recording.operands import holds_active, recorder_of, to_array
 
 
 @implements("average")

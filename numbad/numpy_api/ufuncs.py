@@ -15,24 +15,23 @@ from numbad.numpy_api.axes import last, normal_axes, reduced_shape
 from numbad.numpy_api.dispatch import (
     ADVICE,
     call_ufunc,
-    demote,
     find_op,
     finish,
     implements_method,
     implements_ufunc,
     plain_integers,
-    recorder_of,
-    to_active,
-    to_array,
     unsupported,
     widened,
     writable,
 )
+from numbad.numpy_api.functions import logsumexp
 from numbad.ops import reductions as ops
 from numbad.ops.definition import BY_NAME
 from numbad.recording.arrays import Array
+from numbad.recording.blocks import add_at
 from numbad.recording.elementwise import record
 from numbad.recording.indexing import concrete_key
+from numbad.recording.operands import demote, recorder_of, to_active, to_array
 
 # ---------------------------------------------------------------- compositions
 
@@ -147,8 +146,6 @@ def reduce(ufunc: Any, array: Any, axis: Any = 0, dtype: Any = None, out: Any = 
     if name in TRUTHS and initial is np._NoValue:
         return finish(TRUTHS[name](a, axis, None, keepdims, where=where), dtype, out)
     if name in ("logaddexp", "logaddexp2") and initial is np._NoValue and where is True:
-        from numbad.recording.functions import logsumexp
-
         scale = math.log(2.0) if name == "logaddexp2" else 1.0
         return finish(logsumexp(a * scale, axis=axis, keepdims=keepdims) / scale, dtype, out)
     axes = normal_axes(axis, a.ndim)
@@ -266,8 +263,6 @@ def at(ufunc: Any, array: Any, indices: Any, values: Any = None) -> None:
         return
     values = to_array(values, array.recorder).broadcast_to(np.shape(places))
     if ufunc.__name__ in ("add", "subtract"):
-        from numbad.numpy_api.blocks import add_at
-
         total = add_at(array.recorder, values, np.asarray(places), array.size)
         array[...] = call_ufunc(ufunc, (array, np.reshape(total, array.shape)))
     else:

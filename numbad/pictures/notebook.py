@@ -7,6 +7,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from numbad.errors import NumbadError
+from numbad.pictures.drawing import run_graphviz, write_dot
 from numbad.pictures.listing import list_inputs, list_outputs, run_for_listing, tabulate_rows
 from numbad.tape.naming import Names
 
@@ -48,8 +49,6 @@ def write_svg(tape: Tape) -> str | None:
     """Return the graph of a short tape as SVG, or None where it is long or Graphviz is not installed."""
     if len(tape) > MOST_DRAWN or shutil.which("dot") is None:
         return None
-    from numbad.pictures.drawing import run_graphviz, write_dot
-
     try:
         return run_graphviz(write_dot(tape), "svg").decode()
     except NumbadError:

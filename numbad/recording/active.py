@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import math
-from importlib import import_module
-from sys import modules
 from typing import Any
 
 import numpy as np
 
 from numbad.errors import MissingError, message
-from numbad.recording.conversion import text_of
 from numbad.recording.recorder import Recorder, refuse
+
+PLAIN = {int, float, bool, str, type(None)}  # hold nothing
 
 Shape = tuple[int, ...]
 BOOL = np.dtype(bool)
 new = object.__new__
 
 
-def above(name: str) -> Any:
-    """Return a module that imports this one; it is imported when it is first needed."""
-    return modules.get(name) or import_module(name)
-
-
 class Active:
     """What scalars and arrays have in common.
 
     Operators, indexing, NumPy's protocols and its methods append rows that make scalars and arrays, so they belong to
-    modules above these classes (`operators`, `indexing`, `protocol`, `methods`), which give them to the classes.
+    modules above these classes (`operators`, `indexing`, `texts`, `hostcalls`, and `protocol` and `methods` of
+    `numpy_api`), which give them to the classes.
     """
 
     __slots__ = ()
@@ -38,6 +33,7 @@ class Active:
     __array_ufunc__: Any
     __array_function__: Any
     record_op: Any
+    record_array_op: Any
     flatten: Any
     astype: Any
     compress: Any
@@ -104,17 +100,6 @@ class Active:
         """Return the value as NumPy would hold it, by sweeping what has been recorded."""
         raise AssertionError("a subclass defines it")
 
-    def __repr__(self) -> str:
-        if self.recorder.closed:
-            return f"{type(self).__name__}(shape={self.shape}, its recording has ended)"
-        return f"{type(self).__name__}({text_of(self, 'repr')})"
-
-    def __str__(self) -> str:
-        return repr(self) if self.recorder.closed else text_of(self, "str")
-
-    def __format__(self, specification: str) -> str:
-        return text_of(self, "format", specification)
-
     def __complex__(self) -> complex:
         return refuse("a recording value cannot become a complex number", "use real arrays for both parts")
 
@@ -140,3 +125,17 @@ class Active:
     def copy(self, order: str = "C") -> Any:
         """Return a copy that shares no memory."""
         raise AssertionError("a subclass defines it")
+
+
+def involves(values: Any) -> bool:
+    """Whether a recording value is among some arguments, or in sequences and arrays of objects among them."""
+    for value in values:
+        kind = type(value)
+        if kind in PLAIN:
+            continue
+        if kind is np.ndarray or isinstance(value, np.ndarray):
+            if value.dtype.char == "O" and involves(value.reshape(-1).tolist()):
+                return True
+        elif isinstance(value, Active) or (isinstance(value, (list, tuple)) and involves(value)):
+            return True
+    return False

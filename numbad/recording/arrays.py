@@ -521,3 +521,11 @@ def axes_of_copy(array: Array, order: str) -> list[int] | None:
     if order == "K":
         return None if array.pitches is None else memory_order(array.shape, (array,))
     return [*range(array.ndim)][::-1] if plain_order(array, order) == "F" else None
+
+
+def reshape_scalar(self: Scalar, *shape: Any, order: str = "C", copy: Any = None) -> Any:
+    """Return an array of one element."""
+    return as_array(self).reshape(*shape, order=order)
+
+
+Scalar.reshape = reshape_scalar

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from numbad.errors import CURE, NumbadError, library_name, message, refusals, user_frame
+from numbad.errors import CURE, NumbadError, message, user_frame
 from numbad.ops.definition import BY_NAME
+from numbad.recording.complaints import library_name, refusals
 from numbad.recording.recorder import refuse
 from numbad.tape.layout import MAP
 
@@ -80,16 +81,6 @@ def is_held(value: Any) -> bool:
         if opcode == MAP + held and out <= address < out + words[code[place + 2] + 1]:
             return True
     return False
-
-
-def text_of(value: Any, kind: str, specification: str = "") -> str:
-    """Return the text of a recording value now. It is a decision, and guarded, unless it is only printed."""
-    settings = {"kind": kind, "specification": specification, "boolean": value.boolean}
-    from numbad.numpy_api.decisions import decide, text
-
-    if is_printed():
-        return text(np.asarray(value.value()), keywords=settings)
-    return decide("text", value, keywords=settings)
 
 
 def library_function() -> str:

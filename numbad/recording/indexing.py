@@ -8,13 +8,12 @@ import numpy as np
 
 from numbad.errors import message
 from numbad.geometry import spread
-from numbad.limits import MANY_TRUTHS
 from numbad.recording.active import Active, Shape
 from numbad.recording.arrays import Array, Storage
+from numbad.recording.decisions import concrete_truth
 from numbad.recording.operands import as_active, holds_active
 from numbad.recording.recorder import refuse
 from numbad.recording.scalars import Scalar, make_scalar
-from numbad.tape.layout import GUARD
 
 
 def get_item(self: Array, key: Any) -> Any:
@@ -218,21 +217,3 @@ def concrete_key(key: Any) -> Any:
             )
         return key if values.size or values.dtype.kind in "iub" else np.asarray(key, np.intp)
     return key
-
-
-def concrete_truth(mask: Any) -> Any:
-    """Return truth values now, and guard each of them."""
-    if isinstance(mask, Scalar):
-        return bool(mask)
-    recorder = mask.recorder
-    if mask.size > MANY_TRUTHS:
-        from numbad.numpy_api.decisions import decide
-
-        return decide("truths", mask)
-    values = recorder.run().values
-    addresses = mask.address_view()
-    truth = values[addresses] != 0.0
-    recorder.note_site()
-    for address, flag in zip(addresses.reshape(-1).tolist(), truth.reshape(-1).tolist(), strict=True):
-        recorder.extend((GUARD, int(flag), address, 0))
-    return truth

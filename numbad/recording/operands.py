@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from numbad.errors import LeakError, attribute, message, other_meaning
+from numbad.errors import LeakError, RecordingError, attribute, message, other_meaning
+from numbad.kernels.memory import contains_zero
 from numbad.limits import SMALL
 from numbad.recording.active import Active, Shape
-from numbad.recording.arrays import Array, Storage, make_block, outside
-from numbad.recording.recorder import Recorder, refuse
+from numbad.recording.arrays import Array, Storage, as_array, make_block, outside
+from numbad.recording.blocks import join, labelled
+from numbad.recording.recorder import Recorder, current, refuse
 from numbad.recording.scalars import Scalar, make_scalar
-from numbad.sweeps.execution import contains_zero
 
 
 def as_active(recorder: Recorder, value: Any) -> Any:
@@ -164,9 +165,7 @@ def pack(recorder: Recorder, values: np.ndarray) -> Any:
 def nested_array(values: Any) -> np.ndarray:
     """Return nested sequences of numbers and recording values as an array, of objects if need be."""
     if holds_active(values):
-        from numbad import numpy_api
-
-        return numpy_api.stack_nested(values)
+        return stack_nested(values)
     return np.asarray(values)
 
 
@@ -204,3 +203,63 @@ def foreign(value: Active) -> None:
             "do not pass recording values from one thread or gradient to another",
         )
     )
+
+
+def recorder_of(*values: Any) -> Recorder:
+    """Return the recorder of the first recording value among nested arguments."""
+    for value in values:
+        if isinstance(value, Active):
+            return value.recorder
+        if isinstance(value, (list, tuple)):
+            if holds_active(value):
+                return recorder_of(*value)
+        elif isinstance(value, np.ndarray) and value.dtype == object and value.size:
+            found = [part for part in value.reshape(-1).tolist() if isinstance(part, Active)]
+            if found:
+                return found[0].recorder
+    recorder = current()
+    if recorder is None:
+        raise RecordingError(message("no operand is recording", "call the NumPy function itself"))
+    return recorder
+
+
+def to_active(value: Any, recorder: Recorder | None = None) -> Any:
+    """Return any operand as a recording value."""
+    if isinstance(value, Active) and (recorder is None or value.recorder is recorder):
+        return value
+    active = as_active(recorder or recorder_of(value), value)
+    if active is NotImplemented:
+        do = "write S @ x for a product, or S.toarray()" if hasattr(value, "toarray") else "use numbers"
+        raise RecordingError(message(f"a {type(value).__name__} cannot take part in a recording", do))
+    return active
+
+
+def to_array(value: Any, recorder: Recorder | None = None) -> Any:
+    """Return any operand as a recording array; scalars as one of no axes."""
+    return as_array(to_active(value, recorder))
+
+
+def to_arrays(*values: Any) -> list[Any]:
+    """Return several operands, of which one is recording, as recording arrays."""
+    recorder = recorder_of(*values)
+    return [to_array(value, recorder) for value in values]
+
+
+def demote(value: Any) -> Any:
+    """Return an array of no axes as a scalar."""
+    return value.item() if isinstance(value, Array) and not value.shape else value
+
+
+def stack_nested(values: Any) -> Any:
+    """Return nested sequences that hold recording values as a recording array."""
+    recorder = recorder_of(*values)
+    active = [to_active(part, recorder) for part in values]
+    if all(isinstance(part, Array) for part in active):
+        if len({part.shape for part in active}) > 1:
+            raise ValueError("all input arrays must have the same shape")
+        return join(recorder, [part.reshape((1, *part.shape)) for part in active], 0)
+    if any(part.shape for part in active):
+        raise ValueError("the parts of a nested sequence have different shapes")
+    boolean = all(part.boolean for part in active)
+    table = np.array([part.address if type(part) is Scalar else part.item().address for part in active], np.int64)
+    return labelled(recorder, table, boolean)

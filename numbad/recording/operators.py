@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 
 from numbad.errors import RecordingError, message
+from numbad.kernels.memory import count_nonzero
 from numbad.ops.definition import BY_NAME
 from numbad.recording.active import Active, new
 from numbad.recording.arrays import Array
+from numbad.recording.division import catches_division, refuse_zero
 from numbad.recording.elementwise import record, record_operator
 from numbad.recording.operands import load_like
 from numbad.recording.roots import SQUARE, record_absolute, record_power, record_square, remember_scaled, square_of_root
 from numbad.recording.row_plans import CONTIGUOUS, append_row, plan_contiguous
 from numbad.recording.scalars import Scalar, Truth, scalar_row
-from numbad.recording.strictness import catches_division, refuse_zero
-from numbad.sweeps.execution import count_nonzero
 from numbad.tape.layout import MAP
 
 Method = Callable[..., Any]

@@ -5,29 +5,25 @@ from __future__ import annotations
 import math
 import threading
 from array import array
+from collections.abc import Callable
 from functools import partial
-from sys import _getframe, modules
-from typing import TYPE_CHECKING, Any
+from sys import _getframe
+from typing import Any, Protocol
 
 import numpy as np
 
-from numbad.errors import INTERNAL, LeakError, RecordingError, Site, message
+from numbad.errors import INTERNAL, LeakError, RecordingError, message
 from numbad.geometry import collapse, contiguous
 from numbad.limits import LARGE
-from numbad.recording import strictness
 from numbad.recording.borrowing import Borrowed
 from numbad.settings import config
 from numbad.tape.layout import ABSENT_KIND, ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+from numbad.tape.rows import Rows
 
-if TYPE_CHECKING:
-    from numbad.sweeps.execution import Execution
-
-TAUGHT_MODULES = ("scipy.special", "scipy.linalg", "scipy.sparse", "scipy.spatial", "scipy.signal",
-                  "scipy.interpolate")  # fmt: skip
 MOST_ADDRESSES = 2**32 - 1
 
 _thread = threading.local()
-_modules_seen = 0
+beginnings: list[Callable[[Recorder], None]] = []  # what modules above do when a recording begins
 
 
 def pairs_of(numbers: Any, loads: list[tuple[int, np.ndarray]]) -> Any:
@@ -40,94 +36,82 @@ def pairs_of(numbers: Any, loads: list[tuple[int, np.ndarray]]) -> Any:
     return np.concatenate(pairs).reshape(-1)
 
 
-class Recorder:
-    """The tape of one thread's recording while it grows.
+class Swept(Protocol):
+    """What a recorder knows of the execution of its rows: their values, once they have been swept."""
+
+    values: Any
+    spaces: Any
+
+    def forward(self, final: bool = False, wanted: tuple[Any, ...] = ()) -> None:
+        """Sweep the rows that have not been computed."""
+
+    def backward(self, seeds: Any) -> Any:
+        """Return the cotangents of all addresses."""
+
+    def release(self, *bars: Any) -> None:
+        """Give the memory back."""
+
+
+class Recorder(Rows):
+    """The tape of one thread's recording while it grows: rows, and what is known of them only while they are recorded.
 
     Attributes
     ----------
-    code : array of uint32
-        Rows of four: opcode, out, a, b.
-    words : array of int64
-        Operand words of array rows.
-    size : int
-        The next free address. Address 0 holds the constant zero.
-    constants : dict
-        Address of each Python number that has been met.
-    loads : list of (int, ndarray)
-        Blocks of the arena whose values are known: small inputs and constants.
-    spaces : list
-        Memory that operands live in: the arena (None), then large inputs and constants.
-    varied : list of (int, int, int), or None
-        Space, address and count of the inputs with respect to which the recording is differentiated, where that is
-        known and there are rows for Python: their rules ask. No leaves, whose values refer to the recorder.
-    sites : dict
-        The user's statement (code object and place in it) of guards, host and array rows.
     masks : dict of int to ndarray
         Constant blocks of the arena with zeros among them, flat, by their addresses.
     roots : dict
         Of each square root that begins at an address: the op that gives its square, its shape, and the op's operands.
-    dtype : dtype
-        float32 or float64: of the arena.
     bases : list of int
         Where the regions of nested derivatives begin, in order.
     borrowed : dict of int to Borrowed
         By their spaces, large arrays of the user's.
+    run : callable
+        `run(final=False, wanted=())`: sweep the rows that have not been computed. The module of sweeps gives it.
     """
 
+    run: Any
+    code: array[int]
+    words: array[int]
+    numbers: array[float]  # pairs: address, value
     __slots__ = (
         "bases",
         "borrowed",
-        "code",
-        "constants",
-        "dtype",
         "execution",
         "extend",
-        "hosts",
         "identities",
-        "input_spaces",
-        "large",
-        "loads",
         "masks",
-        "numbers",
         "roots",
-        "sites",
-        "size",
         "slopes",
-        "spaces",
-        "varied",
         "wide",
-        "words",
         "zeros",
     )
 
     def __init__(self, dtype: Any = np.float64) -> None:
-        if len(modules) != _modules_seen:
-            notice_modules()
         self.code = array("I")
         self.bases: list[int] = []
         self.extend: Any = self.appender()
         self.words = array("q")
         self.size = 1
-        self.constants: dict[Any, int] = {}
+        self.constants = {}
         self.wide: Any = frozenset()  # addresses of inputs that are numbers of NumPy's, not of Python's
         self.zeros = 0  # address of -0.0 once it is needed
         self.numbers = array("d")  # pairs: address, value
-        self.loads: list[tuple[int, np.ndarray]] = []
-        self.spaces: list[Any] = [None]
-        self.input_spaces: set[int] = set()
+        self.loads = []
+        self.spaces = [None]
+        self.input_spaces = set()
         self.identities: dict[int, int] = {}
-        self.hosts: list[Any] = []
-        self.large: list[int] = []  # large elementwise rows, which are fused where they follow one another
-        self.varied: list[tuple[int, int, int]] | None = None
-        self.sites: dict[int, Site] = {}
+        self.hosts = []
+        self.large = []
+        self.varied = self.tape = None
+        self.sites = {}
         self.slopes: set[int] = set()  # where derivatives begin that a program may return: its caller sees no -0.0
         self.borrowed: dict[int, Borrowed] = {}
         self.masks: dict[int, np.ndarray] = {}
         self.roots: dict[int, Any] = {}
         self.dtype = np.dtype(dtype)
-        self.execution: Execution | None = None
-        if strictness.strict or not strictness.taught:
-            strictness.begin(self)
+        self.execution: Swept | None = None
+        for begin in beginnings:
+            begin(self)
 
     def appender(self) -> Any:
         """Return the function that appends a row."""
@@ -149,10 +133,6 @@ class Recorder:
     def closed(self) -> bool:
         """Whether the recording has ended."""
         return self.extend is raise_leak
-
-    def rows(self) -> int:
-        """Return the number of rows."""
-        return len(self.code) // 4
 
     # ------------------------------------------------------------ constants and inputs
 
@@ -332,28 +312,6 @@ class Recorder:
         """
         return len(self.code) > 3 and self.code[-4] == ADD and self.code[-3] == output
 
-    def run(self, final: bool = False, wanted: tuple[Any, ...] = ()) -> Execution:
-        """Sweep the rows that have not been computed; return the execution that holds the values.
-
-        `final` says that nothing more will be recorded and that only the `wanted` values will be read:
-        large intermediate arrays then need not exist in memory.
-        """
-        if self.extend is raise_leak:
-            raise_leak()
-        execution = self.execution
-        if execution is None:
-            from numbad.sweeps.execution import Execution
-
-            execution = self.execution = Execution(self)
-        if self.borrowed and current() is not None:  # the end of the recording has looked at them
-            self.check_borrowed()
-        try:
-            execution.forward(final, wanted)
-        finally:
-            if not final:
-                self.loosen()
-        return execution
-
     def loosen(self) -> None:
         """Make sure that rows can be appended, although something may still hold a view of the buffers.
 
@@ -369,7 +327,8 @@ class Recorder:
                 watching = isinstance(self.extend, partial)
                 self.extend = self.appender()
                 if watching:
-                    strictness.begin(self)
+                    for begin in beginnings:
+                        begin(self)
         try:
             self.words.append(0)
             self.words.pop()
@@ -435,19 +394,6 @@ def raise_leak(*_: Any) -> None:
             "return what you need from the function; do not keep its values in globals or on objects",
         )
     )
-
-
-def notice_modules() -> None:
-    """Teach NumPy's functions, and those of SciPy modules that have been imported since the last recording."""
-    global _modules_seen
-    from numbad.recording.teaching import teach_numpy
-
-    teach_numpy()
-    if any(name in modules for name in TAUGHT_MODULES):
-        from numbad.scipy_api import teach
-
-        teach()
-    _modules_seen = len(modules)
 
 
 def current() -> Recorder | None:

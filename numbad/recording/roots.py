@@ -177,7 +177,7 @@ def is_sum_of_squares(x: Any) -> bool:
         return False
     recorder = x.recorder
     pending = [spot[1]]
-    last = recorder.rows() - 1
+    last = recorder.row_count() - 1
     for _ in range(MOST_TERMS):
         if not pending:
             return True

@@ -17,6 +17,7 @@ from numbad.recording.recorder import Recorder, refuse
 class Scalar(Active):
     """A recording number: an address."""
 
+    reshape: Any  # the module of arrays gives it
     __slots__ = ("address", "recorder")
     address: int
     boolean = False
@@ -104,12 +105,6 @@ class Scalar(Active):
     def copy(self, order: str = "C") -> Scalar:
         """Return the scalar: it never changes."""
         return self
-
-    def reshape(self, *shape: Any, order: str = "C", copy: Any = None) -> Any:
-        """Return an array of one element."""
-        from numbad.recording.arrays import as_array
-
-        return as_array(self).reshape(*shape, order=order)
 
     @property
     def T(self) -> Scalar:

@@ -14,50 +14,12 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
-import numpy as np
-
-from numbad.recording.active import Active, above
+from numbad.recording.active import involves
 from numbad.recording.recorder import current
 
 Implementation = Callable[..., Any]
 ORIGINALS: dict[FunctionType, FunctionType] = {}  # what has been taught -> a function with its own code
 CHOICE = "numbad chooses"  # stands for the function that chooses, until the code has it
-
-# Those that write to their first argument, which may be an array of objects, or print, or ask for a shape
-UNTAUGHT = set(
-    "array_repr array_str array2string save savez savez_compressed savetxt put place put_along_axis fill_diagonal"
-    " shape ndim size isrealobj iscomplexobj common_type".split()
-)
-PLAIN = {int, float, bool, str, type(None)}  # hold nothing
-METHODS = {"_mean": "mean", "_var": "var", "_std": "std"}  # what arrays' own methods call
-
-
-def teach_numpy() -> None:
-    """Teach the functions of NumPy that are written in Python to look into lists."""
-    if getattr(np.mean, "_implementation", None) in ORIGINALS:
-        return
-    for module in (np, np.linalg, np.fft):
-        for function in list(vars(module).values()):
-            own = getattr(function, "_implementation", None)
-            if type(own) is FunctionType and own not in ORIGINALS and own.__name__ not in UNTAUGHT:
-                teach_function(own, of_lists(function, own))
-    methods = getattr(getattr(np, "_core", None), "_methods", None)
-    for private, name in METHODS.items():
-        own = getattr(methods, private, None)
-        if type(own) is FunctionType and own not in ORIGINALS:
-            teach_function(own, of_lists(getattr(np, name), own))
-
-
-def of_lists(function: Any, own: FunctionType) -> Implementation:
-    """Return what is run where a list that holds recording values is given: our version, if there is one."""
-
-    def record(*arguments: Any, **keywords: Any) -> Any:
-        numpy_api = above("numbad.numpy_api")
-        if function not in numpy_api.FUNCTIONS:
-            return ORIGINALS[own](*arguments, **keywords)
-        return numpy_api.apply_function(function, arguments, keywords)
-
-    return record
 
 
 def teach_function(function: FunctionType, implementation: Implementation) -> None:
@@ -116,17 +78,3 @@ def asking_code(free: tuple[str, ...]) -> Any:
     exec(compile(source, __file__, "exec"), scope)
     code: Any = scope["outer"](*[None] * len(free)).__code__
     return code.replace(co_freevars=free)
-
-
-def involves(values: Any) -> bool:
-    """Whether a recording value is among some arguments, or in sequences and arrays of objects among them."""
-    for value in values:
-        kind = type(value)
-        if kind in PLAIN:
-            continue
-        if kind is np.ndarray or isinstance(value, np.ndarray):
-            if value.dtype.char == "O" and involves(value.reshape(-1).tolist()):
-                return True
-        elif isinstance(value, Active) or (isinstance(value, (list, tuple)) and involves(value)):
-            return True
-    return False

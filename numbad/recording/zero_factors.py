@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from numbad.kernels.memory import contains_zero
 from numbad.limits import FIRST_ROW, SAMPLED
 from numbad.recording.active import Active
 from numbad.recording.elementwise import BY_CONSTANT, record
 from numbad.recording.operands import constant_values
-from numbad.sweeps.execution import contains_zero
 
 
 def may_have_zeros(values: np.ndarray) -> bool:

@@ -9,11 +9,12 @@ import numpy as np
 
 from numbad.errors import BranchError, InputError, OutputError, message
 from numbad.recording import strictness
+from numbad.recording.inputs import as_leaf
+from numbad.recording.structures import flatten
 from numbad.settings import config
 from numbad.tapes.freezing import record
 from numbad.tapes.points import Batch, point_program, regroup_slopes, run_alone, sweep_points
-from numbad.tapes.tape import Tape, flatten
-from numbad.transforms.derivatives import as_leaf
+from numbad.tapes.tape import Tape
 
 if TYPE_CHECKING:
     from numbad.replay.jit import Jitted

@@ -6,7 +6,6 @@ though: those of a linear function are. And a derivative need not read the funct
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from array import array
 from bisect import bisect_right, insort
@@ -19,6 +18,7 @@ from numbad.geometry import reach
 from numbad.limits import HOISTED_LEAST, HOISTED_ROWS
 from numbad.sweeps.execution import Execution
 from numbad.tape.layout import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+from numbad.tape.rows import Rows
 
 
 class Ranges:
@@ -233,23 +233,19 @@ def empty_rows(code: Any, words: Any, rows: list[int]) -> None:
             words[w + 2] = 0
 
 
-def without_rows(recorder: Any, rows: list[int]) -> Any:
+def without_rows(tape: Rows, rows: list[int]) -> Rows:
     """Return a tape with the same rows, of which some do nothing."""
-    found = copy.copy(recorder)
-    found.words = recorder.words[:]
-    empty_rows(found.code, found.words, rows)
+    words = tape.words[:]
+    empty_rows(tape.code, words, rows)
     left_out = set(rows)
-    found.large = [row for row in recorder.large if row not in left_out]
-    return found
+    return tape.with_rows(tape.code, words, [row for row in tape.large if row not in left_out])
 
 
-def compute(execution: Execution, recorder: Any, rows: list[int]) -> None:
+def compute(execution: Execution, tape: Rows, rows: list[int]) -> None:
     """Compute some rows of a tape in the arena of an execution."""
-    some = copy.copy(recorder)
-    some.code = array("I")
+    code = array("I")
     for row in rows:
-        some.code.extend(recorder.code[4 * row : 4 * row + 4])
-    some.large = []
-    part = Execution(some)
+        code.extend(tape.code[4 * row : 4 * row + 4])
+    part = Execution(tape.with_rows(code, tape.words, []))
     part.values, part.numbers, part.loaded = execution.values, execution.numbers, execution.loaded
     part.forward()

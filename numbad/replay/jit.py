@@ -24,12 +24,15 @@ from numbad.errors import (
     noted_on,
     wraps,
 )
+from numbad.kernels.memory import give_back, handed_out
 from numbad.kernels.threads import renew_in_children
 from numbad.limits import WORTH_COPYING
-from numbad.ops.host import alone
 from numbad.recording import strictness
 from numbad.recording.active import Active
 from numbad.recording.arrays import Array
+from numbad.recording.hostcalls import alone
+from numbad.recording.inputs import FLOAT64, as_leaf, check_leaf, check_meaning, input_dtype, note_inputs, record_leaves
+from numbad.recording.outputs import concrete, is_narrow, is_slope, narrowed, plain, scalar_output
 from numbad.recording.recorder import Recorder, current
 from numbad.recording.scalars import Scalar
 from numbad.recording.trees import first, flatten, take_apart
@@ -38,23 +41,10 @@ from numbad.replay.output_copies import ArrayResult, runs_of
 from numbad.replay.paths import Paths, common_rows, last_address
 from numbad.replay.snapshot import JITTED, Snapshot
 from numbad.settings import config
-from numbad.sweeps.execution import Execution, give_back, handed_out
+from numbad.sweeps.execution import Execution
 from numbad.tape.layout import ADD, GUARD, GUARD_VALUE, HOST
-from numbad.transforms.derivatives import (
-    FLOAT64,
-    as_leaf,
-    check_leaf,
-    check_meaning,
-    concrete,
-    input_dtype,
-    is_narrow,
-    is_slope,
-    narrowed,
-    note_inputs,
-    plain,
-    record_leaves,
-    scalar_output,
-)
+from numbad.tape.rows import Rows
+from numbad.tapes.freezing import freeze
 
 if TYPE_CHECKING:
     from numbad.emission.splicing import Splice
@@ -257,6 +247,12 @@ class Jitted:
         for part in name.split("."):
             place = getattr(place, part, None)
         return name if place is self else (Jitted, (self.f, self.static))
+
+    def numbad_map(self, arguments: tuple[Any, ...], axes: list[int | None]) -> tuple[list[Any], Any] | None:
+        """Return a batch's results and their structure, as `vmap` asks; None where the batch is to be recorded."""
+        from numbad.replay.batches import map_jitted
+
+        return map_jitted(self, arguments, axes)
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         recorder = current()
@@ -685,7 +681,6 @@ class Program:
         ):
             return None
         from numbad.replay.scalar_replays import Prepared, can_prepare
-        from numbad.tapes.freezing import freeze
 
         tape = freeze(recorder, self.leaves, outputs if self.gradient is None else outputs[0])
         if not can_prepare(tape):
@@ -698,7 +693,7 @@ class Program:
 
     def make_short(self, spared: Spared) -> Any:
         """Return the tape ready to be run in one call of machine code, if it is a short one."""
-        from numbad.replay.pieces import make_replay
+        from numbad.replay.machines import make_replay
 
         if self.gradient is None:
             return make_replay(self.recorder, self.leaves, None, spared)
@@ -760,7 +755,7 @@ class Program:
     def sweep(self, values: Any, start: int, source: Any) -> int:
         """Run a tape with rows over arrays; return as `attempt` does."""
         execution, recorder = self.execution, self.recorder
-        execution.prepare(recorder.rows())
+        execution.prepare(recorder.row_count())
         for leaf, value in zip(self.leaves, values, strict=True):
             self.enter(leaf, value)
         execution.done = start
@@ -901,7 +896,7 @@ class PathExecution(Execution):
 
     Attributes
     ----------
-    once : tuple of Recorder and list of int, or None
+    once : tuple of Rows and list of int, or None
         The tape with all rows, and those that are computed before the first sweep.
     never : frozenset of int
         The rows that are not computed.
@@ -911,12 +906,12 @@ class PathExecution(Execution):
 
     __slots__ = ("never", "once", "unwritten")
 
-    def __init__(self, recorder: Recorder, spared: Spared) -> None:
-        self.once: Any = (recorder, spared.once) if spared.once else None
+    def __init__(self, tape: Rows, spared: Spared) -> None:
+        self.once: Any = (tape, spared.once) if spared.once else None
         self.never = frozenset(spared.never)
-        rows = [recorder.code[4 * row : 4 * row + 3] for row in spared.never]
-        self.unwritten = [written(opcode, out, recorder.words, w)[:2] for opcode, out, w in rows]
-        super().__init__(without_rows(recorder, spared.once + spared.never) if len(spared) else recorder)
+        rows = [tape.code[4 * row : 4 * row + 3] for row in spared.never]
+        self.unwritten = [written(opcode, out, tape.words, w)[:2] for opcode, out, w in rows]
+        super().__init__(without_rows(tape, spared.once + spared.never) if len(spared) else tape)
 
     def prepare(self, rows: int) -> None:
         """Make room for all addresses and rows, and write what is constant."""

@@ -19,14 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from numbad.kernels.loading import sweep, switch
+from numbad.kernels.memory import address_of
 from numbad.limits import CHECKED, FEW_ROWS, LEVELLED, LOCKED_ROWS, SHORT
 from numbad.ops.definition import REGISTRY, absent
-from numbad.sweeps.execution import sweep, switch
 from numbad.tape.layout import GUARD, GUARD_VALUE, MAP
 from numbad.tapes.passes import constant_addresses, dependencies, optimise, place_given, run
 
 if CHECKED:
-    from numbad.kernels import checked_memory
+    pass
 
 if TYPE_CHECKING:
     from numbad.tapes.tape import Tape
@@ -133,11 +134,18 @@ class Prepared:
             for place, slot in zip(self.places, tape.inputs, strict=True):
                 self.first_bar[place : place + slot.size] += 0.0  # a gradient is no -0.0
             self.bar = np.zeros(size)
-            words[5:11] = [at(self.partials), at(self.back), len(self.back), at(self.bar), at(self.first_bar), size]
+            words[5:11] = [
+                address_of(self.partials),
+                address_of(self.back),
+                len(self.back),
+                address_of(self.bar),
+                address_of(self.first_bar),
+                size,
+            ]
             words[11:] = [sum(slot.size for slot in tape.inputs), len(self.partials)]
-        words[:5] = [self.pointer(), at(self.code), 0, len(self.code), at(self.values)]
+        words[:5] = [self.pointer(), address_of(self.code), 0, len(self.code), address_of(self.values)]
         self.plan = np.array(words, np.int64)
-        self.plan_at = at(self.plan)
+        self.plan_at = address_of(self.plan)
         self.slots = self.views(self.values)
         self.bar_slots = self.views(self.bar) if self.gradient else []
         self.started = 0
@@ -205,15 +213,6 @@ class Prepared:
         return np.stack(found, axis=1)
 
 
-def at(values: np.ndarray) -> int:
-    """Return where an array begins in memory."""
-    return values.__array_interface__["data"][0]
-
-
-if CHECKED:
-    at = checked_memory.watched(at)  # type: ignore[assignment]
-
-
 def renamed(code: np.ndarray, rename: np.ndarray) -> np.ndarray:
     """Return scalar rows and guards with other addresses."""
     code = np.array(code, order="C")
@@ -265,7 +264,7 @@ def constant_partials(tape: Tape) -> np.ndarray:
     rows = np.flatnonzero(tape.code[:, 0] < MAP)
     found = np.zeros((max(len(rows), 1), 2))
     code = np.ascontiguousarray(tape.code[rows])
-    sweep("linearise", FLOAT64)(0.0, at(code), at(values), at(found), 0, len(rows))
+    sweep("linearise", FLOAT64)(0.0, address_of(code), address_of(values), address_of(found), 0, len(rows))
     partials[rows] = found[: len(rows)]
     return partials
 

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from numbad.errors import RecordingError, message
+from numbad.numpy_api.functions import asarray
 from numbad.recording.active import Active
-from numbad.recording.functions import asarray
 from numbad.recording.teaching import ORIGINALS, forget_all, teach_function
 
 Implementation = Callable[..., Any]

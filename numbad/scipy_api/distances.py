@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from numbad.errors import RecordingError, message
-from numbad.numpy_api.dispatch import recorder_of, to_array
+from numbad.numpy_api.functions import asarray
 from numbad.ops.definition import BY_NAME
 from numbad.recording.active import Active
-from numbad.recording.functions import asarray
+from numbad.recording.operands import recorder_of, to_array
 from numbad.recording.roots import record_root
 from numbad.scipy_api.dispatch import numeric, records, refuse_options
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from numbad.errors import RecordingError, message
-from numbad.numpy_api.dispatch import to_array
-from numbad.recording.functions import asarray
+from numbad.numpy_api.functions import asarray
+from numbad.recording.operands import to_array
 from numbad.scipy_api.dispatch import records
 
 

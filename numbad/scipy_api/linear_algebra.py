@@ -13,12 +13,12 @@ import numpy as np
 
 from numbad.errors import RecordingError, message
 from numbad.numpy_api import linear_algebra as own
-from numbad.numpy_api.decisions import decide, decision
-from numbad.numpy_api.dispatch import recorder_of, to_array
+from numbad.numpy_api.functions import asarray
 from numbad.ops import linalg as ops
 from numbad.ops.host import array_op
 from numbad.ops.linalg import solution_shape, square_side, to_triangle, transposed
-from numbad.recording.functions import asarray
+from numbad.recording.decisions import decide, decision
+from numbad.recording.operands import recorder_of, to_array
 from numbad.scipy_api.dispatch import records
 
 MODULE = "scipy.linalg"

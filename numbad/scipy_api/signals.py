@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from numbad.numpy_api.dispatch import recorder_of, to_array
+from numbad.numpy_api.functions import asarray
 from numbad.recording.active import Active
-from numbad.recording.functions import asarray
+from numbad.recording.operands import recorder_of, to_array
 from numbad.scipy_api.dispatch import records, refuse_options
 
 MODULE = "scipy.signal"

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from numbad.errors import RecordingError, message
+from numbad.numpy_api.functions import asarray
 from numbad.ops.host import array_op
 from numbad.recording.active import Active
-from numbad.recording.functions import asarray
 from numbad.scipy_api.dispatch import records
 
 

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from numbad.errors import RecordingError, message
-from numbad.numpy_api.dispatch import call_ufunc, plain_integers, recorder_of, to_active
+from numbad.numpy_api import functions
+from numbad.numpy_api.dispatch import call_ufunc, plain_integers
 from numbad.ops.definition import find_ufunc
-from numbad.recording import functions
 from numbad.recording.active import Active
+from numbad.recording.operands import recorder_of, to_active
 from numbad.scipy_api.dispatch import numeric, records, refuse_options
 from numbad.scipy_api.elementwise import ELEMENTWISE, elementwise, internal
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from numbad.errors import NumbadError, RecordingError, message
-from numbad.numpy_api.dispatch import to_active
-from numbad.recording.functions import asarray
+from numbad.numpy_api.functions import asarray
+from numbad.recording.operands import to_active
 from numbad.recording.recorder import current
 from numbad.scipy_api.dispatch import numeric, records, refuse_options
 from numbad.scipy_api.elementwise import Elementwise

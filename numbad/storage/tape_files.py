@@ -14,12 +14,17 @@ import numpy as np
 from numbad.errors import SourceLine, TapeError, message, read_line
 from numbad.ops import REGISTRY
 from numbad.ops.definition import BY_NAME
-from numbad.ops.host import ARRAY_OPS, ArrayOp, HostCall, Shape
+from numbad.ops.host import ARRAY_OPS, ArrayOp, Shape
+from numbad.recording.decisions import DECISIONS
+from numbad.recording.hostcalls import HostCall
+from numbad.recording.structures import count_leaves
+from numbad.settings import VERSION
 from numbad.storage import container
 from numbad.storage.container import complain, is_shape, printable, shorten
 from numbad.storage.plaindata import Decoder, Encoder, compact
 from numbad.tape.layout import HOST, MAP, NAMES
-from numbad.tapes.tape import Input, Output, Tape
+from numbad.tapes.slots import Input, Output
+from numbad.tapes.tape import Tape
 
 DTYPE_NAMES = {4: "float32", 8: "float64"}
 SPECIAL = "scipy.special."  # before the names of its functions among the array ops
@@ -55,8 +60,6 @@ def save(tape: Tape, file: Any) -> None:
 
 def write_tape(tape: Tape) -> list[Any]:
     """Return the parts of a tape's file, in order."""
-    from numbad import __version__
-
     if tape.forward_only:
         raise TapeError(
             message(
@@ -68,7 +71,7 @@ def write_tape(tape: Tape) -> list[Any]:
     tape.ensure_verified()
     encoder = Encoder()
     description = {
-        "numbad": __version__,
+        "numbad": VERSION,
         "name": str(tape.name),
         "dtype": DTYPE_NAMES[tape.dtype.itemsize],
         "size": int(tape.size),
@@ -453,8 +456,6 @@ def read_host(entry: dict[str, Any], decoder: Decoder) -> HostCall:
     if not fits:
         complain(f"{name} of operands of the shapes {operands} has no results of the shapes {results}")
     if name == "agrees":
-        from numbad.numpy_api.decisions import DECISIONS
-
         decision = settings["decision"]
         if type(decision) is not str or decision not in DECISIONS or type(settings["settings"]) is not dict:
             complain(f"the tape guards a decision {shorten(decision)}, which is not known here")
@@ -507,8 +508,6 @@ def read_output(entry: dict[str, Any], decoder: Decoder) -> Output:
 
 def read_trees(description: dict[str, Any], decoder: Decoder) -> dict[str, Any]:
     """Return the structures of arguments and result, if they have as many leaves as there are inputs and outputs."""
-    from numbad.tapes.tape import count_leaves
-
     trees = description.get("input_trees")
     if type(trees) is not list:
         complain("the file has no structures of arguments")

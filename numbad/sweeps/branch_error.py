@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any
 from numbad.errors import BranchError, message
 from numbad.tape.layout import GUARD, HOST, MAP
 from numbad.tape.naming import COMPARISONS, Names, op_name
+from numbad.tape.rows import NamedTape
 
 if TYPE_CHECKING:
     from numbad.sweeps.execution import Execution
-    from numbad.tapes.tape import Tape
 
 
 def raise_branch(execution: Execution, row: int) -> None:
     """Raise the BranchError of a guard row that does not hold."""
-    tape: Tape | None = getattr(execution.recorder, "tape", None)
+    tape = execution.rows.tape
     if tape is None:
         raise BranchError(
             message(
                 f"row {row}: a branch that was taken in float32 would be taken otherwise in float64",
                 "pass float64 inputs: x.astype(float)",
-                execution.recorder.sites.get(row),
+                execution.rows.sites.get(row),
             )
         )
     names = Names(tape)
@@ -38,13 +38,13 @@ def raise_branch(execution: Execution, row: int) -> None:
     raise error
 
 
-def host_op(tape: Tape, row: int) -> Any:
+def host_op(tape: NamedTape, row: int) -> Any:
     """Return the op of a row that a Python kernel computes."""
     host = tape.hosts[int(tape.words[int(tape.code[row, 2]) + 1])]
     return getattr(host, "op", None)
 
 
-def describe_truth(tape: Tape, names: Names, row: int, address: int, truth: bool) -> tuple[str, str]:
+def describe_truth(tape: NamedTape, names: Names, row: int, address: int, truth: bool) -> tuple[str, str]:
     """Return what a guard of a truth value says, and what to do."""
     writer = names.writer(address)
     opcode: Any = int(tape.code[writer, 0]) if writer >= 0 else -1

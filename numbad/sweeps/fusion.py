@@ -16,11 +16,12 @@ import numpy as np
 from numba import njit, prange
 
 from numbad.kernels.array import PARTIALS, PRIMAL, all_absent, descriptor, operand_count, shifted, total
+from numbad.kernels.loading import block_kernels
+from numbad.kernels.memory import address_of
 from numbad.kernels.threads import compile_parallel, shared_section
 from numbad.kernels.vectormath import absent, call_at, pointer_of, select, view
 from numbad.limits import FUSED_BLOCK, FUSED_PIECE, FUSED_ROWS
 from numbad.ops.definition import REGISTRY
-from numbad.sweeps.execution import address_of, block_kernels
 from numbad.tape.layout import ADD, CONTRACT, GATHER, HOST, MAP, SCATTER
 
 SUM = -1  # the opcode of a full sum in a group's table
@@ -155,7 +156,7 @@ def find_groups(execution: Any, code: np.ndarray, words: np.ndarray) -> list[Gro
     """Gather the large elementwise rows that follow one another, and the full sums between them."""
     groups: list[Group] = []
     group: Group | None = None
-    for row in execution.recorder.large:
+    for row in execution.rows.large:
         if row < execution.done or REGISTRY[int(code[row, 0]) - MAP].host:
             continue
         if group is not None:

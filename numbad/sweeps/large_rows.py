@@ -10,11 +10,11 @@ from numba import prange
 
 from numbad.geometry import covers
 from numbad.kernels.array import add_strided, map_adjoint, map_primal, total
+from numbad.kernels.loading import block_kernels
 from numbad.kernels.threads import compile_parallel, parallel_section, shared_section
 from numbad.kernels.vectormath import view
 from numbad.limits import BLOCK, PIECE
-from numbad.sweeps.execution import block_kernels
-from numbad.sweeps.python_rows import add_broadcast, bar_spaces, operand, primal_spaces, space_of
+from numbad.sweeps.operands import add_broadcast, bar_spaces, operand, primal_spaces, space_of
 from numbad.tape.layout import ABSENT_KIND
 
 

@@ -8,24 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.geometry import covers, is_run, spread
+from numbad.kernels.loading import block_kernels
+from numbad.kernels.memory import address_of, check_memory, empty, give_back, handed_out, take_memory
 from numbad.kernels.threads import count_threads, note_blas, shared_section
 from numbad.limits import BLAS_WORTH, CACHED, FEWEST, MOST_MEMORY, PARALLEL_WORTH, WORTH_READING
-from numbad.ops.host import HostCall, as_tuple, record_host
+from numbad.ops.host import as_tuple
 from numbad.recording.active import Active
-from numbad.sweeps.execution import (
-    Execution,
-    address_of,
-    block_kernels,
-    check_memory,
-    empty,
-    give_back,
-    handed_out,
-    seed_of,
-    take_memory,
-)
-from numbad.sweeps.python_rows import add_broadcast, flat, map_partials, naming_site, refuse_unknown
+from numbad.recording.hostcalls import HostCall, record_host
+from numbad.recording.inputs import places_of
+from numbad.sweeps.execution import Execution, seed_of
+from numbad.sweeps.operands import add_broadcast, flat, operand, primal_spaces
+from numbad.sweeps.python_rows import map_partials, naming_site, push_call, refuse_unknown
 from numbad.tape.layout import CONTRACT, HOST, MAP
-from numbad.transforms.derivatives import places_of
 
 if TYPE_CHECKING:
     from numbad.sweeps.matrix_rows import MatrixVector
@@ -54,7 +48,7 @@ class Linearised:
         from numbad.kernels import lanes as lanekernels
 
         self.execution, self.leaves, self.outputs = execution, leaves, outputs
-        recorder = execution.recorder
+        recorder = execution.rows
         self.rows = execution.done
         self.code = np.frombuffer(recorder.code, np.uint32).reshape(-1, 4)[: self.rows]
         self.words = np.frombuffer(recorder.words, np.int64) if recorder.words else np.zeros(1, np.int64)
@@ -127,7 +121,7 @@ class Linearised:
         row = 0
         while row < self.rows:
             row = lanekernels.fill_slopes(
-                block_kernels(execution.recorder.dtype),
+                block_kernels(execution.rows.dtype),
                 self.code,
                 self.words,
                 execution.bases,
@@ -164,11 +158,11 @@ class Linearised:
         wide = sum(counts) if seeds is None else seeds[0].shape[-1]
         if self.needs_no_python(wide):
             sizes = [np.size(leaf.value) for leaf in self.leaves]
-            result = empty((wide, sum(sizes)), self.execution.recorder.dtype)
+            result = empty((wide, sum(sizes)), self.execution.rows.dtype)
             self.run_blocks(seeds, result, wide, True)
             parts = np.split(result, np.cumsum(sizes)[:-1], axis=1)
             return [part.reshape(wide, *np.shape(leaf.value)) for part, leaf in zip(parts, self.leaves, strict=True)]
-        found = [empty((wide, *np.shape(leaf.value)), self.execution.recorder.dtype) for leaf in self.leaves]
+        found = [empty((wide, *np.shape(leaf.value)), self.execution.rows.dtype) for leaf in self.leaves]
         for first, last in self.blocks(wide):
             bars = LaneMemory(self, last - first)
             if seeds is None:
@@ -195,11 +189,11 @@ class Linearised:
         wide = sum(counts) if seeds is None else seeds[0].shape[-1]
         if self.needs_no_python(wide):
             sizes = [addresses.size for addresses in self.outputs]
-            result = empty((sum(sizes), wide), self.execution.recorder.dtype)
+            result = empty((sum(sizes), wide), self.execution.rows.dtype)
             self.run_blocks(seeds, result, wide, False)
             parts = np.split(result, np.cumsum(sizes)[:-1])
             return [part.reshape(*shape.shape, wide) for part, shape in zip(parts, self.outputs, strict=True)]
-        found = [empty((*addresses.shape, wide), self.execution.recorder.dtype) for addresses in self.outputs]
+        found = [empty((*addresses.shape, wide), self.execution.rows.dtype) for addresses in self.outputs]
         for first, last in self.blocks(wide):
             dots = LaneMemory(self, last - first)
             start = 0
@@ -230,7 +224,7 @@ class Linearised:
         from numbad.kernels import laneblocks
 
         execution = self.execution
-        dtype = execution.recorder.dtype
+        dtype = execution.rows.dtype
         table = np.zeros((0, wide), dtype)
         if seeds is not None:
             table = np.concatenate([seed.reshape(-1, wide) for seed in seeds]).astype(dtype, copy=False)
@@ -249,7 +243,7 @@ class Linearised:
 
     def blocks(self, wide: int) -> list[tuple[int, int]]:
         """Divide lanes into blocks that fit into the memory that a sweep may take."""
-        recorder = self.execution.recorder
+        recorder = self.execution.rows
         size = self.wanted + sum(recorder.spaces[k].size for k in np.flatnonzero(self.spaces))
         width = max(FEWEST, MOST_MEMORY // (max(size, 1) * recorder.dtype.itemsize))
         count = max(1, -(-wide // width))
@@ -388,7 +382,7 @@ class Linearised:
     def host(self, lanes: LaneMemory, w: int, back: bool) -> None:
         """Take a Python kernel, lane by lane."""
         words = self.words
-        call = self.execution.recorder.hosts[int(words[w + 1])]
+        call = self.execution.rows.hosts[int(words[w + 1])]
         inputs, outputs = int(words[w + 2]), int(words[w + 3])
         places = [tuple(words[w + 4 + 3 * k : w + 7 + 3 * k].tolist()) for k in range(inputs + outputs)]
         values = [self.values_of(space)[address : address + count] for space, address, count in places]
@@ -405,7 +399,7 @@ class Linearised:
                 call.backward(values[:inputs], values[inputs:], one[:inputs], one[inputs:])
             else:
                 one = [np.full_like(v, -0.0) if dot is None else dot for v, dot in zip(values, one, strict=True)]
-                call.tangent(values[:inputs], values[inputs:], one[:inputs], one[inputs:])
+                push_call(call, values[:inputs], values[inputs:], one[:inputs], one[inputs:])
             for part, new in zip(parts[changed], one[changed], strict=True):
                 if part is not None and new is not None:
                     part[:, lane] = new
@@ -417,7 +411,7 @@ class Linearised:
         """Return the operands for which an op has no derivative, and which do not depend on the inputs; or raise."""
         unknown = call.unknown() if isinstance(call, HostCall) else []
         if unknown:
-            refuse_unknown(call, unknown, self.execution.recorder, places_of(self.leaves), self.words, w)
+            refuse_unknown(call, unknown, self.execution.rows, places_of(self.leaves), self.words, w)
         return unknown
 
     def space(self, w: int, k: int) -> int:
@@ -435,8 +429,6 @@ class Linearised:
 
     def primal(self, w: int, k: int) -> np.ndarray:
         """Return the values of an operand over its row's index space."""
-        from numbad.sweeps.python_rows import operand, primal_spaces
-
         return operand(primal_spaces(self.execution), self.words, w, k)
 
     def laned(self, lanes: LaneMemory, w: int, k: int) -> np.ndarray:
@@ -468,7 +460,7 @@ class LaneMemory:
     """
 
     def __init__(self, linear: Linearised, wide: int) -> None:
-        recorder = linear.execution.recorder
+        recorder = linear.execution.rows
         self.linear, self.wide = linear, wide
         self.identities: list[tuple[int, int, int, int]] = []
         large = np.flatnonzero(linear.spaces).tolist()
@@ -658,7 +650,7 @@ class LinearMap:
         self.evaluation.check_constants()
         extra = np.shape(operands[0])[len(self.shapes[0]) :]
         linear = self.evaluation.linear()
-        dtype = linear.execution.recorder.dtype
+        dtype = linear.execution.rows.dtype
         seeds = [np.asarray(o, dtype).reshape(*s, -1) for o, s in zip(operands, self.shapes, strict=True)]
         if self.sows:
             seeds = [seed_of(seed) for seed in seeds]

@@ -9,7 +9,7 @@ import numpy as np
 
 from numbad.geometry import compact, covers, overlaps
 from numbad.kernels.threads import note_blas, shared_section
-from numbad.sweeps.python_rows import add_broadcast, bar_spaces, operand, primal_spaces, space_of
+from numbad.sweeps.operands import add_broadcast, bar_spaces, operand, primal_spaces, space_of
 
 
 def contract_forward(execution: Any, code: Any, words: Any, row: int) -> None:

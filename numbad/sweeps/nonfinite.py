@@ -8,7 +8,7 @@ sweeps that stop half way.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -50,7 +50,7 @@ def check_values(execution: Execution, first: int, stop: int) -> None:
 
 def overwrites(execution: Execution) -> bool:
     """Whether results overwrite one another, so that a row's operands may be gone after it."""
-    tape: Any = getattr(execution.recorder, "tape", None)
+    tape = execution.rows.tape
     return tape is not None and tape.forward_only
 
 
@@ -69,7 +69,7 @@ def row_is_finite(execution: Execution, code: np.ndarray, words: np.ndarray, row
 
 def raised(execution: Execution, words: np.ndarray, w: int, flag: int) -> bool:
     """Whether a host row is an op that may raise, and did."""
-    op = getattr(execution.recorder.hosts[int(words[w + 1])], "op", None)
+    op = getattr(execution.rows.hosts[int(words[w + 1])], "op", None)
     return bool(getattr(op, "raises", False)) and execution.values[flag] == 0.0
 
 
@@ -105,7 +105,7 @@ def is_finite(bars: Cotangents) -> bool:
 
 def arrays(execution: Execution) -> tuple[np.ndarray, np.ndarray]:
     """Return rows and words as arrays."""
-    recorder = execution.recorder
+    recorder = execution.rows
     words = np.frombuffer(recorder.words, np.int64) if len(recorder.words) else np.zeros(1, np.int64)
     return np.frombuffer(recorder.code, np.uint32).reshape(-1, 4), words
 
@@ -195,29 +195,29 @@ def row_name(execution: Execution, code: np.ndarray, words: np.ndarray, row: int
     """Return the name of what a row does."""
     opcode = int(code[row, 0])
     if opcode == HOST:
-        host = execution.recorder.hosts[int(words[int(code[row, 2]) + 1])]
+        host = execution.rows.hosts[int(words[int(code[row, 2]) + 1])]
         return getattr(getattr(host, "op", host), "name", "a Python kernel")
     return {ADD: "sum", CONTRACT: "sum of products"}.get(opcode, op_name(opcode))
 
 
 def write_source(execution: Execution, space: int, address: int) -> str:
     """Say which input or constant was not finite to begin with."""
-    recorder = execution.recorder
-    tape: Any = getattr(recorder, "tape", None)
+    rows = execution.rows
+    tape = rows.tape
     memory = execution.values if not space else execution.spaces[space]
     memory = memory.reshape(-1) if memory.flags.c_contiguous else memory.T.reshape(-1)
     value = f"{memory[address]:g}"
     if tape is not None:
         return f"{Names(tape).element(address, space)} was {value} in the input already"
-    if address in getattr(recorder, "constants", {}).values() and not space:
+    if address in rows.constants.values() and not space:
         return f"a constant of the function is {value}"
-    is_input = space in recorder.input_spaces if space else True
+    is_input = space in rows.input_spaces if space else True
     return f"{value} was in the {'input' if is_input else 'data of the function'} already"
 
 
 def name_operands(execution: Execution, code: np.ndarray, row: int) -> str:
     """Return the names of a scalar row's operands, where a tape knows them."""
-    tape: Any = getattr(execution.recorder, "tape", None)
+    tape = execution.rows.tape
     if tape is None or int(code[row, 0]) >= MAP:
         return ""
     names = Names(tape)
@@ -241,9 +241,7 @@ def write(values: np.ndarray) -> str:
 
 def complain(execution: Execution, row: int, what: str, do: str = CHOOSE) -> None:
     """Raise a NonFiniteError with the user's statement of a row."""
-    recorder: Any = execution.recorder
-    tape = getattr(recorder, "tape", None)
-    site = recorder.sites.get(row) if tape is None else tape.site(row)
-    if site is None and tape is not None:
+    site = execution.rows.site(row)
+    if site is None and execution.rows.tape is not None:
         do += "; record the tape within numbad.debug_nans() to have the line named"
     raise NonFiniteError(message(what, do, site, where=site is not None))

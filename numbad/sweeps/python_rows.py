@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.errors import describe_site
-from numbad.geometry import overlaps
 from numbad.ops.definition import REGISTRY, absent
-from numbad.ops.host import HostCall
+from numbad.recording.hostcalls import HostCall, alone
+from numbad.sweeps.gradients import differentiate_alone
+from numbad.sweeps.operands import add_broadcast, bar_spaces, host_operands, operand, primal_spaces, space_of
 from numbad.tape.layout import ADD, CONTRACT, GUARD, GUARD_VALUE, HOST, MAP
+from numbad.tape.rows import Rows
 
 if TYPE_CHECKING:
     from numbad.sweeps.execution import Cotangents, Execution
@@ -81,8 +83,7 @@ def naming_site(execution: Execution, row: int) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        sites = getattr(execution.recorder, "sites", None)  # a tape that is run again keeps them elsewhere
-        site = sites.get(row) if isinstance(sites, dict) else None
+        site = execution.rows.sites.get(row)
         if site is not None:
             error.add_note(f"  recorded at {describe_site(site)}")
         raise
@@ -105,62 +106,10 @@ def matrix() -> Any:
 # ---------------------------------------------------------------- operands as NumPy arrays
 
 
-def operand(spaces: Any, words: Any, w: int, index: int) -> np.ndarray:
-    """Return an operand of a MAP, ADD or CONTRACT row as a NumPy view over the row's index space."""
-    ndim = int(words[w + 2])
-    d = w + 4 + ndim + index * (3 + ndim)
-    shape = tuple(words[w + 4 : w + 4 + ndim].tolist())
-    memory = spaces(int(words[d + 1]))
-    strides = tuple(memory.itemsize * s for s in words[d + 3 : d + 3 + ndim].tolist())
-    first = int(words[d + 2])
-    if any(s < 0 for s in strides) or not memory.size:
-        return np.lib.stride_tricks.as_strided(memory[first:], shape, strides)
-    return np.ndarray(shape, memory.dtype, memory, first * memory.itemsize, strides)
-
-
-def primal_spaces(execution: Execution) -> Any:
-    """Return a function that gives the memory of a space, flat."""
-    return lambda space: flat(execution.values if space == 0 else execution.spaces[space])
-
-
-def bar_spaces(bars: Cotangents) -> Any:
-    """Return a function that gives the cotangents of a space, flat; None for constants."""
-    return lambda space: bars.arena if space == 0 else bars.spaces.get(space)
-
-
-def flat(values: np.ndarray) -> np.ndarray:
-    """Return the elements in memory order, as a view."""
-    return values.reshape(-1) if values.flags.c_contiguous else values.T.reshape(-1)
-
-
-def space_of(words: Any, w: int, index: int) -> int:
-    """Return the space of an operand."""
-    ndim = int(words[w + 2])
-    return int(words[w + 4 + ndim + index * (3 + ndim) + 1])
-
-
 def times(partial: Any, bar: np.ndarray) -> np.ndarray:
     """Multiply a partial by a cotangent: absent (-0.0) if either is."""
     with np.errstate(all="ignore"):
         return np.where(absent(partial) | absent(bar), -0.0, partial * bar + 0.0)
-
-
-def add_broadcast(target: np.ndarray, addend: np.ndarray) -> None:
-    """Add to a view, of which several elements may be one: axes of stride 0, windows that overlap.
-
-    NumPy's `target += addend` keeps one of the addends of such an element. Every addition to memory that a view names
-    goes through here.
-    """
-    axes = tuple(k for k, (s, n) in enumerate(zip(target.strides, target.shape, strict=True)) if s == 0 and n > 1)
-    if axes:
-        addend = np.add.reduce(addend, axis=axes, keepdims=True, initial=-0.0)  # absent where all are
-        target = target[tuple(slice(0, 1) if k in axes else slice(None) for k in range(target.ndim))]
-    if overlaps(target.shape, target.strides):
-        axis = min((n, k) for k, n in enumerate(target.shape) if n > 1)[1]
-        for part, more in zip(np.moveaxis(target, axis, 0), np.moveaxis(addend, axis, 0), strict=True):
-            add_broadcast(part, more)
-    else:
-        target += addend
 
 
 # ---------------------------------------------------------------- elementwise ops by SciPy
@@ -220,21 +169,10 @@ def map_tangent(execution: Execution, words: Any, w: int, opcode: int, dots: Cot
 # ---------------------------------------------------------------- Python kernels
 
 
-def host_operands(spaces: Any, words: Any, w: int) -> tuple[Any, list[Any], list[Any]]:
-    """Return the position of the host, and its operands and results as flat views (None for constants' bars)."""
-    inputs, outputs = int(words[w + 2]), int(words[w + 3])
-    parts = []
-    for k in range(inputs + outputs):
-        space, address, count = words[w + 4 + 3 * k : w + 7 + 3 * k].tolist()
-        memory = spaces(space)
-        parts.append(None if memory is None else memory[address : address + count])
-    return int(words[w + 1]), parts[:inputs], parts[inputs:]
-
-
 def host_forward(execution: Execution, words: Any, w: int) -> None:
     """Compute a row by its Python kernel."""
     index, inputs, outputs = host_operands(primal_spaces(execution), words, w)
-    execution.recorder.hosts[index].forward(inputs, outputs)
+    execution.rows.hosts[index].forward(inputs, outputs)
 
 
 def host_backward(execution: Execution, words: Any, w: int, bars: Cotangents) -> None:
@@ -242,27 +180,24 @@ def host_backward(execution: Execution, words: Any, w: int, bars: Cotangents) ->
     index, inputs, outputs = host_operands(primal_spaces(execution), words, w)
     _, input_bars, output_bars = host_operands(bar_spaces(bars), words, w)
     if not all(matrix().is_absent(bar) for bar in output_bars):
-        call = execution.recorder.hosts[index]
+        call = execution.rows.hosts[index]
         # A tape does not say which: it gives NaN there, and the derivatives of its other inputs are right.
-        given = getattr(execution.recorder, "varied", None)
+        given = execution.rows.varied
         if given is not None and isinstance(call, HostCall) and (unknown := call.unknown()):
-            refuse_unknown(call, unknown, execution.recorder, given, words, w)
+            refuse_unknown(call, unknown, execution.rows, given, words, w)
             input_bars = [None if k in unknown else bar for k, bar in enumerate(input_bars)]
         call.backward(inputs, outputs, input_bars, output_bars)
 
 
-def refuse_unknown(call: HostCall, unknown: list[int], recorder: Any, given: Any, words: Any, w: int) -> None:
+def refuse_unknown(call: HostCall, unknown: list[int], rows: Rows, given: Any, words: Any, w: int) -> None:
     """Raise where an operand without a derivative depends on inputs; `unknown` are the call's operands of that kind."""
-    from numbad.emission.linear import Linear
-
-    linear = Linear(recorder, 1, 0, recorder.rows())
     inside = [np.arange(address, address + count) for space, address, count in given if not space]
-    linear.mark_active(inside)
+    active = rows.find_active(inside)
     varies = [False] * len(call.operand_shapes)
     for k in unknown:
         space, first, count = words[w + 4 + 3 * k : w + 7 + 3 * k].tolist()
         by_reference = len(inside) < len(given)  # then it is not followed how they spread
-        varies[k] = by_reference or bool(space == 0 and linear.active[first - 1 : first - 1 + count].any())
+        varies[k] = by_reference or bool(space == 0 and active[first - 1 : first - 1 + count].any())
     call.refuse_unknown(varies)
 
 
@@ -274,4 +209,40 @@ def host_tangent(execution: Execution, words: Any, w: int, dots: Cotangents) -> 
         for dot in output_dots:
             dot[...] = -0.0
         return
-    execution.recorder.hosts[index].tangent(inputs, outputs, input_dots, output_dots)
+    push_call(execution.rows.hosts[index], inputs, outputs, input_dots, output_dots)
+
+
+def push_call(
+    call: HostCall, inputs: list[Any], outputs: list[Any], input_dots: list[Any], output_dots: list[Any]
+) -> None:
+    """Compute the tangents of a call's results into flat views: by its own rule, or by transposing its pullback."""
+    results = call.shaped(outputs, call.result_shapes)
+    operands = call.shaped(inputs, call.operand_shapes)
+    dots = call.shaped(input_dots, call.operand_shapes)
+    call.refuse_unknown([dot is not None and dot.any() for dot in dots])
+    with alone():
+        if call.op.jvp_function is not None:
+            with np.errstate(all="ignore"):
+                found: Any = call.push(results, operands, dots)
+            absent = -0.0 if call.carries() else 0.0
+        else:
+            found, absent = transpose(call, results, operands, dots, outputs), -0.0
+    for view, dot, shape in zip(output_dots, found, call.result_shapes, strict=True):
+        call.check(dot, shape, "tangent")
+        view[...] = np.asarray(dot).reshape(-1) + absent
+
+
+def transpose(
+    call: HostCall, results: list[Any], operands: list[Any], dots: list[Any], outputs: list[Any]
+) -> list[Any]:
+    """Return the tangents of a call's results: the gradient of the pullback's product with the tangents."""
+
+    def paired(*bars: Any) -> Any:
+        total: Any = 0.0
+        for dot, cotangent in zip(dots, call.pull(list(bars), results, operands), strict=True):
+            if dot is not None and cotangent is not None:
+                total = total + np.sum(dot * cotangent)
+        return total
+
+    bars = tuple(np.zeros(shape, view.dtype) for shape, view in zip(call.result_shapes, outputs, strict=True))
+    return differentiate_alone(paired, bars, tuple(range(len(bars))), {}, call.op.name)[2]

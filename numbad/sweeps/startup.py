@@ -6,7 +6,7 @@ import ctypes
 from array import array
 from typing import Any
 
-from numbad.kernels import loading
+from numbad.kernels import machinecode
 from numbad.limits import CHECKED
 
 if CHECKED:
@@ -26,7 +26,7 @@ def prepare() -> bool:
     if _attempts == MOST_ATTEMPTS:
         return False
     _attempts += 1
-    linearise, address = loading.load("linearise_float64"), loading.load("gradient_at_float64")
+    linearise, address = machinecode.load("linearise_float64"), machinecode.load("gradient_at_float64")
     if linearise is None or address is None:
         return False
     _linearise = linearise

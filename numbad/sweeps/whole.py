@@ -8,16 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from numbad.kernels.loading import block_kernels, sweep, switch
+from numbad.kernels.memory import address_of, empty
 from numbad.limits import BLOCK, CHECKED, MANY_ROWS, SHORT_MEMORY
 from numbad.recording.recorder import Recorder
-from numbad.replay.hoisting import Spared, empty_rows
 from numbad.settings import config
-from numbad.sweeps.execution import address_of, block_kernels, empty, sweep, switch
 
 if CHECKED:
     from numbad.kernels import checked_memory
 
-_thread = threading.local()
 _calls: dict[int, tuple[Any, ...]] = {}
 _bases, _bars = array("Q", (0,)), array("Q", (0,))  # of a tape without spaces; filled under Python's lock
 
@@ -43,6 +42,16 @@ class Workspace:
         self.address, self.scratch_address = address_of(self.memory), address_of(self.scratch)
         self.arena: Any = None
         self.spaces: dict[int, np.ndarray] = {}
+
+
+class Kept(threading.local):
+    """The workspaces of a thread that nobody uses now, by the number of their dtype."""
+
+    def __init__(self) -> None:
+        self.works: dict[int, Workspace] = {}
+
+
+_kept = Kept()
 
 
 def prepare(dtype: np.dtype) -> tuple[Any, ...]:
@@ -81,7 +90,7 @@ def sweep_both(recorder: Recorder, output: int) -> Workspace | None:
     size, code, dtype = recorder.size, recorder.code, recorder.dtype
     rows = len(code) >> 2
     both, forward, adjoint, kernels, width = _calls.get(dtype.num) or prepare(dtype)
-    work = _thread.__dict__.pop(dtype.num, None) or Workspace(dtype)
+    work = _kept.works.pop(dtype.num, None) or Workspace(dtype)
     memory = work.memory
     if CHECKED:
         checked_memory.pour(memory)
@@ -141,68 +150,10 @@ def locate_spaces(recorder: Recorder, kept: dict[int, np.ndarray]) -> tuple[arra
 def give_back(work: Workspace) -> None:
     """Let the next short tape of this thread have the memory."""
     work.spaces = {}
-    _thread.__dict__[work.memory.dtype.num] = work
+    _kept.works[work.memory.dtype.num] = work
 
 
 def is_short(recorder: Recorder) -> bool:
     """Whether a tape may run in one call."""
     rows = len(recorder.code) >> 2
     return not (2 * (recorder.size + rows) > SHORT_MEMORY or rows > MANY_ROWS or recorder.large or recorder.hosts)
-
-
-class ShortReplay:
-    """A short tape with its memory: constants in place, and all that the compiled call is told.
-
-    Attributes
-    ----------
-    memory : ndarray
-        Values, then cotangents, then partials.
-    arena : ndarray
-        The cotangents.
-    addresses : tuple of int
-        Of the switches, code, words, where spaces and their cotangents begin, values, partials, cotangents, scratch.
-    """
-
-    def __init__(self, recorder: Recorder, leaves: list[Any], output: int | None, spared: Spared) -> None:
-        size, dtype = recorder.size, recorder.dtype
-        rows = len(recorder.code) >> 2
-        both, forward, adjoint, kernels, width = _calls.get(dtype.num) or prepare(dtype)
-        self.both, self.rows = both, rows
-        self.memory = np.zeros(2 * (size + rows), dtype)
-        self.scratch = empty(4 * BLOCK, dtype)
-        self.arena = self.memory[size : 2 * size]
-        self.spaces: dict[int, np.ndarray] = {}
-        for address, value in zip(recorder.numbers[::2], recorder.numbers[1::2], strict=True):
-            self.memory[int(address)] = value
-        for address, block in recorder.loads:
-            self.memory[address : address + block.size] = block
-        self.bases, self.bars = locate_spaces(recorder, self.spaces)
-        self.code, self.words = recorder.code[:], recorder.words[:]
-        self.once = spared.once
-        empty_rows(self.code, self.words, spared.never)
-        at = address_of(self.memory)
-        parts = (self.code, self.words, self.bases, self.bars)
-        if CHECKED:
-            checked_memory.divide(self.memory, (size, size, 2 * rows), *parts)
-        memory = (at, at + 2 * size * width, at + size * width, address_of(self.scratch))
-        self.addresses = (kernels, *(part.buffer_info()[0] for part in parts), *memory)
-        given = (forward, 0 if output is None else adjoint, *self.addresses, 0, 0, size, rows, output or 0)
-        self.arguments = (0.0, *given)
-        self.slots = [slice(leaf.address, leaf.address + np.size(leaf.value)) for leaf in leaves]
-
-    def enter(self, values: Any) -> None:
-        """Put new inputs in their places."""
-        memory = self.memory
-        for slot, value in zip(self.slots, values):
-            memory[slot] = value if type(value) is float or value.ndim < 2 else value.reshape(-1)
-
-    def run(self, values: Any) -> int:
-        """Run the tape on new inputs; return the row at which it stopped, or -1."""
-        self.enter(values)
-        done = self.both(*self.arguments)
-        if done != self.rows:
-            return done
-        if self.once:
-            empty_rows(self.code, self.words, self.once)
-            self.once = []
-        return -1

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from numbad.errors import attribute
 from numbad.ops import REGISTRY
 from numbad.tape.layout import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, NAMES, SCATTER
-
-if TYPE_CHECKING:
-    from numbad.tapes.tape import Tape
+from numbad.tape.rows import NamedTape
 
 SYMBOLS = {
     "add": "+",
@@ -64,7 +62,7 @@ def parameter_names(f: Callable[..., Any], count: int) -> list[str]:
     return names + [f"{variadic[0]}[{k}]" if variadic else f"x{len(names) + k}" for k in range(rest)]
 
 
-def name_spaces(f: Callable[..., Any], tape: Tape, origins: dict[int, Any]) -> tuple[str, ...]:
+def name_spaces(f: Callable[..., Any], tape: NamedTape, origins: dict[int, Any]) -> tuple[str, ...]:
     """Return a name for each space: the variable that holds the array it is made of, where the function has one."""
     names = [""]
     known: dict[int, str] = {}
@@ -103,7 +101,7 @@ class Names:
         input (0), a constant number (1), a constant array (2) or a row's result (3), and which.
     """
 
-    def __init__(self, tape: Tape) -> None:
+    def __init__(self, tape: NamedTape) -> None:
         self.tape = tape
         code = tape.code
         given = [(slot.address, 0, k) for k, slot in enumerate(tape.inputs) if not slot.space and slot.size]
@@ -235,7 +233,7 @@ def write_values(values: np.ndarray) -> str:
     return f"[{flat[0]:.6g}, {flat[1]:.6g}, .., {flat[-1]:.6g}; {flat.size}]"
 
 
-def accumulates(tape: Tape) -> np.ndarray:
+def accumulates(tape: NamedTape) -> np.ndarray:
     """Return for each row whether it adds to what another row has written."""
     code = tape.code
     result = np.zeros(len(code), bool)
@@ -245,7 +243,7 @@ def accumulates(tape: Tape) -> np.ndarray:
     return result
 
 
-def row_elements(tape: Tape, row: int) -> int:
+def row_elements(tape: NamedTape, row: int) -> int:
     """Return the number of elements that a row writes."""
     opcode, w = int(tape.code[row, 0]), int(tape.code[row, 2])
     words = tape.words

@@ -9,8 +9,9 @@ import numpy as np
 
 from numbad.errors import TapeError, message
 from numbad.geometry import reach
+from numbad.kernels.loading import compile_notice
+from numbad.kernels.memory import check_memory
 from numbad.ops import REGISTRY
-from numbad.sweeps.execution import check_memory, compile_notice
 from numbad.tape.layout import HOST
 from numbad.tape.naming import op_name
 

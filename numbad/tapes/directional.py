@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.errors import InputError, OutputError, message
+from numbad.recording.inputs import as_leaf
+from numbad.recording.structures import unflatten
 from numbad.recording.trees import flatten, same_structure
 from numbad.tapes.lowering import spread
-from numbad.transforms.derivatives import as_leaf
 from numbad.transforms.functional import Evaluation, check_real, like, match
 
 if TYPE_CHECKING:
     from numbad.sweeps.execution import Cotangents
-    from numbad.tapes.tape import Output, Tape
+    from numbad.tapes.slots import Output
+    from numbad.tapes.tape import Tape
 
 
 class TapeEvaluation(Evaluation):
@@ -30,7 +32,7 @@ class TapeEvaluation(Evaluation):
         check_outputs(tape)
         self.tape = tape
         self.execution, given = tape.run(tuple([kept(point) for point in points]))
-        self.recorder: Any = self.execution.recorder
+        self.recorder: Any = self.execution.rows
         self.given = given
         self.values = [slot.read(self.execution) for slot in tape.outputs]
         self.value = unite(tape, self.values)
@@ -114,8 +116,6 @@ def kept(point: Any) -> Any:
 
 def unite(tape: Tape, leaves: list[Any]) -> Any:
     """Give the leaves of a result their structure."""
-    from numbad.tapes.tape import unflatten
-
     return unflatten(tape.output_tree, leaves)
 
 

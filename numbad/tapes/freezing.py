@@ -11,10 +11,14 @@ from numbad.errors import OutputError, Site, message, name_of
 from numbad.geometry import contiguous
 from numbad.recording.active import Active
 from numbad.recording.arrays import Array
+from numbad.recording.inputs import record_call
 from numbad.recording.operands import pack
 from numbad.recording.recorder import Recorder, current, refuse
 from numbad.recording.scalars import Scalar
-from numbad.tapes.tape import Input, Output, Tape, flatten
+from numbad.recording.structures import flatten
+from numbad.tape.naming import name_arguments, name_spaces
+from numbad.tapes.slots import Input, Output
+from numbad.tapes.tape import Tape
 
 
 def record(f: Callable[..., Any], *examples: Any, **keywords: Any) -> Tape:
@@ -51,9 +55,6 @@ def record(f: Callable[..., Any], *examples: Any, **keywords: Any) -> Tape:
     >>> tape(np.array([0.0, 7.0]))
     7.0
     """
-    from numbad.tape.naming import name_arguments, name_spaces
-    from numbad.transforms.derivatives import record_call
-
     if current() is not None:
         refuse("numbad.record is called while another function is recorded", "record before, and call the function")
     recorder, leaves, *_, result = record_call(f, examples, tuple(range(len(examples))), keywords)
@@ -163,7 +164,7 @@ def refuse_result(what: str) -> NoReturn:
 
 def index_sites(recorder: Recorder) -> tuple[np.ndarray, list[Site]]:
     """Return the sites of a recorder as an index for each row and the list of places."""
-    sites = np.full(recorder.rows(), -1, np.int32)
+    sites = np.full(recorder.row_count(), -1, np.int32)
     places: dict[Site, int] = {}
     for row, place in recorder.sites.items():
         if row < len(sites):

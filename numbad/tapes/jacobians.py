@@ -12,8 +12,9 @@ from numbad.errors import BranchError
 from numbad.recording.arrays import constant, make_block, strided
 from numbad.recording.recorder import Recorder, set_current
 from numbad.recording.scalars import make_scalar
-from numbad.tape.layout import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+from numbad.tape.layout import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER, find_large
 from numbad.tapes.directional import check_outputs, unite
+from numbad.tapes.freezing import freeze
 from numbad.transforms.functional import columns, rows, size_of
 
 if TYPE_CHECKING:
@@ -70,8 +71,6 @@ def derive(tape: Tape, kind: str, given: list[np.ndarray]) -> Tape:
 
     `given` is the point at which rules that look at values take their branches.
     """
-    from numbad.tapes.freezing import freeze
-
     copy = Copy(tape, given)
     set_current(copy.recorder)
     try:
@@ -115,7 +114,7 @@ class Copy:
             self.leaves.append(SimpleNamespace(value=values, space=slot.space, address=slot.address, order=slot.order))
             region.inputs.append(self.bring_in(slot, values, moved))
         region.addresses = [addresses_of(value) for value in region.inputs]
-        region.start = recorder.rows()
+        region.start = recorder.row_count()
         self.append_rows(tape, moved)
         region.close()
         self.outputs = [self.output(slot, moved) for slot in tape.outputs]
@@ -136,10 +135,8 @@ class Copy:
 
     def append_rows(self, tape: Tape, moved: dict[int, int]) -> None:
         """Append the rows of the tape; what they read of large inputs they read of the copies."""
-        from numbad.tapes.tape import find_large
-
         recorder = self.recorder
-        shift, first = len(recorder.words), recorder.rows()
+        shift, first = len(recorder.words), recorder.row_count()
         code, words = tape.code.copy(), tape.words.copy()
         opcodes = code[:, 0]
         arrays = (opcodes >= MAP) & (opcodes != GUARD) & (opcodes != GUARD_VALUE)

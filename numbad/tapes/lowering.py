@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.limits import LOWERED_ROWS
+from numbad.ops.arithmetic import identity
 from numbad.ops.definition import REGISTRY
 from numbad.tape.layout import ADD, CLEAR, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
 
 if TYPE_CHECKING:
-    from numbad.tapes.tape import Input, Output, Tape
+    from numbad.tapes.slots import Input, Output
+    from numbad.tapes.tape import Tape
 
 HEAD = 4  # words of an array row before its shape
 
@@ -100,8 +102,6 @@ def lower_row(row: np.ndarray, words: np.ndarray, starts: list[int]) -> np.ndarr
         return np.concatenate([clear_rows(out, int(words[w + 3])), make_rows(opcode, *operands)])
     if opcode == GATHER:
         count = int(words[w + 1])
-        from numbad.ops.arithmetic import identity
-
         return make_rows(identity.opcode, out + np.arange(count), words[w + 2 : w + 2 + count])
     assert opcode == SCATTER
     count, size, space, source = words[w + 1 : w + 5].tolist()

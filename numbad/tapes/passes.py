@@ -13,10 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from numbad.errors import TapeError, message
+from numbad.kernels.loading import sweep
 from numbad.limits import CHECKED
 from numbad.ops.definition import REGISTRY, Op, body
-from numbad.sweeps.execution import sweep
+from numbad.sweeps.execution import Execution
 from numbad.tape.layout import GUARD, GUARD_VALUE, HOST, MAP
+from numbad.tape.naming import row_elements
+from numbad.tapes.workspaces import rows_of
 
 if CHECKED:
     from numbad.kernels import checked_memory
@@ -98,7 +102,7 @@ def optimise(tape: Tape, forward_only: bool = False) -> Tape:
     --------
     >>> import numpy as np, numbad
     >>> tape = numbad.record(lambda x: np.sin(x * 2.0) + np.sin(x * 2.0) + 0.0 * np.log(2.0 * x), 0.5)
-    >>> shorter = numbad.tapes.passes.optimise(tape)
+    >>> shorter = numbad.passes.optimise(tape)
     >>> len(tape), len(shorter), tape(0.7) == shorter(0.7)
     (9, 6, True)
     >>> print(shorter.passes[1])
@@ -232,8 +236,6 @@ def run(task: str, code: np.ndarray, words: np.ndarray, *arrays: np.ndarray) -> 
 def check(tape: Tape) -> None:
     """Verify a tape, once: a pass trusts its rows. Refuse one whose values are overwritten."""
     if tape.forward_only:
-        from numbad.errors import TapeError, message
-
         raise TapeError(
             message("the tape overwrites its values, so passes cannot follow them", "apply them before", where=False)
         )
@@ -266,8 +268,6 @@ def fold_values(tape: Tape, rows: np.ndarray) -> tuple[np.ndarray, list[Any]]:
 
 def constants_run(tape: Tape, rows: np.ndarray) -> np.ndarray:
     """Return the arena after some rows have run on the constants alone; the inputs hold anything."""
-    from numbad.sweeps.execution import Execution
-
     part = dataclasses.replace(
         tape,
         code=tape.code[rows],
@@ -277,16 +277,15 @@ def constants_run(tape: Tape, rows: np.ndarray) -> np.ndarray:
         spaces=[None] * len(tape.spaces),
     )
     spaces = [np.zeros(0, tape.dtype) for _ in tape.spaces[1:]]
-    program = dataclasses.replace(part.program(), spaces=[None, *spaces])
-    execution = Execution(program)  # type: ignore[arg-type]
+    rows_to_run = rows_of(part)
+    rows_to_run.spaces = [None, *spaces]
+    execution = Execution(rows_to_run)
     execution.forward()
     return execution.values
 
 
 def written(tape: Tape, row: int) -> tuple[int, int]:
     """Return the first and last address that a row writes."""
-    from numbad.tape.naming import row_elements
-
     out = int(tape.code[row, 1])
     return out, out + row_elements(tape, row) - 1
 

@@ -10,21 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.errors import BranchError, InputError, NonFiniteError, message
+from numbad.kernels.loading import compile_in_two, compile_notice, compile_seconds, switch
+from numbad.kernels.memory import address_of, check_memory, empty, give_back, take_memory
 from numbad.kernels.threads import parallel_section
 from numbad.limits import AT_ONCE, FEWER_POINTS, MOST_BYTES, POINTS, POINTS_CACHED, SERIAL
 from numbad.ops.definition import REGISTRY
+from numbad.recording.inputs import as_leaf, check_leaf
+from numbad.recording.structures import count_leaves, flatten, unflatten
 from numbad.settings import config
-from numbad.sweeps.execution import (
-    address_of,
-    check_memory,
-    compile_in_two,
-    compile_notice,
-    compile_seconds,
-    empty,
-    give_back,
-    switch,
-    take_memory,
-)
 from numbad.tapes.lowering import (
     Lowered,
     Unlowered,
@@ -35,11 +28,11 @@ from numbad.tapes.lowering import (
     output_addresses,
     place_spaces,
 )
-from numbad.transforms.derivatives import as_leaf, check_leaf
 from numbad.transforms.functional import positions
 
 if TYPE_CHECKING:
-    from numbad.tapes.tape import Input, Tape
+    from numbad.tapes.slots import Input
+    from numbad.tapes.tape import Tape
 
 
 @dataclasses.dataclass
@@ -80,8 +73,6 @@ class Batch:
 
     def point(self, trees: tuple[Any, ...], index: int) -> tuple[Any, ...]:
         """Return the arguments of one point, structured as `trees` say."""
-        from numbad.tapes.tape import count_leaves, unflatten
-
         chosen = []
         for leaf, mapped in zip(self.leaves, self.mapped, strict=True):
             part = leaf[index] if mapped else leaf
@@ -157,15 +148,11 @@ def map_gradients(tape: Tape, points: tuple[Any, ...], argnums: Any) -> tuple[An
 
 def unite(tape: Tape, results: list[np.ndarray]) -> Any:
     """Give the leaves of a result their structure."""
-    from numbad.tapes.tape import unflatten
-
     return unflatten(tape.output_tree, results)
 
 
 def regroup_slopes(tape: Tape, slopes: list[np.ndarray], wanted: tuple[int, ...]) -> list[Any]:
     """Give the leaves of the gradients with respect to some arguments their structures."""
-    from numbad.tapes.tape import count_leaves, unflatten
-
     found, start = [], 0
     for k in wanted:
         stop = start + count_leaves(tape.input_trees[k])
@@ -176,8 +163,6 @@ def regroup_slopes(tape: Tape, slopes: list[np.ndarray], wanted: tuple[int, ...]
 
 def slots_of(tape: Tape, wanted: tuple[int, ...]) -> list[Input]:
     """Return the inputs that some arguments consist of."""
-    from numbad.tapes.tape import count_leaves
-
     starts = list(accumulate([count_leaves(tree) for tree in tape.input_trees], initial=0))
     return [slot for k in wanted for slot in tape.inputs[starts[k] : starts[k + 1]]]
 
@@ -195,8 +180,6 @@ def run_alone(
     tape: Tape, batch: Batch, index: int, results: list[np.ndarray], slopes: list[np.ndarray], wanted: tuple[int, ...]
 ) -> None:
     """Run one point by itself, and enter its results and gradients."""
-    from numbad.tapes.tape import flatten
-
     point = batch.point(tape.input_trees, index)
     try:
         if wanted:

@@ -26,9 +26,13 @@ import numpy as np
 from numbad.errors import BranchError, message
 from numbad.ops import REGISTRY
 from numbad.ops.definition import Op, body, names_of
-from numbad.ops.host import HostCall, alone, as_tuple
+from numbad.ops.host import as_tuple
+from numbad.recording.hostcalls import HostCall, alone
+from numbad.recording.structures import flatten, unflatten
+from numbad.sweeps.python_rows import push_call
 from numbad.tape.layout import ABSENT_KIND, ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
-from numbad.tapes.tape import Input, Output, Tape
+from numbad.tapes.slots import Input, Output
+from numbad.tapes.tape import Tape
 
 ABSENT = -0.0
 HEAD = 4  # words of an array row before its shape
@@ -495,7 +499,7 @@ def host_push(
         return found
     if sum(part.size for part in found) > MOST_RESULTS:
         operands, results = ([look(state, part) for part in parts] for parts in (inputs, outputs))
-        call.tangent(operands, results, dots, found)
+        push_call(call, operands, results, dots, found)
         return found
     for part in found:
         for k in range(part.size):
@@ -511,8 +515,6 @@ def host_push(
 
 def leaves_of(tree: Any) -> list[Any]:
     """Return the numbers and arrays of a tree."""
-    from numbad.tapes.tape import flatten
-
     return flatten(tree)[0]
 
 
@@ -524,8 +526,6 @@ def seeds(given: Any, shape: tuple[int, ...]) -> np.ndarray:
 
 def rebuild(tape: Tape, leaves: list[Any]) -> Any:
     """Give the leaves of the result their structure."""
-    from numbad.tapes.tape import unflatten
-
     return unflatten(tape.output_tree, leaves)
 
 

@@ -4,129 +4,22 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from numbad.errors import InputError, OutputError, Site, SourceLine, TapeError, message
-from numbad.limits import LARGE, SHORT
-from numbad.recording.active import Active
-from numbad.recording.recorder import pairs_of, refuse
-from numbad.recording.trees import put_together, take_apart
+from numbad.kernels.loading import kernel, switch
+from numbad.limits import SHORT
+from numbad.recording.recorder import pairs_of
+from numbad.recording.structures import count_leaves, describe_trees, flatten, unflatten
 from numbad.settings import config
-from numbad.sweeps.execution import Execution, handed_out, kernel, switch
-from numbad.tape.layout import GUARD, GUARD_VALUE, MAP
+from numbad.sweeps.execution import Execution
+from numbad.tape.layout import GUARD, GUARD_VALUE, find_large
+from numbad.tapes.checks import verify
+from numbad.tapes.slots import Input, Output
 from numbad.tapes.workspaces import Workspace, check_gradient_out, check_out, output_slots, take_workspace
-
-Shape = tuple[int, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Input:
-    """A differentiable input: its name, where its values go, and what the caller has to give.
-
-    Attributes
-    ----------
-    space, address : int
-        Small inputs live in the arena (space 0), large ones in a space of their own.
-    order : str
-        Memory order, "C" or "F", in which the rows address a large input.
-    """
-
-    name: str
-    space: int
-    address: int
-    shape: Shape
-    dtype: np.dtype
-    order: str = "C"
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return math.prod(self.shape)
-
-    def accept(self, value: Any) -> np.ndarray:
-        """Return a given value as an array, or raise an InputError if it does not fit."""
-        from numbad.transforms.derivatives import check_leaf
-
-        if isinstance(value, Active):
-            refuse("a tape is called with recording values", "call the function that it was recorded from")
-        check_leaf(value)
-        values = np.asarray(value)
-        if values.shape == self.shape and values.dtype == self.dtype:
-            return values
-        raise InputError(
-            message(
-                f"{self.name} was recorded as {self.dtype} of shape {self.shape};"
-                f" it is {values.dtype} of shape {values.shape} now",
-                f"pass {self.name} in that shape and dtype, or record again with numbad.record",
-            )
-        )
-
-    @handed_out
-    def read(self, bars: Any, given: Any) -> Any:
-        """Return the cotangent of this input, like the given value: a float for a float, an array for an array."""
-        found = self.place(bars)
-        if self.space:
-            return found.astype(self.dtype, copy=False)
-        found = (found + 0.0).astype(self.dtype, copy=False)  # what is absent is shown as zero
-        if type(given) is float:
-            return float(found)
-        return found[()] if isinstance(given, np.generic) else found
-
-    def place(self, bars: Any) -> np.ndarray:
-        """Return the cotangents of this input where they are, in its shape."""
-        if self.space:
-            return bars.spaces[self.space].reshape(self.shape, order=self.order)
-        return bars.arena[self.address : self.address + self.size].reshape(self.shape)
-
-
-@dataclasses.dataclass(frozen=True)
-class Output:
-    """A result: a strided view of a space, or a constant that no row computes."""
-
-    space: int
-    address: int
-    shape: Shape
-    strides: Shape
-    boolean: bool = False
-    constant: Any = None
-
-    @handed_out
-    def read(self, execution: Execution) -> Any:
-        """Return the value, as NumPy would hold it; a float for a scalar in double precision."""
-        if self.constant is not None:
-            return self.constant
-        memory = execution.values if self.space == 0 else execution.spaces[self.space]
-        memory = memory.reshape(-1) if memory.flags.c_contiguous else memory.T.reshape(-1)
-        strides = tuple(memory.itemsize * step for step in self.strides)
-        start = memory[self.address :] if 0 not in self.shape else memory[:0]
-        found = np.lib.stride_tricks.as_strided(start, self.shape, strides).copy()
-        if self.boolean:
-            found = found != 0.0
-        if self.shape:
-            return found
-        return float(found) if found.dtype == np.float64 else found[()]
-
-
-@dataclasses.dataclass
-class Program:
-    """What an execution reads of a tape: its rows, and the inputs of one run."""
-
-    tape: Tape | None  # None while nobody runs it
-    code: memoryview
-    words: memoryview
-    size: int
-    dtype: np.dtype
-    numbers: memoryview
-    loads: list[tuple[int, np.ndarray]]
-    spaces: list[Any]
-    input_spaces: set[int]
-    hosts: list[Any]
-    large: list[int]
-    borrowed: ClassVar[dict[int, Any]] = {}  # the memory of a tape is its own
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -254,7 +147,7 @@ class Tape:
         return summarise(self)
 
     def optimise(self, forward_only: bool = False) -> Tape:
-        """Return a tape that computes the same with fewer rows and addresses (see `numbad.tapes.passes.optimise`).
+        """Return a tape that computes the same with fewer rows and addresses (see `numbad.passes.optimise`).
 
         Examples
         --------
@@ -697,8 +590,6 @@ class Tape:
 
     def prepare(self) -> None:
         """Verify the tape, before it runs for the first time, and note what every run needs."""
-        from numbad.tapes.checks import verify
-
         verify(self)
         self._large = find_large(self._code, self._words)
         numbers_only = self.dtype == np.float64 and all(slot.shape == () and not slot.space for slot in self.inputs)
@@ -727,26 +618,6 @@ class Tape:
         workspace = take_workspace(self, final)
         workspace.run(self, given)
         return workspace, given
-
-    def program(self) -> Program:
-        """Return the rows as an execution reads them, with nothing in place of the inputs."""
-        spaces = list(self.spaces)
-        for slot in self.inputs:
-            if slot.space:
-                spaces[slot.space] = np.broadcast_to(self.dtype.type(0), (slot.size,))
-        return Program(
-            None,
-            memoryview(self._code.reshape(-1)),
-            memoryview(self._words),
-            self.size,
-            self.dtype,
-            memoryview(self.numbers.reshape(-1)),
-            self.loads,
-            spaces,
-            {slot.space for slot in self.inputs if slot.space},
-            self.hosts,
-            self._large,
-        )
 
     # ------------------------------------------------------------ trees
 
@@ -803,36 +674,4 @@ class Tape:
         )
 
 
-def find_large(code: np.ndarray, words: np.ndarray) -> list[int]:
-    """Return the elementwise rows of many elements, which sweeps run in parallel."""
-    rows = np.flatnonzero((code[:, 0] >= MAP) & (code[:, 0] < 2 * MAP))
-    return rows[words[code[rows, 2].astype(np.int64) + 1] >= LARGE].tolist() if len(rows) else []
-
-
 # ---------------------------------------------------------------- structure of arguments and results
-
-
-def flatten(tree: Any) -> tuple[list[Any], Any]:
-    """Return the leaves of a tree and its structure, None for a tree that is a leaf."""
-    if isinstance(tree, (float, int, np.ndarray, np.generic, Active)):
-        return [tree], None
-    leaves, structure = take_apart(tree)
-    return leaves, None if structure.is_leaf() else structure
-
-
-def unflatten(structure: Any, leaves: list[Any]) -> Any:
-    """Give leaves a structure."""
-    if structure is None:
-        return leaves[0]
-    return put_together(structure, leaves)
-
-
-def count_leaves(structure: Any) -> int:
-    """Return the number of leaves of a structure."""
-    return 1 if structure is None else structure.num_leaves
-
-
-def describe_trees(structures: tuple[Any, ...]) -> str:
-    """Write the structures of arguments."""
-    texts = ["*" if tree is None else str(tree).removeprefix("PyTreeSpec(").removesuffix(")") for tree in structures]
-    return f"({', '.join(texts)})"

@@ -7,11 +7,35 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.errors import InputError, message
+from numbad.kernels.memory import give_back
 from numbad.limits import KEPT_MOST, MOST_WORKSPACES
-from numbad.sweeps.execution import Execution, give_back
+from numbad.recording.structures import count_leaves, describe_trees, flatten
+from numbad.sweeps.execution import Execution
+from numbad.tape.rows import Rows
 
 if TYPE_CHECKING:
-    from numbad.tapes.tape import Input, Output, Tape
+    from numbad.tapes.slots import Input, Output
+    from numbad.tapes.tape import Tape
+
+
+def rows_of(tape: Tape) -> Rows:
+    """Return the rows as an execution reads them, with nothing in place of the inputs."""
+    spaces = list(tape.spaces)
+    for slot in tape.inputs:
+        if slot.space:
+            spaces[slot.space] = np.broadcast_to(tape.dtype.type(0), (slot.size,))
+    return Rows(
+        memoryview(tape._code.reshape(-1)),
+        memoryview(tape._words),
+        tape.size,
+        tape.dtype,
+        memoryview(tape.numbers.reshape(-1)),
+        tape.loads,
+        spaces,
+        {slot.space for slot in tape.inputs if slot.space},
+        tape.hosts,
+        tape._large,
+    )
 
 
 class Workspace:
@@ -23,13 +47,13 @@ class Workspace:
 
     def __init__(self, tape: Tape, final: bool) -> None:
         self.final = final
-        self.program = tape.program()
-        self.execution = Execution(self.program)  # type: ignore[arg-type]
+        self.rows = rows_of(tape)
+        self.execution = Execution(self.rows)
 
     def run(self, tape: Tape, given: list[Any]) -> None:
         """Run the primal sweep at a point."""
         execution = self.execution
-        self.program.tape = tape
+        self.rows.tape = tape
         execution.done = 0
         execution.prepare(len(tape))
         for slot, value in zip(tape.inputs, given, strict=True):
@@ -43,8 +67,8 @@ class Workspace:
             give_back(bars.arena)
         for slot in tape.inputs:
             if slot.space:
-                execution.put_space(slot.space, self.program.spaces[slot.space])  # let go of the caller's array
-        self.program.tape = None
+                execution.put_space(slot.space, self.rows.spaces[slot.space])  # let go of the caller's array
+        self.rows.tape = None
         pool = workspaces(tape, self.final)
         if len(pool) < MOST_WORKSPACES and execution.values.nbytes + execution.partials.nbytes <= KEPT_MOST:
             pool.append(self)
@@ -67,7 +91,7 @@ def take_workspace(tape: Tape, final: bool) -> Workspace:
 
 def enter(execution: Execution, slot: Input, values: np.ndarray) -> None:
     """Put the value of an input in its place: copy it into the arena, refer to a large one."""
-    dtype = execution.recorder.dtype
+    dtype = execution.rows.dtype
     if slot.space:
         order: Any = slot.order
         execution.put_space(slot.space, np.array(values, dtype, order=order, copy=None))
@@ -88,8 +112,6 @@ def check_out(out: Any, structure: Any, slots: list[tuple[tuple[int, ...], Any]]
     slots : list of (shape, dtype)
         What each leaf has to be.
     """
-    from numbad.tapes.tape import describe_trees, flatten
-
     leaves, found = flatten(out)
     if found != structure:
         raise InputError(
@@ -131,8 +153,6 @@ def output_dtype(tape: Tape, slot: Output) -> Any:
 
 def check_gradient_out(tape: Tape, out: Any) -> list[np.ndarray]:
     """Return the arrays of the `out` of a gradient: like the point, or a tuple for several arguments."""
-    from numbad.tapes.tape import count_leaves
-
     slots: list[tuple[tuple[int, ...], Any]] = [(slot.shape, slot.dtype) for slot in tape.inputs]
     if len(tape.input_trees) == 1:
         return check_out(out, tape.input_trees[0], slots)

@@ -14,15 +14,17 @@ from numbad.emission.regions import Region, addresses_of, finish, output_value, 
 from numbad.errors import InputError, NumbadError, check_function, message, noted_on, wraps
 from numbad.geometry import compact, is_run
 from numbad.ops.definition import REGISTRY
+from numbad.ops.host import as_tuple
 from numbad.recording.active import Active
 from numbad.recording.arrays import Array, constant, filled, make_block
-from numbad.recording.indexing import concrete_truth
+from numbad.recording.decisions import concrete_truth
+from numbad.recording.inputs import as_leaf, check_meaning
+from numbad.recording.outputs import is_narrow, is_slope, narrowed
 from numbad.recording.recorder import contiguous, current
 from numbad.recording.scalars import make_scalar
+from numbad.recording.structures import unflatten
 from numbad.recording.trees import flatten, same_structure, spread_prefix
-from numbad.replay.jit import Jitted
 from numbad.tape.layout import ABSENT_KIND, ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
-from numbad.transforms.derivatives import as_leaf, check_meaning, is_narrow, is_slope, narrowed
 from numbad.transforms.linearbatch import map_examples
 
 
@@ -70,7 +72,7 @@ def vmap(
     array([ 3., 12.])
     """
     check_function(f, "vmap")
-    like = noted_on(f, "numbad_like")
+    like, whole = noted_on(f, "numbad_like"), getattr(type(f), "numbad_map", None)
 
     @wraps(f)
     def mapped(*arguments: Any, **keywords: Any) -> Any:
@@ -83,8 +85,8 @@ def vmap(
             check_meaning(leaf)
         axes += [0] * len(more)
         size = batch_size(leaves, axes, axis_size)
-        if any(axis is not None for axis in axes) and not keywords and current() is None and isinstance(f, Jitted):
-            swept = run_swept(f, arguments, axes, out_axes)
+        if any(axis is not None for axis in axes) and not keywords and current() is None and whole is not None:
+            swept = run_swept(whole, f, arguments, axes, out_axes)
             if swept is not None:
                 return narrowed(swept[0]) if is_narrow(like, arguments) else swept[0]
 
@@ -110,12 +112,11 @@ def vmap(
     return mapped
 
 
-def run_swept(f: Jitted, arguments: tuple[Any, ...], axes: list[Any], out_axes: Any) -> tuple[Any] | None:
-    """Return the results of a jitted function by sweeps of its tapes over the examples, None if that is not the way."""
-    from numbad.replay.batches import map_jitted
-    from numbad.tapes.tape import unflatten
-
-    found = map_jitted(f, arguments, axes)
+def run_swept(
+    whole: Callable[..., Any], f: Any, arguments: tuple[Any, ...], axes: list[Any], out_axes: Any
+) -> tuple[Any] | None:
+    """Return the results of an object whose class maps whole batches (`numbad_map`), None if it does not map this."""
+    found = whole(f, arguments, axes)
     if found is None:
         return None
     results, tree = found
@@ -494,8 +495,6 @@ def scatter_lanes(lanes: Lanes, row: Any) -> None:
 
 def host_lanes(lanes: Lanes, row: Any) -> bool:
     """Append a host row for each example, or one for all where the op takes lanes: then it returns True."""
-    from numbad.ops.host import as_tuple
-
     call, operands, results = lanes.host_operands(row)
     entries = [(o.storage.space, o.storage.address, o.shape, contiguous(o.shape)) for o in operands]
     if not any(lanes.laned(*entry) for entry in entries):

@@ -14,11 +14,13 @@ import numpy as np
 from numbad.emission.linear import Linear
 from numbad.emission.regions import addresses_of
 from numbad.errors import NumbadError, RecordingError, check_function, message, name_of, wraps
-from numbad.ops.host import HostCall, record_call
+from numbad.ops.arithmetic import stop_gradient as held
 from numbad.recording.active import Active
 from numbad.recording.arrays import Array, RuleStorage, as_array
+from numbad.recording.hostcalls import HostCall, record_call
 from numbad.recording.recorder import Recorder, current, set_current
 from numbad.recording.trees import flatten, same_structure, spread_prefix
+from numbad.transforms.functional import grad, jvp, vjp
 
 
 class Rule:
@@ -475,7 +477,6 @@ class custom_jvp(CustomFunction):
         A rule may apply the function to tangents, if it is linear: there its rule would be transposed again, without
         end, so the function itself is recorded.
         """
-        from numbad.transforms.functional import grad
 
         def paired(*dots: Any) -> Any:
             transpositions().append(Transposition(self, dots))
@@ -508,7 +509,7 @@ class Transposition:
         self.recorder: Recorder = dots[0].recorder
         self.dots = dots
         self.base = self.recorder.bases[-1] if self.recorder.bases else 0  # 0: nothing else is recorded there
-        self.start = self.recorder.rows()
+        self.start = self.recorder.row_count()
 
     def reaches(self, arguments: tuple[Any, ...]) -> bool:
         """Whether one of some arguments depends on the tangents."""
@@ -516,7 +517,7 @@ class Transposition:
         if not found or not self.base:
             return bool(found)
         addresses = np.concatenate([addresses_of(leaf).reshape(-1) for leaf in found])
-        linear = Linear(self.recorder, self.base, self.start, self.recorder.rows())
+        linear = Linear(self.recorder, self.base, self.start, self.recorder.row_count())
         linear.mark_active([addresses_of(dot) for dot in self.dots])
         return bool(linear.active[addresses[addresses >= self.base] - self.base].any())
 
@@ -544,8 +545,6 @@ def stop_gradient(x: Any) -> Any:
     >>> numbad.grad(lambda x: x * numbad.stop_gradient(x))(3.0)
     3.0
     """
-    from numbad.ops.arithmetic import stop_gradient as held
-
     leaves, rebuild = flatten(x)
     return rebuild([held(leaf) if isinstance(leaf, Active) else leaf for leaf in leaves])
 
@@ -587,13 +586,9 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
                 return tuple(flatten(call(*given.with_operands(operands)))[0])
 
             def pull(bars: list[Any], results: list[Any], operands: list[Any]) -> Any:
-                from numbad.transforms.functional import vjp
-
                 return list(vjp(leaves, *[as_float(part) for part in operands])[1](tuple(bars)))
 
             def push(operands: list[Any], tangents: list[Any]) -> Any:
-                from numbad.transforms.functional import jvp
-
                 dots = [np.zeros(np.shape(o)) if t is None else t for o, t in zip(operands, tangents, strict=True)]
                 return list(jvp(leaves, [as_float(part) for part in operands], dots)[1])
 

@@ -11,30 +11,22 @@ import numpy as np
 
 from numbad.emission.linear import Identity
 from numbad.emission.regions import Call, addresses_of, cast, real_outputs, session
+from numbad.emission.tangent import push_region
 from numbad.errors import InputError, LeakError, NumbadError, check_function, message, wraps
-from numbad.limits import MOST_COPIED
+from numbad.kernels.memory import available_memory
+from numbad.limits import COMPARED_MEMORY, MOST_COPIED
 from numbad.ops.definition import BY_NAME
-from numbad.ops.host import alone
 from numbad.recording.active import Active
 from numbad.recording.borrowing import written
+from numbad.recording.hostcalls import alone
+from numbad.recording.inputs import as_leaf, check_meaning, collect, record_call, regroup
+from numbad.recording.outputs import concrete, is_narrow, narrowed, plain, split_auxiliary
 from numbad.recording.recorder import current
 from numbad.recording.trees import flatten, same_structure
 from numbad.settings import config
 from numbad.sweeps.execution import seed_of
 from numbad.sweeps.linearised import Linearised, LinearMap
-from numbad.transforms.derivatives import (
-    as_leaf,
-    check_meaning,
-    collect,
-    concrete,
-    differentiate,
-    is_narrow,
-    narrowed,
-    plain,
-    record_call,
-    regroup,
-    split_auxiliary,
-)
+from numbad.transforms.derivatives import differentiate
 
 Argnums = int | tuple[int, ...]
 
@@ -293,7 +285,7 @@ def jvp(f: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool = Fals
         with session([]) as (recorder, _):
             call = Call(recorder, f, primals, places, {}, has_aux, "jvp")
             outputs, rebuild = call.outputs()
-            dots = call.region.push([addresses_of(o) for o in outputs], list(map(sow, seeds)))
+            dots = push_region(call.region, [addresses_of(o) for o in outputs], list(map(sow, seeds)))
             both = rebuild(outputs), rebuild(dots)
             return (*both, call.auxiliary) if has_aux else both
     evaluation = Evaluation(f, primals, places, {}, has_aux, watch=False)
@@ -654,12 +646,10 @@ def as_number(values: np.ndarray) -> Any:
 
 def check_size(outputs: int, inputs: int, lanes: int, recorder: Any) -> None:
     """Raise MemoryError for a Jacobian that does not fit into memory, before it is tried."""
-    from numbad.sweeps import execution as sweeps
-
     size = (outputs + inputs) * lanes * recorder.dtype.itemsize
-    if size < sweeps.COMPARED_MEMORY:
+    if size < COMPARED_MEMORY:
         return
-    available = sweeps.available_memory()
+    available = available_memory()
     if size > available:
         raise MemoryError(
             message(
@@ -689,7 +679,7 @@ def columns(call: Call, outputs: list[Any], addresses: list[Any]) -> list[list[A
     for size in sizes:
         seeds.append(Identity(start))
         start += size
-    dots = call.region.push(addresses, seeds, lanes)
+    dots = push_region(call.region, addresses, seeds, lanes)
     blocks = []
     for output, dot in zip(outputs, dots, strict=True):
         row, start = [], 0

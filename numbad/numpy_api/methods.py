@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from numbad.errors import message
+from numbad.numpy_api.protocol import OPS, tables
 from numbad.ops.definition import BY_NAME
-from numbad.recording.active import Active, above
+from numbad.recording.active import Active
 from numbad.recording.arrays import Array
+from numbad.recording.decisions import decide
 from numbad.recording.elementwise import record
 from numbad.recording.operators import unary
-from numbad.recording.protocol import OPS
 from numbad.recording.recorder import refuse
 from numbad.recording.roots import WATCHED
 from numbad.recording.scalars import Scalar
@@ -29,7 +30,7 @@ def numpy_method(name: str) -> Callable[..., Any]:
     function = getattr(np, name)
 
     def method(self: Any, *arguments: Any, **keywords: Any) -> Any:
-        return above("numbad.numpy_api").apply_function(function, (self, *arguments), keywords)
+        return tables().apply_function(function, (self, *arguments), keywords)
 
     method.__name__ = name
     method.__doc__ = f"Return np.{name} of the array."
@@ -55,8 +56,6 @@ def astype(
     self: Any, dtype: Any, order: str = "K", casting: Any = "unsafe", subok: bool = True, copy: bool = True
 ) -> Any:
     """Return a copy of the array: its values are floating already; other dtypes have no derivative."""
-    from numbad.numpy_api.dispatch import in_dtype, widened
-
     wanted = np.dtype(dtype)
     if not np.can_cast(self.dtype, wanted, casting):
         raise TypeError(
@@ -70,13 +69,11 @@ def astype(
     if wanted.kind in "iu":
         if self.boolean:
             return self.copy(order)
-        from numbad.numpy_api.decisions import decide
-
         return decide("whole_numbers", self, keywords={"dtype": wanted})
     if wanted.kind != "f":
         return refuse(f"a recording value cannot become {wanted}", "use real floating-point numbers")
     same = wanted == self.dtype
-    result = in_dtype(widened(self, wanted), wanted)
+    result = tables().in_dtype(tables().widened(self, wanted), wanted)
     if result is not self:
         return result
     return self if same and not copy and order in "KA" else self.copy(order)
@@ -84,12 +81,12 @@ def astype(
 
 def compress(self: Any, condition: Any, axis: Any = None, out: Any = None) -> Any:
     """Return the slices along an axis for which a condition holds."""
-    return above("numbad.numpy_api").apply_function(np.compress, (condition, self), {"axis": axis, "out": out})
+    return tables().apply_function(np.compress, (condition, self), {"axis": axis, "out": out})
 
 
 def put(self: Any, indices: Any, values: Any, mode: str = "raise") -> None:
     """Assign values to flat places."""
-    above("numbad.numpy_api").apply_function(np.put, (self, indices, values, mode), {})
+    tables().apply_function(np.put, (self, indices, values, mode), {})
 
 
 def sort(self: Array, axis: int = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> None:
@@ -99,7 +96,7 @@ def sort(self: Array, axis: int = -1, kind: Any = None, order: Any = None, *, st
 
 def partition(self: Array, kth: Any, axis: int = -1, kind: str = "introselect", order: Any = None) -> None:
     """Partition in place."""
-    self[...] = above("numbad.numpy_api").apply_function(np.partition, (self, kth, axis, kind, order), {})
+    self[...] = tables().apply_function(np.partition, (self, kth, axis, kind, order), {})
 
 
 for _name in NAMES:

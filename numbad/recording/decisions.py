@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from numbad.numpy_api.dispatch import recorder_of, to_active
-from numbad.ops.host import array_op, record_host
+from numbad.limits import MANY_TRUTHS
+from numbad.ops.host import array_op
 from numbad.recording.active import Active
 from numbad.recording.arrays import Array, as_array
-from numbad.recording.indexing import concrete_truth
-from numbad.recording.strictness import errors_met
+from numbad.recording.hostcalls import record_host
+from numbad.recording.operands import recorder_of, to_active
+from numbad.recording.scalars import Scalar
 from numbad.tape.layout import GUARD
 
-DECISIONS: dict[str, Callable[..., Any]] = {"errors_met": errors_met}
+DECISIONS: dict[str, Callable[..., Any]] = {}
 
 
 def decision(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -98,3 +99,19 @@ def truth_of(value: Any) -> Any:
     if not isinstance(value, Active):
         return np.asarray(value, bool)
     return concrete_truth(value if value.boolean else value != 0.0)
+
+
+def concrete_truth(mask: Any) -> Any:
+    """Return truth values now, and guard each of them."""
+    if isinstance(mask, Scalar):
+        return bool(mask)
+    recorder = mask.recorder
+    if mask.size > MANY_TRUTHS:
+        return decide("truths", mask)
+    values = recorder.run().values
+    addresses = mask.address_view()
+    truth = values[addresses] != 0.0
+    recorder.note_site()
+    for address, flag in zip(addresses.reshape(-1).tolist(), truth.reshape(-1).tolist(), strict=True):
+        recorder.extend((GUARD, int(flag), address, 0))
+    return truth

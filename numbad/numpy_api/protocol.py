@@ -1,13 +1,14 @@
-"""NumPy's protocols: what np.sin(x) and np.sum(x) of recording values come to."""
+"""NumPy's protocols: what np.sin(x) and np.sum(x) of recording values are recorded as."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from numbad.ops.definition import BY_UFUNC, Op
-from numbad.recording.active import Active, above, new
+from numbad.recording.active import Active, new
 from numbad.recording.arrays import Array
 from numbad.recording.elementwise import record, record_operator
 from numbad.recording.matmul import matrix_product
@@ -24,6 +25,20 @@ for _ufunc in WATCHED:
     del OPS[_ufunc]
 
 
+_tables: Any = None
+finders: list[Callable[[Any], Any]] = []  # modules above look for ufuncs of other libraries: their recording version
+
+
+def tables() -> Any:
+    """Return the module of all tables; it is imported when a function is first met that is no plain ufunc."""
+    global _tables
+    if _tables is None:
+        from numbad.numpy_api import tables as found
+
+        _tables = found
+    return _tables
+
+
 def array_ufunc(self: Any, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Any:
     """Record a ufunc of any operands, of which one is recording."""
     if method == "__call__" and not keywords:
@@ -36,7 +51,7 @@ def array_ufunc(self: Any, ufunc: Any, method: str, *inputs: Any, **keywords: An
             result = matrix_product(self.recorder, *inputs)
             if result is not None:
                 return result
-    return above("numbad.numpy_api").apply_ufunc(ufunc, method, inputs, keywords)
+    return tables().apply_ufunc(ufunc, method, inputs, keywords)
 
 
 def scalar_ufunc(self: Scalar, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Any:
@@ -67,7 +82,7 @@ def contiguous_ufunc(self: Array, ufunc: Any, method: str, *inputs: Any, **keywo
 
 def array_function(self: Active, function: Any, kinds: Any, arguments: Any, keywords: Any) -> Any:
     """Record a function of NumPy that is no ufunc."""
-    return above("numbad.numpy_api").apply_function(function, arguments, keywords)
+    return tables().apply_function(function, arguments, keywords)
 
 
 def record_op(self: Active, op: Op, operands: tuple[Any, ...]) -> Any:

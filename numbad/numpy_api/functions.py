@@ -10,7 +10,8 @@ from numbad.ops import exponential, selection, special  # noqa: F401  the ops be
 from numbad.ops.definition import BY_NAME
 from numbad.recording.active import Active
 from numbad.recording.arrays import as_array
-from numbad.recording.operands import as_active, holds_active
+from numbad.recording.blocks import repeated
+from numbad.recording.operands import as_active, holds_active, recorder_of, stack_nested
 from numbad.recording.recorder import current
 
 relu = BY_NAME["relu"]
@@ -42,8 +43,6 @@ def full(shape: Any, fill_value: Any, dtype: Any = None) -> Any:
     recorder = fill_value.recorder if isinstance(fill_value, Active) else current()
     if recorder is None or (dtype is not None and np.dtype(dtype).kind != "f"):
         return np.full(shape, fill_value, dtype if dtype is not None else float)
-    from numbad.numpy_api.blocks import repeated
-
     wanted = (int(shape),) if np.ndim(shape) == 0 else tuple(int(n) for n in shape)
     value = as_array(as_active(recorder, fill_value))
     if value.shape:
@@ -84,12 +83,8 @@ def asarray(values: Any, dtype: Any = None) -> Any:
     if isinstance(values, Active):
         return as_array(values)
     if isinstance(values, (list, tuple)) and holds_active(values):
-        from numbad.numpy_api import stack_nested
-
         return stack_nested(values)
     if isinstance(values, np.ndarray) and values.dtype == object and values.size:
-        from numbad.numpy_api.dispatch import recorder_of
-
         return as_array(as_active(recorder_of(values), values))
     found = np.asarray(values, dtype)
     recorder = current()

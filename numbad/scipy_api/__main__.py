@@ -1,4 +1,4 @@
-"""`python -m numbad.numpy_api`: print which functions are recorded, as the list in ARCHITECTURE.md has it."""
+"""`python -m numbad.scipy_api`: print which functions are recorded, as the list in ARCHITECTURE.md has it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import textwrap
 
 from numbad.numpy_api.dispatch import FUNCTIONS, UFUNCS
 from numbad.ops.definition import REGISTRY
-from numbad.scipy_api import TABLE
 from numbad.scipy_api.elementwise import ELEMENTWISE
+from numbad.scipy_api.tables import TABLE
 
 DISTRIBUTIONS_OF_VECTORS = ("multivariate_normal.logpdf", "multivariate_normal.pdf", "multivariate_normal.entropy",
                             "dirichlet.logpdf", "dirichlet.pdf")  # fmt: skip

@@ -1,0 +1,147 @@
+"""The adjoint of a region of the tape, as more rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from numbad.emission.linear import Linear, add_multiple, add_unit_product, copy_linear, product
+from numbad.geometry import compact, contiguous
+from numbad.kernels.emission_layout import ADJOINT
+from numbad.ops.definition import REGISTRY, absences
+from numbad.recording.active import Active
+from numbad.recording.arrays import Array
+from numbad.recording.scalars import make_scalar
+from numbad.tape.layout import ADD, CONTRACT, GATHER, HOST, MAP, SCATTER
+
+
+def emit_adjoint(linear: Linear) -> None:
+    """Append the adjoint of a region; its seeds have been added and its active addresses marked."""
+    compiled = not linear.by_python()
+    recorder = linear.recorder
+    row, start = linear.stop, linear.start
+    while row > start:
+        if compiled and recorder.code[4 * row - 4] < MAP:
+            row = linear.run(ADJOINT, row, start)
+        if row > start:
+            row -= 1
+            adjoint_row(linear, linear.row(row))
+
+
+def adjoint_row(linear: Linear, row: list[int]) -> None:
+    """Append the adjoint of a row."""
+    opcode, out, a, _ = row
+    if opcode < MAP:
+        scalar_adjoint(linear, row, REGISTRY[opcode])
+    elif opcode < 2 * MAP:
+        map_adjoint(linear, row, REGISTRY[opcode - MAP])
+    elif opcode == ADD:
+        target, source = linear.operands(row)
+        if linear.covers(*source[:2]) and compact(linear.table(*source[1:], linear.active)).any():
+            copy_linear(linear, target, source)
+    elif opcode == CONTRACT:
+        contract_adjoint(linear, row)
+    elif opcode == GATHER:
+        count = int(linear.words[a + 1])
+        bar = linear.read(out, (count,), (1,))
+        if bar is not None:
+            linear.scatter(linear.words[a + 2 : a + 2 + count], bar)
+    elif opcode == SCATTER:
+        count, _, space, source = linear.words[a + 1 : a + 5].tolist()
+        if linear.covers(space, source):
+            picked = linear.places[out - linear.base + linear.words[a + 5 : a + 5 + count]]
+            bar = linear.collect(picked)
+            if bar is not None:
+                linear.add(source, (count,), (1,), bar)
+    elif opcode == HOST:
+        host_adjoint(linear, row)
+
+
+def scalar_adjoint(linear: Linear, row: list[int], op: Any) -> None:
+    """Append the adjoint of a scalar row, for which the partials function is run."""
+    active, base, places = linear.active, linear.base, linear.places
+    _, out, a, b = row
+    place = places[out - base]
+    if not place or not active[out - base]:
+        return
+    bar = linear.cotangent_at(out)
+    operands = [make_scalar(linear.recorder, address) for address in (a, b, out)]
+    partials = zip((a, b), op.symbolic_partials(*operands), absences(op), strict=False)
+    for address, partial, may_be_absent in partials:
+        if address >= base and active[address - base]:
+            addend = linear.scaled(partial, bar, may_be_absent)
+            if addend is not None:
+                linear.add(address, (), (), addend)
+
+
+def map_adjoint(linear: Linear, row: Any, op: Any) -> None:
+    """Append the adjoint of an elementwise array row."""
+    target, *sources = linear.operands(row)
+    wanted = [linear.covers(*s[:2]) and compact(linear.table(*s[1:], linear.active)).any() for s in sources]
+    if not any(wanted):
+        return
+    if not compact(linear.table(*target[1:], linear.places)).any():
+        return
+    values = [linear.primal(*source) for source in sources]
+    y = values[1] if op.arity == 2 else None
+    partials = op.symbolic_partials(values[0], y, linear.primal(*target))
+    for source, want, partial, may_be_absent in zip(sources, wanted, partials, absences(op), strict=True):
+        if not want:
+            continue
+        if linear.lanes:
+            add_multiple(linear, target, partial, may_be_absent, source)
+            continue
+        addend = linear.scaled(partial, linear.read(*target[1:]), may_be_absent)
+        if addend is not None:
+            linear.add(*source[1:], addend)
+
+
+def contract_adjoint(linear: Linear, row: Any) -> None:
+    """Append the adjoint of a product: the other operand times the cotangent."""
+    target, *sources = linear.operands(row)
+    bar = None
+    units = linear.multiples.units_of(target) if linear.lanes else None
+    for k, source in enumerate(sources):
+        if not (linear.covers(*source[:2]) and compact(linear.table(*source[1:], linear.active)).any()):
+            continue
+        factor = linear.primal(*sources[1 - k])
+        if units is not None and add_unit_product(linear, units, factor, source):
+            continue
+        if bar is None:
+            bar = linear.read(*target[1:])
+            if bar is None:
+                return
+        product(linear, bar, factor, source)
+
+
+def host_adjoint(linear: Linear, row: Any) -> None:
+    """Append the adjoint of a host row: its rule, run on recording values."""
+    call, operands, results = linear.host_operands(row)
+    bars = [linear.read(r.storage.address, r.shape, contiguous(r.shape)) for r in results]
+    if all(bar is None for bar in bars):
+        return
+    wanted = [linear.varies(operand) for operand in operands]
+    call.refuse_unknown(wanted)
+    if linear.lanes:
+        each = [
+            call.pull([bar_lane(bar, r, k) for bar, r in zip(bars, results, strict=True)], results, operands, wanted)
+            for k in range(linear.lanes)
+        ]
+        found = [
+            None if parts[0] is None else np.stack([np.broadcast_to(p, o.shape) for p in parts], axis=-1)
+            for parts, o in zip(zip(*each, strict=True), operands, strict=True)
+        ]
+    else:
+        given = [np.zeros(r.shape) if bar is None else bar for bar, r in zip(bars, results, strict=True)]
+        found = list(call.pull(given, results, operands, wanted))
+    carries = call.carries()
+    for addend, operand, needed in zip(found, operands, wanted, strict=True):
+        if needed and isinstance(addend, Active):
+            addend = addend if carries else addend + 0.0  # a zero that was computed is no -0.0
+            linear.add(operand.storage.address, operand.shape, contiguous(operand.shape), addend)
+
+
+def bar_lane(bar: Any, result: Array, lane: int) -> Any:
+    """Return one lane of a cotangent, zeros where there is none."""
+    return np.zeros(result.shape) if bar is None else bar[..., lane]

@@ -1,0 +1,292 @@
+"""Inputs of a recording: checked, given addresses, and the run of the function on what stands for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from numbad.errors import InputError, attribute, explain_lock, message, other_meaning
+from numbad.kernels.memory import handed_out
+from numbad.limits import LARGE_INPUT
+from numbad.recording.active import Active
+from numbad.recording.arrays import Array, make_block, memory_order, outside
+from numbad.recording.borrowing import Borrowed
+from numbad.recording.complaints import clarify
+from numbad.recording.operands import foreign
+from numbad.recording.recorder import Recorder, set_current
+from numbad.recording.scalars import make_scalar
+from numbad.recording.trees import flatten
+
+FLOAT64 = np.dtype(np.float64)
+
+
+class Leaf:
+    """One differentiable input: where it lives in the recording, and what its gradient looks like.
+
+    Attributes
+    ----------
+    space, address : int
+        Where its values are.
+    value : float or ndarray
+        What the caller gave.
+    active : Active
+        What the function gets.
+    """
+
+    __slots__ = ("active", "address", "order", "space", "value")
+
+    def __init__(self, recorder: Recorder | None, value: Any, dtype: np.dtype, address: int = 0) -> None:
+        self.value = value
+        self.space = 0
+        self.order: Any = "C"
+        self.active: Any
+        kind = type(value)
+        if recorder is None:  # a number that has been recorded already
+            self.address = address
+            return
+        if kind is float:
+            self.address = address = recorder.size
+            recorder.size = address + 1
+            recorder.numbers.extend((address, value))
+            self.active = make_scalar(recorder, address)
+            return
+        if isinstance(value, Active):
+            foreign(value)
+        values = np.asarray(value)
+        if values.dtype is not dtype and values.dtype != dtype:
+            values = values.astype(dtype)
+        if not values.ndim:
+            self.address = recorder.allocate(1)
+            recorder.numbers.extend((self.address, float(values)))
+            recorder.wide |= {self.address}
+            self.active = make_scalar(recorder, self.address)
+        elif values.size <= LARGE_INPUT:
+            self.address = recorder.allocate(values.size)
+            if values.size:
+                recorder.loads.append((self.address, values.flatten()))
+            self.active = make_block(recorder, self.address, values.shape)
+            order = None if values.ndim == 1 or values.flags.c_contiguous else memory_order(values.shape, (values,))
+            if order is not None:  # the program may ask for the order in memory: x.ravel("K"), a reshape of a copy
+                self.active = self.active.transpose(order).copy().transpose(np.argsort(order))
+        else:
+            if not (values.flags.c_contiguous or values.flags.f_contiguous) or not values.flags.aligned:
+                values = np.ascontiguousarray(values)
+            self.address = 0
+            self.order = "C" if values.flags.c_contiguous else "F"
+            self.space = len(recorder.spaces)
+            recorder.input_spaces.add(self.space)
+            found = recorder.borrowed[self.space] = Borrowed(values)
+            recorder.spaces.append(found.memory)
+            self.active = Array(recorder, *outside(self.space, values))
+
+    @handed_out
+    def read(self, bars: Any) -> Any:
+        """Return the cotangent of this input, with the shape and dtype that the caller gave."""
+        value = self.value
+        if type(value) is float:
+            return float(bars.arena[self.address]) + 0.0  # what is absent is shown as zero
+        values = value if type(value) is np.ndarray else np.asarray(value)
+        dtype, shape = values.dtype, values.shape
+        if self.space:
+            found = bars.spaces[self.space].reshape(shape, order=self.order)
+            return found.astype(dtype, copy=False)
+        if not shape:
+            scalar = dtype.type(bars.arena[self.address] + 0.0)
+            return scalar if isinstance(value, np.generic) else np.asarray(scalar)
+        found = bars.arena[self.address : self.address + values.size] + 0.0
+        if found.dtype is not dtype:
+            found = found.astype(dtype, copy=False)
+        return found if len(shape) == 1 else found.reshape(shape)
+
+
+def check_leaf(value: Any) -> None:
+    """Raise an InputError unless the value is real and floating."""
+    if type(value) is float:
+        return
+    if isinstance(value, (bool, int)) and not isinstance(value, np.generic):
+        found = f"a Python {type(value).__name__} ({value})"
+        do = f"write {value}.0" if type(value) is int else "differentiate with respect to floats"
+    elif isinstance(value, complex):
+        found, do = "a complex number", "differentiate with respect to the real and imaginary parts"
+    elif isinstance(value, (np.ndarray, np.generic)):
+        kind = np.asarray(value).dtype.kind
+        if kind == "f" and value.dtype.itemsize in (4, 8):
+            if type(value) is np.ndarray or not (other := other_meaning(value)):
+                return
+            raise InputError(message(f"the derivative with respect to {other[0]} is not defined", other[1]))
+        found = f"an array of dtype {value.dtype}" if isinstance(value, np.ndarray) else f"a {value.dtype} number"
+        do = {
+            "f": "convert it: x.astype(float)",
+            "c": "differentiate with respect to x.real and x.imag",
+        }.get(kind, "convert it: x.astype(float)")
+    else:
+        found, do = (
+            f"{type(value).__name__}",
+            "pass floats, arrays of floats, or nested tuples, lists and dicts of them",
+        )
+    raise InputError(message(f"the derivative with respect to {found} is not defined", do))
+
+
+def check_meaning(value: Any) -> None:
+    """Raise an InputError for floating numbers that a recording would read as others than they are."""
+    if not isinstance(value, (np.ndarray, np.generic)) or value.dtype.kind != "f":
+        return
+    if value.dtype.itemsize not in (4, 8):
+        what = f"{value.dtype} numbers cannot be recorded, which is done in double or single precision"
+        raise InputError(message(what, "convert them: x.astype(float)"))
+    if type(value) is not np.ndarray and (other := other_meaning(value)):
+        raise InputError(message(f"{other[0]} cannot be recorded", other[1]))
+
+
+def input_dtype(leaves: list[Any]) -> np.dtype:
+    """Return the dtype of the arena: float32 if all arrays are, else float64."""
+    if type(leaves[0]) is float if leaves else True:
+        if len(leaves) < 2 or all(type(leaf) is float for leaf in leaves):
+            return FLOAT64
+    elif type(leaves[0]) is np.ndarray and leaves[0].dtype is FLOAT64:
+        return FLOAT64
+    found = {leaf.dtype for leaf in leaves if isinstance(leaf, (np.ndarray, np.generic))}
+    return np.dtype(np.float32) if found == {np.dtype(np.float32)} else np.dtype(np.float64)
+
+
+def as_leaf(value: Any) -> Any:
+    """Return an input as a float, an array or a recording value."""
+    if isinstance(value, (float, int, np.ndarray, np.generic, Active, complex, str)) or value is None:
+        return (
+            float(value)
+            if type(value) is not float and isinstance(value, float) and not isinstance(value, np.generic)
+            else value
+        )
+    if attribute(value, "__array__") is not None:
+        return np.asarray(value)
+    return value
+
+
+def collect(arguments: tuple[Any, ...], argnums: tuple[int, ...]) -> tuple[list[Any], list[Any]]:
+    """Return the differentiable leaves of some arguments, checked, and for each argument how to rebuild it.
+
+    How is None for an argument that is a leaf, else the number of its leaves and a function of them.
+    """
+    values: list[Any] = []
+    rebuilds: list[Any] = []
+    for k in argnums:
+        argument = arguments[k]
+        kind = type(argument)
+        if kind is float or (kind is np.ndarray and argument.dtype is FLOAT64):
+            values.append(argument)
+            rebuilds.append(None)
+            continue
+        tree, rebuild = flatten(argument)
+        tree = [as_leaf(value) for value in tree]
+        for value in tree:
+            if not isinstance(value, Active):
+                check_leaf(value)
+        values += tree
+        rebuilds.append((len(tree), rebuild))
+    return values, rebuilds
+
+
+def regroup(found: list[Any], rebuilds: list[Any]) -> list[Any]:
+    """Return one tree for each argument from the flat list of its leaves."""
+    if None in rebuilds and rebuilds.count(None) == len(rebuilds):
+        return found
+    result = []
+    position = 0
+    for how in rebuilds:
+        if how is None:
+            result.append(found[position])
+            position += 1
+        else:
+            result.append(how[1](found[position : position + how[0]]))
+            position += how[0]
+    return result
+
+
+def record_call(
+    f: Callable[..., Any], arguments: tuple[Any, ...], argnums: tuple[int, ...], keywords: dict[str, Any]
+) -> tuple[Recorder, list[Leaf], list[Any], Any]:
+    """Run `f` once on recording values.
+
+    Returns the recorder (still open), the leaves, how to rebuild each argument, and what `f` returned.
+    """
+    values, rebuilds = collect(arguments, argnums)
+    dtype = input_dtype(values)
+    recorder, leaves = begin(values, dtype)
+    given = list(arguments)
+    for k, active in zip(argnums, regroup([leaf.active for leaf in leaves], rebuilds)):
+        given[k] = active
+    result = run_recorded(recorder, f, given, keywords)
+    note_inputs(recorder, leaves)
+    return recorder, leaves, rebuilds, result
+
+
+def note_inputs(recorder: Recorder, leaves: list[Any]) -> None:
+    """Tell a recorder with rows for Python where the inputs lie with respect to which it is differentiated."""
+    if recorder.hosts:
+        recorder.varied = places_of(leaves)
+
+
+def places_of(leaves: list[Any]) -> list[tuple[int, int, int]]:
+    """Return space, address and count of inputs."""
+    return [(leaf.space, leaf.address, np.size(leaf.value)) for leaf in leaves]
+
+
+def begin(values: list[Any], dtype: np.dtype) -> tuple[Recorder, list[Leaf]]:
+    """Return a new recorder and the leaves of its inputs."""
+    recorder = Recorder(dtype)
+    try:
+        return recorder, [Leaf(recorder, value, dtype) for value in values]
+    except BaseException:
+        recorder.close()
+        raise
+
+
+def run_recorded(recorder: Recorder, f: Callable[..., Any], arguments: Any, keywords: dict[str, Any]) -> Any:
+    """Run a function while a recorder is this thread's own; end the recording if it raises."""
+    set_current(recorder)
+    try:
+        result = f(*arguments, **keywords)
+        if recorder.borrowed:
+            recorder.check_borrowed()
+        return result
+    except BaseException as error:
+        try:
+            explain(error, recorder)
+        finally:
+            recorder.close()
+        raise
+    finally:
+        set_current(None)
+
+
+def explain(error: BaseException, recorder: Recorder) -> None:
+    """Raise numbad's own error where another stands before it, or does not say what to do."""
+    explain_lock(error, any(found.lock is not None for found in recorder.borrowed.values()))
+    clarify(error)
+
+
+def record_leaves(
+    call: Callable[[list[Any]], Any], values: list[Any], dtype: np.dtype
+) -> tuple[Recorder, list[Leaf], Any]:
+    """Run a function of a list of leaves on recording values; return the open recorder, the leaves and the result."""
+    recorder, leaves = begin(values, dtype)
+    result = run_recorded(recorder, call, ([leaf.active for leaf in leaves],), {})
+    return recorder, leaves, result
+
+
+def record_numbers(
+    f: Callable[..., Any], arguments: tuple[float, ...], keywords: dict[str, Any]
+) -> tuple[Recorder, list[Any], Any]:
+    """Run a function of floats, the commonest small case, on recording scalars at addresses 1, 2, ..."""
+    recorder = Recorder(FLOAT64)
+    actives = []
+    address = 1
+    for value in arguments:
+        recorder.numbers.extend((address, value))
+        actives.append(make_scalar(recorder, address))
+        address += 1
+    recorder.size = address
+    result = run_recorded(recorder, f, actives, keywords)
+    return recorder, list(arguments), result
