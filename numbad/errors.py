@@ -16,11 +16,37 @@ GENERATES = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENER
 
 
 class NumbadError(Exception):
-    """Base of all errors that numbad raises on its own account."""
+    """Base of all errors that numbad raises on its own account.
+
+    Notes
+    -----
+    The message has three parts: what is wrong, the line of the user's program, and what to do. Some errors leave out
+    the line.
+
+    Examples
+    --------
+    >>> import numbad
+    >>> issubclass(numbad.BranchError, numbad.NumbadError)
+    True
+    """
 
 
 class RecordingError(NumbadError, TypeError):
-    """The function does something that cannot be recorded."""
+    """The function does something that cannot be recorded.
+
+    Notes
+    -----
+    A TypeError, too.
+
+    Examples
+    --------
+    >>> import numpy as np, numbad
+    >>> try:
+    ...     numbad.gradient(float, 2.0)
+    ... except numbad.RecordingError as error:
+    ...     print(str(error).splitlines()[0])
+    a recording value cannot become a plain float here: its derivative would be lost
+    """
 
 
 class MissingError(RecordingError, AttributeError):
@@ -32,29 +58,123 @@ class ReadOnlyError(RecordingError, ValueError):
 
 
 class InputError(NumbadError, TypeError):
-    """An argument that is not differentiable: integers, complex numbers, text, other objects."""
+    """An argument that is not differentiable: integers, complex numbers, text, other objects.
+
+    Notes
+    -----
+    A TypeError, too. Also an argument of another structure, shape or dtype than the recorded one.
+
+    Examples
+    --------
+    >>> import numpy as np, numbad
+    >>> try:
+    ...     numbad.gradient(np.sin, 2)
+    ... except numbad.InputError as error:
+    ...     print(str(error).splitlines()[0])
+    the derivative with respect to a Python int (2) is not defined
+    """
 
 
 class OutputError(NumbadError, TypeError):
-    """The function returned something that this derivative is not defined for."""
+    """The function returned something that this derivative is not defined for.
+
+    Notes
+    -----
+    A TypeError, too.
+
+    Examples
+    --------
+    >>> import numpy as np, numbad
+    >>> try:
+    ...     numbad.gradient(np.sin, np.ones(2))
+    ... except numbad.OutputError as error:
+    ...     print(str(error).splitlines()[0])
+    gradient is defined for functions that return one number; this one returned an array of shape (2,)
+    """
 
 
 class LeakError(NumbadError, RuntimeError):
-    """A recording value was used after its recording had ended, or in another one."""
+    """A recording value was used after its recording had ended, or in another one.
+
+    Notes
+    -----
+    A RuntimeError, too.
+
+    Examples
+    --------
+    >>> import numpy as np, numbad
+    >>> kept = []
+    >>> numbad.gradient(lambda x: (kept.append(x), x * x)[1], 2.0)
+    4.0
+    >>> try:
+    ...     kept[0] + 1.0
+    ... except numbad.LeakError:
+    ...     print("the recording has ended")
+    the recording has ended
+    """
 
 
 class BranchError(NumbadError, RuntimeError):
-    """A replayed tape met a comparison that came out otherwise than when it was recorded, at `site`."""
+    """A replayed tape met a comparison that came out otherwise than when it was recorded, at `site`.
+
+    Attributes
+    ----------
+    site : tuple of (code object, int), SourceLine or None
+        The user's statement of the comparison.
+
+    Notes
+    -----
+    A RuntimeError, too.
+
+    Examples
+    --------
+    >>> import numbad
+    >>> tape = numbad.record(lambda x: x if x > 0.0 else -x, 1.0)
+    >>> try:
+    ...     tape(-1.0)
+    ... except numbad.BranchError as error:
+    ...     print(str(error).splitlines()[0])
+    row 1 compared x > 0.0 as True when recorded; it is False now
+    """
 
     site: Any = None
 
 
 class NonFiniteError(NumbadError, FloatingPointError):
-    """A value, cotangent or tangent that is NaN or infinite, while `numbad.debug_nans` is on."""
+    """A value, cotangent or tangent that is NaN or infinite, while `numbad.debug_nans` is on.
+
+    Notes
+    -----
+    A FloatingPointError, too.
+
+    Examples
+    --------
+    >>> import numpy as np, numbad
+    >>> try:
+    ...     with numbad.debug_nans():
+    ...         numbad.gradient(lambda x: np.sqrt(x - 2.0), 1.0)
+    ... except numbad.NonFiniteError as error:
+    ...     print(str(error).splitlines()[0])
+    row 1: sqrt(-1) is nan
+    """
 
 
 class TapeError(NumbadError, ValueError):
-    """A tape that does not pass verification."""
+    """A tape that does not pass verification.
+
+    Notes
+    -----
+    A ValueError, too. Also a file that is no tape, and a derivative of a tape that overwrites its values.
+
+    Examples
+    --------
+    >>> import numpy as np, numbad
+    >>> try:
+    ...     numbad.record(lambda x: x * x, 1.0).optimise(forward_only=True).gradient(2.0)
+    ... except numbad.TapeError as error:
+    ...     print(str(error).splitlines()[0])
+    the tape of <lambda> overwrites its values, so it has no derivatives
+    """
 
 
 class InternalError(NumbadError, RuntimeError):

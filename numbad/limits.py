@@ -170,9 +170,9 @@ FEW_CONSTANTS = limit(64, 1)
 MOST_MEMORY = limit(1 << 26, 512)
 # Lanes in a block, whatever memory that takes.
 FEWEST = limit(8, 2)
-# Bytes of lanes that a thread works on at a time, if these are not too few lanes: ...
+# Bytes of lanes that a thread works on at a time, if they hold at least WORTH_READING lanes.
 CACHED = limit(1 << 23, 256)
-# ... reading a row of the tape takes as long as some ten lanes of it.
+# Fewest lanes of such a block. Reading a row of the tape takes as long as some ten lanes of it.
 WORTH_READING = limit(64, 2)
 # Multiplications of a product, lanes included, that are worth leaving the compiled sweep.
 BLAS_WORTH = limit(1 << 13, 12)

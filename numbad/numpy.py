@@ -58,7 +58,30 @@ def maker(name: str) -> Callable[..., Any]:
 
 
 def array(object: Any, dtype: Any = None, *, copy: Any = True, **keywords: Any) -> Any:
-    """As numpy.array; lists may hold recording values."""
+    """As numpy.array; lists may hold recording values.
+
+    Parameters
+    ----------
+    object : array_like
+        Numbers, arrays, recording values, or nested lists and tuples of them.
+    dtype : dtype, optional
+        As in NumPy; while a function is recorded, floating dtypes give that of the recording.
+    copy : bool, optional
+        Whether to copy an array; True by default.
+    **keywords
+        NumPy's other ones. While a function is recorded, `ndmin` alone is taken into account.
+
+    Returns
+    -------
+    ndarray
+        A recording array where recording values or floating numbers are recorded, else a plain one.
+
+    Examples
+    --------
+    >>> import numbad, numbad.numpy as np
+    >>> numbad.gradient(lambda x: np.array([x, x * x]).sum(), 3.0)
+    7.0
+    """
     if current() is None or not is_floating(dtype):
         return numpy.array(object, dtype, copy=copy, **keywords)
     found = functions.asarray(object, dtype)
@@ -71,14 +94,59 @@ def array(object: Any, dtype: Any = None, *, copy: Any = True, **keywords: Any) 
 
 
 def asarray(a: Any, dtype: Any = None, *arguments: Any, **keywords: Any) -> Any:
-    """As numpy.asarray; a recording array is given back as it is."""
+    """As numpy.asarray; a recording array is given back as it is.
+
+    Parameters
+    ----------
+    a : array_like
+        Numbers, arrays, recording values, or nested lists and tuples of them.
+    dtype : dtype, optional
+        As in NumPy; while a function is recorded, floating dtypes give that of the recording.
+    *arguments, **keywords
+        NumPy's other ones; not looked at while a function is recorded.
+
+    Returns
+    -------
+    ndarray
+        A recording array where recording values or floating numbers are recorded, else a plain one; an array of the
+        dtype itself, without a copy.
+
+    Examples
+    --------
+    >>> import numbad, numbad.numpy as np
+    >>> numbad.gradient(lambda x: np.asarray([x, x * x]).sum(), 3.0)
+    7.0
+    """
     if isinstance(a, Active) and is_floating(dtype):
         return functions.asarray(a)
     return array(a, dtype, copy=None) if current() is not None else numpy.asarray(a, dtype, *arguments, **keywords)
 
 
 def full(shape: Any, fill_value: Any, dtype: Any = None, **keywords: Any) -> Any:
-    """As numpy.full; the array can be written to by recording values."""
+    """As numpy.full; the array can be written to by recording values.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+        The shape of the array.
+    fill_value : float, recording value or array_like
+        The value of all elements, or an array that can be broadcast to the shape.
+    dtype : dtype, optional
+        As in NumPy; while a function is recorded, floating dtypes give that of the recording.
+    **keywords
+        NumPy's other ones; not looked at while a floating array is recorded.
+
+    Returns
+    -------
+    ndarray
+        An array of the shape; a recording one while a function is recorded, if it holds floats.
+
+    Examples
+    --------
+    >>> import numbad, numbad.numpy as np
+    >>> numbad.gradient(lambda x: np.full(3, x).sum(), 2.0)
+    3.0
+    """
     if current() is None or not is_floating(dtype) or not is_floating(getattr(fill_value, "dtype", None)):
         return numpy.full(shape, fill_value, dtype, **keywords)
     if dtype is None and isinstance(fill_value, (int, bool)):
@@ -87,13 +155,60 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, **keywords: Any) -> Any
 
 
 def fromiter(iter: Iterable[Any], dtype: Any, count: int = -1, **keywords: Any) -> Any:
-    """As numpy.fromiter."""
+    """As numpy.fromiter.
+
+    Parameters
+    ----------
+    iter : iterable
+        Numbers or recording values.
+    dtype : dtype
+        As in NumPy; while a function is recorded, floating dtypes give that of the recording.
+    count : int
+        How many to take; all if negative.
+    **keywords
+        Not looked at.
+
+    Returns
+    -------
+    ndarray
+        Of shape (count,).
+
+    Examples
+    --------
+    >>> import numbad, numbad.numpy as np
+    >>> numbad.gradient(lambda x: np.fromiter((k * x for k in range(3)), float).sum(), 2.0)
+    3.0
+    """
     values = list(iter)
     return array(values if count < 0 else values[:count], dtype)
 
 
 class vectorize:
-    """As numpy.vectorize: a Python function of numbers, called for each element."""
+    """As numpy.vectorize: a Python function of numbers, called for each element.
+
+    Parameters
+    ----------
+    pyfunc : callable
+        A function of numbers that returns a number.
+    *arguments, **keywords
+        NumPy's options.
+
+    Raises
+    ------
+    RecordingError
+        When it is called with recording values and options were given.
+
+    Notes
+    -----
+    One call of the function for each element, which records a row for each operation on it.
+
+    Examples
+    --------
+    >>> import numbad, numbad.numpy as np
+    >>> square = np.vectorize(lambda x: x * x if x > 0.0 else 0.0)
+    >>> numbad.gradient(lambda x: square(x).sum(), np.array([-1.0, 3.0]))
+    array([0., 6.])
+    """
 
     def __init__(self, pyfunc: Callable[..., Any], *arguments: Any, **keywords: Any) -> None:
         self.function = pyfunc

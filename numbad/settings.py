@@ -18,6 +18,13 @@ class Config:
         Whether sweeps stop at the first value, cotangent or tangent that is not finite (see `debug_nans`).
         False unless set.
 
+    Raises
+    ------
+    TypeError
+        When `debug_nans` is set to something else than True or False.
+    AttributeError
+        When an attribute is set that is no setting.
+
     Examples
     --------
     >>> import numbad
@@ -53,14 +60,26 @@ def debug_nans(on: bool = True) -> Iterator[None]:
     """Stop sweeps at the first number that is not finite, within a `with` block.
 
     Gradients, Jacobians, batches, tapes and jitted functions then raise a `NonFiniteError` that names the op, the
-    user's line, the operands and their values: of the first value that is not finite, or, if all values are,
-    the first cotangent in the order of the adjoint sweep. It says so where the number was in the input already.
-    Infinities count, and so do numbers that a later `np.where` would not choose.
+    user's line, the operands and their values: of the first value that is not finite, or, if all values are finite,
+    the first cotangent in the order of the adjoint sweep. The message says so where the number was in the input
+    already. Infinities count, and so do numbers that a later `np.where` would not choose.
 
     Parameters
     ----------
     on : bool
         False switches it off within the block.
+
+    Returns
+    -------
+    context manager
+        Sets `numbad.config.debug_nans` for all threads, and puts back the earlier setting at the end of the block.
+
+    Raises
+    ------
+    TypeError
+        When `on` is not True or False.
+    NonFiniteError
+        From what runs in the block, when it meets a number that is not finite.
 
     Notes
     -----

@@ -258,8 +258,8 @@ def check_jvp(
     f_jvp : callable
         `f_jvp(primals, tangents)` returns the value and its tangent, as
         `functools.partial(numbad.jvp, f)` does.
-    args : sequence
-        The arguments at which to check.
+    args : tuple or list
+        The arguments at which to check: floats, ndarrays of float64 or float32, or trees.
     atol, rtol : float, optional
         Absolute and relative tolerance. By default 1e-6 relative to the derivative, 4e-4 in single
         precision, and a hundredth of that relative to the largest number met.
@@ -269,7 +269,20 @@ def check_jvp(
     Raises
     ------
     AssertionError
-        When they differ, or are not finite.
+        When they differ or are not finite, when the function is not finite at the point, or when the difference
+        quotients do not settle.
+    TypeError
+        When `args` is not a tuple or a list.
+
+    Notes
+    -----
+    `f` runs on plain numbers, up to 80 times for each direction. Up to twelve inputs and outputs are checked one by
+    one, more of them by three random combinations.
+
+    References
+    ----------
+    .. [1] C. J. F. Ridders, "Accurate computation of F'(x) and F'(x)F''(x)", *Advances in Engineering Software* 4
+       (1982), 75-76.
 
     Examples
     --------
@@ -312,15 +325,31 @@ def check_vjp(
         A function of numbers, arrays and trees of them, that returns such a thing.
     f_vjp : callable
         `f_vjp(*args)` returns the value and its pullback, as `functools.partial(numbad.vjp, f)` does.
-    args : sequence
-        The arguments at which to check.
-    atol, rtol, eps : float, optional
-        As for `check_jvp`.
+    args : tuple or list
+        The arguments at which to check: floats, ndarrays of float64 or float32, or trees.
+    atol, rtol : float, optional
+        Absolute and relative tolerance. By default 1e-6 relative to the derivative, 4e-4 in single
+        precision, and a hundredth of that relative to the largest number met.
+    eps : float, optional
+        The first step of the difference quotients; it is halved until they settle.
 
     Raises
     ------
     AssertionError
-        When they differ, or are not finite.
+        When they differ or are not finite, when the function is not finite at the point, or when the difference
+        quotients do not settle.
+    TypeError
+        When `args` is not a tuple or a list.
+
+    Notes
+    -----
+    `f` runs on plain numbers, up to 80 times for each direction. Up to twelve inputs and outputs are checked one by
+    one, more of them by three random combinations.
+
+    References
+    ----------
+    .. [1] C. J. F. Ridders, "Accurate computation of F'(x) and F'(x)F''(x)", *Advances in Engineering Software* 4
+       (1982), 75-76.
 
     Examples
     --------
@@ -368,8 +397,8 @@ def check_dot_product(
     ----------
     f : callable
         A function of numbers, arrays and trees of them, that returns such a thing.
-    args : sequence
-        The arguments at which to check.
+    args : tuple or list
+        The arguments at which to check: floats, ndarrays of float64 or float32, or trees.
     rtol : float, optional
         Relative tolerance: by default 1e-10, 1e-4 in single precision.
     samples : int
@@ -379,6 +408,12 @@ def check_dot_product(
     ------
     AssertionError
         When they differ, or are not finite.
+    TypeError
+        When `args` is not a tuple or a list.
+
+    Notes
+    -----
+    One `numbad.vjp`, and for each pair one `numbad.jvp` and one call of the pullback.
 
     Examples
     --------
@@ -423,24 +458,38 @@ def check_grads(
     f : callable
         A function of numbers, arrays and trees of them, that returns such a thing. It is also
         called on plain numbers in double precision.
-    args : sequence
-        The arguments at which to check: all are differentiated.
+    args : tuple or list
+        The arguments at which to check: floats, ndarrays of float64 or float32, or trees. All are differentiated.
     order : int
         The highest order; derivatives of second order are checked as first derivatives of the
         first, in every composition of the modes.
     modes : sequence of {"fwd", "rev"}
         Which modes. With both, they are also checked against each other (`check_dot_product`).
-    atol, rtol, eps : float, optional
-        As for `check_jvp`.
+    atol, rtol : float, optional
+        Absolute and relative tolerance. By default 1e-6 relative to the derivative, 4e-4 in single
+        precision, and a hundredth of that relative to the largest number met.
+    eps : float, optional
+        The first step of the difference quotients; it is halved until they settle.
 
     Raises
     ------
     AssertionError
-        When a derivative differs from the quotient, or is not finite.
+        When a derivative differs from the quotient or is not finite, when the function is not finite at the point, or
+        when the difference quotients do not settle.
+    TypeError
+        When `args` is not a tuple or a list.
+    ValueError
+        When `modes` holds something else than "fwd" and "rev" or nothing, or `order` is less than 1.
 
     Notes
     -----
-    Up to twelve inputs and outputs are checked one by one, more of them by random combinations.
+    Up to twelve inputs and outputs are checked one by one, more of them by random combinations. The number of runs of
+    `f` is multiplied by that of the modes for each order.
+
+    References
+    ----------
+    .. [1] C. J. F. Ridders, "Accurate computation of F'(x) and F'(x)F''(x)", *Advances in Engineering Software* 4
+       (1982), 75-76.
 
     Examples
     --------

@@ -87,7 +87,7 @@ DAMAGES = {  # name: function, point, damage, what the error must name
         "generated.scalar.",
         "row 1",
     ),
-    "words far away": (arrays, (X,), set_code(256, 2, 10**6), "array.", "row"),
+    "words far away": (arrays, (X,), set_code(256, 2, 10**6), "layout.row_elements, called by forward_at", "row"),
     "too many elements": (arrays, (X,), set_word(256, 1, 10**4), "kernels.", "row"),
     "a gather from far away": (arrays, (X,), gather_far, "array.forward_rows", "row"),
     "a negative address": (arrays, (X,), gather_below, "array.forward_rows", "row"),

@@ -55,7 +55,7 @@ NUMBA = {
 TABLES = {  # of NumPy's and SciPy's functions: they import numpy.fft and SciPy
     "numpy_api.protocol": {"numpy_api.tables"},
     "scipy_api.noticing": {"numpy_api.teaching", "scipy_api.tables"},
-    "storage.tape_files": {"scipy_api.elementwise"},
+    "storage.tape_files": {"numpy_api.tables", "scipy_api.tables"},
 }
 LATER = {  # parts of what a user holds, each the way to a whole wing
     "__init__": {
@@ -83,6 +83,8 @@ FACE = {  # a tape's methods for the eye and for files: the one place that reach
         "storage.tape_files",
     },
 }
+
+LAYOUT = ("tape.layout",)  # modules that know where a word of a row lies
 
 
 class Arrow(NamedTuple):
@@ -170,6 +172,33 @@ def cycle(package: Path) -> list[str]:
     return []
 
 
+def finders(package: Path) -> list[str]:
+    """Return where words are found by arithmetic outside of the layout, as module:line."""
+    found = []
+    for module, path in module_names(package).items():
+        if module in LAYOUT:
+            continue
+        nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Subscript)]
+        found += [f"{module}:{node.lineno}" for node in nodes if is_words(node.value) and reckons(node.slice)]
+    return found
+
+
+def is_words(node: ast.expr) -> bool:
+    """Whether an expression is the words of a tape: `words`, `x.words`, `x._words`, `x.program_words()`."""
+    if isinstance(node, ast.Call):
+        return is_words(node.func)
+    name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+    return name in ("words", "_words", "program_words")
+
+
+def reckons(index: ast.expr) -> bool:
+    """Whether an index or slice does arithmetic with numbers or constants, or is a number other than 0."""
+    parts = list(ast.walk(index))
+    numbers = [n for n in parts if isinstance(n, ast.Constant) and type(n.value) is int and n.value]
+    constants = [n for n in parts if isinstance(n, ast.Name) and n.id.isupper()]
+    return bool(numbers) or (bool(constants) and any(isinstance(n, ast.BinOp) for n in parts))
+
+
 def write_package(folder: Path, **texts: str) -> Path:
     """Write a package with the floors of numbad; return its folder."""
     package = folder / "numbad"
@@ -228,6 +257,10 @@ def test_all_modules_have_a_floor() -> None:
     assert {floor(name) for name in module_names(ROOT / "numbad")} == set(range(len(FLOORS)))
 
 
+def test_the_layout_alone_knows_where_words_lie() -> None:
+    assert finders(ROOT / "numbad") == []
+
+
 # ---------------------------------------------------------------- the laws are shown to fail
 
 
@@ -256,3 +289,27 @@ def test_a_cycle_is_found(tmp_path: Path) -> None:
     one, other = "from numbad.ops import b", "def f():\n    from numbad.ops.a import g"
     assert set(cycle(write_package(tmp_path, ops__a=one, ops__b=other))) == {"ops.a", "ops.b"}
     assert cycle(write_package(tmp_path, ops__a=one, ops__b="")) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "words[w + 1]",
+        "tape.words[w + 4 + axis]",
+        "self._words[d + 3 : d + 3 + axes]",
+        "words[w + HEAD + axes]",
+        "words[w : w + 21].tolist()",
+        "words[w + {ADD: 3}.get(opcode, 1)]",
+        "program_words()[w + words[w + 2]]",
+        "words[2]",
+        "words[w + 1] = 0",
+    ],
+)
+def test_arithmetic_on_words_is_found(tmp_path: Path, text: str) -> None:
+    package = write_package(tmp_path, tapes__a=f"def f():\n    {text}", tape__layout=text)
+    assert set(finders(package)) == {"tapes.a:2"}
+
+
+def test_plain_places_of_words_are_no_arithmetic(tmp_path: Path) -> None:
+    text = "words[w], words[:0], words[position + plan.out], words[starts], other[w + 1], words[first:stop]"
+    assert finders(write_package(tmp_path, tapes__a=text)) == []

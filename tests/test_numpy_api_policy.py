@@ -340,3 +340,18 @@ def test_integer_arrays_stay_plain_inside_a_recording():
         return np.sum(x * counts) + functions.zeros(2, int)[0]
 
     np.testing.assert_array_equal(numbad.gradient(f, V), [0, 0, 3, 0, 0, 0])
+
+
+def test_arrays_to_write_to_have_no_negative_lengths() -> None:
+    for make in (numbad.zeros, numbad.ones, numbad.empty, lambda shape: numbad.full(shape, 2.0)):
+        with pytest.raises(ValueError, match="negative dimensions"):
+            numbad.gradient(lambda x, make=make: x * make((2, -1)).sum(), 1.0)
+
+
+def test_arrays_of_recording_values_have_the_dtype_that_is_asked_for() -> None:
+    def f(x):
+        assert numbad.array([x, 1.0], dtype=bool).dtype == bool
+        assert numbad.asarray(x, np.int64).dtype == np.int64
+        return numbad.array([x, x * x], np.float64).sum()
+
+    assert numbad.gradient(f, 3.0) == 7.0

@@ -391,7 +391,7 @@ def test_memory_is_kept_between_calls():
         tape.value_and_gradient(*POINT)
     assert len(pool) == 1
     assert pool[0].execution.values is values
-    assert pool[0].program.tape is None  # no cycle of references
+    assert pool[0].rows.tape is None  # no cycle of references
 
 
 def test_a_kept_workspace_lets_go_of_large_inputs():
@@ -826,3 +826,9 @@ def test_verification_is_fast():
     start = time.perf_counter()
     numbad.verify(tape)
     assert time.perf_counter() - start < 0.5
+
+
+def test_a_truth_value_has_no_gradient() -> None:
+    tape = numbad.record(lambda x: x > 1.0, 2.0)
+    with pytest.raises(numbad.OutputError, match="returned a truth value"):
+        tape.gradient(3.0)

@@ -1026,3 +1026,9 @@ def test_linearize_passes_auxiliary_results_on() -> None:
         numbad.linearize(lambda x: x, 1.0, has_aux=True)
     with pytest.raises(OutputError, match="returns a pair"):
         numbad.grad(lambda x: numbad.linearize(lambda y: y, x, has_aux=True)[0])(1.0)
+
+
+def test_a_hessian_without_points_keeps_its_keywords() -> None:
+    f = lambda x, k=1.0: k * x**3
+    assert numbad.hessian(f, k=2.0)(3.0) == 36.0
+    assert numbad.hessian(f, k=2.0)(3.0, k=4.0) == numbad.hessian(f, 3.0, k=4.0) == 72.0

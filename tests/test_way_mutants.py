@@ -26,6 +26,7 @@ from test_ways import KERNEL, WIDE, close, sample, windows
 
 import numbad
 from numbad import limits
+from numbad.kernels import memory
 from numbad.limits import LARGE, LARGE_INPUT, PIECE, RELABEL
 from numbad.replay import jit
 from numbad.sweeps import execution, linearised
@@ -840,7 +841,7 @@ PYTHON = {
     ),
     "sums of points are not cleared": Damage(
         "tapes.lowering.lower_row",
-        "np.concatenate([clear_rows(out, int(words[w + 3])), make_rows(opcode, *operands)])",
+        "np.concatenate([clear_rows(out, cleared), make_rows(opcode, *operands)])",
         "make_rows(opcode, *operands)",
         many_points,
     ),
@@ -884,26 +885,26 @@ COMPILED = {
     # what is read of a fused group
     "gathers are not seen": Damage(
         "sweeps.fusion.mark_reads",
-        "elif opcode == GATHER:",
-        "elif opcode == -1:",
+        "if space == 0:\n                mark_range",
+        "if space == 0 and opcode != 1028:\n                mark_range",
         read_by(lambda y: np.sum(y[[3, 3, 9]]), lambda y: at([3, 3, 9], M)),
     ),
     "numbers are not seen": Damage(
         "sweeps.fusion.mark_reads",
-        "mark(np.int64(code[row, 2]), starts, stops, owner, g, read)\n            mark(np.int64(code[row, 3]), starts",
-        "mark(np.int64(code[row, 3]), starts, stops, owner, g, read)\n            mark(np.int64(code[row, 3]), starts",
+        "range(read_count(opcode, a, b, words))",
+        "range(int(opcode < MAP), read_count(opcode, a, b, words))",
         read_by(lambda y: y[11] * 3.0, lambda y: 3.0 * at([11], M)),
     ),
     "strided operands are not seen": Damage(
         "sweeps.fusion.mark_reads",
-        "if words[d + 1] == 0:",
-        "if words[d + 1] == 0 and words[d] == 1:",
+        "if space == 0:\n                mark_range",
+        "if space == 0 and (opcode != ADD or operand_kinds(words, a)[1] == 1):\n                mark_range",
         read_by(lambda y: y[::7].sum(), lambda y: at(slice(None, None, 7), M)),
     ),
     "host rows are not seen": Damage(
         "sweeps.fusion.mark_reads",
-        "elif opcode == HOST:",
-        "elif opcode == -1:",
+        "if space == 0:\n                mark_range",
+        "if space == 0 and opcode != 1030:\n                mark_range",
         read_by(lambda y: np.sum(np.sort(y[:9]) * 2.0), lambda y: 2.0 * at(slice(9), M)),
     ),
     # places of lanes
@@ -930,12 +931,12 @@ COMPILED = {
     ),
     "sums are taken for copies": Damage(
         "kernels.lanes.compress",
-        "x = words[d + 2] + offset_of(words, w, d, j)\n        if place[z] != NONE:",
-        "x = words[d + 2] + offset_of(words, w, d, j)\n        if False:",
+        "x = operand_address(words, d) + offset_of(words, w, d, j)\n        if place[z] != NONE:",
+        "x = operand_address(words, d) + offset_of(words, w, d, j)\n        if False:",
         many_seeds,
     ),
     "gathers need nothing": Damage(
-        "kernels.lanes.mark_needed", "needed[words[w + 2 + j]] = True", "pass", long_gathers
+        "kernels.lanes.mark_needed", "needed[gather_place(words, w, j)] = True", "pass", long_gathers
     ),
     "lanes of the first address alone are copied": Damage(
         "kernels.lanes.gather_lanes",
@@ -957,12 +958,15 @@ COMPILED = {
         few_elements,
     ),
     "an outer stride is dropped": Damage(
-        "kernels.array.forward", "s_offset += place * words[source + 3 + axis]", "s_offset += place", few_elements
+        "kernels.array.forward",
+        "s_offset += place * operand_stride(words, source, axis)",
+        "s_offset += place",
+        few_elements,
     ),
     "repeated elements are set": Damage(
         "kernels.array.forward",
-        "bar[words[w + 2 + k]] += bar[out + k]",
-        "bar[words[w + 2 + k]] = bar[out + k]",
+        "bar[gather_place(words, w, k)] += bar[out + k]",
+        "bar[gather_place(words, w, k)] = bar[out + k]",
         few_elements,
     ),
     "a sum of a block is lost where it is repeated": Damage(
@@ -979,7 +983,7 @@ COMPILED = {
     ),
     "blocks are added to, not cleared": Damage(
         "kernels.array.forward",
-        "clear(memory_at(bases[0], code[i, 1], values), words[w + 3], nothing)",
+        "clear(memory_at(bases[0], code[i, 1], values), cleared, nothing)",
         "pass",
         few_elements,
     ),
@@ -1003,7 +1007,7 @@ def small_sections(monkeypatch: pytest.MonkeyPatch) -> None:
         (linearised, "BLAS_WORTH", 8),
         (jit, "WORTH_COPYING", 2),
         (points, "AT_ONCE", 1),
-        (execution, "KEPT_LEAST", 32),
+        (memory, "KEPT_LEAST", 32),
     ):
         monkeypatch.setattr(module, name, value)
 
@@ -1020,12 +1024,12 @@ def test_programs_are_right_undamaged(program: Callable[[], None]) -> None:
 
 
 def test_plain_sweeps_are_right_undamaged(monkeypatch: pytest.MonkeyPatch) -> None:
-    damage_compiled(monkeypatch, "arraykernels.forward", "", "")
+    damage_compiled(monkeypatch, f"{ARRAYS}.forward", "", "")
     for program in (few_elements, small_windows, small_products):
         program()
-    damage_compiled(monkeypatch, "lanekernels.compress", "", "")
-    damage_compiled(monkeypatch, "lanekernels.mark_needed", "", "")
-    damage_compiled(monkeypatch, "fusion.mark_reads", "", "")
+    damage_compiled(monkeypatch, "kernels.lanes.compress", "", "")
+    damage_compiled(monkeypatch, "kernels.lanes.mark_needed", "", "")
+    damage_compiled(monkeypatch, "sweeps.fusion.mark_reads", "", "")
     many_seeds()
     results("two arrays")()
 

@@ -13,7 +13,7 @@ from numbad.ops.definition import REGISTRY, absences
 from numbad.recording.active import Active
 from numbad.recording.arrays import Array
 from numbad.recording.scalars import make_scalar
-from numbad.tape.layout import ADD, CONTRACT, GATHER, HOST, MAP, SCATTER
+from numbad.tape.layout import ADD, CONTRACT, GATHER, HOST, MAP, SCATTER, gather_places, scatter_places, scatter_source
 
 
 def emit_adjoint(linear: Linear) -> None:
@@ -43,17 +43,17 @@ def adjoint_row(linear: Linear, row: list[int]) -> None:
     elif opcode == CONTRACT:
         contract_adjoint(linear, row)
     elif opcode == GATHER:
-        count = int(linear.words[a + 1])
-        bar = linear.read(out, (count,), (1,))
+        indices = gather_places(linear.words, a)
+        bar = linear.read(out, (indices.size,), (1,))
         if bar is not None:
-            linear.scatter(linear.words[a + 2 : a + 2 + count], bar)
+            linear.scatter(indices, bar)
     elif opcode == SCATTER:
-        count, _, space, source = linear.words[a + 1 : a + 5].tolist()
-        if linear.covers(space, source):
-            picked = linear.places[out - linear.base + linear.words[a + 5 : a + 5 + count]]
+        space, first, count = scatter_source(linear.words, a)
+        if linear.covers(space, first):
+            picked = linear.places[out - linear.base + scatter_places(linear.words, a)]
             bar = linear.collect(picked)
             if bar is not None:
-                linear.add(source, (count,), (1,), bar)
+                linear.add(first, (count,), (1,), bar)
     elif opcode == HOST:
         host_adjoint(linear, row)
 

@@ -18,6 +18,7 @@ from numbad.kernels.memory import address_of
 from numbad.limits import CAPACITY, CHECKED, POWERS_MOST
 from numbad.ops.definition import BY_NAME, REGISTRY
 from numbad.recording.recorder import Recorder
+from numbad.tape.layout import array_row_size
 
 if CHECKED:
     from numbad.kernels import checked_memory
@@ -57,7 +58,7 @@ class Scratch:
     def make_words(self) -> None:
         """Make the memory for the words of rows over lanes."""
         if not self.words:
-            self.words = array("q", bytes(8 * layout.ROW_WORDS * CAPACITY))
+            self.words = array("q", bytes(8 * array_row_size(1, 3) * CAPACITY))
 
 
 def scratch() -> Scratch:

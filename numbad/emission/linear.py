@@ -30,7 +30,23 @@ from numbad.recording.operands import as_active
 from numbad.recording.recorder import Recorder
 from numbad.recording.scalars import make_scalar
 from numbad.sweeps.execution import seed_of
-from numbad.tape.layout import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+from numbad.tape.layout import (
+    ADD,
+    CONTRACT,
+    GATHER,
+    GUARD,
+    GUARD_VALUE,
+    HOST,
+    MAP,
+    SCATTER,
+    gather_places,
+    host_call,
+    host_places,
+    row_operands,
+    row_shape,
+    scatter_block,
+    scatter_source,
+)
 from numbad.tape.rows import Rows
 
 COMPILED = True  # False: Python does the scalar rows, too, which tests compare
@@ -466,15 +482,9 @@ class Linear:
 
     def operands(self, row: Any) -> list[tuple[int, int, Shape, Shape]]:
         """Return (space, address, shape, strides) of the output and the operands of a MAP, ADD or CONTRACT row."""
-        words = self.words
         w = int(row[2])
-        ndim = int(words[w + 2])
-        shape = tuple(words[w + 4 : w + 4 + ndim].tolist())
-        found = []
-        for d in range(w + 4 + ndim, w + int(words[w]), 3 + ndim):
-            space, address = words[d + 1 : d + 3].tolist()
-            found.append((space, address, shape, tuple(words[d + 3 : d + 3 + ndim].tolist())))
-        return found
+        shape = row_shape(self.words, w)
+        return [(space, address, shape, strides) for space, address, strides in row_operands(self.words, w)]
 
     def primal(self, space: int, address: int, shape: Shape, strides: Shape) -> Array:
         """Return the values of an operand as a recording array over its row's index space."""
@@ -483,14 +493,14 @@ class Linear:
     def host_operands(self, row: Any) -> tuple[Any, list[Any], list[Any]]:
         """Return the call of a host row, and its operands and results as recording arrays."""
         w = int(row[2])
-        words = self.words
-        call = self.recorder.hosts[int(words[w + 1])]
-        count = int(words[w + 2])
-        parts = []
-        for k, shape in enumerate([*call.operand_shapes, *call.result_shapes]):
-            space, address, _ = words[w + 4 + 3 * k : w + 7 + 3 * k].tolist()
-            parts.append(self.primal(space, address, shape, contiguous(shape)))
-        return call, parts[:count], parts[count:]
+        call = self.recorder.hosts[host_call(self.words, w)]
+        read, made = host_places(self.words, w)
+        return call, self.shaped(read, call.operand_shapes), self.shaped(made, call.result_shapes)
+
+    def shaped(self, places: list[tuple[int, int, int]], shapes: list[Shape]) -> list[Array]:
+        """Return contiguous blocks as recording arrays."""
+        parts = zip(places, shapes, strict=True)
+        return [self.primal(space, address, shape, contiguous(shape)) for (space, address, _), shape in parts]
 
     def mark_active(self, inputs: Iterable[np.ndarray]) -> None:
         """Find the addresses that depend on the inputs' addresses."""
@@ -518,16 +528,15 @@ class Linear:
             if any(self.covers(*s[:2]) and compact(self.table(*s[1:], active)).any() for s in sources):
                 compact(self.table(*target[1:], active))[...] = True
         elif opcode == GATHER:
-            count = int(self.words[a + 1])
-            indices = self.words[a + 2 : a + 2 + count]
+            indices = gather_places(self.words, a)
             inside = indices >= base
-            flags = np.zeros(count, np.bool_)
+            flags = np.zeros(indices.size, np.bool_)
             flags[inside] = active[indices[inside] - base]
-            active[out - base : out - base + count] = flags
+            active[out - base : out - base + indices.size] = flags
         elif opcode == SCATTER:
-            count, size, space, source = self.words[a + 1 : a + 5].tolist()
+            space, source, count = scatter_source(self.words, a)
             if self.covers(space, source) and active[source - base : source - base + count].any():
-                active[out - base : out - base + size] = True
+                active[out - base : out - base + scatter_block(self.words, a)] = True
         elif opcode == HOST:
             self.mark_host(a)
 
@@ -539,14 +548,13 @@ class Linear:
 
     def mark_host(self, w: int) -> None:
         """Mark the outputs of a host row that depends on an active address."""
-        active, base, words = self.active, self.base, self.words
-        inputs, outputs = words[w + 2 : w + 4].tolist()
-        entries = words[w + 4 : w + 4 + 3 * (inputs + outputs)].reshape(-1, 3).tolist()
+        active, base = self.active, self.base
+        read, made = host_places(self.words, w)
         if any(
             self.covers(space, source) and active[source - base : source - base + count].any()
-            for space, source, count in entries[:inputs]
+            for space, source, count in read
         ):
-            for _, first, count in entries[inputs:]:
+            for _, first, count in made:
                 active[first - base : first - base + count] = True
 
 

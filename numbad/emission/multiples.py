@@ -1,9 +1,9 @@
-"""Rows of lanes that are multiples of others: emission computes the multiples, and the lanes only where they are read.
+"""Chains of elementwise rows keep one coefficient per element instead of one number per seed.
 
 All of sin(z)**2 * 3 is a multiple of z. While such a chain goes on, the tangents (or cotangents) of its n elements are
 n coefficients times the lanes of z: n numbers an operation, where it would take n times as many as there are lanes.
 It is the elimination of vertices with one predecessor (Griewank and Walther, 2008, chapter 9);
-`lanekernels.compress` does the same for sweeps.
+`kernels.lanes.compress` does the same for sweeps.
 
 Products of partials are formed before the lanes are known. Where they leave the range of the floats, and the lanes,
 small or large, would have brought them back, the result is infinite or zero, as it may be in the other mode.

@@ -14,7 +14,7 @@ from numbad.ops.definition import REGISTRY, absences
 from numbad.recording.active import Active
 from numbad.recording.arrays import constant
 from numbad.recording.scalars import make_scalar
-from numbad.tape.layout import ADD, CONTRACT, GATHER, HOST, MAP, SCATTER
+from numbad.tape.layout import ADD, CONTRACT, GATHER, HOST, MAP, SCATTER, gather_places, scatter_places, scatter_source
 
 
 def emit_tangent(linear: Linear) -> None:
@@ -55,15 +55,16 @@ def tangent_row(linear: Linear, row: list[int]) -> None:
             if dot is not None:
                 product(linear, dot, factor, target)
     elif opcode == GATHER:
-        count = int(linear.words[a + 1])
-        indices = linear.words[a + 2 : a + 2 + count]
+        indices = gather_places(linear.words, a)
         inside = indices >= base
-        places[out - base : out - base + count] = np.where(inside, places[np.where(inside, indices - base, 0)], 0)
+        places[out - base : out - base + indices.size] = np.where(
+            inside, places[np.where(inside, indices - base, 0)], 0
+        )
     elif opcode == SCATTER:
-        count, _, space, source = linear.words[a + 1 : a + 5].tolist()
-        dot = linear.read(source, (count,), (1,)) if linear.covers(space, source) else None
+        space, first, count = scatter_source(linear.words, a)
+        dot = linear.read(first, (count,), (1,)) if linear.covers(space, first) else None
         if dot is not None:
-            linear.scatter(out + linear.words[a + 5 : a + 5 + count], dot)
+            linear.scatter(out + scatter_places(linear.words, a), dot)
     elif opcode == HOST:
         host_tangent(linear, row)
 

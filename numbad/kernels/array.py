@@ -13,39 +13,44 @@ import numpy as np
 from numba import njit
 
 from numbad.kernels.generated.blocks import UNITS
+from numbad.kernels.layout import (
+    gather_place,
+    host_inputs,
+    host_space,
+    listed_count,
+    operand_address,
+    operand_at,
+    operand_count,
+    operand_kind,
+    operand_space,
+    operand_stride,
+    row_axes,
+    row_cleared,
+    row_elements,
+    row_extent,
+    scatter_address,
+    scatter_block,
+    scatter_place,
+    scatter_space,
+)
 from numbad.kernels.scalar import adjoint, tangent
 from numbad.kernels.vectormath import absent, call_at, pointer_of, room, rows_of, select, view
 from numbad.limits import BLOCK, LARGE, RUN
 from numbad.tape.layout import ABSENT_KIND, ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER, WHOLE
 
 LINEARISE, PRIMAL, PARTIALS = 0, 1, 2  # places in the table of compiled switches
-HEAD = 4  # words before the shape: size, count, ndim, zeroed
 
 compiled = njit(nogil=True, cache=True, error_model="numpy")
 inlined = njit(nogil=True, error_model="numpy")
 
 
 @inlined
-def descriptor(words, w, operand):
-    """Return the position of an operand's kind, space, address and strides."""
-    ndim = words[w + 2]
-    return w + HEAD + ndim + operand * (3 + ndim)
-
-
-@inlined
-def operand_count(words, w):
-    """Return the number of operands of a row, the output included."""
-    ndim = words[w + 2]
-    return (words[w] - HEAD - ndim) // (3 + ndim)
-
-
-@inlined
 def memory(words, d, bases, like):
     """Return the memory address of an operand's first element, 0 if it has none."""
-    base = bases[words[d + 1]]
+    base = bases[operand_space(words, d)]
     if base == 0:
         return np.uint64(0)
-    return base + np.uint64(words[d + 2] * like.itemsize)
+    return base + np.uint64(operand_address(words, d) * like.itemsize)
 
 
 @inlined
@@ -60,7 +65,7 @@ def fetch(words, w, d, address, start, count, like, scratch):
 
     Where they are not contiguous they are copied into `scratch` first.
     """
-    kind = words[d]
+    kind = operand_kind(words, d)
     if kind == 1:
         return shifted(address, start, like)
     if kind == 2:
@@ -68,18 +73,18 @@ def fetch(words, w, d, address, start, count, like, scratch):
         for j in range(count):
             scratch[j] = value
         return pointer_of(scratch)
-    ndim = words[w + 2]
-    shape, strides = w + HEAD, d + 3
-    inner = words[shape + ndim - 1]
-    step = words[strides + ndim - 1]
+    innermost = row_axes(words, w) - 1
+    inner = row_extent(words, w, innermost)
+    step = operand_stride(words, d, innermost)
     row, column = start // inner, start % inner
     done = 0
     while done < count:
         offset = column * step
         rest = row
-        for axis in range(ndim - 2, -1, -1):
-            offset += (rest % words[shape + axis]) * words[strides + axis]
-            rest //= words[shape + axis]
+        for axis in range(innermost - 1, -1, -1):
+            length = row_extent(words, w, axis)
+            offset += (rest % length) * operand_stride(words, d, axis)
+            rest //= length
         run = min(inner - column, count - done)
         if step == 0:
             value = view(shifted(address, offset, like), 1, like)[0]
@@ -101,7 +106,7 @@ def fetch(words, w, d, address, start, count, like, scratch):
 @compiled
 def deposit(words, w, d, address, start, block):
     """Add a block to elements start .. of an operand over the row's index space."""
-    kind = words[d]
+    kind = operand_kind(words, d)
     count = block.size
     if kind == 1:
         target = view(shifted(address, start, block), count, block)
@@ -111,18 +116,18 @@ def deposit(words, w, d, address, start, block):
     if kind == 2:
         view(address, 1, block)[0] += total(block)
         return
-    ndim = words[w + 2]
-    shape, strides = w + HEAD, d + 3
-    inner = words[shape + ndim - 1]
-    step = words[strides + ndim - 1]
+    innermost = row_axes(words, w) - 1
+    inner = row_extent(words, w, innermost)
+    step = operand_stride(words, d, innermost)
     row, column = start // inner, start % inner
     done = 0
     while done < count:
         offset = column * step
         rest = row
-        for axis in range(ndim - 2, -1, -1):
-            offset += (rest % words[shape + axis]) * words[strides + axis]
-            rest //= words[shape + axis]
+        for axis in range(innermost - 1, -1, -1):
+            length = row_extent(words, w, axis)
+            offset += (rest % length) * operand_stride(words, d, axis)
+            rest //= length
         run = min(inner - column, count - done)
         if step == 0:
             view(shifted(address, offset, block), 1, block)[0] += total(block[done : done + run])
@@ -186,9 +191,9 @@ def map_primal(kernels, opcode, words, w, bases, like, scratch, start, stop):
     """Compute elements start .. stop of an elementwise row; return 1 for a host op."""
     operands = operand_count(words, w)
     zero = like.dtype.type(0)
-    out = descriptor(words, w, 0)
-    x_at = descriptor(words, w, 1)
-    y_at = descriptor(words, w, 2) if operands == 3 else x_at
+    out = operand_at(words, w, 0)
+    x_at = operand_at(words, w, 1)
+    y_at = operand_at(words, w, 2) if operands == 3 else x_at
     x_address, y_address = memory(words, x_at, bases, like), memory(words, y_at, bases, like)
     z_address = memory(words, out, bases, like)
     for first in range(start, stop, BLOCK):
@@ -242,9 +247,9 @@ def map_adjoint(kernels, opcode, words, w, bases, bars, like, scratch, start, st
     """Add the cotangents of elements start .. stop to the operands' (which: 1 x, 2 y, 3 both); 1 for a host op."""
     operands = operand_count(words, w)
     zero = like.dtype.type(0)
-    out = descriptor(words, w, 0)
-    x_at = descriptor(words, w, 1)
-    y_at = descriptor(words, w, 2) if operands == 3 else x_at
+    out = operand_at(words, w, 0)
+    x_at = operand_at(words, w, 1)
+    y_at = operand_at(words, w, 2) if operands == 3 else x_at
     x_address, y_address = memory(words, x_at, bases, like), memory(words, y_at, bases, like)
     z_address = memory(words, out, bases, like)
     x_bar = memory(words, x_at, bars, like)
@@ -282,9 +287,9 @@ def map_tangent(kernels, opcode, words, w, bases, dots, like, scratch, start, st
     """Compute the tangents of elements start .. stop of an elementwise row; return 1 for a host op."""
     operands = operand_count(words, w)
     zero = like.dtype.type(0)
-    out = descriptor(words, w, 0)
-    x_at = descriptor(words, w, 1)
-    y_at = descriptor(words, w, 2) if operands == 3 else x_at
+    out = operand_at(words, w, 0)
+    x_at = operand_at(words, w, 1)
+    y_at = operand_at(words, w, 2) if operands == 3 else x_at
     x_address, y_address = memory(words, x_at, bases, like), memory(words, y_at, bases, like)
     z_address = memory(words, out, bases, like)
     x_dot = memory(words, x_at, dots, like)
@@ -315,20 +320,20 @@ def map_tangent(kernels, opcode, words, w, bases, dots, like, scratch, start, st
 @compiled
 def add_strided(words, w, target, t_address, source, s_address, like):
     """Add a source to a target over an index space; either may repeat elements."""
-    count, ndim = words[w + 1], words[w + 2]
-    if count == 0:
+    elements, innermost = row_elements(words, w), row_axes(words, w) - 1
+    if elements == 0:
         return
-    shape = w + HEAD
-    inner = words[shape + ndim - 1]
-    t_step, s_step = words[target + 3 + ndim - 1], words[source + 3 + ndim - 1]
-    for row in range(count // inner):
+    inner = row_extent(words, w, innermost)
+    t_step, s_step = operand_stride(words, target, innermost), operand_stride(words, source, innermost)
+    for row in range(elements // inner):
         rest = row
         t_offset = s_offset = np.int64(0)
-        for axis in range(ndim - 2, -1, -1):
-            place = rest % words[shape + axis]
-            rest //= words[shape + axis]
-            t_offset += place * words[target + 3 + axis]
-            s_offset += place * words[source + 3 + axis]
+        for axis in range(innermost - 1, -1, -1):
+            length = row_extent(words, w, axis)
+            place = rest % length
+            rest //= length
+            t_offset += place * operand_stride(words, target, axis)
+            s_offset += place * operand_stride(words, source, axis)
         here, there = shifted(t_address, t_offset, like), shifted(s_address, s_offset, like)
         if t_step == 1 and s_step == 1:
             t, s = view(here, inner, like), view(there, inner, like)
@@ -349,22 +354,22 @@ def add_strided(words, w, target, t_address, source, s_address, like):
 def contract_strided(words, w, target, t_address, one, u_address, other, v_address, like):
     """Add the products of two operands to a target over an index space; zeros among them are +0.0."""
     zero = like.dtype.type(0)
-    count, ndim = words[w + 1], words[w + 2]
-    if count == 0:
+    elements, innermost = row_elements(words, w), row_axes(words, w) - 1
+    if elements == 0:
         return
-    shape = w + HEAD
-    inner = words[shape + ndim - 1]
-    t_step, u_step = words[target + 3 + ndim - 1], words[one + 3 + ndim - 1]
-    v_step = words[other + 3 + ndim - 1]
-    for row in range(count // inner):
+    inner = row_extent(words, w, innermost)
+    t_step, u_step = operand_stride(words, target, innermost), operand_stride(words, one, innermost)
+    v_step = operand_stride(words, other, innermost)
+    for row in range(elements // inner):
         rest = row
         t_offset = u_offset = v_offset = np.int64(0)
-        for axis in range(ndim - 2, -1, -1):
-            place = rest % words[shape + axis]
-            rest //= words[shape + axis]
-            t_offset += place * words[target + 3 + axis]
-            u_offset += place * words[one + 3 + axis]
-            v_offset += place * words[other + 3 + axis]
+        for axis in range(innermost - 1, -1, -1):
+            length = row_extent(words, w, axis)
+            place = rest % length
+            rest //= length
+            t_offset += place * operand_stride(words, target, axis)
+            u_offset += place * operand_stride(words, one, axis)
+            v_offset += place * operand_stride(words, other, axis)
         here = shifted(t_address, t_offset, like)
         left, right = shifted(u_address, u_offset, like), shifted(v_address, v_offset, like)
         if t_step == 0 and u_step == 1 and v_step == 1:
@@ -398,10 +403,11 @@ def clear(address, count, value):
 def names_each(words, w, count):
     """Whether the output of a row, its repetitions apart, has `count` elements."""
     found = np.int64(1)
-    for axis in range(words[w + 2]):
-        if words[w + HEAD + words[w + 2] + 3 + axis] != 0:
-            found *= words[w + HEAD + axis]
-    return found == count and words[w + 1] > 0
+    out = operand_at(words, w, 0)
+    for axis in range(row_axes(words, w)):
+        if operand_stride(words, out, axis) != 0:
+            found *= row_extent(words, w, axis)
+    return found == count and row_elements(words, w) > 0
 
 
 @compiled
@@ -426,6 +432,13 @@ def memory_at(base, address, like):
 
 
 @inlined
+def scattered(words, w, bases, like):
+    """Return what a SCATTER row adds, as an array: its values, tangents or cotangents."""
+    address = shifted(bases[scatter_space(words, w)], scatter_address(words, w), like)
+    return view(address, listed_count(words, w), like)
+
+
+@inlined
 def guard_holds(code, values, i):
     """Whether a guard is as it was recorded; NaN is equal to NaN."""
     if code[i, 0] == GUARD:
@@ -437,12 +450,12 @@ def guard_holds(code, values, i):
 @inlined
 def add_terms(opcode, words, w, bases, values):
     """Add the terms of an ADD or CONTRACT row to its output."""
-    out, one = descriptor(words, w, 0), descriptor(words, w, 1)
+    out, one = operand_at(words, w, 0), operand_at(words, w, 1)
     target, source = memory(words, out, bases, values), memory(words, one, bases, values)
     if opcode == ADD:
         add_strided(words, w, out, target, one, source, values)
     else:
-        other = descriptor(words, w, 2)
+        other = operand_at(words, w, 2)
         contract_strided(words, w, out, target, one, source, other, memory(words, other, bases, values), values)
 
 
@@ -472,31 +485,34 @@ def forward_rows(kernels, code, words, bases, values, partials, scratch, start, 
             continue
         w = np.int64(code[i, 2])
         if opcode < 2 * MAP:
-            if words[w + 1] >= LARGE:
+            elements = row_elements(words, w)
+            if elements >= LARGE:
                 return i
-            if map_primal(kernels, opcode - MAP, words, w, bases, values, scratch, 0, words[w + 1]) != 0:
+            if map_primal(kernels, opcode - MAP, words, w, bases, values, scratch, 0, elements) != 0:
                 return i
         elif opcode == ADD or opcode == CONTRACT:
-            if words[w + 1] >= LARGE:
+            if row_elements(words, w) >= LARGE:
                 return i
-            if words[w + 3]:  # a sum of -0.0 alone, and a copy of it, is -0.0: so what is absent stays so
-                absent_block = words[descriptor(words, w, 0)] == ABSENT_KIND or names_each(words, w, words[w + 3])
+            cleared = row_cleared(words, w)
+            if cleared:  # a sum of -0.0 alone, and a copy of it, is -0.0: so what is absent stays so
+                absent_block = operand_kind(words, operand_at(words, w, 0)) == ABSENT_KIND
+                absent_block = absent_block or names_each(words, w, cleared)
                 nothing = -zero if opcode == ADD and absent_block else zero
-                clear(memory_at(bases[0], code[i, 1], values), words[w + 3], nothing)
+                clear(memory_at(bases[0], code[i, 1], values), cleared, nothing)
             add_terms(opcode, words, w, bases, values)
         elif opcode == GATHER:
             out = np.int64(code[i, 1])
-            for k in range(words[w + 1]):
-                values[out + k] = values[words[w + 2 + k]]
+            for k in range(listed_count(words, w)):
+                values[out + k] = values[gather_place(words, w, k)]
         elif opcode == SCATTER:
             out = np.int64(code[i, 1])
-            for k in range(words[w + 2]):
+            for k in range(scatter_block(words, w)):
                 values[out + k] = zero
-            for k in range(words[w + 1]):
-                values[out + words[w + 5 + k]] = -zero
-            source = view(shifted(bases[words[w + 3]], words[w + 4], values), words[w + 1], values)
-            for k in range(words[w + 1]):
-                values[out + words[w + 5 + k]] += source[k]
+            for k in range(listed_count(words, w)):
+                values[out + scatter_place(words, w, k)] = -zero
+            source = scattered(words, w, bases, values)
+            for k in range(listed_count(words, w)):
+                values[out + scatter_place(words, w, k)] += source[k]
         else:
             return i
         i += 1
@@ -517,16 +533,18 @@ def adjoint_rows(kernels, code, words, bases, values, partials, scratch, bars, b
         row = i - 1
         w = np.int64(code[row, 2])
         if opcode < 2 * MAP:
-            if words[w + 1] >= LARGE:
+            elements = row_elements(words, w)
+            if elements >= LARGE:
                 return i
-            if map_adjoint(kernels, opcode - MAP, words, w, bases, bars, values, scratch, 0, words[w + 1], 3) != 0:
+            if map_adjoint(kernels, opcode - MAP, words, w, bases, bars, values, scratch, 0, elements, 3) != 0:
                 return i
         elif opcode == ADD or opcode == CONTRACT:
-            if words[w + 1] >= LARGE:
+            if row_elements(words, w) >= LARGE:
                 return i
-            out, one = descriptor(words, w, 0), descriptor(words, w, 1)
+            out, one = operand_at(words, w, 0), operand_at(words, w, 1)
             start_of_out = memory(words, out, bars, values)
-            if words[w + 3] and all_absent(view(memory_at(bars[0], code[row, 1], values), words[w + 3], values)):
+            cleared = row_cleared(words, w)
+            if cleared and all_absent(view(memory_at(bars[0], code[row, 1], values), cleared, values)):
                 i = row
                 continue
             target = memory(words, one, bars, values)
@@ -534,7 +552,7 @@ def adjoint_rows(kernels, code, words, bases, values, partials, scratch, bars, b
                 if target != 0:
                     add_strided(words, w, one, target, out, start_of_out, values)
             else:
-                other = descriptor(words, w, 2)
+                other = operand_at(words, w, 2)
                 if target != 0:
                     factor = memory(words, other, bases, values)
                     contract_strided(words, w, one, target, out, start_of_out, other, factor, values)
@@ -544,14 +562,14 @@ def adjoint_rows(kernels, code, words, bases, values, partials, scratch, bars, b
                     contract_strided(words, w, other, target, out, start_of_out, one, factor, values)
         elif opcode == GATHER:
             out = np.int64(code[row, 1])
-            for k in range(words[w + 1]):
-                bar[words[w + 2 + k]] += bar[out + k]
+            for k in range(listed_count(words, w)):
+                bar[gather_place(words, w, k)] += bar[out + k]
         elif opcode == SCATTER:
             out = np.int64(code[row, 1])
-            if bars[words[w + 3]] != 0:
-                target = view(shifted(bars[words[w + 3]], words[w + 4], values), words[w + 1], values)
-                for k in range(words[w + 1]):
-                    target[k] += bar[out + words[w + 5 + k]]
+            if bars[scatter_space(words, w)] != 0:
+                target = scattered(words, w, bars, values)
+                for k in range(listed_count(words, w)):
+                    target[k] += bar[out + scatter_place(words, w, k)]
         elif opcode >= GATHER:
             return i
         i = row
@@ -572,21 +590,23 @@ def tangent_rows(kernels, code, words, bases, values, partials, scratch, dots, d
             continue
         w = np.int64(code[i, 2])
         if opcode < 2 * MAP:
-            if map_tangent(kernels, opcode - MAP, words, w, bases, dots, values, scratch, 0, words[w + 1]) != 0:
+            elements = row_elements(words, w)
+            if map_tangent(kernels, opcode - MAP, words, w, bases, dots, values, scratch, 0, elements) != 0:
                 return i
         elif opcode == ADD or opcode == CONTRACT:
-            if opcode == CONTRACT and words[w + 1] >= LARGE:
+            if opcode == CONTRACT and row_elements(words, w) >= LARGE:
                 return i
-            out, one = descriptor(words, w, 0), descriptor(words, w, 1)
+            out, one = operand_at(words, w, 0), operand_at(words, w, 1)
             start_of_out = memory(words, out, dots, values)
-            if words[w + 3]:
-                clear(memory_at(dots[0], code[i, 1], values), words[w + 3], -zero)
+            cleared = row_cleared(words, w)
+            if cleared:
+                clear(memory_at(dots[0], code[i, 1], values), cleared, -zero)
             source = memory(words, one, dots, values)
             if opcode == ADD:
                 if source != 0:
                     add_strided(words, w, out, start_of_out, one, source, values)
             else:
-                other = descriptor(words, w, 2)
+                other = operand_at(words, w, 2)
                 if source != 0:
                     factor = memory(words, other, bases, values)
                     contract_strided(words, w, out, start_of_out, one, source, other, factor, values)
@@ -596,16 +616,16 @@ def tangent_rows(kernels, code, words, bases, values, partials, scratch, dots, d
                     contract_strided(words, w, out, start_of_out, one, factor, other, source, values)
         elif opcode == GATHER:
             out = np.int64(code[i, 1])
-            for k in range(words[w + 1]):
-                dot[out + k] = dot[words[w + 2 + k]]
+            for k in range(listed_count(words, w)):
+                dot[out + k] = dot[gather_place(words, w, k)]
         elif opcode == SCATTER:
             out = np.int64(code[i, 1])
-            for k in range(words[w + 2]):
+            for k in range(scatter_block(words, w)):
                 dot[out + k] = -zero
-            if dots[words[w + 3]] != 0:
-                source_block = view(shifted(dots[words[w + 3]], words[w + 4], values), words[w + 1], values)
-                for k in range(words[w + 1]):
-                    dot[out + words[w + 5 + k]] += source_block[k]
+            if dots[scatter_space(words, w)] != 0:
+                source_block = scattered(words, w, dots, values)
+                for k in range(listed_count(words, w)):
+                    dot[out + scatter_place(words, w, k)] += source_block[k]
         elif opcode >= GATHER:
             return i
         i += 1
@@ -686,10 +706,10 @@ def count_uses(code, words, spaces):
         w = np.int64(code[row, 2])
         if (opcode >= MAP and opcode < 2 * MAP) or opcode == ADD or opcode == CONTRACT:
             for k in range(1, operand_count(words, w)):
-                uses[words[descriptor(words, w, k) + 1]] += 1
+                uses[operand_space(words, operand_at(words, w, k))] += 1
         elif opcode == SCATTER:
-            uses[words[w + 3]] += 1
+            uses[scatter_space(words, w)] += 1
         elif opcode == HOST:
-            for k in range(words[w + 2]):
-                uses[words[w + 4 + 3 * k]] += 1
+            for k in range(host_inputs(words, w)):
+                uses[host_space(words, w, k)] += 1
     return uses

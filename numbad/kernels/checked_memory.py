@@ -2,7 +2,7 @@
 
 Python lends memory by its address: `watched` notes an array for as long as it lives, `lend` notes buffers for the next
 call, and a call of a compiled function (`call_guarded`) lends the arrays that it is given. Compiled code looks all
-addresses up in that table (see `checkedkernels`). Memory that sweeps take (`fresh`) is filled with a NaN that is
+addresses up in that table (see `checked_code`). Memory that sweeps take (`fresh`) is filled with a NaN that is
 recognised, and lies between guard zones, which are looked at when it is given back. What is wrong raises an
 InternalError that names the kernel and the row.
 """

@@ -32,7 +32,6 @@ from numbad.kernels.emission_layout import (
     FRESH,
     FULL,
     GATE_OPCODE,
-    HEAD,
     HOSTS,
     INDEX,
     LANES,
@@ -54,7 +53,6 @@ from numbad.kernels.emission_layout import (
     POWERS,
     REASON,
     ROW,
-    ROW_WORDS,
     ROWS,
     SHIFT,
     SIZE,
@@ -73,6 +71,26 @@ from numbad.kernels.emission_layout import (
     WEIGH_OPCODE,
     WORD,
     WORDS,
+)
+from numbad.kernels.layout import (
+    array_row_size,
+    gather_place,
+    host_call,
+    host_inputs,
+    host_outputs,
+    host_reference,
+    listed_count,
+    operand_at,
+    operand_count,
+    operand_reference,
+    reference_address,
+    reference_space,
+    scatter_reference,
+    set_gather_place,
+    set_host_call,
+    set_reference,
+    write_vector_operand,
+    write_vector_row,
 )
 from numbad.kernels.vectormath import view
 from numbad.limits import POWERS_MOST
@@ -128,13 +146,12 @@ def lane_row(state, opcode, operands, a, a_step, b, b_step):
     state[SIZE] = out + lanes
     words = integers(state[WORDS])
     w = state[WORD]
-    size = ROW_WORDS if operands == 2 else ROW_WORDS - 4
-    words[w], words[w + 1], words[w + 2], words[w + 3], words[w + 4] = size, lanes, 1, lanes, lanes
-    words[w + 5], words[w + 6], words[w + 7], words[w + 8] = 1, 0, out, 1
-    words[w + 9], words[w + 10], words[w + 11], words[w + 12] = 2 - a_step, 0, a, a_step
+    write_vector_row(words, w, lanes, 1 + operands)
+    write_vector_operand(words, w, 0, 1, out, 1)
+    write_vector_operand(words, w, 1, 2 - a_step, a, a_step)
     if operands == 2:
-        words[w + 13], words[w + 14], words[w + 15], words[w + 16] = 2 - b_step, 0, b, b_step
-    state[WORD] = w + size
+        write_vector_operand(words, w, 2, 2 - b_step, b, b_step)
+    state[WORD] = w + array_row_size(1, 1 + operands)
     write_row(state, MAP + opcode, out, state[FIRST_WORD] + w, operands)
     return out
 
@@ -398,14 +415,14 @@ def moved(state, address):
 
 
 @inlined
-def move_operand(state, source, target, at):
-    """Copy the space and the address of an operand, moved."""
-    space = source[at]
+def move_reference(state, source, target, r):
+    """Copy a space and an address in it, moved."""
+    space, address = reference_space(source, r), reference_address(source, r)
     if space == 0:
-        target[at], target[at + 1] = 0, moved(state, source[at + 1])
+        set_reference(target, r, 0, moved(state, address))
     else:
         spaces = integers(state[SPACES])
-        target[at], target[at + 1] = spaces[2 * space], source[at + 1] + spaces[2 * space + 1]
+        set_reference(target, r, spaces[2 * space], address + spaces[2 * space + 1])
 
 
 @inlined
@@ -413,20 +430,17 @@ def move_words(state, opcode, w):
     """Move the operand words of an array row, which have been copied."""
     source, target = integers(state[SOURCE_WORDS]), integers(state[WORDS])
     if opcode < 2 * MAP or opcode == ADD or opcode == CONTRACT:
-        ndim = source[w + 2]
-        d = w + HEAD + ndim
-        while d < w + source[w]:
-            move_operand(state, source, target, d + 1)
-            d += 3 + ndim
+        for k in range(operand_count(source, w)):
+            move_reference(state, source, target, operand_reference(operand_at(source, w, k)))
     elif opcode == GATHER:
-        for k in range(w + 2, w + 2 + source[w + 1]):
-            target[k] = moved(state, source[k])
+        for k in range(listed_count(source, w)):
+            set_gather_place(target, w, k, moved(state, gather_place(source, w, k)))
     elif opcode == SCATTER:
-        move_operand(state, source, target, w + 3)
+        move_reference(state, source, target, scatter_reference(w))
     elif opcode == HOST:
-        target[w + 1] = source[w + 1] + state[HOSTS]
-        for k in range(source[w + 2] + source[w + 3]):
-            move_operand(state, source, target, w + 4 + 3 * k)
+        set_host_call(target, w, host_call(source, w) + state[HOSTS])
+        for k in range(host_inputs(source, w) + host_outputs(source, w)):
+            move_reference(state, source, target, host_reference(w, k))
 
 
 @inlined

@@ -6,8 +6,6 @@ NONE, ONE, MINUS, NUMBER, ADDRESS, EITHER = range(6)  # kinds of partials; EITHE
 ACTIVITY, ADJOINT, TANGENT, RELOCATE = range(4)  # passes
 END, FOREIGN, UNKNOWN_OP, UNKNOWN_POWER, FULL = range(5)  # why a pass stopped
 SLOTS_MOST = 64
-ROW_WORDS = 17  # words of an elementwise row of two operands
-HEAD = 4  # words before the shape: size, count, ndim, zeroed
 
 # ---- places in the state
 (

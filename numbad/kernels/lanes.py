@@ -16,7 +16,30 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from numbad.kernels.array import PARTIALS, compiled, descriptor, fetch, inlined, memory, operand_count, shifted
+from numbad.kernels.array import PARTIALS, compiled, fetch, inlined, memory, shifted
+from numbad.kernels.layout import (
+    gather_place,
+    host_address,
+    host_elements,
+    host_inputs,
+    host_outputs,
+    host_space,
+    listed_count,
+    operand_address,
+    operand_at,
+    operand_count,
+    operand_kind,
+    operand_space,
+    operand_stride,
+    row_axes,
+    row_cleared,
+    row_elements,
+    row_extent,
+    scatter_address,
+    scatter_block,
+    scatter_place,
+    scatter_space,
+)
 from numbad.kernels.threads import compile_parallel
 from numbad.kernels.vectormath import absent, call_at, pointer_of, select, view
 from numbad.limits import BLOCK, CLEARED_PIECES
@@ -26,19 +49,19 @@ from numbad.tape.layout import ADD, CONTRACT, GATHER, HOST, MAP, SCATTER
 @inlined
 def offset_of(words, w, d, j):
     """Return where element j of an index space lies in an operand, from its first element."""
-    kind = words[d]
+    kind = operand_kind(words, d)
     if kind == 1:
         return j
     if kind == 2:
         return np.int64(0)
-    ndim = words[w + 2]
-    if ndim == 1:
-        return j * words[d + 3]
+    axes = row_axes(words, w)
+    if axes == 1:
+        return j * operand_stride(words, d, 0)
     offset = np.int64(0)
     rest = j
-    for axis in range(ndim - 1, -1, -1):
-        length = words[w + 4 + axis]
-        offset += (rest % length) * words[d + 3 + axis]
+    for axis in range(axes - 1, -1, -1):
+        length = row_extent(words, w, axis)
+        offset += (rest % length) * operand_stride(words, d, axis)
         rest //= length
     return offset
 
@@ -46,26 +69,26 @@ def offset_of(words, w, d, j):
 @inlined
 def elements_of(words, w, d):
     """Return how many elements an operand has, repetitions over the index space apart."""
-    if words[d] == 1:
-        return words[w + 1]
+    if operand_kind(words, d) == 1:
+        return row_elements(words, w)
     count = np.int64(1)
-    for axis in range(words[w + 2]):
-        if words[d + 3 + axis] != 0:
-            count *= words[w + 4 + axis]
-    return count if words[w + 1] else np.int64(0)
+    for axis in range(row_axes(words, w)):
+        if operand_stride(words, d, axis) != 0:
+            count *= row_extent(words, w, axis)
+    return count if row_elements(words, w) else np.int64(0)
 
 
 @inlined
 def element_of(words, w, d, j):
     """Return where element j of an operand lies, from its first element; repetitions are not counted."""
-    if words[d] == 1:
+    if operand_kind(words, d) == 1:
         return j
     offset = np.int64(0)
     rest = j
-    for axis in range(words[w + 2] - 1, -1, -1):
-        step = words[d + 3 + axis]
+    for axis in range(row_axes(words, w) - 1, -1, -1):
+        step = operand_stride(words, d, axis)
         if step != 0:
-            length = words[w + 4 + axis]
+            length = row_extent(words, w, axis)
             offset += (rest % length) * step
             rest //= length
     return offset
@@ -74,9 +97,9 @@ def element_of(words, w, d, j):
 @inlined
 def any_set(words, w, d, marks):
     """Whether an element of an operand in the arena is marked."""
-    first = words[d + 2]
-    if words[d] == 1:
-        for j in range(first, first + words[w + 1]):
+    first = operand_address(words, d)
+    if operand_kind(words, d) == 1:
+        for j in range(first, first + row_elements(words, w)):
             if marks[j]:
                 return True
         return False
@@ -89,9 +112,9 @@ def any_set(words, w, d, marks):
 @inlined
 def set_all(words, w, d, marks):
     """Mark the elements of an operand in the arena."""
-    first = words[d + 2]
-    if words[d] == 1:
-        for j in range(first, first + words[w + 1]):
+    first = operand_address(words, d)
+    if operand_kind(words, d) == 1:
+        for j in range(first, first + row_elements(words, w)):
             marks[j] = True
     else:
         for j in range(elements_of(words, w, d)):
@@ -101,7 +124,7 @@ def set_all(words, w, d, marks):
 @inlined
 def depends(words, w, d, active, spaces):
     """Whether an element of an operand depends on the inputs."""
-    space = words[d + 1]
+    space = operand_space(words, d)
     return spaces[space] if space != 0 else any_set(words, w, d, active)
 
 
@@ -121,33 +144,33 @@ def mark_active(code, words, active, spaces, flags, accumulated):
             active[out] = flags[i] != 0
         elif opcode < 2 * MAP or opcode == ADD or opcode == CONTRACT:
             for k in range(1, operand_count(words, w)):
-                if depends(words, w, descriptor(words, w, k), active, spaces):
+                if depends(words, w, operand_at(words, w, k), active, spaces):
                     flags[i] |= 1 << (k - 1)
             if flags[i]:
-                set_all(words, w, descriptor(words, w, 0), active)
-            if flags[i] and opcode >= 2 * MAP and words[w + 3] == 0:
-                set_all(words, w, descriptor(words, w, 0), accumulated)
+                set_all(words, w, operand_at(words, w, 0), active)
+            if flags[i] and opcode >= 2 * MAP and row_cleared(words, w) == 0:
+                set_all(words, w, operand_at(words, w, 0), accumulated)
         elif opcode == GATHER:
-            for j in range(words[w + 1]):
-                if active[words[w + 2 + j]]:
+            for j in range(listed_count(words, w)):
+                if active[gather_place(words, w, j)]:
                     flags[i] = 1
                     active[out + j] = True
         elif opcode == SCATTER:
-            space = words[w + 3]
-            for j in range(words[w + 1]):
-                if spaces[space] if space else active[words[w + 4] + j]:
+            space = scatter_space(words, w)
+            for j in range(listed_count(words, w)):
+                if spaces[space] if space else active[scatter_address(words, w) + j]:
                     flags[i] = 1
-                    active[out + words[w + 5 + j]] = True
+                    active[out + scatter_place(words, w, j)] = True
         elif opcode == HOST:
-            inputs = words[w + 2]
+            inputs = host_inputs(words, w)
             for k in range(inputs):
-                space, address = words[w + 4 + 3 * k], words[w + 5 + 3 * k]
-                for j in range(words[w + 6 + 3 * k]):
+                space, address = host_space(words, w, k), host_address(words, w, k)
+                for j in range(host_elements(words, w, k)):
                     if spaces[space] if space else active[address + j]:
                         flags[i] = 1
-            for k in range(inputs, inputs + words[w + 3]):
-                address = words[w + 5 + 3 * k]
-                for j in range(words[w + 6 + 3 * k]):
+            for k in range(inputs, inputs + host_outputs(words, w)):
+                address = host_address(words, w, k)
+                for j in range(host_elements(words, w, k)):
                     active[address + j] = flags[i] != 0
 
 
@@ -166,33 +189,33 @@ def mark_needed(code, words, needed, flags):
             if wanted:
                 needed[w] = needed[np.int64(code[i, 3])] = True
         elif opcode < 2 * MAP or opcode == ADD or opcode == CONTRACT:
-            wanted = any_set(words, w, descriptor(words, w, 0), needed)
+            wanted = any_set(words, w, operand_at(words, w, 0), needed)
             if wanted:
                 for k in range(1, operand_count(words, w)):
-                    d = descriptor(words, w, k)
-                    if words[d + 1] == 0:
+                    d = operand_at(words, w, k)
+                    if operand_space(words, d) == 0:
                         set_all(words, w, d, needed)
         elif opcode == GATHER:
-            for j in range(words[w + 1]):
+            for j in range(listed_count(words, w)):
                 if needed[out + j]:
                     wanted = True
-                    needed[words[w + 2 + j]] = True
+                    needed[gather_place(words, w, j)] = True
         elif opcode == SCATTER:
-            for j in range(words[w + 1]):
-                if needed[out + words[w + 5 + j]]:
+            for j in range(listed_count(words, w)):
+                if needed[out + scatter_place(words, w, j)]:
                     wanted = True
-                    if words[w + 3] == 0:
-                        needed[words[w + 4] + j] = True
+                    if scatter_space(words, w) == 0:
+                        needed[scatter_address(words, w) + j] = True
         elif opcode == HOST:
-            inputs = words[w + 2]
-            for k in range(inputs, inputs + words[w + 3]):
-                for j in range(words[w + 6 + 3 * k]):
-                    wanted |= needed[words[w + 5 + 3 * k] + j]
+            inputs = host_inputs(words, w)
+            for k in range(inputs, inputs + host_outputs(words, w)):
+                for j in range(host_elements(words, w, k)):
+                    wanted |= needed[host_address(words, w, k) + j]
             if wanted:
                 for k in range(inputs):
-                    if words[w + 4 + 3 * k] == 0:
-                        for j in range(words[w + 6 + 3 * k]):
-                            needed[words[w + 5 + 3 * k] + j] = True
+                    if host_space(words, w, k) == 0:
+                        for j in range(host_elements(words, w, k)):
+                            needed[host_address(words, w, k) + j] = True
         if not wanted:
             flags[i] = 0
 
@@ -208,18 +231,18 @@ def fill_slopes(kernels, code, words, bases, values, slots, slopes, scratch, sta
             continue
         w = np.int64(code[i, 2])
         opcode = np.int64(code[i, 0]) - MAP
-        count = words[w + 1]
+        elements = row_elements(words, w)
         binary = operand_count(words, w) == 3
-        x_at = descriptor(words, w, 1)
-        y_at = descriptor(words, w, 2) if binary else x_at
+        x_at = operand_at(words, w, 1)
+        y_at = operand_at(words, w, 2) if binary else x_at
         x, y = memory(words, x_at, bases, values), memory(words, y_at, bases, values)
-        z = memory(words, descriptor(words, w, 0), bases, values)
-        for first in range(0, count, BLOCK):
-            size = min(BLOCK, count - first)
+        z = memory(words, operand_at(words, w, 0), bases, values)
+        for first in range(0, elements, BLOCK):
+            size = min(BLOCK, elements - first)
             xs = fetch(words, w, x_at, x, first, size, values, scratch[0])
             ys = fetch(words, w, y_at, y, first, size, values, scratch[1]) if binary else xs
             ps = pointer_of(slopes[slot + first :])
-            qs = pointer_of(slopes[slot + count + first :]) if binary else pointer_of(scratch[2])
+            qs = pointer_of(slopes[slot + elements + first :]) if binary else pointer_of(scratch[2])
             if call_at(kernels[PARTIALS], zero, (opcode, ps, qs, xs, ys, shifted(z, first, values), size)) != 0:
                 return np.int64(i)
     return np.int64(code.shape[0])
@@ -249,31 +272,31 @@ def compress(code, words, flags, slots, slopes, partials, accumulated, place, co
         if opcode < MAP:
             done = fold and join(place, coefficient, out, flag, w, np.int64(code[i, 3]), partials[i, 0], partials[i, 1])
         elif opcode < 2 * MAP:
-            count = words[w + 1]
+            count = row_elements(words, w)
             done = fold and join_map_row(words, w, flag, slopes, slots[i], place, coefficient, out)
         elif opcode == ADD:
-            count = words[w + 3]
+            count = row_cleared(words, w)
             done = count > 0 and not shared and copy_row(words, w, place, coefficient)
             if not done and count > 0:
                 forget(place, out, count)
         elif opcode == CONTRACT:
-            count = words[w + 3]
+            count = row_cleared(words, w)
             done = False
         elif opcode == GATHER:
             done = True
-            for j in range(words[w + 1]):
-                place[out + j] = place[words[w + 2 + j]]
-                coefficient[out + j] = coefficient[words[w + 2 + j]]
+            for j in range(listed_count(words, w)):
+                place[out + j] = place[gather_place(words, w, j)]
+                coefficient[out + j] = coefficient[gather_place(words, w, j)]
         elif opcode == SCATTER:
-            count = words[w + 2]
+            count = scatter_block(words, w)
             done = not shared and scatter_row(words, w, place, coefficient, out)
             if not done:
                 forget(place, out, count)
         else:
             done = False
             count = 0
-            for k in range(words[w + 2], words[w + 2] + words[w + 3]):
-                rows = give_places(place, coefficient, words[w + 5 + 3 * k], words[w + 6 + 3 * k], rows)
+            for k in range(host_inputs(words, w), host_inputs(words, w) + host_outputs(words, w)):
+                rows = give_places(place, coefficient, host_address(words, w, k), host_elements(words, w, k), rows)
         if not done:
             kept[i] = flags[i]
             rows = give_places(place, coefficient, first, count, rows)
@@ -288,8 +311,8 @@ def compress(code, words, flags, slots, slopes, partials, accumulated, place, co
 def cleared_by(words, opcode, w):
     """Return how many elements a row sets to zero before it adds to them."""
     if opcode == ADD or opcode == CONTRACT:
-        return words[w + 3]
-    return words[w + 2] if opcode == SCATTER else np.int64(0)
+        return row_cleared(words, w)
+    return scatter_block(words, w) if opcode == SCATTER else np.int64(0)
 
 
 @inlined
@@ -337,16 +360,16 @@ def join(place, coefficient, out, flag, a, b, p, q):
 @compiled
 def join_map_row(words, w, flag, slopes, slot, place, coefficient, out):
     """Do so for each element of an elementwise row; False, and no place for any, where one of them cannot."""
-    count = words[w + 1]
-    x_at = descriptor(words, w, 1)
+    elements = row_elements(words, w)
+    x_at = operand_at(words, w, 1)
     binary = operand_count(words, w) == 3
-    y_at = descriptor(words, w, 2) if binary else x_at
-    if (flag & 1 and words[x_at + 1] != 0) or (flag & 2 and words[y_at + 1] != 0):
+    y_at = operand_at(words, w, 2) if binary else x_at
+    if (flag & 1 and operand_space(words, x_at) != 0) or (flag & 2 and operand_space(words, y_at) != 0):
         return False
-    for j in range(count):
-        a = words[x_at + 2] + offset_of(words, w, x_at, j) if flag & 1 else np.int64(0)
-        b = words[y_at + 2] + offset_of(words, w, y_at, j) if flag & 2 else np.int64(0)
-        q = slopes[slot + count + j] if binary else slopes[slot]
+    for j in range(elements):
+        a = operand_address(words, x_at) + offset_of(words, w, x_at, j) if flag & 1 else np.int64(0)
+        b = operand_address(words, y_at) + offset_of(words, w, y_at, j) if flag & 2 else np.int64(0)
+        q = slopes[slot + elements + j] if binary else slopes[slot]
         if not join(place, coefficient, out + j, flag, a, b, slopes[slot + j], q):
             return False
     return True
@@ -358,12 +381,12 @@ def copy_row(words, w, place, coefficient):
 
     It must be the only row that depends on the inputs and adds to the target's block.
     """
-    t, d = descriptor(words, w, 0), descriptor(words, w, 1)
-    if words[d + 1] != 0:
+    t, d = operand_at(words, w, 0), operand_at(words, w, 1)
+    if operand_space(words, d) != 0:
         return False
-    for j in range(words[w + 1]):
-        z = words[t + 2] + offset_of(words, w, t, j)
-        x = words[d + 2] + offset_of(words, w, d, j)
+    for j in range(row_elements(words, w)):
+        z = operand_address(words, t) + offset_of(words, w, t, j)
+        x = operand_address(words, d) + offset_of(words, w, d, j)
         if place[z] != NONE:
             return False
         place[z], coefficient[z] = place[x], coefficient[x]
@@ -373,10 +396,10 @@ def copy_row(words, w, place, coefficient):
 @compiled
 def scatter_row(words, w, place, coefficient, out):
     """Give the targets of a SCATTER row the places of its source; False where two meet in one."""
-    if words[w + 3] != 0:
+    if scatter_space(words, w) != 0:
         return False
-    for j in range(words[w + 1]):
-        z, x = out + words[w + 5 + j], words[w + 4] + j
+    for j in range(listed_count(words, w)):
+        z, x = out + scatter_place(words, w, j), scatter_address(words, w) + j
         if place[z] != NONE:
             return False
         place[z], coefficient[z] = place[x], coefficient[x]
@@ -428,10 +451,10 @@ def move_element(space, address, p, out, place, coefficient, lanes, wide, first,
 @compiled
 def move_map_row(words, w, k, slopes, slot, out, place, coefficient, lanes, wide, first, last, like, back):
     """Move lanes through operand k of an elementwise row."""
-    d, count = descriptor(words, w, k), words[w + 1]
-    for j in range(count):
-        p, x = slopes[slot + (k - 1) * count + j], words[d + 2] + offset_of(words, w, d, j)
-        move_element(words[d + 1], x, p, out + j, place, coefficient, lanes, wide, first, last, like, back)
+    d, elements = operand_at(words, w, k), row_elements(words, w)
+    for j in range(elements):
+        p, x = slopes[slot + (k - 1) * elements + j], operand_address(words, d) + offset_of(words, w, d, j)
+        move_element(operand_space(words, d), x, p, out + j, place, coefficient, lanes, wide, first, last, like, back)
 
 
 @compiled
@@ -440,16 +463,16 @@ def move_structural_row(words, w, k, other, other_at, varies, place, coefficient
 
     `other` is the other operand of a product, 0 for a sum; its zeros count if it `varies`.
     """
-    target, d, factor = descriptor(words, w, 0), descriptor(words, w, k), descriptor(words, w, other)
+    target, d, factor = operand_at(words, w, 0), operand_at(words, w, k), operand_at(words, w, other)
     zero = like.dtype.type(0)
     p = like.dtype.type(1)
-    for j in range(words[w + 1]):
+    for j in range(row_elements(words, w)):
         if other != 0:
             p = view(shifted(other_at, offset_of(words, w, factor, j), like), 1, like)[0]
             p = -zero if p == 0 and not varies else p + zero
-        x = words[d + 2] + offset_of(words, w, d, j)
-        z = place[words[target + 2] + offset_of(words, w, target, j)]
-        move_element(words[d + 1], x, p, z, place, coefficient, lanes, wide, first, last, like, back)
+        x = operand_address(words, d) + offset_of(words, w, d, j)
+        z = place[operand_address(words, target) + offset_of(words, w, target, j)]
+        move_element(operand_space(words, d), x, p, z, place, coefficient, lanes, wide, first, last, like, back)
 
 
 @compiled
@@ -487,19 +510,20 @@ def move_row(
                 slot, z = slots[i], place[out]
                 move_map_row(words, w, k, slopes, slot, z, place, coefficient, lanes, wide, first, last, values, back)
     elif opcode == ADD or opcode == CONTRACT:
-        if opcode == CONTRACT and words[w + 1] * wide > most:
+        if opcode == CONTRACT and row_elements(words, w) * wide > most:
             return 1
         for k in range(1, operand_count(words, w)):
             if flag >> (k - 1) & 1:
                 other = 3 - k if opcode == CONTRACT else 0
-                other_at = memory(words, descriptor(words, w, other), bases, values)
+                other_at = memory(words, operand_at(words, w, other), bases, values)
                 varies = flag >> (2 - k) & 1 != 0
                 move_structural_row(
                     words, w, k, other, other_at, varies, place, coefficient, lanes, wide, first, last, values, back
                 )
     elif opcode == SCATTER:
-        for j in range(words[w + 1]):
-            space, x, z = words[w + 3], words[w + 4] + j, place[out + words[w + 5 + j]]
+        for j in range(listed_count(words, w)):
+            space, x = scatter_space(words, w), scatter_address(words, w) + j
+            z = place[out + scatter_place(words, w, j)]
             move_element(space, x, one, z, place, coefficient, lanes, wide, first, last, values, back)
     else:
         return 1

@@ -1,7 +1,7 @@
 """Compiled functions on disk: machine code that a new process loads without importing Numba.
 
 Importing Numba and readying its compiler takes longer than a first gradient should. The big
-switches over all ops (see `codegen`) are C functions of numbers and addresses, so their machine code is
+switches over all ops (see `generate`) are C functions of numbers and addresses, so their machine code is
 all that is needed: it is kept in a file of this module's own, whose name holds a digest of everything
 it depends on, and linked by llvmlite.
 """
@@ -103,7 +103,7 @@ def is_kept(name: str) -> bool:
 def compile_elsewhere(module: str, function: str, arguments: list[list[str]]) -> Any:
     """Start a second process that calls a function of ours with each list of strings, and so compiles; or None.
 
-    It is a help and no more: what it does not leave on disk is compiled here.
+    Best effort: what the second process does not leave on disk is compiled in this one.
     """
     if not sys.executable or (os.cpu_count() or 1) < 2:
         return None

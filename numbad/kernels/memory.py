@@ -41,7 +41,7 @@ if CHECKED:
 
 
 def take_memory(count: int, dtype: np.dtype, sparse: bool) -> np.ndarray:
-    """Return an array of anything; of zeros that cost nothing until they are written if `sparse` and very large.
+    """Return uninitialised memory; lazily zeroed pages if `sparse` and very large.
 
     A fresh page of memory costs about as much as a thousand additions, so `give_back` keeps what was used,
     and very large arenas that are hardly touched (see `fusion`) come from the system, untouched.

@@ -10,6 +10,28 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from numbad.kernels.layout import (
+    gather_place,
+    host_address,
+    host_elements,
+    host_inputs,
+    host_outputs,
+    host_reference,
+    is_accumulation,
+    is_output_address,
+    listed_count,
+    operand_at,
+    operand_reference,
+    read_count,
+    read_place,
+    read_reference,
+    reference_address,
+    row_elements,
+    row_size,
+    set_gather_place,
+    set_reference,
+    write_span,
+)
 from numbad.kernels.vectormath import absent, rows_of, view
 from numbad.limits import FOLDED
 from numbad.tape.layout import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
@@ -21,91 +43,16 @@ compiled = njit(nogil=True, error_model="numpy")
 
 
 @compiled
-def operands_of(code, words, row):
-    """Return the number of places that a row reads as a range of addresses; places of gathers count one each."""
-    opcode, a, b = np.int64(code[row, 0]), np.int64(code[row, 2]), np.int64(code[row, 3])
-    if opcode < MAP or opcode == GUARD_VALUE:
-        return np.int64(2)
-    if opcode < 2 * MAP:
-        return b
-    if opcode == ADD or opcode == CONTRACT:
-        return b - 1
-    if opcode == GATHER:
-        return words[a + 1]
-    if opcode == HOST:
-        return words[a + 2]
-    return np.int64(1)
+def fields(code, row):
+    """Return the four numbers of a row."""
+    return np.int64(code[row, 0]), np.int64(code[row, 1]), np.int64(code[row, 2]), np.int64(code[row, 3])
 
 
 @compiled
-def span(words, w, index):
-    """Return the first and last address that an operand of an array row touches; nothing outside of the arena."""
-    axes = words[w + 2]
-    d = w + 4 + axes + index * (3 + axes)
-    if words[d + 1] != 0 or words[w + 1] == 0:
-        return np.int64(0), np.int64(-1)
-    low = high = words[d + 2]
-    for axis in range(axes):
-        reach = (words[w + 4 + axis] - 1) * words[d + 3 + axis]
-        low, high = min(low, low + reach), max(high, high + reach)
-    return low, high
-
-
-@compiled
-def read_span(code, words, row, k):
-    """Return the first and last address of the k-th place that a row reads."""
-    opcode, a = np.int64(code[row, 0]), np.int64(code[row, 2])
-    if opcode < MAP:
-        address = a if k == 0 else np.int64(code[row, 3])
-        return address, address
-    if opcode < 2 * MAP or opcode == ADD or opcode == CONTRACT:
-        return span(words, a, k + 1)
-    if opcode == GUARD or opcode == GUARD_VALUE:
-        address = a if k == 0 else np.int64(code[row, 1])
-        return address, address
-    if opcode == GATHER:
-        return words[a + 2 + k], words[a + 2 + k]
-    if opcode == SCATTER:
-        return (words[a + 4], words[a + 4] + words[a + 1] - 1) if words[a + 3] == 0 else (np.int64(0), np.int64(-1))
-    d = a + 4 + 3 * k
-    return (words[d + 1], words[d + 1] + words[d + 2] - 1) if words[d] == 0 else (np.int64(0), np.int64(-1))
-
-
-@compiled
-def write_span(code, words, row):
-    """Return the first and last address that a row writes to; an empty range for guards."""
-    opcode, out, a = np.int64(code[row, 0]), np.int64(code[row, 1]), np.int64(code[row, 2])
-    if opcode < MAP:
-        return out, out
-    if opcode == GUARD or opcode == GUARD_VALUE:
-        return np.int64(0), np.int64(-1)
-    if opcode < 2 * MAP:
-        return out, out + words[a + 1] - 1
-    if opcode == ADD or opcode == CONTRACT:
-        low, high = span(words, a, 0)
-        cleared = words[a + 3]
-        if cleared == 0:
-            return low, high
-        return (min(low, out), max(high, out + cleared - 1)) if low <= high else (out, out + cleared - 1)
-    if opcode == GATHER:
-        return out, out + words[a + 1] - 1
-    if opcode == SCATTER:
-        return out, out + words[a + 2] - 1
-    low, high = np.int64(0), np.int64(-1)
-    inputs = words[a + 2]
-    for k in range(inputs, inputs + words[a + 3]):
-        d = a + 4 + 3 * k
-        if words[d + 2] > 0:
-            first, last = words[d + 1], words[d + 1] + words[d + 2] - 1
-            low, high = (first, last) if low > high else (min(low, first), max(high, last))
-    return low, high
-
-
-@compiled
-def is_accumulation(code, words, row):
-    """Whether a row adds to a block that an earlier row has cleared."""
-    opcode = np.int64(code[row, 0])
-    return (opcode == ADD or opcode == CONTRACT) and words[np.int64(code[row, 2]) + 3] == 0
+def arena_span(opcode, out, a, b, words, k):
+    """Return the first and last address of the k-th place that a row reads; nothing outside of the arena."""
+    space, low, high = read_place(opcode, out, a, b, words, k)
+    return (low, high) if space == 0 else (np.int64(0), np.int64(-1))
 
 
 @compiled
@@ -132,13 +79,13 @@ def mark_live(code, words, live, keep):
     """Mark the rows whose outputs reach a live address or a guard; `live` holds the outputs at first."""
     for back in range(code.shape[0]):
         row = code.shape[0] - 1 - back
-        opcode = np.int64(code[row, 0])
-        low, high = write_span(code, words, row)
+        opcode, out, a, b = fields(code, row)
+        low, high = write_span(opcode, out, a, words)
         keep[row] = opcode == GUARD or opcode == GUARD_VALUE or any_set(live, low, high)
         if keep[row]:
             fill(live, low, high, np.uint8(1))
-            for k in range(operands_of(code, words, row)):
-                low, high = read_span(code, words, row, k)
+            for k in range(read_count(opcode, a, b, words)):
+                low, high = arena_span(opcode, out, a, b, words, k)
                 fill(live, low, high, np.uint8(1))
 
 
@@ -154,19 +101,20 @@ def mark_constant(code, words, arity, known, folded):
     """
     rows = code.shape[0]
     for row in range(rows):
-        if is_accumulation(code, words, row):
-            low, high = write_span(code, words, row)
+        opcode, out, a, _ = fields(code, row)
+        if is_accumulation(opcode, a, words):
+            low, high = write_span(opcode, out, a, words)
             fill(known, low, high, np.uint8(2))  # for now: what is added to
     for row in range(rows):
-        opcode = np.int64(code[row, 0])
-        low, high = write_span(code, words, row)
+        opcode, out, a, b = fields(code, row)
+        low, high = write_span(opcode, out, a, words)
         foldable = opcode != HOST and opcode != SCATTER and high - low < FOLDED and not any_set(known, low, high)
-        inside = foldable and (opcode < MAP or opcode > 2 * MAP or words[np.int64(code[row, 2]) + 1] > 0)
-        count = operands_of(code, words, row) if inside else np.int64(0)
+        inside = foldable and (opcode < MAP or opcode > 2 * MAP or row_elements(words, a) > 0)
+        count = read_count(opcode, a, b, words) if inside else np.int64(0)
         if opcode < MAP and arity[opcode] < 2:
             count = min(count, np.int64(1))
         for k in range(count):
-            first, last = read_span(code, words, row, k)
+            first, last = arena_span(opcode, out, a, b, words, k)
             if first > last:
                 inside = False
                 break
@@ -191,18 +139,20 @@ def find_owners(code, words, owner, pinned, extents):
     """
     rows = code.shape[0]
     for row in range(rows):
-        low, high = write_span(code, words, row)
-        if is_accumulation(code, words, row):
+        opcode, out, a, _ = fields(code, row)
+        low, high = write_span(opcode, out, a, words)
+        if is_accumulation(opcode, a, words):
             pin(owner, pinned, low, high)
             pinned[row] = 1
         else:
             for address in range(low, high + 1):
                 owner[address] = row + 1
-        if code[row, 0] == HOST or code[row, 0] == SCATTER:
+        if opcode == HOST or opcode == SCATTER:
             pinned[row] = 1
     for row in range(rows):
-        for k in range(operands_of(code, words, row)):
-            low, high = read_span(code, words, row, k)
+        opcode, out, a, b = fields(code, row)
+        for k in range(read_count(opcode, a, b, words)):
+            low, high = arena_span(opcode, out, a, b, words, k)
             if low <= high and not one_owner(owner, low, high):
                 pin(owner, pinned, low, high)
     for k in range(extents.shape[0]):
@@ -231,27 +181,22 @@ def pin(owner, pinned, low, high):
 @compiled
 def rename_operands(code, words, rename, row):
     """Let a row read the results that stand for those of the rows that were dropped."""
-    opcode, a = np.int64(code[row, 0]), np.int64(code[row, 2])
+    opcode, out, a, b = fields(code, row)
     if opcode < MAP:
-        code[row, 2], code[row, 3] = rename[a], rename[np.int64(code[row, 3])]
+        code[row, 2], code[row, 3] = rename[a], rename[b]
     elif opcode == GUARD or opcode == GUARD_VALUE:
         code[row, 2] = rename[a]
         if opcode == GUARD_VALUE:
-            code[row, 1] = rename[np.int64(code[row, 1])]
+            code[row, 1] = rename[out]
     elif opcode == GATHER:
-        for k in range(words[a + 1]):
-            words[a + 2 + k] = rename[words[a + 2 + k]]
+        for k in range(listed_count(words, a)):
+            set_gather_place(words, a, k, rename[gather_place(words, a, k)])
     else:
-        for k in range(operands_of(code, words, row)):
-            low, high = read_span(code, words, row, k)
+        for k in range(read_count(opcode, a, b, words)):
+            low, high = arena_span(opcode, out, a, b, words, k)
             if low <= high:
-                if opcode == SCATTER:
-                    place = a + 4
-                elif opcode == HOST:
-                    place = a + 5 + 3 * k
-                else:
-                    place = a + 4 + words[a + 2] + (k + 1) * (3 + words[a + 2]) + 2
-                words[place] += np.int64(rename[low]) - low
+                r = read_reference(opcode, a, words, k)
+                set_reference(words, r, 0, reference_address(words, r) + np.int64(rename[low]) - low)
 
 
 @compiled
@@ -270,23 +215,10 @@ def hash_row(code, words, row, swapped):
         found = (found ^ np.uint64(a)) * factor
         found = (found ^ (found >> np.uint64(29)) ^ np.uint64(code[row, 1])) * factor
     else:
-        for k in range(word_count(code, words, row)):
-            if not is_place_of_output(code, words, row, k):
+        for k in range(row_size(words, a)):
+            if not is_output_address(opcode, a, words, k):
                 found = (found ^ (found >> np.uint64(31)) ^ np.uint64(words[a + k])) * factor
     return found ^ (found >> np.uint64(32))
-
-
-@compiled
-def word_count(code, words, row):
-    """Return the number of operand words of an array row."""
-    return words[np.int64(code[row, 2])]
-
-
-@compiled
-def is_place_of_output(code, words, row, k):
-    """Whether the k-th operand word is the address of the output."""
-    opcode, a = np.int64(code[row, 0]), np.int64(code[row, 2])
-    return opcode != GATHER and k == 4 + words[a + 2] + 2
 
 
 @compiled
@@ -301,10 +233,10 @@ def same_row(code, words, one, other, commutative):
         return (a == c and b == d) or (commutative[opcode] != 0 and a == d and b == c)
     if opcode == GUARD or opcode == GUARD_VALUE:
         return a == c and code[one, 1] == code[other, 1]
-    if word_count(code, words, one) != word_count(code, words, other):
+    if row_size(words, a) != row_size(words, c):
         return False
-    for k in range(word_count(code, words, one)):
-        if is_place_of_output(code, words, one, k):
+    for k in range(row_size(words, a)):
+        if is_output_address(opcode, a, words, k):
             if words[a + k] - np.int64(code[one, 1]) != words[c + k] - np.int64(code[other, 1]):
                 return False
         elif words[a + k] != words[c + k]:
@@ -319,7 +251,7 @@ def merge_equal(code, words, commutative, rename, pinned, keep, table):
     for row in range(code.shape[0]):
         rename_operands(code, words, rename, row)
         keep[row] = 1
-        opcode = np.int64(code[row, 0])
+        opcode, out, a, _ = fields(code, row)
         if pinned[row]:
             continue
         swapped = opcode < MAP and commutative[opcode] != 0 and code[row, 2] > code[row, 3]
@@ -327,8 +259,8 @@ def merge_equal(code, words, commutative, rename, pinned, keep, table):
         while table[place] != 0:
             known = np.int64(table[place]) - 1
             if same_row(code, words, known, row, commutative):
-                low, high = write_span(code, words, row)
-                shift = np.int64(code[known, 1]) - np.int64(code[row, 1])
+                low, high = write_span(opcode, out, a, words)
+                shift = np.int64(code[known, 1]) - out
                 for address in range(low, high + 1):
                     rename[address] = address + shift
                 keep[row] = 0
@@ -345,29 +277,32 @@ def merge_equal(code, words, commutative, rename, pinned, keep, table):
 def renumber(code, words, rename):
     """Give every address of the rows another number; blocks keep their shape."""
     for row in range(code.shape[0]):
-        opcode, a = np.int64(code[row, 0]), np.int64(code[row, 2])
-        low, high = write_span(code, words, row)
+        opcode, out, a, _ = fields(code, row)
+        low, high = write_span(opcode, out, a, words)
         shift = np.int64(rename[low]) - low if low <= high else np.int64(0)
         if opcode == HOST:
-            for k in range(words[a + 2], words[a + 2] + words[a + 3]):
-                place = a + 5 + 3 * k
-                words[place] = rename[words[place]] if words[place + 1] else np.int64(1)
+            for k in range(host_inputs(words, a), host_inputs(words, a) + host_outputs(words, a)):
+                address = np.int64(rename[host_address(words, a, k)]) if host_elements(words, a, k) else np.int64(1)
+                set_reference(words, host_reference(a, k), 0, address)
         elif opcode >= MAP and (opcode < 2 * MAP or opcode == ADD or opcode == CONTRACT):
-            words[a + 4 + words[a + 2] + 2] += shift
+            r = operand_reference(operand_at(words, a, 0))
+            set_reference(words, r, 0, reference_address(words, r) + shift)
         rename_operands(code, words, rename, row)
         if opcode != GUARD and opcode != GUARD_VALUE:
-            code[row, 1] = np.int64(code[row, 1]) + shift
+            code[row, 1] = out + shift
 
 
 @compiled
 def last_uses(code, words, owner, last):
     """Note for each row the last row that reads its block or adds to it; return whether a row reads across an edge."""
     for row in range(code.shape[0]):
-        if is_accumulation(code, words, row):
-            low, _ = write_span(code, words, row)
-            last[np.int64(owner[low]) - 1] = row
-        for k in range(operands_of(code, words, row)):
-            low, high = read_span(code, words, row, k)
+        opcode, out, a, b = fields(code, row)
+        if is_accumulation(opcode, a, words):
+            low, high = write_span(opcode, out, a, words)
+            if low <= high:
+                last[np.int64(owner[low]) - 1] = row
+        for k in range(read_count(opcode, a, b, words)):
+            low, high = arena_span(opcode, out, a, b, words, k)
             if low > high:
                 continue
             if not one_owner(owner, low, high):
@@ -399,7 +334,8 @@ def assign_places(code, words, last, kinds, rename, links, size):
             release(row, dying, dies_next, heads, following, kinds, row)
         kind = kinds[row]
         if kind >= 0:
-            low, high = write_span(code, words, row)
+            opcode, out, a, _ = fields(code, row)
+            low, high = write_span(opcode, out, a, words)
             if heads[kind] >= 0:
                 place[row] = place[heads[kind]]
                 heads[kind] = following[heads[kind]]

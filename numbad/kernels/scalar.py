@@ -175,7 +175,7 @@ def pull_back(code, partials, bar):
 
 
 def replay_at(like, plan_at):
-    """Run the sweeps of a prepared tape of scalar rows (see `prepared`); return the row where the forward one stopped.
+    """Run the sweeps of a tape of scalar rows (`replay.scalar_replays`); return the row where the forward one stopped.
 
     The plan holds: the switch to call, code, first row, rows, values and partials (0: values alone) of the forward
     sweep; code, rows, cotangents, what they are to begin with, how many they are, the number of inputs, and the number

@@ -51,7 +51,18 @@ def set_num_threads(count: int) -> None:
     Parameters
     ----------
     count : int
-        At least 1, at most what `numba.config.NUMBA_NUM_THREADS` says. Results do not depend on it.
+        At least 1, at most what `numba.config.NUMBA_NUM_THREADS` says.
+
+    Raises
+    ------
+    ValueError
+        When `count` is less than 1 or more than Numba has threads.
+    TypeError
+        When `count` is not an int.
+
+    Notes
+    -----
+    Results do not depend on the number of threads: work is divided in pieces of a fixed size.
 
     Examples
     --------

@@ -6,13 +6,39 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from numbad.tape.layout import ABSENT_KIND, ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+from numbad.kernels.layout import (
+    array_row_size,
+    gather_place,
+    host_address,
+    host_call,
+    host_elements,
+    host_inputs,
+    host_outputs,
+    host_row_size,
+    host_space,
+    listed_count,
+    listed_head,
+    operand_address,
+    operand_at,
+    operand_kind,
+    operand_space,
+    operand_stride,
+    row_axes,
+    row_cleared,
+    row_elements,
+    row_extent,
+    row_size,
+    scatter_address,
+    scatter_block,
+    scatter_place,
+    scatter_space,
+)
+from numbad.tape.layout import ABSENT_KIND, ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HEAD, HOST, MAP, SCATTER
 
 UNWRITTEN = 2**32 - 1
 MOST_AXES = 64
 MOST = 1 << 46  # elements that an operand may span
 MOST_COUNT = 1 << 62
-HEAD = 4  # words of an array row before its shape
 
 # The numbers of problems that the functions return stand for the texts in numbad/tapes/checks.py.
 
@@ -35,10 +61,10 @@ def mark(last, row, first, count):
 @compiled
 def element(words, w, d, index):
     """Return the address of an operand's element at a place of the index space."""
-    address = words[d + 2]
-    for axis in range(words[w + 2] - 1, -1, -1):
-        length = words[w + HEAD + axis]
-        address += (index % length) * words[d + 3 + axis]
+    address = operand_address(words, d)
+    for axis in range(row_axes(words, w) - 1, -1, -1):
+        length = row_extent(words, w, axis)
+        address += (index % length) * operand_stride(words, d, axis)
         index //= length
     return address
 
@@ -50,8 +76,8 @@ def mark_accumulated(code, words, last, row, w, d, first, end):
     Where it adds to fewer addresses than lie between its first and its last, only those count, so
     that checking a row does not take longer than running it.
     """
-    sparse = words[w + 1] < end + 1 - first
-    for index in range(words[w + 1] if sparse else end + 1 - first):
+    sparse = row_elements(words, w) < end + 1 - first
+    for index in range(row_elements(words, w) if sparse else end + 1 - first):
         address = element(words, w, d, index) if sparse else first + index
         writer = np.int64(last[address]) - 1
         if writer < 0 or writer > row or (code[writer, 0] != ADD and code[writer, 0] != CONTRACT):
@@ -65,15 +91,15 @@ def check_shape(words, w, operands):
     """Check the head of an array row: its length, index space and number of elements."""
     if w < 0 or w + HEAD > words.size:
         return 7, w
-    size, count, ndim = words[w], words[w + 1], words[w + 2]
-    if ndim < 1 or ndim > MOST_AXES:
-        return 9, ndim
-    if size != HEAD + ndim + operands * (3 + ndim) or w + size > words.size:
+    size, elements, axes = row_size(words, w), row_elements(words, w), row_axes(words, w)
+    if axes < 1 or axes > MOST_AXES:
+        return 9, axes
+    if size != array_row_size(axes, operands) or w + size > words.size:
         return 8, size
     product = np.int64(1)
     empty = False
-    for axis in range(ndim):
-        length = words[w + HEAD + axis]
+    for axis in range(axes):
+        length = row_extent(words, w, axis)
         if length < 0 or length > MOST:
             return 10, length
         if length == 0:
@@ -82,22 +108,22 @@ def check_shape(words, w, operands):
             return 10, length
         else:
             product *= length
-    if count != (0 if empty else product):
-        return 11, count
+    if elements != (0 if empty else product):
+        return 11, elements
     return 0, 0
 
 
 @compiled
 def reach(words, w, d):
     """Return a problem, its value, and the first and last element that an operand touches."""
-    ndim, address = words[w + 2], words[d + 2]
+    axes, address = row_axes(words, w), operand_address(words, d)
     if address < 0 or address > MOST:
         return 14, address, 0, 0
     low = high = address
     flat = np.int64(1)
     contiguous = scalar = True
-    for axis in range(ndim - 1, -1, -1):
-        length, stride = words[w + HEAD + axis], words[d + 3 + axis]
+    for axis in range(axes - 1, -1, -1):
+        length, stride = row_extent(words, w, axis), operand_stride(words, d, axis)
         if stride < -MOST or stride > MOST or (length > 1 and abs(stride) > MOST // length):
             return 14, stride, 0, 0
         if length > 1:
@@ -106,10 +132,11 @@ def reach(words, w, d):
             low += min(np.int64(0), (length - 1) * stride)
             high += max(np.int64(0), (length - 1) * stride)
         flat = flat * length if length <= MOST // max(flat, 1) else MOST
-    kind = words[d]
-    if kind == ABSENT_KIND and d == w + HEAD + ndim:
+    kind = operand_kind(words, d)
+    if kind == ABSENT_KIND and d == operand_at(words, w, 0):
         kind = np.int64(0)
-    if kind < 0 or kind > 2 or (words[w + 1] > 0 and ((kind == 1 and not contiguous) or (kind == 2 and not scalar))):
+    wrong = (kind == 1 and not contiguous) or (kind == 2 and not scalar)
+    if kind < 0 or kind > 2 or (row_elements(words, w) > 0 and wrong):
         return 12, kind, 0, 0
     return 0, 0, low, high
 
@@ -117,14 +144,14 @@ def reach(words, w, d):
 @compiled
 def check_operand(words, w, d, space_sizes):
     """Check that an operand stays within its space."""
-    space = words[d + 1]
+    space = operand_space(words, d)
     if space < 0 or space >= space_sizes.size:
         return 13, space
     problem, value, low, high = reach(words, w, d)
     if problem:
         return problem, value
-    if words[w + 1] == 0:  # nothing is read, but the address is computed
-        low, high = np.int64(0), words[d + 2] - 1
+    if row_elements(words, w) == 0:  # nothing is read, but the address is computed
+        low, high = np.int64(0), operand_address(words, d) - 1
     if low < 0 or high >= space_sizes[space]:
         return 14, low if low < 0 else high
     return 0, 0
@@ -140,17 +167,16 @@ def check_map(code, words, last, space_sizes, arities, row):
     problem, value = check_shape(words, w, 1 + arity)
     if problem:
         return problem, value
-    width = 3 + words[w + 2]
-    first = w + HEAD + words[w + 2]
     for k in range(1 + arity):
-        problem, value = check_operand(words, w, first + k * width, space_sizes)
+        problem, value = check_operand(words, w, operand_at(words, w, k), space_sizes)
         if problem:
             return problem, value
-    if words[first] != 1 or words[first + 1] != 0 or words[first + 2] != out:
-        return 15, words[first + 2]
-    if words[w + 3] != words[w + 1]:
-        return 20, words[w + 3]
-    return mark(last, row, out, words[w + 1])
+    first = operand_at(words, w, 0)
+    if operand_kind(words, first) != 1 or operand_space(words, first) != 0 or operand_address(words, first) != out:
+        return 15, operand_address(words, first)
+    if row_cleared(words, w) != row_elements(words, w):
+        return 20, row_cleared(words, w)
+    return mark(last, row, out, row_elements(words, w))
 
 
 @compiled
@@ -163,19 +189,18 @@ def check_structural(code, words, last, space_sizes, row):
     problem, value = check_shape(words, w, operands)
     if problem:
         return problem, value
-    width = 3 + words[w + 2]
-    first = w + HEAD + words[w + 2]
     for k in range(operands):
-        problem, value = check_operand(words, w, first + k * width, space_sizes)
+        problem, value = check_operand(words, w, operand_at(words, w, k), space_sizes)
         if problem:
             return problem, value
-    if words[first + 1] != 0:
-        return 15, words[first + 2]
+    first = operand_at(words, w, 0)
+    if operand_space(words, first) != 0:
+        return 15, operand_address(words, first)
     _, _, low, high = reach(words, w, first)
-    cleared = words[w + 3]
+    cleared, elements = row_cleared(words, w), row_elements(words, w)
     if cleared == 0:
-        return mark_accumulated(code, words, last, row, w, first, low, high) if words[w + 1] else (0, 0)
-    if cleared < 0 or cleared > last.size or (words[w + 1] and (low < out or high >= out + cleared)):
+        return mark_accumulated(code, words, last, row, w, first, low, high) if elements else (0, 0)
+    if cleared < 0 or cleared > last.size or (elements and (low < out or high >= out + cleared)):
         return 20, cleared
     return mark(last, row, out, cleared)
 
@@ -184,28 +209,30 @@ def check_structural(code, words, last, space_sizes, row):
 def check_places(code, words, last, space_sizes, row):
     """Check a gather or scatter row and note what it writes."""
     w, out = np.int64(code[row, 2]), np.int64(code[row, 1])
-    head = 2 if code[row, 0] == GATHER else 5
+    head = listed_head(np.int64(code[row, 0]))
     if w < 0 or w + head > words.size:
         return 7, w
     if code[row, 3] != 1:
         return 18, np.int64(code[row, 3])
-    count = words[w + 1]
-    if count < 0 or count > words.size or words[w] != head + count or w + words[w] > words.size:
-        return 8, words[w]
+    count, size = listed_count(words, w), row_size(words, w)
+    if count < 0 or count > words.size or size != head + count or w + size > words.size:
+        return 8, size
     if code[row, 0] == GATHER:
-        for k in range(w + 2, w + 2 + count):
-            if words[k] < 0 or words[k] >= last.size:
-                return 2, words[k]
+        for k in range(count):
+            address = gather_place(words, w, k)
+            if address < 0 or address >= last.size:
+                return 2, address
         return mark(last, row, out, count)
-    size, space, source = words[w + 2], words[w + 3], words[w + 4]
+    block, space, source = scatter_block(words, w), scatter_space(words, w), scatter_address(words, w)
     if space < 0 or space >= space_sizes.size:
         return 13, space
     if source < 0 or source > MOST or (count and source + count > space_sizes[space]):
         return 14, source + count
-    for k in range(w + 5, w + 5 + count):
-        if words[k] < 0 or words[k] >= size:
-            return 16, words[k]
-    return mark(last, row, out, size)
+    for k in range(count):
+        place = scatter_place(words, w, k)
+        if place < 0 or place >= block:
+            return 16, place
+    return mark(last, row, out, block)
 
 
 @compiled
@@ -214,16 +241,15 @@ def check_host(code, words, last, space_sizes, hosts, row):
     w = np.int64(code[row, 2])
     if w < 0 or w + HEAD > words.size:
         return 7, w
-    size, inputs, outputs = words[w], words[w + 2], words[w + 3]
-    if words[w + 1] < 0 or words[w + 1] >= hosts:
-        return 17, words[w + 1]
+    size, inputs, outputs = row_size(words, w), host_inputs(words, w), host_outputs(words, w)
+    if host_call(words, w) < 0 or host_call(words, w) >= hosts:
+        return 17, host_call(words, w)
     if inputs < 0 or outputs < 0 or inputs > words.size or outputs > words.size:
         return 18, inputs
-    if size != HEAD + 3 * (inputs + outputs) or w + size > words.size:
+    if size != host_row_size(inputs + outputs) or w + size > words.size:
         return 8, size
     for k in range(inputs + outputs):
-        d = w + HEAD + 3 * k
-        space, address, count = words[d], words[d + 1], words[d + 2]
+        space, address, count = host_space(words, w, k), host_address(words, w, k), host_elements(words, w, k)
         if space < 0 or space >= space_sizes.size:
             return 13, space
         if address < 0 or count < 0 or address > MOST or count > MOST or address + count > space_sizes[space]:
@@ -234,7 +260,7 @@ def check_host(code, words, last, space_sizes, hosts, row):
             problem, value = mark(last, row, address, count)
             if problem:
                 return problem, value
-    if np.int64(code[row, 1]) != (words[w + HEAD + 3 * inputs + 1] if outputs else 0):
+    if np.int64(code[row, 1]) != (host_address(words, w, inputs) if outputs else 0):
         return 15, np.int64(code[row, 1])
     return 0, 0
 
@@ -299,16 +325,15 @@ def find_unwritten(last, row, frontier, first, end):
 @compiled
 def read_operands(words, last, row, frontier, w, operands):
     """Return an address that an array row reads before it is written, or -1."""
-    if words[w + 1] == 0:
+    if row_elements(words, w) == 0:
         return -1
-    width = 3 + words[w + 2]
     for k in range(1, operands):
-        d = w + HEAD + words[w + 2] + k * width
-        if words[d + 1] == 0:
+        d = operand_at(words, w, k)
+        if operand_space(words, d) == 0:
             _, _, low, high = reach(words, w, d)
             if high < frontier:
                 continue
-            if words[w + 1] < high + 1 - low:
+            if row_elements(words, w) < high + 1 - low:
                 found = find_unwritten_element(words, last, row, w, d)
             else:
                 found = find_unwritten(last, row, frontier, low, high)
@@ -320,7 +345,7 @@ def read_operands(words, last, row, frontier, w, operands):
 @compiled
 def find_unwritten_element(words, last, row, w, d):
     """Return the first element of an operand that is not complete when a row runs, or -1."""
-    for index in range(words[w + 1]):
+    for index in range(row_elements(words, w)):
         address = element(words, w, d, index)
         if last[address] > row:
             return address
@@ -331,17 +356,19 @@ def find_unwritten_element(words, last, row, w, d):
 def read_places(code, words, last, row, frontier, w):
     """Return an address that a gather, scatter or host row reads before it is written, or -1."""
     if code[row, 0] == GATHER:
-        for k in range(w + 2, w + 2 + words[w + 1]):
-            if words[k] >= frontier and last[words[k]] > row:
-                return words[k]
+        for k in range(listed_count(words, w)):
+            address = gather_place(words, w, k)
+            if address >= frontier and last[address] > row:
+                return address
     elif code[row, 0] == SCATTER:
-        if words[w + 3] == 0:
-            return find_unwritten(last, row, frontier, words[w + 4], words[w + 4] + words[w + 1] - 1)
+        if scatter_space(words, w) == 0:
+            first = scatter_address(words, w)
+            return find_unwritten(last, row, frontier, first, first + listed_count(words, w) - 1)
     else:
-        for k in range(words[w + 2]):
-            d = w + HEAD + 3 * k
-            if words[d] == 0:
-                found = find_unwritten(last, row, frontier, words[d + 1], words[d + 1] + words[d + 2] - 1)
+        for k in range(host_inputs(words, w)):
+            if host_space(words, w, k) == 0:
+                first = host_address(words, w, k)
+                found = find_unwritten(last, row, frontier, first, first + host_elements(words, w, k) - 1)
                 if found >= 0:
                     return found
     return -1

@@ -19,7 +19,21 @@ ABSENT = -0.0  # a partial through which nothing flows: every sweep keeps these 
 
 @dataclass(frozen=True)
 class Interval:
-    """An interval of the real line; `closed` says whether finite ends belong to it."""
+    """An interval of the real line; `closed` says whether finite ends belong to it.
+
+    Parameters
+    ----------
+    low, high : float
+        The ends; -inf and inf by default.
+    closed : bool
+        Whether finite ends belong to the interval.
+
+    Examples
+    --------
+    >>> import numbad
+    >>> numbad.Interval(0.0, closed=False)
+    Interval(low=0.0, high=inf, closed=False)
+    """
 
     low: float = -inf
     high: float = inf
@@ -142,19 +156,20 @@ def op(
 
     Parameters
     ----------
-    function : callable
-        The primal: a function of `x`, or of `x` and `y`, of straight-line code.
+    function : callable, optional
+        The primal: a function of `x`, or of `x` and `y`, of straight-line code. Without it, a decorator is returned.
     domain : Interval or tuple of Interval
-        Where it is defined, one for each operand.
+        Where the op is defined, one for each operand.
     kinks : tuple of float
-        Where it is not differentiable.
+        Where the op is not differentiable: points of an op of `x`, differences x - y of an op of `x` and `y`.
     reference : str
         Where the formula stands, for instance "DLMF 4.2".
     ufunc : str, optional
-        The ufunc that it implements, as `numpy.sin` or `scipy.special.erf`. By default the NumPy
+        The ufunc that the op implements, as `numpy.sin` or `scipy.special.erf`. By default the NumPy
         ufunc of the same name; an empty string if there is none.
     host : bool
-        The primal is the ufunc of SciPy: it is called by Python, not compiled.
+        The primal is the ufunc of SciPy: Python calls it, and it is not compiled. So it is for all ops that are
+        declared outside of numbad.
     smooth : bool
         False for a piecewise constant op, whose partials are zero.
     boolean : bool
@@ -165,7 +180,25 @@ def op(
     Returns
     -------
     Op
-        Callable on numbers, arrays and recording values; `.partials` registers its derivative.
+        Callable on floats, ndarrays and recording values; `.partials` registers its derivative.
+
+    Raises
+    ------
+    DefinitionError
+        (A TypeError.) When the parameters are not x, or x and y; when there is an op of that name already, or 256 ops
+        are there.
+
+    Examples
+    --------
+    >>> import numbad
+    >>> @numbad.op
+    ... def doubled_cube(x):
+    ...     return 2.0 * x * x * x
+    >>> @doubled_cube.partials
+    ... def doubled_cube_partials(x):
+    ...     return 6.0 * x * x
+    >>> numbad.grad(doubled_cube)(2.0)
+    24.0
     """
     if function is None:
         return lambda function: op(

@@ -175,7 +175,28 @@ def heaviside(x, y):
 
 @op(ufunc="", kinks=(0.0,))
 def relu(x):
-    """x where it is positive, else 0; its derivative at 0 is 0."""
+    """x where it is positive, else 0; its derivative at 0 is 0.
+
+    Parameters
+    ----------
+    x : float, ndarray or recording value
+        Real numbers.
+
+    Returns
+    -------
+    float or ndarray of float64 or float32
+        Of the shape of `x`; float32 if `x` is, else float64.
+
+    Notes
+    -----
+    NaN stays NaN.
+
+    Examples
+    --------
+    >>> import numbad
+    >>> float(numbad.relu(-1.0)), numbad.grad(numbad.relu)(2.0)
+    (0.0, 1.0)
+    """
     return where(x > 0.0, x, where(x != x, x, 0.0))
 
 

@@ -34,7 +34,32 @@ UNIT = Interval(0.0, 1.0, closed=False)
 
 @op(ufunc="scipy.special.expit", reference="DLMF 4.2")
 def sigmoid(x):
-    """1 / (1 + exp(-x)) without overflow; its derivative keeps its accuracy in both tails."""
+    """1 / (1 + exp(-x)) without overflow; its derivative keeps its accuracy in both tails.
+
+    Parameters
+    ----------
+    x : float, ndarray or recording value
+        Real numbers.
+
+    Returns
+    -------
+    float or ndarray of float64 or float32
+        Of the shape of `x`; float32 if `x` is, else float64.
+
+    Notes
+    -----
+    The derivative is z * (1 - z) for the value z, computed as z * sigmoid(-x).
+
+    References
+    ----------
+    .. [1] NIST Digital Library of Mathematical Functions, section 4.2.
+
+    Examples
+    --------
+    >>> import numbad
+    >>> float(numbad.sigmoid(0.0)), numbad.grad(numbad.sigmoid)(0.0)
+    (0.5, 0.25)
+    """
     small = np.exp(-abs(x))
     return where(x < 0.0, small, 1.0) / (1.0 + small)
 
@@ -46,7 +71,32 @@ def sigmoid_partials(x, z):
 
 @op(ufunc="", reference="DLMF 4.2")
 def softplus(x):
-    """log(1 + exp(x)) without overflow, accurate in both tails."""
+    """log(1 + exp(x)) without overflow, accurate in both tails.
+
+    Parameters
+    ----------
+    x : float, ndarray or recording value
+        Real numbers.
+
+    Returns
+    -------
+    float or ndarray of float64 or float32
+        Of the shape of `x`; float32 if `x` is, else float64.
+
+    Notes
+    -----
+    The derivative is sigmoid(x).
+
+    References
+    ----------
+    .. [1] NIST Digital Library of Mathematical Functions, section 4.2.
+
+    Examples
+    --------
+    >>> import numbad
+    >>> float(numbad.softplus(1000.0)), numbad.grad(numbad.softplus)(0.0)
+    (1000.0, 0.5)
+    """
     return where(x > 0.0, x, 0.0) + np.log1p(np.exp(-abs(x)))
 
 
@@ -146,7 +196,32 @@ def normal_density_partials(x, z):
 
 @op(ufunc="scipy.special.erf", reference="DLMF 7.2")
 def erf(x):
-    """Error function; its derivative keeps its accuracy in the tails."""
+    """Error function; its derivative keeps its accuracy in the tails.
+
+    Parameters
+    ----------
+    x : float, ndarray or recording value
+        Real numbers.
+
+    Returns
+    -------
+    float or ndarray of float64 or float32
+        Of the shape of `x`; float32 if `x` is, else float64.
+
+    Notes
+    -----
+    The derivative is 2 / sqrt(pi) * exp(-x * x).
+
+    References
+    ----------
+    .. [1] NIST Digital Library of Mathematical Functions, section 7.2.
+
+    Examples
+    --------
+    >>> import numbad
+    >>> float(numbad.erf(0.0)), numbad.grad(numbad.erf)(0.0)
+    (0.0, 1.1283791670955126)
+    """
     return math.erf(x)
 
 
@@ -157,7 +232,32 @@ def erf_partials(x):
 
 @op(ufunc="scipy.special.erfc", reference="DLMF 7.2")
 def erfc(x):
-    """Complementary error function, 1 - erf(x), accurate in the right tail."""
+    """Complementary error function, 1 - erf(x), accurate in the right tail.
+
+    Parameters
+    ----------
+    x : float, ndarray or recording value
+        Real numbers.
+
+    Returns
+    -------
+    float or ndarray of float64 or float32
+        Of the shape of `x`; float32 if `x` is, else float64.
+
+    Notes
+    -----
+    The derivative is -2 / sqrt(pi) * exp(-x * x).
+
+    References
+    ----------
+    .. [1] NIST Digital Library of Mathematical Functions, section 7.2.
+
+    Examples
+    --------
+    >>> import numbad
+    >>> float(numbad.erfc(0.0)), numbad.grad(numbad.erfc)(0.0)
+    (1.0, -1.1283791670955126)
+    """
     return math.erfc(x)
 
 

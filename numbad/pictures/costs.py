@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numbad.tape.layout import ADD, CONTRACT, GATHER, HOST, MAP, SCATTER
+from numbad.tape.layout import ADD, CONTRACT, GATHER, HOST, MAP, SCATTER, step_count
 
 if TYPE_CHECKING:
     from numbad.tapes.tape import Tape
@@ -51,7 +51,7 @@ def count_work(tape: Tape) -> tuple[int, int, int, int, int, int]:
     array_rows = np.flatnonzero((opcodes >= MAP) & ((opcodes < 2 * MAP) | (opcodes >= ADD)))
     kinds = opcodes[array_rows]
     positions = tape.code[array_rows, 2].astype(np.int64)
-    elements = np.where(kinds == HOST, 0, tape.words[positions + 1] if len(positions) else 0)
+    elements = np.where(kinds == HOST, 0, step_count(tape.words, positions) if len(positions) else 0)
     total = {
         "mapped": elements[kinds < 2 * MAP],
         "moved": elements[(kinds == ADD) | (kinds == GATHER) | (kinds == SCATTER)],

@@ -13,7 +13,7 @@ from numbad.errors import NumbadError, message
 from numbad.pictures.graph import Graph, Key, build_graph, title
 from numbad.pictures.listing import run_for_listing, write_block
 from numbad.tape.layout import GUARD, GUARD_VALUE
-from numbad.tape.naming import SYMBOLS, Names, row_elements
+from numbad.tape.naming import SYMBOLS, Names, count_results
 
 if TYPE_CHECKING:
     from numbad.tapes.tape import Tape
@@ -109,7 +109,7 @@ def label_lines(tape: Tape, names: Names, node: Key, execution: Any, bars: Any) 
     if kind_of(tape, node) == "guard":
         expected = bool(tape.code[index, 1]) if tape.code[index, 0] == GUARD else "as recorded"
         return [f"guard: {expected}"]
-    count = row_elements(tape, index)
+    count = count_results(tape, index)
     name = names.result(index)
     lines = [SYMBOLS.get(text, text), name if count == 1 else f"{name} ({count},)"]
     return lines + values_at(0, int(tape.code[index, 1]), count, execution, bars)

@@ -10,11 +10,25 @@ import numpy as np
 from numbad.errors import describe_site
 from numbad.geometry import reach
 from numbad.ops import REGISTRY
-from numbad.pictures.graph import Key, block_sources, host_name, operand_field, row_sources, title
+from numbad.pictures.graph import Key, added_to, block_sources, host_name, row_sources, title
 from numbad.pictures.listing import describe_operation, run_for_listing, write_block
 from numbad.sweeps.python_rows import map_partials
-from numbad.tape.layout import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
-from numbad.tape.naming import Names, accumulates, op_name, row_elements
+from numbad.tape.layout import (
+    ADD,
+    CONTRACT,
+    GATHER,
+    GUARD,
+    GUARD_VALUE,
+    HOST,
+    MAP,
+    SCATTER,
+    find_accumulations,
+    host_call,
+    row_cleared,
+    row_elements,
+    row_shape,
+)
+from numbad.tape.naming import Names, count_results, op_name
 
 if TYPE_CHECKING:
     from numbad.tapes.tape import Tape
@@ -41,7 +55,7 @@ def explain_row(tape: Tape, row: int, *points: Any) -> str:
     execution, _, note = run_for_listing(tape, points, False)
     lines = [headline(tape, names, place), f"  {meaning(tape, place)}"]
     lines += describe_sources(tape, names, place, execution)
-    if execution is not None and row_elements(tape, place):
+    if execution is not None and count_results(tape, place):
         lines.append(f"  value {block_text(execution, place, tape)}")
         lines += describe_partials(tape, names, place, execution)
     site = tape.site(place)
@@ -53,28 +67,27 @@ def explain_row(tape: Tape, row: int, *points: Any) -> str:
 def headline(tape: Tape, names: Names, row: int) -> str:
     """Return the row as the listing writes it."""
     operation = describe_operation(tape, names, row)
-    return f"row {row}: {operation if not row_elements(tape, row) else f'{names.result(row)} = {operation}'}"
+    return f"row {row}: {operation if not count_results(tape, row) else f'{names.result(row)} = {operation}'}"
 
 
 def meaning(tape: Tape, row: int) -> str:
     """Return what the row's opcode does: the first line of the op's docstring, and over how many elements."""
     opcode, out, w, _ = (int(field) for field in tape.code[row])
-    count = elements_text(row_elements(tape, row))
+    count = elements_text(count_results(tape, row))
     if opcode < MAP:
         return f"{op_name(opcode)}: {first_line(REGISTRY[opcode])}"
     if opcode < 2 * MAP:
         return f"{op_name(opcode)}: {first_line(REGISTRY[opcode - MAP])} For each of {count}."
     if opcode == HOST:
-        op = getattr(tape.hosts[int(tape.words[w + 1])], "op", None)
-        shapes = [str(shape) for shape in getattr(tape.hosts[int(tape.words[w + 1])], "operand_shapes", ())]
+        host = tape.hosts[host_call(tape.words, w)]
+        shapes = [str(shape) for shape in getattr(host, "operand_shapes", ())]
         of = f" Of operands of the shapes {', '.join(shapes)}." if shapes else ""
-        return f"{host_name(tape, row)}: {first_line(op)} A Python kernel.{of}"
+        return f"{host_name(tape, row)}: {first_line(getattr(host, 'op', None))} A Python kernel.{of}"
     space = ""
     if opcode in (ADD, CONTRACT):
-        ndim = int(tape.words[w + 2])
-        space = " by ".join(str(n) for n in tape.words[w + 4 : w + 4 + ndim].tolist()) + " places"
+        space = " by ".join(str(n) for n in row_shape(tape.words, w)) + " places"
     text = MEANINGS[opcode].format(words=space, count=count, truth=bool(out))
-    if opcode == ADD and int(tape.words[w + 3]) == int(tape.words[w + 1]):
+    if opcode == ADD and row_cleared(tape.words, w) == row_elements(tape.words, w):
         text = f"copies {count}"
     return f"{op_name(opcode)}: {text}."
 
@@ -92,7 +105,7 @@ def elements_text(count: int) -> str:
 def block_text(execution: Any, row: int, tape: Tape) -> str:
     """Write the value of a row."""
     out = int(tape.code[row, 1])
-    return write_block(execution.values[out : out + row_elements(tape, row)])
+    return write_block(execution.values[out : out + count_results(tape, row)])
 
 
 def describe_sources(tape: Tape, names: Names, row: int, execution: Any) -> list[str]:
@@ -136,7 +149,7 @@ def describe_partials(tape: Tape, names: Names, row: int, execution: Any) -> lis
 
 def describe_readers(tape: Tape, names: Names, row: int) -> str:
     """Return who reads the row's result."""
-    count = row_elements(tape, row)
+    count = count_results(tape, row)
     if not count:
         return "has no result"
     rows = [f"row {index}" for index in find_readers(tape, names, row)]
@@ -154,11 +167,11 @@ def find_readers(tape: Tape, names: Names, row: int) -> list[int]:
     """Return the rows that read a row's result, or add to it."""
     opcodes, first, second = tape.code[:, 0], tape.code[:, 2], tape.code[:, 3]
     low = int(tape.code[row, 1])
-    high = low + row_elements(tape, row)
+    high = low + count_results(tape, row)
     node: Key = ("row", row)
     found = (opcodes < MAP) & (((first >= low) & (first < high)) | ((second >= low) & (second < high)))
     for index in np.flatnonzero(opcodes >= MAP).tolist():
         found[index] = node in row_sources(tape, names, index)
-    sums = np.flatnonzero(accumulates(tape))
-    found[[index for index in sums.tolist() if names.writer(operand_field(tape, index, 0, 2)) == row]] = True
+    sums = np.flatnonzero(find_accumulations(tape.code, tape.words))
+    found[[index for index in sums.tolist() if added_to(tape, names, index) == row]] = True
     return np.flatnonzero(found).tolist()

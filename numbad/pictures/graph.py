@@ -9,8 +9,21 @@ import numpy as np
 
 from numbad.geometry import reach
 from numbad.ops import REGISTRY
-from numbad.tape.layout import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
-from numbad.tape.naming import Names, accumulates, op_name
+from numbad.tape.layout import (
+    ADD,
+    CONTRACT,
+    GATHER,
+    GUARD,
+    GUARD_VALUE,
+    HOST,
+    MAP,
+    find_accumulations,
+    gather_places,
+    host_call,
+    operand_place,
+    places_read,
+)
+from numbad.tape.naming import Names, op_name
 
 if TYPE_CHECKING:
     from numbad.tapes.tape import Tape
@@ -43,14 +56,14 @@ def build_graph(tape: Tape) -> Graph:
     later reads the row that added to it last.
     """
     names = Names(tape)
-    adds = accumulates(tape)
+    adds = find_accumulations(tape.code, tape.words)
     last: dict[Key, Key] = {}
     edges: list[tuple[Key, Key]] = []
     for row in range(len(tape)):
         node: Key = ("row", row)
         edges += [(last.get(source, source), node) for source in row_sources(tape, names, row)]
         if adds[row]:
-            base = ("row", names.writer(int(operand_field(tape, row, 0, 2))))
+            base = ("row", added_to(tape, names, row))
             edges.append((last.get(base, base), node))
             last[base] = node
     for k, slot in enumerate(tape.outputs):
@@ -63,46 +76,22 @@ def build_graph(tape: Tape) -> Graph:
     return Graph(tuple(nodes), tuple(edges))
 
 
-def operand_field(tape: Tape, row: int, operand: int, field: int) -> int:
-    """Return a word of an operand of a MAP, ADD or CONTRACT row: 0 its kind, 1 its space, 2 its address."""
-    w = int(tape.code[row, 2])
-    ndim = int(tape.words[w + 2])
-    return int(tape.words[w + 4 + ndim + operand * (3 + ndim) + field])
-
-
-def operand_count(opcode: int) -> int:
-    """Return the number of operands that a MAP, ADD or CONTRACT row reads."""
-    return REGISTRY[opcode - MAP].arity if opcode < 2 * MAP else {ADD: 1, CONTRACT: 2}[opcode]
+def added_to(tape: Tape, names: Names, row: int) -> int:
+    """Return the row that made the block to which another adds."""
+    return names.writer(operand_place(tape.words, int(tape.code[row, 2]), 0)[1])
 
 
 def row_sources(tape: Tape, names: Names, row: int) -> list[Key]:
     """Return what a row reads, in the order of its operands."""
     opcode, out, a, b = (int(field) for field in tape.code[row])
-    words = tape.words
-    if opcode < MAP:
-        return [source(names, address) for address in (a, b)[: REGISTRY[opcode].arity]]
-    if opcode in (GUARD, GUARD_VALUE):
-        return [source(names, address) for address in ((a, out) if opcode == GUARD_VALUE else (a,))]
     if opcode == GATHER:
-        return list(
-            dict.fromkeys(source(names, place) for place in np.unique(words[a + 2 : a + 2 + int(words[a + 1])]))
-        )
-    if opcode == SCATTER:
-        count, space, first = int(words[a + 1]), int(words[a + 3]), int(words[a + 4])
-        return block_sources(tape, names, space, first, first + count - 1)
-    found: list[Key] = []
-    if opcode == HOST:
-        for k in range(int(words[a + 2])):
-            space, first, count = (int(word) for word in words[a + 4 + 3 * k : a + 7 + 3 * k])
-            found += block_sources(tape, names, space, first, first + count - 1)
-        return found
-    ndim = int(words[a + 2])
-    shape = words[a + 4 : a + 4 + ndim].tolist()
-    for k in range(1, 1 + operand_count(opcode)):
-        d = a + 4 + ndim + k * (3 + ndim)
-        _, space, address, *strides = words[d : d + 3 + ndim].tolist()
-        found += block_sources(tape, names, space, *reach(address, shape, strides))
-    return found
+        return list(dict.fromkeys(source(names, place) for place in np.unique(gather_places(tape.words, a))))
+    places = places_read(opcode, out, a, b, tape.words)
+    if opcode < MAP:
+        return [source(names, address) for _, address, _ in places[: REGISTRY[opcode].arity]]
+    if opcode in (GUARD, GUARD_VALUE):
+        return [source(names, address) for _, address, _ in places]
+    return [key for place in places for key in block_sources(tape, names, *place)]
 
 
 def source(names: Names, address: int) -> Key:
@@ -145,5 +134,5 @@ def title(tape: Tape, names: Names, node: Key) -> str:
 
 def host_name(tape: Tape, row: int) -> str:
     """Return the name of the Python kernel of a host row."""
-    host = tape.hosts[int(tape.words[int(tape.code[row, 2]) + 1])]
+    host = tape.hosts[host_call(tape.words, int(tape.code[row, 2]))]
     return str(getattr(getattr(host, "op", host), "name", "host"))

@@ -11,8 +11,22 @@ from numbad.errors import NumbadError, describe_site
 from numbad.ops import REGISTRY
 from numbad.pictures.costs import predict_costs, write_seconds
 from numbad.pictures.graph import host_name
-from numbad.tape.layout import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
-from numbad.tape.naming import SYMBOLS, Names, op_name, row_elements
+from numbad.tape.layout import (
+    ADD,
+    CONTRACT,
+    GATHER,
+    GUARD,
+    GUARD_VALUE,
+    HOST,
+    MAP,
+    SCATTER,
+    host_places,
+    listed_count,
+    row_cleared,
+    row_elements,
+    scatter_source,
+)
+from numbad.tape.naming import SYMBOLS, Names, count_results, op_name
 
 if TYPE_CHECKING:
     from numbad.tapes.tape import Tape
@@ -74,7 +88,7 @@ def describe_row(tape: Tape, names: Names, row: int, execution: Any, bars: Any) 
     where = describe_site(site).split(", in ")[0] if site else ""
     if opcode in (GUARD, GUARD_VALUE):
         return [str(row), "", "", describe_operation(tape, names, row), "", "", where]
-    count = row_elements(tape, row)
+    count = count_results(tape, row)
     value = "" if execution is None else write_block(execution.values[out : out + count])
     adjoint = "" if bars is None else write_block(bars.arena[out : out + count])
     return [str(row), names.result(row), "=", describe_operation(tape, names, row), value, adjoint, where]
@@ -92,24 +106,23 @@ def describe_operation(tape: Tape, names: Names, row: int) -> str:
     if opcode == GUARD_VALUE:
         return f"guard {names.element(a)} is {names.element(out)}"
     if opcode in (GATHER, SCATTER):
-        source = "" if opcode == GATHER else names.element(int(words[a + 4]), int(words[a + 3])) + ", .. to "
-        return f"{op_name(opcode)} {source}{int(words[a + 1])} places"
+        space, address, _ = (0, 0, 0) if opcode == GATHER else scatter_source(words, a)
+        source = "" if opcode == GATHER else names.element(address, space) + ", .. to "
+        return f"{op_name(opcode)} {source}{listed_count(words, a)} places"
     if opcode == HOST:
-        places = [words[a + 4 + 3 * k : a + 7 + 3 * k].tolist() for k in range(int(words[a + 2]))]
-        operands = [names.base(space, address)[0] for space, address, _ in places]
+        operands = [names.base(space, address)[0] for space, address, _ in host_places(words, a)[0]]
         return f"{host_name(tape, row)} {', '.join(operands)}"
     count = REGISTRY[opcode - MAP].arity if opcode < 2 * MAP else {ADD: 1, CONTRACT: 2}[opcode]
     operands = [names.operand(a, 1 + k) for k in range(count)]
     if opcode < 2 * MAP:
         return write_operation(op_name(opcode), operands)
     title = {ADD: describe_sum(tape, a), CONTRACT: "sum of products"}[opcode]
-    return f"{title} {', '.join(operands)}" + ("" if int(words[a + 3]) else f" added to {names.operand(a, 0)}")
+    return f"{title} {', '.join(operands)}" + ("" if row_cleared(words, a) else f" added to {names.operand(a, 0)}")
 
 
 def describe_sum(tape: Tape, w: int) -> str:
     """Return what an ADD row amounts to: a sum, or a copy."""
-    count, cleared = int(tape.words[w + 1]), int(tape.words[w + 3])
-    return "sum" if cleared < count else "copy"
+    return "sum" if row_cleared(tape.words, w) < row_elements(tape.words, w) else "copy"
 
 
 def write_operation(name: str, operands: list[str]) -> str:
@@ -187,7 +200,7 @@ def summarise(tape: Tape) -> str:
         for row in np.flatnonzero(opcodes == opcode).tolist():
             name = f"host {host_name(tape, row)}" if opcode == HOST else op_name(int(opcode))
             rows[name] += 1
-            elements[name] += row_elements(tape, row)
+            elements[name] += count_results(tape, row)
     table = [["op", "rows", "elements"]]
     table += [[name, f"{count}", f"{elements[name]}"] for name, count in rows.most_common()]
     kept = sum(values.nbytes for values in tape.spaces if values is not None)

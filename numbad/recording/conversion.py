@@ -17,7 +17,7 @@ from numbad.errors import CURE, NumbadError, message, user_frame
 from numbad.ops.definition import BY_NAME
 from numbad.recording.complaints import library_name, refusals
 from numbad.recording.recorder import refuse
-from numbad.tape.layout import MAP
+from numbad.tape.layout import MAP, row_elements
 
 REMAINDERS = (6, 19)  # which of its operations BINARY_OP does for % and %=
 
@@ -78,7 +78,7 @@ def is_held(value: Any) -> bool:
             return False
         if opcode == held and out == address:
             return True
-        if opcode == MAP + held and out <= address < out + words[code[place + 2] + 1]:
+        if opcode == MAP + held and out <= address < out + row_elements(words, code[place + 2]):
             return True
     return False
 

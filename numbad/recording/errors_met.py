@@ -26,7 +26,17 @@ from numbad.recording.recorder import Recorder, beginnings, current
 from numbad.recording.scalars import make_scalar
 from numbad.recording.strictness import _thread, watched
 from numbad.recording.teaching import dispatching_code
-from numbad.tape.layout import ADD, CONTRACT, HOST, MAP
+from numbad.tape.layout import (
+    ADD,
+    CONTRACT,
+    HOST,
+    MAP,
+    host_call,
+    host_places,
+    row_cleared,
+    row_operands,
+    row_shape,
+)
 
 taught = False
 
@@ -90,6 +100,7 @@ def check_row(recorder: Recorder, row: int, kinds: tuple[str, ...]) -> None:
 def operation(recorder: Recorder, row: int) -> tuple[str, list[Any]]:
     """Return the name of a row's operation and its operands as recording values; none where it meets no errors."""
     opcode, out, a, b = recorder.code[4 * row : 4 * row + 4]
+    words = recorder.words
     if opcode < MAP:
         op = REGISTRY[opcode]
         return op.name, [make_scalar(recorder, at) for at in (a, b)[: op.arity]] if ufunc_of(op.name) else []
@@ -97,23 +108,16 @@ def operation(recorder: Recorder, row: int) -> tuple[str, list[Any]]:
         name = REGISTRY[opcode - MAP].name if opcode < 2 * MAP else "sum" if opcode == ADD else "product"
         if opcode < 2 * MAP and not ufunc_of(name):
             return name, []
-        words = recorder.words[a : a + recorder.words[a]]
-        axes = words[2]
-        shape = tuple(words[4 : 4 + axes])
-        parts = []
-        for k in range(b if opcode < 2 * MAP else b - 1):
-            d = 4 + axes + (k + 1) * (3 + axes)
-            parts.append(strided(recorder, words[d + 1], words[d + 2], shape, tuple(words[d + 3 : d + 3 + axes])))
+        shape = row_shape(words, a)
+        parts = [strided(recorder, space, at, shape, steps) for space, at, steps in row_operands(words, a)[1:]]
         if opcode >= 2 * MAP:  # the block that is added to is the first operand of the question whether it overflowed
-            parts.append(make_block(recorder, out, (max(words[3], 1),)))
+            parts.append(make_block(recorder, out, (max(row_cleared(words, a), 1),)))
         return name, parts
     if opcode == HOST:
-        call = recorder.hosts[recorder.words[a + 1]]
+        call = recorder.hosts[host_call(words, a)]
         if getattr(getattr(getattr(call, "op", None), "primal", None), "__module__", "") == SUMS:
-            places = [tuple(recorder.words[a + 4 + 3 * k : a + 7 + 3 * k]) for k in range(recorder.words[a + 2] + 1)]
-            shapes = [*call.operand_shapes, call.result_shapes[0]]
-            parts = [strided(recorder, s, at, (n,), (1,)) for (s, at, n), _ in zip(places, shapes, strict=True)]
-            return "sum", parts
+            read, results = host_places(words, a)
+            return "sum", [strided(recorder, space, at, (n,), (1,)) for space, at, n in (*read, results[0])]
     return "", []
 
 

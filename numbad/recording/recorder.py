@@ -17,7 +17,21 @@ from numbad.geometry import collapse, contiguous
 from numbad.limits import LARGE
 from numbad.recording.borrowing import Borrowed
 from numbad.settings import config
-from numbad.tape.layout import ABSENT_KIND, ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+from numbad.tape.layout import (
+    ADD,
+    CONTRACT,
+    GATHER,
+    GUARD,
+    GUARD_VALUE,
+    HOST,
+    MAP,
+    SCATTER,
+    gather_words,
+    host_words,
+    index_words,
+    mark_absent,
+    scatter_words,
+)
 from numbad.tape.rows import Rows
 
 MOST_ADDRESSES = 2**32 - 1
@@ -75,7 +89,6 @@ class Recorder(Rows):
     numbers: array[float]  # pairs: address, value
     __slots__ = (
         "bases",
-        "borrowed",
         "execution",
         "extend",
         "identities",
@@ -252,7 +265,7 @@ class Recorder(Rows):
         position = len(self.words)
         words = structural_words(shape, zeroed, operands)
         if absent:
-            words[4 + words[2]] = ABSENT_KIND
+            mark_absent(words, 0)
         self.words.extend(words)
         self.append(opcode, out, position, len(operands))
 
@@ -270,21 +283,17 @@ class Recorder(Rows):
 
     def gather_row(self, addresses: np.ndarray) -> int:
         """Append a row that collects arena addresses into a new block; return its address."""
-        count = addresses.size
-        out = self.allocate(count)
+        out = self.allocate(addresses.size)
         position = len(self.words)
-        self.words.extend((2 + count, count))
-        self.words.frombytes(np.ascontiguousarray(addresses, np.int64).tobytes())
+        self.words.extend(gather_words(addresses))
         self.append(GATHER, out, position, 1)
         return out
 
     def scatter_row(self, addresses: np.ndarray, size: int, space: int, source: int) -> int:
         """Append a row that adds a contiguous block onto places of a new zeroed block; return its address."""
-        count = addresses.size
         out = self.allocate(size)
         position = len(self.words)
-        self.words.extend((5 + count, count, size, space, source))
-        self.words.frombytes(np.ascontiguousarray(addresses, np.int64).tobytes())
+        self.words.extend(scatter_words(addresses, size, space, source))
         self.append(SCATTER, out, position, 1)
         return out
 
@@ -292,13 +301,8 @@ class Recorder(Rows):
         """Append a row computed by Python; inputs are (space, address, count); return the outputs' addresses."""
         addresses = [self.allocate(count) for count in outputs]
         position = len(self.words)
-        head = [0, len(self.hosts), len(inputs), len(outputs)]
-        for entry in inputs:
-            head += entry
-        for address, count in zip(addresses, outputs, strict=True):
-            head += (0, address, count)
-        head[0] = len(head)
-        self.words.extend(head)
+        results = [(0, address, count) for address, count in zip(addresses, outputs, strict=True)]
+        self.words.extend(host_words(len(self.hosts), inputs, results))
         self.hosts.append(host)
         self.append(HOST, addresses[0] if addresses else 0, position, 0)
         return addresses
@@ -359,31 +363,23 @@ class Recorder(Rows):
 
 
 def map_words(shape: tuple[int, ...], out: int, operands: tuple[Any, ...]) -> list[int]:
-    """Return the words of an elementwise row; operands are (kind, space, address, strides) (see `rows`)."""
+    """Return the words of an elementwise row; operands are (kind, space, address, strides)."""
     count = math.prod(shape)
     if all(operand[0] for operand in operands):
-        words = [0, count, 1, count, count, 1, 0, out, 1]
-        for kind, space, address, _ in operands:
-            words += (kind, space, address, 2 - kind)
-    else:
-        shape, strides = collapse(shape, [contiguous(shape), *(operand[3] for operand in operands)])
-        words = [0, count, len(shape), count, *shape, 1, 0, out, *strides[0]]
-        for (kind, space, address, _), stride in zip(operands, strides[1:], strict=True):
-            words += (kind, space, address, *stride)
-    words[0] = len(words)
-    return words
+        flat = [(kind, space, address, (2 - kind,)) for kind, space, address, _ in operands]
+        return index_words((count,), count, ((1, 0, out, (1,)), *flat))
+    given = ((1, 0, out, contiguous(shape)), *operands)
+    shape, strides = collapse(shape, [operand[3] for operand in given])
+    return index_words(shape, count, [(*operand[:3], steps) for operand, steps in zip(given, strides, strict=True)])
 
 
 def structural_words(shape: tuple[int, ...], cleared: int, operands: tuple[Any, ...]) -> list[int]:
     """Return the words of an ADD or CONTRACT row; operands are (space, address, strides), the output first."""
     shape, strides = collapse(shape, [operand[2] for operand in operands])
-    words = [0, math.prod(shape), len(shape), cleared, *shape]
     flat = contiguous(shape)
-    for (space, address, _), stride in zip(operands, strides, strict=True):
-        kind = 1 if stride == flat else 0 if any(stride) else 2
-        words += (kind, space, address, *stride)
-    words[0] = len(words)
-    return words
+    kinds = [1 if steps == flat else 0 if any(steps) else 2 for steps in strides]
+    placed = [(kind, s, at, steps) for kind, (s, at, _), steps in zip(kinds, operands, strides, strict=True)]
+    return index_words(shape, cleared, placed)
 
 
 def raise_leak(*_: Any) -> None:

@@ -19,7 +19,18 @@ from numbad.recording.elementwise import record, record_operator
 from numbad.recording.operands import as_active
 from numbad.recording.recorder import Recorder
 from numbad.recording.scalars import Scalar
-from numbad.tape.layout import ADD, CONTRACT, GUARD, GUARD_VALUE, MAP
+from numbad.tape.layout import (
+    ADD,
+    CONTRACT,
+    GUARD,
+    GUARD_VALUE,
+    MAP,
+    operand_strides,
+    row_cleared,
+    row_elements,
+    row_operands,
+    row_shape,
+)
 
 ROOT, SQRT, SQUARE, HYPOT, ABSOLUTE = (BY_NAME[name] for name in ("root", "sqrt", "square", "hypot", "absolute"))
 SMALLEST_FACTOR = 1e-8  # of a root: so that the square of a root is not too small before it is multiplied
@@ -225,17 +236,15 @@ def writes(recorder: Recorder, row: int, address: int) -> bool:
     if opcode < MAP:
         return out == address
     if opcode < 2 * MAP:
-        return out <= address < out + recorder.words[w + 1]
+        return out <= address < out + row_elements(recorder.words, w)
     return opcode in (ADD, CONTRACT) and out <= address < out + fills(recorder, w)
 
 
 def fills(recorder: Recorder, w: int) -> int:
     """Return how many elements a row of sums writes: 0 where other rows write to its block, too."""
     words = recorder.words
-    axes, cleared = words[w + 2], words[w + 3]
-    steps = words[w + 4 + axes + 3 : w + 4 + axes + 3 + axes]
-    count = math.prod(n for n, step in zip(words[w + 4 : w + 4 + axes], steps, strict=True) if step)
-    return cleared if count == cleared else 0
+    count = math.prod(n for n, step in zip(row_shape(words, w), operand_strides(words, w, 0), strict=True) if step)
+    return count if count == row_cleared(words, w) else 0
 
 
 def terms_of(recorder: Recorder, row: int) -> list[int] | None:
@@ -244,13 +253,13 @@ def terms_of(recorder: Recorder, row: int) -> list[int] | None:
     if opcode < MAP:
         return terms_of_op(recorder, opcode, (0, a), (0, b))
     if opcode < 2 * MAP:
-        operands = operands_of(recorder, a)
+        _, *operands = row_operands(recorder.words, a)
         return terms_of_op(recorder, opcode - MAP, operands[0], operands[-1])
     if opcode == ADD:
-        (source,) = operands_of(recorder, a)
+        _, source = row_operands(recorder.words, a)
         return [source[1]] if source[0] == 0 else None
     if opcode == CONTRACT:
-        one, other = operands_of(recorder, a)
+        _, one, other = row_operands(recorder.words, a)
         return [] if one == other else None
     return None
 
@@ -268,15 +277,6 @@ def terms_of_op(recorder: Recorder, opcode: int, one: tuple[Any, ...], other: tu
     if is_positive_constant(recorder, other[1]):
         return [one[1]]
     return [other[1]] if opcode == MULTIPLY and is_positive_constant(recorder, one[1]) else None
-
-
-def operands_of(recorder: Recorder, w: int) -> list[tuple[Any, ...]]:
-    """Return (space, address, strides) of each operand of a MAP, ADD or CONTRACT row, its result apart."""
-    words = recorder.words
-    axes = words[w + 2]
-    step = 3 + axes
-    places = range(w + 4 + axes + step, w + words[w], step)
-    return [(words[d + 1], words[d + 2], tuple(words[d + 3 : d + step])) for d in places]
 
 
 def is_positive_constant(recorder: Recorder, address: int) -> bool:

@@ -13,6 +13,7 @@ from numbad.recording.active import Shape, new
 from numbad.recording.arrays import Array
 from numbad.recording.recorder import MOST_ADDRESSES, Recorder
 from numbad.recording.scalars import make_scalar
+from numbad.tape.layout import Placed, address_at, index_words, operand_count, row_elements, space_at
 
 
 class Plan:
@@ -27,31 +28,26 @@ class Plan:
     count : int
         Addresses of the result.
     out, a, b : int
-        Where the addresses belong in the words; the space is one place before. `b` is 0 where there is none.
+        Where the addresses belong in the words. `b` is 0 where there is none.
+    a_space, b_space : int
+        Where the spaces of the operands belong.
     operands : int
         What the row says of them: the number of operands of a MAP row, with the output for others.
     large : bool
         Whether it is an elementwise row that may be fused.
     """
 
-    __slots__ = ("a", "b", "count", "large", "operands", "out", "shape", "words")
+    __slots__ = ("a", "a_space", "b", "b_space", "count", "large", "operands", "out", "shape", "words")
 
     def __init__(self, words: Any, shape: Shape, elementwise: bool) -> None:
         self.words = array("q", words)
         self.shape = shape
         self.count = math.prod(shape)
-        self.operands, *places = operand_places(self.words)
-        self.out, self.a, self.b = (*places, 0)[:3]
-        if elementwise:
-            self.operands -= 1
-        self.large = elementwise and self.words[1] >= LARGE
-
-
-def operand_places(words: array[int]) -> list[int]:
-    """Return how many operands a row's words describe, and where the address of each belongs."""
-    axes = words[2]
-    places = list(range(4 + axes + 2, len(words), 3 + axes))
-    return [len(places), *places]
+        operands = range(operand_count(self.words, 0))
+        self.operands = len(operands) - 1 if elementwise else len(operands)
+        self.out, self.a, self.b = (*(address_at(self.words, 0, k) for k in operands), 0)[:3]
+        self.a_space, self.b_space = (*(space_at(self.words, 0, k) for k in operands[1:]), 0)[:2]
+        self.large = elementwise and row_elements(self.words, 0) >= LARGE
 
 
 class ContiguousPlans:
@@ -69,13 +65,16 @@ class ContiguousPlans:
 
     def __init__(self, shape: Shape) -> None:
         count = math.prod(shape)
-        whole, number = (1, 0, 0, 1), (2, 0, 0, 0)
-        one, two = (13, count, 1, count, count, *whole), (17, count, 1, count, count, *whole)
-        self.unary = Plan((*one, *whole), shape, True)
-        self.arrays = Plan((*two, *whole, *whole), shape, True)
-        self.scalar_right = Plan((*two, *whole, *number), shape, True)
-        self.scalar_left = Plan((*two, *number, *whole), shape, True)
-        self.total = Plan((13, count, 1, 1, count, *number, *whole), (), False)
+        whole, number = (1, 0, 0, (1,)), (2, 0, 0, (0,))
+
+        def elementwise(*operands: Placed) -> Plan:
+            return Plan(index_words((count,), count, (whole, *operands)), shape, True)
+
+        self.unary = elementwise(whole)
+        self.arrays = elementwise(whole, whole)
+        self.scalar_right = elementwise(whole, number)
+        self.scalar_left = elementwise(number, whole)
+        self.total = Plan(index_words((count,), 1, (number, whole)), (), False)
 
 
 CONTIGUOUS: dict[Shape, ContiguousPlans] = {}
@@ -101,8 +100,7 @@ def keep(key: Any, plan: Any) -> Any:
 def append_row(recorder: Recorder, opcode: int, plan: Plan, a: int, b: int, boolean: bool) -> Any:
     """Append a row over operands in the arena; return its result.
 
-    This is what most operations on arrays come to, so it calls nothing that it need not, and looks for
-    the user's statement from two frames above.
+    Hot path: avoid calls here. The search for the user's statement begins two frames above.
     """
     out = recorder.size
     size = recorder.size = out + plan.count
@@ -141,7 +139,7 @@ def append_placed(recorder: Recorder, opcode: int, plan: Plan, one: Any, other: 
     position = len(recorder.words)
     result = append_row(recorder, opcode, plan, one[1], other[1], boolean)
     if one[0]:
-        recorder.words[position + plan.a - 1] = one[0]
+        recorder.words[position + plan.a_space] = one[0]
     if other[0]:
-        recorder.words[position + plan.b - 1] = other[0]
+        recorder.words[position + plan.b_space] = other[0]
     return result

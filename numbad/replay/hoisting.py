@@ -14,10 +14,22 @@ from typing import Any
 
 import numpy as np
 
-from numbad.geometry import reach
 from numbad.limits import HOISTED_LEAST, HOISTED_ROWS
 from numbad.sweeps.execution import Execution
-from numbad.tape.layout import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+from numbad.tape.layout import (
+    GATHER,
+    GUARD,
+    GUARD_VALUE,
+    HOST,
+    MAP,
+    empty_row,
+    gather_places,
+    host_places,
+    is_accumulation,
+    places_read,
+    step_count,
+    write_span,
+)
 from numbad.tape.rows import Rows
 
 
@@ -86,7 +98,7 @@ def find_dead(recorder: Any, outputs: Iterable[tuple[int, int]]) -> list[int]:
         return []
     code = np.frombuffer(recorder.code, np.uint32).reshape(-1, 4).tolist()
     words = recorder.words
-    blocks = sorted(written(row[0], row[1], words, row[2])[:2] for row in code if makes_block(row, words))
+    blocks = sorted(written(row, words) for row in code if makes_block(row, words))
     starts = [start for start, _ in blocks]
     wanted: set[int] = set()
 
@@ -106,7 +118,7 @@ def find_dead(recorder: Any, outputs: Iterable[tuple[int, int]]) -> list[int]:
         elif opcode != HOST and bisect_right(starts, out) - 1 not in wanted:
             dead.append(k)
         else:
-            for space, start, stop in read(opcode, recorder.words, a):
+            for space, start, stop in read(code[k], words):
                 if space == 0 and start < stop:
                     want(start, stop)
     return dead[::-1]
@@ -115,7 +127,7 @@ def find_dead(recorder: Any, outputs: Iterable[tuple[int, int]]) -> list[int]:
 def makes_block(row: list[int], words: Any) -> bool:
     """Whether a row is the first to write to its addresses."""
     opcode, _, w = row[:3]
-    return opcode not in (GUARD, GUARD_VALUE) and (opcode not in (ADD, CONTRACT) or words[w + 3] > 0)
+    return opcode not in (GUARD, GUARD_VALUE) and not is_accumulation(opcode, w, words)
 
 
 def is_invariant(row: list[int], words: Any, varying: Ranges, spaces: set[int], mixed: Ranges) -> bool:
@@ -129,13 +141,12 @@ def is_invariant(row: list[int], words: Any, varying: Ranges, spaces: set[int], 
             varying.add(out, out + 1)
         return not varies
     if opcode == HOST:
-        first = w + 4 + 3 * words[w + 2]
-        for d in range(first, first + 3 * words[w + 3], 3):
-            varying.add(words[d + 1], words[d + 1] + words[d + 2])
+        for _, start, count in host_places(words, w)[1]:
+            varying.add(start, start + count)
         return False
-    start, stop, fresh = written(opcode, out, words, w)
-    varies = any(space in spaces or (space == 0 and varying.meet(*part)) for space, *part in read(opcode, words, w))
-    if fresh:
+    start, stop = written(row, words)
+    varies = any(space in spaces or (space == 0 and varying.meet(*part)) for space, *part in read(row, words))
+    if makes_block(row, words):
         varies = varies or mixed.meet(start, stop)
     elif varying.meet(start, stop):
         varies = True
@@ -146,39 +157,20 @@ def is_invariant(row: list[int], words: Any, varying: Ranges, spaces: set[int], 
     return not varies
 
 
-def written(opcode: int, out: int, words: Any, w: int) -> tuple[int, int, bool]:
-    """Return the addresses that a row writes to, and whether it makes their block."""
-    if opcode < MAP:
-        return out, out + 1, True
-    if opcode == HOST:
-        last = w + 4 + 3 * (words[w + 2] + words[w + 3] - 1)
-        return out, (words[last + 1] + words[last + 2] if words[w + 3] else out), True
-    if not makes_block([opcode, out, w], words):
-        _, start, stop = operand_range(words, w, 0)
-        return start, stop, False
-    return out, out + words[w + {ADD: 3, CONTRACT: 3, SCATTER: 2}.get(opcode, 1)], True
+def written(row: Any, words: Any) -> tuple[int, int]:
+    """Return the range of addresses that a row writes to, half-open as all ranges here."""
+    opcode, out, w, _ = row
+    first, last = write_span(opcode, out, w, words)
+    return first, last + 1
 
 
-def read(opcode: int, words: Any, w: int) -> list[tuple[int, int, int]]:
-    """Return space and addresses of what an array row reads."""
+def read(row: Any, words: Any) -> list[tuple[int, int, int]]:
+    """Return spaces and ranges of what a row reads; of a list of places, the range in which they lie."""
+    opcode, out, w, b = row
     if opcode == GATHER:
-        places = words[w + 2 : w + 2 + words[w + 1]]
+        places = gather_places(words, w)
         return [(0, min(places, default=0), max(places, default=-1) + 1)]
-    if opcode == SCATTER:
-        return [(words[w + 3], words[w + 4], words[w + 4] + words[w + 1])]
-    if opcode == HOST:
-        places = [words[d : d + 3] for d in range(w + 4, w + 4 + 3 * words[w + 2], 3)]
-        return [(space, start, start + count) for space, start, count in places]
-    step = 3 + words[w + 2]
-    return [operand_range(words, w, k) for k in range(1, (words[w] - 4 - words[w + 2]) // step)]
-
-
-def operand_range(words: Any, w: int, k: int) -> tuple[int, int, int]:
-    """Return the space of an operand and a range of addresses in which it lies."""
-    axes = words[w + 2]
-    d = w + 4 + axes + k * (3 + axes)
-    first, last = reach(words[d + 2], words[w + 4 : w + 4 + axes], words[d + 3 : d + 3 + axes])
-    return words[d + 1], first, last + 1
+    return [(space, first, last + 1) for space, first, last in places_read(opcode, out, w, b, words)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,26 +203,19 @@ def find_spared(recorder: Any, leaves: Iterable[Any], outputs: Iterable[tuple[in
         return Spared([], [], constants)
     invariant = find_invariant(recorder, leaves)
     for row in invariant:
-        opcode, out, w = recorder.code[4 * row : 4 * row + 3]
-        constants.add(*written(opcode, out, recorder.words, w)[:2])
+        constants.add(*written(recorder.code[4 * row : 4 * row + 4], recorder.words))
     dead = [] if outputs is None else find_dead(recorder, outputs)
     once = sorted(set(invariant) - set(dead))
     arrays = [row for row in once + dead if recorder.code[4 * row] >= MAP]
-    cost = sum(recorder.words[recorder.code[4 * row + 2] + 1] for row in arrays)
+    cost = sum(step_count(recorder.words, recorder.code[4 * row + 2]) for row in arrays)
     return Spared(once, dead, constants) if cost >= HOISTED_LEAST else Spared([], [], constants)
 
 
 def empty_rows(code: Any, words: Any, rows: list[int]) -> None:
     """Make array rows do nothing: their words then speak of no elements. Scalar rows stay."""
     for row in rows:
-        opcode, w = code[4 * row], code[4 * row + 2]
-        if opcode < MAP:
-            continue
-        words[w + 1] = 0
-        if opcode in (ADD, CONTRACT):
-            words[w + 3] = 0
-        elif opcode == SCATTER:
-            words[w + 2] = 0
+        if code[4 * row] >= MAP:
+            empty_row(words, code[4 * row], code[4 * row + 2])
 
 
 def without_rows(tape: Rows, rows: list[int]) -> Rows:

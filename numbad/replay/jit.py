@@ -42,7 +42,7 @@ from numbad.replay.paths import Paths, common_rows, last_address
 from numbad.replay.snapshot import JITTED, Snapshot
 from numbad.settings import config
 from numbad.sweeps.execution import Execution
-from numbad.tape.layout import ADD, GUARD, GUARD_VALUE, HOST
+from numbad.tape.layout import ADD, GUARD, GUARD_VALUE, HOST, row_elements, space_of
 from numbad.tape.rows import Rows
 from numbad.tapes.freezing import freeze
 
@@ -60,8 +60,9 @@ def jit(f: Callable[..., Any] | None = None, *, static_argnums: Any = (), static
 
     Parameters
     ----------
-    f : callable
-        Of floats, arrays of floats, or trees of them; other leaves (ints, text, ...) are static.
+    f : callable, optional
+        A function of floats, ndarrays of float64 or float32, or trees of them; other leaves (ints, text, ...) are
+        static. Without it, `jit(static_argnums=1)` is a decorator.
     static_argnums : int or tuple of int
         Positional arguments that are passed as they are; a tape is recorded for each value. Negative ones count
         from the end.
@@ -71,14 +72,20 @@ def jit(f: Callable[..., Any] | None = None, *, static_argnums: Any = (), static
     Returns
     -------
     Jitted
-        Call it as `f`. `paths` counts the tapes, `cache_clear()` drops them.
+        Call it as `f`: it returns the structure, shapes and dtypes that `f` does, in new memory. `paths` counts the
+        tapes, `hits` lists how often each has run, `cache_clear()` drops them. Without `f`, a decorator.
 
     Raises
     ------
-    NumbadError
-        When one signature has more than 64 paths.
+    TypeError
+        When `f` cannot be called.
     InputError
-        When the function has no argument of a position or name that is to be static.
+        When the function has no argument of a position or name that is to be static; at a call, for float16 and
+        other floating dtypes than float64 and float32.
+    NumbadError
+        At a call, when one signature has more than 64 paths.
+    RecordingError
+        At a call, when `f` does something that cannot be recorded, as `math.sin(x)`.
 
     Warns
     -----
@@ -88,6 +95,9 @@ def jit(f: Callable[..., Any] | None = None, *, static_argnums: Any = (), static
 
     Notes
     -----
+    The first call of a signature runs `f` once and records it; later calls sweep the tape forward and do not run `f`.
+    Each path keeps its tape and the memory of one run.
+
     A signature is the structure of the arguments with the shapes and dtypes of their leaves. Where a comparison
     comes out otherwise than when it was recorded, that path is recorded too, and both are kept. What the function
     takes from closures, globals and the object that it is a method of is compared at each call, with the members of
@@ -152,7 +162,15 @@ def refuse_static(f: Any, what: str, there_are: str) -> None:
 
 
 class Jitted:
-    """A function that is recorded once and replayed; made by `jit`."""
+    """A function that is recorded once and replayed; made by `jit`.
+
+    Attributes
+    ----------
+    paths : int
+        Number of tapes that are kept.
+    hits : list of int
+        How often each tape has been run, in the order in which they are tried.
+    """
 
     name: str | None = None  # under which a class has it as a method
 
@@ -196,7 +214,18 @@ class Jitted:
         return counts + [tape.hits for found in self.point_tapes.values() for tape in found]
 
     def cache_clear(self) -> None:
-        """Drop all tapes."""
+        """Drop all tapes.
+
+        Examples
+        --------
+        >>> import numbad
+        >>> f = numbad.jit(lambda x: x * x)
+        >>> f(3.0), f.paths
+        (9.0, 1)
+        >>> f.cache_clear()
+        >>> f.paths
+        0
+        """
         with self.lock:
             self.forget()
             self.__dict__.pop("spliced", None)
@@ -552,9 +581,7 @@ def copies_of(recorder: Any, leaf: Any) -> list[int]:
     code, words = np.frombuffer(recorder.code, np.uint32).reshape(-1, 4), recorder.words
     found = []
     for _, out, w, _ in code[code[:, 0] == ADD].tolist():
-        axes = words[w + 2]
-        is_sum = words[w] == 4 + axes + 2 * (3 + axes)
-        if is_sum and words[w + 1] == np.size(leaf.value) and words[w + 4 + axes + 3 + axes + 1] == leaf.space:
+        if row_elements(words, w) == np.size(leaf.value) and space_of(words, w, 1) == leaf.space:
             found.append(out)
     return found
 
@@ -627,7 +654,7 @@ class Program:
         recorder.execution = None
         self.prepared = self.make_ready(outputs)
         self.short: Any = None
-        self.constant_results = False  # whatever the arguments are
+        self.constant_results = False  # no result depends on the arguments
         self.computed = False  # in the memory of this program: splicing does not
         if self.prepared is not None:
             self.places = [self.find_result(o, place) for o, place in zip(outputs, self.prepared.outputs, strict=True)]
@@ -909,8 +936,7 @@ class PathExecution(Execution):
     def __init__(self, tape: Rows, spared: Spared) -> None:
         self.once: Any = (tape, spared.once) if spared.once else None
         self.never = frozenset(spared.never)
-        rows = [tape.code[4 * row : 4 * row + 3] for row in spared.never]
-        self.unwritten = [written(opcode, out, tape.words, w)[:2] for opcode, out, w in rows]
+        self.unwritten = [written(tape.code[4 * row : 4 * row + 4], tape.words) for row in spared.never]
         super().__init__(without_rows(tape, spared.once + spared.never) if len(spared) else tape)
 
     def prepare(self, rows: int) -> None:

@@ -15,7 +15,7 @@ from numbad.settings import config
 from numbad.sweeps.matrix_rows import MatrixVector, add_product, pull_vector
 from numbad.sweeps.operands import flat
 from numbad.sweeps.whole import _calls, is_short, locate_spaces, prepare
-from numbad.tape.layout import CONTRACT, GATHER, GUARD, GUARD_VALUE, MAP, SCATTER
+from numbad.tape.layout import CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER, row_cleared, row_elements
 
 if CHECKED:
     from numbad.kernels import checked_memory
@@ -184,12 +184,15 @@ class SegmentedReplay(ShortReplay):
         return -1
 
 
+SMALL = (GUARD, GUARD_VALUE, GATHER, SCATTER, HOST)  # rows that no sweep leaves to Python for their length
+
+
 def large_rows(code: Any, words: Any) -> list[int]:
     """Return the array rows that the compiled sweeps leave to Python because they are large."""
     found = []
     for row in range(len(code) // 4):
         opcode, w = code[4 * row], code[4 * row + 2]
-        if opcode >= MAP and opcode not in (GUARD, GUARD_VALUE, GATHER, SCATTER) and words[w + 1] >= LARGE:
+        if opcode >= MAP and opcode not in SMALL and row_elements(words, w) >= LARGE:
             found.append(row)
     return found
 
@@ -199,7 +202,7 @@ def find_product(recorder: Recorder, row: int) -> tuple[MatrixVector, int] | Non
     if recorder.code[4 * row] != CONTRACT:
         return None
     words, w = np.frombuffer(recorder.words, np.int64), recorder.code[4 * row + 2]
-    found, cleared = MatrixVector.find(words, w), int(words[w + 3])
+    found, cleared = MatrixVector.find(words, w), int(row_cleared(words, w))
     if found is None or cleared not in (0, found.results()):
         return None
     space = found.matrix[0]

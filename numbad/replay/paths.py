@@ -11,9 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from numbad.tape.layout import ADD, CONTRACT, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
-
-ELEMENTS = {ADD: 3, CONTRACT: 3, SCATTER: 2}  # where a row's words say how many addresses it writes; 1 for others
+from numbad.tape.layout import GUARD, GUARD_VALUE, HOST, MAP, row_size, write_span
 
 
 class Paths:
@@ -153,7 +151,7 @@ def same_words(one: Any, other: Any, code: np.ndarray) -> bool:
     if not len(rows):
         return True
     start = int(rows[-1, 2])
-    stop = start + one.words[start]
+    stop = start + row_size(one.words, start)
     return one.words[:stop] == other.words[:stop]
 
 
@@ -182,11 +180,5 @@ def last_address(recorder: Any, rows: int) -> int:
     scalar = code[:, 0] < MAP
     found = int(code[scalar, 1].max(initial=0))
     for opcode, out, w, _ in code[~scalar & (code[:, 0] != GUARD) & (code[:, 0] != GUARD_VALUE)].tolist():
-        words = recorder.words
-        if opcode == HOST:
-            first = w + 4 + 3 * words[w + 2]
-            ends = [words[d + 1] + words[d + 2] for d in range(first, first + 3 * words[w + 3], 3)]
-            found = max([found, *[end - 1 for end in ends]])
-        else:
-            found = max(found, out + words[w + ELEMENTS.get(opcode, 1)] - 1)
+        found = max(found, write_span(opcode, out, w, recorder.words)[1])
     return found

@@ -72,7 +72,7 @@ class Prepared:
     values, partials, bar, first_bar : ndarray
         The arena; the partials; the cotangents, and what they are to begin with.
     first : int
-        The first forward row writes this address, the next the next.
+        Address of the first forward row's result; row k writes first + k.
     """
 
     def __init__(self, tape: Tape, wanted: list[bool] | None = None, value: bool = True) -> None:
@@ -121,7 +121,7 @@ class Prepared:
         self.back: Any = None
         self.bar: Any = None
         self.first_bar: Any = None
-        words = [0] * 13
+        entries = [0] * 13
         if self.gradient:
             self.partials = np.zeros((max(len(rows) + len(extra), 1), 2))
             self.partials[len(rows) :] = partials[extra] if len(extra) else 0.0
@@ -134,7 +134,7 @@ class Prepared:
             for place, slot in zip(self.places, tape.inputs, strict=True):
                 self.first_bar[place : place + slot.size] += 0.0  # a gradient is no -0.0
             self.bar = np.zeros(size)
-            words[5:11] = [
+            entries[5:11] = [
                 address_of(self.partials),
                 address_of(self.back),
                 len(self.back),
@@ -142,9 +142,9 @@ class Prepared:
                 address_of(self.first_bar),
                 size,
             ]
-            words[11:] = [sum(slot.size for slot in tape.inputs), len(self.partials)]
-        words[:5] = [self.pointer(), address_of(self.code), 0, len(self.code), address_of(self.values)]
-        self.plan = np.array(words, np.int64)
+            entries[11:] = [sum(slot.size for slot in tape.inputs), len(self.partials)]
+        entries[:5] = [self.pointer(), address_of(self.code), 0, len(self.code), address_of(self.values)]
+        self.plan = np.array(entries, np.int64)
         self.plan_at = address_of(self.plan)
         self.slots = self.views(self.values)
         self.bar_slots = self.views(self.bar) if self.gradient else []

@@ -22,7 +22,7 @@ from numbad.settings import VERSION
 from numbad.storage import container
 from numbad.storage.container import complain, is_shape, printable, shorten
 from numbad.storage.plaindata import Decoder, Encoder, compact
-from numbad.tape.layout import HOST, MAP, NAMES
+from numbad.tape.layout import HOST, MAP, NAMES, host_call
 from numbad.tapes.slots import Input, Output
 from numbad.tapes.tape import Tape
 
@@ -138,18 +138,20 @@ def describe_host(tape: Tape, index: int, encoder: Encoder) -> dict[str, Any]:
 
 def find_array_op(name: str) -> ArrayOp | None:
     """Return the array op of a name, importing the library's modules that declare them."""
-
     if name in ARRAY_OPS:
         return ARRAY_OPS[name]
-    from numbad.scipy_api.elementwise import ELEMENTWISE
+    from numbad.numpy_api import tables as numpy_tables
+    from numbad.scipy_api import tables as scipy_tables
 
-    return ELEMENTWISE.get(name.removeprefix(SPECIAL)) if name.startswith(SPECIAL) else ARRAY_OPS.get(name)
+    assert numpy_tables  # importing the tables declares the ops
+    elementwise = scipy_tables.ELEMENTWISE
+    return elementwise.get(name.removeprefix(SPECIAL)) if name.startswith(SPECIAL) else ARRAY_OPS.get(name)
 
 
 def host_site(tape: Tape, index: int) -> Any:
     """Return the user's statement that a host comes from."""
     rows = np.flatnonzero(tape.code[:, 0] == HOST)
-    found = rows[tape.words[tape.code[rows, 2].astype(np.int64) + 1] == index]
+    found = rows[host_call(tape.words, tape.code[rows, 2].astype(np.int64)) == index]
     return tape.site(int(found[0])) if len(found) else None
 
 
@@ -202,6 +204,7 @@ def load(file: Any, *, types: Any = ()) -> Tape:
     Parameters
     ----------
     file : str, path-like or binary file
+        The name of the file, or a file that is open for reading.
     types : sequence of type, optional
         The named tuples among the arguments and results of the recorded function, which are made again
         only if they are given here.
@@ -209,6 +212,7 @@ def load(file: Any, *, types: Any = ()) -> Tape:
     Returns
     -------
     Tape
+        The tape, verified: it computes what the saved one does.
 
     Raises
     ------
@@ -218,6 +222,10 @@ def load(file: Any, *, types: Any = ()) -> Tape:
         it does not pass `numbad.verify`. The message says which.
     MemoryError
         When the tape needs more memory to run than is free.
+    OSError
+        When the file cannot be read (`FileNotFoundError` when there is none).
+    TypeError
+        When `file` is neither a name nor a file.
 
     Notes
     -----

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from numbad.errors import BranchError, message
-from numbad.tape.layout import GUARD, HOST, MAP
+from numbad.tape.layout import GUARD, HOST, MAP, host_call
 from numbad.tape.naming import COMPARISONS, Names, op_name
 from numbad.tape.rows import NamedTape
 
@@ -40,7 +40,7 @@ def raise_branch(execution: Execution, row: int) -> None:
 
 def host_op(tape: NamedTape, row: int) -> Any:
     """Return the op of a row that a Python kernel computes."""
-    host = tape.hosts[int(tape.words[int(tape.code[row, 2]) + 1])]
+    host = tape.hosts[host_call(tape.words, int(tape.code[row, 2]))]
     return getattr(host, "op", None)
 
 

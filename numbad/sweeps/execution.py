@@ -251,7 +251,7 @@ class Execution:
             self.backward_mixed(code, rows, bars, first)
             return bars
         self.backward_scalar("plain_adjoint", code, rows, bars, first)
-        if not kernel("are_finite", self.rows.dtype)(bars.arena):  # see `scalarkernels`
+        if not kernel("are_finite", self.rows.dtype)(bars.arena):  # see `kernels.scalar`
             bars.clear([])
             bars.seed(seeds, scattered)
             self.backward_scalar("adjoint", code, rows, bars, first)

@@ -15,14 +15,23 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
-from numbad.kernels.array import PARTIALS, PRIMAL, all_absent, descriptor, operand_count, shifted, total
+from numbad.kernels.array import PARTIALS, PRIMAL, all_absent, shifted, total
+from numbad.kernels.layout import read_count, read_place
 from numbad.kernels.loading import block_kernels
 from numbad.kernels.memory import address_of
 from numbad.kernels.threads import compile_parallel, shared_section
 from numbad.kernels.vectormath import absent, call_at, pointer_of, select, view
 from numbad.limits import FUSED_BLOCK, FUSED_PIECE, FUSED_ROWS
 from numbad.ops.definition import REGISTRY
-from numbad.tape.layout import ADD, CONTRACT, GATHER, HOST, MAP, SCATTER
+from numbad.tape.layout import (
+    ADD,
+    MAP,
+    operand_kinds,
+    row_axes,
+    row_cleared,
+    row_elements,
+    row_operands,
+)
 
 SUM = -1  # the opcode of a full sum in a group's table
 
@@ -161,7 +170,8 @@ def find_groups(execution: Any, code: np.ndarray, words: np.ndarray) -> list[Gro
             continue
         if group is not None:
             join_sums(group, code, words, row)
-        out, count, operands = read_row(code, words, row)
+        w = int(code[row, 2])
+        out, count, operands = int(code[row, 1]), int(row_elements(words, w)), memory_operands(words, w)
         if group is None or group.last != row or group.count != count or not group.accepts(out, operands):
             group = Group(row, count)
             if not group.accepts(out, operands):
@@ -178,22 +188,18 @@ def join_sums(group: Group, code: np.ndarray, words: np.ndarray, stop: int) -> N
     """Add the full sums that follow a group to it."""
     while group.last < stop and code[group.last, 0] == ADD:
         w = int(code[group.last, 2])
-        if words[w + 2] != 1 or words[w + 1] != group.count or words[w + 3] != 1:
+        if row_axes(words, w) != 1 or row_elements(words, w) != group.count or row_cleared(words, w) != 1:
             return
-        out, _, operands = read_row(code, words, group.last)
-        if words[w + 5] != 2 or operands[0][0] != 1 or not group.accepts(out, operands):
+        out, operands = int(code[group.last, 1]), memory_operands(words, w)
+        if operand_kinds(words, w)[0] != 2 or operands[0][0] != 1 or not group.accepts(out, operands):
             return
         group.add(SUM, out, operands)
 
 
-def read_row(code: np.ndarray, words: np.ndarray, row: int) -> tuple[int, int, list[tuple[int, int, int]]]:
-    """Return a row's output address, its number of elements and its operands (kind, space, address)."""
-    w = int(code[row, 2])
-    ndim = int(words[w + 2])
-    start, step = w + 4 + ndim, 3 + ndim
-    stop = w + int(words[w])
-    operands = [tuple(words[d : d + 3].tolist()) for d in range(start + step, stop, step)]
-    return int(code[row, 1]), int(words[w + 1]), operands
+def memory_operands(words: np.ndarray, w: int) -> list[tuple[int, int, int]]:
+    """Return kind, space and address of what a row over an index space reads."""
+    operands = zip(operand_kinds(words, w), row_operands(words, w), strict=True)
+    return [(kind, space, address) for kind, (space, address, _) in operands][1:]
 
 
 def mark_virtual(groups: list[Group], code: np.ndarray, words: np.ndarray, wanted: tuple[Any, ...]) -> None:
@@ -234,43 +240,12 @@ def sums_are_read(group: Group, code: np.ndarray, words: np.ndarray, wanted: tup
 def mark_reads(code, words, starts, stops, owner, row_owner, read):
     """Mark the blocks that a row reads which is not of the block's own group."""
     for row in range(code.shape[0]):
-        opcode = np.int64(code[row, 0])
-        g = row_owner[row]
-        if opcode < MAP:
-            mark(np.int64(code[row, 2]), starts, stops, owner, g, read)
-            mark(np.int64(code[row, 3]), starts, stops, owner, g, read)
-            continue
-        w = np.int64(code[row, 2])
-        if opcode < 2 * MAP or opcode == ADD or opcode == CONTRACT:
-            for k in range(1, operand_count(words, w)):
-                d = descriptor(words, w, k)
-                if words[d + 1] == 0:
-                    low = high = words[d + 2]
-                    for axis in range(words[w + 2]):
-                        reach = (words[w + 4 + axis] - 1) * words[d + 3 + axis]
-                        low, high = min(low, low + reach), max(high, high + reach)
-                    mark_range(low, high, starts, stops, owner, g, read)
-        elif opcode == GATHER:
-            for k in range(words[w + 1]):
-                mark(words[w + 2 + k], starts, stops, owner, g, read)
-        elif opcode == SCATTER:
-            if words[w + 3] == 0:
-                mark_range(words[w + 4], words[w + 4] + words[w + 1] - 1, starts, stops, owner, g, read)
-        elif opcode == HOST:
-            for k in range(words[w + 2]):
-                if words[w + 4 + 3 * k] == 0:
-                    low = words[w + 5 + 3 * k]
-                    mark_range(low, low + words[w + 6 + 3 * k] - 1, starts, stops, owner, g, read)
-        else:
-            mark(np.int64(code[row, 2]), starts, stops, owner, g, read)
-
-
-@njit(nogil=True)
-def mark(address, starts, stops, owner, g, read):
-    """Mark the block that holds an address, unless it is of group g."""
-    k = np.searchsorted(starts, address, side="right") - 1
-    if k >= 0 and address < stops[k] and owner[k] != g:
-        read[k] = True
+        opcode, out = np.int64(code[row, 0]), np.int64(code[row, 1])
+        a, b = np.int64(code[row, 2]), np.int64(code[row, 3])
+        for k in range(read_count(opcode, a, b, words)):
+            space, first, last = read_place(opcode, out, a, b, words, k)
+            if space == 0:
+                mark_range(first, last, starts, stops, owner, row_owner[row], read)
 
 
 @njit(nogil=True)

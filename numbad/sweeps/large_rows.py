@@ -14,8 +14,17 @@ from numbad.kernels.loading import block_kernels
 from numbad.kernels.threads import compile_parallel, parallel_section, shared_section
 from numbad.kernels.vectormath import view
 from numbad.limits import BLOCK, PIECE
-from numbad.sweeps.operands import add_broadcast, bar_spaces, operand, primal_spaces, space_of
-from numbad.tape.layout import ABSENT_KIND
+from numbad.sweeps.operands import add_broadcast, bar_spaces, operand, primal_spaces
+from numbad.tape.layout import (
+    is_absent_sum,
+    operand_at,
+    operand_kinds,
+    operand_place,
+    row_axes,
+    row_cleared,
+    row_elements,
+    space_of,
+)
 
 
 @compile_parallel
@@ -50,7 +59,8 @@ def total_pieces(address, like, count):
 
 def map_forward(execution: Any, words: Any, w: int, opcode: int) -> None:
     """Compute a large elementwise row."""
-    with shared_section(int(words[w + 1])):
+    count = int(row_elements(words, w))
+    with shared_section(count):
         map_primal_pieces(
             block_kernels(execution.values.dtype),
             opcode,
@@ -58,18 +68,15 @@ def map_forward(execution: Any, words: Any, w: int, opcode: int) -> None:
             w,
             execution.bases,
             execution.values,
-            int(words[w + 1]),
+            count,
         )
 
 
 def map_backward(execution: Any, words: Any, w: int, opcode: int, bars: Any) -> None:
     """Take back a large elementwise row, in parallel for the operands that are as large as it."""
-    ndim = int(words[w + 2])
-    width = 3 + ndim
-    operands = (int(words[w]) - 4 - ndim) // width
-    kinds = [int(words[w + 4 + ndim + k * width]) for k in range(1, operands)]
+    kinds = operand_kinds(words, w)[1:]
     arguments = (block_kernels(execution.values.dtype), opcode, words, w, execution.bases, bars.bases, execution.values)
-    count = int(words[w + 1])
+    count = int(row_elements(words, w))
     both = kinds == [1, 1] and (space_of(words, w, 1) != space_of(words, w, 2) or disjoint(words, w, count))
     with shared_section(count):
         if both:
@@ -84,8 +91,7 @@ def map_backward(execution: Any, words: Any, w: int, opcode: int, bars: Any) -> 
 
 def disjoint(words: Any, w: int, count: int) -> bool:
     """Whether two contiguous operands of one space are the same or do not touch."""
-    ndim = int(words[w + 2])
-    first, second = (int(words[w + 4 + ndim + k * (3 + ndim) + 2]) for k in (1, 2))
+    first, second = (operand_place(words, w, k)[1] for k in (1, 2))
     return first == second or abs(first - second) >= count
 
 
@@ -93,10 +99,10 @@ def add_forward(execution: Any, code: Any, words: Any, row: int) -> None:
     """Compute a large sum or copy."""
     w = int(code[row, 2])
     get = primal_spaces(execution)
-    zeroed, out = int(words[w + 3]), int(code[row, 1])
+    zeroed, out = int(row_cleared(words, w)), int(code[row, 1])
     target = operand(get, words, w, 0)
     if zeroed:  # a sum of -0.0 alone, and a copy of it, is -0.0: so what is absent stays so
-        absent = words[w + 4 + words[w + 2]] == ABSENT_KIND or covers(target, zeroed)
+        absent = is_absent_sum(words, w) or covers(target, zeroed)
         execution.values[out : out + zeroed] = -0.0 if absent else 0.0
     add_over(target, operand(get, words, w, 1), words, w, execution.bases, execution.bases, 0, 1)
 
@@ -113,16 +119,14 @@ def add_over(
     target: np.ndarray, source: np.ndarray, words: Any, w: int, targets: Any, sources: Any, t: int, s: int
 ) -> None:
     """Add a view to another over one index space."""
-    ndim = int(words[w + 2])
-    if ndim == 1 and target.strides == (0,) and source.strides == (source.itemsize,):
+    if row_axes(words, w) == 1 and target.strides == (0,) and source.strides == (source.itemsize,):
         with parallel_section:
             target[0] += total_pieces(np.uint64(source.ctypes.data), source, source.size)
     elif any(s == 0 and n > 1 for s, n in zip(target.strides, target.shape, strict=True)):
-        places = [w + 4 + ndim + k * (3 + ndim) for k in (t, s)]
-        addresses = [
-            np.uint64(int(bases[words[d + 1]]) + int(words[d + 2]) * target.itemsize)
-            for bases, d in zip((targets, sources), places, strict=True)
-        ]
-        add_strided(words, w, places[0], addresses[0], places[1], addresses[1], source.reshape(-1)[:1])
+        (of, first), (by, second) = operand_place(words, w, t), operand_place(words, w, s)
+        to_address = np.uint64(int(targets[of]) + first * target.itemsize)
+        from_address = np.uint64(int(sources[by]) + second * target.itemsize)
+        places = operand_at(words, w, t), operand_at(words, w, s)
+        add_strided(words, w, places[0], to_address, places[1], from_address, source.reshape(-1)[:1])
     else:
         add_broadcast(target, source)

@@ -19,7 +19,21 @@ from numbad.recording.inputs import places_of
 from numbad.sweeps.execution import Execution, seed_of
 from numbad.sweeps.operands import add_broadcast, flat, operand, primal_spaces
 from numbad.sweeps.python_rows import map_partials, naming_site, push_call, refuse_unknown
-from numbad.tape.layout import CONTRACT, HOST, MAP
+from numbad.tape.layout import (
+    CONTRACT,
+    HOST,
+    MAP,
+    host_call,
+    host_places,
+    operand_count,
+    operand_strides,
+    row_cleared,
+    row_elements,
+    row_extent,
+    row_operands,
+    row_shape,
+    space_of,
+)
 
 if TYPE_CHECKING:
     from numbad.sweeps.matrix_rows import MatrixVector
@@ -79,10 +93,9 @@ class Linearised:
         opcodes = self.code[:, 0]
         maps = np.flatnonzero((opcodes >= MAP) & (opcodes < 2 * MAP) & (self.flags > 0))
         w = self.code[maps, 2].astype(np.int64)
-        axes = self.words[w + 2]
-        operands = (self.words[w] - 4 - axes) // (3 + axes) - 1
-        ends = np.cumsum(self.words[w + 1] * operands)
-        slots[maps] = ends - self.words[w + 1] * operands
+        counts = row_elements(self.words, w) * (operand_count(self.words, w) - 1)
+        ends = np.cumsum(counts)
+        slots[maps] = ends - counts
         return slots, int(ends[-1]) if ends.size else 0
 
     def refresh(self) -> None:
@@ -133,15 +146,11 @@ class Linearised:
             )
             if row < self.rows:
                 w, slot = int(self.code[row, 2]), int(self.slots[row])
-                count = int(self.words[w + 1])
+                count = int(row_elements(self.words, w))
                 for part in map_partials(execution, self.words, w, int(self.code[row, 0]) - MAP):
-                    self.slopes[slot : slot + count] = np.broadcast_to(part, self.shape_of(w)).reshape(-1)
+                    self.slopes[slot : slot + count] = np.broadcast_to(part, row_shape(self.words, w)).reshape(-1)
                     slot += count
                 row += 1
-
-    def shape_of(self, w: int) -> tuple[int, ...]:
-        """Return the index space of a row."""
-        return tuple(self.words[w + 4 : w + 4 + int(self.words[w + 2])].tolist())
 
     # ------------------------------------------------------------ sweeps
 
@@ -217,7 +226,7 @@ class Linearised:
         if (rows & (opcodes == HOST)).any():
             return False
         products = self.code[rows & (opcodes == CONTRACT), 2].astype(np.int64)
-        return not (self.words[products + 1] * wide > BLAS_WORTH).any()
+        return not np.any(row_elements(self.words, products) * wide > BLAS_WORTH)
 
     def run_blocks(self, seeds: list[np.ndarray] | None, result: np.ndarray, wide: int, back: bool) -> None:
         """Run a compiled sweep from the seeds to the result, each thread in blocks of lanes that its cache holds."""
@@ -305,23 +314,25 @@ class Linearised:
         found = MatrixVector.find(self.words, w)
         if found is not None and self.matrix_product(lanes, found, w, flag, back):
             return
-        fresh = not back and covers(self.laned(lanes, w, 0), int(self.words[w + 3]) * lanes.wide)
+        fresh = not back and covers(self.laned(lanes, w, 0), int(row_cleared(self.words, w)) * lanes.wide)
         for k in (1, 2):
-            if not flag >> (k - 1) & 1 or lanes.memory(self.space(w, k)) is None:
+            if not flag >> (k - 1) & 1 or lanes.memory(space_of(self.words, w, k)) is None:
                 continue
             out, other = self.laned(lanes, w, 0), self.primal(w, 3 - k)
             if not back and self.copy_columns(lanes, w, k, out, other):
                 fresh = False
                 continue
             other = np.broadcast_to(other[..., None], (*other.shape, lanes.wide))
-            if self.space(w, k):
+            if space_of(self.words, w, k):
                 own = self.laned(lanes, w, k)
                 multiply_add(*((own, out) if back else (out, own)), other, fresh)
                 fresh = False
                 continue
             addresses = self.elements(w, k)
             own = empty((*addresses.shape, lanes.wide), out.dtype) if back else lanes.gather(addresses)
-            steps = [s if moved else 0 for s, moved in zip(own.strides, self.moved(w, k), strict=False)]
+            steps = [
+                s if moved else 0 for s, moved in zip(own.strides, operand_strides(self.words, w, k), strict=False)
+            ]
             full = np.lib.stride_tricks.as_strided(own, out.shape, (*steps, own.itemsize))
             multiply_add(*((full, out) if back else (out, full)), other, fresh or back)
             fresh = False
@@ -331,7 +342,7 @@ class Linearised:
     def matrix_product(self, lanes: LaneMemory, found: MatrixVector, w: int, flag: int, back: bool) -> bool:
         """Take a product of a matrix that does not vary and a vector in the arena; False where it is something else."""
         (space, address), (of, first) = found.vector, found.matrix
-        if space or flag != 1 << (2 - found.place) or self.words[w + 3] != found.results():
+        if space or flag != 1 << (2 - found.place) or row_cleared(self.words, w) != found.results():
             return False
         matrix = self.values_of(of)[first : first + found.rows * found.columns].reshape(found.rows, found.columns)
         if found.transposed:
@@ -350,30 +361,22 @@ class Linearised:
             np.matmul(matrix, lanes.gather(addresses), out=out)
         return True
 
-    def moved(self, w: int, k: int) -> list[bool]:
-        """Return which axes of its row's index space move an operand."""
-        d, axes = self.descriptor(w, k), int(self.words[w + 2])
-        return [bool(step) for step in self.words[d + 3 : d + 3 + axes].tolist()]
-
     def elements(self, w: int, k: int) -> np.ndarray:
         """Return the addresses of an operand over its row's index space, which has length 1 where it does not move."""
-        d, shape = self.descriptor(w, k), self.shape_of(w)
-        steps = self.words[d + 3 : d + 3 + len(shape)].tolist()
-        return spread(tuple(n if s else 1 for n, s in zip(shape, steps, strict=True)), tuple(steps)) + self.words[d + 2]
+        (_, address, steps), shape = row_operands(self.words, w)[k], row_shape(self.words, w)
+        return spread(tuple(n if s else 1 for n, s in zip(shape, steps, strict=True)), steps) + address
 
     def copy_columns(self, lanes: LaneMemory, w: int, k: int, out: np.ndarray, other: np.ndarray) -> bool:
         """Add a product with rows of the identity, which is the other operand itself; False where it is not one.
 
         So the first layer of a network costs its Jacobian no product.
         """
-        d, shape = self.descriptor(w, k), self.shape_of(w)
-        steps = self.words[d + 3 : d + 3 + len(shape)].tolist()
+        space, address, steps = row_operands(self.words, w)[k]
         moved = [axis for axis, step in enumerate(steps) if step]
         if len(moved) != 1 or steps[moved[0]] != 1 or out.strides[moved[0]]:
             return False
         axis = moved[0]
-        space, address = int(self.words[d + 1]), int(self.words[d + 2])
-        found = lanes.find_identity(space, address, shape[axis])
+        found = lanes.find_identity(space, address, int(row_extent(self.words, w, axis)))
         if found is None:
             return False
         add_columns(np.moveaxis(out, axis, 0)[0], np.moveaxis(other, axis, -1), lanes.wide, *found)
@@ -381,10 +384,9 @@ class Linearised:
 
     def host(self, lanes: LaneMemory, w: int, back: bool) -> None:
         """Take a Python kernel, lane by lane."""
-        words = self.words
-        call = self.execution.rows.hosts[int(words[w + 1])]
-        inputs, outputs = int(words[w + 2]), int(words[w + 3])
-        places = [tuple(words[w + 4 + 3 * k : w + 7 + 3 * k].tolist()) for k in range(inputs + outputs)]
+        call = self.execution.rows.hosts[host_call(self.words, w)]
+        read, made = host_places(self.words, w)
+        inputs, places = len(read), [*read, *made]
         values = [self.values_of(space)[address : address + count] for space, address, count in places]
         parts = [lanes.part(*place) for place in places]
         held = self.held_operands(call, w)
@@ -414,15 +416,6 @@ class Linearised:
             refuse_unknown(call, unknown, self.execution.rows, places_of(self.leaves), self.words, w)
         return unknown
 
-    def space(self, w: int, k: int) -> int:
-        """Return the space of an operand."""
-        return int(self.words[self.descriptor(w, k) + 1])
-
-    def descriptor(self, w: int, k: int) -> int:
-        """Return where an operand is described."""
-        axes = int(self.words[w + 2])
-        return w + 4 + axes + k * (3 + axes)
-
     def values_of(self, space: int) -> np.ndarray:
         """Return the values of a space, flat."""
         return flat(self.execution.values if space == 0 else self.execution.spaces[space])
@@ -433,13 +426,12 @@ class Linearised:
 
     def laned(self, lanes: LaneMemory, w: int, k: int) -> np.ndarray:
         """Return the lanes of an operand that has its own over its row's index space and the lanes."""
-        d, shape = self.descriptor(w, k), self.shape_of(w)
-        memory = lanes.memory(int(self.words[d + 1]))
+        (space, first, steps), shape = row_operands(self.words, w)[k], row_shape(self.words, w)
+        memory = lanes.memory(space)
         assert memory is not None
         step = memory.itemsize * lanes.wide
-        strides = [step * s for s in self.words[d + 3 : d + 3 + len(shape)].tolist()]
-        first = int(self.words[d + 2])
-        start = memory[first if self.words[d + 1] else int(self.place[first]) :]
+        strides = [step * s for s in steps]
+        start = memory[first if space else int(self.place[first]) :]
         return np.lib.stride_tricks.as_strided(start, (*shape, lanes.wide), (*strides, memory.itemsize))
 
 

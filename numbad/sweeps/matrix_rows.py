@@ -9,14 +9,15 @@ import numpy as np
 
 from numbad.geometry import compact, covers, overlaps
 from numbad.kernels.threads import note_blas, shared_section
-from numbad.sweeps.operands import add_broadcast, bar_spaces, operand, primal_spaces, space_of
+from numbad.sweeps.operands import add_broadcast, bar_spaces, operand, primal_spaces
+from numbad.tape.layout import operand_count, row_axes, row_cleared, row_operands, row_shape, space_of
 
 
 def contract_forward(execution: Any, code: Any, words: Any, row: int) -> None:
     """Compute out[...] += one[...] * other[...] over an index space."""
     w = int(code[row, 2])
     get = primal_spaces(execution)
-    zeroed, out = int(words[w + 3]), int(code[row, 1])
+    zeroed, out = int(row_cleared(words, w)), int(code[row, 1])
     product = MatrixVector.find(words, w)
     if product is not None and zeroed in (0, product.results()):
         product.forward(get, bool(zeroed))
@@ -59,7 +60,7 @@ def contract_tangent(execution: Any, code: Any, words: Any, row: int, dots: Any)
     """Push tangents through a product."""
     w = int(code[row, 2])
     get, get_dot = primal_spaces(execution), bar_spaces(dots)
-    zeroed, out = int(words[w + 3]), int(code[row, 1])
+    zeroed, out = int(row_cleared(words, w)), int(code[row, 1])
     if zeroed:
         dots.arena[out : out + zeroed] = -0.0
     product = MatrixVector.find(words, w)
@@ -115,11 +116,10 @@ class MatrixVector:
     @classmethod
     def find(cls, words: Any, w: int) -> MatrixVector | None:
         """Return what a row is, None if it is something else."""
-        row = words[w : w + 21].tolist()
-        if row[0] != 21 or row[2] != 2:
+        if row_axes(words, w) != 2 or operand_count(words, w) != 3:
             return None
-        rows, columns = row[4:6]
-        target, one, other = row[7:11], row[12:16], row[17:21]
+        rows, columns = row_shape(words, w)
+        target, one, other = ([space, first, *steps] for space, first, steps in row_operands(words, w))
         if [1, rows] in (one[2:], other[2:]) and [columns, 1] not in (one[2:], other[2:]):  # a matrix in columns
             rows, columns = columns, rows
             target, one, other = ([*part[:2], part[3], part[2]] for part in (target, one, other))

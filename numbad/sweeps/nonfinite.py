@@ -14,7 +14,7 @@ import numpy as np
 
 from numbad.errors import NonFiniteError, message
 from numbad.ops.definition import REGISTRY
-from numbad.tape.layout import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+from numbad.tape.layout import ADD, CONTRACT, GUARD, GUARD_VALUE, HOST, MAP, host_call, places_read, write_span
 from numbad.tape.naming import Names, op_name
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def row_is_finite(execution: Execution, code: np.ndarray, words: np.ndarray, row
 
 def raised(execution: Execution, words: np.ndarray, w: int, flag: int) -> bool:
     """Whether a host row is an op that may raise, and did."""
-    op = getattr(execution.rows.hosts[int(words[w + 1])], "op", None)
+    op = getattr(execution.rows.hosts[host_call(words, w)], "op", None)
     return bool(getattr(op, "raises", False)) and execution.values[flag] == 0.0
 
 
@@ -113,50 +113,21 @@ def arrays(execution: Execution) -> tuple[np.ndarray, np.ndarray]:
 def results(code: np.ndarray, words: np.ndarray, row: int) -> tuple[int, int]:
     """Return the first and last address that a row writes."""
     opcode, out, w = (int(field) for field in code[row, :3])
-    if opcode < MAP:
-        return out, out
-    if opcode in (GUARD, GUARD_VALUE):
-        return 0, -1
-    if opcode == HOST:
-        places = words[w + 4 + 3 * int(words[w + 2]) : w + int(words[w])].reshape(-1, 3)
-        return int(places[:, 1].min()), int((places[:, 1] + places[:, 2]).max()) - 1
-    if opcode in (ADD, CONTRACT) and not words[w + 3]:
-        return span(words, w, 0)
-    return out, out + int(words[w + {ADD: 3, CONTRACT: 3, SCATTER: 2}.get(opcode, 1)]) - 1
+    first, last = write_span(opcode, out, w, words)
+    return int(first), int(last)
 
 
-def span(words: np.ndarray, w: int, index: int) -> tuple[int, int]:
-    """Return the first and last element that an operand of an array row touches."""
-    axes = int(words[w + 2])
-    d = w + 4 + axes + index * (3 + axes)
-    reach = (words[w + 4 : w + 4 + axes] - 1) * words[d + 3 : d + 3 + axes]
-    return int(words[d + 2] + reach[reach < 0].sum()), int(words[d + 2] + reach[reach > 0].sum())
-
-
-def places_read(code: np.ndarray, words: np.ndarray, row: int) -> list[tuple[int, int, int]]:
+def operand_spans(code: np.ndarray, words: np.ndarray, row: int) -> list[tuple[int, int, int]]:
     """Return space, first and last element of each operand of a row."""
-    opcode, w, b = int(code[row, 0]), int(code[row, 2]), int(code[row, 3])
-    if opcode < MAP:
-        return [(0, address, address) for address in (w, b)[: REGISTRY[opcode].arity]]
-    if opcode in (GUARD, GUARD_VALUE):
-        return [(0, w, w)]
-    if opcode == GATHER:
-        return [(0, int(place), int(place)) for place in words[w + 2 : w + 2 + int(words[w + 1])]]
-    if opcode == SCATTER:
-        return [(int(words[w + 3]), int(words[w + 4]), int(words[w + 4] + words[w + 1]) - 1)]
-    if opcode == HOST:
-        inputs = words[w + 4 : w + 4 + 3 * int(words[w + 2])].reshape(-1, 3).tolist()
-        return [(space, address, address + count - 1) for space, address, count in inputs]
-    count = b if opcode < 2 * MAP else b - 1
-    axes = int(words[w + 2])
-    spaces = [int(words[w + 5 + axes + k * (3 + axes)]) for k in range(1, 1 + count)]
-    return [(space, *span(words, w, k + 1)) for k, space in enumerate(spaces)]
+    opcode, out, a, b = (int(field) for field in code[row])
+    found = places_read(opcode, out, a, b, words)
+    return found[: REGISTRY[opcode].arity] if opcode < MAP else found
 
 
 def operands(execution: Execution, code: np.ndarray, words: np.ndarray, row: int) -> list[np.ndarray]:
     """Return the values that a row reads, an array for each operand."""
     found = []
-    for space, low, high in places_read(code, words, row):
+    for space, low, high in operand_spans(code, words, row):
         memory = execution.values if not space else execution.spaces[space]
         memory = memory.reshape(-1) if memory.flags.c_contiguous else memory.T.reshape(-1)
         found.append(memory[low : high + 1])
@@ -184,7 +155,7 @@ def describe(execution: Execution, code: np.ndarray, words: np.ndarray, row: int
     text += f", where the operands are {named}" if named else ""
     if not given:
         return text
-    places = places_read(code, words, row)
+    places = operand_spans(code, words, row)
     bad = next(k for k, part in enumerate(operands(execution, code, words, row)) if first_bad(part) >= 0)
     space, low, _ = places[bad]
     address = low + first_bad(operands(execution, code, words, row)[bad])
@@ -195,7 +166,7 @@ def row_name(execution: Execution, code: np.ndarray, words: np.ndarray, row: int
     """Return the name of what a row does."""
     opcode = int(code[row, 0])
     if opcode == HOST:
-        host = execution.rows.hosts[int(words[int(code[row, 2]) + 1])]
+        host = execution.rows.hosts[host_call(words, int(code[row, 2]))]
         return getattr(getattr(host, "op", host), "name", "a Python kernel")
     return {ADD: "sum", CONTRACT: "sum of products"}.get(opcode, op_name(opcode))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.geometry import overlaps
+from numbad.tape.layout import host_call, host_places, operand_place, operand_strides, row_shape
 
 if TYPE_CHECKING:
     from numbad.sweeps.execution import Cotangents, Execution
@@ -14,12 +15,9 @@ if TYPE_CHECKING:
 
 def operand(spaces: Any, words: Any, w: int, index: int) -> np.ndarray:
     """Return an operand of a MAP, ADD or CONTRACT row as a NumPy view over the row's index space."""
-    ndim = int(words[w + 2])
-    d = w + 4 + ndim + index * (3 + ndim)
-    shape = tuple(words[w + 4 : w + 4 + ndim].tolist())
-    memory = spaces(int(words[d + 1]))
-    strides = tuple(memory.itemsize * s for s in words[d + 3 : d + 3 + ndim].tolist())
-    first = int(words[d + 2])
+    space, first = operand_place(words, w, index)
+    shape, memory = row_shape(words, w), spaces(space)
+    strides = tuple(memory.itemsize * s for s in operand_strides(words, w, index))
     if any(s < 0 for s in strides) or not memory.size:
         return np.lib.stride_tricks.as_strided(memory[first:], shape, strides)
     return np.ndarray(shape, memory.dtype, memory, first * memory.itemsize, strides)
@@ -38,12 +36,6 @@ def bar_spaces(bars: Cotangents) -> Any:
 def flat(values: np.ndarray) -> np.ndarray:
     """Return the elements in memory order, as a view."""
     return values.reshape(-1) if values.flags.c_contiguous else values.T.reshape(-1)
-
-
-def space_of(words: Any, w: int, index: int) -> int:
-    """Return the space of an operand."""
-    ndim = int(words[w + 2])
-    return int(words[w + 4 + ndim + index * (3 + ndim) + 1])
 
 
 def add_broadcast(target: np.ndarray, addend: np.ndarray) -> None:
@@ -66,10 +58,11 @@ def add_broadcast(target: np.ndarray, addend: np.ndarray) -> None:
 
 def host_operands(spaces: Any, words: Any, w: int) -> tuple[Any, list[Any], list[Any]]:
     """Return the position of the host, and its operands and results as flat views (None for constants' bars)."""
-    inputs, outputs = int(words[w + 2]), int(words[w + 3])
-    parts = []
-    for k in range(inputs + outputs):
-        space, address, count = words[w + 4 + 3 * k : w + 7 + 3 * k].tolist()
-        memory = spaces(space)
-        parts.append(None if memory is None else memory[address : address + count])
-    return int(words[w + 1]), parts[:inputs], parts[inputs:]
+    read, made = host_places(words, w)
+    return int(host_call(words, w)), views(spaces, read), views(spaces, made)
+
+
+def views(spaces: Any, places: list[tuple[int, int, int]]) -> list[Any]:
+    """Return (space, address, elements) as flat views, None where a space has no memory."""
+    found = ((spaces(space), address, count) for space, address, count in places)
+    return [None if memory is None else memory[address : address + count] for memory, address, count in found]

@@ -12,8 +12,8 @@ from numbad.errors import describe_site
 from numbad.ops.definition import REGISTRY, absent
 from numbad.recording.hostcalls import HostCall, alone
 from numbad.sweeps.gradients import differentiate_alone
-from numbad.sweeps.operands import add_broadcast, bar_spaces, host_operands, operand, primal_spaces, space_of
-from numbad.tape.layout import ADD, CONTRACT, GUARD, GUARD_VALUE, HOST, MAP
+from numbad.sweeps.operands import add_broadcast, bar_spaces, host_operands, operand, primal_spaces
+from numbad.tape.layout import ADD, CONTRACT, GUARD, GUARD_VALUE, HOST, MAP, host_places, space_of
 from numbad.tape.rows import Rows
 
 if TYPE_CHECKING:
@@ -194,8 +194,9 @@ def refuse_unknown(call: HostCall, unknown: list[int], rows: Rows, given: Any, w
     inside = [np.arange(address, address + count) for space, address, count in given if not space]
     active = rows.find_active(inside)
     varies = [False] * len(call.operand_shapes)
+    read, _ = host_places(words, w)
     for k in unknown:
-        space, first, count = words[w + 4 + 3 * k : w + 7 + 3 * k].tolist()
+        space, first, count = read[k]
         by_reference = len(inside) < len(given)  # then it is not followed how they spread
         varies[k] = by_reference or bool(space == 0 and active[first - 1 : first - 1 + count].any())
     call.refuse_unknown(varies)

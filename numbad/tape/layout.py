@@ -25,6 +25,9 @@ compiled functions do, by way of `kernels.layout`.
 
 from __future__ import annotations
 
+import math
+from array import array
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,7 +55,8 @@ NAMES = {
     SCATTER: "scatter",
     HOST: "host",
 }
-Words = Any  # of int64: an array of Python's or NumPy's, or a list
+Words = Any  # of int64: an array of Python's or NumPy's, or a view of one; readers of single words take lists, too
+Placed = tuple[int, int, int, tuple[int, ...]]  # kind, space, address and strides of an operand
 ABSENT_KIND = 3  # of the output of an ADD row whose block is -0.0 where nothing is added: it holds cotangents
 
 
@@ -129,6 +133,33 @@ def operand_span(words: Words, w: int, k: int) -> tuple[int, int, int]:
     return operand_space(words, d), low, high
 
 
+def array_row_size(axes: int, operands: int) -> int:
+    """Return the number of words of a row over an index space; the output is one of its operands."""
+    return HEAD + axes + operands * (PLACE + axes)
+
+
+def operand_reference(d: int) -> int:
+    """Return where the reference of the operand whose words begin at d lies: its space, then its address."""
+    return d + 1
+
+
+def is_output_address(opcode: int, a: int, words: Words, k: int) -> bool:
+    """Whether the k-th word of a row that is no Python kernel and no SCATTER is the address of its output."""
+    return opcode != GATHER and a + k == operand_reference(operand_at(words, a, 0)) + 1
+
+
+def write_vector_row(words: Words, w: int, elements: int, operands: int) -> None:
+    """Write the words before the operands of a row over one axis, which sets all of its output."""
+    words[w], words[w + 1], words[w + 2], words[w + 3] = array_row_size(1, operands), elements, 1, elements
+    words[w + HEAD] = elements
+
+
+def write_vector_operand(words: Words, w: int, k: int, kind: int, address: int, stride: int) -> None:
+    """Write an operand, in the arena, of a row over one axis whose first words are written."""
+    d = operand_at(words, w, k)
+    words[d], words[d + 1], words[d + 2], words[d + PLACE] = kind, 0, address, stride
+
+
 # ---------------------------------------------------------------- GATHER, SCATTER
 
 
@@ -162,6 +193,21 @@ def scatter_place(words: Words, w: int, j: int) -> int:
     return words[w + 5 + j]
 
 
+def listed_head(opcode: int) -> int:
+    """Return the number of words before the places of a GATHER or SCATTER row."""
+    return 2 if opcode == GATHER else 5
+
+
+def set_gather_place(words: Words, w: int, j: int, address: int) -> None:
+    """Let a GATHER row read another address as its j-th."""
+    words[w + 2 + j] = address
+
+
+def scatter_reference(w: int) -> int:
+    """Return where the reference of what a SCATTER row adds lies: its space, then its address."""
+    return w + 3
+
+
 # ---------------------------------------------------------------- HOST
 
 
@@ -193,6 +239,48 @@ def host_address(words: Words, w: int, k: int) -> int:
 def host_elements(words: Words, w: int, k: int) -> int:
     """Return the number of elements of an operand or result of a Python kernel."""
     return words[w + HEAD + PLACE * k + 2]
+
+
+def host_row_size(operands: int) -> int:
+    """Return the number of words of a row of a Python kernel with so many operands and results."""
+    return HEAD + PLACE * operands
+
+
+def host_reference(w: int, k: int) -> int:
+    """Return where the reference of an operand or result of a Python kernel lies: its space, then its address."""
+    return w + HEAD + PLACE * k
+
+
+def set_host_call(words: Words, w: int, call: int) -> None:
+    """Let a row of a Python kernel call another of the hosts."""
+    words[w + 1] = call
+
+
+# ---------------------------------------------------------------- references: a space, then an address in it
+
+
+def reference_space(words: Words, r: int) -> int:
+    """Return the space that a reference names."""
+    return words[r]
+
+
+def reference_address(words: Words, r: int) -> int:
+    """Return the address that a reference names."""
+    return words[r + 1]
+
+
+def set_reference(words: Words, r: int, space: int, address: int) -> None:
+    """Let a reference name another space and address."""
+    words[r], words[r + 1] = space, address
+
+
+def read_reference(opcode: int, a: int, words: Words, k: int) -> int:
+    """Return where the reference of the k-th place that a row reads lies; scalar rows and GATHER have none."""
+    if opcode == SCATTER:
+        return scatter_reference(a)
+    if opcode == HOST:
+        return host_reference(a, k)
+    return operand_reference(operand_at(words, a, k + 1))
 
 
 # ---------------------------------------------------------------- what a row reads and writes
@@ -262,31 +350,34 @@ def is_accumulation(opcode: int, a: int, words: Words) -> bool:
     return (opcode == ADD or opcode == CONTRACT) and row_cleared(words, a) == 0
 
 
-def find_large(code: np.ndarray, words: np.ndarray) -> list[int]:
-    """Return the elementwise rows of many elements, which sweeps run in parallel."""
-    rows = np.flatnonzero((code[:, 0] >= MAP) & (code[:, 0] < 2 * MAP))
-    return rows[row_elements(words, code[rows, 2].astype(np.int64)) >= LARGE].tolist() if len(rows) else []
-
-
 READERS = (
+    array_row_size,
     gather_place,
     host_address,
     host_call,
     host_elements,
     host_inputs,
     host_outputs,
+    host_reference,
+    host_row_size,
     host_space,
     is_accumulation,
+    is_output_address,
     listed_count,
+    listed_head,
     operand_address,
     operand_at,
     operand_count,
     operand_kind,
+    operand_reference,
     operand_space,
     operand_span,
     operand_stride,
     read_count,
     read_place,
+    read_reference,
+    reference_address,
+    reference_space,
     row_axes,
     row_cleared,
     row_elements,
@@ -295,6 +386,196 @@ READERS = (
     scatter_address,
     scatter_block,
     scatter_place,
+    scatter_reference,
     scatter_space,
+    set_gather_place,
+    set_host_call,
+    set_reference,
     write_span,
+    write_vector_operand,
+    write_vector_row,
 )  # what compiled functions may call too
+
+
+# ---------------------------------------------------------------- for Python alone: whole shapes, operands and lists
+
+
+def row_shape(words: Words, w: int) -> tuple[int, ...]:
+    """Return the shape of the index space."""
+    return tuple(words[w + HEAD : w + HEAD + words[w + 2]].tolist())
+
+
+def row_operands(words: Words, w: int) -> list[tuple[int, int, tuple[int, ...]]]:
+    """Return space, address and strides of the output and of each operand of a row over an index space."""
+    row = words[w : w + words[w]].tolist()
+    step = PLACE + row[2]
+    return [(row[d + 1], row[d + 2], tuple(row[d + PLACE : d + step])) for d in range(HEAD + row[2], len(row), step)]
+
+
+def operand_kinds(words: Words, w: int) -> list[int]:
+    """Return the kinds of the output and of each operand."""
+    return [int(words[operand_at(words, w, k)]) for k in range(operand_count(words, w))]
+
+
+def space_of(words: Words, w: int, k: int) -> int:
+    """Return the space of an operand."""
+    return int(words[space_at(words, w, k)])
+
+
+def operand_place(words: Words, w: int, k: int) -> tuple[int, int]:
+    """Return the space and the address of an operand."""
+    d = operand_at(words, w, k)
+    return int(words[d + 1]), int(words[d + 2])
+
+
+def operand_strides(words: Words, w: int, k: int) -> tuple[int, ...]:
+    """Return how far an operand steps along each axis of the index space."""
+    d = operand_at(words, w, k) + PLACE
+    return tuple(words[d : d + words[w + 2]].tolist())
+
+
+def gather_places(words: Words, w: int) -> Words:
+    """Return the addresses that a GATHER row reads."""
+    return words[w + 2 : w + 2 + words[w + 1]]
+
+
+def scatter_places(words: Words, w: int) -> Words:
+    """Return to which elements of its block a SCATTER row adds."""
+    return words[w + 5 : w + 5 + words[w + 1]]
+
+
+def scatter_source(words: Words, w: int) -> tuple[int, int, int]:
+    """Return space, address and number of elements of what a SCATTER row adds."""
+    return int(words[w + 3]), int(words[w + 4]), int(words[w + 1])
+
+
+def host_places(words: Words, w: int) -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]:
+    """Return space, address and number of elements of what a Python kernel reads, and of its results."""
+    row = words[w : w + words[w]].tolist()
+    places = [(row[d], row[d + 1], row[d + 2]) for d in range(HEAD, len(row), PLACE)]
+    return places[: row[2]], places[row[2] :]
+
+
+def step_count(words: Words, w: int) -> int:
+    """Return the elements of an index space or a list: how often a row of any kind but HOST does what it does."""
+    return words[w + 1]
+
+
+def written_count(opcode: int, a: int, words: Words) -> int:
+    """Return the number of elements of the block that a row makes: 0 where it makes none, as one that accumulates."""
+    if opcode < MAP:
+        return 1
+    if opcode == GUARD or opcode == GUARD_VALUE:
+        return 0
+    if opcode == GATHER:
+        return int(listed_count(words, a))
+    if opcode == SCATTER:
+        return int(scatter_block(words, a))
+    if opcode == HOST:
+        return sum(count for _, _, count in host_places(words, a)[1])
+    return int(row_cleared(words, a))
+
+
+def places_read(opcode: int, out: int, a: int, b: int, words: Words) -> list[tuple[int, int, int]]:
+    """Return space, first and last address of each place that a row reads; see `read_place`."""
+    found = [read_place(opcode, out, a, b, words, k) for k in range(read_count(opcode, a, b, words))]
+    return [(int(space), int(first), int(last)) for space, first, last in found]
+
+
+def find_large(code: np.ndarray, words: np.ndarray) -> list[int]:
+    """Return the elementwise rows of many elements, which sweeps run in parallel."""
+    rows = np.flatnonzero((code[:, 0] >= MAP) & (code[:, 0] < 2 * MAP))
+    return rows[row_elements(words, code[rows, 2].astype(np.int64)) >= LARGE].tolist() if len(rows) else []
+
+
+def find_accumulations(code: np.ndarray, words: np.ndarray) -> np.ndarray:
+    """Return a flag for each row: whether it adds to a block that another has cleared; rows need not be verified."""
+    found = np.zeros(len(code), bool)
+    sums = np.flatnonzero((code[:, 0] == ADD) | (code[:, 0] == CONTRACT))
+    if len(sums):
+        inside = np.minimum(code[sums, 2].astype(np.int64), len(words) - HEAD)
+        found[sums] = row_cleared(words, inside) == 0
+    return found
+
+
+# ---------------------------------------------------------------- writers
+
+
+def index_words(shape: tuple[int, ...], cleared: int, operands: Iterable[Placed]) -> list[int]:
+    """Return the words of a row over an index space; operands are (kind, space, address, strides), the output first."""
+    words = [0, math.prod(shape), len(shape), cleared, *shape]
+    for kind, space, address, strides in operands:
+        words += (kind, space, address, *strides)
+    words[0] = len(words)
+    return words
+
+
+def gather_words(addresses: np.ndarray) -> array[int]:
+    """Return the words of a row that collects arena addresses."""
+    return listing_words((2 + addresses.size, addresses.size), addresses)
+
+
+def scatter_words(addresses: np.ndarray, size: int, space: int, source: int) -> array[int]:
+    """Return the words of a row that adds a contiguous block onto places of a block of `size`."""
+    return listing_words((5 + addresses.size, addresses.size, size, space, source), addresses)
+
+
+def listing_words(head: tuple[int, ...], addresses: np.ndarray) -> array[int]:
+    """Return the words of a row that ends in a list of places."""
+    words = array("q", head)
+    words.frombytes(np.ascontiguousarray(addresses, np.int64).tobytes())
+    return words
+
+
+def host_words(call: int, inputs: Sequence[tuple[int, int, int]], outputs: Sequence[tuple[int, int, int]]) -> list[int]:
+    """Return the words of a row of a Python kernel; what it reads and its results are (space, address, elements)."""
+    words = [0, call, len(inputs), len(outputs)]
+    for place in (*inputs, *outputs):
+        words += place
+    words[0] = len(words)
+    return words
+
+
+def address_at(words: Words, w: int, k: int) -> int:
+    """Return where the address of an operand stands."""
+    return operand_at(words, w, k) + 2
+
+
+def space_at(words: Words, w: int, k: int) -> int:
+    """Return where the space of an operand stands."""
+    return operand_at(words, w, k) + 1
+
+
+def mark_absent(words: Words, w: int) -> None:
+    """Let a sum hold -0.0 where nothing is added."""
+    words[operand_at(words, w, 0)] = ABSENT_KIND
+
+
+def is_absent_sum(words: Words, w: int) -> bool:
+    """Whether a sum holds -0.0 where nothing is added."""
+    return bool(words[operand_at(words, w, 0)] == ABSENT_KIND)
+
+
+def move_operands(words: Words, opcode: int, w: int, moved: dict[int, int]) -> None:
+    """Let an array row read copies of spaces in the arena; `moved` has, by space, where its copy begins."""
+    places: Iterable[int] = ()  # of spaces, each followed by its address
+    if opcode < 2 * MAP or opcode == ADD or opcode == CONTRACT:
+        places = [space_at(words, w, k) for k in range(operand_count(words, w))]
+    elif opcode == SCATTER:
+        places = (w + 3,)
+    elif opcode == HOST:
+        places = range(w + HEAD, w + int(words[w]), PLACE)
+    for place in places:
+        copy = moved.get(int(words[place]))
+        if copy is not None:
+            words[place] = 0
+            words[place + 1] += copy
+
+
+def empty_row(words: Words, opcode: int, w: int) -> None:
+    """Let an array row speak of no elements, so that it does nothing."""
+    words[w + 1] = 0
+    if opcode == ADD or opcode == CONTRACT:
+        words[w + 3] = 0
+    elif opcode == SCATTER:
+        words[w + 2] = 0

@@ -10,7 +10,18 @@ import numpy as np
 
 from numbad.errors import attribute
 from numbad.ops import REGISTRY
-from numbad.tape.layout import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, NAMES, SCATTER
+from numbad.tape.layout import (
+    GUARD,
+    GUARD_VALUE,
+    MAP,
+    NAMES,
+    find_accumulations,
+    operand_at,
+    operand_kind,
+    row_operands,
+    row_shape,
+    written_count,
+)
 from numbad.tape.rows import NamedTape
 
 SYMBOLS = {
@@ -107,7 +118,9 @@ class Names:
         given = [(slot.address, 0, k) for k, slot in enumerate(tape.inputs) if not slot.space and slot.size]
         given += [(int(address), 1, k) for k, address in enumerate(tape.numbers[:, 0].tolist())]
         given += [(address, 2, k) for k, (address, _) in enumerate(tape.loads)]
-        rows = np.flatnonzero((code[:, 0] != GUARD) & (code[:, 0] != GUARD_VALUE) & ~accumulates(tape))
+        rows = np.flatnonzero(
+            (code[:, 0] != GUARD) & (code[:, 0] != GUARD_VALUE) & ~find_accumulations(code, tape.words)
+        )
         fixed = np.array(given, np.int64).reshape(-1, 3)
         written = np.stack([code[rows, 1].astype(np.int64), np.full(len(rows), 3), rows], axis=1)
         blocks = np.concatenate([fixed, written])
@@ -147,7 +160,7 @@ class Names:
         if kind == 2:
             block = tape.loads[index][1]
             return write_values(block), (block.size,), place
-        count = row_elements(tape, index)
+        count = count_results(tape, index)
         return self.result(index), () if count == 1 else (count,), place
 
     def element(self, address: int, space: int = 0) -> str:
@@ -164,12 +177,9 @@ class Names:
     def operand(self, w: int, index: int) -> str:
         """Return the name of an operand of an array row: `x`, `x[2:5]`, `v3[0]`, or `x[...]` for other views."""
         words = self.tape.words
-        ndim = int(words[w + 2])
-        d = w + 4 + ndim + index * (3 + ndim)
-        lengths = words[w + 4 : w + 4 + ndim].tolist()
-        kind, space, address, *strides = words[d : d + 3 + ndim].tolist()
-        touched = [(n, s) for n, s in zip(lengths, strides, strict=True) if s and n > 1]
-        if kind == 2 or not touched:
+        space, address, strides = row_operands(words, w)[index]
+        touched = [(n, s) for n, s in zip(row_shape(words, w), strides, strict=True) if s and n > 1]
+        if operand_kind(words, operand_at(words, w, index)) == 2 or not touched:
             return self.element(address, space)
         name, shape, place = self.base(space, address)
         size, count = int(np.prod(shape)), int(np.prod([n for n, _ in touched]))
@@ -203,14 +213,9 @@ class Names:
 
     def part(self, w: int, index: int, place: int) -> str:
         """Return the name of the element of an operand that goes with a place of the result."""
-        words = self.tape.words
-        ndim = int(words[w + 2])
-        lengths = words[w + 4 : w + 4 + ndim].tolist()
-        d = w + 4 + ndim + index * (3 + ndim)
-        offsets = np.unravel_index(place, lengths)
-        strides = words[d + 3 : d + 3 + ndim]
-        address = int(words[d + 2]) + int(sum(int(k) * int(s) for k, s in zip(offsets, strides, strict=True)))
-        return self.element(address, int(words[d + 1]))
+        space, address, strides = row_operands(self.tape.words, w)[index]
+        inside = np.unravel_index(place, row_shape(self.tape.words, w))
+        return self.element(address + sum(int(k) * s for k, s in zip(inside, strides, strict=True)), space)
 
 
 def write_call(name: str, operands: list[str], inner: bool) -> str:
@@ -233,29 +238,6 @@ def write_values(values: np.ndarray) -> str:
     return f"[{flat[0]:.6g}, {flat[1]:.6g}, .., {flat[-1]:.6g}; {flat.size}]"
 
 
-def accumulates(tape: NamedTape) -> np.ndarray:
-    """Return for each row whether it adds to what another row has written."""
-    code = tape.code
-    result = np.zeros(len(code), bool)
-    sums = np.flatnonzero((code[:, 0] == ADD) | (code[:, 0] == CONTRACT))
-    if len(sums):
-        result[sums] = tape.words[np.minimum(code[sums, 2].astype(np.int64) + 3, len(tape.words) - 1)] == 0
-    return result
-
-
-def row_elements(tape: NamedTape, row: int) -> int:
-    """Return the number of elements that a row writes."""
-    opcode, w = int(tape.code[row, 0]), int(tape.code[row, 2])
-    words = tape.words
-    if opcode < MAP:
-        return 1
-    if opcode in (GUARD, GUARD_VALUE):
-        return 0
-    if opcode == GATHER:
-        return int(words[w + 1])
-    if opcode == SCATTER:
-        return int(words[w + 2])
-    if opcode == HOST:
-        inputs, outputs = int(words[w + 2]), int(words[w + 3])
-        return int(sum(words[w + 4 + 3 * k + 2] for k in range(inputs, inputs + outputs)))
-    return int(words[w + 3])
+def count_results(tape: NamedTape, row: int) -> int:
+    """Return the number of elements of the block that a row makes."""
+    return written_count(int(tape.code[row, 0]), int(tape.code[row, 2]), tape.words)

@@ -65,6 +65,8 @@ class Rows:
         The user's statement (code object and place in it) of guards, host and array rows; empty where a tape knows.
     constants : dict
         Address of each Python number that has been met while the rows were recorded.
+    borrowed : dict of int to Borrowed
+        By their spaces, large arrays of the user's; none where the memory is the tape's own.
     varied : list of (int, int, int), or None
         Space, address and count of the inputs with respect to which a recording is differentiated, where that is
         known and there are rows for Python: their rules ask.
@@ -73,6 +75,7 @@ class Rows:
     """
 
     __slots__ = (
+        "borrowed",
         "code",
         "constants",
         "dtype",
@@ -110,6 +113,7 @@ class Rows:
         self.hosts, self.large = hosts, large
         self.sites: dict[int, Site] = {}
         self.constants: dict[Any, int] = {}
+        self.borrowed: dict[int, Any] = {}
         self.tape = self.varied = None
 
     def with_rows(self, code: Code, words: Code, large: list[int]) -> Rows:

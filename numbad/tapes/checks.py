@@ -12,7 +12,7 @@ from numbad.geometry import reach
 from numbad.kernels.loading import compile_notice
 from numbad.kernels.memory import check_memory
 from numbad.ops import REGISTRY
-from numbad.tape.layout import HOST
+from numbad.tape.layout import HOST, host_call, host_places
 from numbad.tape.naming import op_name
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 UNWRITTEN = 2**32 - 1
 MOST_AXES = 64
 MOST_ELEMENTS = 1 << 46
-HEAD = 4  # words of an array row before its shape
 
 PROBLEMS = {
     1: "the opcode {value} is not known",
@@ -34,13 +33,13 @@ PROBLEMS = {
     8: "its number of words is said to be {value}, which does not fit",
     9: "its index space has {value} axes",
     10: "an axis has the length {value}",
-    11: "it is said to have {value} elements, which its shape has not",
-    12: "an operand is of kind {value}, which its strides are not",
-    13: "an operand lives in space {value}, which the tape has not",
+    11: "it is said to have {value} elements, but its shape gives another number",
+    12: "an operand is of kind {value}, which does not fit its strides",
+    13: "an operand lives in space {value}, but the tape has no such space",
     14: "an operand reaches element {value}, outside of its space",
     15: "its result is not a contiguous block of the arena at the row's address, but at {value}",
     16: "a place {value} lies outside of its result",
-    17: "it calls host {value}, which the tape has not",
+    17: "it calls host {value}, but the tape has no such host",
     18: "it has {value} operands, which is not what its opcode takes",
     19: "it adds to address {value}, which is not an accumulator",
     20: "it clears {value} elements, which do not fit into the arena or do not hold its result",
@@ -49,10 +48,6 @@ PROBLEMS = {
 
 def verify(tape: Tape) -> None:
     """Check that a tape can run: every row known, in bounds, written once and before it is read.
-
-    An operand is taken to read all addresses between its first and its last, or, where those are
-    more, its elements. A row takes no longer to check than to run; a million scalar rows take some
-    milliseconds. Tapes verify themselves before they run for the first time.
 
     Parameters
     ----------
@@ -63,6 +58,15 @@ def verify(tape: Tape) -> None:
     ------
     TapeError
         Naming the first row that is wrong, and what is wrong with it.
+    MemoryError
+        When the tape needs more memory to run than is free.
+
+    Notes
+    -----
+    Tapes verify themselves before they run for the first time. A row takes no longer to check than to run; a million
+    scalar rows take some milliseconds. The check takes 4 bytes of memory for each address.
+
+    An operand is taken to read all addresses between its first and its last, or, where those are more, its elements.
 
     Examples
     --------
@@ -176,12 +180,12 @@ def check_hosts(tape: Tape) -> None:
     words = tape.words
     for row in np.flatnonzero(tape.code[:, 0] == HOST).tolist():
         w = int(tape.code[row, 2])
-        host = tape.hosts[int(words[w + 1])]
+        host = tape.hosts[host_call(words, w)]
         operands, results = getattr(host, "operand_shapes", None), getattr(host, "result_shapes", None)
         if operands is None or results is None:
             continue
-        counts = words[w + HEAD + 2 : w + int(words[w]) : 3].tolist()
-        if counts != [math.prod(shape) for shape in (*operands, *results)] or int(words[w + 2]) != len(operands):
+        counts = [[count for _, _, count in part] for part in host_places(words, w)]
+        if counts != [[math.prod(shape) for shape in shapes] for shapes in (operands, results)]:
             complain(f"row {row} (host): its operands do not have the sizes that {getattr(host, 'op', host)} expects")
 
 

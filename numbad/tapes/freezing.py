@@ -27,17 +27,18 @@ def record(f: Callable[..., Any], *examples: Any, **keywords: Any) -> Tape:
     Parameters
     ----------
     f : callable
-        A function of floats, arrays of floats, or nested tuples, lists and dicts of them.
-    *examples : float, ndarray or tree
+        A function of floats, arrays of floats, or nested tuples, lists and dicts of them, that returns numbers, arrays
+        or trees of them.
+    *examples : float, ndarray of float64 or float32, or tree
         One for each positional argument. Their shapes and dtypes become those of the tape, and the
         branches that `f` takes there its only ones.
     **keywords
-        Passed to `f` as they are.
+        Passed to `f` as they are; they are fixed in the tape.
 
     Returns
     -------
     Tape
-        Callable at other points; `print` shows its rows.
+        Callable at other points; `print` shows its rows. Of dtype float32 if all arrays are, else float64.
 
     Raises
     ------
@@ -45,6 +46,13 @@ def record(f: Callable[..., Any], *examples: Any, **keywords: Any) -> Tape:
         For integers, complex numbers and other inputs that have no derivative.
     OutputError
         When `f` returns something that is not made of numbers and arrays.
+    RecordingError
+        When `f` does something that cannot be recorded, or `record` is called while another function is recorded.
+
+    Notes
+    -----
+    One run of `f`; the rows are not swept unless `f` asks for a value (`if x > 0`). Arrays that `f` takes from
+    elsewhere are copied into the tape: later writes to them change nothing.
 
     Examples
     --------

@@ -12,15 +12,13 @@ from numbad.errors import BranchError
 from numbad.recording.arrays import constant, make_block, strided
 from numbad.recording.recorder import Recorder, set_current
 from numbad.recording.scalars import make_scalar
-from numbad.tape.layout import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER, find_large
+from numbad.tape.layout import GUARD, GUARD_VALUE, MAP, find_large, move_operands
 from numbad.tapes.directional import check_outputs, unite
 from numbad.tapes.freezing import freeze
 from numbad.transforms.functional import columns, rows, size_of
 
 if TYPE_CHECKING:
     from numbad.tapes.tape import Tape
-
-HEAD = 4  # words of an array row before its shape
 
 
 def jacobian_at(tape: Tape, points: tuple[Any, ...]) -> Any:
@@ -142,7 +140,7 @@ class Copy:
         arrays = (opcodes >= MAP) & (opcodes != GUARD) & (opcodes != GUARD_VALUE)
         if moved:
             for opcode, w in code[arrays][:, [0, 2]].tolist():
-                redirect(words, opcode, w, moved)
+                move_operands(words, opcode, w, moved)
         code[arrays, 2] += np.uint32(shift)
         recorder.code.frombytes(code.tobytes())
         recorder.words.frombytes(words.tobytes())
@@ -159,23 +157,6 @@ class Copy:
             return make_scalar(recorder, slot.address)
         space, address = (0, moved[slot.space] + slot.address) if slot.space in moved else (slot.space, slot.address)
         return strided(recorder, space, address, slot.shape, slot.strides)
-
-
-def redirect(words: np.ndarray, opcode: int, w: int, moved: dict[int, int]) -> None:
-    """Let an array row read the copies of large inputs."""
-    if opcode < 2 * MAP or opcode in (ADD, CONTRACT):
-        axes = int(words[w + 2])
-        places = range(w + HEAD + axes + 1, w + int(words[w]), 3 + axes)
-    elif opcode == SCATTER:
-        places = range(w + 3, w + 4)
-    else:
-        assert opcode in (GATHER, HOST)
-        places = range(w + HEAD, w + int(words[w]), 3) if opcode == HOST else range(0)
-    for place in places:
-        copy = moved.get(int(words[place]))
-        if copy is not None:
-            words[place] = 0
-            words[place + 1] += copy
 
 
 def jacobian_blocks(copy: Any) -> list[Any]:

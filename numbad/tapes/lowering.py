@@ -11,13 +11,29 @@ import numpy as np
 from numbad.limits import LOWERED_ROWS
 from numbad.ops.arithmetic import identity
 from numbad.ops.definition import REGISTRY
-from numbad.tape.layout import ADD, CLEAR, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+from numbad.tape.layout import (
+    ADD,
+    CLEAR,
+    CONTRACT,
+    GATHER,
+    GUARD,
+    GUARD_VALUE,
+    HOST,
+    MAP,
+    SCATTER,
+    gather_places,
+    row_cleared,
+    row_elements,
+    row_operands,
+    row_shape,
+    scatter_block,
+    scatter_places,
+    scatter_source,
+)
 
 if TYPE_CHECKING:
     from numbad.tapes.slots import Input, Output
     from numbad.tapes.tape import Tape
-
-HEAD = 4  # words of an array row before its shape
 
 
 @dataclasses.dataclass
@@ -94,30 +110,21 @@ def lower_row(row: np.ndarray, words: np.ndarray, starts: list[int]) -> np.ndarr
     """Return an array row as rows over single elements."""
     opcode, out, w = int(row[0]), int(row[1]), int(row[2])
     if opcode < 2 * MAP or opcode in (ADD, CONTRACT):
-        if words[w + 1] > LOWERED_ROWS or words[w + 3] > LOWERED_ROWS:
+        cleared = int(row_cleared(words, w))
+        if row_elements(words, w) > LOWERED_ROWS or cleared > LOWERED_ROWS:
             raise Unlowered
-        operands = index_operands(words, w, starts)
+        shape, places = row_shape(words, w), row_operands(words, w)
+        operands = [spread(starts[space] + first, shape, steps).reshape(-1) for space, first, steps in places]
         if opcode < 2 * MAP:
             return make_rows(opcode - MAP, *operands)
-        return np.concatenate([clear_rows(out, int(words[w + 3])), make_rows(opcode, *operands)])
+        return np.concatenate([clear_rows(out, cleared), make_rows(opcode, *operands)])
     if opcode == GATHER:
-        count = int(words[w + 1])
-        return make_rows(identity.opcode, out + np.arange(count), words[w + 2 : w + 2 + count])
+        places = gather_places(words, w)
+        return make_rows(identity.opcode, out + np.arange(places.size), places)
     assert opcode == SCATTER
-    count, size, space, source = words[w + 1 : w + 5].tolist()
-    targets = out + words[w + 5 : w + 5 + count]
-    return np.concatenate([clear_rows(out, size), make_rows(ADD, targets, starts[space] + source + np.arange(count))])
-
-
-def index_operands(words: np.ndarray, w: int, starts: list[int]) -> list[np.ndarray]:
-    """Return the addresses of the output and the operands of a row over an index space, element by element."""
-    axes = int(words[w + 2])
-    shape = words[w + HEAD : w + HEAD + axes].tolist()
-    found = []
-    for d in range(w + HEAD + axes, w + int(words[w]), 3 + axes):
-        space, address = words[d + 1 : d + 3].tolist()
-        found.append(spread(starts[space] + address, shape, words[d + 3 : d + 3 + axes].tolist()).reshape(-1))
-    return found
+    space, source, count = scatter_source(words, w)
+    added = make_rows(ADD, out + scatter_places(words, w), starts[space] + source + np.arange(count))
+    return np.concatenate([clear_rows(out, int(scatter_block(words, w))), added])
 
 
 def spread(address: int, shape: Any, strides: Any) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Passes over a tape that will be replayed: constants folded, equal rows once, dead rows out, addresses used again.
 
 A pass takes a tape and returns another that computes the same; what it did is noted in `Tape.passes`
-and printed by `tape.summary()`. The loops over rows are compiled (`passkernels`).
+and printed by `tape.summary()`. The loops over rows are compiled (`kernels.passes`).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import functools
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +19,8 @@ from numbad.kernels.loading import sweep
 from numbad.limits import CHECKED
 from numbad.ops.definition import REGISTRY, Op, body
 from numbad.sweeps.execution import Execution
-from numbad.tape.layout import GUARD, GUARD_VALUE, HOST, MAP
-from numbad.tape.naming import row_elements
+from numbad.tape.layout import GUARD, GUARD_VALUE, HOST, MAP, host_places, row_size
+from numbad.tape.naming import count_results
 from numbad.tapes.workspaces import rows_of
 
 if CHECKED:
@@ -56,6 +57,13 @@ class PassRecord:
         Of the pass.
     rows, addresses : (int, int)
         Before and after it.
+
+    Examples
+    --------
+    >>> import numbad
+    >>> record = numbad.passes.merge_equal_rows(numbad.record(lambda x: x * x + x * x, 1.0)).passes[-1]
+    >>> record.name, record.rows
+    ('equal rows once', (3, 2))
     """
 
     name: str
@@ -91,12 +99,17 @@ def optimise(tape: Tape, forward_only: bool = False) -> Tape:
     Raises
     ------
     TapeError
-        When the tape does not pass verification.
+        When the tape does not pass verification, or is `forward_only`.
 
     Notes
     -----
     Each pass takes about as long as one sweep over the rows, and a few bytes for each address. The passes are those
-    of Aho, Lam, Sethi and Ullman, *Compilers* (2nd ed., 2006), sections 8.5 and 9.4, on rows without jumps.
+    of [1]_, on rows without jumps.
+
+    References
+    ----------
+    .. [1] A. V. Aho, M. S. Lam, R. Sethi and J. D. Ullman, *Compilers*, 2nd ed., Addison-Wesley, 2006, sections 8.5 and
+       9.4.
 
     Examples
     --------
@@ -119,8 +132,37 @@ def optimise(tape: Tape, forward_only: bool = False) -> Tape:
 def fold_constants(tape: Tape) -> Tape:
     """Return the tape without the rows whose operands are all constants; their values become constants.
 
+    Parameters
+    ----------
+    tape : Tape
+        As recorded; it stays as it is.
+
+    Returns
+    -------
+    Tape
+        A new tape of the same function.
+
+    Raises
+    ------
+    TapeError
+        When the tape does not pass verification, or is `forward_only`.
+
+    Notes
+    -----
     The values are computed by the sweeps themselves. Arrays of more than 512 elements, rows over as many, and Python
     kernels are left.
+
+    References
+    ----------
+    .. [1] A. V. Aho, M. S. Lam, R. Sethi and J. D. Ullman, *Compilers*, 2nd ed., Addison-Wesley, 2006, sections 8.5 and
+       9.4.
+
+    Examples
+    --------
+    >>> import numbad
+    >>> tape = numbad.record(lambda x: x + 2.0 * numbad.full((), 3.0)[()], 1.0)
+    >>> len(tape), len(numbad.passes.fold_constants(tape))
+    (2, 1)
     """
     check(tape)
     known = constant_addresses(tape)
@@ -135,8 +177,37 @@ def fold_constants(tape: Tape) -> Tape:
 def merge_equal_rows(tape: Tape) -> Tape:
     """Return the tape with rows that do the same with the same operands kept once (common subexpressions).
 
+    Parameters
+    ----------
+    tape : Tape
+        As recorded; it stays as it is.
+
+    Returns
+    -------
+    Tape
+        A new tape of the same function. The cotangents of what was merged are added up in another order.
+
+    Raises
+    ------
+    TapeError
+        When the tape does not pass verification, or is `forward_only`.
+
+    Notes
+    -----
     Python kernels and blocks that several rows add to are left. Operands of commutative ops are compared in
-    either order. The cotangents of what was merged are added up in another order.
+    either order.
+
+    References
+    ----------
+    .. [1] A. V. Aho, M. S. Lam, R. Sethi and J. D. Ullman, *Compilers*, 2nd ed., Addison-Wesley, 2006, sections 8.5 and
+       9.4.
+
+    Examples
+    --------
+    >>> import numbad
+    >>> tape = numbad.record(lambda x, y: x * y + y * x, 2.0, 3.0)
+    >>> len(tape), len(numbad.passes.merge_equal_rows(tape))
+    (3, 2)
     """
     check(tape)
     code, words = np.array(tape.code), np.array(tape.words)
@@ -155,8 +226,37 @@ def merge_equal_rows(tape: Tape) -> Tape:
 def drop_dead_rows(tape: Tape) -> Tape:
     """Return the tape without the rows that reach neither an output nor a guard.
 
+    Parameters
+    ----------
+    tape : Tape
+        As recorded; it stays as it is.
+
+    Returns
+    -------
+    Tape
+        A new tape of the same function.
+
+    Raises
+    ------
+    TapeError
+        When the tape does not pass verification, or is `forward_only`.
+
+    Notes
+    -----
     A tape of scalar rows has no gaps between its addresses afterwards. Arrays stay where they are: LLVM takes the
     vector versions of elementary functions where operands lie far enough apart, so moving them changes last bits.
+
+    References
+    ----------
+    .. [1] A. V. Aho, M. S. Lam, R. Sethi and J. D. Ullman, *Compilers*, 2nd ed., Addison-Wesley, 2006, sections 8.5 and
+       9.4.
+
+    Examples
+    --------
+    >>> import numbad
+    >>> tape = numbad.record(lambda x: (x * x, x + 1.0)[1], 2.0)
+    >>> len(tape), len(numbad.passes.drop_dead_rows(tape))
+    (2, 1)
     """
     check(tape)
     live = np.zeros(tape.size, np.uint8)
@@ -173,8 +273,38 @@ def drop_dead_rows(tape: Tape) -> Tape:
 def reuse_addresses(tape: Tape) -> Tape:
     """Return a tape for values alone, whose results overwrite those that nothing needs again.
 
-    It is `forward_only`: its derivatives are refused. Tapes with rows over 32,768 elements and more are only marked so,
-    for their intermediate arrays have no memory in any case (see `fusion`).
+    Parameters
+    ----------
+    tape : Tape
+        As recorded; it stays as it is.
+
+    Returns
+    -------
+    Tape
+        A new tape of the same function, which is `forward_only`: its derivatives are refused.
+
+    Raises
+    ------
+    TapeError
+        When the tape does not pass verification, or is `forward_only`.
+
+    Notes
+    -----
+    Tapes with rows over 32,768 elements and more are only marked so, for their intermediate arrays have no memory in
+    any case (see `fusion`).
+
+    References
+    ----------
+    .. [1] A. V. Aho, M. S. Lam, R. Sethi and J. D. Ullman, *Compilers*, 2nd ed., Addison-Wesley, 2006, sections 8.5 and
+       9.4.
+
+    Examples
+    --------
+    >>> import numbad
+    >>> tape = numbad.record(lambda x: ((x * 2.0) * 3.0) * 4.0, 2.0)
+    >>> shorter = numbad.passes.reuse_addresses(tape)
+    >>> shorter(1.0), tape.size > shorter.size
+    (24.0, True)
     """
     check(tape)
     owner, _ = find_owners(tape)
@@ -191,10 +321,8 @@ def reuse_addresses(tape: Tape) -> Tape:
 
 def is_block(tape: Tape, row: int) -> bool:
     """Whether the results of a Python kernel follow one another."""
-    w, words = int(tape.code[row, 2]), tape.words
-    first = w + 4 + 3 * int(words[w + 2])
-    places = words[first : first + 3 * int(words[w + 3])].reshape(-1, 3)
-    return bool((places[1:, 1] == places[:-1, 1] + places[:-1, 2]).all())
+    _, made = host_places(tape.words, int(tape.code[row, 2]))
+    return all(first + count == following for (_, first, count), (_, following, _) in itertools.pairwise(made))
 
 
 def place_again(tape: Tape, owner: np.ndarray, last: np.ndarray) -> Tape:
@@ -261,8 +389,8 @@ def fold_values(tape: Tape, rows: np.ndarray) -> tuple[np.ndarray, list[Any]]:
     addresses = tape.code[scalar, 1].astype(np.int64)
     numbers.append(np.stack([addresses.astype(float), values[addresses].astype(float)], axis=1))
     for row in rows[tape.code[rows, 0] >= MAP].tolist():
-        low, high = written(tape, row)
-        loads.append((low, values[low : high + 1].copy()))
+        out = int(tape.code[row, 1])
+        loads.append((out, values[out : out + count_results(tape, row)].copy()))
     return np.concatenate(numbers), loads
 
 
@@ -282,12 +410,6 @@ def constants_run(tape: Tape, rows: np.ndarray) -> np.ndarray:
     execution = Execution(rows_to_run)
     execution.forward()
     return execution.values
-
-
-def written(tape: Tape, row: int) -> tuple[int, int]:
-    """Return the first and last address that a row writes."""
-    out = int(tape.code[row, 1])
-    return out, out + row_elements(tape, row) - 1
 
 
 def find_owners(tape: Tape) -> tuple[np.ndarray, np.ndarray]:
@@ -377,10 +499,11 @@ def pack_words(code: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, np.ndar
     if not len(rows):
         return code, words[:0]
     starts = code[rows, 2].astype(np.int64)
-    counts = words[starts]
+    counts = row_size(words, starts)
     ends = np.cumsum(counts)
     code[rows, 2] = ends - counts
-    return code, words[np.arange(ends[-1]) + np.repeat(starts - (ends - counts), counts)]
+    kept = np.arange(ends[-1]) + np.repeat(starts - (ends - counts), counts)
+    return code, words[kept]
 
 
 # ---------------------------------------------------------------- what is read off the ops' texts

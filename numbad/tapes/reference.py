@@ -30,12 +30,31 @@ from numbad.ops.host import as_tuple
 from numbad.recording.hostcalls import HostCall, alone
 from numbad.recording.structures import flatten, unflatten
 from numbad.sweeps.python_rows import push_call
-from numbad.tape.layout import ABSENT_KIND, ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+from numbad.tape.layout import (
+    ADD,
+    CONTRACT,
+    GATHER,
+    GUARD,
+    GUARD_VALUE,
+    HOST,
+    MAP,
+    SCATTER,
+    gather_places,
+    host_call,
+    host_places,
+    is_absent_sum,
+    row_cleared,
+    row_elements,
+    row_operands,
+    row_shape,
+    scatter_block,
+    scatter_places,
+    scatter_source,
+)
 from numbad.tapes.slots import Input, Output
 from numbad.tapes.tape import Tape
 
 ABSENT = -0.0
-HEAD = 4  # words of an array row before its shape
 AT_ONCE = 1 << 20  # places of an index space whose addresses are made at a time
 MOST_RESULTS = 5000  # of a Python kernel whose tangent is found from its pullback, a result at a time
 
@@ -68,7 +87,7 @@ def run(tape: Tape, *points: Any) -> Any:
     Examples
     --------
     >>> import numbad
-    >>> from numbad import reference
+    >>> from numbad.tapes import reference
     >>> reference.run(numbad.record(lambda x, y: x * y + 1.0, 2.0, 5.0), 3.0, 4.0)
     13.0
     """
@@ -82,7 +101,7 @@ def gradient(tape: Tape, *points: Any) -> Any:
     Examples
     --------
     >>> import numbad
-    >>> from numbad import reference
+    >>> from numbad.tapes import reference
     >>> reference.gradient(numbad.record(lambda x, y: x * y + 1.0, 2.0, 5.0), 3.0, 4.0)
     (4.0, 3.0)
     """
@@ -156,21 +175,20 @@ def row_values(state: State, row: int) -> None:
             write(arena, z, op.evaluate(*[look(state, part) for part in operands]))
             varies[z[1]] = depends(state, operands) & (op.name != "stop_gradient")
     elif opcode == ADD:  # out[...] += a[...]; what is absent (-0.0) stays so in sums and copies
-        if cleared(words, a):
-            kind = words[a + HEAD + words[a + 2]]
-            arena[out : out + cleared(words, a)] = ABSENT if kind == ABSENT_KIND else 0.0
+        if row_cleared(words, a):
+            arena[out : out + row_cleared(words, a)] = ABSENT if is_absent_sum(words, a) else 0.0
             for target, _ in walk(words, a, 2):
                 write(arena, target, ABSENT)
         for target, source in walk(words, a, 2):
             add(state.values, target, look(state, source))
             varies[target[1]] |= depends(state, [source])
     elif opcode == CONTRACT:  # out[...] += a[...] * b[...]
-        arena[out : out + cleared(words, a)] = 0.0
+        arena[out : out + row_cleared(words, a)] = 0.0
         for target, x, y in walk(words, a, 3):
             add(state.values, target, look(state, x) * look(state, y))
             varies[target[1]] |= depends(state, [x, y])
     elif opcode == GATHER:  # out[k] = arena[places[k]]
-        places = gathered(words, a)
+        places = gather_places(words, a)
         arena[out : out + places.size] = look(state, (0, places))
         varies[out : out + places.size] = varies[places]
     elif opcode == SCATTER:  # out = 0, then out[places[k]] += source[k]
@@ -226,7 +244,7 @@ def row_back(state: State, bars: list[Any], row: int) -> None:
             add(bars, x, times(factor(state, y), bar))
             add(bars, y, times(factor(state, x), bar))
     elif opcode == GATHER:
-        places = gathered(words, a)
+        places = gather_places(words, a)
         add(bars, (0, places), bars[0][out : out + places.size])
     elif opcode == SCATTER:
         _, target, source = scattered(words, a, out)
@@ -261,16 +279,16 @@ def row_forward(state: State, dots: list[Any], row: int) -> None:
         for parts in walk(words, a, 1 + op.arity):
             map_forward(state, dots, op, parts)
     elif opcode == ADD:
-        dots[0][out : out + cleared(words, a)] = ABSENT
+        dots[0][out : out + row_cleared(words, a)] = ABSENT
         for target, source in walk(words, a, 2):
             add(dots, target, read(dots, source))
     elif opcode == CONTRACT:
-        dots[0][out : out + cleared(words, a)] = ABSENT
+        dots[0][out : out + row_cleared(words, a)] = ABSENT
         for target, x, y in walk(words, a, 3):
             add(dots, target, times(factor(state, y), read(dots, x)))
             add(dots, target, times(factor(state, x), read(dots, y)))
     elif opcode == GATHER:
-        places = gathered(words, a)
+        places = gather_places(words, a)
         dots[0][out : out + places.size] = dots[0][places]
     elif opcode == SCATTER:
         size, target, source = scattered(words, a, out)
@@ -362,40 +380,21 @@ def settle(part: ast.expr) -> ast.expr:
 
 
 def walk(words: np.ndarray, w: int, operands: int) -> Iterator[list[Places]]:
-    """Yield the places of each operand of a MAP, ADD or CONTRACT row, over a piece of its index space after the other.
-
-    The words are: size, elements, axes, cleared, shape, then for each operand kind, space, address, strides.
-    """
-    elements, axes = int(words[w + 1]), int(words[w + 2])
-    shape = words[w + HEAD : w + HEAD + axes].tolist()
+    """Yield the places of the operands of a MAP, ADD or CONTRACT row, a piece of its index space after the other."""
+    elements, shape = int(row_elements(words, w)), row_shape(words, w)
     for first in range(0, elements, AT_ONCE):
         index = np.unravel_index(np.arange(first, min(first + AT_ONCE, elements)), shape)
         parts = []
-        for k in range(operands):
-            d = w + HEAD + axes + k * (3 + axes)
-            space, address, *strides = words[d + 1 : d + 3 + axes].tolist()
+        for space, address, strides in row_operands(words, w)[:operands]:
             steps = [stride * place for stride, place in zip(strides, index, strict=True)]
             parts.append((space, address + sum(steps)))
         yield parts
 
 
-def cleared(words: np.ndarray, w: int) -> int:
-    """Return how many addresses an ADD or CONTRACT row sets to zero before it adds."""
-    return int(words[w + 3])
-
-
-def gathered(words: np.ndarray, w: int) -> np.ndarray:
-    """Return the addresses that a GATHER row reads; the words are: size, count, addresses."""
-    return words[w + 2 : w + 2 + words[w + 1]]
-
-
 def scattered(words: np.ndarray, w: int, out: int) -> tuple[int, Places, Places]:
-    """Return the size of a SCATTER row's block, where it adds, and what.
-
-    The words are: size, count, size of the block, space, address, places in the block.
-    """
-    count, size, space, address = words[w + 1 : w + 5].tolist()
-    return size, (0, out + words[w + 5 : w + 5 + count]), (space, address + np.arange(count))
+    """Return the size of a SCATTER row's block, where it adds, and what."""
+    space, address, count = scatter_source(words, w)
+    return int(scatter_block(words, w)), (0, out + scatter_places(words, w)), (space, address + np.arange(count))
 
 
 def input_places(slot: Input) -> Places:
@@ -457,14 +456,9 @@ def start(state: State) -> list[Any]:
 
 
 def host_parts(tape: Tape, w: int) -> tuple[HostCall, list[Places], list[Places]]:
-    """Return a host row's kernel, and the places of its operands and results.
-
-    The words are: size, kernel, operands, results, then for each of them space, address, count.
-    """
-    index, operands, results = tape.words[w + 1 : w + 4].tolist()
-    places = tape.words[w + HEAD : w + HEAD + 3 * (operands + results)].reshape(-1, 3).tolist()
-    parts = [(space, address + np.arange(count)) for space, address, count in places]
-    return tape.hosts[index], parts[:operands], parts[operands:]
+    """Return a host row's kernel, and the places of its operands and results."""
+    read, made = ([(space, first + np.arange(n)) for space, first, n in part] for part in host_places(tape.words, w))
+    return tape.hosts[host_call(tape.words, w)], read, made
 
 
 def host_operands(state: State, call: HostCall, inputs: list[Places]) -> list[Any]:

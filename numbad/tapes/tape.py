@@ -129,25 +129,84 @@ class Tape:
 
         Parameters
         ----------
-        *points
+        *points : float, ndarray or tree
             Where to run it; the point of the recording if none is given.
         adjoints : bool
             Print the derivative of the result with respect to each intermediate, too.
         rows : int
             Longer tapes are abbreviated to about as many rows.
+
+        Raises
+        ------
+        BranchError
+            When a given point takes another branch than the recorded one.
+        InputError
+            When a given point has another structure, shape or dtype than the recorded one.
+        OutputError
+            With `adjoints`, when the recorded function did not return one number.
+
+        Notes
+        -----
+        One forward sweep; one adjoint sweep with `adjoints`.
+
+        Examples
+        --------
+        >>> import numbad
+        >>> numbad.record(lambda x, y: x * y + 1.0, 2.0, 5.0).show(3.0, 4.0)  # doctest: +ELLIPSIS
+        tape of <lambda>: 2 rows, ...
         """
         from numbad.pictures.listing import list_tape
 
         print(list_tape(self, *points, adjoints=adjoints, rows=rows))
 
     def summary(self) -> str:
-        """Return rows and elements of each op, sizes in bytes, and what each sweep is predicted to take, as text."""
+        """Return rows and elements of each op, sizes in bytes, and what each sweep is predicted to take, as text.
+
+        Returns
+        -------
+        str
+            A table of several lines.
+
+        Raises
+        ------
+        TapeError
+            When the tape does not pass verification.
+
+        Notes
+        -----
+        Nothing is run: the times are predicted from the rows. What passes did to the tape is listed, too.
+
+        Examples
+        --------
+        >>> import numbad
+        >>> print(numbad.record(lambda x: x * x + 1.0, 3.0).summary().splitlines()[0])  # doctest: +ELLIPSIS
+        tape of <lambda>: 2 rows, ...
+        """
         from numbad.pictures.listing import summarise
 
         return summarise(self)
 
     def optimise(self, forward_only: bool = False) -> Tape:
         """Return a tape that computes the same with fewer rows and addresses (see `numbad.passes.optimise`).
+
+        Parameters
+        ----------
+        forward_only : bool
+            Also overwrite values that nothing needs again: a smaller arena, but no derivatives.
+
+        Returns
+        -------
+        Tape
+            A new tape; this one stays as it is.
+
+        Raises
+        ------
+        TapeError
+            When the tape does not pass verification, or is `forward_only`.
+
+        Notes
+        -----
+        Some sweeps over the rows. An optimised tape pays where it is run many times.
 
         Examples
         --------
@@ -168,8 +227,26 @@ class Tape:
         ----------
         row : int
             As `print` numbers them; negative ones count from the end.
-        *points
+        *points : float, ndarray or tree
             Where to run the tape for the values; the point of the recording if none is given.
+
+        Returns
+        -------
+        str
+            Several lines of text.
+
+        Raises
+        ------
+        IndexError
+            When the tape has no such row.
+        BranchError
+            When a given point takes another branch than the recorded one.
+        InputError
+            When a given point has another structure, shape or dtype than the recorded one.
+
+        Notes
+        -----
+        One forward sweep.
 
         Examples
         --------
@@ -195,13 +272,25 @@ class Tape:
 
         Parameters
         ----------
-        *points
+        *points : float, ndarray or tree
             Where to run the tape for values to show; without a point there are none.
         adjoints : bool
             Show the derivative of the result with respect to each intermediate, too (at the point of
             the recording if no other is given).
         rows : int
             A longer tape raises a NumbadError.
+
+        Returns
+        -------
+        str
+            The DOT text: inputs, rows and results as nodes, with arrows to who reads them.
+
+        Raises
+        ------
+        NumbadError
+            When the tape is longer than `rows`.
+        OutputError
+            With `adjoints`, when the recorded function did not return one number.
 
         Examples
         --------
@@ -231,8 +320,12 @@ class Tape:
         path : str or path-like
             Ends in .svg, .png or .pdf: drawn by Graphviz's `dot` where it is installed, else by
             Matplotlib. Ends in .dot or .gv: the text that Graphviz reads.
-        *points, adjoints, rows
-            As in `to_dot`.
+        *points : float, ndarray or tree
+            Where to run the tape for values to show; without a point there are none.
+        adjoints : bool
+            Show the derivative of the result with respect to each intermediate, too.
+        rows : int
+            A longer tape raises a NumbadError.
 
         Returns
         -------
@@ -243,6 +336,18 @@ class Tape:
         ------
         NumbadError
             When the tape is longer than `rows`, or neither Graphviz nor Matplotlib is installed.
+        OutputError
+            With `adjoints`, when the recorded function did not return one number.
+        ValueError
+            When the name of the file ends otherwise.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile, numbad
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "product.dot"
+        >>> text = numbad.record(lambda x, y: x * y, 2.0, 3.0).draw(path)
+        >>> path.read_text() == text
+        True
         """
         from numbad.pictures.drawing import draw_tape
 
@@ -274,6 +379,10 @@ class Tape:
             When the tape calls a Python function with a rule of its own (`custom_vjp`, `custom_jvp`,
             `checkpoint`), or its arguments have a structure that a file cannot hold: lists, tuples,
             dicts and named tuples are known. The message names it.
+        OSError
+            When the file cannot be written.
+        TypeError
+            When `file` is neither a name nor a file.
 
         Notes
         -----
@@ -314,18 +423,68 @@ class Tape:
     # ------------------------------------------------------------ sites
 
     def site(self, row: int) -> Site | SourceLine | None:
-        """Return the user's statement of a row, if it was noted."""
+        """Return the user's statement of a row, if it was noted.
+
+        Parameters
+        ----------
+        row : int
+            As `print` numbers them.
+
+        Returns
+        -------
+        tuple of (code object, int), SourceLine or None
+            The function's code and the place in it; file, line, function and source as text in a loaded tape. None for
+            rows of numbers, whose statements are not noted.
+
+        Raises
+        ------
+        IndexError
+            When the tape has no such row.
+
+        Examples
+        --------
+        >>> import types, numpy as np, numbad
+        >>> code, place = numbad.record(np.sum, np.ones(3)).site(0)
+        >>> isinstance(code, types.CodeType)
+        True
+        >>> numbad.record(lambda x: x * x, 3.0).site(0) is None
+        True
+        """
         while row > 0 and self.sites[row] < 0 and self._code[row, 0] in (GUARD, GUARD_VALUE):
             row -= 1  # the guards of one mask share the site of the first
         index = int(self.sites[row])
         return self.places[index] if 0 <= index < len(self.places) else None
 
     def program_code(self) -> np.ndarray:
-        """Return the rows as the array that compiled functions read."""
+        """Return the rows as the array that compiled functions read.
+
+        Returns
+        -------
+        ndarray of uint32, shape (rows, 4)
+            The memory of the tape itself, not a copy: do not write to it. `code` is a read-only view of it.
+
+        Examples
+        --------
+        >>> import numbad
+        >>> numbad.record(lambda x: x * x, 3.0).program_code().shape
+        (1, 4)
+        """
         return self._code
 
     def program_words(self) -> np.ndarray:
-        """Return the words as the array that compiled functions read."""
+        """Return the operand words as the array that compiled functions read.
+
+        Returns
+        -------
+        ndarray of int64, shape (words,)
+            The memory of the tape itself, not a copy: do not write to it. `words` is a read-only view of it.
+
+        Examples
+        --------
+        >>> import numbad
+        >>> numbad.record(lambda x: x * x, 3.0).program_words().size
+        0
+        """
         return self._words
 
     # ------------------------------------------------------------ running
@@ -335,23 +494,38 @@ class Tape:
 
         Parameters
         ----------
-        *points
-            The arguments.
+        *points : float, ndarray or tree
+            The arguments of the recorded function, with the recorded structure, shapes and dtypes.
         out : tree of ndarray, optional
             Arrays of the structure, shapes and dtypes of the result, which take it and are returned.
+
+        Returns
+        -------
+        float, ndarray or tree
+            As the recorded function returned it; `out` if it was given.
 
         Raises
         ------
         BranchError
             When a branch would be taken otherwise than when it was recorded.
         InputError
-            When an input or `out` has another structure, shape or dtype than the recorded one.
+            When an argument has another structure, shape or dtype than the recorded one, or `out` than the result.
+        RecordingError
+            When an argument is a recording value: call the function there, not its tape.
         TapeError
             When the tape does not pass verification.
 
         Notes
         -----
-        The memory of a run is kept for the next one, one for each thread that calls the tape at the same time.
+        One forward sweep. The memory of a run is kept for the next one, one for each thread that calls the tape at the
+        same time.
+
+        Examples
+        --------
+        >>> import numpy as np, numbad
+        >>> tape = numbad.record(lambda x: x**2, np.ones(2))
+        >>> tape(np.array([1.0, 3.0]))
+        array([1., 9.])
         """
         targets = None if out is None else check_out(out, self.output_tree, output_slots(self))
         numbers_only = all(slot.shape == () for slot in self.outputs)
@@ -367,7 +541,45 @@ class Tape:
     def gradient(self, *points: Any, out: Any = None) -> Any:
         """Return the gradient at a point: like the point, or a tuple for several arguments.
 
-        With `out`, arrays of that structure, shapes and dtypes, the gradient is written to them.
+        Parameters
+        ----------
+        *points : float, ndarray or tree
+            The arguments of the recorded function, with the recorded structure, shapes and dtypes.
+        out : tree of ndarray, optional
+            Arrays with the structure, shapes and dtypes of the gradient, which take it and are returned.
+
+        Returns
+        -------
+        float, ndarray or tree
+            With the structure, shapes and dtypes of the point; a tuple with one for each of several arguments.
+
+        Raises
+        ------
+        OutputError
+            When the recorded function did not return one number.
+        BranchError
+            When a branch would be taken otherwise than when it was recorded.
+        InputError
+            When an argument has another structure, shape or dtype than the recorded one, or `out` than the gradient.
+        RecordingError
+            When an argument is a recording value: call the function there, not its tape.
+        TapeError
+            When the tape does not pass verification, or when it is `forward_only`: its values are overwritten.
+
+        Notes
+        -----
+        One forward and one adjoint sweep; their memory is kept for the next call.
+
+        References
+        ----------
+        .. [1] A. Griewank and A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM, 2008, section 3.3 (reverse mode).
+
+        Examples
+        --------
+        >>> import numpy as np, numbad
+        >>> tape = numbad.record(lambda x: np.sum(x**2), np.zeros(3))
+        >>> tape.gradient(np.array([1.0, 2.0, 3.0]))
+        array([2., 4., 6.])
         """
         return self.value_and_gradient(*points, out=out)[1]
 
@@ -376,15 +588,36 @@ class Tape:
 
         Parameters
         ----------
-        *points
-            The arguments.
+        *points : float, ndarray or tree
+            The arguments of the recorded function, with the recorded structure, shapes and dtypes.
         out : tree of ndarray, optional
             Arrays with the structure, shapes and dtypes of the gradient, which take it and are returned.
+
+        Returns
+        -------
+        tuple
+            (value, gradient): a number, and what `gradient` returns.
 
         Raises
         ------
         OutputError
-            When the recorded function did not return one number; and the errors of a call.
+            When the recorded function did not return one number.
+        BranchError
+            When a branch would be taken otherwise than when it was recorded.
+        InputError
+            When an argument has another structure, shape or dtype than the recorded one, or `out` than the gradient.
+        RecordingError
+            When an argument is a recording value: call the function there, not its tape.
+        TapeError
+            When the tape does not pass verification, or when it is `forward_only`: its values are overwritten.
+
+        Notes
+        -----
+        One forward and one adjoint sweep; their memory is kept for the next call.
+
+        References
+        ----------
+        .. [1] A. Griewank and A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM, 2008, section 3.3 (reverse mode).
 
         Examples
         --------
@@ -420,13 +653,37 @@ class Tape:
 
         Parameters
         ----------
-        primals, tangents : tuple
-            The arguments, and a tangent of the same structure and shapes for each.
+        primals : tuple
+            The arguments of the recorded function, with the recorded structure, shapes and dtypes.
+        tangents : tuple
+            For each argument a tangent of the same structure and shapes, of any real dtype.
 
         Returns
         -------
         tuple
-            (value, tangent of the value).
+            (value, tangent of the value), both with the structure, shapes and dtypes of the result.
+
+        Raises
+        ------
+        OutputError
+            When the recorded function returned truth values.
+        BranchError
+            When a branch would be taken otherwise than when it was recorded.
+        InputError
+            When an argument has another structure, shape or dtype than the recorded one, or a tangent than its
+            argument.
+        RecordingError
+            When an argument is a recording value: call the function there, not its tape.
+        TapeError
+            When the tape does not pass verification, or when it is `forward_only`: its values are overwritten.
+
+        Notes
+        -----
+        One forward and one tangent sweep.
+
+        References
+        ----------
+        .. [1] A. Griewank and A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM, 2008, section 3.1 (forward mode).
 
         Examples
         --------
@@ -441,7 +698,39 @@ class Tape:
     def vjp(self, *primals: Any) -> tuple[Any, Any]:
         """Return the value at a point and its pullback, as numbad.vjp does.
 
-        The pullback may be called again and again; it owns the memory of its point.
+        Parameters
+        ----------
+        *primals : float, ndarray or tree
+            The arguments of the recorded function, with the recorded structure, shapes and dtypes.
+
+        Returns
+        -------
+        tuple
+            (value, pullback). `pullback(cotangent)` takes a cotangent of the structure and shapes of the value,
+            returns a tuple with one cotangent for each argument, of its structure, shapes and dtypes, and may be
+            called again and again.
+
+        Raises
+        ------
+        OutputError
+            When the recorded function returned truth values.
+        BranchError
+            When a branch would be taken otherwise than when it was recorded.
+        InputError
+            When an argument has another structure, shape or dtype than the recorded one; from the pullback, when the
+            cotangent is not like the value.
+        RecordingError
+            When an argument is a recording value: call the function there, not its tape.
+        TapeError
+            When the tape does not pass verification, or when it is `forward_only`: its values are overwritten.
+
+        Notes
+        -----
+        One forward sweep, and one adjoint sweep for each call of the pullback, which owns the memory of its point.
+
+        References
+        ----------
+        .. [1] A. Griewank and A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM, 2008, section 3.3 (reverse mode).
 
         Examples
         --------
@@ -457,7 +746,39 @@ class Tape:
     def jacobian(self, *points: Any) -> Any:
         """Return the Jacobian at a point, as numbad.jacobian does, in the cheaper mode.
 
-        Its rows are made from the tape's own at the first call, and kept: a second point costs their sweep.
+        Parameters
+        ----------
+        *points : float, ndarray or tree
+            The arguments of the recorded function, with the recorded structure, shapes and dtypes.
+
+        Returns
+        -------
+        float, ndarray or tree
+            For an output of shape s and an input of shape t an ndarray of shape s + t, with the dtype of the input; a
+            number where both are numbers; a tuple for several arguments.
+
+        Raises
+        ------
+        OutputError
+            When the recorded function returned truth values.
+        BranchError
+            When a branch would be taken otherwise than when it was recorded.
+        InputError
+            When an argument has another structure, shape or dtype than the recorded one.
+        RecordingError
+            When an argument is a recording value: call the function there, not its tape.
+        TapeError
+            When the tape does not pass verification, or when it is `forward_only`: its values are overwritten.
+
+        Notes
+        -----
+        The rows of the Jacobian are made from the tape's own at the first call, and kept: a second point costs their
+        sweep.
+
+        References
+        ----------
+        .. [1] A. Griewank and A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM, 2008, sections 3.1 (forward mode)
+           and 3.3 (reverse mode).
 
         Examples
         --------
@@ -473,7 +794,39 @@ class Tape:
     def hessian(self, *points: Any) -> Any:
         """Return the second derivatives at a point, as numbad.hessian does: forward over reverse.
 
-        Its rows are made from the tape's own at the first call, and kept: a second point costs their sweep.
+        Parameters
+        ----------
+        *points : float, ndarray or tree
+            The arguments of the recorded function, with the recorded structure, shapes and dtypes.
+
+        Returns
+        -------
+        float, ndarray or tree
+            An ndarray of shape s + t + t for an output of shape s (() for a number) and an input of shape t, with the
+            dtype of the input; a number where all are numbers; a tuple of tuples for several arguments.
+
+        Raises
+        ------
+        OutputError
+            When the recorded function returned truth values.
+        BranchError
+            When a branch would be taken otherwise than when it was recorded.
+        InputError
+            When an argument has another structure, shape or dtype than the recorded one.
+        RecordingError
+            When an argument is a recording value: call the function there, not its tape.
+        TapeError
+            When the tape does not pass verification, or when it is `forward_only`: its values are overwritten.
+
+        Notes
+        -----
+        The rows of the Hessian are made from the tape's own at the first call, and kept: a second point costs their
+        sweep.
+
+        References
+        ----------
+        .. [1] A. Griewank and A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM, 2008, sections 3.1 (forward mode)
+           and 3.3 (reverse mode).
 
         Examples
         --------
@@ -493,21 +846,22 @@ class Tape:
 
         Parameters
         ----------
-        *points
-            The arguments with a first axis of points in front of their recorded shapes, in every leaf that
-            varies; a leaf of the recorded shape is shared by all points.
+        *points : ndarray, float or tree
+            The arguments of the recorded function, each with a first axis of n points in front of its recorded shape
+            s: an ndarray of shape (n,) + s in every leaf that varies. A leaf of the recorded shape is shared by all
+            points.
 
         Returns
         -------
         ndarray or tree
-            As the function returned it, with the axis of points in front.
+            As the function returned it, with the axis of points in front: shape (n,) + s for a result of shape s.
 
         Raises
         ------
         BranchError
             When a point takes another branch than the recorded one: it names the first such point.
         InputError
-            When a leaf has another shape or dtype, or the axes of points differ in length.
+            When a leaf has another shape or dtype, the axes of points differ in length, or no argument has one.
 
         Notes
         -----
@@ -532,10 +886,41 @@ class Tape:
 
         Parameters
         ----------
-        *points
-            As for `map`. Leaves that are shared by all points have a gradient for each point, too.
+        *points : ndarray, float or tree
+            The arguments of the recorded function, each with a first axis of n points in front of its recorded shape
+            s: an ndarray of shape (n,) + s in every leaf that varies. A leaf of the recorded shape is shared by all
+            points. It has a gradient for each point, too.
         argnums : int or tuple of int, optional
             The arguments to differentiate with respect to, all by default; the others cost nothing.
+
+        Returns
+        -------
+        ndarray or tree
+            Of shape (n,) + s and the recorded dtype for an argument of shape s; a tuple with one for each of several
+            arguments, or for each entry of `argnums` if that is a tuple.
+
+        Raises
+        ------
+        OutputError
+            When the recorded function did not return one number.
+        BranchError
+            When a point takes another branch than the recorded one: it names the first such point.
+        InputError
+            When a leaf has another shape or dtype, the axes of points differ in length, or no argument has one.
+        TapeError
+            When the tape is `forward_only`.
+        TypeError
+            When `argnums` is not an int or a tuple of ints.
+        ValueError
+            When `argnums` names an argument that is not there, or one argument twice.
+
+        Notes
+        -----
+        One forward and one adjoint sweep for each block of points, in memory that does not grow with their number.
+
+        References
+        ----------
+        .. [1] A. Griewank and A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM, 2008, section 3.3 (reverse mode).
 
         Examples
         --------
@@ -551,10 +936,42 @@ class Tape:
     def value_and_gradient_map(self, *points: Any, argnums: Any = None) -> tuple[Any, Any]:
         """Return the values and the gradients at many points; see `map` and `gradient_map`.
 
+        Parameters
+        ----------
+        *points : ndarray, float or tree
+            The arguments of the recorded function, each with a first axis of n points in front of its recorded shape
+            s: an ndarray of shape (n,) + s in every leaf that varies. A leaf of the recorded shape is shared by all
+            points.
+        argnums : int or tuple of int, optional
+            The arguments to differentiate with respect to, all by default; the others cost nothing.
+
+        Returns
+        -------
+        tuple
+            (values, gradients): an ndarray of shape (n,), and what `gradient_map` returns.
+
         Raises
         ------
         OutputError
-            When the recorded function did not return one number; and the errors of `map`.
+            When the recorded function did not return one number.
+        BranchError
+            When a point takes another branch than the recorded one: it names the first such point.
+        InputError
+            When a leaf has another shape or dtype, the axes of points differ in length, or no argument has one.
+        TapeError
+            When the tape is `forward_only`.
+        TypeError
+            When `argnums` is not an int or a tuple of ints.
+        ValueError
+            When `argnums` names an argument that is not there, or one argument twice.
+
+        Notes
+        -----
+        One forward and one adjoint sweep for each block of points, in memory that does not grow with their number.
+
+        References
+        ----------
+        .. [1] A. Griewank and A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM, 2008, section 3.3 (reverse mode).
 
         Examples
         --------
@@ -567,7 +984,33 @@ class Tape:
         return map_gradients(self, points, argnums)
 
     def gradient_of_numbers(self, points: tuple[Any, ...], output: Output) -> Any:
-        """Return value and gradient of a short tape of numbers by one compiled call; None if it is not one."""
+        """Return value and gradient of a short tape of numbers by one compiled call; None if it is not one.
+
+        Parameters
+        ----------
+        points : tuple of float
+            The arguments.
+        output : Output
+            The one number that the recorded function returned.
+
+        Returns
+        -------
+        tuple or None
+            (value, gradient): floats, and a tuple of floats for several arguments. None where the tape has arrays or
+            is long, where a guard does not hold, or where `numbad.debug_nans` is on.
+
+        Raises
+        ------
+        TapeError
+            When the tape does not pass verification.
+
+        Examples
+        --------
+        >>> import numbad
+        >>> tape = numbad.record(lambda x: x * x, 1.0)
+        >>> tape.gradient_of_numbers((3.0,), tape.scalar_output())
+        (9.0, 6.0)
+        """
         self.ensure_verified()
         if config._debug_nans or self._pairs is None or output.constant is not None or output.space:
             return None
@@ -584,12 +1027,34 @@ class Tape:
         return value, found[0].item() if len(points) == 1 else tuple(found.tolist())
 
     def ensure_verified(self) -> None:
-        """Verify the tape, unless it has been verified."""
+        """Verify the tape, unless it has been verified.
+
+        Raises
+        ------
+        TapeError
+            When the tape does not pass verification.
+
+        Examples
+        --------
+        >>> import numbad
+        >>> numbad.record(lambda x: x * x, 1.0).ensure_verified()
+        """
         if not self._verified:
             self.prepare()
 
     def prepare(self) -> None:
-        """Verify the tape, before it runs for the first time, and note what every run needs."""
+        """Verify the tape, before it runs for the first time, and note what every run needs.
+
+        Raises
+        ------
+        TapeError
+            When the tape does not pass verification.
+
+        Examples
+        --------
+        >>> import numbad
+        >>> numbad.record(lambda x: x * x, 1.0).prepare()
+        """
         verify(self)
         self._large = find_large(self._code, self._words)
         numbers_only = self.dtype == np.float64 and all(slot.shape == () and not slot.space for slot in self.inputs)
@@ -606,13 +1071,82 @@ class Tape:
     def run(self, points: tuple[Any, ...], final: bool = False) -> tuple[Execution, list[Any]]:
         """Run the primal sweep at a point; return the execution, which is the caller's, and the leaves of the point.
 
-        With `final`, large elementwise rows are fused, and only the outputs, which are numbers, can be read.
+        Parameters
+        ----------
+        points : tuple
+            The arguments of the recorded function, with the recorded structure, shapes and dtypes.
+        final : bool
+            Fuse large elementwise rows; only the outputs, which are numbers, can be read then.
+
+        Returns
+        -------
+        tuple of (Execution, list)
+            The execution has the values of all addresses; the list has the leaves of the arguments.
+
+        Raises
+        ------
+        BranchError
+            When a branch would be taken otherwise than when it was recorded.
+        InputError
+            When an argument has another structure, shape or dtype than the recorded one.
+        RecordingError
+            When an argument is a recording value: call the function there, not its tape.
+        TapeError
+            When the tape does not pass verification.
+
+        Notes
+        -----
+        One forward sweep.
+
+        Examples
+        --------
+        >>> import numbad
+        >>> execution, leaves = numbad.record(lambda x: x * x, 1.0).run((3.0,))
+        >>> leaves, float(execution.values[2])
+        ([3.0], 9.0)
         """
         workspace, given = self.borrow(points, final)
         return workspace.execution, given
 
     def borrow(self, points: tuple[Any, ...], final: bool) -> tuple[Workspace, list[Any]]:
-        """Do the same; return the workspace, which the caller gives back by its `release`."""
+        """Run the primal sweep in a borrowed workspace. The caller must call release().
+
+        Parameters
+        ----------
+        points : tuple
+            The arguments of the recorded function, with the recorded structure, shapes and dtypes.
+        final : bool
+            Fuse large elementwise rows; only the outputs, which are numbers, can be read then.
+
+        Returns
+        -------
+        tuple of (Workspace, list)
+            The workspace, whose `execution` has the values, and the leaves of the arguments.
+
+        Raises
+        ------
+        BranchError
+            When a branch would be taken otherwise than when it was recorded.
+        InputError
+            When an argument has another structure, shape or dtype than the recorded one.
+        RecordingError
+            When an argument is a recording value: call the function there, not its tape.
+        TapeError
+            When the tape does not pass verification.
+
+        Notes
+        -----
+        One forward sweep, in memory that `release(tape)` gives back for the next one.
+
+        Examples
+        --------
+        >>> import numbad
+        >>> tape = numbad.record(lambda x: x * x, 1.0)
+        >>> workspace, leaves = tape.borrow((3.0,), False)
+        >>> tape.read_outputs(workspace.execution)
+        9.0
+        >>> workspace.release(tape)
+        """
         given = self.flatten_inputs(points)
         self.ensure_verified()
         workspace = take_workspace(self, final)
@@ -622,7 +1156,29 @@ class Tape:
     # ------------------------------------------------------------ trees
 
     def flatten_inputs(self, points: tuple[Any, ...]) -> list[Any]:
-        """Return the leaves of the arguments, or raise an InputError if their structure is another."""
+        """Return the leaves of the arguments, or raise an InputError if their structure is another.
+
+        Parameters
+        ----------
+        points : tuple
+            The arguments.
+
+        Returns
+        -------
+        list
+            The numbers and arrays in them, in order.
+
+        Raises
+        ------
+        InputError
+            When the arguments have another structure than the recorded ones.
+
+        Examples
+        --------
+        >>> import numbad
+        >>> numbad.record(lambda x, y: x[0] * x[1] + y, (1.0, 2.0), 3.0).flatten_inputs(((4.0, 5.0), 6.0))
+        [4.0, 5.0, 6.0]
+        """
         flat = [flatten(point) for point in points]
         found = tuple(tree for _, tree in flat)
         if found != self.input_trees:
@@ -636,7 +1192,24 @@ class Tape:
         return [leaf for leaves, _ in flat for leaf in leaves]
 
     def rebuild_inputs(self, leaves: list[Any]) -> tuple[Any, ...]:
-        """Give a list of leaves the structure of the arguments."""
+        """Give a list of leaves the structure of the arguments.
+
+        Parameters
+        ----------
+        leaves : list
+            One for each number or array among the arguments.
+
+        Returns
+        -------
+        tuple
+            One tree for each argument.
+
+        Examples
+        --------
+        >>> import numbad
+        >>> numbad.record(lambda x, y: x[0] * x[1] + y, (1.0, 2.0), 3.0).rebuild_inputs([4.0, 5.0, 6.0])
+        ((4.0, 5.0), 6.0)
+        """
         result, position = [], 0
         for tree in self.input_trees:
             count = count_leaves(tree)
@@ -645,11 +1218,41 @@ class Tape:
         return tuple(result)
 
     def read_outputs(self, execution: Execution) -> Any:
-        """Return the results in the structure in which the function returned them."""
+        """Return the results in the structure in which the function returned them.
+
+        Parameters
+        ----------
+        execution : Execution
+            Of this tape, as `run` returns it.
+
+        Returns
+        -------
+        float, ndarray or tree
+            Copies of the values: floats, and arrays of the shapes that the function returned.
+
+        Examples
+        --------
+        >>> import numbad
+        >>> tape = numbad.record(lambda x: (x, x * x), 1.0)
+        >>> execution, _ = tape.run((3.0,))
+        >>> tape.read_outputs(execution)
+        (3.0, 9.0)
+        """
         return unflatten(self.output_tree, [slot.read(execution) for slot in self.outputs])
 
     def keeps_values(self) -> None:
-        """Raise a TapeError if the tape overwrites the values that derivatives are made of."""
+        """Raise a TapeError if the tape overwrites the values that derivatives are made of.
+
+        Raises
+        ------
+        TapeError
+            When the tape is `forward_only`.
+
+        Examples
+        --------
+        >>> import numbad
+        >>> numbad.record(lambda x: x * x, 1.0).keeps_values()
+        """
         if self.forward_only:
             raise TapeError(
                 message(
@@ -660,10 +1263,38 @@ class Tape:
             )
 
     def scalar_output(self) -> Output:
-        """Return the one number that the function returned, or raise an OutputError."""
+        """Return the one number that the function returned, or raise an OutputError.
+
+        Returns
+        -------
+        Output
+            Where the number is.
+
+        Raises
+        ------
+        OutputError
+            When the recorded function did not return one number.
+        TapeError
+            When the tape is `forward_only`.
+
+        Examples
+        --------
+        >>> import numbad
+        >>> numbad.record(lambda x: x * x, 1.0).scalar_output().address
+        2
+        """
         self.keeps_values()
-        if self.output_tree is None and self.outputs[0].shape == () and not np.ndim(self.outputs[0].constant):
-            return self.outputs[0]
+        slot = self.outputs[0] if self.output_tree is None else None
+        if slot is not None and slot.boolean:
+            raise OutputError(
+                message(
+                    f"the gradient is defined for functions that return one number; {self.name} returned a truth value",
+                    "return one number; np.where selects by a truth value",
+                    where=False,
+                )
+            )
+        if slot is not None and slot.shape == () and not np.ndim(slot.constant):
+            return slot
         shapes = ", ".join(str(slot.shape) for slot in self.outputs)
         raise OutputError(
             message(

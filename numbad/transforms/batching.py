@@ -24,7 +24,23 @@ from numbad.recording.recorder import contiguous, current
 from numbad.recording.scalars import make_scalar
 from numbad.recording.structures import unflatten
 from numbad.recording.trees import flatten, same_structure, spread_prefix
-from numbad.tape.layout import ABSENT_KIND, ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+from numbad.tape.layout import (
+    ADD,
+    CONTRACT,
+    GATHER,
+    GUARD,
+    GUARD_VALUE,
+    HOST,
+    MAP,
+    SCATTER,
+    gather_places,
+    is_absent_sum,
+    row_cleared,
+    row_elements,
+    scatter_block,
+    scatter_places,
+    scatter_source,
+)
 from numbad.transforms.linearbatch import map_examples
 
 
@@ -40,7 +56,7 @@ def vmap(
     Parameters
     ----------
     f : callable
-        Of one example.
+        A function of one example: floats, arrays or trees of them, that returns such a thing.
     in_axes : int, None, or a tuple (or tree) of them
         The axis of each positional argument that counts the examples; None for an argument that all share.
     out_axes : int, None, or a tree of them
@@ -51,15 +67,26 @@ def vmap(
     Returns
     -------
     callable
-        Takes the arguments with the extra axis. Keyword arguments are mapped along their first axis.
+        Takes the arguments with the extra axis, of length n in all that are mapped; keyword arguments are mapped along
+        their first axis. Returns the results of `f` with an axis of length n in the place that `out_axes` says: an
+        ndarray of shape (n,) + s for a result of shape s.
 
     Raises
     ------
+    TypeError
+        When `f` cannot be called.
     InputError
-        For axes of different lengths, where no argument has one, and for results that differ in shape.
+        When mapped axes differ in length, an argument or result does not have its axis, no argument is mapped and
+        `axis_size` is not given, `in_axes` or `out_axes` do not fit, results of examples differ in shape, or a result
+        with `out_axes` None depends on the example.
+    OutputError
+        When `f` returns text or complex numbers.
 
     Notes
     -----
+    One run of `f` for each group of examples that take the same branches, and one forward sweep with n lanes; memory is
+    n times that of one example.
+
     A jitted function of numbers (`vmap(jit(f))`, `vmap(jit(grad(f)))`) runs as `Tape.map` does: its tapes are swept
     over the examples that take their path, in blocks of lanes and in parallel, and a path that is met for the first
     time is recorded. Integers and truth values are plain numbers for the function, which is recorded for each of their
@@ -171,7 +198,7 @@ def front(leaf: Any, axis: int | None) -> Any:
 
 
 def back(result: Any, axis: int | None) -> Any:
-    """Return a result, whose axis of examples is in front, with it where it is wanted; None wants none."""
+    """Move the axis of examples of a result from the front to `axis`; axis=None: the result has no axis of examples."""
     if axis is None:
         return shared(result)
     if not -len(result.shape) <= axis < len(result.shape):
@@ -407,7 +434,7 @@ def emit_lanes(lanes: Lanes) -> np.ndarray | None:
         elif opcode in (ADD, CONTRACT):
             reduce_lanes(lanes, row, opcode)
         elif opcode == GATHER:
-            indices = words[a + 2 : a + 2 + int(words[a + 1])]
+            indices = gather_places(words, a)
             inside = indices >= base
             found = np.where(inside, places[np.where(inside, indices - base, 0)], 0)
             if found.any():
@@ -431,7 +458,7 @@ def emit_lanes(lanes: Lanes) -> np.ndarray | None:
 
 
 def silence(recorder: Any, row: int) -> None:
-    """Make a dear row of the first example do nothing: all that reads its results reads those with lanes."""
+    """Make an expensive row of the first example do nothing: its readers read the results with lanes instead."""
     recorder.code[4 * row : 4 * row + 4] = array("I", (GUARD, 0, 0, 0))
     recorder.sites.pop(row, None)
 
@@ -450,8 +477,8 @@ def reduce_lanes(lanes: Lanes, row: Any, opcode: int, wanted: bool = False) -> N
     """
     target, *sources = lanes.operands(row)
     w, block = int(row[2]), int(row[1])
-    zeroed = int(lanes.words[w + 3])
-    if not zeroed and not lanes.words[w + 1]:
+    zeroed = int(row_cleared(lanes.words, w))
+    if not zeroed and not row_elements(lanes.words, w):
         return
     if zeroed or not lanes.places[block - lanes.base]:
         if not wanted and not any(lanes.laned(*source) for source in sources):
@@ -473,20 +500,21 @@ def reduce_lanes(lanes: Lanes, row: Any, opcode: int, wanted: bool = False) -> N
         lanes.note_block(block, zeroed, make_block(recorder, places, (zeroed, lanes.lanes)))
     out, first = int(lanes.places[start]), int(lanes.places[address - lanes.base])
     steps = (*(s * lanes.lanes for s in strides), 1)
-    absent = bool(lanes.words[w + 4 + len(shape)] == ABSENT_KIND)
+    absent = is_absent_sum(lanes.words, w)
     recorder.structural_row(opcode, full, zeroed * lanes.lanes, out, ((0, first, steps), *operands), absent)
 
 
 def scatter_lanes(lanes: Lanes, row: Any) -> None:
     """Append a SCATTER row for all examples."""
     a = int(row[2])
-    count, size, space, source = lanes.words[a + 1 : a + 5].tolist()
+    space, source, count = scatter_source(lanes.words, a)
+    size = int(scatter_block(lanes.words, a))
     entry = (space, source, (count,), (1,))
     if not lanes.laned(*entry):
         return
     values = filled(np.broadcast_to(lanes.value(*entry), (count, lanes.lanes)))
     width = lanes.lanes
-    indices = lanes.words[a + 5 : a + 5 + count]
+    indices = scatter_places(lanes.words, a)
     targets = (indices[:, None] * width + np.arange(width)).reshape(-1)
     out = lanes.recorder.scatter_row(targets, size * width, 0, values.storage.address)
     start = int(row[1]) - lanes.base

@@ -321,15 +321,31 @@ class custom_vjp(CustomFunction):
     Parameters
     ----------
     f : callable
-        Of arrays or trees of them; it may be anything that Python can call, recordable or not.
-    nondiff_argnums : tuple of int
-        Arguments that are passed on and have no derivative.
+        A function of floats, arrays or trees of them that returns arrays of real numbers, or trees of them. It
+        runs on plain arrays, so it may do what cannot be recorded.
+    nondiff_argnums : int or tuple of int
+        The positions of the arguments that are passed on and have no derivative.
+
+    Raises
+    ------
+    NumbadError
+        When a derivative is wanted and no rule was given, or the rule returns another number of cotangents, another
+        structure or other shapes than it should.
+    RecordingError
+        When the derivative with respect to an argument of `nondiff_argnums` is wanted, when `f` uses a recording value
+        that is not among its arguments, or when it returns something else than arrays of real numbers.
+    TypeError
+        When `f` cannot be called, or when it is called with an argument that can only be given by keyword.
+    ValueError
+        When `f` is called with fewer arguments than `nondiff_argnums` names.
 
     Notes
     -----
-    `defvjp(forward, backward)` gives the rule: `forward(*arguments)` returns the result and whatever
-    `backward` needs; `backward(*nondifferentiable, saved, cotangent)` returns a tuple with the cotangent of each
-    differentiable argument, or None for zero. Higher derivatives run both on recording values.
+    `defvjp(forward, backward)` gives the rule. `f` and the rule are given read-only arrays. They run whenever a sweep
+    reaches the call; higher derivatives run both functions of the rule on recording values, so those must be
+    recordable.
+
+    In forward mode the rule is transposed: `jvp`, `jacfwd` and `hessian` work, too.
 
     Examples
     --------
@@ -346,7 +362,25 @@ class custom_vjp(CustomFunction):
     backward: Callable[..., Any] | None = None
 
     def defvjp(self, forward: Callable[..., Any], backward: Callable[..., Any]) -> None:
-        """Give the rule."""
+        """Give the rule.
+
+        Parameters
+        ----------
+        forward : callable
+            `forward(*arguments)` returns a pair: the result, and whatever `backward` needs.
+        backward : callable
+            `backward(*nondifferentiable, saved, cotangent)` gets what `forward` saved and the cotangent of the result,
+            with its structure and shapes. It returns a tuple with one cotangent for each differentiable argument, of
+            the structure and shapes of that argument; None stands for zero.
+
+        Examples
+        --------
+        >>> import numbad
+        >>> double = numbad.custom_vjp(lambda x: 2.0 * x)
+        >>> double.defvjp(lambda x: (2.0 * x, None), lambda saved, bar: (2.0 * bar,))
+        >>> numbad.grad(double)(3.0)
+        2.0
+        """
         self.forward, self.backward = forward, backward
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
@@ -385,11 +419,32 @@ class custom_vjp(CustomFunction):
 class custom_jvp(CustomFunction):
     """A function whose derivative is a rule of the user's own, in forward mode, as jax.custom_jvp.
 
+    Parameters
+    ----------
+    f : callable
+        A function of floats, arrays or trees of them that returns arrays of real numbers, or trees of them. It
+        runs on plain arrays, so it may do what cannot be recorded.
+    nondiff_argnums : int or tuple of int
+        The positions of the arguments that are passed on and have no derivative.
+
+    Raises
+    ------
+    NumbadError
+        When a derivative is wanted and no rule was given, or the rule returns another number of results, another
+        structure or other shapes than it should.
+    RecordingError
+        When the derivative with respect to an argument of `nondiff_argnums` is wanted, when `f` uses a recording value
+        that is not among its arguments, or when it returns something else than arrays of real numbers.
+    TypeError
+        When `f` cannot be called, or when it is called with an argument that can only be given by keyword.
+    ValueError
+        When `f` is called with fewer arguments than `nondiff_argnums` names.
+
     Notes
     -----
-    `defjvp(rule)` gives the rule: `rule(*nondifferentiable, primals, tangents)` returns the result and its
-    tangent, which is linear in `tangents` and written in functions that numbad records; reverse mode uses its
-    transpose. `defjvps(*rules)` gives one rule an argument, `rule(tangent, result, *arguments)`, or None for zero.
+    `defjvp(rule)` or `defjvps(*rules)` gives the rule. Reverse mode uses the transpose of the rule: the rule is
+    recorded at each adjoint sweep, so the rule is to be linear in the tangents, and written in functions that numbad
+    records.
 
     Examples
     --------
@@ -407,12 +462,49 @@ class custom_jvp(CustomFunction):
     rule: Callable[..., Any] | None = None
 
     def defjvp(self, rule: Callable[..., Any]) -> Callable[..., Any]:
-        """Give the rule (also as a decorator)."""
+        """Give the rule (also as a decorator).
+
+        Parameters
+        ----------
+        rule : callable
+            `rule(*nondifferentiable, primals, tangents)` gets two tuples with an entry for each differentiable
+            argument, the tangents with the structure and shapes of the primals. It returns a pair: the result, and its
+            tangent with the structure and shapes of the result.
+
+        Returns
+        -------
+        callable
+            The rule, as it was given.
+
+        Examples
+        --------
+        >>> import numbad
+        >>> square = numbad.custom_jvp(lambda x: x * x)
+        >>> rule = square.defjvp(lambda primals, tangents: (square(*primals), 2.0 * primals[0] * tangents[0]))
+        >>> numbad.jvp(square, (3.0,), (1.0,))
+        (9.0, 6.0)
+        """
         self.rule = rule
         return rule
 
     def defjvps(self, *rules: Callable[..., Any] | None) -> None:
-        """Give one rule for each argument."""
+        """Give one rule for each argument.
+
+        Parameters
+        ----------
+        *rules : callable or None
+            One for each argument of a function without `nondiff_argnums`. `rule(tangent, result, *arguments)` returns
+            the part of the result's tangent that comes from the tangent of its argument, with the shape of the result;
+            None stands for zero.
+
+        Examples
+        --------
+        >>> import numbad
+        >>> product = numbad.custom_jvp(lambda x, y: x * y)
+        >>> product.defjvps(lambda dot, result, x, y: dot * y, lambda dot, result, x, y: x * dot)
+        >>> numbad.grad(product, (0, 1))(2.0, 3.0)
+        (3.0, 2.0)
+        """
 
         def rule(primals: Any, tangents: Any) -> Any:
             result = self(*primals)
@@ -538,6 +630,17 @@ def stop_gradient(x: Any) -> Any:
     Parameters
     ----------
     x : float, ndarray or tree
+        Any value; what does not record is returned as it is.
+
+    Returns
+    -------
+    float, ndarray or tree
+        The same values in the structure, shapes and dtypes of `x`. Outside of a recording `x` itself, if it is not a
+        tuple, list or dict: no copy.
+
+    Notes
+    -----
+    While a function is recorded, one row for each number or array.
 
     Examples
     --------
@@ -552,14 +655,38 @@ def stop_gradient(x: Any) -> Any:
 def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
     """Return `f` so that the gradient keeps its arguments only, and computes its inside again.
 
-    Memory falls from that of all intermediate values of `f` to that of its arguments and results; the
-    time grows by one more run of `f` (Griewank and Walther, 2008, chapter 12).
-
     Parameters
     ----------
     f : callable
-        Of arrays or trees of them. What varies should be among its arguments: a function that takes recording
-        values from its closure is recorded as if it were not checkpointed.
+        A function of floats, arrays or trees of them that returns arrays of real numbers, or trees of them. What varies
+        should be among its arguments: a function that takes recording values from its closure is recorded as if it were
+        not checkpointed.
+
+    Returns
+    -------
+    callable
+        Takes the arguments of `f` and returns its result, with the same structure, shapes and dtypes.
+
+    Raises
+    ------
+    TypeError
+        When `f` cannot be called.
+    RecordingError
+        When the checkpointed function is recorded and `f` returns something else than arrays of real numbers.
+
+    Notes
+    -----
+    The memory of a gradient falls from that of all intermediate values of `f` to that of its arguments and results. The
+    price is time: for one gradient `f` runs three times, once when it is recorded, once in the forward sweep (both on
+    plain arrays), and once in the adjoint sweep, which records it. So `f` should have no side effects.
+
+    References
+    ----------
+    .. [1] A. Griewank and A. Walther, "Algorithm 799: revolve", *ACM Transactions on Mathematical Software* 26 (2000),
+       19-45.
+    .. [2] A. Griewank and A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM, 2008, chapter 12.
+    .. [3] T. Chen, B. Xu, C. Zhang and C. Guestrin, "Training deep nets with sublinear memory cost", arXiv:1604.06174,
+       2016.
 
     Examples
     --------

@@ -31,18 +31,19 @@ def gradient(f: Callable[..., Any], *points: Any, **keywords: Any) -> Any:
     Parameters
     ----------
     f : callable
-        A function of floats, arrays of floats, or nested tuples, lists and dicts of them, that
+        A function of floats, arrays of floats, or nested tuples, lists and dicts of them (trees), that
         returns one number.
-    *points : float, ndarray or tree
-        Where to differentiate, one for each positional argument of `f`. With none, the gradient
-        is returned as a function.
+    *points : float, ndarray of float64 or float32, or tree
+        Where to differentiate, one for each positional argument of `f`. With none, a function is returned.
     **keywords
         Passed to `f` as they are; not differentiated.
 
     Returns
     -------
-    float, ndarray or tree
-        With the structure, shapes and dtypes of the point; a tuple of them for several points.
+    float, ndarray, tree or callable
+        The gradient, with the structure, shapes and dtypes of the point: a float for a float, an ndarray of the same
+        shape and dtype for an array. A tuple with one for each of several points. Without points, a function of them
+        that returns the gradient.
 
     Raises
     ------
@@ -50,11 +51,18 @@ def gradient(f: Callable[..., Any], *points: Any, **keywords: Any) -> Any:
         For integers, complex numbers and other inputs that have no derivative.
     OutputError
         When `f` does not return one number.
+    RecordingError
+        When `f` does something that cannot be recorded, as `math.sin(x)`.
 
     Notes
     -----
-    One run of `f` to record it, and two sweeps over its tape: about three times the cost of `f` in
-    compiled code (Griewank and Walther, 2008, section 3.3), whatever the number of inputs.
+    One run of `f` to record it, then a forward sweep (values and partial derivatives) and an adjoint sweep
+    (cotangents) over the recorded rows: the cost does not grow with the number of inputs. Memory holds one value and
+    one cotangent for each intermediate number, and two partial derivatives for each row of numbers.
+
+    References
+    ----------
+    .. [1] A. Griewank and A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM, 2008, section 3.3 (reverse mode).
 
     Examples
     --------
@@ -73,18 +81,49 @@ def gradient(f: Callable[..., Any], *points: Any, **keywords: Any) -> Any:
 def value_and_gradient(f: Callable[..., Any], *points: Any, **keywords: Any) -> Any:
     """Return the value of `f` and its gradient at a point, or the function that computes both.
 
-    The arguments are those of `gradient`.
+    Parameters
+    ----------
+    f : callable
+        A function of floats, arrays of floats, or nested tuples, lists and dicts of them (trees), that
+        returns one number.
+    *points : float, ndarray of float64 or float32, or tree
+        Where to differentiate, one for each positional argument of `f`. With none, a function is returned.
+    **keywords
+        Passed to `f` as they are; not differentiated.
 
     Returns
     -------
-    tuple
-        The value, and what `gradient` returns.
+    tuple or callable
+        (value, gradient). The value is a float, or a float32 number where all arrays are float32. The gradient has the
+        structure, shapes and dtypes of the point; it is a tuple with one for each of several points. Without points, a
+        function of them that returns the pair.
+
+    Raises
+    ------
+    InputError
+        For integers, complex numbers and other inputs that have no derivative.
+    OutputError
+        When `f` does not return one number.
+    RecordingError
+        When `f` does something that cannot be recorded, as `math.sin(x)`.
+
+    Notes
+    -----
+    One run of `f` to record it, then a forward sweep (values and partial derivatives) and an adjoint sweep
+    (cotangents) over the recorded rows: the cost does not grow with the number of inputs. Memory holds one value and
+    one cotangent for each intermediate number, and two partial derivatives for each row of numbers.
+
+    References
+    ----------
+    .. [1] A. Griewank and A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM, 2008, section 3.3 (reverse mode).
 
     Examples
     --------
-    >>> import numbad
+    >>> import numpy as np, numbad
     >>> numbad.value_and_gradient(lambda x: x**3, 2.0)
     (8.0, 12.0)
+    >>> numbad.value_and_gradient(lambda x: np.sum(x**2), np.array([1.0, 2.0]))
+    (5.0, array([2., 4.]))
     """
     if not points:
         return lambda *points, **more: value_and_gradient(f, *points, **(keywords | more))

@@ -97,18 +97,43 @@ def grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> 
     Parameters
     ----------
     f : callable
-        Returns one number, or a pair of it and anything else if `has_aux`.
+        A function of floats, arrays of floats, or nested tuples, lists and dicts of them (trees), that returns one
+        number, or a pair of it and anything else if `has_aux`.
     argnums : int or tuple of int
-        The arguments to differentiate with respect to.
+        The positions of the arguments to differentiate with respect to, counted from 0; negative ones count from the
+        end. Keyword arguments are passed on and not differentiated.
     has_aux : bool
-        Whether `f` returns a pair (value, auxiliary); the gradient function then returns
-        (gradient, auxiliary).
+        Whether `f` returns a pair (value, auxiliary); what is auxiliary is passed on, not differentiated.
 
     Returns
     -------
     callable
-        Takes the arguments of `f`; returns the gradient with the structure, shapes and dtypes of
-        the differentiated argument, a tuple of them if `argnums` is a tuple.
+        Takes the arguments of `f`. Returns the gradient: a float for a float, an ndarray of float64 or float32 of the
+        same shape and dtype for an array, a tree of the same structure for a tree. A tuple with one of them for each
+        entry if `argnums` is a tuple. With `has_aux` a pair (gradient, auxiliary).
+
+    Raises
+    ------
+    TypeError
+        When `f` cannot be called, or `argnums` is not an int or a tuple of ints.
+    ValueError
+        When the gradient function is called: `argnums` names an argument that is not there, or one argument twice.
+    InputError
+        When the gradient function is called with ints, complex numbers or text in an argument that is differentiated.
+    OutputError
+        When `f` does not return one number, or with `has_aux` not a pair.
+    RecordingError
+        When `f` does something that cannot be recorded, as `math.sin(x)`.
+
+    Notes
+    -----
+    Each call runs `f` once to record it, then sweeps the recorded rows forward (values and partial derivatives) and
+    backward (cotangents): the cost does not grow with the number of inputs. Memory holds one value and one
+    cotangent for each intermediate number, and two partial derivatives for each row of numbers.
+
+    References
+    ----------
+    .. [1] A. Griewank and A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM, 2008, section 3.3 (reverse mode).
 
     Examples
     --------
@@ -117,6 +142,8 @@ def grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> 
     0.070651
     >>> round(numbad.grad(numbad.grad(np.tanh))(2.0), 6)
     -0.136219
+    >>> numbad.grad(lambda x, y: np.sum(x * y), argnums=(0, 1))(np.array([1.0, 2.0]), 3.0)
+    (array([3., 3.]), 3.0)
     """
 
     check_function(f, "grad")
@@ -136,13 +163,54 @@ def grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> 
 def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
     """Return the function that computes value and gradient of `f`, as jax.value_and_grad does.
 
-    The arguments are those of `grad`. With `has_aux` the result is ((value, auxiliary), gradient).
+    Parameters
+    ----------
+    f : callable
+        A function of floats, arrays of floats, or nested tuples, lists and dicts of them (trees), that returns one
+        number, or a pair of it and anything else if `has_aux`.
+    argnums : int or tuple of int
+        The positions of the arguments to differentiate with respect to, counted from 0; negative ones count from the
+        end. Keyword arguments are passed on and not differentiated.
+    has_aux : bool
+        Whether `f` returns a pair (value, auxiliary); what is auxiliary is passed on, not differentiated.
+
+    Returns
+    -------
+    callable
+        Takes the arguments of `f`. Returns (value, gradient), with `has_aux` ((value, auxiliary), gradient). The value
+        is a float, or a float32 number where all arrays are float32; the gradient is that of `grad`: the structure,
+        shape and dtype of the argument, a tuple of them if `argnums` is a tuple.
+
+    Raises
+    ------
+    TypeError
+        When `f` cannot be called, or `argnums` is not an int or a tuple of ints.
+    ValueError
+        When the gradient function is called: `argnums` names an argument that is not there, or one argument twice.
+    InputError
+        When the gradient function is called with ints, complex numbers or text in an argument that is differentiated.
+    OutputError
+        When `f` does not return one number, or with `has_aux` not a pair.
+    RecordingError
+        When `f` does something that cannot be recorded, as `math.sin(x)`.
+
+    Notes
+    -----
+    Each call runs `f` once to record it, then sweeps the recorded rows forward (values and partial derivatives) and
+    backward (cotangents): the cost does not grow with the number of inputs. Memory holds one value and one
+    cotangent for each intermediate number, and two partial derivatives for each row of numbers.
+
+    References
+    ----------
+    .. [1] A. Griewank and A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM, 2008, section 3.3 (reverse mode).
 
     Examples
     --------
     >>> import numbad
     >>> numbad.value_and_grad(lambda x: x**3)(2.0)
     (8.0, 12.0)
+    >>> numbad.value_and_grad(lambda x: (x**3, x + 1.0), has_aux=True)(2.0)
+    ((8.0, 3.0), 12.0)
     """
 
     check_function(f, "value_and_grad")
@@ -168,17 +236,45 @@ def derivative(f: Callable[[Any], Any], x: Any = None, order: int = 1) -> Any:
     Parameters
     ----------
     f : callable
-        Returns a number, or an array of them.
-    x : float or ndarray, optional
-        Where; without it, the derivative is returned as a function.
+        A function of one number that returns a number, an array or a tree of them. Or an elementwise function of an
+        array: result k depends on input k alone.
+    x : float or ndarray of float64 or float32, optional
+        The point. Without a point the derivative is returned as a function of it.
     order : int
-        How often to differentiate: 0 or more.
+        How often to differentiate: 0 (the function itself) or more.
+
+    Returns
+    -------
+    float, ndarray, tree or callable
+        The derivative of the given order at `x`, with the structure, shapes and dtypes of the result of `f`. Without
+        `x` a function of one argument that returns it.
+
+    Raises
+    ------
+    ValueError
+        When `order` is not an int of 0 or more.
+    InputError
+        When `x` is an int, a complex number or anything else that has no derivative, and `order` is not 0.
+    OutputError
+        When `f` returns truth values, text or None.
+
+    Notes
+    -----
+    Order k is k Jacobian-vector products inside each other (forward mode). `f` runs once; the number of recorded rows
+    grows with each order. Where an element of the result depends on several elements of `x`, what is returned is the
+    sum of their derivatives: `derivative(np.sum, np.ones(3))` is 3. Use `jacobian` there.
+
+    References
+    ----------
+    .. [1] A. Griewank and A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM, 2008, section 3.1 (forward mode).
 
     Examples
     --------
-    >>> import numbad
+    >>> import numpy as np, numbad
     >>> numbad.derivative(lambda x: x**3, 2.0, order=2)
     12.0
+    >>> numbad.derivative(lambda x: x**2)(np.array([1.0, 3.0]))
+    array([2., 6.])
     """
     if not isinstance(order, (int, np.integer)) or order < 0:
         raise ValueError(message(f"derivative: the order is {order!r}", "pass an int of 0 or more", where=False))
@@ -253,26 +349,44 @@ def jvp(f: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool = Fals
     Parameters
     ----------
     f : callable
-        Of arrays, or trees of them.
-    primals, tangents : tuple
-        The arguments, and a tangent of the same structure and shapes for each.
+        A function of floats, arrays of floats, or trees of them, that returns numbers, arrays or trees of them.
+    primals : tuple or list
+        The arguments of `f`: float, ndarray of float64 or float32 of any shape, or tree.
+    tangents : tuple or list
+        The direction: for each argument a tangent of the same structure and shapes. Tangents may be of any real dtype.
     has_aux : bool
-        Whether `f` returns a pair (result, auxiliary).
+        Whether `f` returns a pair (result, auxiliary); what is auxiliary is passed on, not differentiated.
 
     Returns
     -------
     tuple
-        (value, tangent of the value), and the auxiliary result if there is one.
+        (value, tangent of the value), or (value, tangent, auxiliary) with `has_aux`. The tangent is the Jacobian times
+        the tangents, with the structure, shapes and dtypes of the value.
+
+    Raises
+    ------
+    InputError
+        When a primal is an int, a complex number or anything else that has no derivative; when the tangents differ from
+        the primals in number, structure or shape, or are not real.
+    OutputError
+        When `f` returns truth values, text or None, or with `has_aux` not a pair.
 
     Notes
     -----
-    The cost is about twice that of `f` in compiled code, whatever the number of outputs.
+    One run of `f` to record it, one forward sweep (values and partial derivatives) and one tangent sweep, for
+    any number of inputs and outputs.
+
+    References
+    ----------
+    .. [1] A. Griewank and A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM, 2008, section 3.1 (forward mode).
 
     Examples
     --------
     >>> import numpy as np, numbad
     >>> numbad.jvp(lambda x: x**2, (3.0,), (1.0,))
     (9.0, 6.0)
+    >>> numbad.jvp(lambda x, y: x * y, (np.array([1.0, 2.0]), 3.0), (np.array([1.0, 0.0]), 0.0))
+    (array([3., 6.]), array([3., 0.]))
     """
     primals = tuple(primals)
     seeds, _ = match(primals, tangents, "jvp", "tangent")
@@ -491,22 +605,43 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     Parameters
     ----------
     f : callable
-    *primals : tree
-        The arguments.
+        A function of floats, arrays of floats, or trees of them, that returns numbers, arrays or trees of them.
+    *primals : float, ndarray of float64 or float32, or tree
+        The point: one for each argument of `f`.
     has_aux : bool
-        Whether `f` returns a pair (result, auxiliary).
+        Whether `f` returns a pair (result, auxiliary); what is auxiliary is passed on, not differentiated.
 
     Returns
     -------
     tuple
-        (value, pullback), and the auxiliary result if there is one. `pullback(cotangent)` returns a
-        tuple with the cotangent of each argument, and can be called again and again.
+        (value, pullback), or (value, pullback, auxiliary) with `has_aux`. `pullback(cotangent)` takes a cotangent of
+        the structure and shapes of the value, of any real dtype, and can be called again and again. The pullback
+        returns a tuple with one cotangent for each argument, of its structure, shapes and dtypes: the transpose of the
+        Jacobian times the cotangent.
+
+    Raises
+    ------
+    InputError
+        When a primal is an int, a complex number or anything else that has no derivative; from the pullback, when the
+        cotangent has another structure or shape than the value, or is not real.
+    OutputError
+        When `f` returns truth values, text or None, or with `has_aux` not a pair.
+    NumbadError
+        From the pullback, when a large array that `f` takes from elsewhere was written to (see Notes).
 
     Notes
     -----
-    The pullback belongs to the arguments as they are now, whatever is written to their arrays later. Of arrays
-    that `f` takes from elsewhere, those of up to 1 MB are copied; writing to larger ones is an error at the
-    next call (256 elements are compared).
+    One run of `f` to record it and one forward sweep; then one adjoint sweep for each call of the pullback. The
+    pullback keeps the memory of its point: a value for each intermediate number, and two partial derivatives for
+    each row of numbers.
+
+    Later writes to the arrays of the point change nothing. Arrays that `f` takes from elsewhere (closures, globals)
+    are copied up to 262,144 elements. A larger one is read where it lies, and compared with its fingerprint at each
+    call; of more than four million elements some 4,000 are compared.
+
+    References
+    ----------
+    .. [1] A. Griewank and A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM, 2008, section 3.3 (reverse mode).
 
     Examples
     --------
@@ -529,23 +664,50 @@ def linearize(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> An
     Parameters
     ----------
     f : callable
-    *primals : tree
-        The arguments.
+        A function of floats, arrays of floats, or trees of them, that returns numbers, arrays or trees of them.
+    *primals : float, ndarray of float64 or float32, or tree
+        The point: one for each argument of `f`.
     has_aux : bool
-        Whether `f` returns a pair (result, auxiliary).
+        Whether `f` returns a pair (result, auxiliary); what is auxiliary is passed on, not differentiated.
 
     Returns
     -------
     tuple
-        (value, pushforward), and the auxiliary result if there is one. `pushforward(*tangents)` takes a tangent for
-        each argument, and can be called again and again.
+        (value, pushforward), or (value, pushforward, auxiliary) with `has_aux`. `pushforward(*tangents)` takes one
+        tangent for each argument, of its structure and shapes and of any real dtype, and can be called again and
+        again. The pushforward returns the Jacobian times the tangents: the structure, shapes and dtypes of the value.
+
+    Raises
+    ------
+    InputError
+        When a primal is an int, a complex number or anything else that has no derivative; from the pushforward, when
+        the tangents differ from the primals in number, structure or shape, or are not real.
+    OutputError
+        When `f` returns truth values, text or None, or with `has_aux` not a pair.
+    NumbadError
+        From the pushforward, when a large array that `f` takes from elsewhere was written to (see Notes).
+
+    Notes
+    -----
+    One run of `f` to record it and one forward sweep; then one tangent sweep for each call of the pushforward, where
+    `jvp` would run `f` again. Inside another recording `f` runs again at each call.
+
+    Later writes to the arrays of the point change nothing. Arrays that `f` takes from elsewhere (closures, globals)
+    are copied up to 262,144 elements. A larger one is read where it lies, and compared with its fingerprint at each
+    call; of more than four million elements some 4,000 are compared.
+
+    References
+    ----------
+    .. [1] A. Griewank and A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM, 2008, section 3.1 (forward mode).
 
     Examples
     --------
-    >>> import numbad
-    >>> value, pushforward = numbad.linearize(lambda x: x**2, 3.0)
-    >>> pushforward(2.0)
-    12.0
+    >>> import numpy as np, numbad
+    >>> value, pushforward = numbad.linearize(lambda x: x**2, np.array([1.0, 3.0]))
+    >>> value
+    array([1., 9.])
+    >>> pushforward(np.array([1.0, 0.0]))
+    array([2., 0.])
     """
     primals = kept(primals)
     if current() is not None:
@@ -728,13 +890,47 @@ def jacobian_function(mode: str, f: Any, argnums: Any, has_aux: bool, keywords: 
 def jacfwd(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
     """Return the function that computes the Jacobian of `f` in forward mode, as jax.jacfwd does.
 
-    All tangents run at once, as lanes: cheap where there are fewer inputs than outputs.
+    Parameters
+    ----------
+    f : callable
+        A function of floats, arrays of floats, or trees of them, that returns numbers, arrays or trees of them.
+    argnums : int or tuple of int
+        The positions of the arguments to differentiate with respect to, counted from 0; negative ones count from the
+        end. Keyword arguments are passed on and not differentiated.
+    has_aux : bool
+        Whether `f` returns a pair (result, auxiliary); what is auxiliary is passed on, not differentiated.
 
     Returns
     -------
     callable
-        Takes the arguments of `f`. An output of shape s and an input of shape t give a block of shape
-        s + t; trees give trees of blocks.
+        Takes the arguments of `f`. Returns the Jacobian: for an output of shape s and an input of shape t an ndarray of
+        shape s + t, with the dtype of the input; a number where both are numbers. An output tree gives a tree of
+        Jacobians, and an input tree a tree in place of each of them. A tuple with one Jacobian for each entry if
+        `argnums` is a tuple. With `has_aux` a pair (Jacobian, auxiliary).
+
+    Raises
+    ------
+    TypeError
+        When `f` cannot be called, or `argnums` is not an int or a tuple of ints.
+    ValueError
+        When the Jacobian function is called: `argnums` names an argument that is not there, or one argument twice.
+    InputError
+        When the Jacobian function is called with ints, complex numbers or text in an argument that is differentiated.
+    OutputError
+        When `f` returns truth values, text or None, or with `has_aux` not a pair.
+    MemoryError
+        When the Jacobian and its seeds do not fit into the free memory; nothing is allocated then.
+
+    Notes
+    -----
+    Each call runs `f` once, and sweeps the recorded rows once for all n input elements: n tangents side by side. The
+    cost grows with n, so forward mode is the cheaper one where there are fewer inputs than outputs. Memory:
+    the result, and up to 64 MB of tangents at a time. Before the sweep the result and n x n seeds are compared with
+    the free memory.
+
+    References
+    ----------
+    .. [1] A. Griewank and A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM, 2008, section 3.1 (forward mode).
 
     Examples
     --------
@@ -751,8 +947,53 @@ def jacfwd(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -
 def jacrev(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
     """Return the function that computes the Jacobian of `f` in reverse mode, as jax.jacrev does.
 
-    All cotangents run at once, as lanes: cheap where there are fewer outputs than inputs. The
-    result is that of `jacfwd`.
+    Parameters
+    ----------
+    f : callable
+        A function of floats, arrays of floats, or trees of them, that returns numbers, arrays or trees of them.
+    argnums : int or tuple of int
+        The positions of the arguments to differentiate with respect to, counted from 0; negative ones count from the
+        end. Keyword arguments are passed on and not differentiated.
+    has_aux : bool
+        Whether `f` returns a pair (result, auxiliary); what is auxiliary is passed on, not differentiated.
+
+    Returns
+    -------
+    callable
+        Takes the arguments of `f`. Returns the Jacobian: for an output of shape s and an input of shape t an ndarray of
+        shape s + t, with the dtype of the input; a number where both are numbers. An output tree gives a tree of
+        Jacobians, and an input tree a tree in place of each of them. A tuple with one Jacobian for each entry if
+        `argnums` is a tuple. With `has_aux` a pair (Jacobian, auxiliary).
+
+    Raises
+    ------
+    TypeError
+        When `f` cannot be called, or `argnums` is not an int or a tuple of ints.
+    ValueError
+        When the Jacobian function is called: `argnums` names an argument that is not there, or one argument twice.
+    InputError
+        When the Jacobian function is called with ints, complex numbers or text in an argument that is differentiated.
+    OutputError
+        When `f` returns truth values, text or None, or with `has_aux` not a pair.
+    MemoryError
+        When the Jacobian and its seeds do not fit into the free memory; nothing is allocated then.
+
+    Notes
+    -----
+    Each call runs `f` once, and sweeps the recorded rows backward once for all m output elements: m cotangents side by
+    side. The cost grows with m, so reverse mode is the cheaper one where there are fewer outputs than inputs. Memory:
+    the result, and up to 64 MB of cotangents at a time. Before the sweep the result and m x m seeds are compared with
+    the free memory.
+
+    References
+    ----------
+    .. [1] A. Griewank and A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM, 2008, section 3.3 (reverse mode).
+
+    Examples
+    --------
+    >>> import numpy as np, numbad
+    >>> numbad.jacrev(lambda x: np.array([[1.0, 2.0, 3.0]]) @ x)(np.ones(3))
+    array([[1., 2., 3.]])
     """
     check_function(f, "jacrev")
     numbers_of(argnums, "jacrev")
@@ -772,17 +1013,54 @@ def split_points(points: tuple[Any, ...], argnums: Any) -> tuple[tuple[Any, ...]
 def jacobian(f: Callable[..., Any], *points: Any, argnums: Any = None, has_aux: bool = False, **keywords: Any) -> Any:
     """Return the Jacobian of `f` at a point, or the function that computes it, in the cheaper mode.
 
-    Forward mode is taken when the inputs have no more elements than the outputs, else reverse mode:
-    the number of lanes is what a Jacobian costs.
+    Forward mode is taken when the inputs have no more elements than the outputs, else reverse mode.
 
     Parameters
     ----------
     f : callable
-    *points : tree
-        Where to differentiate, one for each positional argument; with none a function is returned.
+        A function of floats, arrays of floats, or trees of them, that returns numbers, arrays or trees of them.
+    *points : float, ndarray of float64 or float32, or tree
+        The point: one for each positional argument of `f`. With none, a function is returned. A single int, or a
+        tuple of ints, is taken for `argnums`, as jax.jacfwd has it second.
     argnums : int or tuple of int, optional
-        The arguments to differentiate with respect to; all of the points by default (the first
-        alone for the returned function).
+        The positions of the arguments to differentiate with respect to. By default all points; the first argument alone
+        for the returned function.
+    has_aux : bool
+        Whether `f` returns a pair (result, auxiliary); what is auxiliary is passed on, not differentiated.
+    **keywords
+        Passed to `f` as they are; not differentiated.
+
+    Returns
+    -------
+    float, ndarray, tree or callable
+        The Jacobian: for an output of shape s and an input of shape t an ndarray of shape s + t, with the dtype of the
+        input; a number where both are numbers. An output tree gives a tree of Jacobians, and an input tree a tree in
+        place of each of them. A tuple with one Jacobian for each input where there are several points or `argnums` is a
+        tuple. With `has_aux` a pair (Jacobian, auxiliary). Without points, a function of the arguments of `f` that
+        returns all this.
+
+    Raises
+    ------
+    TypeError
+        When `argnums` is not an int or a tuple of ints.
+    ValueError
+        When `argnums` names an argument that is not there, or one argument twice.
+    InputError
+        For integer arrays, complex numbers and other inputs that have no derivative.
+    OutputError
+        When `f` returns truth values, text or None, or with `has_aux` not a pair.
+    MemoryError
+        When the Jacobian and its seeds do not fit into the free memory; nothing is allocated then.
+
+    Notes
+    -----
+    One run of `f`, and one sweep for all min(n, m) seeds side by side, for n input and m output elements.
+    See `jacfwd` and `jacrev`.
+
+    References
+    ----------
+    .. [1] A. Griewank and A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM, 2008, sections 3.1 (forward mode) and
+       3.3 (reverse mode).
 
     Examples
     --------
@@ -790,6 +1068,8 @@ def jacobian(f: Callable[..., Any], *points: Any, argnums: Any = None, has_aux: 
     >>> numbad.jacobian(lambda x: np.array([[1.0, 2.0], [3.0, 4.0]]) @ x, np.array([1.0, 1.0]))
     array([[1., 2.],
            [3., 4.]])
+    >>> numbad.jacobian(lambda x, y: x * y, np.array([1.0, 2.0]), 3.0, argnums=1)
+    array([1., 2.])
     """
     points, argnums = split_points(points, argnums)
     if not points:
@@ -802,8 +1082,52 @@ def jacobian(f: Callable[..., Any], *points: Any, argnums: Any = None, has_aux: 
 def hessian(f: Callable[..., Any], *points: Any, argnums: Any = None, has_aux: bool = False, **keywords: Any) -> Any:
     """Return the second derivatives of `f` at a point, or the function that computes them: forward over reverse.
 
-    The arguments are those of `jacobian`. For a function of an array of shape t that returns one
-    number the result has shape t + t; trees give trees of trees, as jax.hessian nests them.
+    Parameters
+    ----------
+    f : callable
+        A function of floats, arrays of floats, or trees of them. It returns one number as a rule; arrays and trees
+        of them have a Hessian for each element.
+    *points : float, ndarray of float64 or float32, or tree
+        The point: one for each positional argument of `f`. With none, a function is returned. A single int, or a
+        tuple of ints, is taken for `argnums`, as jax.hessian has it second.
+    argnums : int or tuple of int, optional
+        The positions of the arguments to differentiate with respect to. By default all points; the first argument alone
+        for the returned function.
+    has_aux : bool
+        Whether `f` returns a pair (result, auxiliary); what is auxiliary is passed on, not differentiated.
+    **keywords
+        Passed to `f` as they are, and not differentiated; the returned function takes more of them.
+
+    Returns
+    -------
+    float, ndarray, tree or callable
+        The Hessian: an ndarray of shape s + t + t for an output of shape s (() for a number) and an input of shape t,
+        with the dtype of the input; a number where all are numbers. For several inputs a tuple of tuples with the
+        second derivatives by inputs i and j at [i][j], for trees a tree of trees, as jax.hessian nests them. With
+        `has_aux` a pair (Hessian, auxiliary). Without points, a function of the arguments of `f` that returns all this.
+
+    Raises
+    ------
+    TypeError
+        When `f` cannot be called, or `argnums` is not an int or a tuple of ints.
+    ValueError
+        When `argnums` names an argument that is not there, or one argument twice.
+    InputError
+        For integer arrays, complex numbers and other inputs that have no derivative.
+    OutputError
+        When `f` returns truth values, text or None, or with `has_aux` not a pair.
+    MemoryError
+        When the Hessian and its seeds do not fit into the free memory; nothing is allocated then.
+
+    Notes
+    -----
+    One run of `f`, which records its gradient too, and one sweep over both for all n input elements: n tangents side by
+    side. Memory grows as n x n; `hvp` gives the product with one vector in memory that does not.
+
+    References
+    ----------
+    .. [1] A. Griewank and A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM, 2008, sections 3.1 (forward mode) and
+       3.3 (reverse mode).
 
     Examples
     --------
@@ -811,17 +1135,53 @@ def hessian(f: Callable[..., Any], *points: Any, argnums: Any = None, has_aux: b
     >>> numbad.hessian(lambda x: x[0] ** 2 * x[1], np.array([1.0, 2.0]))
     array([[4., 2.],
            [2., 0.]])
+    >>> numbad.hessian(lambda x, y: x * y**2, 1.0, 2.0)
+    ((0.0, 4.0), (4.0, 2.0))
     """
     points, argnums = split_points(points, argnums)
     chosen = argnums
     if chosen is None:
         chosen = tuple(range(len(points))) if len(points) > 1 else 0
-    second = jacfwd(jacrev(f, chosen, has_aux), chosen, has_aux)
-    return second(*points, **keywords) if points else second
+    second = jacobian_function("jacfwd", jacrev(f, chosen, has_aux), chosen, has_aux, keywords)
+    return second(*points) if points else second
 
 
 def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
     """Return the product of the Hessian of `f` at `x` with `v`, without forming the Hessian.
+
+    Parameters
+    ----------
+    f : callable
+        A function of one float, array of floats, or tree of them, that returns one number.
+    x : float, ndarray of float64 or float32, or tree
+        The point.
+    v : float, ndarray or tree
+        The vector, with the structure and shapes of `x` and any real dtype.
+
+    Returns
+    -------
+    float, ndarray or tree
+        The Hessian times `v`, with the structure, shapes and dtypes of `x`.
+
+    Raises
+    ------
+    TypeError
+        When `f` cannot be called.
+    InputError
+        When `x` is an int, a complex number or anything else that has no derivative, or `v` has another structure or
+        shape than `x`, or is not real.
+    OutputError
+        When `f` does not return one number.
+
+    Notes
+    -----
+    One run of `f`, which records its gradient too, then one forward and one tangent sweep over both (forward over
+    reverse mode): the cost does not grow with the number of inputs, and neither n x n memory nor n gradients are
+    needed.
+
+    References
+    ----------
+    .. [1] B. A. Pearlmutter, "Fast exact multiplication by the Hessian", *Neural Computation* 6 (1994), 147-160.
 
     Examples
     --------

@@ -9,7 +9,7 @@ import numpy as np
 from numbad.geometry import is_run
 from numbad.ops.host import as_tuple
 from numbad.recording.active import Active
-from numbad.tape.layout import HOST
+from numbad.tape.layout import HOST, host_call, host_places
 
 CONSTANT, UNKNOWN = -1, -2
 
@@ -32,13 +32,13 @@ def map_examples(recorder: Any, region: Any, outputs: list[Any], batch: list[Any
     if any(isinstance(values, Active) for values in batch):
         return None
     words, w = recorder.words, code[4 * region.start + 2]
-    host = recorder.hosts[words[w + 1]]
+    host = recorder.hosts[host_call(words, w)]
     if not getattr(host.op, "takes_lanes", False):
         return None
-    places = [tuple(words[d : d + 3]) for d in range(w + 4, w + words[w], 3)]
+    read, results = host_places(words, w)
     given = {(0, first_of(addresses), addresses.size): k for k, addresses in enumerate(region.addresses)}
-    order = [given.get(place, -1) for place in places[: words[w + 2]]]
-    made = {place: k for k, place in enumerate(places[words[w + 2] :])}
+    order = [given.get(place, -1) for place in read]
+    made = {place: k for k, place in enumerate(results)}
     wanted = [find_result(leaf, addresses, made) for leaf, addresses in outputs]
     if -1 in order or UNKNOWN in wanted:
         return None
@@ -46,14 +46,14 @@ def map_examples(recorder: Any, region: Any, outputs: list[Any], batch: list[Any
     operands = [np.moveaxis(np.asarray(batch[k]), 0, -1).reshape(shape) for k, shape in zip(order, shapes, strict=True)]
     with np.errstate(all="ignore"):
         found = as_tuple(host.op.primal(*operands))
-    results = []
+    batched = []
     for k, (leaf, _) in zip(wanted, outputs, strict=True):
         if k == CONSTANT:
-            results.append(np.repeat(np.asarray(leaf)[None], lanes, axis=0))
+            batched.append(np.repeat(np.asarray(leaf)[None], lanes, axis=0))
         else:
             part = found[k] if wanted.count(k) == 1 else found[k].copy()
-            results.append(np.moveaxis(part.reshape(*leaf.shape, lanes), -1, 0))
-    return results
+            batched.append(np.moveaxis(part.reshape(*leaf.shape, lanes), -1, 0))
+    return batched
 
 
 def find_result(leaf: Any, addresses: np.ndarray | None, made: dict[Any, int]) -> int:
