@@ -275,3 +275,19 @@ def test_a_replay_raises_what_was_not_asked_for_when_it_was_recorded(f: Any, way
             run(bad)
     with np.errstate(all="ignore"):
         assert not np.isfinite(run(bad)).all()
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_rows_of_tangents_are_no_operations_of_the_program(steps: int) -> None:
+    def f(x):
+        for _ in range(steps):
+            x = np.sqrt(x)
+        return x
+
+    x = np.array([0.0, 1.0])
+    push = lambda x: numbad.jvp(f, (x,), (np.ones(2),))[1]
+    with np.errstate(all="raise"):
+        np.testing.assert_array_equal(numbad.jit(push)(x), [np.inf, 0.5**steps])
+        assert numbad.grad(lambda x: np.sum(push(x)))(x)[1] == pytest.approx(0.25**steps - 0.5**steps)
+        with pytest.raises(FloatingPointError):
+            numbad.jit(lambda x: push(x) + 1.0 / x)(x)

@@ -9,6 +9,7 @@ functions of NumPy and Python that change the settings are taught to tell it.
 from __future__ import annotations
 
 import functools
+import threading
 import warnings
 from collections.abc import Callable
 from sys import _getframe
@@ -24,7 +25,7 @@ from numbad.recording.arrays import make_block, strided
 from numbad.recording.decisions import decide, decision
 from numbad.recording.recorder import Recorder, beginnings, current
 from numbad.recording.scalars import make_scalar
-from numbad.recording.strictness import _thread, watched
+from numbad.recording.strictness import watched
 from numbad.recording.teaching import dispatching_code
 from numbad.tape.layout import (
     ADD,
@@ -39,17 +40,11 @@ from numbad.tape.layout import (
 )
 
 taught = False
+_thread = threading.local()  # whether the thread just asks NumPy which errors there are
 
 KINDS = {"divide": "divide by zero", "over": "overflow", "under": "underflow", "invalid": "invalid value"}
 LARGEST = np.array([np.finfo(float).max, np.finfo(float).max])
-DERIVING = {
-    "numbad.emission.linear",
-    "numbad.emission.emitter",
-    "numbad.emission.regions",
-    "numbad.emission.templates",
-    "numbad.transforms.batching",
-    "numbad.sweeps.linearised",
-}
+DERIVING = {"numbad.transforms.batching", "numbad.sweeps.linearised"}  # and all modules of emission
 BY_NAME = {"square": np.square, "power_by_constant": np.power}
 SUMS = "numbad.ops.reductions"
 
@@ -81,7 +76,7 @@ def derives() -> bool:
         package = frame.f_globals.get("__package__") or ""
         if not package.startswith("numbad"):
             return False
-        if frame.f_globals.get("__name__") in DERIVING:
+        if package == "numbad.emission" or frame.f_globals.get("__name__") in DERIVING:
             return True
         frame = frame.f_back
     return False

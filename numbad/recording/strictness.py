@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,6 @@ if TYPE_CHECKING:
 
 
 strict = False  # whether a program has ever asked to be told; from then on recorders look when they begin
-_thread = threading.local()  # whether the thread just asks NumPy which errors there are
 
 
 def watched() -> tuple[str, ...]:
