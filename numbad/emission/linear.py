@@ -558,7 +558,7 @@ class Linear:
                 active[first - base : first - base + count] = True
 
 
-# ---------------------------------------------------------------- adjoint
+# ---------------------------------------------------------------- what adjoints and tangents share
 
 
 def add_multiple(linear: Linear, source: Operand, partial: Any, may_be_absent: bool, target: Operand) -> None:
@@ -629,7 +629,7 @@ def place_of(value: Array, shape: Shape) -> tuple[int, int, Shape]:
     return space, address, strides
 
 
-# ---------------------------------------------------------------- tangent
+# ---------------------------------------------------------------- what depends on what
 
 
 def find_active(self: Rows, inputs: list[np.ndarray]) -> np.ndarray:

@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ if CHECKED:
     from numbad.kernels import checked_memory
 
 NOTICE_AFTER = 1.0  # seconds
-STAMPED = ("limits", "tape/layout", "sweeps/execution", "sweeps/large_rows", "sweeps/fusion")  # and all of kernels/
+STAMPED = ("sweeps/large_rows.py", "sweeps/fusion.py")  # have compiled functions too
 _announced = threading.Event()
 INTEGERS = {
     "primal": 4,
@@ -176,8 +175,7 @@ def refresh_stamps() -> None:
     Numba's disk cache looks at the time stamp of a function's own file only, but these modules
     inline functions of one another.
     """
-    package = Path(__file__).parent.parent
-    paths = [package / f"{name}.py" for name in STAMPED] + sorted((package / "kernels").rglob("*.py"))
+    paths = machinecode.sources() + [machinecode.PACKAGE / name for name in STAMPED]
     stamps = [path.stat().st_mtime_ns for path in paths]
     newest = max(stamps)
     for path, stamp in zip(paths, stamps, strict=True):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from numbad.geometry import normal_axis
 from numbad.recording.arrays import Array
 
@@ -59,8 +57,3 @@ def one_axis(array: Array, axis: Any) -> tuple[Array, int]:
     if axis is None:
         return array.reshape(-1), 0
     return array, normal_axis(axis, array.ndim)
-
-
-def expand_to(reduced: Any, shape: Shape, axes: Shape) -> Any:
-    """Return a reduction's result with its axes put back, to broadcast against the operand."""
-    return np.reshape(reduced, reduced_shape(shape, axes, True))

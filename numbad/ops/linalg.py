@@ -28,11 +28,6 @@ def transposed(a: Any) -> Any:
     return np.swapaxes(a, -1, -2)
 
 
-def matrix_stack(shape: Shape) -> Shape:
-    """The shape of a stack of matrices."""
-    return shape[:-2]
-
-
 def square_side(shape: Shape, name: str) -> int:
     """The side of square matrices, or LinAlgError."""
     if len(shape) < 2:

@@ -29,7 +29,7 @@ class HostCall:
         they were, so that nothing is recorded for what never varies.
     """
 
-    __slots__ = ("op", "operand_shapes", "plain", "result_shapes", "settings", "single")
+    __slots__ = ("op", "operand_shapes", "plain", "result_shapes", "settings")
 
     def __init__(self, op: Any, settings: dict[str, Any], operand_shapes: list[Shape], result_shapes: list[Shape]):
         self.op = op

@@ -327,12 +327,8 @@ class Recorder(Rows):
             del self.code[-4:]
         except BufferError:
             self.code = array(self.code.typecode, self.code)
-            if not self.closed:
-                watching = isinstance(self.extend, partial)
+            if not self.closed and not isinstance(self.extend, partial):  # who watches asks for the appender each time
                 self.extend = self.appender()
-                if watching:
-                    for begin in beginnings:
-                        begin(self)
         try:
             self.words.append(0)
             self.words.pop()

@@ -543,7 +543,7 @@ def address_at(words: Words, w: int, k: int) -> int:
 
 def space_at(words: Words, w: int, k: int) -> int:
     """Return where the space of an operand stands."""
-    return operand_at(words, w, k) + 1
+    return operand_reference(operand_at(words, w, k))
 
 
 def mark_absent(words: Words, w: int) -> None:
@@ -558,18 +558,17 @@ def is_absent_sum(words: Words, w: int) -> bool:
 
 def move_operands(words: Words, opcode: int, w: int, moved: dict[int, int]) -> None:
     """Let an array row read copies of spaces in the arena; `moved` has, by space, where its copy begins."""
-    places: Iterable[int] = ()  # of spaces, each followed by its address
+    places: Iterable[int] = ()  # of references
     if opcode < 2 * MAP or opcode == ADD or opcode == CONTRACT:
         places = [space_at(words, w, k) for k in range(operand_count(words, w))]
     elif opcode == SCATTER:
-        places = (w + 3,)
+        places = (scatter_reference(w),)
     elif opcode == HOST:
-        places = range(w + HEAD, w + int(words[w]), PLACE)
+        places = [host_reference(w, k) for k in range(host_inputs(words, w) + host_outputs(words, w))]
     for place in places:
-        copy = moved.get(int(words[place]))
+        copy = moved.get(int(reference_space(words, place)))
         if copy is not None:
-            words[place] = 0
-            words[place + 1] += copy
+            set_reference(words, place, 0, reference_address(words, place) + copy)
 
 
 def empty_row(words: Words, opcode: int, w: int) -> None:

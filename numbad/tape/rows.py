@@ -120,7 +120,8 @@ class Rows:
         """Return other rows over the same memory."""
         memory = (self.numbers, self.loads, self.spaces, self.input_spaces, self.hosts)
         found = Rows(code, words, self.size, self.dtype, *memory, large)
-        found.sites, found.constants, found.tape, found.varied = self.sites, self.constants, self.tape, self.varied
+        found.sites, found.constants, found.borrowed = self.sites, self.constants, self.borrowed
+        found.tape, found.varied = self.tape, self.varied
         return found
 
     def row_count(self) -> int:
