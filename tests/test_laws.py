@@ -37,6 +37,7 @@ NUMBA = {
     "__main__": {"kernels.vectormath", "kernels.verification"},
     "kernels.loading": {
         "kernels.array",
+        "kernels.dependence",
         "kernels.emission",
         "kernels.generated.blocks",
         "kernels.generated.points",

@@ -26,7 +26,7 @@ from test_ways import KERNEL, WIDE, close, sample, windows
 
 import numbad
 from numbad import limits
-from numbad.kernels import memory
+from numbad.kernels import loading, memory
 from numbad.limits import LARGE, LARGE_INPUT, PIECE, RELABEL
 from numbad.replay import jit
 from numbad.sweeps import execution, linearised
@@ -452,6 +452,15 @@ def long_gathers() -> None:
     close(numbad.jacfwd(f)(p), want[some])
 
 
+def optimised() -> None:
+    """A tape without its rows of constants."""
+    tape = numbad.record(lambda x: np.sum(np.sin(x) * x[0]) + x[1] * x[2], sample(5))
+    shorter = numbad.passes.optimise(tape)
+    for seed in range(2):
+        x = sample(5, seed)
+        close(shorter(x), np.sum(np.sin(x) * x[0]) + x[1] * x[2])
+
+
 def two_copies() -> None:
     """Jacobians of two long arrays, end to end."""
     a = sample(RELABEL)
@@ -539,6 +548,7 @@ def damage(monkeypatch: pytest.MonkeyPatch, place: str, old: str, new: str) -> N
 
 ROOM = np.empty(1 << 10)
 ARRAYS = "kernels.array"
+DEPENDENCE = "kernels.dependence"
 
 
 def view(address: Any, count: Any, like: Any) -> np.ndarray:
@@ -598,12 +608,17 @@ PLAIN = {k: v for k, v in plain(ARRAYS).items() if inspect.isfunction(v) and v._
 
 
 def damage_compiled(monkeypatch: pytest.MonkeyPatch, place: str, old: str, new: str) -> None:
-    """Let a compiled function, or the sweeps of array rows, run as plain Python with a damage."""
+    """Let a compiled function, the sweeps of array rows, or what finds dependence run as plain Python with a damage."""
     module_name, name = place.rsplit(".", 1)
     names = plain(module_name, old, new)
     if module_name == ARRAYS:
         monkeypatch.setattr(short, "is_short", lambda recorder: False)
         monkeypatch.setattr(execution, "sweep", lambda kind, dtype, short=False: by_addresses(names, kind, dtype))
+        return
+    if module_name == DEPENDENCE:
+        whole = loading.sweep
+        by_name = lambda kind, *rest: by_addresses(names, kind, rest[0]) if kind in names else whole(kind, *rest)
+        monkeypatch.setattr(loading, "sweep", by_name)
         return
     module = importlib.import_module(f"numbad.{module_name}")
     spread_out(monkeypatch, name, getattr(module, name), names[name])
@@ -935,8 +950,10 @@ COMPILED = {
         "x = operand_address(words, d) + offset_of(words, w, d, j)\n        if False:",
         many_seeds,
     ),
-    "gathers need nothing": Damage(
-        "kernels.lanes.mark_needed", "needed[gather_place(words, w, j)] = True", "pass", long_gathers
+    "gathers need nothing": Damage(f"{DEPENDENCE}.mark_needed", "needed[source] = 1", "pass", long_gathers),
+    "gathers are not active": Damage(f"{DEPENDENCE}.mark_active", "active[target - base] = 1", "pass", long_gathers),
+    "what varies is folded": Damage(
+        f"{DEPENDENCE}.mark_varying", "varies = varies or any_read(", "varies = varies or 0 * any_read(", optimised
     ),
     "lanes of the first address alone are copied": Damage(
         "kernels.lanes.gather_lanes",
@@ -1028,7 +1045,7 @@ def test_plain_sweeps_are_right_undamaged(monkeypatch: pytest.MonkeyPatch) -> No
     for program in (few_elements, small_windows, small_products):
         program()
     damage_compiled(monkeypatch, "kernels.lanes.compress", "", "")
-    damage_compiled(monkeypatch, "kernels.lanes.mark_needed", "", "")
+    damage_compiled(monkeypatch, f"{DEPENDENCE}.mark_needed", "", "")
     damage_compiled(monkeypatch, "sweeps.fusion.mark_reads", "", "")
     many_seeds()
     results("two arrays")()

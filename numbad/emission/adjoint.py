@@ -26,68 +26,63 @@ def emit_adjoint(linear: Linear) -> None:
             row = linear.run(ADJOINT, row, start)
         if row > start:
             row -= 1
-            adjoint_row(linear, linear.row(row))
+            adjoint_row(linear, linear.row(row), int(linear.flags[row - start]))
 
 
-def adjoint_row(linear: Linear, row: list[int]) -> None:
-    """Append the adjoint of a row."""
+def adjoint_row(linear: Linear, row: list[int], flag: int) -> None:
+    """Append the adjoint of a row; the flag says which of its operands depend on the inputs."""
     opcode, out, a, _ = row
+    if not flag:
+        return
     if opcode < MAP:
-        scalar_adjoint(linear, row, REGISTRY[opcode])
+        scalar_adjoint(linear, row, flag, REGISTRY[opcode])
     elif opcode < 2 * MAP:
-        map_adjoint(linear, row, REGISTRY[opcode - MAP])
+        map_adjoint(linear, row, flag, REGISTRY[opcode - MAP])
     elif opcode == ADD:
         target, source = linear.operands(row)
-        if linear.covers(*source[:2]) and compact(linear.table(*source[1:], linear.active)).any():
-            copy_linear(linear, target, source)
+        copy_linear(linear, target, source)
     elif opcode == CONTRACT:
-        contract_adjoint(linear, row)
+        contract_adjoint(linear, row, flag)
     elif opcode == GATHER:
         indices = gather_places(linear.words, a)
         bar = linear.read(out, (indices.size,), (1,))
         if bar is not None:
             linear.scatter(indices, bar)
     elif opcode == SCATTER:
-        space, first, count = scatter_source(linear.words, a)
-        if linear.covers(space, first):
-            picked = linear.places[out - linear.base + scatter_places(linear.words, a)]
-            bar = linear.collect(picked)
-            if bar is not None:
-                linear.add(first, (count,), (1,), bar)
+        _, first, count = scatter_source(linear.words, a)
+        picked = linear.places[out - linear.base + scatter_places(linear.words, a)]
+        bar = linear.collect(picked)
+        if bar is not None:
+            linear.add(first, (count,), (1,), bar)
     elif opcode == HOST:
         host_adjoint(linear, row)
 
 
-def scalar_adjoint(linear: Linear, row: list[int], op: Any) -> None:
+def scalar_adjoint(linear: Linear, row: list[int], flag: int, op: Any) -> None:
     """Append the adjoint of a scalar row, for which the partials function is run."""
-    active, base, places = linear.active, linear.base, linear.places
     _, out, a, b = row
-    place = places[out - base]
-    if not place or not active[out - base]:
+    if not linear.places[out - linear.base]:
         return
     bar = linear.cotangent_at(out)
     operands = [make_scalar(linear.recorder, address) for address in (a, b, out)]
-    partials = zip((a, b), op.symbolic_partials(*operands), absences(op), strict=False)
-    for address, partial, may_be_absent in partials:
-        if address >= base and active[address - base]:
+    partials = zip((a, b), (1, 2), op.symbolic_partials(*operands), absences(op), strict=False)
+    for address, bit, partial, may_be_absent in partials:
+        if flag & bit:
             addend = linear.scaled(partial, bar, may_be_absent)
             if addend is not None:
                 linear.add(address, (), (), addend)
 
 
-def map_adjoint(linear: Linear, row: Any, op: Any) -> None:
+def map_adjoint(linear: Linear, row: Any, flag: int, op: Any) -> None:
     """Append the adjoint of an elementwise array row."""
     target, *sources = linear.operands(row)
-    wanted = [linear.covers(*s[:2]) and compact(linear.table(*s[1:], linear.active)).any() for s in sources]
-    if not any(wanted):
-        return
     if not compact(linear.table(*target[1:], linear.places)).any():
         return
     values = [linear.primal(*source) for source in sources]
     y = values[1] if op.arity == 2 else None
     partials = op.symbolic_partials(values[0], y, linear.primal(*target))
-    for source, want, partial, may_be_absent in zip(sources, wanted, partials, absences(op), strict=True):
-        if not want:
+    for k, (source, partial, may_be_absent) in enumerate(zip(sources, partials, absences(op), strict=True)):
+        if not flag >> k & 1:
             continue
         if linear.lanes:
             add_multiple(linear, target, partial, may_be_absent, source)
@@ -97,13 +92,13 @@ def map_adjoint(linear: Linear, row: Any, op: Any) -> None:
             linear.add(*source[1:], addend)
 
 
-def contract_adjoint(linear: Linear, row: Any) -> None:
+def contract_adjoint(linear: Linear, row: Any, flag: int) -> None:
     """Append the adjoint of a product: the other operand times the cotangent."""
     target, *sources = linear.operands(row)
     bar = None
     units = linear.multiples.units_of(target) if linear.lanes else None
     for k, source in enumerate(sources):
-        if not (linear.covers(*source[:2]) and compact(linear.table(*source[1:], linear.active)).any()):
+        if not flag >> k & 1:
             continue
         factor = linear.primal(*sources[1 - k])
         if units is not None and add_unit_product(linear, units, factor, source):

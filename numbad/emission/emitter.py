@@ -16,7 +16,7 @@ from numbad.kernels.emission_layout import FOREIGN, UNKNOWN_OP, UNKNOWN_POWER
 from numbad.kernels.loading import switch
 from numbad.kernels.memory import address_of
 from numbad.limits import CAPACITY, CHECKED, POWERS_MOST
-from numbad.ops.definition import BY_NAME, REGISTRY
+from numbad.ops.definition import BY_NAME
 from numbad.recording.recorder import Recorder
 from numbad.tape.layout import array_row_size
 
@@ -27,7 +27,6 @@ ADDRESSES_CHECKED = 1 << 31  # smaller arenas cannot have overflowed within one 
 
 _thread = threading.local()
 _pass: Any = None
-_smooth: tuple[Any, array[int]] = None, array("B")
 OPCODES = {
     layout.POWER_OPCODE: "power_by_constant",
     layout.ADD_OPCODE: "add",
@@ -79,16 +78,6 @@ def compiled_pass() -> Any:
     return _pass
 
 
-def smooth_flags() -> array[int]:
-    """Return a flag for each opcode: whether the op has a derivative."""
-    global _smooth
-    last, flags = _smooth
-    if last is not REGISTRY[-1]:
-        flags = array("B", [op.smooth for op in REGISTRY])
-        _smooth = REGISTRY[-1], flags
-    return flags
-
-
 class Emitter:
     """The passes over the rows of one region.
 
@@ -100,8 +89,8 @@ class Emitter:
         The region's first address.
     places : ndarray of int64
         Where the cotangents, or the tangents, of the addresses from `base` on are; see `emission.Linear`.
-    active : ndarray of bool
-        Which of these addresses depend on the region's inputs.
+    start, flags : int, ndarray of uint8
+        The region's first row; for each row from there on which operands depend on the region's inputs.
     certain : ndarray of bool, or None
         Which of the places hold numbers that are never absent; it is not kept where Python writes rows of arrays.
     lanes : int
@@ -109,15 +98,21 @@ class Emitter:
     """
 
     def __init__(
-        self, recorder: Recorder, base: int, places: np.ndarray, active: np.ndarray, certain: Any, lanes: int
+        self,
+        recorder: Recorder,
+        base: int,
+        places: np.ndarray,
+        start: int,
+        flags: np.ndarray,
+        certain: Any,
+        lanes: int,
     ) -> None:
         self.recorder = recorder
         self.memory = scratch()
         self.templates: Templates = templates()
-        self.kept = places, active, certain  # they must not move
+        self.kept = places, flags, certain  # they must not move
         self.powers = array("q", bytes(16 * POWERS_MOST))
-        self.smooth = smooth_flags()
-        self.first = base, address_of(places), address_of(active), lanes
+        self.first = base, address_of(places), start, address_of(flags), lanes
         self.certain = 0 if certain is None else address_of(certain)
         self.power_count = 0
         self.constants = array("q")
@@ -145,11 +140,16 @@ class Emitter:
         """Fill the state, which all regions of a thread share."""
         state = self.memory.state
         state[layout.ROW], state[layout.STOP] = row, stop
-        state[layout.BASE], state[layout.PLACES], state[layout.ACTIVE], state[layout.LANES] = self.first
+        (
+            state[layout.BASE],
+            state[layout.PLACES],
+            state[layout.FIRST],
+            state[layout.FLAGS],
+            state[layout.LANES],
+        ) = self.first
         state[layout.CERTAIN] = self.certain
         if self.memory.words:
             state[layout.WORDS] = self.memory.words.buffer_info()[0]
-        state[layout.SMOOTH] = self.smooth.buffer_info()[0]
         state[layout.POWERS] = self.powers.buffer_info()[0]
         self.refresh()
         return state
@@ -183,7 +183,7 @@ class Emitter:
             if CHECKED:
                 memory = self.memory
                 checked_memory.lend(recorder.code, state, memory.rows, memory.words, memory.slots, *self.held)
-                checked_memory.lend(self.smooth, self.powers, self.constants)
+                checked_memory.lend(self.powers, self.constants)
             reason = call(0, which, address)
             if state[layout.ROWS] or state[layout.FRESH]:
                 self.append()

@@ -21,33 +21,26 @@ import numpy as np
 from numbad.emission.emitter import Emitter
 from numbad.emission.multiples import VIRTUAL, Multiples, multiply
 from numbad.geometry import affine_strides, compact, contiguous, is_run, overlaps, spread
-from numbad.kernels.emission_layout import ACTIVITY, ADJOINT
+from numbad.kernels.emission_layout import ADJOINT
 from numbad.limits import LARGE, MOST_BLOCKS
-from numbad.ops.definition import BY_NAME, REGISTRY
+from numbad.ops.definition import BY_NAME
 from numbad.recording.active import Active
 from numbad.recording.arrays import Array, Storage, constant, filled, make_block, number_at, strided
 from numbad.recording.operands import as_active
 from numbad.recording.recorder import Recorder
 from numbad.recording.scalars import make_scalar
+from numbad.sweeps.dependence import NONE, mark_active, rows_and_words
 from numbad.sweeps.execution import seed_of
 from numbad.tape.layout import (
     ADD,
-    CONTRACT,
-    GATHER,
     GUARD,
     GUARD_VALUE,
-    HOST,
     MAP,
-    SCATTER,
-    gather_places,
     host_call,
     host_places,
     row_operands,
     row_shape,
-    scatter_block,
-    scatter_source,
 )
-from numbad.tape.rows import Rows
 
 COMPILED = True  # False: Python does the scalar rows, too, which tests compare
 
@@ -103,6 +96,8 @@ class Linear:
         For each address from `base` on, the address of its cotangent (of its first lane); 0 is zero.
     active : ndarray of bool
         For each address, whether it depends on the region's inputs.
+    flags : ndarray of uint8
+        For each row of the region, which of its operands do (bits 1 and 2).
     certain : ndarray of bool, or None
         For each address, whether its cotangent is a number and never absent, in a region of scalar rows.
     lanes : int
@@ -120,6 +115,7 @@ class Linear:
         self.tail: Shape = (lanes,) if lanes else ()
         self.places = np.zeros(recorder.size - base, np.int64)
         self.active = np.zeros(recorder.size - base, np.bool_)
+        self.flags = NONE
         self.certain: Any = None
         self.units: list[Units] = []
         self.unwritten: list[Units] = []
@@ -145,7 +141,7 @@ class Linear:
         """The compiled passes over the scalar rows of the region."""
         if not self.lanes and not self.array_rows.size:
             self.certain = np.zeros(self.places.size, np.bool_)
-        return Emitter(self.recorder, self.base, self.places, self.active, self.certain, self.lanes)
+        return Emitter(self.recorder, self.base, self.places, self.start, self.flags, self.certain, self.lanes)
 
     def run(self, which: int, row: int, stop: int) -> int:
         """Write the adjoint or the tangent of scalar rows by a compiled pass; return the row where it ended."""
@@ -503,59 +499,17 @@ class Linear:
         return [self.primal(space, address, shape, contiguous(shape)) for (space, address, _), shape in parts]
 
     def mark_active(self, inputs: Iterable[np.ndarray]) -> None:
-        """Find the addresses that depend on the inputs' addresses."""
+        """Find the addresses that depend on the inputs' addresses, and the operands of rows that do."""
         for addresses in inputs:
             self.active[addresses - self.base] = True
-        row, stop = self.start, self.stop
-        while row < stop:
-            if COMPILED and self.recorder.code[4 * row] < MAP:
-                row = self.emitter.run(ACTIVITY, row, stop)
-            if row < stop:
-                self.mark_row(self.row(row))
-                row += 1
-
-    def mark_row(self, row: list[int]) -> None:
-        """Mark the outputs of a row that depends on an active address."""
-        active, base = self.active, self.base
-        opcode, out, a, b = row
-        if opcode < MAP:
-            if REGISTRY[opcode].smooth and ((a >= base and active[a - base]) or (b >= base and active[b - base])):
-                active[out - base] = True
-        elif opcode < 2 * MAP or opcode in (ADD, CONTRACT):
-            if opcode < 2 * MAP and not REGISTRY[opcode - MAP].smooth:
-                return
-            target, *sources = self.operands(row)
-            if any(self.covers(*s[:2]) and compact(self.table(*s[1:], active)).any() for s in sources):
-                compact(self.table(*target[1:], active))[...] = True
-        elif opcode == GATHER:
-            indices = gather_places(self.words, a)
-            inside = indices >= base
-            flags = np.zeros(indices.size, np.bool_)
-            flags[inside] = active[indices[inside] - base]
-            active[out - base : out - base + indices.size] = flags
-        elif opcode == SCATTER:
-            space, source, count = scatter_source(self.words, a)
-            if self.covers(space, source) and active[source - base : source - base + count].any():
-                active[out - base : out - base + scatter_block(self.words, a)] = True
-        elif opcode == HOST:
-            self.mark_host(a)
+        rows = rows_and_words(self.recorder, self.start, self.stop)
+        self.flags = mark_active(*rows, self.active, base=self.base)
 
     def varies(self, operand: Array) -> bool:
         """Whether a contiguous operand depends on the region's inputs."""
         space, address = operand.storage.space, operand.storage.address
         first = address - self.base
         return self.covers(space, address) and bool(self.active[first : first + operand.size].any())
-
-    def mark_host(self, w: int) -> None:
-        """Mark the outputs of a host row that depends on an active address."""
-        active, base = self.active, self.base
-        read, made = host_places(self.words, w)
-        if any(
-            self.covers(space, source) and active[source - base : source - base + count].any()
-            for space, source, count in read
-        ):
-            for _, first, count in made:
-                active[first - base : first - base + count] = True
 
 
 # ---------------------------------------------------------------- what adjoints and tangents share
@@ -627,17 +581,3 @@ def place_of(value: Array, shape: Shape) -> tuple[int, int, Shape]:
     """Return (space, address, strides) of an array broadcast over an index space."""
     _, space, address, strides = value.operand(shape)
     return space, address, strides
-
-
-# ---------------------------------------------------------------- what depends on what
-
-
-def find_active(self: Rows, inputs: list[np.ndarray]) -> np.ndarray:
-    """Return a flag for each address from 1 on: whether it depends on some of these addresses."""
-    recorder: Any = self  # of what a recorder has, rows are enough here
-    linear = Linear(recorder, 1, 0, self.row_count())
-    linear.mark_active(inputs)
-    return linear.active
-
-
-Rows.find_active = find_active

@@ -1,4 +1,4 @@
-"""Compiled passes over scalar rows: which depend on the inputs, their adjoint and tangent, tapes moved elsewhere.
+"""Compiled passes over scalar rows: their adjoint and tangent, tapes moved elsewhere.
 
 One C function of an array of int64, the *state*: where things are in memory, how far the pass has come
 and why it stopped. It writes new rows into scratch memory; `emission` appends them to the tape. It stops at
@@ -12,8 +12,6 @@ import numpy as np
 from numba import njit
 
 from numbad.kernels.emission_layout import (
-    ACTIVE,
-    ACTIVITY,
     ADD_OPCODE,
     ADDRESS,
     ADJOINT,
@@ -27,7 +25,9 @@ from numbad.kernels.emission_layout import (
     EITHER,
     END,
     EXPONENT,
+    FIRST,
     FIRST_WORD,
+    FLAGS,
     FOREIGN,
     FRESH,
     FULL,
@@ -58,7 +58,6 @@ from numbad.kernels.emission_layout import (
     SIZE,
     SLOTS,
     SLOTS_MOST,
-    SMOOTH,
     SOURCE_WORDS,
     SPACES,
     STOP,
@@ -293,30 +292,10 @@ def has_room(state):
 
 
 @inlined
-def activity(state):
-    """Mark the outputs of smooth rows that depend on an active address."""
-    code, active, smooth = rows_at(state[CODE]), flags_at(state[ACTIVE]), flags_at(state[SMOOTH])
-    base = np.uint64(state[BASE])
-    for i in range(np.uint64(state[ROW]), np.uint64(state[STOP])):
-        k = np.uint64(4) * i
-        opcode = code[k]
-        if opcode < np.uint32(MAP):
-            if smooth[opcode] != 0:
-                a, b = np.uint64(code[k + np.uint64(2)]), np.uint64(code[k + np.uint64(3)])
-                if (a >= base and active[a - base] != 0) or (b >= base and active[b - base] != 0):
-                    active[np.uint64(code[k + np.uint64(1)]) - base] = 1
-        elif opcode != np.uint32(GUARD) and opcode != np.uint32(GUARD_VALUE):
-            state[REASON] = FOREIGN
-            state[ROW] = np.int64(i)
-            return
-    state[ROW] = state[STOP]
-
-
-@inlined
 def adjoint(state):
     """Write the adjoint of scalar rows, from the last to the first."""
-    code, places, active = rows_at(state[CODE]), integers(state[PLACES]), flags_at(state[ACTIVE])
-    base = state[BASE]
+    code, places, flags = rows_at(state[CODE]), integers(state[PLACES]), flags_at(state[FLAGS])
+    base, first = state[BASE], state[FIRST]
     while state[ROW] > state[STOP]:
         k = np.uint64(4 * (state[ROW] - 1))
         opcode = np.int64(code[k])
@@ -328,16 +307,11 @@ def adjoint(state):
             continue
         out = np.int64(code[k + np.uint64(1)])
         bar = places[np.uint64(out - base)]
-        if bar == 0 or active[np.uint64(out - base)] == 0:
+        choice = np.int64(flags[np.uint64(state[ROW] - 1 - first)])
+        if bar == 0 or choice == 0:
             state[ROW] -= 1
             continue
         a, b = np.int64(code[k + np.uint64(2)]), np.int64(code[k + np.uint64(3)])
-        choice = 1 if a >= base and active[np.uint64(a - base)] != 0 else 0
-        if b >= base and active[np.uint64(b - base)] != 0:
-            choice += 2
-        if choice == 0:
-            state[ROW] -= 1
-            continue
         if not has_room(state):
             return
         position = find_template(state, opcode, choice, b)
@@ -468,9 +442,7 @@ def emit_at(like, which, state_at):
     """Run a pass. Compiled to a C function."""
     state = view(np.uint64(state_at), LENGTH, like)
     state[REASON] = END
-    if which == ACTIVITY:
-        activity(state)
-    elif which == ADJOINT:
+    if which == ADJOINT:
         adjoint(state)
     elif which == TANGENT:
         tangent(state)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 NONE, ONE, MINUS, NUMBER, ADDRESS, EITHER = range(6)  # kinds of partials; EITHER is at an address, and may be absent
-ACTIVITY, ADJOINT, TANGENT, RELOCATE = range(4)  # passes
+ADJOINT, TANGENT, RELOCATE = range(3)  # passes
 END, FOREIGN, UNKNOWN_OP, UNKNOWN_POWER, FULL = range(5)  # why a pass stopped
 SLOTS_MOST = 64
 
@@ -14,7 +14,8 @@ SLOTS_MOST = 64
     STOP,  # where it ends
     BASE,  # the region's first address
     PLACES,  # address of the table of cotangents or tangents
-    ACTIVE,  # address of the table of active addresses
+    FLAGS,  # address of a flag for each row from FIRST on: which of its operands depend on the region's inputs
+    FIRST,
     SIZE,  # the next free address of the arena
     OUT,  # address of the scratch memory for rows
     ROWS,  # rows written there
@@ -32,7 +33,6 @@ SLOTS_MOST = 64
     POWER_COUNT,
     POWER_OPCODE,
     SLOTS,  # address of scratch memory for the addresses of a template's rows
-    SMOOTH,  # address of a flag for each opcode
     ADD_OPCODE,
     SUBTRACT_OPCODE,
     MULTIPLY_OPCODE,

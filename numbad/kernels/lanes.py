@@ -1,8 +1,8 @@
 """Compiled kernels of lanes: one linearised tape, many seeds. Some addresses have a row of lanes in place of a number.
 
 A tape is linear once its partials are known, so these kernels need no opcodes of elementwise ops: they multiply
-by `slopes`, which `fill_slopes` computes once for a point. `flags` says of each row which of its operands
-depend on the inputs (1 the first, 2 the second), 0 where the outputs do not depend on the row.
+by `slopes`, which `fill_slopes` computes once for a point. `flags` says of each row which of its operands depend on the
+inputs (1 the first, 2 the second), 0 where the outputs do not depend on the row (see `kernels.dependence`).
 
 Most addresses depend on one other alone: all of sin(z)**2 * 3 is a multiple of z. `compress` gives such an address
 the `place` (the row of lanes) of what it depends on, and a coefficient; only where two meet does a row keep lanes of
@@ -23,7 +23,6 @@ from numbad.kernels.layout import (
     host_elements,
     host_inputs,
     host_outputs,
-    host_space,
     listed_count,
     operand_address,
     operand_at,
@@ -43,7 +42,7 @@ from numbad.kernels.layout import (
 from numbad.kernels.threads import compile_parallel
 from numbad.kernels.vectormath import absent, call_at, pointer_of, select, view
 from numbad.limits import BLOCK, CLEARED_PIECES
-from numbad.tape.layout import ADD, CONTRACT, GATHER, HOST, MAP, SCATTER
+from numbad.tape.layout import ADD, CONTRACT, GATHER, MAP, SCATTER
 
 
 @inlined
@@ -64,160 +63,6 @@ def offset_of(words, w, d, j):
         offset += (rest % length) * operand_stride(words, d, axis)
         rest //= length
     return offset
-
-
-@inlined
-def elements_of(words, w, d):
-    """Return how many elements an operand has, repetitions over the index space apart."""
-    if operand_kind(words, d) == 1:
-        return row_elements(words, w)
-    count = np.int64(1)
-    for axis in range(row_axes(words, w)):
-        if operand_stride(words, d, axis) != 0:
-            count *= row_extent(words, w, axis)
-    return count if row_elements(words, w) else np.int64(0)
-
-
-@inlined
-def element_of(words, w, d, j):
-    """Return where element j of an operand lies, from its first element; repetitions are not counted."""
-    if operand_kind(words, d) == 1:
-        return j
-    offset = np.int64(0)
-    rest = j
-    for axis in range(row_axes(words, w) - 1, -1, -1):
-        step = operand_stride(words, d, axis)
-        if step != 0:
-            length = row_extent(words, w, axis)
-            offset += (rest % length) * step
-            rest //= length
-    return offset
-
-
-@inlined
-def any_set(words, w, d, marks):
-    """Whether an element of an operand in the arena is marked."""
-    first = operand_address(words, d)
-    if operand_kind(words, d) == 1:
-        for j in range(first, first + row_elements(words, w)):
-            if marks[j]:
-                return True
-        return False
-    for j in range(elements_of(words, w, d)):
-        if marks[first + element_of(words, w, d, j)]:
-            return True
-    return False
-
-
-@inlined
-def set_all(words, w, d, marks):
-    """Mark the elements of an operand in the arena."""
-    first = operand_address(words, d)
-    if operand_kind(words, d) == 1:
-        for j in range(first, first + row_elements(words, w)):
-            marks[j] = True
-    else:
-        for j in range(elements_of(words, w, d)):
-            marks[first + element_of(words, w, d, j)] = True
-
-
-@inlined
-def depends(words, w, d, active, spaces):
-    """Whether an element of an operand depends on the inputs."""
-    space = operand_space(words, d)
-    return spaces[space] if space != 0 else any_set(words, w, d, active)
-
-
-@compiled
-def mark_active(code, words, active, spaces, flags, accumulated):
-    """Note which rows depend on the inputs, by which operand; `active` says so of addresses.
-
-    `accumulated` becomes true of addresses to which a row adds after the row that has cleared their block.
-    """
-    for i in range(code.shape[0]):
-        opcode = np.int64(code[i, 0])
-        out = np.int64(code[i, 1])
-        w = np.int64(code[i, 2])
-        flags[i] = 0
-        if opcode < MAP:
-            flags[i] = active[w] | (active[np.int64(code[i, 3])] << 1)
-            active[out] = flags[i] != 0
-        elif opcode < 2 * MAP or opcode == ADD or opcode == CONTRACT:
-            for k in range(1, operand_count(words, w)):
-                if depends(words, w, operand_at(words, w, k), active, spaces):
-                    flags[i] |= 1 << (k - 1)
-            if flags[i]:
-                set_all(words, w, operand_at(words, w, 0), active)
-            if flags[i] and opcode >= 2 * MAP and row_cleared(words, w) == 0:
-                set_all(words, w, operand_at(words, w, 0), accumulated)
-        elif opcode == GATHER:
-            for j in range(listed_count(words, w)):
-                if active[gather_place(words, w, j)]:
-                    flags[i] = 1
-                    active[out + j] = True
-        elif opcode == SCATTER:
-            space = scatter_space(words, w)
-            for j in range(listed_count(words, w)):
-                if spaces[space] if space else active[scatter_address(words, w) + j]:
-                    flags[i] = 1
-                    active[out + scatter_place(words, w, j)] = True
-        elif opcode == HOST:
-            inputs = host_inputs(words, w)
-            for k in range(inputs):
-                space, address = host_space(words, w, k), host_address(words, w, k)
-                for j in range(host_elements(words, w, k)):
-                    if spaces[space] if space else active[address + j]:
-                        flags[i] = 1
-            for k in range(inputs, inputs + host_outputs(words, w)):
-                address = host_address(words, w, k)
-                for j in range(host_elements(words, w, k)):
-                    active[address + j] = flags[i] != 0
-
-
-@compiled
-def mark_needed(code, words, needed, flags):
-    """Clear the flags of rows on which no needed address depends; `needed` grows backwards from the outputs."""
-    for i in range(code.shape[0] - 1, -1, -1):
-        if flags[i] == 0:
-            continue
-        opcode = np.int64(code[i, 0])
-        out = np.int64(code[i, 1])
-        w = np.int64(code[i, 2])
-        wanted = False
-        if opcode < MAP:
-            wanted = needed[out]
-            if wanted:
-                needed[w] = needed[np.int64(code[i, 3])] = True
-        elif opcode < 2 * MAP or opcode == ADD or opcode == CONTRACT:
-            wanted = any_set(words, w, operand_at(words, w, 0), needed)
-            if wanted:
-                for k in range(1, operand_count(words, w)):
-                    d = operand_at(words, w, k)
-                    if operand_space(words, d) == 0:
-                        set_all(words, w, d, needed)
-        elif opcode == GATHER:
-            for j in range(listed_count(words, w)):
-                if needed[out + j]:
-                    wanted = True
-                    needed[gather_place(words, w, j)] = True
-        elif opcode == SCATTER:
-            for j in range(listed_count(words, w)):
-                if needed[out + scatter_place(words, w, j)]:
-                    wanted = True
-                    if scatter_space(words, w) == 0:
-                        needed[scatter_address(words, w) + j] = True
-        elif opcode == HOST:
-            inputs = host_inputs(words, w)
-            for k in range(inputs, inputs + host_outputs(words, w)):
-                for j in range(host_elements(words, w, k)):
-                    wanted |= needed[host_address(words, w, k) + j]
-            if wanted:
-                for k in range(inputs):
-                    if host_space(words, w, k) == 0:
-                        for j in range(host_elements(words, w, k)):
-                            needed[host_address(words, w, k) + j] = True
-        if not wanted:
-            flags[i] = 0
 
 
 @compiled

@@ -7,17 +7,20 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from numbad.kernels import machinecode
-from numbad.limits import CHECKED
+from numbad.kernels.memory import address_of
+from numbad.limits import CHECKED, LOCKED_ROWS
 
 if CHECKED:
     from numbad.kernels import checked_memory
 
+FLOAT64 = np.dtype(np.float64)
 NOTICE_AFTER = 1.0  # seconds
 STAMPED = ("sweeps/large_rows.py", "sweeps/fusion.py")  # have compiled functions too
 _announced = threading.Event()
@@ -27,6 +30,9 @@ INTEGERS = {
     "gradient_at": 9,
     "replay_at": 1,
     "run_pass": 2,
+    "active_at": 2,
+    "needed_at": 2,
+    "varying_at": 2,
     "block_primal": 5,
     "block_partials": 7,
     "emit_at": 2,
@@ -44,13 +50,13 @@ compile_seconds: dict[str, float] = {}
 
 def source_of(name: str) -> Any:
     """Return the Python function that a switch is compiled from."""
-    from numbad.kernels import array, emission, passes, scalar
+    from numbad.kernels import array as arrays
+    from numbad.kernels import dependence, emission, passes, scalar
     from numbad.kernels.generated import blocks, points
     from numbad.kernels.generated import scalar as ops
 
-    return next(
-        vars(module)[name] for module in (ops, blocks, points, scalar, array, emission, passes) if name in vars(module)
-    )
+    modules = (ops, blocks, points, scalar, arrays, emission, passes, dependence)
+    return next(vars(module)[name] for module in modules if name in vars(module))
 
 
 HERE, ELSEWHERE = ("block_primal", "forward_at", "both_at"), ("block_partials", "adjoint_at")
@@ -127,6 +133,14 @@ def sweep(name: str, dtype: np.dtype, short: bool = False) -> Any:
         found = machinecode.callable_at(address, dtype, INTEGERS[name], short)
         found = _kernels[name, dtype.num, short] = checked_memory.gate(name, found) if CHECKED else found
     return found
+
+
+def call(name: str, number: int, arrays: Sequence[Any]) -> int:
+    """Call a compiled function of a number and of a table that holds address and length of each array, rows first."""
+    table = array("q", [entry for values in arrays for entry in (address_of(values), len(values))])
+    if CHECKED:
+        checked_memory.lend(table, *arrays)
+    return sweep(name, FLOAT64, len(arrays[0]) <= 4 * LOCKED_ROWS)(0.0, number, table.buffer_info()[0])
 
 
 def block_kernels(dtype: np.dtype, scalar: bool = False) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Compiled passes over the rows of a tape: which rows are live, constant or equal, and where values may be overwritten.
+"""Compiled passes over the rows of a tape: which rows are equal, where values may be overwritten, what replays need.
 
 Each takes and fills arrays; `run_pass` is a C function of an address, so that its machine code is kept
 on disk (see `machinecode`) and a process that replays a tape need not import Numba for it.
@@ -26,14 +26,12 @@ from numbad.kernels.layout import (
     read_place,
     read_reference,
     reference_address,
-    row_elements,
     row_size,
     set_gather_place,
     set_reference,
     write_span,
 )
 from numbad.kernels.vectormath import absent, rows_of, view
-from numbad.limits import FOLDED
 from numbad.tape.layout import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
 
 compiled = njit(nogil=True, error_model="numpy")
@@ -53,78 +51,6 @@ def arena_span(opcode, out, a, b, words, k):
     """Return the first and last address of the k-th place that a row reads; nothing outside of the arena."""
     space, low, high = read_place(opcode, out, a, b, words, k)
     return (low, high) if space == 0 else (np.int64(0), np.int64(-1))
-
-
-@compiled
-def fill(flags, low, high, value):
-    """Set a range of flags."""
-    for address in range(low, high + 1):
-        flags[address] = value
-
-
-@compiled
-def any_set(flags, low, high):
-    """Whether a flag of a range is set."""
-    for address in range(low, high + 1):
-        if flags[address]:
-            return True
-    return False
-
-
-# ---------------------------------------------------------------- dead rows
-
-
-@compiled
-def mark_live(code, words, live, keep):
-    """Mark the rows whose outputs reach a live address or a guard; `live` holds the outputs at first."""
-    for back in range(code.shape[0]):
-        row = code.shape[0] - 1 - back
-        opcode, out, a, b = fields(code, row)
-        low, high = write_span(opcode, out, a, words)
-        keep[row] = opcode == GUARD or opcode == GUARD_VALUE or any_set(live, low, high)
-        if keep[row]:
-            fill(live, low, high, np.uint8(1))
-            for k in range(read_count(opcode, a, b, words)):
-                low, high = arena_span(opcode, out, a, b, words, k)
-                fill(live, low, high, np.uint8(1))
-
-
-# ---------------------------------------------------------------- constants
-
-
-@compiled
-def mark_constant(code, words, arity, known, folded):
-    """Mark the rows all of whose operands are constants; `known` holds the addresses of constants at first.
-
-    `folded` becomes 1 for rows with values, 2 for guards, which hold for ever. A block that later rows add
-    to is left alone, as are Python kernels.
-    """
-    rows = code.shape[0]
-    for row in range(rows):
-        opcode, out, a, _ = fields(code, row)
-        if is_accumulation(opcode, a, words):
-            low, high = write_span(opcode, out, a, words)
-            fill(known, low, high, np.uint8(2))  # for now: what is added to
-    for row in range(rows):
-        opcode, out, a, b = fields(code, row)
-        low, high = write_span(opcode, out, a, words)
-        foldable = opcode != HOST and opcode != SCATTER and high - low < FOLDED and not any_set(known, low, high)
-        inside = foldable and (opcode < MAP or opcode > 2 * MAP or row_elements(words, a) > 0)
-        count = read_count(opcode, a, b, words) if inside else np.int64(0)
-        if opcode < MAP and arity[opcode] < 2:
-            count = min(count, np.int64(1))
-        for k in range(count):
-            first, last = arena_span(opcode, out, a, b, words, k)
-            if first > last:
-                inside = False
-                break
-            for address in range(first, last + 1):
-                if known[address] != 1:
-                    inside = False
-        if not inside:
-            continue
-        folded[row] = 2 if opcode == GUARD or opcode == GUARD_VALUE else 1
-        fill(known, low, high, np.uint8(1))
 
 
 # ---------------------------------------------------------------- equal rows
@@ -447,38 +373,6 @@ def plan_adjoint(code, depends, known, active, partials, bar, state, back, unfix
             state[b] = 2
 
 
-@compiled
-def mark_needed(code, depends, back, unfixed, needed, forward):
-    """Mark the rows that the forward sweep must compute; `needed` holds the addresses of wanted values at first."""
-    for turn in range(code.shape[0]):
-        row = code.shape[0] - 1 - turn
-        opcode = np.int64(code[row, 0])
-        a, b = np.int64(code[row, 2]), np.int64(code[row, 3])
-        if opcode >= MAP:
-            forward[row] = 1
-            needed[a] = 1
-            if opcode == GUARD_VALUE:
-                needed[np.int64(code[row, 1])] = 1
-            continue
-        whole = needed[np.int64(code[row, 1])] != 0
-        slope = np.int64(unfixed[row]) if back[row] else np.int64(0)
-        if not whole and not slope:
-            continue
-        forward[row] = 1
-        if whole or slope & 5:
-            needed[a] = 1
-        if whole or slope & 6:
-            needed[b] = 1
-
-
-@compiled
-def spread_active(code, active):
-    """Mark the addresses that depend on a marked one."""
-    for row in range(code.shape[0]):
-        if code[row, 0] < MAP:
-            active[np.int64(code[row, 1])] |= active[np.int64(code[row, 2])] | active[np.int64(code[row, 3])]
-
-
 # ---------------------------------------------------------------- one entrance
 
 
@@ -502,41 +396,32 @@ def integers_at(table, k):
 
 def run_pass(like, task, table_at):
     """Run the pass of a number (the order of `passes.TASKS`); the table holds addresses and lengths of its arrays."""
-    table = view(np.uint64(table_at), 22, np.int64(0))
+    table = view(np.uint64(table_at), 20, np.int64(0))
     code = rows_of(addresses_at(table, 0), 4)
     words = integers_at(table, 1)
     if task == 0:
-        mark_live(code, words, bytes_at(table, 2), bytes_at(table, 3))
-    elif task == 1:
-        mark_constant(code, words, bytes_at(table, 2), bytes_at(table, 3), bytes_at(table, 4))
-    elif task == 2:
         extents = rows_of(integers_at(table, 4), 2)
         find_owners(code, words, addresses_at(table, 2), bytes_at(table, 3), extents)
-    elif task == 3:
+    elif task == 1:
         commutative, rename, pinned = bytes_at(table, 2), addresses_at(table, 3), bytes_at(table, 4)
         merge_equal(code, words, commutative, rename, pinned, bytes_at(table, 5), addresses_at(table, 6))
-    elif task == 4:
+    elif task == 2:
         renumber(code, words, addresses_at(table, 2))
-    elif task == 5:
+    elif task == 3:
         if last_uses(code, words, addresses_at(table, 2), integers_at(table, 3)):
             return np.int64(1)
-    elif task == 6:
+    elif task == 4:
         last, kinds, rename = integers_at(table, 2), integers_at(table, 3), addresses_at(table, 4)
         links = integers_at(table, 5).reshape((5, max(code.shape[0], 1)))
         return assign_places(code, words, last, kinds, rename, links, integers_at(table, 6)[0])
-    elif task == 7:
+    elif task == 5:
         partials = rows_of(view(np.uint64(table[10]), table[11], like), 2)
         bar = view(np.uint64(table[12]), table[13], like)
         depends, known, active = bytes_at(table, 2), bytes_at(table, 3), bytes_at(table, 4)
         state, back, unfixed = bytes_at(table, 7), bytes_at(table, 8), bytes_at(table, 9)
         plan_adjoint(code, depends, known, active, partials, bar, state, back, unfixed)
-    elif task == 8:
-        depends, back, unfixed = bytes_at(table, 2), bytes_at(table, 3), bytes_at(table, 4)
-        mark_needed(code, depends, back, unfixed, bytes_at(table, 5), bytes_at(table, 6))
-    elif task == 9:
-        spread_active(code, bytes_at(table, 2))
-    elif task == 10:
+    elif task == 6:
         return mark_guards(code, integers_at(table, 2), integers_at(table, 3), integers_at(table, 4))
-    elif task == 11:
+    elif task == 7:
         mark_levels(code, integers_at(table, 2), integers_at(table, 3))
     return np.int64(0)

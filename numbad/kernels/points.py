@@ -7,7 +7,7 @@ import numpy as np
 from numba import njit, prange
 
 from numbad.kernels.vectormath import call_at, pointer_of, view
-from numbad.tape.layout import ADD, CLEAR, CONTRACT, FLAGS, GUARD, GUARD_VALUE
+from numbad.tape.layout import FLAGS
 
 WANTED_A, WANTED_B, FIRST_A, FIRST_B = FLAGS
 BASE, STEP, COUNT, ADDRESS = 0, 1, 2, 3  # columns of a table of leaves
@@ -16,50 +16,38 @@ compiled = njit(nogil=True, cache=True, error_model="numpy")
 
 
 @compiled
-def adjoint_program(code, active, arities, touched):
+def adjoint_program(code, flags, touched):
     """Return the rows that an adjoint sweep takes, last row first, with flags above their opcodes.
 
     Parameters
     ----------
     code : ndarray of uint32, shape (rows, 4)
         A lowered program.
-    active : ndarray of bool, shape (size,)
-        True for the inputs; becomes true for what depends on them.
-    arities : ndarray of int64
-        Operands of each op, 0 for a step, whose partials are zero.
+    flags : ndarray of uint8, shape (rows,)
+        Which operands of each row depend on the inputs: bit 1 the first, 2 the second.
     touched : ndarray of bool, shape (size,)
         True for the output; becomes true for each address whose cotangent the sweep writes.
     """
-    for k in range(code.shape[0]):
-        opcode, out, a, b = code[k, 0], code[k, 1], code[k, 2], code[k, 3]
-        if opcode >= GUARD:
-            if opcode == ADD or opcode == CONTRACT:
-                if active[a] or (opcode == CONTRACT and active[b]):
-                    active[out] = True
-        elif (arities[opcode] > 0 and active[a]) or (arities[opcode] > 1 and active[b]):
-            active[out] = True
     program = np.empty_like(code)
     rows = 0
     for k in range(code.shape[0] - 1, -1, -1):
         opcode, out, a, b = code[k, 0], code[k, 1], code[k, 2], code[k, 3]
-        if opcode == GUARD or opcode == GUARD_VALUE or opcode == CLEAR or not touched[out]:
+        if flags[k] == 0 or not touched[out]:
             continue
-        operands = 1 if opcode == ADD else 2 if opcode == CONTRACT else arities[opcode]
-        flags = np.uint32(0)
-        if operands > 0 and active[a]:
-            flags |= np.uint32(WANTED_A)
+        does = np.uint32(0)
+        if flags[k] & 1:
+            does |= np.uint32(WANTED_A)
             if not touched[a]:
-                flags |= np.uint32(FIRST_A)
+                does |= np.uint32(FIRST_A)
                 touched[a] = True
-        if operands > 1 and active[b]:
-            flags |= np.uint32(WANTED_B)
+        if flags[k] & 2:
+            does |= np.uint32(WANTED_B)
             if not touched[b]:
-                flags |= np.uint32(FIRST_B)
+                does |= np.uint32(FIRST_B)
                 touched[b] = True
-        if flags:
-            program[rows, 0] = opcode | (flags << np.uint32(16))
-            program[rows, 1], program[rows, 2], program[rows, 3] = out, a, b
-            rows += 1
+        program[rows, 0] = opcode | (does << np.uint32(16))
+        program[rows, 1], program[rows, 2], program[rows, 3] = out, a, b
+        rows += 1
     return program[:rows].copy()
 
 

@@ -23,6 +23,7 @@ from numbad.kernels.loading import sweep, switch
 from numbad.kernels.memory import address_of
 from numbad.limits import CHECKED, FEW_ROWS, LEVELLED, LOCKED_ROWS, SHORT
 from numbad.ops.definition import REGISTRY, absent
+from numbad.sweeps.dependence import mark_active, mark_needed, wanted_rows
 from numbad.tape.layout import GUARD, GUARD_VALUE, MAP
 from numbad.tapes.passes import constant_addresses, dependencies, optimise, place_given, run
 
@@ -241,17 +242,18 @@ def plan(tape: Tape, wanted: list[bool], value: bool) -> tuple[np.ndarray, np.nd
     """Return which rows go forward and which back, what the cotangents begin with, and partials that never change."""
     rows, size = len(tape), tape.size
     active, state, needed = (np.zeros(size, np.uint8) for _ in range(3))
-    back, unfixed, forward = (np.zeros(rows, np.uint8) for _ in range(3))
+    back, unfixed = np.zeros((2, rows), np.uint8)
     for slot, chosen in zip(tape.inputs, wanted, strict=True):
         active[slot.address : slot.address + slot.size] = chosen
-    run("spread_active", tape.code, tape.words, active)
+    mark_active(tape.code, tape.words, active)
     partials, bar = constant_partials(tape), np.full(size, -0.0)
     output = tape.outputs[0].address
     bar[output] = state[output] = 1
     needed[output] = value
     known, table = constant_addresses(tape), dependencies()
     run("plan_adjoint", tape.code, tape.words, table, known, active, partials.reshape(-1), bar, state, back, unfixed)
-    run("mark_needed", tape.code, tape.words, table, back, unfixed, needed, forward)
+    forward = wanted_rows(tape.code)
+    mark_needed(tape.code, tape.words, needed, forward, unfixed)
     return forward != 0, back != 0, bar, partials
 
 

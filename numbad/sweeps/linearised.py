@@ -16,6 +16,7 @@ from numbad.ops.host import as_tuple
 from numbad.recording.active import Active
 from numbad.recording.hostcalls import HostCall, record_host
 from numbad.recording.inputs import places_of
+from numbad.sweeps.dependence import mark_active, mark_needed
 from numbad.sweeps.execution import Execution, seed_of
 from numbad.sweeps.operands import add_broadcast, flat, operand, primal_spaces
 from numbad.sweeps.python_rows import map_partials, naming_site, push_call, refuse_unknown
@@ -59,14 +60,11 @@ class Linearised:
     """
 
     def __init__(self, execution: Execution, leaves: list[Any], outputs: list[np.ndarray]) -> None:
-        from numbad.kernels import lanes as lanekernels
-
         self.execution, self.leaves, self.outputs = execution, leaves, outputs
         recorder = execution.rows
         self.rows = execution.done
         self.code = np.frombuffer(recorder.code, np.uint32).reshape(-1, 4)[: self.rows]
         self.words = np.frombuffer(recorder.words, np.int64) if recorder.words else np.zeros(1, np.int64)
-        self.flags = np.zeros(self.rows, np.uint8)
         active, needed, self.accumulated = np.zeros((3, recorder.size), np.bool_)
         spaces = np.zeros(len(recorder.spaces), np.bool_)
         for leaf in leaves:
@@ -76,8 +74,8 @@ class Linearised:
                 active[leaf.address : leaf.address + np.size(leaf.value)] = True
         for addresses in outputs:
             needed[addresses] = True
-        lanekernels.mark_active(self.code, self.words, active, spaces, self.flags, self.accumulated)
-        lanekernels.mark_needed(self.code, self.words, needed, self.flags)
+        self.flags = mark_active(self.code, self.words, active, spaces, accumulated=self.accumulated)
+        mark_needed(self.code, self.words, needed, self.flags, whole=False)
         self.spaces = spaces
         self.slots, size = self.place_slopes()
         self.slopes = empty(max(size, 1), recorder.dtype)

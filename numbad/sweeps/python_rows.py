@@ -11,6 +11,7 @@ import numpy as np
 from numbad.errors import describe_site
 from numbad.ops.definition import REGISTRY, absent
 from numbad.recording.hostcalls import HostCall, alone
+from numbad.sweeps.dependence import mark_active, rows_and_words
 from numbad.sweeps.gradients import differentiate_alone
 from numbad.sweeps.operands import add_broadcast, bar_spaces, host_operands, operand, primal_spaces
 from numbad.tape.layout import ADD, CONTRACT, GUARD, GUARD_VALUE, HOST, MAP, host_places, space_of
@@ -191,14 +192,18 @@ def host_backward(execution: Execution, words: Any, w: int, bars: Cotangents) ->
 
 def refuse_unknown(call: HostCall, unknown: list[int], rows: Rows, given: Any, words: Any, w: int) -> None:
     """Raise where an operand without a derivative depends on inputs; `unknown` are the call's operands of that kind."""
-    inside = [np.arange(address, address + count) for space, address, count in given if not space]
-    active = rows.find_active(inside)
+    active, spaces = np.zeros(rows.size, np.bool_), np.zeros(len(rows.spaces), np.bool_)
+    for space, address, count in given:
+        if space:
+            spaces[space] = True
+        else:
+            active[address : address + count] = True
+    mark_active(*rows_and_words(rows), active, spaces)
     varies = [False] * len(call.operand_shapes)
     read, _ = host_places(words, w)
     for k in unknown:
         space, first, count = read[k]
-        by_reference = len(inside) < len(given)  # then it is not followed how they spread
-        varies[k] = by_reference or bool(space == 0 and active[first - 1 : first - 1 + count].any())
+        varies[k] = bool(spaces[space] if space else active[first : first + count].any())
     call.refuse_unknown(varies)
 
 

@@ -44,6 +44,7 @@ GATHER = 1028
 SCATTER = 1029
 HOST = 1030
 CLEAR = 1031  # only in lowered programs (`lowering`): one element set to zero
+PINNED = 128  # of a flag of a row: it is needed, whoever reads it
 FLAGS = (1, 2, 4, 8)  # of a row of an adjoint program: a wanted, b wanted, first to reach a, first to reach b
 
 NAMES = {
@@ -191,6 +192,13 @@ def scatter_address(words: Words, w: int) -> int:
 def scatter_place(words: Words, w: int, j: int) -> int:
     """Return to which element of the block a SCATTER row adds its j-th number."""
     return words[w + 5 + j]
+
+
+def listed_step(opcode: int, out: int, w: int, words: Words, j: int) -> tuple[int, int, int]:
+    """Return space and address of the j-th number that a GATHER or SCATTER row reads, and to which address it goes."""
+    if opcode == GATHER:
+        return 0, gather_place(words, w, j), out + j
+    return scatter_space(words, w), scatter_address(words, w) + j, out + scatter_place(words, w, j)
 
 
 def listed_head(opcode: int) -> int:
@@ -345,6 +353,16 @@ def write_span(opcode: int, out: int, a: int, words: Words) -> tuple[int, int]:
     return (min(low, out), max(high, last)) if low <= high else (out, last)
 
 
+def is_guard(opcode: Any) -> Any:
+    """Whether a row is a guard; of many opcodes, which are."""
+    return (opcode == GUARD) | (opcode == GUARD_VALUE)
+
+
+def has_index_space(opcode: int) -> bool:
+    """Whether a row loops over an index space: MAP, ADD, CONTRACT."""
+    return opcode >= MAP and (opcode < 2 * MAP or opcode == ADD or opcode == CONTRACT)
+
+
 def is_accumulation(opcode: int, a: int, words: Words) -> bool:
     """Whether a row adds to a block that an earlier row has cleared."""
     return (opcode == ADD or opcode == CONTRACT) and row_cleared(words, a) == 0
@@ -353,6 +371,7 @@ def is_accumulation(opcode: int, a: int, words: Words) -> bool:
 READERS = (
     array_row_size,
     gather_place,
+    has_index_space,
     host_address,
     host_call,
     host_elements,
@@ -362,9 +381,11 @@ READERS = (
     host_row_size,
     host_space,
     is_accumulation,
+    is_guard,
     is_output_address,
     listed_count,
     listed_head,
+    listed_step,
     operand_address,
     operand_at,
     operand_count,

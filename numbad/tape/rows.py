@@ -70,8 +70,6 @@ class Rows:
     varied : list of (int, int, int), or None
         Space, address and count of the inputs with respect to which a recording is differentiated, where that is
         known and there are rows for Python: their rules ask.
-    find_active : callable
-        `find_active(addresses)`: which addresses, from 1 on, depend on some. The module of emission gives it.
     """
 
     __slots__ = (
@@ -91,7 +89,6 @@ class Rows:
         "varied",
         "words",
     )
-    find_active: Any
     tape: NamedTape | None
     varied: list[tuple[int, int, int]] | None
 

@@ -15,36 +15,40 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.errors import TapeError, message
-from numbad.kernels.loading import sweep
-from numbad.limits import CHECKED
+from numbad.kernels.loading import call
+from numbad.limits import FOLDED
 from numbad.ops.definition import REGISTRY, Op, body
+from numbad.sweeps.dependence import mark_needed, mark_varying, wanted_rows
 from numbad.sweeps.execution import Execution
-from numbad.tape.layout import GUARD, GUARD_VALUE, HOST, MAP, host_places, row_size
+from numbad.tape.layout import (
+    ADD,
+    CONTRACT,
+    HOST,
+    MAP,
+    SCATTER,
+    find_accumulations,
+    host_places,
+    is_guard,
+    row_cleared,
+    row_size,
+    step_count,
+)
 from numbad.tape.naming import count_results
 from numbad.tapes.workspaces import rows_of
-
-if CHECKED:
-    from numbad.kernels import checked_memory
 
 if TYPE_CHECKING:
     from numbad.tapes.tape import Tape
 
-FLOAT64 = np.dtype(np.float64)
 TASKS = (
-    "mark_live",
-    "mark_constant",
     "find_owners",
     "merge_equal",
     "renumber",
     "last_uses",
     "assign_places",
     "plan_adjoint",
-    "mark_needed",
-    "spread_active",
     "mark_guards",
     "mark_levels",
 )
-ENTRIES = 22  # addresses and lengths of the arrays of a pass
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,13 +169,14 @@ def fold_constants(tape: Tape) -> Tape:
     (2, 1)
     """
     check(tape)
-    known = constant_addresses(tape)
-    folded = np.zeros(len(tape), np.uint8)
-    arity = np.array([op.arity for op in REGISTRY], np.uint8)
-    run("mark_constant", tape.code, tape.words, arity, known, folded)
-    rows = np.flatnonzero(folded == 1)
+    varying, spaces = np.zeros(tape.size, np.uint8), np.ones(len(tape.spaces), np.uint8)
+    for slot in tape.inputs:
+        if not slot.space:
+            varying[slot.address : slot.address + slot.size] = 1
+    varies = mark_varying(tape.code, tape.words, unfolded_rows(tape), varying, spaces) != 0
+    rows = np.flatnonzero(~varies & ~is_guard(tape.code[:, 0]))
     numbers, loads = fold_values(tape, rows) if len(rows) else (tape.numbers, tape.loads)
-    return finish(tape, "constants folded", folded == 0, tape.code, tape.words, numbers=numbers, loads=loads)
+    return finish(tape, "constants folded", varies, tape.code, tape.words, numbers=numbers, loads=loads)
 
 
 def merge_equal_rows(tape: Tape) -> Tape:
@@ -262,8 +267,8 @@ def drop_dead_rows(tape: Tape) -> Tape:
     live = np.zeros(tape.size, np.uint8)
     for low, high in output_extents(tape):
         live[low : high + 1] = 1
-    keep = np.zeros(len(tape), np.uint8)
-    run("mark_live", tape.code, tape.words, live, keep)
+    keep = wanted_rows(tape.code)
+    mark_needed(tape.code, tape.words, live, keep)
     numbers = tape.numbers[live[tape.numbers[:, 0].astype(np.int64)] != 0]
     loads = [(address, block) for address, block in tape.loads if live[address : address + block.size].any()]
     shorter = finish(tape, "dead rows out", keep != 0, tape.code, tape.words, numbers=numbers, loads=loads)
@@ -352,13 +357,7 @@ def close_gaps(tape: Tape, live: np.ndarray) -> Tape:
 def run(task: str, code: np.ndarray, words: np.ndarray, *arrays: np.ndarray) -> int:
     """Run a compiled pass over arrays; the first call of a process loads it, the first on a machine compiles it."""
     code, words = np.ascontiguousarray(code), np.ascontiguousarray(words)
-    found = [code.reshape(-1), words, *arrays]
-    table = np.zeros(ENTRIES, np.int64)
-    table[: 2 * len(found) : 2] = [array.ctypes.data for array in found]
-    table[1 : 2 * len(found) : 2] = [array.size for array in found]
-    if CHECKED:
-        checked_memory.lend(table, *found)
-    return sweep("run_pass", FLOAT64)(0.0, TASKS.index(task), table.ctypes.data)
+    return call("run_pass", TASKS.index(task), (code.reshape(-1), words, *arrays))
 
 
 def check(tape: Tape) -> None:
@@ -369,6 +368,19 @@ def check(tape: Tape) -> None:
         )
     if not tape._verified and not tape._trusted:
         tape.prepare()
+
+
+def unfolded_rows(tape: Tape) -> np.ndarray:
+    """Return a flag for each row: whether it stays where its operands are constants, as does all that reads it."""
+    opcodes, words = tape.code[:, 0], tape.words
+    stays = (opcodes == HOST) | (opcodes == SCATTER) | find_accumulations(tape.code, words)
+    arrays = np.flatnonzero((opcodes >= MAP) & ~is_guard(opcodes) & ~stays)
+    if len(arrays):
+        w = tape.code[arrays, 2].astype(np.int64)
+        sums = (opcodes[arrays] == ADD) | (opcodes[arrays] == CONTRACT)
+        steps = step_count(words, w)
+        stays[arrays] = (steps == 0) | (np.where(sums, row_cleared(words, w), steps) > FOLDED)
+    return stays.astype(np.uint8)
 
 
 def constant_addresses(tape: Tape) -> np.ndarray:
@@ -495,7 +507,7 @@ def finish(tape: Tape, name: str, keep: np.ndarray, code: np.ndarray, words: np.
 def pack_words(code: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return rows and words without the words that no row uses."""
     code = np.array(code)
-    rows = np.flatnonzero((code[:, 0] >= MAP) & (code[:, 0] != GUARD) & (code[:, 0] != GUARD_VALUE))
+    rows = np.flatnonzero((code[:, 0] >= MAP) & ~is_guard(code[:, 0]))
     if not len(rows):
         return code, words[:0]
     starts = code[rows, 2].astype(np.int64)

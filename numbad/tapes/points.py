@@ -14,10 +14,12 @@ from numbad.kernels.loading import compile_in_two, compile_notice, compile_secon
 from numbad.kernels.memory import address_of, check_memory, empty, give_back, take_memory
 from numbad.kernels.threads import parallel_section
 from numbad.limits import AT_ONCE, FEWER_POINTS, MOST_BYTES, POINTS, POINTS_CACHED, SERIAL
-from numbad.ops.definition import REGISTRY
+from numbad.ops.definition import BY_NAME
 from numbad.recording.inputs import as_leaf, check_leaf
 from numbad.recording.structures import count_leaves, flatten, unflatten
 from numbad.settings import config
+from numbad.sweeps.dependence import NO_WORDS, mark_active
+from numbad.tape.layout import ADD, CLEAR, CONTRACT, GUARD
 from numbad.tapes.lowering import (
     Lowered,
     Unlowered,
@@ -259,10 +261,19 @@ def plan_adjoint(tape: Tape, found: PointProgram, wanted: tuple[int, ...]) -> tu
         active[first : first + slot.size] = True
     if len(found.outputs):
         touched[found.outputs[0]] = True
-    arities = np.array([op.arity if op.smooth else 0 for op in REGISTRY], np.int64)
+    code = found.lowered.code
+    flags = mark_active(scalar_rows(code), NO_WORDS, active)
     with first_time("adjoint_program"):
-        program = adjoint_program(found.lowered.code, active, arities, touched)
+        program = adjoint_program(code, flags, touched)
     return program, touched
+
+
+def scalar_rows(code: np.ndarray) -> np.ndarray:
+    """Return lowered rows as rows of ops whose results depend on the same addresses."""
+    found = code.copy()
+    for kind, opcode in ((ADD, BY_NAME["identity"].opcode), (CONTRACT, BY_NAME["multiply"].opcode), (CLEAR, GUARD)):
+        found[code[:, 0] == kind, 0] = opcode
+    return found
 
 
 def run_program(

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from numbad.emission.linear import Linear
 from numbad.emission.regions import addresses_of
 from numbad.errors import NumbadError, RecordingError, check_function, message, name_of, wraps
 from numbad.ops.arithmetic import stop_gradient as held
@@ -20,6 +19,7 @@ from numbad.recording.arrays import Array, RuleStorage, as_array
 from numbad.recording.hostcalls import HostCall, record_call
 from numbad.recording.recorder import Recorder, current, set_current
 from numbad.recording.trees import flatten, same_structure, spread_prefix
+from numbad.sweeps.dependence import mark_active, rows_and_words
 from numbad.transforms.functional import grad, jvp, vjp
 
 
@@ -609,9 +609,11 @@ class Transposition:
         if not found or not self.base:
             return bool(found)
         addresses = np.concatenate([addresses_of(leaf).reshape(-1) for leaf in found])
-        linear = Linear(self.recorder, self.base, self.start, self.recorder.row_count())
-        linear.mark_active([addresses_of(dot) for dot in self.dots])
-        return bool(linear.active[addresses[addresses >= self.base] - self.base].any())
+        active = np.zeros(self.recorder.size - self.base, np.bool_)
+        for dot in self.dots:
+            active[addresses_of(dot) - self.base] = True
+        mark_active(*rows_and_words(self.recorder, self.start), active, base=self.base)
+        return bool(active[addresses[addresses >= self.base] - self.base].any())
 
 
 def primal(custom: CustomFunction, fixed: list[Any], given: Arguments) -> Callable[..., list[Any]]:
