@@ -413,15 +413,19 @@ DAMAGES = {
     "gathers need nothing": ("mark_needed", "needed[source] = 1", "pass"),
     "gathers need all": ("mark_needed", "if needed[target]:", "if True:"),
     "partials need nothing": ("mark_needed", "if wanted or slope & 5:", "if wanted:"),
-    "nothing is pinned": ("mark_needed", "(flags[i] & PINNED) != 0 or any", "any"),
-    "what is cleared is nobody's": ("mark_needed", "words, needed, 0, whole)", "words, needed, 0, False)"),
+    "nothing is pinned": ("mark_needed", "(flags[i] & PINNED) != 0 or visit", "visit"),
+    "what is cleared is nobody's": (
+        "mark_needed",
+        "words, needed, 0, whole, False)",
+        "words, needed, 0, False, False)",
+    ),
     "strides are dropped": ("mark_needed", "offset += (rest % length) * step", "offset += rest % length"),
     "blocks vary in part": ("mark_varying", "again = again or is_accumulation(opcode, a, words)", "pass"),
-    "nothing is blocked": ("mark_varying", "blocked[i] != 0 or any", "any"),
+    "nothing is blocked": ("mark_varying", "blocked[i] != 0 or visit", "visit"),
     "what is cleared varies alone": (
         "mark_varying",
-        "mark_written(opcode, out, a, words, varying, 0, True)",
-        "mark_written(opcode, out, a, words, varying, 0, False)",
+        "words, varying, 0, True, True)",
+        "words, varying, 0, False, True)",
     ),
 }
 

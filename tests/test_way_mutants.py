@@ -953,7 +953,7 @@ COMPILED = {
     "gathers need nothing": Damage(f"{DEPENDENCE}.mark_needed", "needed[source] = 1", "pass", long_gathers),
     "gathers are not active": Damage(f"{DEPENDENCE}.mark_active", "active[target - base] = 1", "pass", long_gathers),
     "what varies is folded": Damage(
-        f"{DEPENDENCE}.mark_varying", "varies = varies or any_read(", "varies = varies or 0 * any_read(", optimised
+        f"{DEPENDENCE}.mark_varying", "varies = varies or visit_read(", "varies = varies or 0 * visit_read(", optimised
     ),
     "lanes of the first address alone are copied": Damage(
         "kernels.lanes.gather_lanes",

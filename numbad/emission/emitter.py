@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from array import array
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,28 +16,18 @@ from numbad.kernels.emission_layout import FOREIGN, UNKNOWN_OP, UNKNOWN_POWER
 from numbad.kernels.loading import switch
 from numbad.kernels.memory import address_of
 from numbad.limits import CAPACITY, CHECKED, POWERS_MOST
-from numbad.ops.definition import BY_NAME
-from numbad.recording.recorder import Recorder
 from numbad.tape.layout import array_row_size
 
 if CHECKED:
     from numbad.kernels import checked_memory
 
+if TYPE_CHECKING:
+    from numbad.emission.linear import Linear
+
 ADDRESSES_CHECKED = 1 << 31  # smaller arenas cannot have overflowed within one filling
 
 _thread = threading.local()
 _pass: Any = None
-OPCODES = {
-    layout.POWER_OPCODE: "power_by_constant",
-    layout.ADD_OPCODE: "add",
-    layout.SUBTRACT_OPCODE: "subtract",
-    layout.MULTIPLY_OPCODE: "multiply",
-    layout.NEGATIVE_OPCODE: "negative",
-    layout.WEIGH_OPCODE: "weigh",
-    layout.GATE_OPCODE: "gate",
-    layout.DEDUCT_OPCODE: "deduct",
-    layout.OPPOSITE_OPCODE: "opposite",
-}
 
 
 class Scratch:
@@ -48,8 +38,6 @@ class Scratch:
         self.words = array("q")
         self.slots = array("q", bytes(8 * layout.SLOTS_MOST))
         self.state = array("q", bytes(8 * layout.LENGTH))
-        for place, name in OPCODES.items():
-            self.state[place] = BY_NAME[name].opcode
         self.state[layout.OUT] = self.rows.buffer_info()[0]
         self.state[layout.CAPACITY] = CAPACITY
         self.state[layout.SLOTS] = self.slots.buffer_info()[0]
@@ -83,42 +71,24 @@ class Emitter:
 
     Parameters
     ----------
-    recorder : Recorder
-        Its rows are read, and the new ones appended to it.
-    base : int
-        The region's first address.
-    places : ndarray of int64
-        Where the cotangents, or the tangents, of the addresses from `base` on are; see `emission.Linear`.
-    start, flags : int, ndarray of uint8
-        The region's first row; for each row from there on which operands depend on the region's inputs.
-    certain : ndarray of bool, or None
-        Which of the places hold numbers that are never absent; it is not kept where Python writes rows of arrays.
-    lanes : int
-        Numbers at each place, 0 for one.
+    linear : Linear
+        The table of the region's cotangents or tangents. Its arrays stay where they are; `certain` is not kept where
+        Python writes rows of arrays.
     """
 
-    def __init__(
-        self,
-        recorder: Recorder,
-        base: int,
-        places: np.ndarray,
-        start: int,
-        flags: np.ndarray,
-        certain: Any,
-        lanes: int,
-    ) -> None:
-        self.recorder = recorder
+    def __init__(self, linear: Linear) -> None:
+        self.recorder = linear.recorder
         self.memory = scratch()
         self.templates: Templates = templates()
-        self.kept = places, flags, certain  # they must not move
         self.powers = array("q", bytes(16 * POWERS_MOST))
-        self.first = base, address_of(places), start, address_of(flags), lanes
-        self.certain = 0 if certain is None else address_of(certain)
+        self.kept = linear.places, linear.flags, linear.certain, self.powers
+        places, flags, certain, powers = (0 if part is None else address_of(part) for part in self.kept)
+        self.first = array("q", (linear.base, places, linear.start, flags, certain, linear.lanes, powers))
         self.power_count = 0
         self.constants = array("q")
         self.held: Any = ()
         self.numbers: dict[int, Any] | None = None
-        if lanes:
+        if linear.lanes:
             self.memory.make_words()
         self.enter_powers()
 
@@ -140,17 +110,9 @@ class Emitter:
         """Fill the state, which all regions of a thread share."""
         state = self.memory.state
         state[layout.ROW], state[layout.STOP] = row, stop
-        (
-            state[layout.BASE],
-            state[layout.PLACES],
-            state[layout.FIRST],
-            state[layout.FLAGS],
-            state[layout.LANES],
-        ) = self.first
-        state[layout.CERTAIN] = self.certain
+        state[layout.BASE : layout.POWERS + 1] = self.first
         if self.memory.words:
             state[layout.WORDS] = self.memory.words.buffer_info()[0]
-        state[layout.POWERS] = self.powers.buffer_info()[0]
         self.refresh()
         return state
 

@@ -141,7 +141,7 @@ class Linear:
         """The compiled passes over the scalar rows of the region."""
         if not self.lanes and not self.array_rows.size:
             self.certain = np.zeros(self.places.size, np.bool_)
-        return Emitter(self.recorder, self.base, self.places, self.start, self.flags, self.certain, self.lanes)
+        return Emitter(self)
 
     def run(self, which: int, row: int, stop: int) -> int:
         """Write the adjoint or the tangent of scalar rows by a compiled pass; return the row where it ended."""

@@ -48,29 +48,14 @@ compiled = njit(nogil=True, error_model="numpy")
 
 
 @compiled
-def any_in(marks, first, last):
-    """Whether an address of a range is marked."""
+def visit_range(marks, first, last, mark):
+    """Mark a range of addresses; or return whether one of it is marked."""
     for j in range(max(first, 0), last + 1):
-        if marks[j]:
+        if mark:
+            marks[j] = 1
+        elif marks[j]:
             return True
     return False
-
-
-@compiled
-def mark_in(marks, first, last):
-    """Mark a range of addresses."""
-    for j in range(max(first, 0), last + 1):
-        marks[j] = 1
-
-
-@compiled
-def elements_of(words, w, d):
-    """Return how many elements an operand has, repetitions over the index space apart."""
-    count = np.int64(1)
-    for axis in range(row_axes(words, w)):
-        if operand_stride(words, d, axis) != 0:
-            count *= row_extent(words, w, axis)
-    return count if row_elements(words, w) else np.int64(0)
 
 
 @compiled
@@ -88,29 +73,20 @@ def element_of(words, w, d, j):
 
 
 @compiled
-def any_of(words, w, d, marks, base):
-    """Whether an element of an operand in the arena is marked."""
+def visit_operand(words, w, d, marks, base, mark):
+    """Mark the elements of an operand in the arena; or return whether one of them is marked."""
     first = operand_address(words, d) - base
-    if operand_kind(words, d) == 1:
-        return any_in(marks, first, first + row_elements(words, w) - 1)
-    for j in range(elements_of(words, w, d)):
+    count = row_elements(words, w)
+    if operand_kind(words, d) == 1 or count == 0:
+        return visit_range(marks, first, first + count - 1, mark)
+    for axis in range(row_axes(words, w)):
+        if operand_stride(words, d, axis) == 0:
+            count //= row_extent(words, w, axis)
+    for j in range(count):
         place = first + element_of(words, w, d, j)
-        if place >= 0 and marks[place]:
+        if visit_range(marks, place, place, mark):
             return True
     return False
-
-
-@compiled
-def mark_all(words, w, d, marks, base):
-    """Mark the elements of an operand in the arena."""
-    first = operand_address(words, d) - base
-    if operand_kind(words, d) == 1:
-        mark_in(marks, first, first + row_elements(words, w) - 1)
-    else:
-        for j in range(elements_of(words, w, d)):
-            place = first + element_of(words, w, d, j)
-            if place >= 0:
-                marks[place] = 1
 
 
 @compiled
@@ -120,60 +96,35 @@ def is_marked(spaces, space):
 
 
 @compiled
-def any_read(opcode, out, a, b, words, k, marks, spaces, base):
-    """Whether something is marked of the k-th place that a row reads."""
+def visit_read(opcode, out, a, b, words, k, marks, spaces, base, mark):
+    """Mark the k-th place that a row reads, if it is in the arena; or return whether something of it is marked."""
     if has_index_space(opcode):
         d = operand_at(words, a, k + 1)
-        space = operand_space(words, d)
-        if space == 0:
-            return any_of(words, a, d, marks, base)
-        return row_elements(words, a) != 0 and is_marked(spaces, space)
+        if operand_space(words, d) == 0:
+            return visit_operand(words, a, d, marks, base, mark)
+        return row_elements(words, a) != 0 and is_marked(spaces, operand_space(words, d))
     space, first, last = read_place(opcode, out, a, b, words, k)
     if space == 0:
-        return any_in(marks, first - base, last - base)
+        return visit_range(marks, first - base, last - base, mark)
     return first <= last and is_marked(spaces, space)
 
 
 @compiled
-def mark_read(opcode, out, a, b, words, k, marks):
-    """Mark the k-th place that a row reads, if it is in the arena."""
-    if has_index_space(opcode):
-        d = operand_at(words, a, k + 1)
-        if operand_space(words, d) == 0:
-            mark_all(words, a, d, marks, 0)
-    else:
-        space, first, last = read_place(opcode, out, a, b, words, k)
-        if space == 0:
-            mark_in(marks, first, last)
+def visit_written(opcode, out, a, words, marks, base, whole, mark):
+    """Mark what a row writes; or return whether something of it is marked.
 
-
-@compiled
-def any_written(opcode, out, a, words, marks, base, whole):
-    """Whether something is marked of what a row writes; `whole` counts what it clears, and adds nothing to."""
+    `whole` counts what a row clears, and adds nothing to.
+    """
     if opcode == HOST:
         for k in range(host_inputs(words, a), host_inputs(words, a) + host_outputs(words, a)):
             first = host_address(words, a, k) - base
-            if any_in(marks, first, first + host_elements(words, a, k) - 1):
+            if visit_range(marks, first, first + host_elements(words, a, k) - 1, mark):
                 return True
         return False
     if has_index_space(opcode) and not (whole and row_cleared(words, a)):
-        return any_of(words, a, operand_at(words, a, 0), marks, base)
+        return visit_operand(words, a, operand_at(words, a, 0), marks, base, mark)
     first, last = write_span(opcode, out, a, words)
-    return any_in(marks, first - base, last - base)
-
-
-@compiled
-def mark_written(opcode, out, a, words, marks, base, whole):
-    """Mark what a row writes."""
-    if opcode == HOST:
-        for k in range(host_inputs(words, a), host_inputs(words, a) + host_outputs(words, a)):
-            first = host_address(words, a, k) - base
-            mark_in(marks, first, first + host_elements(words, a, k) - 1)
-    elif has_index_space(opcode) and not (whole and row_cleared(words, a)):
-        mark_all(words, a, operand_at(words, a, 0), marks, base)
-    else:
-        first, last = write_span(opcode, out, a, words)
-        mark_in(marks, first - base, last - base)
+    return visit_range(marks, first - base, last - base, mark)
 
 
 @compiled
@@ -227,14 +178,14 @@ def mark_active(code, words, base, carries, active, spaces, flags, accumulated):
                     active[target - base] = 1
         elif not is_guard(opcode):
             for k in range(read_count(opcode, a, b, words)):
-                if any_read(opcode, out, a, b, words, k, active, spaces, base):
+                if visit_read(opcode, out, a, b, words, k, active, spaces, base, False):
                     flag |= 1 if opcode == HOST else 1 << k
             if opcode < 2 * MAP:
                 flag &= carries[opcode - MAP]
             if flag:
-                mark_written(opcode, out, a, words, active, base, False)
+                visit_written(opcode, out, a, words, active, base, False, True)
             if flag and accumulated.size and is_accumulation(opcode, a, words):
-                mark_written(opcode, out, a, words, accumulated, base, False)
+                visit_written(opcode, out, a, words, accumulated, base, False, True)
         flags[i] = flag
 
 
@@ -261,7 +212,7 @@ def mark_needed(code, words, needed, flags, slopes, whole):
         if flags[i] == 0:
             continue
         opcode, out, a, b = fields(code, i)
-        wanted = (flags[i] & PINNED) != 0 or any_written(opcode, out, a, words, needed, 0, whole)
+        wanted = (flags[i] & PINNED) != 0 or visit_written(opcode, out, a, words, needed, 0, whole, False)
         if opcode < MAP:
             slope = np.int64(slopes[i]) if slopes.size else np.int64(0)
             if wanted or slope & 5:
@@ -279,7 +230,7 @@ def mark_needed(code, words, needed, flags, slopes, whole):
                         needed[source] = 1
         elif wanted:
             for k in range(read_count(opcode, a, b, words)):
-                mark_read(opcode, out, a, b, words, k, needed)
+                visit_read(opcode, out, a, b, words, k, needed, slopes[:0], 0, True)
         if not wanted:
             flags[i] = 0
 
@@ -310,12 +261,12 @@ def mark_varying(code, words, blocked, varying, spaces, rows):
             if rows[i]:
                 continue
             opcode, out, a, b = fields(code, i)
-            varies = blocked[i] != 0 or any_written(opcode, out, a, words, varying, 0, True)
+            varies = blocked[i] != 0 or visit_written(opcode, out, a, words, varying, 0, True, False)
             for k in range(read_count(opcode, a, b, words)):
-                varies = varies or any_read(opcode, out, a, b, words, k, varying, spaces, 0)
+                varies = varies or visit_read(opcode, out, a, b, words, k, varying, spaces, 0, False)
             if varies:
                 rows[i] = 1
-                mark_written(opcode, out, a, words, varying, 0, True)
+                visit_written(opcode, out, a, words, varying, 0, True, True)
                 again = again or is_accumulation(opcode, a, words)
 
 
@@ -323,41 +274,43 @@ def mark_varying(code, words, blocked, varying, spaces, rows):
 
 
 @compiled
-def marks_at(table, k):
-    """Return an array of bytes."""
+def bytes_at(table, k):
+    """Return an array of bytes: its address and length are two entries of the table."""
     return view(np.uint64(table[2 * k]), table[2 * k + 1], np.uint8(0))
 
 
 @compiled
-def code_at(table):
-    """Return the rows."""
-    return rows_of(view(np.uint64(table[0]), table[1], np.uint32(0)), 4)
+def addresses_at(table, k):
+    """Return an array of uint32."""
+    return view(np.uint64(table[2 * k]), table[2 * k + 1], np.uint32(0))
 
 
 @compiled
-def words_at(table):
-    """Return the operand words."""
-    return view(np.uint64(table[2]), table[3], np.int64(0))
+def integers_at(table, k):
+    """Return an array of int64."""
+    return view(np.uint64(table[2 * k]), table[2 * k + 1], np.int64(0))
 
 
 def active_at(like, base, table_at):
     """Run `mark_active`. Compiled to a C function."""
     table = view(np.uint64(table_at), 14, np.int64(0))
-    found = (marks_at(table, 3), marks_at(table, 4), marks_at(table, 5), marks_at(table, 6))
-    mark_active(code_at(table), words_at(table), base, marks_at(table, 2), *found)
+    code, words, carries = rows_of(addresses_at(table, 0), 4), integers_at(table, 1), bytes_at(table, 2)
+    active, spaces, flags, accumulated = bytes_at(table, 3), bytes_at(table, 4), bytes_at(table, 5), bytes_at(table, 6)
+    mark_active(code, words, base, carries, active, spaces, flags, accumulated)
     return np.int64(0)
 
 
 def needed_at(like, whole, table_at):
     """Run `mark_needed`. Compiled to a C function."""
     table = view(np.uint64(table_at), 10, np.int64(0))
-    mark_needed(code_at(table), words_at(table), marks_at(table, 2), marks_at(table, 3), marks_at(table, 4), whole != 0)
+    code, words = rows_of(addresses_at(table, 0), 4), integers_at(table, 1)
+    mark_needed(code, words, bytes_at(table, 2), bytes_at(table, 3), bytes_at(table, 4), whole != 0)
     return np.int64(0)
 
 
 def varying_at(like, _, table_at):
     """Run `mark_varying`. Compiled to a C function."""
     table = view(np.uint64(table_at), 12, np.int64(0))
-    given = (marks_at(table, 2), marks_at(table, 3), marks_at(table, 4), marks_at(table, 5))
-    mark_varying(code_at(table), words_at(table), *given)
+    code, words = rows_of(addresses_at(table, 0), 4), integers_at(table, 1)
+    mark_varying(code, words, bytes_at(table, 2), bytes_at(table, 3), bytes_at(table, 4), bytes_at(table, 5))
     return np.int64(0)

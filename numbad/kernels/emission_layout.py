@@ -14,8 +14,11 @@ SLOTS_MOST = 64
     STOP,  # where it ends
     BASE,  # the region's first address
     PLACES,  # address of the table of cotangents or tangents
-    FLAGS,  # address of a flag for each row from FIRST on: which of its operands depend on the region's inputs
-    FIRST,
+    FIRST,  # the region's first row
+    FLAGS,  # address of a flag for each row of it: which of its operands depend on the region's inputs
+    CERTAIN,  # address of a flag for each place: whether it holds a number, and is never absent; 0 for none
+    LANES,  # numbers at each place, 0 for one
+    POWERS,  # address of pairs: address of an exponent, position of its template
     SIZE,  # the next free address of the arena
     OUT,  # address of the scratch memory for rows
     ROWS,  # rows written there
@@ -25,23 +28,11 @@ SLOTS_MOST = 64
     CONSTANTS,  # address of the table of the templates' constants in this arena, 0 for none yet
     UNIT,  # where the arena has the constant one
     MINUS_UNIT,  # which constant of the templates is minus one
-    LANES,  # numbers at each place, 0 for one
     WORDS,  # address of the scratch memory for words
     WORD,  # words written there
     FIRST_WORD,  # words that the tape had before
-    POWERS,  # address of pairs: address of an exponent, position of its template
     POWER_COUNT,
-    POWER_OPCODE,
     SLOTS,  # address of scratch memory for the addresses of a template's rows
-    ADD_OPCODE,
-    SUBTRACT_OPCODE,
-    MULTIPLY_OPCODE,
-    NEGATIVE_OPCODE,
-    WEIGH_OPCODE,
-    GATE_OPCODE,
-    DEDUCT_OPCODE,
-    OPPOSITE_OPCODE,
-    CERTAIN,  # address of a flag for each place: whether it holds a number, and is never absent; 0 for none
     REASON,
     OPCODE,  # of the row that the pass stopped at
     CHOICE,  # of its operands, which partials are wanted
@@ -53,4 +44,4 @@ SLOTS_MOST = 64
     SPACES,  # pairs for each space: the space it becomes, and what is added to addresses
     HOSTS,  # added to the positions of host calls
     LENGTH,
-) = range(44)
+) = range(35)

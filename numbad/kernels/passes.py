@@ -8,8 +8,8 @@ on disk (see `machinecode`) and a process that replays a tape need not import Nu
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from numbad.kernels.dependence import addresses_at, bytes_at, compiled, fields, integers_at
 from numbad.kernels.layout import (
     gather_place,
     host_address,
@@ -34,16 +34,7 @@ from numbad.kernels.layout import (
 from numbad.kernels.vectormath import absent, rows_of, view
 from numbad.tape.layout import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
 
-compiled = njit(nogil=True, error_model="numpy")
-
-
 # ---------------------------------------------------------------- what a row reads and writes
-
-
-@compiled
-def fields(code, row):
-    """Return the four numbers of a row."""
-    return np.int64(code[row, 0]), np.int64(code[row, 1]), np.int64(code[row, 2]), np.int64(code[row, 3])
 
 
 @compiled
@@ -374,24 +365,6 @@ def plan_adjoint(code, depends, known, active, partials, bar, state, back, unfix
 
 
 # ---------------------------------------------------------------- one entrance
-
-
-@compiled
-def bytes_at(table, k):
-    """Return an array of bytes: its address and length are two entries of the table."""
-    return view(np.uint64(table[2 * k]), table[2 * k + 1], np.uint8(0))
-
-
-@compiled
-def addresses_at(table, k):
-    """Return an array of uint32."""
-    return view(np.uint64(table[2 * k]), table[2 * k + 1], np.uint32(0))
-
-
-@compiled
-def integers_at(table, k):
-    """Return an array of int64."""
-    return view(np.uint64(table[2 * k]), table[2 * k + 1], np.int64(0))
 
 
 def run_pass(like, task, table_at):

@@ -23,9 +23,10 @@ from numbad.kernels.loading import sweep, switch
 from numbad.kernels.memory import address_of
 from numbad.limits import CHECKED, FEW_ROWS, LEVELLED, LOCKED_ROWS, SHORT
 from numbad.ops.definition import REGISTRY, absent
+from numbad.ops.texts import dependencies
 from numbad.sweeps.dependence import mark_active, mark_needed, wanted_rows
 from numbad.tape.layout import GUARD, GUARD_VALUE, MAP
-from numbad.tapes.passes import constant_addresses, dependencies, optimise, place_given, run
+from numbad.tapes.passes import constant_addresses, optimise, place_given, run
 
 if CHECKED:
     pass

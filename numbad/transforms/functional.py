@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -21,14 +21,15 @@ from numbad.recording.borrowing import written
 from numbad.recording.hostcalls import alone
 from numbad.recording.inputs import as_leaf, check_meaning, collect, record_call, regroup
 from numbad.recording.outputs import concrete, is_narrow, narrowed, plain, split_auxiliary
-from numbad.recording.recorder import current
+from numbad.recording.recorder import Recorder, current
 from numbad.recording.trees import flatten, same_structure
 from numbad.settings import config
 from numbad.sweeps.execution import seed_of
 from numbad.sweeps.linearised import Linearised, LinearMap
 from numbad.transforms.derivatives import differentiate
 
-Argnums = int | tuple[int, ...]
+if TYPE_CHECKING:
+    from numbad.types import Argnums, Arrays, Grad, R, S, T, Ts, Value, ValueAndGrad
 
 
 def numbers_of(argnums: Any, name: str) -> tuple[int, ...]:
@@ -82,15 +83,18 @@ class GradientPlan:
         return (value, result) if self.with_value else result
 
 
-def planned(function: Any, f: Any, argnums: Any, name: str, with_value: bool, has_aux: bool) -> Any:
-    """Attach to a gradient function what `jit` needs to know of it."""
-    function.numbad_inner = f
-    if not has_aux:
-        function.numbad_like = None if with_value else argnums
-        function.numbad_plan = GradientPlan(f, argnums, name, with_value)
-    return function
+def gradient_notes(f: Any, argnums: Any, name: str, with_value: bool, has_aux: bool) -> dict[str, Any]:
+    """Return what is noted on a gradient function: what `jit` needs to know of it."""
+    if has_aux:
+        return {"numbad_inner": f}
+    plan = GradientPlan(f, argnums, name, with_value)
+    return {"numbad_inner": f, "numbad_like": None if with_value else argnums, "numbad_plan": plan}
 
 
+@overload
+def grad(f: Callable[..., Any], argnums: Literal[0] = 0, has_aux: Literal[False] = False) -> Grad: ...
+@overload
+def grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]: ...
 def grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
     """Return the function that computes the gradient of `f`, as jax.grad does.
 
@@ -150,16 +154,20 @@ def grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> 
     numbers_of(argnums, "grad")
     places_among = functools.lru_cache(16)(lambda count: positions(argnums, count, "grad"))
 
-    @wraps(f)
+    @wraps(f, **gradient_notes(f, argnums, "grad", False, has_aux))
     def gradient_function(*arguments: Any, **keywords: Any) -> Any:
         places = places_among(len(arguments))
         _, auxiliary, found = differentiate(f, arguments, places, keywords, "grad", has_aux, wants_value=False)
         result = found[0] if is_single(argnums) else tuple(found)
         return (result, auxiliary) if has_aux else result
 
-    return planned(gradient_function, f, argnums, "grad", False, has_aux)
+    return gradient_function
 
 
+@overload
+def value_and_grad(f: Callable[..., Any], argnums: Literal[0] = 0, has_aux: Literal[False] = False) -> ValueAndGrad: ...
+@overload
+def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]: ...
 def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
     """Return the function that computes value and gradient of `f`, as jax.value_and_grad does.
 
@@ -217,16 +225,20 @@ def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = 
     numbers_of(argnums, "value_and_grad")
     places_among = functools.lru_cache(16)(lambda count: positions(argnums, count, "value_and_grad"))
 
-    @wraps(f)
+    @wraps(f, **gradient_notes(f, argnums, "value_and_grad", True, has_aux))
     def both(*arguments: Any, **keywords: Any) -> Any:
         places = places_among(len(arguments))
         value, auxiliary, found = differentiate(f, arguments, places, keywords, "value_and_grad", has_aux)
         result = found[0] if is_single(argnums) else tuple(found)
         return ((value, auxiliary), result) if has_aux else (value, result)
 
-    return planned(both, f, argnums, "value_and_grad", True, has_aux)
+    return both
 
 
+@overload
+def derivative(f: Callable[[T], R], x: None = None, order: int = 1) -> Callable[[T], R]: ...
+@overload
+def derivative(f: Callable[[T], R], x: T, order: int = 1) -> R: ...
 def derivative(f: Callable[[Any], Any], x: Any = None, order: int = 1) -> Any:
     """Return the derivative of a function of one number, of any order, or the function that computes it.
 
@@ -343,7 +355,15 @@ def check_real(value: Any, name: str, what: str) -> None:
         )
 
 
-def jvp(f: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool = False) -> Any:
+@overload
+def jvp(
+    f: Callable[[*Ts], R], primals: tuple[*Ts], tangents: Sequence[Any], has_aux: Literal[False] = False
+) -> tuple[R, R]: ...
+@overload
+def jvp(
+    f: Callable[[*Ts], tuple[R, S]], primals: tuple[*Ts], tangents: Sequence[Any], has_aux: Literal[True]
+) -> tuple[R, R, S]: ...
+def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool = False) -> Any:
     """Return the value of `f` and its derivative along tangents: the Jacobian-vector product.
 
     Parameters
@@ -535,24 +555,24 @@ class Pullback:
 
     def __init__(self, f: Any, primals: tuple[Any, ...], has_aux: bool) -> None:
         self.f, self.primals, self.has_aux = f, kept(primals), has_aux
-        self.result: Any
-        self.call: Any = None
-        self.evaluation: Any = None
-        if current() is None:
-            self.evaluation = Evaluation(f, self.primals, tuple(range(len(primals))), {}, has_aux)
-            self.result = self.evaluation.value
-        else:
-            self.begin()
-            assert self.call is not None
-            self.result = self.call.result
-
-    def begin(self) -> None:
-        """Record the function in the running recording."""
+        self.call: Call | None = None
+        self.evaluation: Evaluation | None = None
         recorder = current()
-        assert recorder is not None
-        self.call = Call(recorder, self.f, self.primals, tuple(range(len(self.primals))), {}, self.has_aux, "vjp")
-        self.outputs, self.rebuild = self.call.outputs()
+        if recorder is None:
+            self.evaluation = Evaluation(f, self.primals, tuple(range(len(primals))), {}, has_aux)
+            self.result = self.value = self.evaluation.value
+            self.auxiliary = self.evaluation.auxiliary
+        else:
+            call = self.begin(recorder)
+            self.result, self.value, self.auxiliary = call.result, self.rebuild(self.outputs), call.auxiliary
+
+    def begin(self, recorder: Recorder) -> Call:
+        """Record the function in the running recording."""
+        call = Call(recorder, self.f, self.primals, tuple(range(len(self.primals))), {}, self.has_aux, "vjp")
+        self.outputs, self.rebuild = call.outputs()
         self.addresses = [addresses_of(output) for output in self.outputs]
+        self.call = call
+        return call
 
     def __call__(self, cotangent: Any) -> tuple[Any, ...]:
         """Return the inputs' cotangents, a tuple with one entry for each input."""
@@ -579,11 +599,11 @@ class Pullback:
             self.check(leaves, [np.shape(value) for value in self.evaluation.values])
             found = LinearMap(self.evaluation, True, True)(*leaves)
             return tuple(regroup(list(found), self.evaluation.rebuilds))
-        if self.call is None or self.call.region.recorder is not recorder:
-            self.begin()
+        call = self.call
+        if call is None or call.region.recorder is not recorder:
+            call = self.begin(recorder)
         self.check(leaves, [output.shape for output in self.outputs])
-        found = self.call.region.pull(self.addresses, list(map(sow, leaves)))
-        return tuple(regroup(found, self.call.rebuilds))
+        return tuple(regroup(call.region.pull(self.addresses, list(map(sow, leaves))), call.rebuilds))
 
     def check(self, leaves: list[Any], shapes: list[Any]) -> None:
         """Raise an InputError for cotangents of another shape than the outputs."""
@@ -599,7 +619,15 @@ class Pullback:
             check_real(leaf, "the pullback", "cotangent")
 
 
-def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
+@overload
+def vjp(
+    f: Callable[[*Ts], R], *primals: *Ts, has_aux: Literal[False] = False
+) -> tuple[R, Callable[[Any], tuple[*Ts]]]: ...
+@overload
+def vjp(
+    f: Callable[[*Ts], tuple[R, S]], *primals: *Ts, has_aux: Literal[True]
+) -> tuple[R, Callable[[Any], tuple[*Ts]], S]: ...
+def vjp(f: Callable[[*Ts], Any], *primals: *Ts, has_aux: bool = False) -> tuple[Any, ...]:
     """Return the value of `f` and its pullback: the function of vector-Jacobian products.
 
     Parameters
@@ -651,14 +679,18 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     (array([ 2., 40.]),)
     """
     pullback = Pullback(f, primals, has_aux)
-    if pullback.evaluation is not None:
-        value, auxiliary = pullback.evaluation.value, pullback.evaluation.auxiliary
-    else:
-        value, auxiliary = pullback.rebuild(pullback.outputs), pullback.call.auxiliary
-    return (value, pullback, auxiliary) if has_aux else (value, pullback)
+    return (pullback.value, pullback, pullback.auxiliary) if has_aux else (pullback.value, pullback)
 
 
-def linearize(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
+@overload
+def linearize(
+    f: Callable[[*Ts], R], *primals: *Ts, has_aux: Literal[False] = False
+) -> tuple[R, Callable[[*Ts], R]]: ...
+@overload
+def linearize(
+    f: Callable[[*Ts], tuple[R, S]], *primals: *Ts, has_aux: Literal[True]
+) -> tuple[R, Callable[[*Ts], R], S]: ...
+def linearize(f: Callable[[*Ts], Any], *primals: *Ts, has_aux: bool = False) -> tuple[Any, ...]:
     """Return the value of `f` at a point and the function that pushes tangents forward there.
 
     Parameters
@@ -714,7 +746,7 @@ def linearize(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> An
         found = split_auxiliary(f(*primals), "linearize") if has_aux else (f(*primals), None)
 
         def push_inside(*tangents: Any) -> Any:
-            return jvp(f, primals, tangents, has_aux)[1]
+            return jvp(f, primals, tangents, True)[1] if has_aux else jvp(f, primals, tangents)[1]
 
         return (found[0], push_inside, found[1]) if has_aux else (found[0], push_inside)
     evaluation = Evaluation(f, primals, tuple(range(len(primals))), {}, has_aux)
@@ -876,18 +908,17 @@ def rows(call: Call, outputs: list[Any], addresses: list[Any]) -> list[list[Any]
     return blocks
 
 
-def jacobian_function(mode: str, f: Any, argnums: Any, has_aux: bool, keywords: Any = None) -> Any:
+def jacobian_function(mode: str, f: Any, argnums: Any, has_aux: bool, keywords: Any = None) -> Callable[..., Any]:
     """Return the function that computes the Jacobian of `f` by a mode; `keywords` are passed to `f` in any case."""
 
-    @wraps(f)
+    @wraps(f, numbad_like=None if has_aux else argnums)
     def blocks(*arguments: Any, **more: Any) -> Any:
         return jacobian_by(mode, f, arguments, {**(keywords or {}), **more}, argnums, has_aux)
 
-    blocks.numbad_like = None if has_aux else argnums
     return blocks
 
 
-def jacfwd(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
+def jacfwd(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Arrays]:
     """Return the function that computes the Jacobian of `f` in forward mode, as jax.jacfwd does.
 
     Parameters
@@ -944,7 +975,7 @@ def jacfwd(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -
     return jacobian_function("jacfwd", f, argnums, has_aux)
 
 
-def jacrev(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
+def jacrev(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Arrays]:
     """Return the function that computes the Jacobian of `f` in reverse mode, as jax.jacrev does.
 
     Parameters
@@ -1010,7 +1041,17 @@ def split_points(points: tuple[Any, ...], argnums: Any) -> tuple[tuple[Any, ...]
     return points, argnums
 
 
-def jacobian(f: Callable[..., Any], *points: Any, argnums: Any = None, has_aux: bool = False, **keywords: Any) -> Any:
+@overload
+def jacobian(
+    f: Callable[..., Any], *, argnums: Argnums | None = None, has_aux: bool = False, **keywords: Any
+) -> Callable[..., Arrays]: ...
+@overload
+def jacobian(f: Callable[..., Any], *points: *tuple[float], **keywords: Any) -> Value: ...
+@overload
+def jacobian(f: Callable[..., Any], *points: Any, **keywords: Any) -> Arrays: ...
+def jacobian(
+    f: Callable[..., Any], *points: Any, argnums: Argnums | None = None, has_aux: bool = False, **keywords: Any
+) -> Any:
     """Return the Jacobian of `f` at a point, or the function that computes it, in the cheaper mode.
 
     Forward mode is taken when the inputs have no more elements than the outputs, else reverse mode.
@@ -1079,7 +1120,17 @@ def jacobian(f: Callable[..., Any], *points: Any, argnums: Any = None, has_aux: 
     return jacobian_by("jacobian", f, points, keywords, argnums, has_aux)
 
 
-def hessian(f: Callable[..., Any], *points: Any, argnums: Any = None, has_aux: bool = False, **keywords: Any) -> Any:
+@overload
+def hessian(
+    f: Callable[..., Any], *, argnums: Argnums | None = None, has_aux: bool = False, **keywords: Any
+) -> Callable[..., Arrays]: ...
+@overload
+def hessian(f: Callable[..., Any], *points: *tuple[float], **keywords: Any) -> Value: ...
+@overload
+def hessian(f: Callable[..., Any], *points: Any, **keywords: Any) -> Arrays: ...
+def hessian(
+    f: Callable[..., Any], *points: Any, argnums: Argnums | None = None, has_aux: bool = False, **keywords: Any
+) -> Any:
     """Return the second derivatives of `f` at a point, or the function that computes them: forward over reverse.
 
     Parameters
@@ -1146,7 +1197,7 @@ def hessian(f: Callable[..., Any], *points: Any, argnums: Any = None, has_aux: b
     return second(*points) if points else second
 
 
-def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
+def hvp(f: Callable[..., Any], x: T, v: Any) -> T:
     """Return the product of the Hessian of `f` at `x` with `v`, without forming the Hessian.
 
     Parameters
@@ -1189,5 +1240,5 @@ def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
     >>> numbad.hvp(lambda x: np.sum(x**3), np.array([1.0, 2.0]), np.array([1.0, 0.0]))
     array([6., 0.])
     """
-    found = jvp(grad(f), (x,), (v,))[1]
+    found: T = jvp(grad(f), (x,), (v,))[1]
     return narrowed(found) if current() is None and is_narrow(0, (x,)) else found
