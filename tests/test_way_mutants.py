@@ -28,7 +28,7 @@ import numbad
 from numbad import limits
 from numbad.kernels import memory
 from numbad.limits import LARGE, LARGE_INPUT, PIECE, RELABEL
-from numbad.replay import jit
+from numbad.replay import scalar_machine
 from numbad.sweeps import execution, linearised
 from numbad.sweeps import whole as short
 from numbad.sweeps.matrix_rows import multiply_add
@@ -281,10 +281,10 @@ def replayed_chains() -> None:
 
 
 def branches_of_numbers() -> None:
-    """A long tape of numbers with a branch that is not taken and whose slope is infinite."""
+    """A long tape of numbers that asks for a value, with a branch that is not taken and whose slope is infinite."""
 
     def f(x: Any) -> Any:
-        total = 0.0
+        total = 1.0 if x[1] > 1.0 else 0.0
         for k in range(400):
             total = total + numbad.where(x[0] > 0.0, np.sqrt(x[0]), 3.0 * x[1]) * (k + 1.0)
         return total
@@ -808,7 +808,10 @@ PYTHON = {
         replayed_derivatives,
     ),
     "cotangents that are known are left out": Damage(
-        "replay.scalar_machine.ScalarMachine.arrange", "self.first_bar[rename[used]] = bar[used]", "pass", replayed_numbers
+        "replay.scalar_machine.ScalarMachine.arrange",
+        "self.first_bar[rename[used]] = bar[used]",
+        "pass",
+        replayed_numbers,
     ),
     "partials of constants are left out": Damage(
         "replay.scalar_machine.constant_partials", "partials[rows] = found[: len(rows)]", "pass", replayed_numbers
@@ -1010,7 +1013,7 @@ def small_sections(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name, value in (
         (linearised, "MOST_MEMORY", 1 << 13),
         (linearised, "BLAS_WORTH", 8),
-        (jit, "WORTH_COPYING", 2),
+        (scalar_machine, "WORTH_COPYING", 2),
         (points, "AT_ONCE", 1),
         (memory, "KEPT_LEAST", 32),
     ):
