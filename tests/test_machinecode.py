@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import numbad
-from numbad import limits
 from numbad.kernels import machinecode
 from numbad.sweeps import whole
 
