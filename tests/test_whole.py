@@ -1,4 +1,4 @@
-"""Short tapes in one compiled call: on both sides of each limit, against numbers by hand and the sweeps of an execution."""
+"""Short tapes in one compiled call: on both sides of each limit, against derivatives by hand and an execution."""
 
 from __future__ import annotations
 
