@@ -24,12 +24,13 @@ from numbad.kernels.loading import sweep
 from numbad.kernels.memory import address_of
 from numbad.limits import CHECKED, FEW_ROWS, LEVELLED, LOCKED_ROWS, SHORT, WORTH_COPYING
 from numbad.ops.definition import REGISTRY, absent
+from numbad.ops.texts import dependencies
 from numbad.recording.inputs import FLOAT64
 from numbad.replay.protocol import Path
 from numbad.sweeps.whole import new_plan
 from numbad.tape.layout import GUARD, GUARD_VALUE, MAP
 from numbad.tapes.freezing import freeze
-from numbad.tapes.passes import constant_addresses, dependencies, optimise, place_given, run
+from numbad.tapes.passes import constant_addresses, optimise, place_given, run
 from numbad.tapes.tape import Tape
 
 if CHECKED:
