@@ -363,7 +363,8 @@ def write_span(opcode: int, out: int, a: int, words: Words) -> tuple[int, int]:
 
 def is_guard(opcode: Opcodes) -> Opcodes:
     """Whether a row is a guard; of many opcodes, which are."""
-    return (opcode == GUARD) | (opcode == GUARD_VALUE)
+    found: Opcodes = (opcode == GUARD) | (opcode == GUARD_VALUE)
+    return found
 
 
 def has_index_space(opcode: int) -> bool:
