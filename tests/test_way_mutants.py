@@ -243,13 +243,13 @@ def replayed_derivatives() -> None:
 
 
 def replayed_results() -> None:
-    """Results of a long tape of numbers that lie side by side: inputs, and rows that move."""
+    """Results of a long tape of numbers that lie side by side: inputs, and rows that move behind the constants."""
 
     def f(x: Any) -> Any:
-        total = x[0]
-        for _ in range(60):
-            total = np.sin(total) * x[1]
-        return np.stack([x[0], x[1], x[0] * 2.0, total])
+        first = y = x[0] * x[1]
+        for k in range(60):
+            y = np.sin(y * (k + 1.5)) + x[1]
+        return np.stack([x[0], x[1], first, y, y * x[0]])
 
     fast = numbad.jit(f)
     for x in (sample(2), sample(2, 1)):
@@ -793,7 +793,7 @@ PYTHON = {
     ),
     "constant arrays are not entered into a replay": Damage(
         "replay.whole_machine.WholeMachine.__init__",
-        "for address, block in recorder.loads:",
+        "for address, block in rows.loads:",
         "for address, block in ():",
         replayed_arrays,
     ),
@@ -834,10 +834,10 @@ PYTHON = {
         replayed_derivatives,
     ),
     "what is read is taken for dead": Damage(
-        "tapes.passes.drop_dead_rows", "live[low : high + 1] = 1", "live[low:high] = 1", replayed_derivatives
+        "tapes.passes.drop_dead_rows", "live[low : high + 1] = 1", "live[low:high] = 1", replayed_results
     ),
     "results stay where they were when rows have moved": Damage(
-        "replay.recorded_path.follow", "places + shifts[", "places + 0 * shifts[", replayed_chains
+        "replay.recorded_path.follow", "places + shifts[", "places + 0 * shifts[", replayed_results
     ),
     "parts of results that move apart are taken for one": Damage(
         "replay.recorded_path.find_parts", "| np.isin(places[1:], edges)", "", replayed_results
