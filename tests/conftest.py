@@ -1,10 +1,27 @@
-"""What tests share: the usual limits, for those that ask which way was taken."""
+"""What tests share: settings of Hypothesis, what is collected, and the usual limits for tests that ask for them."""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from numbad import limits
+
+# Helpers and programs to be run by hand. They are imported by their own names, not collected under others.
+collect_ignore_glob = [
+    "shared/*",
+    "modes.py",
+    "random_programs.py",
+    "golden.py",
+    "tape_mutants.py",
+    "constraint_sets.py",
+]
+
+pytest.register_assert_rewrite("shared")  # a comparison that fails there shows what it compared
+
+# Most of the time of a first example is compilation, and programs are long: neither is a failure.
+settings.register_profile("numbad", deadline=None, suppress_health_check=list(HealthCheck), max_examples=60)
+settings.load_profile("numbad")
 
 
 @pytest.fixture

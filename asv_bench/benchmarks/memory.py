@@ -58,7 +58,7 @@ class BlocksOfLanes:
 class Checkpoints:
     """The gradient through a long loop over matrices of 128 kB, as it stands and with a checkpoint every 50 steps."""
 
-    params = [200, 1000, 4000]
+    params = [100, 500, 2000]
     param_names = ["steps"]
 
     def setup(self, steps):
