@@ -7,11 +7,13 @@ import linecache
 import os
 import re
 import sys
+from collections.abc import Callable
 from types import CodeType, FrameType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+Decorated = TypeVar("Decorated")
 GENERATES = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
@@ -353,15 +355,13 @@ def noted_on(f: Any, name: str) -> Any:
     return found.get(name) if isinstance(found, dict) else None
 
 
-def wraps(f: Any) -> Any:
-    """Return a decorator that gives a function the name and the docstring of another."""
+def wraps(f: Any, **notes: Any) -> Callable[[Decorated], Decorated]:
+    """Return a decorator that gives a function the name and the docstring of another, and notes (see `noted_on`)."""
 
-    def give(function: Any) -> Any:
-        for name in ("__doc__", "__name__"):
-            found = attribute(f, name)
-            if isinstance(found, str):
-                setattr(function, name, found)
-        function.__wrapped__ = f
+    def give(function: Decorated) -> Decorated:
+        texts = {name: text for name in ("__doc__", "__name__") if isinstance(text := attribute(f, name), str)}
+        for name, value in {**texts, **notes, "__wrapped__": f}.items():
+            setattr(function, name, value)
         return function
 
     return give

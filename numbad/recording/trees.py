@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from numbad.recording.active import Active
 from numbad.recording.operands import pack
 
+Tree = TypeVar("Tree")
 LEAVES = (float, int, np.ndarray, Active)
 
 
-def flatten(tree: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
+def flatten(tree: Tree) -> tuple[list[Any], Callable[[list[Any]], Tree]]:
     """Return the leaves of a tree and a function that rebuilds it from as many leaves."""
     if isinstance(tree, LEAVES):
         return [packed(tree)], first

@@ -28,7 +28,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -55,9 +55,16 @@ NAMES = {
     SCATTER: "scatter",
     HOST: "host",
 }
-Words = Any  # of int64: an array of Python's or NumPy's, or a view of one; readers of single words take lists, too
+Block = TypeVar("Block", "array[int]", "memoryview[int]", np.ndarray)  # of words, int64; a slice of one is another
 Placed = tuple[int, int, int, tuple[int, ...]]  # kind, space, address and strides of an operand
 ABSENT_KIND = 3  # of the output of an ADD row whose block is -0.0 where nothing is added: it holds cotangents
+
+
+class Words(Protocol):
+    """What readers and writers of single words take: a block of words, or a list."""
+
+    def __getitem__(self, place: int, /) -> int: ...
+    def __setitem__(self, place: int, word: int, /) -> None: ...
 
 
 # ---------------------------------------------------------------- rows over an index space: MAP, ADD, CONTRACT
@@ -400,12 +407,12 @@ READERS = (
 # ---------------------------------------------------------------- for Python alone: whole shapes, operands and lists
 
 
-def row_shape(words: Words, w: int) -> tuple[int, ...]:
+def row_shape(words: Block, w: int) -> tuple[int, ...]:
     """Return the shape of the index space."""
     return tuple(words[w + HEAD : w + HEAD + words[w + 2]].tolist())
 
 
-def row_operands(words: Words, w: int) -> list[tuple[int, int, tuple[int, ...]]]:
+def row_operands(words: Block, w: int) -> list[tuple[int, int, tuple[int, ...]]]:
     """Return space, address and strides of the output and of each operand of a row over an index space."""
     row = words[w : w + words[w]].tolist()
     step = PLACE + row[2]
@@ -428,18 +435,18 @@ def operand_place(words: Words, w: int, k: int) -> tuple[int, int]:
     return int(words[d + 1]), int(words[d + 2])
 
 
-def operand_strides(words: Words, w: int, k: int) -> tuple[int, ...]:
+def operand_strides(words: Block, w: int, k: int) -> tuple[int, ...]:
     """Return how far an operand steps along each axis of the index space."""
     d = operand_at(words, w, k) + PLACE
     return tuple(words[d : d + words[w + 2]].tolist())
 
 
-def gather_places(words: Words, w: int) -> Words:
+def gather_places(words: Block, w: int) -> Block:
     """Return the addresses that a GATHER row reads."""
     return words[w + 2 : w + 2 + words[w + 1]]
 
 
-def scatter_places(words: Words, w: int) -> Words:
+def scatter_places(words: Block, w: int) -> Block:
     """Return to which elements of its block a SCATTER row adds."""
     return words[w + 5 : w + 5 + words[w + 1]]
 
@@ -449,7 +456,7 @@ def scatter_source(words: Words, w: int) -> tuple[int, int, int]:
     return int(words[w + 3]), int(words[w + 4]), int(words[w + 1])
 
 
-def host_places(words: Words, w: int) -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]:
+def host_places(words: Block, w: int) -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]:
     """Return space, address and number of elements of what a Python kernel reads, and of its results."""
     row = words[w : w + words[w]].tolist()
     places = [(row[d], row[d + 1], row[d + 2]) for d in range(HEAD, len(row), PLACE)]
@@ -461,7 +468,7 @@ def step_count(words: Words, w: int) -> int:
     return words[w + 1]
 
 
-def written_count(opcode: int, a: int, words: Words) -> int:
+def written_count(opcode: int, a: int, words: Block) -> int:
     """Return the number of elements of the block that a row makes: 0 where it makes none, as one that accumulates."""
     if opcode < MAP:
         return 1

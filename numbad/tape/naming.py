@@ -79,8 +79,8 @@ def name_spaces(f: Callable[..., Any], tape: NamedTape, origins: dict[int, Any])
     known: dict[int, str] = {}
     code = attribute(f, "__code__")
     if code is not None:
-        visible = {name: f.__globals__[name] for name in code.co_names if name in f.__globals__}  # type: ignore[attr-defined]
-        for name, cell in zip(code.co_freevars, f.__closure__ or (), strict=True):  # type: ignore[attr-defined]
+        visible = {name: f.__globals__[name] for name in code.co_names if name in f.__globals__}
+        for name, cell in zip(code.co_freevars, f.__closure__ or (), strict=True):
             try:
                 visible[name] = cell.cell_contents
             except ValueError:

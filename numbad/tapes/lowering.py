@@ -119,8 +119,8 @@ def lower_row(row: np.ndarray, words: np.ndarray, starts: list[int]) -> np.ndarr
             return make_rows(opcode - MAP, *operands)
         return np.concatenate([clear_rows(out, cleared), make_rows(opcode, *operands)])
     if opcode == GATHER:
-        places = gather_places(words, w)
-        return make_rows(identity.opcode, out + np.arange(places.size), places)
+        listed = gather_places(words, w)
+        return make_rows(identity.opcode, out + np.arange(listed.size), listed)
     assert opcode == SCATTER
     space, source, count = scatter_source(words, w)
     added = make_rows(ADD, out + scatter_places(words, w), starts[space] + source + np.arange(count))

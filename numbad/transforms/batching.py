@@ -12,7 +12,7 @@ import numpy as np
 from numbad.emission.linear import Linear
 from numbad.emission.regions import Region, addresses_of, finish, output_value, session
 from numbad.errors import InputError, NumbadError, check_function, message, noted_on, wraps
-from numbad.geometry import compact, is_run
+from numbad.geometry import compact, contiguous, is_run
 from numbad.ops.definition import REGISTRY
 from numbad.ops.host import as_tuple
 from numbad.recording.active import Active
@@ -20,7 +20,7 @@ from numbad.recording.arrays import Array, constant, filled, make_block
 from numbad.recording.decisions import concrete_truth
 from numbad.recording.inputs import as_leaf, check_meaning
 from numbad.recording.outputs import is_narrow, is_slope, narrowed
-from numbad.recording.recorder import contiguous, current
+from numbad.recording.recorder import Recorder, current
 from numbad.recording.scalars import make_scalar
 from numbad.recording.structures import unflatten
 from numbad.recording.trees import flatten, same_structure, spread_prefix
@@ -101,7 +101,7 @@ def vmap(
     check_function(f, "vmap")
     like, whole = noted_on(f, "numbad_like"), getattr(type(f), "numbad_map", None)
 
-    @wraps(f)
+    @wraps(f, numbad_like=like)
     def mapped(*arguments: Any, **keywords: Any) -> Any:
         leaves, _ = flatten(tuple(arguments))
         axes = spread_axes(in_axes, arguments, len(leaves), "in_axes")
@@ -135,7 +135,6 @@ def vmap(
                 return found
             return narrowed(finish(found)) if is_narrow(like, arguments) else finish(found)
 
-    mapped.numbad_like = like
     return mapped
 
 
@@ -222,7 +221,7 @@ def shared(result: Any) -> Any:
     )
 
 
-def run_batch(call: Any, recorder: Any, batch: list[Any], axes: list[Any], which: np.ndarray) -> Any:
+def run_batch(call: Any, recorder: Recorder, batch: list[Any], axes: list[Any], which: np.ndarray) -> Any:
     """Record the function for the first example, emit its rows for all; return the results' leaves and their tree."""
     groups = fixed_groups(batch, axes)
     if len(groups) > 1:
@@ -259,7 +258,7 @@ def is_whole(leaf: Any) -> bool:
     return not isinstance(leaf, Active) and np.asarray(leaf).dtype.kind in "iub"
 
 
-def record_example(call: Any, recorder: Any, first: list[Any], mapped: list[int]) -> tuple[Region, list[Any], Any]:
+def record_example(call: Any, recorder: Recorder, first: list[Any], mapped: list[int]) -> tuple[Region, list[Any], Any]:
     """Record the function for one example; return the region, the results with their addresses, and their tree.
 
     Plain integers and truth values are not recorded: they have None for addresses.
@@ -275,7 +274,7 @@ def record_example(call: Any, recorder: Any, first: list[Any], mapped: list[int]
     return region, outputs, restore
 
 
-def run_empty(call: Any, recorder: Any, batch: list[Any], axes: list[Any]) -> Any:
+def run_empty(call: Any, recorder: Recorder, batch: list[Any], axes: list[Any]) -> Any:
     """Return empty results: the function is recorded for an example of zeros to learn their shapes."""
     first = []
     for part, axis in zip(batch, axes, strict=True):
@@ -302,7 +301,7 @@ def fixed_groups(batch: list[Any], axes: list[Any]) -> list[np.ndarray]:
     return [np.array(group) for group in rows.values()]
 
 
-def run_groups(call: Any, recorder: Any, batch: list[Any], axes: list[Any], groups: list[np.ndarray]) -> Any:
+def run_groups(call: Any, recorder: Recorder, batch: list[Any], axes: list[Any], groups: list[np.ndarray]) -> Any:
     """Run groups of examples one after the other, and put the results in order."""
     parts: list[list[Any]] = []
     trees: list[Any] = []
@@ -457,7 +456,7 @@ def emit_lanes(lanes: Lanes) -> np.ndarray | None:
     return None
 
 
-def silence(recorder: Any, row: int) -> None:
+def silence(recorder: Recorder, row: int) -> None:
     """Make an expensive row of the first example do nothing: its readers read the results with lanes instead."""
     recorder.code[4 * row : 4 * row + 4] = array("I", (GUARD, 0, 0, 0))
     recorder.sites.pop(row, None)
@@ -466,7 +465,8 @@ def silence(recorder: Any, row: int) -> None:
 def repeat(lanes: Lanes, address: int) -> int:
     """Return the place of lanes that all hold the value at an address."""
     value = np.broadcast_to(make_scalar(lanes.recorder, address).reshape(1), (lanes.lanes,))
-    return filled(value).storage.address
+    same: Array = filled(value)
+    return same.storage.address
 
 
 def reduce_lanes(lanes: Lanes, row: Any, opcode: int, wanted: bool = False) -> None:
@@ -546,14 +546,15 @@ def host_lanes(lanes: Lanes, row: Any) -> bool:
     return False
 
 
-def check_guard(lanes: Lanes, row: Any) -> np.ndarray | None:
+def check_guard(lanes: Lanes, row: tuple[int, ...]) -> np.ndarray | None:
     """Return the examples that go the recorded way, where not all do; else guard all of them."""
     opcode, expected, address, _ = row
     place = lanes.places[address - lanes.base] if address >= lanes.base else 0
     if not place:
         return None
     current = lanes.at(int(place))
-    values = current.value()
+    values: np.ndarray = current.value()
+    agree: np.ndarray
     if opcode == GUARD:
         agree = (values != 0.0) == bool(expected)
     else:

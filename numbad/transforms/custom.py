@@ -518,7 +518,7 @@ class custom_jvp(CustomFunction):
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         arguments = self.bind(arguments, keywords)
-        if any(part.custom is self and part.reaches(arguments) for part in transpositions()):
+        if any(part.custom is self and part.reaches(arguments) for part in _thread.transpositions):
             return self.f(*arguments)
         fixed, others = self.split(arguments)
 
@@ -571,11 +571,11 @@ class custom_jvp(CustomFunction):
         """
 
         def paired(*dots: Any) -> Any:
-            transpositions().append(Transposition(self, dots))
+            _thread.transpositions.append(Transposition(self, dots))
             try:
                 tangents = self.push(fixed, given, operands, list(dots))
             finally:
-                transpositions().pop()
+                _thread.transpositions.pop()
             total: Any = 0.0
             for bar, dot in zip(bars, tangents, strict=True):
                 total = total + np.sum(bar * dot)
@@ -585,12 +585,14 @@ class custom_jvp(CustomFunction):
         return list(grad(paired, tuple(range(len(zeros))))(*zeros))
 
 
-_thread = threading.local()
+class Thread(threading.local):
+    """The transpositions of rules that a thread is recording."""
+
+    def __init__(self) -> None:
+        self.transpositions: list[Transposition] = []
 
 
-def transpositions() -> list[Transposition]:
-    """Return the transpositions of rules that this thread is recording."""
-    return _thread.__dict__.setdefault("transpositions", [])
+_thread = Thread()
 
 
 class Transposition:

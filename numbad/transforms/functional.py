@@ -21,7 +21,7 @@ from numbad.recording.borrowing import written
 from numbad.recording.hostcalls import alone
 from numbad.recording.inputs import as_leaf, check_meaning, collect, record_call, regroup
 from numbad.recording.outputs import concrete, is_narrow, narrowed, plain, split_auxiliary
-from numbad.recording.recorder import current
+from numbad.recording.recorder import Recorder, current
 from numbad.recording.trees import flatten, same_structure
 from numbad.settings import config
 from numbad.sweeps.execution import seed_of
@@ -82,13 +82,12 @@ class GradientPlan:
         return (value, result) if self.with_value else result
 
 
-def planned(function: Any, f: Any, argnums: Any, name: str, with_value: bool, has_aux: bool) -> Any:
-    """Attach to a gradient function what `jit` needs to know of it."""
-    function.numbad_inner = f
-    if not has_aux:
-        function.numbad_like = None if with_value else argnums
-        function.numbad_plan = GradientPlan(f, argnums, name, with_value)
-    return function
+def gradient_notes(f: Any, argnums: Any, name: str, with_value: bool, has_aux: bool) -> dict[str, Any]:
+    """Return what is noted on a gradient function: what `jit` needs to know of it."""
+    if has_aux:
+        return {"numbad_inner": f}
+    plan = GradientPlan(f, argnums, name, with_value)
+    return {"numbad_inner": f, "numbad_like": None if with_value else argnums, "numbad_plan": plan}
 
 
 def grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
@@ -150,14 +149,14 @@ def grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> 
     numbers_of(argnums, "grad")
     places_among = functools.lru_cache(16)(lambda count: positions(argnums, count, "grad"))
 
-    @wraps(f)
+    @wraps(f, **gradient_notes(f, argnums, "grad", False, has_aux))
     def gradient_function(*arguments: Any, **keywords: Any) -> Any:
         places = places_among(len(arguments))
         _, auxiliary, found = differentiate(f, arguments, places, keywords, "grad", has_aux, wants_value=False)
         result = found[0] if is_single(argnums) else tuple(found)
         return (result, auxiliary) if has_aux else result
 
-    return planned(gradient_function, f, argnums, "grad", False, has_aux)
+    return gradient_function
 
 
 def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
@@ -217,14 +216,14 @@ def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = 
     numbers_of(argnums, "value_and_grad")
     places_among = functools.lru_cache(16)(lambda count: positions(argnums, count, "value_and_grad"))
 
-    @wraps(f)
+    @wraps(f, **gradient_notes(f, argnums, "value_and_grad", True, has_aux))
     def both(*arguments: Any, **keywords: Any) -> Any:
         places = places_among(len(arguments))
         value, auxiliary, found = differentiate(f, arguments, places, keywords, "value_and_grad", has_aux)
         result = found[0] if is_single(argnums) else tuple(found)
         return ((value, auxiliary), result) if has_aux else (value, result)
 
-    return planned(both, f, argnums, "value_and_grad", True, has_aux)
+    return both
 
 
 def derivative(f: Callable[[Any], Any], x: Any = None, order: int = 1) -> Any:
@@ -535,24 +534,24 @@ class Pullback:
 
     def __init__(self, f: Any, primals: tuple[Any, ...], has_aux: bool) -> None:
         self.f, self.primals, self.has_aux = f, kept(primals), has_aux
-        self.result: Any
-        self.call: Any = None
-        self.evaluation: Any = None
-        if current() is None:
-            self.evaluation = Evaluation(f, self.primals, tuple(range(len(primals))), {}, has_aux)
-            self.result = self.evaluation.value
-        else:
-            self.begin()
-            assert self.call is not None
-            self.result = self.call.result
-
-    def begin(self) -> None:
-        """Record the function in the running recording."""
+        self.call: Call | None = None
+        self.evaluation: Evaluation | None = None
         recorder = current()
-        assert recorder is not None
-        self.call = Call(recorder, self.f, self.primals, tuple(range(len(self.primals))), {}, self.has_aux, "vjp")
-        self.outputs, self.rebuild = self.call.outputs()
+        if recorder is None:
+            self.evaluation = Evaluation(f, self.primals, tuple(range(len(primals))), {}, has_aux)
+            self.result = self.value = self.evaluation.value
+            self.auxiliary = self.evaluation.auxiliary
+        else:
+            call = self.begin(recorder)
+            self.result, self.value, self.auxiliary = call.result, self.rebuild(self.outputs), call.auxiliary
+
+    def begin(self, recorder: Recorder) -> Call:
+        """Record the function in the running recording."""
+        call = Call(recorder, self.f, self.primals, tuple(range(len(self.primals))), {}, self.has_aux, "vjp")
+        self.outputs, self.rebuild = call.outputs()
         self.addresses = [addresses_of(output) for output in self.outputs]
+        self.call = call
+        return call
 
     def __call__(self, cotangent: Any) -> tuple[Any, ...]:
         """Return the inputs' cotangents, a tuple with one entry for each input."""
@@ -579,11 +578,11 @@ class Pullback:
             self.check(leaves, [np.shape(value) for value in self.evaluation.values])
             found = LinearMap(self.evaluation, True, True)(*leaves)
             return tuple(regroup(list(found), self.evaluation.rebuilds))
-        if self.call is None or self.call.region.recorder is not recorder:
-            self.begin()
+        call = self.call
+        if call is None or call.region.recorder is not recorder:
+            call = self.begin(recorder)
         self.check(leaves, [output.shape for output in self.outputs])
-        found = self.call.region.pull(self.addresses, list(map(sow, leaves)))
-        return tuple(regroup(found, self.call.rebuilds))
+        return tuple(regroup(call.region.pull(self.addresses, list(map(sow, leaves))), call.rebuilds))
 
     def check(self, leaves: list[Any], shapes: list[Any]) -> None:
         """Raise an InputError for cotangents of another shape than the outputs."""
@@ -651,11 +650,7 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     (array([ 2., 40.]),)
     """
     pullback = Pullback(f, primals, has_aux)
-    if pullback.evaluation is not None:
-        value, auxiliary = pullback.evaluation.value, pullback.evaluation.auxiliary
-    else:
-        value, auxiliary = pullback.rebuild(pullback.outputs), pullback.call.auxiliary
-    return (value, pullback, auxiliary) if has_aux else (value, pullback)
+    return (pullback.value, pullback, pullback.auxiliary) if has_aux else (pullback.value, pullback)
 
 
 def linearize(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
@@ -876,14 +871,13 @@ def rows(call: Call, outputs: list[Any], addresses: list[Any]) -> list[list[Any]
     return blocks
 
 
-def jacobian_function(mode: str, f: Any, argnums: Any, has_aux: bool, keywords: Any = None) -> Any:
+def jacobian_function(mode: str, f: Any, argnums: Any, has_aux: bool, keywords: Any = None) -> Callable[..., Any]:
     """Return the function that computes the Jacobian of `f` by a mode; `keywords` are passed to `f` in any case."""
 
-    @wraps(f)
+    @wraps(f, numbad_like=None if has_aux else argnums)
     def blocks(*arguments: Any, **more: Any) -> Any:
         return jacobian_by(mode, f, arguments, {**(keywords or {}), **more}, argnums, has_aux)
 
-    blocks.numbad_like = None if has_aux else argnums
     return blocks
 
 
