@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import HealthCheck, settings
 
+import numbad
 from numbad import limits
 
 # Helpers and programs to be run by hand. They are imported by their own names, not collected under others.
@@ -32,3 +35,11 @@ def usual_limits() -> None:
     """
     if limits.SMALL_LIMITS:
         pytest.skip("asks which way is taken, and small limits are there to change that")
+
+
+@pytest.fixture(scope="module")
+def tape() -> Any:
+    """A tape with rows of most kinds."""
+    from shared.tapes import POINT, mixed
+
+    return numbad.record(mixed, *POINT)

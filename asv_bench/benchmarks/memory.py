@@ -56,16 +56,16 @@ class BlocksOfLanes:
 
 
 class Checkpoints:
-    """The gradient through a long loop over matrices of 128 kB, as it stands and with a checkpoint every 50 steps."""
+    """The gradient through a long loop over matrices of 32 kB, as it stands and with a checkpoint every 50 steps."""
 
-    params = [100, 500, 2000]
+    params = [50, 200, 800]
     param_names = ["steps"]
 
     def setup(self, steps):
         need("checkpoint", "gradient")
         random = np.random.default_rng(11)
         self.weights = random.standard_normal((64, 64)) / 8.0
-        self.x = random.standard_normal((64, 256))
+        self.x = random.standard_normal((64, 64))
 
     def fifty(self, x):
         for _ in range(50):

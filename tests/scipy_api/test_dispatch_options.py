@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +25,8 @@ import numbad
 from numbad.errors import NumbadError, RecordingError
 from numbad.scipy_api.tables import TABLE
 from shared.oracle import check_against_numpy
+
+HERE = Path(__file__).name
 
 RNG = np.random.default_rng(7)
 X = np.array([0.7, 1.3, 0.4, 0.9])
@@ -175,7 +178,7 @@ def test_every_parameter_is_honoured_or_refused(name, parameter, value):
     part = next((key for key in (name.split(".")[-2], name.split(".")[-1]) if (key, parameter) in OTHER_ARGUMENTS), "")
     options = dict(OTHER_ARGUMENTS.get((part, parameter), {}))
     if isinstance(value, Refused):
-        with pytest.raises(RecordingError, match=rf"(?s){parameter}.*\n  at .*test_dispatch_options.py.*\n  do  "):
+        with pytest.raises(RecordingError, match=rf"(?s){parameter}.*\n  at .*{HERE}.*\n  do  "):
             numbad.value_and_gradient(
                 lambda x: np.sum(function(x, *others, **options, **{parameter: value.value})), point
             )
@@ -291,7 +294,7 @@ def test_what_sparse_matrices_cannot_hold_is_refused(name):
     else:
         refused += [lambda x: S + np.outer(x, x), lambda x: np.outer(x, x) - S]
     for run in refused:
-        with pytest.raises(RecordingError, match=r"(?s)\n  at .*test_dispatch_options.py.*\n  do  write S @ x"):
+        with pytest.raises(RecordingError, match=rf"(?s)\n  at .*{HERE}.*\n  do  write S @ x"):
             numbad.jit(run)(X)
 
 
@@ -332,7 +335,7 @@ def test_functions_that_are_not_recorded_name_themselves_and_the_line(name):
         numbad.jit(NOT_RECORDED[name])(X)
     text = str(caught.value)
     assert name in text
-    assert "test_dispatch_options.py" in text
+    assert HERE in text
     assert "\n  do  " in text
 
 

@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +23,8 @@ from numbad.errors import BranchError, TapeError
 from numbad.ops.definition import BY_NAME
 from numbad.storage import container
 from numbad.storage.tape_files import MOST_OPCODE
+
+HERE = Path(__file__).name
 
 Point = collections.namedtuple("Point", "a b")
 BEGINNINGS = tape_mutants.beginnings()
@@ -172,7 +175,7 @@ def test_python_functions_with_rules_are_refused_when_saving():
     tape = numbad.record(lambda x: 5.0 * clipped(x), 3.0)
     with pytest.raises(TapeError, match="calls clipped, a Python function that has no registered name;") as caught:
         stored(tape)
-    assert "test_tape_files.py" in str(caught.value)
+    assert HERE in str(caught.value)
     assert copy.deepcopy(tape)(2.0) == 10.0
 
 
