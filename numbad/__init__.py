@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from numbad.limits import CHECKED
 
@@ -60,7 +60,8 @@ from numbad.transforms.functional import (
 )
 
 if TYPE_CHECKING:
-    from numbad import passes, testing  # noqa: F401
+    from numbad import passes as passes
+    from numbad import testing as testing
     from numbad.replay.jit import jit
     from numbad.storage.tape_files import load
     from numbad.tapes.checks import verify
@@ -126,33 +127,34 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import what a first gradient does not need when it is first used."""
-    found: Any
-    if name == "jit":
-        from numbad.replay.jit import jit as found
-    elif name == "vmap":
-        from numbad.transforms.batching import vmap as found
-    elif name in ("checkpoint", "custom_jvp", "custom_vjp", "stop_gradient"):
-        from numbad.transforms import custom
+if not TYPE_CHECKING:  # where types are checked, a name that numbad does not have is an error
 
-        found = getattr(custom, name)
-    elif name == "record":
-        from numbad.tapes.freezing import record as found
-    elif name == "Tape":
-        from numbad.tapes.tape import Tape as found
-    elif name == "verify":
-        from numbad.tapes.checks import verify as found
-    elif name == "load":
-        from numbad.storage.tape_files import load as found
-    elif name == "passes":
-        import numbad.passes as found
-    elif name == "testing":
-        import numbad.testing as found
-    else:
-        raise AttributeError(f"module 'numbad' has no attribute {name!r}")
-    globals()[name] = found
-    return found
+    def __getattr__(name: str) -> object:
+        """Import what a first gradient does not need when it is first used."""
+        if name == "jit":
+            from numbad.replay.jit import jit as found
+        elif name == "vmap":
+            from numbad.transforms.batching import vmap as found
+        elif name in ("checkpoint", "custom_jvp", "custom_vjp", "stop_gradient"):
+            from numbad.transforms import custom
+
+            found = getattr(custom, name)
+        elif name == "record":
+            from numbad.tapes.freezing import record as found
+        elif name == "Tape":
+            from numbad.tapes.tape import Tape as found
+        elif name == "verify":
+            from numbad.tapes.checks import verify as found
+        elif name == "load":
+            from numbad.storage.tape_files import load as found
+        elif name == "passes":
+            import numbad.passes as found
+        elif name == "testing":
+            import numbad.testing as found
+        else:
+            raise AttributeError(f"module 'numbad' has no attribute {name!r}")
+        globals()[name] = found
+        return found
 
 
 def __dir__() -> list[str]:

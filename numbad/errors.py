@@ -359,9 +359,11 @@ def wraps(f: Any, **notes: Any) -> Callable[[Decorated], Decorated]:
     """Return a decorator that gives a function the name and the docstring of another, and notes (see `noted_on`)."""
 
     def give(function: Decorated) -> Decorated:
-        texts = {name: text for name in ("__doc__", "__name__") if isinstance(text := attribute(f, name), str)}
-        for name, value in {**texts, **notes, "__wrapped__": f}.items():
-            setattr(function, name, value)
+        for name in ("__doc__", "__name__"):
+            found = attribute(f, name)
+            if isinstance(found, str):
+                setattr(function, name, found)
+        vars(function).update(notes, __wrapped__=f)
         return function
 
     return give

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from numbad.recording.arrays import as_array
 from numbad.recording.blocks import repeated
 from numbad.recording.operands import as_active, holds_active, recorder_of, stack_nested
 from numbad.recording.recorder import current
+
+if TYPE_CHECKING:
+    from numbad.types import Arrays
 
 relu = BY_NAME["relu"]
 sigmoid = BY_NAME["sigmoid"]
@@ -27,7 +30,7 @@ xlogy = BY_NAME["xlogy"]
 # ---------------------------------------------------------------- arrays to write to
 
 
-def full(shape: Any, fill_value: Any, dtype: Any = None) -> Any:
+def full(shape: Any, fill_value: Any, dtype: Any = None) -> Arrays:
     """Return an array of one value: while a function is recorded, one that recording values can be assigned to.
 
     Parameters
@@ -75,7 +78,7 @@ def full(shape: Any, fill_value: Any, dtype: Any = None) -> Any:
     return as_array(repeated(recorder, value.item().address, wanted))
 
 
-def zeros(shape: Any, dtype: Any = None) -> Any:
+def zeros(shape: Any, dtype: Any = None) -> Arrays:
     """Return zeros: while a function is recorded, an array that recording values can be assigned to.
 
     Parameters
@@ -110,7 +113,7 @@ def zeros(shape: Any, dtype: Any = None) -> Any:
     return full(shape, 0.0, dtype)
 
 
-def ones(shape: Any, dtype: Any = None) -> Any:
+def ones(shape: Any, dtype: Any = None) -> Arrays:
     """Return ones: while a function is recorded, an array that recording values can be assigned to.
 
     Parameters
@@ -145,7 +148,7 @@ def ones(shape: Any, dtype: Any = None) -> Any:
     return full(shape, 1.0, dtype)
 
 
-def empty(shape: Any, dtype: Any = None) -> Any:
+def empty(shape: Any, dtype: Any = None) -> Arrays:
     """Return an array to be filled; it holds zeros.
 
     Parameters
@@ -180,7 +183,7 @@ def empty(shape: Any, dtype: Any = None) -> Any:
     return full(shape, 0.0, dtype)
 
 
-def array(values: Any, dtype: Any = None) -> Any:
+def array(values: Any, dtype: Any = None) -> Arrays:
     """Return an array of numbers, recording values and nested sequences of them; always a copy.
 
     Parameters
@@ -216,7 +219,7 @@ def array(values: Any, dtype: Any = None) -> Any:
     return found.copy()
 
 
-def asarray(values: Any, dtype: Any = None) -> Any:
+def asarray(values: Any, dtype: Any = None) -> Arrays:
     """Return numbers, recording values and nested sequences of them as an array; an array as it is.
 
     Parameters
@@ -263,7 +266,7 @@ def converted(values: Any, dtype: Any) -> Any:
     return values if dtype is None else values.astype(dtype, copy=False)
 
 
-def where(condition: Any, x: Any, y: Any) -> Any:
+def where(condition: Any, x: Any, y: Any) -> Arrays:
     """Select `x` where the condition holds, else `y`; what is not selected has derivative 0, whatever its value.
 
     Parameters
@@ -382,7 +385,7 @@ def logarithm(x: Any) -> Any:
     return np.where(x == 0.0, -np.inf, np.log(np.where(x == 0.0, 1.0, x)))
 
 
-def softmax(x: Any, axis: Any = None) -> Any:
+def softmax(x: Any, axis: Any = None) -> Arrays:
     """Return exp(x) / sum(exp(x)) over axes (all by default) without overflow.
 
     Parameters
@@ -428,7 +431,7 @@ def softmax(x: Any, axis: Any = None) -> Any:
         return powers / np.sum(powers, axis=axis, keepdims=True)
 
 
-def log_softmax(x: Any, axis: Any = None) -> Any:
+def log_softmax(x: Any, axis: Any = None) -> Arrays:
     """Return log(softmax(x)), right where the softmax is nearly 0 or 1.
 
     Parameters

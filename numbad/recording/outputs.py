@@ -11,7 +11,7 @@ from numbad.recording.active import Active
 from numbad.recording.arrays import Array
 from numbad.recording.recorder import Recorder
 from numbad.recording.scalars import Scalar
-from numbad.recording.trees import flatten
+from numbad.recording.trees import Tree, flatten
 
 
 def is_narrow(argnums: Any, arguments: tuple[Any, ...]) -> bool:
@@ -26,7 +26,7 @@ def is_narrow(argnums: Any, arguments: tuple[Any, ...]) -> bool:
     return bool(leaves) and all(getattr(leaf, "dtype", None) == np.float32 for leaf in leaves)
 
 
-def narrowed(found: Any) -> Any:
+def narrowed(found: Tree) -> Tree:
     """Return a tree of results in single precision."""
     leaves, rebuild = flatten(found)
     wide = (float, np.float64)

@@ -9,7 +9,7 @@ import threading
 import warnings
 from collections.abc import Callable
 from types import MethodType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import numpy as np
 
@@ -48,14 +48,22 @@ from numbad.tapes.freezing import freeze
 
 if TYPE_CHECKING:
     from numbad.emission.splicing import Splice
+    from numbad.types import Argnums
 
+F = TypeVar("F", bound=Callable[..., Any])
 DOUBLE_OR_SINGLE = {np.dtype(np.float64).num, np.dtype(np.float32).num}
 MOST_PATHS = 64  # tapes kept for one signature
 PATIENCE = 0.5  # seconds: a thread that waits longer for another calls the function; the other may wait for it
 MOST_SIGNATURES = 256  # kept for one function
 
 
-def jit(f: Callable[..., Any] | None = None, *, static_argnums: Any = (), static_argnames: Any = ()) -> Any:
+@overload
+def jit(f: F, *, static_argnums: Argnums = (), static_argnames: str | tuple[str, ...] = ()) -> Jitted[F]: ...
+@overload
+def jit(
+    f: None = None, *, static_argnums: Argnums = (), static_argnames: str | tuple[str, ...] = ()
+) -> Callable[[F], Jitted[F]]: ...
+def jit(f: Any = None, *, static_argnums: Any = (), static_argnames: Any = ()) -> Any:
     """Return `f` so that it is recorded once for each signature and path, and its tape replayed.
 
     Parameters
@@ -161,7 +169,7 @@ def refuse_static(f: Any, what: str, there_are: str) -> None:
     raise InputError(message(f"{what} is no argument of {name}, which has {there_are}", "name one of those"))
 
 
-class Jitted:
+class Jitted(Generic[F]):
     """A function that is recorded once and replayed; made by `jit`.
 
     Attributes
@@ -174,7 +182,7 @@ class Jitted:
 
     name: str | None = None  # under which a class has it as a method
 
-    def __init__(self, f: Callable[..., Any], static: tuple[int, ...] = ()) -> None:
+    def __init__(self, f: F, static: tuple[int, ...] = ()) -> None:
         wraps(f)(self)
         self.__module__ = attribute(f, "__module__", __name__)
         self.f = self.numbad_inner = f
@@ -193,11 +201,11 @@ class Jitted:
         renew_in_children(self)
 
     @functools.cached_property
-    def spliced(self) -> Jitted:
+    def spliced(self) -> Jitted[F]:
         """What is copied into other recordings: a gradient as its rows, where a call runs two sweeps."""
         return self if self.plan is None else type(self)(self.f, self.static).without_plan()
 
-    def without_plan(self) -> Jitted:
+    def without_plan(self) -> Jitted[F]:
         """Forget that the function is a gradient, so that its rows are recorded."""
         self.plan = None
         return self
@@ -261,10 +269,10 @@ class Jitted:
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
-    def __copy__(self) -> Jitted:
+    def __copy__(self) -> Jitted[F]:
         return self
 
-    def __deepcopy__(self, memo: Any) -> Jitted:
+    def __deepcopy__(self, memo: Any) -> Jitted[F]:
         return self
 
     def __reduce__(self) -> Any:
@@ -283,7 +291,8 @@ class Jitted:
 
         return map_jitted(self, arguments, axes)
 
-    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+    def answer(self, *arguments: Any, **keywords: Any) -> Any:
+        """Return what the function would: run a tape, or record one."""
         recorder = current()
         if recorder is not None:
             return self.spliced.call_inside(recorder, arguments, keywords)
@@ -304,6 +313,14 @@ class Jitted:
                 program = self.record(arguments, keywords, paths)
                 program.attempt(values)
             return program.result()
+
+    if TYPE_CHECKING:  # a method could not have the signature of another function
+
+        @property
+        def __call__(self) -> F: ...
+
+    else:
+        __call__ = answer
 
     def look_up(self, arguments: Any, keywords: Any, kinds: Any) -> tuple[list[Any], Paths]:
         """Return the differentiable leaves of a call, and the tapes for its signature."""

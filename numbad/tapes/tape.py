@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -20,6 +20,11 @@ from numbad.tape.layout import GUARD, GUARD_VALUE, find_large
 from numbad.tapes.checks import verify
 from numbad.tapes.slots import Input, Output
 from numbad.tapes.workspaces import Workspace, check_gradient_out, check_out, output_slots, take_workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numbad.types import Argnums, Arrays, Several, T, Ts, U, Value
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -538,6 +543,12 @@ class Tape:
             target[...] = part
         return out
 
+    @overload
+    def gradient(self, *points: *tuple[T], out: Any = None) -> T: ...
+    @overload
+    def gradient(self, *points: *tuple[T, U], out: Any = None) -> tuple[T, U]: ...
+    @overload
+    def gradient(self, *points: *Several, out: Any = None) -> tuple[Any, ...]: ...
     def gradient(self, *points: Any, out: Any = None) -> Any:
         """Return the gradient at a point: like the point, or a tuple for several arguments.
 
@@ -583,6 +594,12 @@ class Tape:
         """
         return self.value_and_gradient(*points, out=out)[1]
 
+    @overload
+    def value_and_gradient(self, *points: *tuple[T], out: Any = None) -> tuple[Value, T]: ...
+    @overload
+    def value_and_gradient(self, *points: *tuple[T, U], out: Any = None) -> tuple[Value, tuple[T, U]]: ...
+    @overload
+    def value_and_gradient(self, *points: *Several, out: Any = None) -> tuple[Value, tuple[Any, ...]]: ...
     def value_and_gradient(self, *points: Any, out: Any = None) -> tuple[Any, Any]:
         """Return the value and the gradient at a point.
 
@@ -695,7 +712,7 @@ class Tape:
 
         return push_once(self, primals, tangents)
 
-    def vjp(self, *primals: Any) -> tuple[Any, Any]:
+    def vjp(self, *primals: *Ts) -> tuple[Any, Callable[[Any], tuple[*Ts]]]:
         """Return the value at a point and its pullback, as numbad.vjp does.
 
         Parameters
@@ -743,7 +760,7 @@ class Tape:
 
         return pull_back(self, primals)
 
-    def jacobian(self, *points: Any) -> Any:
+    def jacobian(self, *points: Any) -> Arrays:
         """Return the Jacobian at a point, as numbad.jacobian does, in the cheaper mode.
 
         Parameters
@@ -791,7 +808,7 @@ class Tape:
 
         return jacobian_at(self, points)
 
-    def hessian(self, *points: Any) -> Any:
+    def hessian(self, *points: Any) -> Arrays:
         """Return the second derivatives at a point, as numbad.hessian does: forward over reverse.
 
         Parameters
@@ -841,7 +858,7 @@ class Tape:
 
     # ------------------------------------------------------------ many points
 
-    def map(self, *points: Any) -> Any:
+    def map(self, *points: Any) -> Arrays:
         """Return the value at many points.
 
         Parameters
@@ -881,7 +898,7 @@ class Tape:
 
         return map_points(self, points)
 
-    def gradient_map(self, *points: Any, argnums: Any = None) -> Any:
+    def gradient_map(self, *points: Any, argnums: Argnums | None = None) -> Arrays:
         """Return the gradient at many points: like the points, or a tuple for several arguments; see `map`.
 
         Parameters
@@ -933,7 +950,7 @@ class Tape:
         """
         return self.value_and_gradient_map(*points, argnums=argnums)[1]
 
-    def value_and_gradient_map(self, *points: Any, argnums: Any = None) -> tuple[Any, Any]:
+    def value_and_gradient_map(self, *points: Any, argnums: Argnums | None = None) -> tuple[np.ndarray, Arrays]:
         """Return the values and the gradients at many points; see `map` and `gradient_map`.
 
         Parameters

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -43,10 +43,13 @@ from numbad.tape.layout import (
 )
 from numbad.transforms.linearbatch import map_examples
 
+if TYPE_CHECKING:
+    from numbad.types import Arrays
+
 
 def vmap(
     f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0, *, axis_size: int | None = None
-) -> Callable[..., Any]:
+) -> Callable[..., Arrays]:
     """Return `f` vectorised over an axis of its arguments, as jax.vmap does.
 
     `f` is recorded for the first example; its rows are then run for all examples at once, so a

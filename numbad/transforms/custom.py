@@ -7,7 +7,7 @@ import functools
 import inspect
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,12 @@ from numbad.recording.hostcalls import HostCall, record_call
 from numbad.recording.recorder import Recorder, current, set_current
 from numbad.recording.trees import flatten, same_structure, spread_prefix
 from numbad.transforms.functional import grad, jvp, vjp
+
+if TYPE_CHECKING:
+    from numbad.types import F, T
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Rule:
@@ -195,7 +201,7 @@ def describe(value: Any) -> str:
     return f"a tuple of {len(value)}" if isinstance(value, tuple) else f"a {type(value).__name__}"
 
 
-def outside(function: Callable[..., Any], *arguments: Any) -> Any:
+def outside(function: Callable[..., R], *arguments: Any) -> R:
     """Call a function on plain arrays as if nothing were being recorded."""
     recorder = current()
     set_current(None)
@@ -206,8 +212,8 @@ def outside(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def apply_rule(
-    name: str, f: Any, arguments: tuple[Any, ...], make: Callable[[Arguments], Rule], closes: bool = False
-) -> Any:
+    name: str, f: Callable[..., R], arguments: tuple[Any, ...], make: Callable[[Arguments], Rule], closes: bool = False
+) -> R:
     """Call `f`, or record a host row for it where an argument is recording.
 
     A function that uses recording values which are not among its arguments is recorded by rows if it `closes` over
@@ -249,13 +255,13 @@ def count_positional(f: Callable[..., Any]) -> int:
     return sum(part.kind in (part.POSITIONAL_ONLY, part.POSITIONAL_OR_KEYWORD) for part in parameters)
 
 
-class CustomFunction:
+class CustomFunction(Generic[P, R]):
     """What custom_vjp and custom_jvp have in common: a function and arguments that have no derivative."""
 
-    def __init__(self, f: Callable[..., Any], nondiff_argnums: tuple[int, ...] = ()) -> None:
+    def __init__(self, f: Callable[P, R], nondiff_argnums: int | tuple[int, ...] = ()) -> None:
         check_function(f, type(self).__name__)
         functools.update_wrapper(self, f)  # type: ignore[arg-type]
-        self.f = f
+        self.f: Callable[..., R] = f
         self.name = name_of(f, type(f).__name__)
         self.positional = count_positional(f)
         self.nondiff = (nondiff_argnums,) if isinstance(nondiff_argnums, int) else tuple(nondiff_argnums)
@@ -315,7 +321,7 @@ class CustomFunction:
         raise NumbadError(message(f"{self.name} has no rule", f"call {self.name}.{what} first", where=False))
 
 
-class custom_vjp(CustomFunction):
+class custom_vjp(CustomFunction[P, R]):
     """A function whose derivative is a rule of the user's own, in reverse mode, as jax.custom_vjp.
 
     Parameters
@@ -383,9 +389,8 @@ class custom_vjp(CustomFunction):
         """
         self.forward, self.backward = forward, backward
 
-    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
-        arguments = self.bind(arguments, keywords)
-        fixed, others = self.split(arguments)
+    def __call__(self, *arguments: P.args, **keywords: P.kwargs) -> R:
+        fixed, others = self.split(self.bind(arguments, keywords))
 
         def make(given: Arguments) -> Rule:
             if self.forward is None or self.backward is None:
@@ -416,7 +421,7 @@ class custom_vjp(CustomFunction):
         return given.pick(found, operands, self.name)
 
 
-class custom_jvp(CustomFunction):
+class custom_jvp(CustomFunction[P, R]):
     """A function whose derivative is a rule of the user's own, in forward mode, as jax.custom_jvp.
 
     Parameters
@@ -461,7 +466,7 @@ class custom_jvp(CustomFunction):
 
     rule: Callable[..., Any] | None = None
 
-    def defjvp(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+    def defjvp(self, rule: F) -> F:
         """Give the rule (also as a decorator).
 
         Parameters
@@ -506,8 +511,10 @@ class custom_jvp(CustomFunction):
         (3.0, 2.0)
         """
 
+        function: custom_jvp[..., Any] = self
+
         def rule(primals: Any, tangents: Any) -> Any:
-            result = self(*primals)
+            result = function(*primals)
             total: Any = np.zeros(np.shape(result))
             for each, tangent in zip(rules, tangents, strict=True):
                 if each is not None:
@@ -516,8 +523,8 @@ class custom_jvp(CustomFunction):
 
         self.rule = rule
 
-    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
-        arguments = self.bind(arguments, keywords)
+    def __call__(self, *positional: P.args, **keywords: P.kwargs) -> R:
+        arguments = self.bind(positional, keywords)
         if any(part.custom is self and part.reaches(arguments) for part in _thread.transpositions):
             return self.f(*arguments)
         fixed, others = self.split(arguments)
@@ -598,7 +605,7 @@ _thread = Thread()
 class Transposition:
     """The recording of a rule for its transpose; tells which values depend on the tangents."""
 
-    def __init__(self, custom: custom_jvp, dots: tuple[Any, ...]) -> None:
+    def __init__(self, custom: custom_jvp[..., Any], dots: tuple[Any, ...]) -> None:
         self.custom = custom
         self.recorder: Recorder = dots[0].recorder
         self.dots = dots
@@ -616,7 +623,7 @@ class Transposition:
         return bool(linear.active[addresses[addresses >= self.base] - self.base].any())
 
 
-def primal(custom: CustomFunction, fixed: list[Any], given: Arguments) -> Callable[..., list[Any]]:
+def primal(custom: CustomFunction[..., Any], fixed: list[Any], given: Arguments) -> Callable[..., list[Any]]:
     """Return the function from the operands' values to the leaves of the result."""
 
     def values(*operands: Any) -> list[Any]:
@@ -626,7 +633,7 @@ def primal(custom: CustomFunction, fixed: list[Any], given: Arguments) -> Callab
     return values
 
 
-def stop_gradient(x: Any) -> Any:
+def stop_gradient(x: T) -> T:
     """Return the value with no derivative: every transform holds it constant.
 
     Parameters
@@ -654,7 +661,7 @@ def stop_gradient(x: Any) -> Any:
     return rebuild([held(leaf) if isinstance(leaf, Active) else leaf for leaf in leaves])
 
 
-def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
+def checkpoint(f: Callable[P, R]) -> Callable[P, R]:
     """Return `f` so that the gradient keeps its arguments only, and computes its inside again.
 
     Parameters
@@ -719,7 +726,7 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
 
             def push(operands: list[Any], tangents: list[Any]) -> Any:
                 dots = [np.zeros(np.shape(o)) if t is None else t for o, t in zip(operands, tangents, strict=True)]
-                return list(jvp(leaves, [as_float(part) for part in operands], dots)[1])
+                return list(jvp(leaves, tuple([as_float(part) for part in operands]), dots)[1])
 
             return Rule(name, values, pull, push)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 from numbad.emission.regions import differentiate_inside
 from numbad.recording.recorder import current
 from numbad.sweeps.gradients import differentiate_alone
+
+if TYPE_CHECKING:
+    from numbad.types import Gradient, Several, T, U, Value, ValueAndGradient
 
 
 def differentiate(
@@ -25,6 +28,14 @@ def differentiate(
     return differentiate_alone(f, arguments, argnums, keywords, name, has_aux, wants_value)
 
 
+@overload
+def gradient(f: Callable[..., Any], **keywords: Any) -> Gradient: ...
+@overload
+def gradient(f: Callable[..., Any], *points: *tuple[T], **keywords: Any) -> T: ...
+@overload
+def gradient(f: Callable[..., Any], *points: *tuple[T, U], **keywords: Any) -> tuple[T, U]: ...
+@overload
+def gradient(f: Callable[..., Any], *points: *Several, **keywords: Any) -> tuple[Any, ...]: ...
 def gradient(f: Callable[..., Any], *points: Any, **keywords: Any) -> Any:
     """Return the gradient of `f` at a point, or the function that computes it.
 
@@ -78,6 +89,14 @@ def gradient(f: Callable[..., Any], *points: Any, **keywords: Any) -> Any:
     return found[0] if len(points) == 1 else tuple(found)
 
 
+@overload
+def value_and_gradient(f: Callable[..., Any], **keywords: Any) -> ValueAndGradient: ...
+@overload
+def value_and_gradient(f: Callable[..., Any], *points: *tuple[T], **keywords: Any) -> tuple[Value, T]: ...
+@overload
+def value_and_gradient(f: Callable[..., Any], *points: *tuple[T, U], **keywords: Any) -> tuple[Value, tuple[T, U]]: ...
+@overload
+def value_and_gradient(f: Callable[..., Any], *points: *Several, **keywords: Any) -> tuple[Value, tuple[Any, ...]]: ...
 def value_and_gradient(f: Callable[..., Any], *points: Any, **keywords: Any) -> Any:
     """Return the value of `f` and its gradient at a point, or the function that computes both.
 

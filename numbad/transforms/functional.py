@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -28,7 +28,8 @@ from numbad.sweeps.execution import seed_of
 from numbad.sweeps.linearised import Linearised, LinearMap
 from numbad.transforms.derivatives import differentiate
 
-Argnums = int | tuple[int, ...]
+if TYPE_CHECKING:
+    from numbad.types import Argnums, Arrays, Grad, R, S, T, Ts, Value, ValueAndGrad
 
 
 def numbers_of(argnums: Any, name: str) -> tuple[int, ...]:
@@ -90,6 +91,10 @@ def gradient_notes(f: Any, argnums: Any, name: str, with_value: bool, has_aux: b
     return {"numbad_inner": f, "numbad_like": None if with_value else argnums, "numbad_plan": plan}
 
 
+@overload
+def grad(f: Callable[..., Any], argnums: Literal[0] = 0, has_aux: Literal[False] = False) -> Grad: ...
+@overload
+def grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]: ...
 def grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
     """Return the function that computes the gradient of `f`, as jax.grad does.
 
@@ -159,6 +164,10 @@ def grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> 
     return gradient_function
 
 
+@overload
+def value_and_grad(f: Callable[..., Any], argnums: Literal[0] = 0, has_aux: Literal[False] = False) -> ValueAndGrad: ...
+@overload
+def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]: ...
 def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
     """Return the function that computes value and gradient of `f`, as jax.value_and_grad does.
 
@@ -226,6 +235,10 @@ def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = 
     return both
 
 
+@overload
+def derivative(f: Callable[[T], R], x: None = None, order: int = 1) -> Callable[[T], R]: ...
+@overload
+def derivative(f: Callable[[T], R], x: T, order: int = 1) -> R: ...
 def derivative(f: Callable[[Any], Any], x: Any = None, order: int = 1) -> Any:
     """Return the derivative of a function of one number, of any order, or the function that computes it.
 
@@ -342,7 +355,15 @@ def check_real(value: Any, name: str, what: str) -> None:
         )
 
 
-def jvp(f: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool = False) -> Any:
+@overload
+def jvp(
+    f: Callable[[*Ts], R], primals: tuple[*Ts], tangents: Sequence[Any], has_aux: Literal[False] = False
+) -> tuple[R, R]: ...
+@overload
+def jvp(
+    f: Callable[[*Ts], tuple[R, S]], primals: tuple[*Ts], tangents: Sequence[Any], has_aux: Literal[True]
+) -> tuple[R, R, S]: ...
+def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool = False) -> Any:
     """Return the value of `f` and its derivative along tangents: the Jacobian-vector product.
 
     Parameters
@@ -598,7 +619,15 @@ class Pullback:
             check_real(leaf, "the pullback", "cotangent")
 
 
-def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
+@overload
+def vjp(
+    f: Callable[[*Ts], R], *primals: *Ts, has_aux: Literal[False] = False
+) -> tuple[R, Callable[[Any], tuple[*Ts]]]: ...
+@overload
+def vjp(
+    f: Callable[[*Ts], tuple[R, S]], *primals: *Ts, has_aux: Literal[True]
+) -> tuple[R, Callable[[Any], tuple[*Ts]], S]: ...
+def vjp(f: Callable[[*Ts], Any], *primals: *Ts, has_aux: bool = False) -> tuple[Any, ...]:
     """Return the value of `f` and its pullback: the function of vector-Jacobian products.
 
     Parameters
@@ -653,7 +682,15 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     return (pullback.value, pullback, pullback.auxiliary) if has_aux else (pullback.value, pullback)
 
 
-def linearize(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
+@overload
+def linearize(
+    f: Callable[[*Ts], R], *primals: *Ts, has_aux: Literal[False] = False
+) -> tuple[R, Callable[[*Ts], R]]: ...
+@overload
+def linearize(
+    f: Callable[[*Ts], tuple[R, S]], *primals: *Ts, has_aux: Literal[True]
+) -> tuple[R, Callable[[*Ts], R], S]: ...
+def linearize(f: Callable[[*Ts], Any], *primals: *Ts, has_aux: bool = False) -> tuple[Any, ...]:
     """Return the value of `f` at a point and the function that pushes tangents forward there.
 
     Parameters
@@ -709,7 +746,7 @@ def linearize(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> An
         found = split_auxiliary(f(*primals), "linearize") if has_aux else (f(*primals), None)
 
         def push_inside(*tangents: Any) -> Any:
-            return jvp(f, primals, tangents, has_aux)[1]
+            return jvp(f, primals, tangents, True)[1] if has_aux else jvp(f, primals, tangents)[1]
 
         return (found[0], push_inside, found[1]) if has_aux else (found[0], push_inside)
     evaluation = Evaluation(f, primals, tuple(range(len(primals))), {}, has_aux)
@@ -881,7 +918,7 @@ def jacobian_function(mode: str, f: Any, argnums: Any, has_aux: bool, keywords: 
     return blocks
 
 
-def jacfwd(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
+def jacfwd(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Arrays]:
     """Return the function that computes the Jacobian of `f` in forward mode, as jax.jacfwd does.
 
     Parameters
@@ -938,7 +975,7 @@ def jacfwd(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -
     return jacobian_function("jacfwd", f, argnums, has_aux)
 
 
-def jacrev(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
+def jacrev(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Arrays]:
     """Return the function that computes the Jacobian of `f` in reverse mode, as jax.jacrev does.
 
     Parameters
@@ -1004,7 +1041,17 @@ def split_points(points: tuple[Any, ...], argnums: Any) -> tuple[tuple[Any, ...]
     return points, argnums
 
 
-def jacobian(f: Callable[..., Any], *points: Any, argnums: Any = None, has_aux: bool = False, **keywords: Any) -> Any:
+@overload
+def jacobian(
+    f: Callable[..., Any], *, argnums: Argnums | None = None, has_aux: bool = False, **keywords: Any
+) -> Callable[..., Arrays]: ...
+@overload
+def jacobian(f: Callable[..., Any], *points: *tuple[float], **keywords: Any) -> Value: ...
+@overload
+def jacobian(f: Callable[..., Any], *points: Any, **keywords: Any) -> Arrays: ...
+def jacobian(
+    f: Callable[..., Any], *points: Any, argnums: Argnums | None = None, has_aux: bool = False, **keywords: Any
+) -> Any:
     """Return the Jacobian of `f` at a point, or the function that computes it, in the cheaper mode.
 
     Forward mode is taken when the inputs have no more elements than the outputs, else reverse mode.
@@ -1073,7 +1120,17 @@ def jacobian(f: Callable[..., Any], *points: Any, argnums: Any = None, has_aux: 
     return jacobian_by("jacobian", f, points, keywords, argnums, has_aux)
 
 
-def hessian(f: Callable[..., Any], *points: Any, argnums: Any = None, has_aux: bool = False, **keywords: Any) -> Any:
+@overload
+def hessian(
+    f: Callable[..., Any], *, argnums: Argnums | None = None, has_aux: bool = False, **keywords: Any
+) -> Callable[..., Arrays]: ...
+@overload
+def hessian(f: Callable[..., Any], *points: *tuple[float], **keywords: Any) -> Value: ...
+@overload
+def hessian(f: Callable[..., Any], *points: Any, **keywords: Any) -> Arrays: ...
+def hessian(
+    f: Callable[..., Any], *points: Any, argnums: Argnums | None = None, has_aux: bool = False, **keywords: Any
+) -> Any:
     """Return the second derivatives of `f` at a point, or the function that computes them: forward over reverse.
 
     Parameters
@@ -1140,7 +1197,7 @@ def hessian(f: Callable[..., Any], *points: Any, argnums: Any = None, has_aux: b
     return second(*points) if points else second
 
 
-def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
+def hvp(f: Callable[..., Any], x: T, v: Any) -> T:
     """Return the product of the Hessian of `f` at `x` with `v`, without forming the Hessian.
 
     Parameters
@@ -1183,5 +1240,5 @@ def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
     >>> numbad.hvp(lambda x: np.sum(x**3), np.array([1.0, 2.0]), np.array([1.0, 0.0]))
     array([6., 0.])
     """
-    found = jvp(grad(f), (x,), (v,))[1]
+    found: T = jvp(grad(f), (x,), (v,))[1]
     return narrowed(found) if current() is None and is_narrow(0, (x,)) else found

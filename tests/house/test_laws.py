@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FLOORS = (
-    ("limits", "geometry", "errors", "settings"),
+    ("limits", "geometry", "errors", "settings", "types"),
     ("ops",),
     ("tape",),
     ("kernels",),

@@ -1,6 +1,5 @@
 """A tape as text: rows, operands, values, adjoints, and the user's lines."""
 
-
 import numpy as np
 import pytest
 

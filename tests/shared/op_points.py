@@ -11,9 +11,12 @@ import numpy as np
 
 import numbad
 from numbad.ops.definition import BY_NAME, Interval, Op
+from shared.reference_values import (
+    REACH,
+    REACH_OF_MOST,
+)
 
 INF, NAN = math.inf, math.nan
-LAYOUTS = ("scalar", "contiguous", "reversed", "strided", "transposed", "large")
 LARGE = 40_960
 
 # ---------------------------------------------------------------- points
@@ -39,17 +42,6 @@ def spread(interval: Interval, count: int, generator: np.random.Generator, reach
     inside[: count // 3] = low + near[: count // 3]
     inside[count // 3 : 2 * count // 3] = high - near[count // 3 : 2 * count // 3]
     return inside
-
-
-REACH_OF_MOST = 1e4
-REACH = {  # beyond it the value overflows, vanishes, or costs mpmath too much
-    "exp": 80.0, "exp2": 120.0, "expm1": 80.0, "sinh": 80.0, "cosh": 80.0, "tanh": 40.0, "sigmoid": 80.0,
-    "softplus": 80.0, "log_sigmoid": 80.0, "gaussian": 8.0, "normal_density": 12.0, "erf": 5.0, "erfc": 8.0,
-    "erfcx": 8.0, "ndtr": 11.0, "log_ndtr": 40.0, "gamma": 30.0, "gammaln": 1e4, "digamma": 1e4, "logaddexp": 40.0,
-    "logaddexp2": 40.0, "hurwitz_zeta": 50.0, "expi": 60.0, "exp1": 60.0, "jv": 50.0, "j0": 50.0, "j1": 50.0,
-    "iv": 50.0, "i0": 50.0, "i1": 50.0, "ive": 50.0, "i0e": 50.0, "i1e": 50.0, "remainder": 100.0, "fmod": 100.0,
-    "floor_divide": 100.0, "power": 20.0, "power_by_constant": 20.0, "sin": 1e3, "cos": 1e3, "tan": 1e3,
-}  # fmt: skip
 
 
 @functools.cache
