@@ -40,16 +40,6 @@ _thread = threading.local()
 beginnings: list[Callable[[Recorder], None]] = []  # what modules above do when a recording begins
 
 
-def pairs_of(numbers: Any, loads: list[tuple[int, np.ndarray]]) -> Any:
-    """Return constants as (address, value) pairs, flat; `numbers` are such pairs already, `loads` runs of values."""
-    if not loads:
-        return numbers
-    pairs = [np.array(numbers, np.float64).reshape(-1, 2)]
-    for address, block in loads:
-        pairs.append(np.stack([np.arange(address, address + block.size, dtype=np.float64), block.reshape(-1)], axis=1))
-    return np.concatenate(pairs).reshape(-1)
-
-
 class Swept(Protocol):
     """What a recorder knows of the execution of its rows: their values, once they have been swept."""
 
