@@ -22,9 +22,14 @@ from numbad.tapes.slots import Input, Output
 from numbad.tapes.workspaces import Workspace, check_gradient_out, check_out, output_slots, take_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
+    from os import PathLike
+    from typing import BinaryIO
 
-    from numbad.types import Argnums, Arrays, Several, T, Ts, U, Value
+    from numbad.recording.hostcalls import HostCall
+    from numbad.recording.structures import Structure
+    from numbad.tapes.passes import PassRecord
+    from numbad.types import Argnums, Arrays, Several, Space, T, Ts, U, Value
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -84,18 +89,18 @@ class Tape:
     dtype: np.dtype
     numbers: np.ndarray
     loads: list[tuple[int, np.ndarray]]
-    spaces: list[Any]
-    hosts: list[Any]
+    spaces: list[Space]
+    hosts: list[HostCall]
     inputs: tuple[Input, ...]
     outputs: tuple[Output, ...]
-    input_trees: tuple[Any, ...]
-    output_tree: Any
+    input_trees: tuple[Structure, ...]
+    output_tree: Structure
     sites: np.ndarray
     places: Sequence[Site | SourceLine]
     name: str = "f"
     space_names: tuple[str, ...] = ()
     examples: tuple[Any, ...] = ()
-    passes: tuple[Any, ...] = ()
+    passes: tuple[PassRecord, ...] = ()
     forward_only: bool = False
 
     def __post_init__(self) -> None:
@@ -113,7 +118,7 @@ class Tape:
         self._verified = self._trusted = False
         self._large: list[int] = []
         self._pairs: np.ndarray | None = None
-        self.kept: dict[Any, Any] = {}  # what calls leave for the next: workspaces, derived tapes, programs
+        self.kept: dict[Hashable, Any] = {}  # what calls leave for the next: workspaces, derived tapes, programs
 
     # ------------------------------------------------------------ reading
 
@@ -317,7 +322,7 @@ class Tape:
 
         return write_dot(self, *points, adjoints=adjoints, rows=rows)
 
-    def draw(self, path: Any, *points: Any, adjoints: bool = False, rows: int = 200) -> str:
+    def draw(self, path: str | PathLike[str], *points: Any, adjoints: bool = False, rows: int = 200) -> str:
         """Draw the computational graph into a file: inputs, rows and results as nodes, with arrows to who reads them.
 
         Parameters
@@ -370,7 +375,7 @@ class Tape:
 
     # ------------------------------------------------------------ files and copies
 
-    def save(self, file: Any) -> None:
+    def save(self, file: str | PathLike[str] | BinaryIO) -> None:
         """Write the tape to a file, which `numbad.load` reads.
 
         Parameters
@@ -407,7 +412,7 @@ class Tape:
 
         save(self, file)
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[Any, ...]:
         from numbad.storage.tape_files import tape_bytes
 
         return tape_bytes(self)
@@ -644,9 +649,9 @@ class Tape:
         (14.0, array([2., 4., 6.]))
         """
         output = self.scalar_output()
-        found: Any = self.gradient_of_numbers(points, output) if out is None else None
-        if found is not None:
-            return found
+        numbers = self.gradient_of_numbers(points, output) if out is None else None
+        if numbers is not None:
+            return numbers
         targets = None if out is None else check_gradient_out(self, out)
         workspace, given = self.borrow(points, True)
         seeds = [(output.address, 1.0)] if output.constant is None else []
@@ -665,7 +670,7 @@ class Tape:
 
     # ------------------------------------------------------------ derivatives
 
-    def jvp(self, primals: Any, tangents: Any) -> tuple[Any, Any]:
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         """Return the value at a point and its derivative along tangents, as numbad.jvp does.
 
         Parameters
@@ -1000,7 +1005,7 @@ class Tape:
 
         return map_gradients(self, points, argnums)
 
-    def gradient_of_numbers(self, points: tuple[Any, ...], output: Output) -> Any:
+    def gradient_of_numbers(self, points: tuple[Any, ...], output: Output) -> tuple[float, Any] | None:
         """Return value and gradient of a short tape of numbers by one compiled call; None if it is not one.
 
         Parameters
@@ -1085,7 +1090,7 @@ class Tape:
             )
         self._verified = True
 
-    def run(self, points: tuple[Any, ...], final: bool = False) -> tuple[Execution, list[Any]]:
+    def run(self, points: tuple[Any, ...], final: bool = False) -> tuple[Execution, list[np.ndarray]]:
         """Run the primal sweep at a point; return the execution, which is the caller's, and the leaves of the point.
 
         Parameters
@@ -1125,7 +1130,7 @@ class Tape:
         workspace, given = self.borrow(points, final)
         return workspace.execution, given
 
-    def borrow(self, points: tuple[Any, ...], final: bool) -> tuple[Workspace, list[Any]]:
+    def borrow(self, points: tuple[Any, ...], final: bool) -> tuple[Workspace, list[np.ndarray]]:
         """Run the primal sweep in a borrowed workspace. The caller must call release().
 
         Parameters
@@ -1172,7 +1177,7 @@ class Tape:
 
     # ------------------------------------------------------------ trees
 
-    def flatten_inputs(self, points: tuple[Any, ...]) -> list[Any]:
+    def flatten_inputs(self, points: tuple[Any, ...]) -> list[np.ndarray]:
         """Return the leaves of the arguments, or raise an InputError if their structure is another.
 
         Parameters
