@@ -163,7 +163,7 @@ def test_the_list_of_recorded_functions_is_complete() -> None:
         listed.setdefault(title.split()[-1].removeprefix("numpy."), set()).update(map(str.strip, names.split(",")))
     known = set().union(*listed.values())
     found = set().union(*recorded().values())
-    assert found <= known, "run python -m numbad.scipy_api and put what it prints into ARCHITECTURE.md"
+    assert found <= known, "run python -m numbad.scipy_api --write"
     for module, names in listed.items():
         if module.startswith("np"):  # a name that this NumPy has must be recorded
             prefix = module.removeprefix("np").removeprefix(".")

@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 from evaluation import value_and_pullback_of_ones
-from reference_values import reference_partial, reference_value, ulp_error
+from reference_values import (
+    CHECK_POINTS,
+    ONLY,
+    REACH,
+    REACH_OF_MOST,
+    TOLERANCES,
+    reference_partial,
+    reference_value,
+    ulp_error,
+)
 
 from numbad.ops import REGISTRY
 from numbad.ops.definition import BY_NAME, Interval, Op
@@ -26,15 +35,6 @@ LARGE = 40_960
 # ---------------------------------------------------------------- points
 
 ORDERS = (0.0, 1.0, 2.0, 3.0)  # of Bessel functions
-ONLY = {
-    "power_by_constant": (0,),
-    "multiply_by_constant": (0,),
-    "norm_power": (0,),
-    "jv": (1,),
-    "iv": (1,),
-    "ive": (1,),
-    "hurwitz_zeta": (1,),
-}  # operands that have a derivative
 NO_RULE = {"stop_gradient"}  # the derivative is zero by decree, not by calculus
 
 
@@ -55,17 +55,6 @@ def spread(interval: Interval, count: int, generator: np.random.Generator, reach
     inside[: count // 3] = low + near[: count // 3]
     inside[count // 3 : 2 * count // 3] = high - near[count // 3 : 2 * count // 3]
     return inside
-
-
-REACH_OF_MOST = 1e4
-REACH = {  # beyond it the value overflows, vanishes, or costs mpmath too much
-    "exp": 80.0, "exp2": 120.0, "expm1": 80.0, "sinh": 80.0, "cosh": 80.0, "tanh": 40.0, "sigmoid": 80.0,
-    "softplus": 80.0, "log_sigmoid": 80.0, "gaussian": 8.0, "normal_density": 12.0, "erf": 5.0, "erfc": 8.0,
-    "erfcx": 8.0, "ndtr": 11.0, "log_ndtr": 40.0, "gamma": 30.0, "gammaln": 1e4, "digamma": 1e4, "logaddexp": 40.0,
-    "logaddexp2": 40.0, "hurwitz_zeta": 50.0, "expi": 60.0, "exp1": 60.0, "jv": 50.0, "j0": 50.0, "j1": 50.0,
-    "iv": 50.0, "i0": 50.0, "i1": 50.0, "ive": 50.0, "i0e": 50.0, "i1e": 50.0, "remainder": 100.0, "fmod": 100.0,
-    "floor_divide": 100.0, "power": 20.0, "power_by_constant": 20.0, "sin": 1e3, "cos": 1e3, "tan": 1e3,
-}  # fmt: skip
 
 
 @functools.cache
@@ -169,39 +158,6 @@ def worst(found: np.ndarray, expected: list[Any], dtype: Any) -> tuple[float, in
 
 # ---------------------------------------------------------------- tolerances
 
-# (op, dtype name): (ulp of the value, ulp of the partials), about 1.3 times what these points give. The reason is in
-# the `note` of the op: SciPy's value, a rounding that is magnified, or a derivative that is a difference of near equals
-TOLERANCES: dict[tuple[str, str], tuple[float, float]] = {
-    ("power", "float64"): (4.0, 75.0),  # y - 1
-    ("power", "float32"): (4.0, 14.0),
-    ("power_by_constant", "float64"): (4.0, 24.0),
-    ("erfcx", "float64"): (4.0, 230.0),  # 2 x z - 2 / sqrt(pi)
-    ("erfcx", "float32"): (4.0, 40.0),
-    ("erfinv", "float64"): (4.0, 32.0),  # z in exp(z z)
-    ("erfinv", "float32"): (4.0, 18.0),
-    ("erfcinv", "float64"): (4.0, 50.0),
-    ("erfcinv", "float32"): (4.0, 14.0),
-    ("ndtri", "float64"): (4.0, 34.0),
-    ("ndtri", "float32"): (4.0, 26.0),
-    ("hurwitz_zeta", "float64"): (4.0, 16.0),  # x + 1 in y**-(x + 1)
-    ("hurwitz_zeta", "float32"): (4.0, 18.0),
-    ("jv", "float64"): (30.0, 24.0),  # SciPy
-    ("j0", "float64"): (120.0, 18.0),  # SciPy, near a zero
-    ("j1", "float64"): (18.0, 120.0),
-    ("iv", "float64"): (11.0, 15.0),  # SciPy
-    ("i1", "float64"): (7.0, 8.0),
-    ("ive", "float64"): (52.0, 340.0),  # SciPy; a difference of near equals
-    ("ive", "float32"): (4.0, 340.0),  # near the zero of its derivative
-    ("i0e", "float64"): (7.0, 70.0),
-    ("i0e", "float32"): (4.0, 15.0),
-    ("i1e", "float64"): (8.0, 60.0),
-    ("i1e", "float32"): (4.0, 30.0),
-    ("logaddexp", "float64"): (4.0, 22.0),  # x - y
-    ("logaddexp", "float32"): (4.0, 28.0),
-    ("logaddexp2", "float64"): (4.0, 40.0),
-    ("logaddexp2", "float32"): (4.0, 40.0),
-}
-
 
 def tolerance(op: Op, dtype: Any) -> tuple[float, float]:
     """Return the ulp that value and partials may be off."""
@@ -298,18 +254,6 @@ def test_a_mutated_value_is_caught(op: Op) -> None:
 
 
 # ---------------------------------------------------------------- check_op
-
-CHECK_POINTS = {
-    "keep": (np.array([0.0, 1.5, 0.0, -2.0]), np.array([0.5, -1.5, 3.0, 2.0])),
-    "drop": (np.array([0.0, 1.5, 0.0, -2.0]), np.array([0.5, -1.5, 3.0, 2.0])),
-    "power_by_constant": (np.array([0.5, 1.5, -1.5, 2.0, -0.7, 3.0]), np.array([0.5, -1.5, 3.0, 2.0, -2.0, 1.0])),
-    "jv": (np.array([0.0, 1.0, 2.0, 3.0]), np.array([0.5, 1.5, 2.5, 4.0])),
-    "iv": (np.array([0.0, 1.0, 2.0, 3.0]), np.array([0.5, 1.5, 2.5, 4.0])),
-    "ive": (np.array([0.0, 1.0, 2.0, 3.0]), np.array([0.5, 1.5, 2.5, 4.0])),
-    "remainder": (np.array([5.3, -5.3, 7.9, 0.4]), np.array([2.0, 3.0, 1.5, 1.0])),
-    "fmod": (np.array([5.3, -5.3, 7.9, 0.4]), np.array([2.0, 3.0, 1.5, 1.0])),
-    "floor_divide": (np.array([5.3, -5.3, 7.9, 0.4]), np.array([2.0, 3.0, 1.5, 1.0])),
-}
 
 
 @OPS

@@ -16,7 +16,7 @@ from numbad.kernels.emission_layout import FOREIGN, UNKNOWN_OP, UNKNOWN_POWER
 from numbad.kernels.loading import switch
 from numbad.kernels.memory import address_of
 from numbad.limits import CAPACITY, CHECKED, POWERS_MOST
-from numbad.ops.definition import BY_NAME, REGISTRY
+from numbad.ops.definition import REGISTRY
 from numbad.recording.recorder import Recorder
 from numbad.tape.layout import array_row_size
 
@@ -28,17 +28,6 @@ ADDRESSES_CHECKED = 1 << 31  # smaller arenas cannot have overflowed within one 
 _thread = threading.local()
 _pass: Any = None
 _smooth: tuple[Any, array[int]] = None, array("B")
-OPCODES = {
-    layout.POWER_OPCODE: "power_by_constant",
-    layout.ADD_OPCODE: "add",
-    layout.SUBTRACT_OPCODE: "subtract",
-    layout.MULTIPLY_OPCODE: "multiply",
-    layout.NEGATIVE_OPCODE: "negative",
-    layout.WEIGH_OPCODE: "weigh",
-    layout.GATE_OPCODE: "gate",
-    layout.DEDUCT_OPCODE: "deduct",
-    layout.OPPOSITE_OPCODE: "opposite",
-}
 
 
 class Scratch:
@@ -49,8 +38,6 @@ class Scratch:
         self.words = array("q")
         self.slots = array("q", bytes(8 * layout.SLOTS_MOST))
         self.state = array("q", bytes(8 * layout.LENGTH))
-        for place, name in OPCODES.items():
-            self.state[place] = BY_NAME[name].opcode
         self.state[layout.OUT] = self.rows.buffer_info()[0]
         self.state[layout.CAPACITY] = CAPACITY
         self.state[layout.SLOTS] = self.slots.buffer_info()[0]

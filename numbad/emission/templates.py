@@ -12,14 +12,15 @@ from __future__ import annotations
 import math
 import threading
 from array import array
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from numbad.kernels.emission_layout import ADDRESS, EITHER, MINUS, NONE, NUMBER, ONE, SLOTS_MOST
 from numbad.limits import MOST_POWERS
-from numbad.ops.definition import BY_NAME, REGISTRY, Op, absences
+from numbad.ops.arithmetic import add, power_by_constant
+from numbad.ops.definition import REGISTRY, Op, absences, is_number
+from numbad.ops.selection import drop, keep, logical_not
 from numbad.recording.recorder import Recorder, current, set_current
 from numbad.recording.scalars import Scalar, make_scalar
 from numbad.tape.layout import MAP
@@ -105,12 +106,12 @@ class Templates:
         """Return the position of the template of x to a power that is known; 0 if there is none."""
         found = self.powers.get(exponent, 0 if len(self.powers) >= MOST_POWERS or exponent != exponent else None)
         if found is None:
-            op = BY_NAME["power_by_constant"]
-            function = op.partials_function
-            traced = trace(op, exponent)
+            function = power_by_constant.partials_function
+            traced = trace(power_by_constant, exponent)
             with self.lock:
-                self.note(op, function)
-                found = self.powers[exponent] = 0 if traced is None else self.pack(*traced, 1, absences(op))
+                self.note(power_by_constant, function)
+                absent = absences(power_by_constant)
+                found = self.powers[exponent] = 0 if traced is None else self.pack(*traced, 1, absent)
         return found
 
     def pack(self, rows: list[Row], partials: list[Place], choice: int, absent: tuple[bool, ...]) -> int:
@@ -168,13 +169,12 @@ def may_be_absent(partial: Place, made: dict[int, Row]) -> bool:
     if partial < FIRST:
         return True
     opcode, _, a, b = made[partial]
-    name = REGISTRY[opcode].name
-    if name in ("keep", "drop"):
+    if opcode in (keep.opcode, drop.opcode):
         return True
-    if name != "add":
+    if opcode != add.opcode:
         return False
     halves = [made[half] for half in (a, b) if isinstance(half, int) and half >= FIRST]
-    if [REGISTRY[half[0]].name for half in halves] != ["keep", "drop"] or halves[0][2] != halves[1][2]:
+    if [half[0] for half in halves] != [keep.opcode, drop.opcode] or halves[0][2] != halves[1][2]:
         return False
     return any((isinstance(half[3], float) or half[3] >= FIRST) and may_be_absent(half[3], made) for half in halves)
 
@@ -239,45 +239,45 @@ def place_of(tracer: Tracer, partial: Any) -> Place | None:
 def simplify(
     rows: list[tuple[int, int, int, int]], partials: list[Place], numbers: dict[int, float]
 ) -> tuple[list[Row], list[Place]]:
-    """Fold constants and drop multiplications by one, powers zero to two, and selections whose outcome is known."""
+    """Fold constants, and give rows the cheaper forms that their ops have."""
     known: dict[int, Place] = dict(numbers)
     kept: dict[int, Row] = {}
     for opcode, out, a, b in rows:
         op = REGISTRY[opcode]
         operands = [known.get(a, a), known.get(b, b)][: op.arity]
-        value = shorter(op, operands, kept)
-        if value is not None:
-            known[out] = value
+        found = cheaper(op, operands, kept)
+        if isinstance(found, tuple):
+            op, operands = found
+        elif found is not None:
+            known[out] = found
             continue
-        replaced = renamed(op, operands, kept)
-        x, y = (*replaced[1], 0)[:2]
-        kept[out] = (replaced[0].opcode, out, x, y)
+        x, y = (*operands, 0)[:2]
+        kept[out] = (op.opcode, out, x, y)
     return list(kept.values()), [settled(known.get(p, p), kept) if isinstance(p, int) else p for p in partials]
 
 
 def settled(partial: Place, kept: dict[int, Row]) -> Place:
     """Return a partial without the zero that is added to it: the ops that multiply by it take it for a number."""
     row = kept.get(partial) if isinstance(partial, int) else None
-    return row[2] if row is not None and REGISTRY[row[0]].name == "add" and is_number(row[3], 0.0) else partial
+    return row[2] if row is not None and row[0] == add.opcode and is_number(row[3], 0.0) else partial
 
 
-def shorter(op: Op, operands: list[Place], kept: dict[int, Row]) -> Place | None:
-    """Return the number or the slot that a row is equal to, if there is one."""
+def cheaper(op: Op, operands: list[Place], kept: dict[int, Row]) -> Place | tuple[Op, list[Place]] | None:
+    """Return the number, the slot or the cheaper row that a row is equal to, if there is one.
+
+    A sum may be where(c, 1, 0), the condition itself, or where(c, 0, 1), its negation.
+    """
     if all(isinstance(operand, float) for operand in operands):
         return float(op.evaluate(*map(np.float64, operands)))
-    rule: Callable[..., Place | None] | None = SHORTER.get(op.name)
-    return None if rule is None else rule(*operands, kept) if op.name == "add" else rule(*operands)
-
-
-def renamed(op: Op, operands: list[Place], kept: dict[int, Row]) -> tuple[Op, list[Place]]:
-    """Return a cheaper op for the same value, where there is one."""
-    if op.name == "power_by_constant" and operands[1] == 2.0 and isinstance(operands[1], float):
-        return BY_NAME["square"], operands[:1]
-    if op.name == "add":
-        condition = selected(operands, kept, 0.0, 1.0)
-        if condition is not None:
-            return BY_NAME["logical_not"], [condition]
-    return op, operands
+    if op.unit is not None:
+        for one, other in (operands, operands[::-1]):
+            if is_number(one, op.unit):
+                return other
+    if op is add:
+        condition = selected(operands, kept, 1.0, 0.0)
+        opposite = selected(operands, kept, 0.0, 1.0)
+        return condition if opposite is None else (logical_not, [opposite])
+    return op.cheaper_function(*operands) if op.cheaper_function is not None else None
 
 
 def selected(operands: list[Place], kept: dict[int, Row], first: float, second: float) -> Place | None:
@@ -285,58 +285,13 @@ def selected(operands: list[Place], kept: dict[int, Row], first: float, second: 
     halves = [kept.get(operand) if isinstance(operand, int) else None for operand in operands]
     if halves[0] is None or halves[1] is None:
         return None
-    (keep, _, c, x), (drop, _, d, y) = halves[0], halves[1]
-    if REGISTRY[keep].name != "keep" or REGISTRY[drop].name != "drop" or c != d or not isinstance(c, int):
+    (one, _, c, x), (other, _, d, y) = halves[0], halves[1]
+    if one != keep.opcode or other != drop.opcode or c != d or not isinstance(c, int):
         return None
     if not (isinstance(x, float) and isinstance(y, float) and (x, y) == (first, second)):
         return None
     return c if c in kept and REGISTRY[kept[c][0]].boolean else None
 
-
-def is_number(operand: Place, value: float) -> bool:
-    """Whether an operand is a number, the sign of zero included."""
-    return isinstance(operand, float) and operand.hex() == value.hex()
-
-
-def add_shorter(x: Place, y: Place, kept: dict[int, Row]) -> Place | None:
-    """The zero that `where` adds, and where(c, 1, 0)."""
-    if is_number(x, -0.0):
-        return y
-    return x if is_number(y, -0.0) else selected([x, y], kept, 1.0, 0.0)
-
-
-def multiply_shorter(x: Place, y: Place) -> Place | None:
-    """Multiplication by one."""
-    return y if is_number(x, 1.0) else x if is_number(y, 1.0) else None
-
-
-def power_shorter(x: Place, y: Place) -> Place | None:
-    """The powers zero and one."""
-    return 1.0 if is_number(y, 0.0) else x if is_number(y, 1.0) else None
-
-
-def keep_shorter(x: Place, y: Place) -> Place | None:
-    """A selection whose condition is known."""
-    if is_number(y, -0.0):
-        return -0.0
-    return None if isinstance(x, int) else y if x != 0.0 else -0.0
-
-
-def drop_shorter(x: Place, y: Place) -> Place | None:
-    """A selection whose condition is known."""
-    if is_number(y, -0.0):
-        return -0.0
-    return None if isinstance(x, int) else -0.0 if x != 0.0 else y
-
-
-SHORTER: dict[str, Callable[..., Place | None]] = {
-    "add": add_shorter,
-    "multiply": multiply_shorter,
-    "power_by_constant": power_shorter,
-    "keep": keep_shorter,
-    "drop": drop_shorter,
-    "identity": lambda x: x,
-}
 
 _templates = Templates()
 

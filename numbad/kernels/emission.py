@@ -14,7 +14,6 @@ from numba import njit
 from numbad.kernels.emission_layout import (
     ACTIVE,
     ACTIVITY,
-    ADD_OPCODE,
     ADDRESS,
     ADJOINT,
     BASE,
@@ -23,7 +22,6 @@ from numbad.kernels.emission_layout import (
     CHOICE,
     CODE,
     CONSTANTS,
-    DEDUCT_OPCODE,
     EITHER,
     END,
     EXPONENT,
@@ -31,7 +29,6 @@ from numbad.kernels.emission_layout import (
     FOREIGN,
     FRESH,
     FULL,
-    GATE_OPCODE,
     HOSTS,
     INDEX,
     LANES,
@@ -39,17 +36,13 @@ from numbad.kernels.emission_layout import (
     LOW,
     MINUS,
     MINUS_UNIT,
-    MULTIPLY_OPCODE,
-    NEGATIVE_OPCODE,
     NONE,
     NUMBER,
     ONE,
     OPCODE,
-    OPPOSITE_OPCODE,
     OUT,
     PLACES,
     POWER_COUNT,
-    POWER_OPCODE,
     POWERS,
     REASON,
     ROW,
@@ -62,16 +55,15 @@ from numbad.kernels.emission_layout import (
     SOURCE_WORDS,
     SPACES,
     STOP,
-    SUBTRACT_OPCODE,
     TANGENT,
     TEXT,
     UNIT,
     UNKNOWN_OP,
     UNKNOWN_POWER,
-    WEIGH_OPCODE,
     WORD,
     WORDS,
 )
+from numbad.kernels.generated import opcodes
 from numbad.kernels.layout import (
     array_row_size,
     gather_place,
@@ -167,7 +159,7 @@ def binary(state, opcode, a, a_step, b, b_step):
 @inlined
 def negated(state, bar, certain):
     """Write the row of a cotangent with its sign changed."""
-    opcode = state[NEGATIVE_OPCODE] if certain else state[OPPOSITE_OPCODE]
+    opcode = opcodes.NEGATIVE if certain else opcodes.OPPOSITE
     if state[LANES] == 0:
         return scalar_row(state, opcode, bar, 0)
     return lane_row(state, opcode, 1, bar, 1, 0, 0)
@@ -236,11 +228,11 @@ def scaled(state, position, which, bar, certain):
     if state[LANES] == 0 and bar == state[UNIT] and (certain or kind != ADDRESS):
         return partial, certain and kind != EITHER
     if kind == EITHER:
-        opcode = state[WEIGH_OPCODE] if certain else state[GATE_OPCODE]
+        opcode = opcodes.WEIGH if certain else opcodes.GATE
         if certain:
             return scalar_row(state, opcode, bar, partial), False
         return binary(state, opcode, partial, 0, bar, 1), False
-    return binary(state, state[MULTIPLY_OPCODE] if certain else state[WEIGH_OPCODE], partial, 0, bar, 1), certain
+    return binary(state, opcodes.MULTIPLY if certain else opcodes.WEIGH, partial, 0, bar, 1), certain
 
 
 @inlined
@@ -251,8 +243,8 @@ def total(state, old, addend, minus, certain):
     """
     if old != 0:
         if not minus:
-            return binary(state, state[ADD_OPCODE], old, 1, addend, 1)
-        return binary(state, state[SUBTRACT_OPCODE] if certain else state[DEDUCT_OPCODE], old, 1, addend, 1)
+            return binary(state, opcodes.ADD, old, 1, addend, 1)
+        return binary(state, opcodes.SUBTRACT if certain else opcodes.DEDUCT, old, 1, addend, 1)
     if not minus:
         return addend
     if state[LANES] == 0 and addend == state[UNIT]:
@@ -264,7 +256,7 @@ def total(state, old, addend, minus, certain):
 def find_template(state, opcode, choice, exponent):
     """Return the position of a template; 0 or -1, with the reason in the state, where Python is to help."""
     state[OPCODE], state[CHOICE], state[EXPONENT] = opcode, choice, exponent
-    if opcode == state[POWER_OPCODE] and choice == 1:
+    if opcode == opcodes.POWER_BY_CONSTANT and choice == 1:
         powers = integers(state[POWERS])
         known = False
         for k in range(state[POWER_COUNT]):

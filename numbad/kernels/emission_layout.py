@@ -30,17 +30,8 @@ SLOTS_MOST = 64
     FIRST_WORD,  # words that the tape had before
     POWERS,  # address of pairs: address of an exponent, position of its template
     POWER_COUNT,
-    POWER_OPCODE,
     SLOTS,  # address of scratch memory for the addresses of a template's rows
     SMOOTH,  # address of a flag for each opcode
-    ADD_OPCODE,
-    SUBTRACT_OPCODE,
-    MULTIPLY_OPCODE,
-    NEGATIVE_OPCODE,
-    WEIGH_OPCODE,
-    GATE_OPCODE,
-    DEDUCT_OPCODE,
-    OPPOSITE_OPCODE,
     CERTAIN,  # address of a flag for each place: whether it holds a number, and is never absent; 0 for none
     REASON,
     OPCODE,  # of the row that the pass stopped at
@@ -53,4 +44,4 @@ SLOTS_MOST = 64
     SPACES,  # pairs for each space: the space it becomes, and what is added to addresses
     HOSTS,  # added to the positions of host calls
     LENGTH,
-) = range(44)
+) = range(35)

@@ -1,9 +1,9 @@
-"""Generate the compiled sweeps from the ops' blocks: `python -m numbad.kernels.generate` writes three files.
+"""Generate the compiled sweeps from the ops' blocks: `python -m numbad.kernels.generate` writes four files.
 
-Each op's text is put into one arm of a switch, with the reads of its operands before it. In the scalar machine
-(`generated/scalar.py`) `where` becomes a conditional; in the block kernels (`generated/blocks.py`) and in the sweeps of
-points (`generated/points.py`) it becomes a select and literals take the dtype of the arrays, so that LLVM vectorises
-the loop.
+`generated/opcodes.py` names the opcodes. Each op's text is put into one arm of a switch, with the reads of its operands
+before it. In the scalar machine (`generated/scalar.py`) `where` becomes a conditional; in the block kernels
+(`generated/blocks.py`) and in the sweeps of points (`generated/points.py`) it becomes a select and literals take the
+dtype of the arrays, so that LLVM vectorises the loop.
 """
 
 from __future__ import annotations
@@ -11,34 +11,18 @@ from __future__ import annotations
 import ast
 import builtins
 import copy
-import hashlib
-import inspect
 import math
+import re
 from pathlib import Path
 from typing import Any
 
+from numbad.kernels.vectormath import FUNCTIONS
 from numbad.ops import REGISTRY
-from numbad.ops.definition import Op, absences, body
-from numbad.tape.layout import ADD, CLEAR, CONTRACT, FLAGS, GUARD, GUARD_VALUE
+from numbad.ops.definition import Op, absences, body, names_of
+from numbad.ops.texts import unit_partials
 
-PACKAGE = Path(__file__).parent.parent
-SOURCES = ("kernels/generate.py", "kernels/vectormath.py", "ops/definition.py")
-LIBRARY = set(
-    "exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh"
-    " floor ceil trunc cbrt erf erfc lgamma tgamma pow atan2 hypot fmod remainder floor_divide".split()
-)
-RENAMED = {
-    "arcsin": "asin",
-    "arccos": "acos",
-    "arctan": "atan",
-    "arcsinh": "asinh",
-    "arccosh": "acosh",
-    "arctanh": "atanh",
-    "arctan2": "atan2",
-    "power": "pow",
-    "gamma": "tgamma",
-}
-NUMBA = {"sqrt": "math.sqrt"}
+HERE = Path(__file__).parent / "generated"
+LIBRARY = {*FUNCTIONS, "absent", "held", "number", "rows_of", "select", "view"}  # of vectormath
 
 
 class Translator(ast.NodeTransformer):
@@ -80,7 +64,7 @@ class Translator(ast.NodeTransformer):
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
         left, right = self.visit(node.left), self.visit(node.right)
         if isinstance(node.op, ast.Pow):
-            return call("pow", left, right)
+            return call("power", left, right)
         return ast.BinOp(left, node.op, right)
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
@@ -106,10 +90,7 @@ class Translator(ast.NodeTransformer):
             return call("op_" + name, *arguments)
         if isinstance(node.func, ast.Name) and hasattr(builtins, name):
             return call(name, *arguments)
-        if name == "sign":
-            return call("np.sign", *arguments)
-        name = RENAMED.get(name, name)
-        return call(name if name in LIBRARY else NUMBA.get(name, "np." + name), *arguments)
+        return call(name if name in FUNCTIONS else "math.sqrt" if name == "sqrt" else "np." + name, *arguments)
 
 
 def call(name: str, *arguments: ast.expr) -> ast.Call:
@@ -152,11 +133,6 @@ def indent(lines: list[str], depth: int) -> list[str]:
     return ["    " * depth + line for line in lines]
 
 
-def names(function: Any) -> tuple[str, ...]:
-    """Return the parameter names of an op's function."""
-    return tuple(inspect.signature(function).parameters)
-
-
 def reads(op: Op, wanted: set[str], scalar: bool) -> list[str]:
     """Return the lines that read the operands of an arm."""
     if scalar:
@@ -188,23 +164,28 @@ def kernel_arm(op: Op, partials: bool, calls: set[Op]) -> list[str]:
     if not partials:
         lines, used = translate(op.primal, f"{op.name}_", True, ("z",))
         calls |= used
-        loop = reads(op, set(names(op.primal)), False) + lines + ["zs[i] = z"]
+        loop = reads(op, set(names_of(op.primal)), False) + lines + ["zs[i] = z"]
     else:
         targets = ("p", "q")[: op.arity]
         lines, used = translate_partials(op, True)
         calls |= used
-        wanted = set(names(op.partials_function)) | {"x"}
+        wanted = set(names_of(op.partials_function)) | {"x"}
         loop = reads(op, wanted, False) + lines + [f"{name}s[i] = {name}" for name in targets]
     return ["for i in range(n):", *indent(loop, 1)]
 
 
-def switch(ops: list[Op], arm: Any, variable: str) -> list[str]:
+def switch(ops: list[Op], arm: Any) -> list[str]:
     """Return an if-chain over opcodes, which LLVM turns into a jump table."""
     lines = []
     for k, op in enumerate(ops):
-        lines.append(f"{'if' if k == 0 else 'elif'} {variable} == {op.opcode}:  # {op.name}")
+        lines.append(f"{'if' if k == 0 else 'elif'} opcode == {constant(op)}:")
         lines += indent(arm(op), 1)
     return lines
+
+
+def constant(op: Op) -> str:
+    """Return the name of an op's opcode."""
+    return op.name.upper()
 
 
 def helper_functions(calls: set[Op], kernel: bool) -> list[str]:
@@ -216,27 +197,19 @@ def helper_functions(calls: set[Op], kernel: bool) -> list[str]:
         lines, used = translate(op.primal, "", kernel, ("z",))
         calls |= used
         done.add(op)
-        head = ["@njit(error_model='numpy', inline='never')", f"def op_{op.name}({', '.join(names(op.primal))}):"]
+        head = ["@njit(error_model='numpy', inline='never')", f"def op_{op.name}({', '.join(names_of(op.primal))}):"]
         blocks.append([*head, *indent([*lines, "return z"], 1), "", ""])
     return [line for block in reversed(blocks) for line in block]
 
 
-def sources_digest() -> str:
-    """Return a digest of the files that the generated ones depend on."""
-    digest = hashlib.sha256()
-    for path in sorted([PACKAGE / name for name in SOURCES] + list((PACKAGE / "ops").glob("*.py"))):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def header(purpose: str) -> list[str]:
-    """Return the first lines of a generated file."""
-    library = ", ".join(sorted(LIBRARY))
-    return [
+def headed(purpose: str, lines: list[str]) -> str:
+    """Return the text of a generated file: its head, with imports of what the lines call, and the lines."""
+    text = "\n".join(lines)
+    library = [f"    {name}," for name in sorted(LIBRARY & set(re.findall(r"(?<![.\w])\w+(?=\()", text)))]
+    head = [
         f'"""{purpose}',
         "",
         "Generated by `python -m numbad.kernels.generate` from numbad/ops; do not edit.",
-        f"Sources: {sources_digest()}",
         '"""',
         "# ruff: noqa",
         "# mypy: ignore-errors",
@@ -246,14 +219,32 @@ def header(purpose: str) -> list[str]:
         "import numpy as np",
         "from numba import njit",
         "",
-        "from numbad.tape.layout import WHOLE",
-        f"from numbad.kernels.vectormath import absent, {library}, held, number, rows_of, select, view",
+        "from numbad.kernels.generated.opcodes import *",
+        "from numbad.kernels.vectormath import (",
+        *library,
+        ")",
+        "from numbad.tape import layout",
         "",
         "INF = math.inf",
         "NAN = math.nan",
         "",
         "",
     ]
+    return "\n".join(head) + text
+
+
+def opcodes_text() -> str:
+    """Return the text of `generated/opcodes.py`: a name for each opcode, in the order of registration."""
+    names = "".join(f"    {constant(op)},\n" for op in REGISTRY)
+    return f'''"""The opcodes of the ops.
+
+Generated by `python -m numbad.kernels.generate` from numbad/ops; do not edit.
+"""
+
+OPS = {len(REGISTRY)}  # how many there are
+(
+{names}) = range(OPS)
+'''
 
 
 def compiled_ops() -> list[Op]:
@@ -263,21 +254,19 @@ def compiled_ops() -> list[Op]:
 
 MACHINE = '''OUT, A, B = np.uint64(1), np.uint64(2), np.uint64(3)
 P, Q = np.uint64(0), np.uint64(1)
-GUARD = 1024
-GUARD_VALUE = 1025
 
 
 def {name}(like, code_at, values_at, {partials_at}start, stop):
     """{doc}"""
     code = rows_of(view(np.uint64(code_at), 4 * stop, np.uint32(0)), 4)
-    values = view(np.uint64(values_at), WHOLE, like)
+    values = view(np.uint64(values_at), layout.WHOLE, like)
 {partials_line}    for i in range(np.uint64(start), np.uint64(stop)):
         opcode = code[i, np.uint64(0)]
 {arms}
-        elif opcode == GUARD:
+        elif opcode == layout.GUARD:
             if (values[code[i, A]] != 0.0) != (code[i, OUT] != 0):
                 return np.int64(i)
-        elif opcode == GUARD_VALUE:
+        elif opcode == layout.GUARD_VALUE:
             x = values[code[i, A]]
             y = values[code[i, OUT]]
             if not (x == y or (x != x and y != y)):
@@ -299,7 +288,7 @@ def machine_text() -> str:
         ("primal", False, "Compute the values of scalar rows; return the first row that is not done."),
         ("linearise", True, "Compute values and partials of scalar rows; return the first row that is not done."),
     ):
-        arms = switch(ops, lambda op, partials=partials: scalar_arm(op, partials, calls), "opcode")
+        arms = switch(ops, lambda op, partials=partials: scalar_arm(op, partials, calls))
         functions.append(
             MACHINE.format(
                 name=name,
@@ -311,10 +300,13 @@ def machine_text() -> str:
                 arms="\n".join(indent(arms, 2)),
             )
         )
-    lines = header("The scalar machine: one arm for each op.") + helper_functions(calls, False)
-    return "\n".join(lines) + "\n".join(functions).replace("\n\n\n\n", "\n\n\n").rstrip() + "\n"
+    text = "\n".join(functions).replace("\n\n\n\n", "\n\n\n").rstrip() + "\n"
+    lines = [*helper_functions(calls, False), text]
+    return headed("The scalar machine: one arm for each op.", lines)
 
 
+UNITS = """# Partials that are 1 or -1 whatever the operands, 0 for others: the adjoint sweep does not compute them.
+UNITS = np.zeros((OPS, 2), np.int8)"""
 KERNEL = '''def {name}(like, opcode, {arguments}, n):
     """{doc}"""
 {views}
@@ -333,12 +325,12 @@ def kernels_text() -> str:
         ("block_partials", True, "p q x y z", "Compute the partials p (and q) of n elements; return 1 for a host op."),
     ):
         chosen = [op for op in ops if op.smooth] if partials else ops
-        arms = switch(chosen, lambda op, partials=partials: kernel_arm(op, partials, calls), "opcode")
+        arms = switch(chosen, lambda op, partials=partials: kernel_arm(op, partials, calls))
         if partials:
-            hosts = " or ".join(f"opcode == {op.opcode}" for op in REGISTRY if op.host)
+            hosts = " or ".join(f"opcode == {constant(op)}" for op in REGISTRY if op.host)
             arms += [f"elif {hosts}:", "    return np.int64(1)"]
             arms += [
-                f"elif opcode < {len(REGISTRY)}:",
+                "elif opcode < OPS:",
                 "    for i in range(n):",
                 "        ps[i] = -0.0",
                 "        qs[i] = -0.0",
@@ -357,28 +349,13 @@ def kernels_text() -> str:
                 arms="\n".join(indent(arms, 1)),
             )
         )
-    lines = header("The block kernels: one loop for each op.") + helper_functions(calls, True)
-    table = ", ".join(f"({x}, {y})" for x, y in map(unit_partials, REGISTRY))
-    units = (
-        "# Partials that are 1 or -1 whatever the operands, 0 for others: the adjoint sweep does not compute them.\n"
-    )
-    units += f"UNITS = np.array([{table}], np.int8)\n"
-    return "\n".join(lines) + "\n\n".join(functions) + "\n\n" + units
-
-
-def unit_partials(op: Op) -> tuple[int, int]:
-    """Return the partials of an op that are 1 or -1 whatever the operands, 0 for others."""
-    function = op.partials_function
-    if op.host or not op.smooth or names(function):
-        return 0, 0
-    found = function()
-    found = found if isinstance(found, tuple) else (found, 0.0)
-    x, y = (int(p) if p in (1.0, -1.0) else 0 for p in found)
-    return x, y
+    units = [f"UNITS[{constant(op)}] = {unit_partials(op)}" for op in REGISTRY if any(unit_partials(op))]
+    lines = [*helper_functions(calls, True), "\n\n".join(functions), "", UNITS, *units, ""]
+    return headed("The block kernels: one loop for each op.", lines)
 
 
 POINTS = '''OUT, A, B = np.uint64(1), np.uint64(2), np.uint64(3)
-WANTED_A, WANTED_B, FIRST_A, FIRST_B = {flags}  # flags of a row in an adjoint program, above its opcode
+WANTED_A, WANTED_B, FIRST_A, FIRST_B = layout.FLAGS  # flags of a row in an adjoint program, above its opcode
 
 
 def points_primal(like, code_at, values_at, agree_at, rows, quarter):
@@ -445,10 +422,10 @@ def point_op_arm(op: Op, adjoint: bool, calls: set[Op]) -> list[str]:
     if not adjoint:
         lines, used = translate(op.primal, f"{op.name}_", True, ("z",))
         calls |= used
-        return point_loop(reads(op, set(names(op.primal)), False) + lines + ["zs[i] = z"])
+        return point_loop(reads(op, set(names_of(op.primal)), False) + lines + ["zs[i] = z"])
     lines, used = translate_partials(op, True)
     calls |= used
-    read = reads(op, set(names(op.partials_function)) | {"x"}, False)
+    read = reads(op, set(names_of(op.partials_function)) | {"x"}, False)
     products = {
         f"{name} * bar": f"absent({name}) | absent(bar)" if may_be_absent else "absent(bar)"
         for name, may_be_absent in zip("pq", absences(op), strict=False)
@@ -466,34 +443,32 @@ def points_text() -> str:
     """Return the text of `kernels/generated/points.py`."""
     calls: set[Op] = set()
     ops = compiled_ops()
-    primal = switch(ops, lambda op: point_op_arm(op, False, calls), "opcode")
+    primal = switch(ops, lambda op: point_op_arm(op, False, calls))
     x, xy, z = ["x = xs[i]"], ["x = xs[i]", "y = ys[i]"], ["z = zs[i]"]
-    for opcode, name, lines in (
-        (ADD, "add", [*x, *z, "zs[i] = z + x"]),
-        (CONTRACT, "contract", [*xy, *z, "zs[i] = z + x * y"]),
-        (CLEAR, "clear", ["zs[i] = 0.0"]),
+    for kind, lines in (
+        ("ADD", [*x, *z, "zs[i] = z + x"]),
+        ("CONTRACT", [*xy, *z, "zs[i] = z + x * y"]),
+        ("CLEAR", ["zs[i] = 0.0"]),
     ):
-        primal += [f"elif opcode == {opcode}:  # {name}", *indent(point_loop(lines), 1)]
-    primal += [f"elif opcode == {GUARD}:  # guard", "    expected = code[row, OUT] != 0"]
+        primal += [f"elif opcode == layout.{kind}:", *indent(point_loop(lines), 1)]
+    primal += ["elif opcode == layout.GUARD:", "    expected = code[row, OUT] != 0"]
     primal += indent(point_loop(["if (xs[i] != 0.0) != expected:", "    agree[i] = 0"]), 1)
-    primal += [f"elif opcode == {GUARD_VALUE}:  # guard_value"]
+    primal += ["elif opcode == layout.GUARD_VALUE:"]
     same = "if not (x == z or (x != x and z != z)):"
     primal += indent(point_loop([*x, *z, same, "    agree[i] = 0"]), 1)
     primal += ["else:", "    return np.int64(1)"]
-    adjoint = switch([op for op in ops if op.smooth], lambda op: point_op_arm(op, True, calls), "opcode")
-    adjoint += [f"elif opcode == {ADD}:  # add", *indent(point_adjoint_arm(x, [], {"bar": "absent(bar)"}), 1)]
+    adjoint = switch([op for op in ops if op.smooth], lambda op: point_op_arm(op, True, calls))
+    adjoint += ["elif opcode == layout.ADD:", *indent(point_adjoint_arm(x, [], {"bar": "absent(bar)"}), 1)]
     zeros = "absent(bar) | (({} == number(0.0, bar)) & (flags & WANTED_{} == 0))"  # of constants: they do not vary
     product = point_adjoint_arm(xy, [], {"y * bar": zeros.format("y", "B"), "x * bar": zeros.format("x", "A")})
-    adjoint += [f"elif opcode == {CONTRACT}:  # contract", *indent(product, 1)]
+    adjoint += ["elif opcode == layout.CONTRACT:", *indent(product, 1)]
     adjoint += ["else:", "    return np.int64(1)"]
-    text = POINTS.format(
-        flags=", ".join(map(str, FLAGS)), primal="\n".join(indent(primal, 2)), adjoint="\n".join(indent(adjoint, 2))
-    )
-    lines = header("The sweeps of points: one loop over lanes for each op.") + helper_functions(calls, True)
-    return "\n".join(lines) + text
+    text = POINTS.format(primal="\n".join(indent(primal, 2)), adjoint="\n".join(indent(adjoint, 2)))
+    return headed("The sweeps of points: one loop over lanes for each op.", [*helper_functions(calls, True), text])
 
 
 GENERATED = {
+    "opcodes.py": opcodes_text,
     "scalar.py": machine_text,
     "blocks.py": kernels_text,
     "points.py": points_text,
@@ -503,7 +478,7 @@ GENERATED = {
 def main() -> None:
     """Write the generated files where they are not fresh."""
     for name, text in GENERATED.items():
-        path = PACKAGE / "kernels" / "generated" / name
+        path = HERE / name
         new = text()
         if not path.exists() or path.read_text() != new:
             path.write_text(new)

@@ -19,7 +19,7 @@ if CHECKED:
     from numbad.kernels import checked_memory
 
 NOTICE_AFTER = 1.0  # seconds
-STAMPED = ("sweeps/large_rows.py", "sweeps/fusion.py")  # have compiled functions too
+STAMPED = ("limits.py", "tape/layout.py", "sweeps/large_rows.py", "sweeps/fusion.py")  # and all that is in kernels/
 _announced = threading.Event()
 INTEGERS = {
     "primal": 4,
@@ -175,7 +175,8 @@ def refresh_stamps() -> None:
     Numba's disk cache looks at the time stamp of a function's own file only, but these modules
     inline functions of one another.
     """
-    paths = machinecode.sources() + [machinecode.PACKAGE / name for name in STAMPED]
+    package = machinecode.PACKAGE
+    paths = [*(package / name for name in STAMPED), *(package / "kernels").rglob("*.py")]
     stamps = [path.stat().st_mtime_ns for path in paths]
     newest = max(stamps)
     for path, stamp in zip(paths, stamps, strict=True):

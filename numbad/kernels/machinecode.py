@@ -13,6 +13,7 @@ import ctypes
 import hashlib
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -27,7 +28,7 @@ import numpy as np
 from numbad.limits import VARIANT
 
 PACKAGE = Path(__file__).parent.parent
-SOURCES = ("limits.py", "tape/layout.py")  # and all that is in kernels/
+IMPORT = re.compile(rb"from numbad\.([\w.]+) import ([\w, ]*)")
 # Functions of Numba's that the error paths of its wrappers name; these functions never raise.
 UNREACHED = (
     "NRT_Free",
@@ -57,9 +58,19 @@ def load_vector_library() -> bool:
 HAVE_LIBMVEC = load_vector_library()
 
 
-def sources() -> list[Path]:
-    """Return the files that machine code is compiled from."""
-    return [PACKAGE / name for name in SOURCES] + sorted((PACKAGE / "kernels").rglob("*.py"))
+def sources() -> dict[Path, bytes]:
+    """Return the files that machine code is compiled from: what `loading` imports, what that imports, and so on."""
+    found: dict[Path, bytes] = {}
+    pending = [PACKAGE / "kernels" / "loading.py"]
+    while pending:
+        path = pending.pop()
+        if path not in found:
+            found[path] = path.read_bytes()
+            for module, names in IMPORT.findall(found[path]):
+                place = PACKAGE.joinpath(*module.decode().split("."))
+                inside = [place / f"{name.split()[0]}.py" for name in names.decode().split(",") if name.strip()]
+                pending += [file for file in (place.with_suffix(".py"), *inside) if file.exists()]
+    return found
 
 
 def digest() -> str:
@@ -67,8 +78,8 @@ def digest() -> str:
     global _digest
     if not _digest:
         found = hashlib.sha256()
-        for path in sources():
-            found.update(path.read_bytes())
+        for _, text in sorted(sources().items()):
+            found.update(text)
         parts = [version("numba"), version("llvmlite"), sys.version, llvm.get_host_cpu_name(), str(HAVE_LIBMVEC)]
         parts += [platform.libc_ver()[1], llvm.get_host_cpu_features().flatten(), VARIANT]
         found.update("\n".join(parts).encode())

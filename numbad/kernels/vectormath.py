@@ -24,10 +24,12 @@ if CHECKED:
     from numbad.kernels import checked_code
 
 UNARY = (
-    "exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh"
-    " cbrt erf erfc lgamma tgamma floor ceil trunc"
+    "exp exp2 expm1 log log2 log10 log1p sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arccosh arctanh"
+    " cbrt erf erfc lgamma gamma floor ceil trunc"
 ).split()
-BINARY = ("pow", "atan2", "hypot", "fmod")
+BINARY = ("power", "arctan2", "hypot", "fmod")
+IN_LIBM = {"gamma": "tgamma", "power": "pow"}  # other names there; those of the inverse functions lack "rc"
+FUNCTIONS = frozenset((*UNARY, *BINARY, "remainder", "floor_divide"))  # what the text of an op may call
 NOT_VECTOR = ("lgamma", "tgamma", "fmod", "floor", "ceil", "trunc")
 
 
@@ -102,13 +104,14 @@ def emit_call(builder: ir.IRBuilder, name: str, arguments: list[ir.Value]) -> ir
 
 
 def make_function(name: str, arity: int) -> Any:
-    """Make the Numba function that calls libm's function `name`."""
+    """Make the Numba function that calls libm's function, under the name that NumPy has for it."""
+    symbol = IN_LIBM.get(name, name.replace("arc", "a"))
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kinds = signature.args
         target = signature.return_type
         cast = [context.cast(builder, value, kind, target) for value, kind in zip(arguments, kinds, strict=True)]
-        return emit_call(builder, name, cast)
+        return emit_call(builder, symbol, cast)
 
     if arity == 1:
 
@@ -127,10 +130,8 @@ def make_function(name: str, arity: int) -> Any:
     return intrinsic(binary)
 
 
-for _name in UNARY:
-    globals()[_name] = make_function(_name, 1)
-for _name in BINARY:
-    globals()[_name] = make_function(_name, 2)
+for _name in (*UNARY, *BINARY):
+    globals()[_name] = make_function(_name, 2 if _name in BINARY else 1)
 
 
 @intrinsic

@@ -19,11 +19,6 @@ from numbad.recording.recorder import refuse
 from numbad.recording.roots import WATCHED
 from numbad.recording.scalars import Scalar
 
-NAMES = (
-    "sum mean prod max min var std clip cumsum cumprod dot argmax argmin argsort squeeze ravel trace diagonal"
-    " repeat take round any all nonzero searchsorted choose argpartition"
-).split()
-
 
 def numpy_method(name: str) -> Callable[..., Any]:
     """Make the array method that is the NumPy function of the same name."""
@@ -99,10 +94,11 @@ def partition(self: Array, kth: Any, axis: int = -1, kind: str = "introselect", 
     self[...] = tables().apply_function(np.partition, (self, kth, axis, kind, order), {})
 
 
-for _name in NAMES:
-    setattr(Active, _name, numpy_method(_name))
 Active.flatten, Active.astype, Active.compress, Active.put = flatten, astype, compress, put
 Array.sort, Array.partition = sort, partition
+for _name in dir(np.ndarray):
+    if callable(getattr(np, _name, None)) and not hasattr(Array, _name) and _name != "resize":  # which is in place
+        setattr(Active, _name, numpy_method(_name))
 for _ufunc, _op in OPS.items():
     if _op.arity == 1 and not hasattr(Scalar, _ufunc.__name__):
         setattr(Scalar, _ufunc.__name__, unary(_op.name))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from numbad.ops.definition import ABSENT, Interval, absent, as_is, inf, op, where
+from numbad.ops.definition import ABSENT, Interval, absent, as_is, inf, is_number, op, where
 
 
-@op
+@op(symbol="+", unit=ABSENT, of_truths="logical_or")
 def add(x, y):
     """Sum."""
     return x + y
@@ -18,7 +18,7 @@ def add_partials():
     return 1.0, 1.0
 
 
-@op
+@op(symbol="-")
 def subtract(x, y):
     """Difference."""
     return x - y
@@ -29,7 +29,7 @@ def subtract_partials():
     return 1.0, -1.0
 
 
-@op
+@op(symbol="*", unit=1.0, of_truths="logical_and")
 def multiply(x, y):
     """Product."""
     return x * y
@@ -40,7 +40,7 @@ def multiply_partials(x, y):
     return y, x
 
 
-@op
+@op(symbol="/")
 def divide(x, y):
     """Quotient."""
     return x / y
@@ -51,7 +51,7 @@ def divide_partials(y, z):
     return 1.0 / y, -z / y
 
 
-@op
+@op(symbol="-x")
 def negative(x):
     """The number with its sign changed."""
     return -x
@@ -62,7 +62,7 @@ def negative_partials():
     return -1.0
 
 
-@op(kinks=(0.0,))
+@op(kinks=(0.0,), python=True)
 def absolute(x):
     """Absolute value; its derivative at 0 is 0."""
     return abs(x)
@@ -101,7 +101,7 @@ def sign(x):
     return where(x > 0.0, 1.0, where(x < 0.0, -1.0, where(x == 0.0, 0.0, x)))
 
 
-@op
+@op(symbol="x**2", squares=True)
 def square(x):
     """The number times itself."""
     return x * x
@@ -136,6 +136,7 @@ def reciprocal_partials(z):
 
 @op(
     domain=(Interval(0.0, inf), Interval()),
+    symbol="**",
     reference="DLMF 4.2.26",
     note="the rounding of y - 1 is magnified by log(x) in the derivative: 60 ulp measured at x = 3e-5, y = -7.9",
 )
@@ -152,6 +153,7 @@ def power_partials(x, y, z):
 
 @op(
     domain=(Interval(), Interval()),
+    symbol="**",
     ufunc="",
     note="the rounding of y - 1 is magnified by log(x) in the derivative, for y that is no multiple of 1/2: "
     "18 ulp measured at x = 2e-4, y = -1.7",
@@ -166,7 +168,14 @@ def power_by_constant_partials(x, y):
     return where(y == 0.0, ABSENT, y * power_by_constant(x, y - 1.0) + 0.0), ABSENT
 
 
-@op(ufunc="")
+@power_by_constant.cheaper
+def power_by_constant_cheaper(x, y):
+    if is_number(y, 2.0):
+        return square, [x]
+    return 1.0 if is_number(y, 0.0) else x if is_number(y, 1.0) else None
+
+
+@op(ufunc="", python=True)
 def multiply_by_constant(x, y):
     """Product with a factor that does not vary: where that is zero, so does the product not, whatever x does."""
     return x * y
@@ -255,7 +264,7 @@ def sow_partials():
     return 1.0
 
 
-@op(kinks=(), domain=(Interval(), Interval(0.0, inf, closed=False)))
+@op(symbol="%", kinks=(), domain=(Interval(), Interval(0.0, inf, closed=False)))
 def remainder(x, y):
     """Remainder with the sign of the divisor, as Python's %."""
     return np.remainder(x, y)
@@ -277,7 +286,7 @@ def fmod_partials(x, y, z):
     return 1.0, -np.rint((x - z) / y)
 
 
-@op(smooth=False, domain=(Interval(), Interval(0.0, inf, closed=False)))
+@op(symbol="//", smooth=False, domain=(Interval(), Interval(0.0, inf, closed=False)))
 def floor_divide(x, y):
     """The largest integer not above the quotient."""
     return np.floor_divide(x, y)
@@ -318,7 +327,7 @@ def copysign_partials(x, y):
     return np.copysign(np.sign(x) * np.sign(x), y) * np.copysign(1.0, x), ABSENT
 
 
-@op(ufunc="")
+@op(ufunc="", python=True)
 def identity(x):
     """The number itself, at an address of its own."""
     return x
@@ -327,6 +336,11 @@ def identity(x):
 @identity.partials
 def identity_partials():
     return 1.0
+
+
+@identity.cheaper
+def identity_cheaper(x):
+    return x
 
 
 @op(ufunc="", smooth=False)

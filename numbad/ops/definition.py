@@ -7,7 +7,7 @@ import functools
 import inspect
 import math
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,6 +70,18 @@ class Op:
         True when the primal is a SciPy function: sweeps stop at the row and call it.
     opcode : int
         Its number in the tape, given by the order of registration.
+    symbol : str
+        How Python writes it: the sign between two operands, or a text with `x` for the one.
+    python : bool
+        Whether Python itself computes it, by an operator or `abs`, where operands are its numbers.
+    unit : float or None
+        The number that changes nothing, not one bit, whichever operand it is.
+    of_truths : str
+        Name of the op that it comes to between truth values.
+    squares : bool
+        Whether its value is a square, or a sum of squares, whatever the operands are.
+    cheaper_function : callable or None
+        See `cheaper`.
     """
 
     name: str
@@ -84,7 +96,13 @@ class Op:
     note: str
     opcode: int
     boolean: bool = False
+    symbol: str = ""
+    python: bool = False
+    unit: float | None = None
+    of_truths: str = ""
+    squares: bool = False
     partials_function: Callable[..., Any] = field(default=None)  # type: ignore[assignment]
+    cheaper_function: Callable[..., Any] | None = None
 
     def partials(self, function: Callable[..., Any]) -> Op:
         """Register the partials function (used as a decorator)."""
@@ -97,6 +115,26 @@ class Op:
             complain(function, f"{self.name} has partials already")
         self.partials_function = function
         return self
+
+    def cheaper(self, function: Callable[..., Any]) -> Op:
+        """Register what the op comes to for some operands (used as a decorator).
+
+        The function is given floats where operands are known, and slots, which are integers, where they are not. It
+        returns the number or the slot that the value is, a pair of another op and its operands, or None.
+        """
+        self.cheaper_function = function
+        return self
+
+    def write(self, operands: Sequence[str]) -> str:
+        """Write the op with its operands, as Python would."""
+        if not self.symbol:
+            return f"{self.name}({', '.join(operands)})"
+        return f" {self.symbol} ".join(operands) if self.arity == 2 else self.symbol.replace("x", operands[0])
+
+    @property
+    def compares(self) -> bool:
+        """Whether it compares two numbers: of the ops with a truth value, those that Python writes with <, > or =."""
+        return self.boolean and not {"<", ">", "="}.isdisjoint(self.symbol)
 
     def symbolic_partials(self, x: Any, y: Any, z: Any) -> tuple[Any, ...]:
         """Return the partials as a tuple, for operands that are numbers or recording values."""
@@ -151,6 +189,11 @@ def op(
     smooth: bool = True,
     boolean: bool = False,
     note: str = "",
+    symbol: str = "",
+    python: bool = False,
+    unit: float | None = None,
+    of_truths: str = "",
+    squares: bool = False,
 ) -> Any:
     """Declare an elementwise op from its primal function.
 
@@ -176,6 +219,17 @@ def op(
         The result is a truth value, kept as 0.0 or 1.0.
     note : str
         Said in the documentation: why an accuracy target is not met, and the like.
+    symbol : str
+        How Python writes the op, where it can: the sign between two operands, as "+", or a text with x, as "-x".
+    python : bool
+        Python itself computes the op where the operands are its own numbers. So it is for all with a symbol whose
+        result is no truth value.
+    unit : float, optional
+        The number that, as either operand, leaves the other as it is, the sign of zero included: 1.0 of a product.
+    of_truths : str
+        Name of the op that this one comes to between truth values, as "logical_or" for a sum.
+    squares : bool
+        The result is a square, or a sum of squares, so that its root is a norm.
 
     Returns
     -------
@@ -200,18 +254,9 @@ def op(
     >>> numbad.grad(doubled_cube)(2.0)
     24.0
     """
+    given = dict(locals())
     if function is None:
-        return lambda function: op(
-            function,
-            domain=domain,
-            kinks=kinks,
-            reference=reference,
-            ufunc=ufunc,
-            host=host,
-            smooth=smooth,
-            boolean=boolean,
-            note=note,
-        )
+        return functools.partial(op, **{name: value for name, value in given.items() if name != "function"})
     parameters = tuple(inspect.signature(function).parameters)
     if parameters not in (("x",), ("x", "y")):
         complain(function, f"the operands of an op are x, or x and y, not {', '.join(parameters)}")
@@ -236,6 +281,11 @@ def op(
         note,
         len(REGISTRY),
         boolean,
+        symbol,
+        python or (bool(symbol) and not boolean),
+        unit,
+        of_truths,
+        squares,
     )
     new.__doc__ = function.__doc__
     if not smooth:
@@ -263,6 +313,11 @@ def where(condition: Any, x: Any, y: Any) -> Any:
     The bodies of ops say `where` instead of `if`, so that they run on recording values too.
     """
     return np.where(condition, x, y)
+
+
+def is_number(operand: float, value: float) -> bool:
+    """Whether what `Op.cheaper` is given is a number, the sign of zero included."""
+    return isinstance(operand, float) and operand.hex() == value.hex()
 
 
 def absent(x: Any) -> Any:

@@ -116,7 +116,7 @@ def root_partials(z):
     return ratio(0.5, z)
 
 
-@op(domain=Interval(0.0, inf), ufunc="")
+@op(domain=Interval(0.0, inf), ufunc="", python=True, squares=True)
 def squared_root(x):
     """The square of a square root, as it rounds: its derivative is 1, at 0 too, to any order."""
     z = np.sqrt(x)

@@ -2,58 +2,58 @@
 
 from __future__ import annotations
 
-from numbad.ops.definition import ABSENT, op, where
+from numbad.ops.definition import ABSENT, is_number, op, where
 
 
-@op(smooth=False, boolean=True)
+@op(symbol="<", smooth=False, boolean=True)
 def less(x, y):
     """Whether x < y."""
     return where(x < y, 1.0, 0.0)
 
 
-@op(smooth=False, boolean=True)
+@op(symbol="<=", smooth=False, boolean=True)
 def less_equal(x, y):
     """Whether x <= y."""
     return where(x <= y, 1.0, 0.0)
 
 
-@op(smooth=False, boolean=True)
+@op(symbol=">", smooth=False, boolean=True)
 def greater(x, y):
     """Whether x > y."""
     return where(x > y, 1.0, 0.0)
 
 
-@op(smooth=False, boolean=True)
+@op(symbol=">=", smooth=False, boolean=True)
 def greater_equal(x, y):
     """Whether x >= y."""
     return where(x >= y, 1.0, 0.0)
 
 
-@op(smooth=False, boolean=True)
+@op(symbol="==", smooth=False, boolean=True)
 def equal(x, y):
     """Whether x == y."""
     return where(x == y, 1.0, 0.0)
 
 
-@op(smooth=False, boolean=True)
+@op(symbol="!=", smooth=False, boolean=True)
 def not_equal(x, y):
     """Whether x != y."""
     return where(x != y, 1.0, 0.0)
 
 
-@op(smooth=False, boolean=True)
+@op(symbol="&", smooth=False, boolean=True)
 def logical_and(x, y):
     """Whether both are true (not zero)."""
     return where((x != 0.0) & (y != 0.0), 1.0, 0.0)
 
 
-@op(smooth=False, boolean=True)
+@op(symbol="|", smooth=False, boolean=True)
 def logical_or(x, y):
     """Whether one is true (not zero)."""
     return where((x != 0.0) | (y != 0.0), 1.0, 0.0)
 
 
-@op(smooth=False, boolean=True)
+@op(symbol="^", smooth=False, boolean=True)
 def logical_xor(x, y):
     """Whether just one is true (not zero)."""
     return where((x != 0.0) != (y != 0.0), 1.0, 0.0)
@@ -100,6 +100,12 @@ def keep_partials(x):
     return ABSENT, where(x != 0.0, 1.0, ABSENT)
 
 
+@keep.cheaper
+def keep_cheaper(x, y):
+    known = ABSENT if is_number(y, ABSENT) else None
+    return known if isinstance(x, int) else y if x != 0.0 else ABSENT
+
+
 @op(ufunc="")
 def drop(x, y):
     """y where x is false, else -0.0, which adds nothing: the second half of `where`."""
@@ -111,7 +117,13 @@ def drop_partials(x):
     return ABSENT, where(x != 0.0, ABSENT, 1.0)
 
 
-@op(kinks=(0.0,))
+@drop.cheaper
+def drop_cheaper(x, y):
+    known = ABSENT if is_number(y, ABSENT) else None
+    return known if isinstance(x, int) else ABSENT if x != 0.0 else y
+
+
+@op(kinks=(0.0,), of_truths="logical_or")
 def maximum(x, y):
     """The larger; NaN if either is; at a tie the derivative is split evenly."""
     return where((x >= y) | (x != x), x, y)
@@ -125,7 +137,7 @@ def maximum_partials(x, y):
     )
 
 
-@op(kinks=(0.0,))
+@op(kinks=(0.0,), of_truths="logical_and")
 def minimum(x, y):
     """The smaller; NaN if either is; at a tie the derivative is split evenly."""
     return where((x <= y) | (x != x), x, y)
@@ -139,7 +151,7 @@ def minimum_partials(x, y):
     )
 
 
-@op(kinks=(0.0,))
+@op(kinks=(0.0,), of_truths="logical_or")
 def fmax(x, y):
     """The larger, or the one that is not NaN; at a tie the derivative is split evenly."""
     return where((x >= y) | (y != y), x, y)
@@ -153,7 +165,7 @@ def fmax_partials(x, y):
     )
 
 
-@op(kinks=(0.0,))
+@op(kinks=(0.0,), of_truths="logical_and")
 def fmin(x, y):
     """The smaller, or the one that is not NaN; at a tie the derivative is split evenly."""
     return where((x <= y) | (y != y), x, y)

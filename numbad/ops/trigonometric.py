@@ -105,7 +105,7 @@ def hypot_partials(x, y, z):
     return ratio(x, z), ratio(y, z)
 
 
-@op(ufunc="")
+@op(ufunc="", squares=True)
 def squared_hypot(x, y):
     """The square of a hypotenuse, as it rounds: its derivatives are 2 x and 2 y, at (0, 0) too."""
     z = np.hypot(x, y)

@@ -13,7 +13,7 @@ from numbad.errors import NumbadError, message
 from numbad.pictures.graph import Graph, Key, build_graph, title
 from numbad.pictures.listing import run_for_listing, write_block
 from numbad.tape.layout import GUARD, GUARD_VALUE
-from numbad.tape.naming import SYMBOLS, Names, count_results
+from numbad.tape.naming import Names, count_results, find_op
 
 if TYPE_CHECKING:
     from numbad.tapes.tape import Tape
@@ -111,7 +111,9 @@ def label_lines(tape: Tape, names: Names, node: Key, execution: Any, bars: Any) 
         return [f"guard: {expected}"]
     count = count_results(tape, index)
     name = names.result(index)
-    lines = [SYMBOLS.get(text, text), name if count == 1 else f"{name} ({count},)"]
+    op = find_op(int(tape.code[index, 0]))
+    sign = op.symbol if op is not None and op.arity == 2 else ""
+    lines = [sign or text, name if count == 1 else f"{name} ({count},)"]
     return lines + values_at(0, int(tape.code[index, 1]), count, execution, bars)
 
 

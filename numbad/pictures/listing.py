@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.errors import NumbadError, describe_site
-from numbad.ops import REGISTRY
+from numbad.ops.definition import REGISTRY, Op
 from numbad.pictures.costs import predict_costs, write_seconds
 from numbad.pictures.graph import host_name
 from numbad.tape.layout import (
@@ -26,7 +26,7 @@ from numbad.tape.layout import (
     row_elements,
     scatter_source,
 )
-from numbad.tape.naming import SYMBOLS, Names, count_results, op_name
+from numbad.tape.naming import Names, count_results, op_name
 
 if TYPE_CHECKING:
     from numbad.tapes.tape import Tape
@@ -100,7 +100,7 @@ def describe_operation(tape: Tape, names: Names, row: int) -> str:
     words = tape.words
     if opcode < MAP:
         operands = [names.element(address) for address in (a, b)[: REGISTRY[opcode].arity]]
-        return write_operation(op_name(opcode), operands)
+        return write_operation(REGISTRY[opcode], operands)
     if opcode == GUARD:
         return f"guard {names.element(a)} is {bool(out)}"
     if opcode == GUARD_VALUE:
@@ -115,7 +115,7 @@ def describe_operation(tape: Tape, names: Names, row: int) -> str:
     count = REGISTRY[opcode - MAP].arity if opcode < 2 * MAP else {ADD: 1, CONTRACT: 2}[opcode]
     operands = [names.operand(a, 1 + k) for k in range(count)]
     if opcode < 2 * MAP:
-        return write_operation(op_name(opcode), operands)
+        return write_operation(REGISTRY[opcode - MAP], operands)
     title = {ADD: describe_sum(tape, a), CONTRACT: "sum of products"}[opcode]
     return f"{title} {', '.join(operands)}" + ("" if row_cleared(words, a) else f" added to {names.operand(a, 0)}")
 
@@ -125,11 +125,9 @@ def describe_sum(tape: Tape, w: int) -> str:
     return "sum" if row_cleared(tape.words, w) < row_elements(tape.words, w) else "copy"
 
 
-def write_operation(name: str, operands: list[str]) -> str:
+def write_operation(op: Op, operands: list[str]) -> str:
     """Write an op with its operands."""
-    if name in SYMBOLS and len(operands) == 2:
-        return f"{operands[0]} {SYMBOLS[name]} {operands[1]}"
-    return f"{name}({', '.join(operands)})"
+    return op.write(operands) if op.arity == 2 else f"{op.name}({operands[0]})"
 
 
 def write_block(values: np.ndarray) -> str:

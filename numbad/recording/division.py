@@ -14,9 +14,6 @@ from numbad.tape.layout import MAP
 CATCHES = frozenset(("ZeroDivisionError", "ArithmeticError", "Exception", "BaseException"))
 HANDLER, CONTEXT = dis.opmap["PUSH_EXC_INFO"], dis.opmap["WITH_EXCEPT_START"]
 MATCH = dis.opmap["CHECK_EXC_MATCH"]
-PYTHONS = frozenset(("add", "subtract", "multiply", "multiply_by_constant", "divide", "floor_divide", "remainder",
-                     "negative", "absolute", "square", "squared_root", "identity", "power",
-                     "power_by_constant"))  # fmt: skip
 
 
 def catches_division() -> bool:
@@ -61,7 +58,7 @@ def is_python_number(value: Any) -> bool:
     while row >= 0 and not pending <= given:
         opcode, out, a, b = recorder.code[row : row + 4]
         if opcode < MAP and out in pending:
-            if REGISTRY[opcode].name not in PYTHONS:
+            if not REGISTRY[opcode].python:
                 return False
             pending.remove(out)
             pending |= {a, b}

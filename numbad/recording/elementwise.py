@@ -99,20 +99,14 @@ def plan_map(x: Any, y: Any, key: Any) -> Plan | None:
     return keep(key, Plan(map_words(shape, 0, tuple(operands)), shape, True))
 
 
-OF_TRUTHS = {  # what these ops come to between truth values
-    **dict.fromkeys(("add", "maximum", "fmax"), "logical_or"),
-    **dict.fromkeys(("multiply", "minimum", "fmin"), "logical_and"),
-}
-
-
 def record_operator(op: Op, x: Any, y: Any) -> Any:
     """Append the row of an operator, with NumPy's rules for truth values."""
     active, other = (x, y) if isinstance(x, Active) else (y, x)
     if isinstance(other, np.ndarray) and other.dtype == object:
         other = pack(active.recorder, other)
         x, y = (active, other) if active is x else (other, active)
-    if active.boolean and op.name in OF_TRUTHS and is_boolean(other):
-        op = BY_NAME[OF_TRUTHS[op.name]]
+    if active.boolean and op.of_truths and is_boolean(other):
+        op = BY_NAME[op.of_truths]
     return record(op, x, y)
 
 

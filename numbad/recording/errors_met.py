@@ -18,8 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from numbad.ops.definition import BY_NAME as OPS
-from numbad.ops.definition import REGISTRY, find_ufunc
+from numbad.ops.definition import BY_NAME, REGISTRY, find_ufunc
 from numbad.recording import strictness
 from numbad.recording.arrays import make_block, strided
 from numbad.recording.decisions import decide, decision
@@ -45,7 +44,6 @@ _thread = threading.local()  # whether the thread just asks NumPy which errors t
 KINDS = {"divide": "divide by zero", "over": "overflow", "under": "underflow", "invalid": "invalid value"}
 LARGEST = np.array([np.finfo(float).max, np.finfo(float).max])
 DERIVING = {"numbad.transforms.batching", "numbad.sweeps.linearised"}  # and all modules of emission
-BY_NAME = {"square": np.square, "power_by_constant": np.power}
 SUMS = "numbad.ops.reductions"
 
 
@@ -118,10 +116,8 @@ def operation(recorder: Recorder, row: int) -> tuple[str, list[Any]]:
 
 def ufunc_of(name: str) -> Any:
     """Return NumPy's ufunc of an op; None where there is none."""
-    if name in BY_NAME:
-        return BY_NAME[name]
-    path = OPS[name].ufunc
-    return find_ufunc(path) if path else None
+    op = BY_NAME[name]
+    return np.power if op.symbol == "**" else find_ufunc(op.ufunc) if op.ufunc else None
 
 
 @decision

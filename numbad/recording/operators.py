@@ -9,11 +9,11 @@ import numpy as np
 
 from numbad.errors import RecordingError, message
 from numbad.kernels.memory import count_nonzero
-from numbad.ops.definition import BY_NAME
+from numbad.ops.definition import BY_NAME, REGISTRY, Op
 from numbad.recording.active import Active, new
 from numbad.recording.arrays import Array
 from numbad.recording.division import catches_division, refuse_zero
-from numbad.recording.elementwise import record, record_operator
+from numbad.recording.elementwise import BY_CONSTANT, MULTIPLY, record, record_operator
 from numbad.recording.operands import load_like
 from numbad.recording.roots import SQUARE, record_absolute, record_power, record_square, remember_scaled, square_of_root
 from numbad.recording.row_plans import CONTIGUOUS, append_row, plan_contiguous
@@ -23,14 +23,13 @@ from numbad.tape.layout import MAP
 Method = Callable[..., Any]
 
 
-def scalar_operators(name: str) -> tuple[Method, Method]:
+def scalar_operators(op: Op) -> tuple[Method, Method]:
     """Make the operator methods of a scalar for an op of two operands, plain and reflected.
 
     They are written out, for one function that asks which of the two it is takes some hundredths longer.
     """
-    op = BY_NAME[name]
     opcode = op.opcode
-    product, scales = name == "multiply", name in ("multiply", "divide")
+    product, scales = op is MULTIPLY, op.symbol in ("*", "/")
 
     def method(self: Any, other: Any) -> Any:
         recorder = self.recorder
@@ -100,19 +99,17 @@ def dividing(method: Method, reflected: Method, what: str) -> tuple[Method, Meth
     return divide, divided
 
 
-def array_operator(name: str, reflected: bool) -> Method:
+def array_operator(op: Op, reflected: bool) -> Method:
     """Make the operator method of an array for an op of two operands: self op other, or other op self."""
-    op = BY_NAME[name]
     opcode = MAP + op.opcode
-    logical = name in ("add", "multiply")  # of truth values: or, and
-    product = name == "multiply"
-    scales = product or (name == "divide" and not reflected)
-    by_constant = MAP + BY_NAME["multiply_by_constant"].opcode
+    product = op is MULTIPLY
+    scales = product or (op.symbol == "/" and not reflected)
+    by_constant = MAP + BY_CONSTANT.opcode
 
     def method(self: Any, other: Any) -> Any:
         mine = self.first
         recorder = self.recorder
-        if mine is None or (logical and self.boolean):
+        if mine is None or (op.of_truths and self.boolean):
             return record_operator(op, other, self) if reflected else record_operator(op, self, other)
         shape = self.shape
         plans = CONTIGUOUS.get(shape) or plan_contiguous(shape)
@@ -148,9 +145,8 @@ def array_operator(name: str, reflected: bool) -> Method:
     return method
 
 
-def comparison(name: str) -> Method:
+def comparison(op: Op) -> Method:
     """Make a comparison method."""
-    op = BY_NAME[name]
 
     def method(self: Any, other: Any) -> Any:
         if other is None or isinstance(other, str):
@@ -201,9 +197,8 @@ def power_from(self: Any, base: Any) -> Any:
     return record_operator(BY_NAME["power"], base, self)
 
 
-def logic(name: str) -> Method:
+def logic(op: Op) -> Method:
     """Make the methods of &, | and ^, which are for truth values only."""
-    op = BY_NAME[name]
 
     def method(self: Any, other: Any) -> Any:
         if not self.boolean or not (getattr(other, "boolean", False) or np.asarray(other).dtype == bool):
@@ -271,24 +266,11 @@ def in_place(name: str) -> Method:
 
 # ---------------------------------------------------------------- the operators of the classes
 
-ARITHMETIC = {
-    "add": "add",
-    "sub": "subtract",
-    "mul": "multiply",
-    "truediv": "divide",
-    "floordiv": "floor_divide",
-    "mod": "remainder",
-}
+METHODS = {
+    "+": "add", "-": "sub", "*": "mul", "/": "truediv", "//": "floordiv", "%": "mod", "&": "and", "|": "or", "^": "xor",
+    "<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne",
+}  # fmt: skip
 DIVISIONS = {"truediv": "float division by zero", "floordiv": "float floor division by zero", "mod": "float modulo"}
-COMPARISONS = {
-    "lt": "less",
-    "le": "less_equal",
-    "gt": "greater",
-    "ge": "greater_equal",
-    "eq": "equal",
-    "ne": "not_equal",
-}
-LOGIC = {"and": "logical_and", "or": "logical_or", "xor": "logical_xor"}
 
 
 def give(kind: type[Active], operator: str, method: Method, reflected: Method | None = None) -> None:
@@ -298,22 +280,31 @@ def give(kind: type[Active], operator: str, method: Method, reflected: Method | 
         setattr(kind, f"__r{operator}__", reflected)
 
 
+def give_operator(operator: str, op: Op) -> None:
+    """Give scalars and arrays the operator that an op of two operands is."""
+    if op.compares:
+        give(Active, operator, comparison(op))
+        return
+    if op.boolean:
+        give(Active, operator, logic(op), logic(op))
+    else:
+        methods = scalar_operators(op)
+        give(Scalar, operator, *(dividing(*methods, DIVISIONS[operator]) if operator in DIVISIONS else methods))
+        give(Array, operator, array_operator(op, False), array_operator(op, True))
+    give(Array, f"i{operator}", in_place(f"__{operator}__"))
+
+
 def times_truth(self: Truth, other: Any) -> Any:
     """Record a product with a truth value."""
-    return record_operator(BY_NAME["multiply"], self, other)
+    return record_operator(MULTIPLY, self, other)
 
 
 def give_all() -> None:
     """Give scalars and arrays their operators."""
-    for operator, name in ARITHMETIC.items():
-        methods = scalar_operators(name)
-        give(Scalar, operator, *(dividing(*methods, DIVISIONS[operator]) if operator in DIVISIONS else methods))
-        give(Array, operator, array_operator(name, False), array_operator(name, True))
+    for op in REGISTRY:
+        if op.symbol in METHODS:
+            give_operator(METHODS[op.symbol], op)
     give(Truth, "mul", times_truth, times_truth)
-    for operator, name in COMPARISONS.items():
-        give(Active, operator, comparison(name))
-    for operator, name in LOGIC.items():
-        give(Active, operator, logic(name), logic(name))
     give(Active, "divmod", divmod_, divmod_of)
     give(Active, "pow", square_or_power, power_from)
     give(Active, "neg", unary("negative"))
@@ -321,7 +312,7 @@ def give_all() -> None:
     give(Active, "pos", positive)
     give(Active, "invert", invert)
     give(Array, "matmul", matmul, matmul_from)
-    for operator in (*ARITHMETIC, *LOGIC, "pow", "matmul"):
+    for operator in ("pow", "matmul"):
         give(Array, f"i{operator}", in_place(f"__{operator}__"))
 
 

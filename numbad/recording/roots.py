@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from numbad.ops.definition import BY_NAME
+from numbad.ops.definition import BY_NAME, REGISTRY
 from numbad.recording.active import Active
 from numbad.recording.arrays import Array, Storage, in_order, make_block
 from numbad.recording.elementwise import record, record_operator
@@ -34,7 +34,7 @@ from numbad.tape.layout import (
 
 ROOT, SQRT, SQUARE, HYPOT, ABSOLUTE = (BY_NAME[name] for name in ("root", "sqrt", "square", "hypot", "absolute"))
 SMALLEST_FACTOR = 1e-8  # of a root: so that the square of a root is not too small before it is multiplied
-SQUARES = {BY_NAME[name].opcode for name in ("square", "squared_root", "squared_hypot")}
+SQUARES = {op.opcode for op in REGISTRY if op.squares}
 MULTIPLY, PLUS, DIVIDE = (BY_NAME[name].opcode for name in ("multiply", "add", "divide"))
 COPIES = {BY_NAME[name].opcode for name in ("identity", "absolute")}
 NEAR = 4  # rows that are looked back through one by one for the one that made a value: most roots follow their sums

@@ -23,8 +23,9 @@ from numbad.kernels.loading import sweep, switch
 from numbad.kernels.memory import address_of
 from numbad.limits import CHECKED, FEW_ROWS, LEVELLED, LOCKED_ROWS, SHORT
 from numbad.ops.definition import REGISTRY, absent
+from numbad.ops.texts import dependencies
 from numbad.tape.layout import GUARD, GUARD_VALUE, MAP
-from numbad.tapes.passes import constant_addresses, dependencies, optimise, place_given, run
+from numbad.tapes.passes import constant_addresses, optimise, place_given, run
 
 if CHECKED:
     pass

@@ -1,9 +1,12 @@
-"""`python -m numbad.scipy_api`: print which functions are recorded, as the list in ARCHITECTURE.md has it."""
+"""`python -m numbad.scipy_api`: print which functions are recorded; `--write` puts that into ARCHITECTURE.md."""
 
 from __future__ import annotations
 
+import sys
 import textwrap
+from pathlib import Path
 
+from numbad.numpy_api import tables  # noqa: F401  they fill FUNCTIONS and UFUNCS
 from numbad.numpy_api.dispatch import FUNCTIONS, UFUNCS
 from numbad.ops.definition import REGISTRY
 from numbad.scipy_api.elementwise import ELEMENTWISE
@@ -45,5 +48,15 @@ def listing() -> str:
     )
 
 
+def main() -> None:
+    """Print the list, or write it to the end of ARCHITECTURE.md."""
+    if "--write" not in sys.argv:
+        print(listing())
+        return
+    path = Path(__file__).parent.parent / "ARCHITECTURE.md"
+    text = path.read_text()
+    path.write_text(text[: text.index("* **ufuncs of NumPy**")] + listing() + "\n")
+
+
 if __name__ == "__main__":
-    print(listing())
+    main()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from numbad.errors import BranchError, message
-from numbad.tape.layout import GUARD, HOST, MAP, host_call
-from numbad.tape.naming import COMPARISONS, Names, op_name
+from numbad.tape.layout import GUARD, HOST, host_call
+from numbad.tape.naming import Names, find_op
 from numbad.tape.rows import NamedTape
 
 if TYPE_CHECKING:
@@ -48,13 +48,14 @@ def describe_truth(tape: NamedTape, names: Names, row: int, address: int, truth:
     """Return what a guard of a truth value says, and what to do."""
     writer = names.writer(address)
     opcode: Any = int(tape.code[writer, 0]) if writer >= 0 else -1
-    name = op_name(opcode) if 0 <= opcode < 2 * MAP else ""
     if opcode == HOST and (op := host_op(tape, writer)) is not None and getattr(op, "raises", False):
         now, then = ("raises an error", "did not") if truth else ("raises no error", "raised one")
         what = f"row {row}: {op.name} {now} here and {then} when recorded"
         return what, "use numbad.jit, which records what the program does then, or record the function again"
     text = names.expression(address)
-    verb = "compared" if name in COMPARISONS else "took"
+    writes = find_op(opcode)
+    compares = writes is not None and writes.compares
+    verb = "compared" if compares else "took"
     what = f"row {row} {verb} {text} as {truth} when recorded; it is {not truth} now"
-    condition = text if name in COMPARISONS else "condition"
+    condition = text if compares else "condition"
     return what, f"use np.where({condition}, a, b), or record the function again at this point with numbad.record"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from numbad.errors import attribute
-from numbad.ops import REGISTRY
+from numbad.ops.definition import REGISTRY, Op
 from numbad.tape.layout import (
     GUARD,
     GUARD_VALUE,
@@ -24,26 +24,6 @@ from numbad.tape.layout import (
 )
 from numbad.tape.rows import NamedTape
 
-SYMBOLS = {
-    "add": "+",
-    "subtract": "-",
-    "multiply": "*",
-    "divide": "/",
-    "floor_divide": "//",
-    "remainder": "%",
-    "power": "**",
-    "power_by_constant": "**",
-    "less": "<",
-    "less_equal": "<=",
-    "greater": ">",
-    "greater_equal": ">=",
-    "equal": "==",
-    "not_equal": "!=",
-    "logical_and": "&",
-    "logical_or": "|",
-    "logical_xor": "^",
-}
-COMPARISONS = ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal")
 DEPTH = 3  # operations that are written out inside an expression before a name stands for the rest
 
 
@@ -93,13 +73,16 @@ def name_spaces(f: Callable[..., Any], tape: NamedTape, origins: dict[int, Any])
     return tuple(names)
 
 
+def find_op(opcode: int) -> Op | None:
+    """Return the elementwise op of a row, over numbers or arrays; None for another row."""
+    place = opcode - MAP if opcode >= MAP else opcode
+    return REGISTRY[place] if 0 <= place < len(REGISTRY) else None
+
+
 def op_name(opcode: int) -> str:
     """Return the name of an opcode, or an empty string."""
-    if opcode < len(REGISTRY):
-        return REGISTRY[opcode].name
-    if MAP <= opcode < MAP + len(REGISTRY):
-        return REGISTRY[opcode - MAP].name
-    return NAMES.get(opcode, "")
+    op = find_op(opcode)
+    return NAMES.get(opcode, "") if op is None else op.name
 
 
 class Names:
@@ -208,7 +191,9 @@ class Names:
             operands = [self.part(int(self.tape.code[row, 2]), 1 + k, place) for k in range(op.arity)]
         else:
             return self.element(address)
-        text = write_call(op.name, operands, depth < DEPTH)
+        text = op.write(operands)
+        if op.symbol and op.arity == 2 and depth < DEPTH:
+            text = f"({text})"
         return text if len(text) <= 60 else self.element(address)
 
     def part(self, w: int, index: int, place: int) -> str:
@@ -216,18 +201,6 @@ class Names:
         space, address, strides = row_operands(self.tape.words, w)[index]
         inside = np.unravel_index(place, row_shape(self.tape.words, w))
         return self.element(address + sum(int(k) * s for k, s in zip(inside, strides, strict=True)), space)
-
-
-def write_call(name: str, operands: list[str], inner: bool) -> str:
-    """Write an op with its operands, in brackets if it stands inside another."""
-    if name in SYMBOLS and len(operands) == 2:
-        text = f"{operands[0]} {SYMBOLS[name]} {operands[1]}"
-        return f"({text})" if inner else text
-    if name == "square":
-        return f"{operands[0]}**2"
-    if name == "negative":
-        return f"-{operands[0]}"
-    return f"{name}({', '.join(operands)})"
 
 
 def write_values(values: np.ndarray) -> str:

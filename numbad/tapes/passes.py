@@ -6,9 +6,7 @@ and printed by `tape.summary()`. The loops over rows are compiled (`kernels.pass
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import functools
 import itertools
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +15,8 @@ import numpy as np
 from numbad.errors import TapeError, message
 from numbad.kernels.loading import sweep
 from numbad.limits import CHECKED
-from numbad.ops.definition import REGISTRY, Op, body
+from numbad.ops.definition import REGISTRY
+from numbad.ops.texts import commutative_ops
 from numbad.sweeps.execution import Execution
 from numbad.tape.layout import GUARD, GUARD_VALUE, HOST, MAP, host_places, row_size
 from numbad.tape.naming import count_results
@@ -504,62 +503,3 @@ def pack_words(code: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, np.ndar
     code[rows, 2] = ends - counts
     kept = np.arange(ends[-1]) + np.repeat(starts - (ends - counts), counts)
     return code, words[kept]
-
-
-# ---------------------------------------------------------------- what is read off the ops' texts
-
-
-@functools.cache
-def commutative_ops() -> np.ndarray:
-    """Return a flag for each op: whether its operands may be exchanged, for its text says so."""
-    return np.array([is_commutative(op) for op in REGISTRY], np.uint8)
-
-
-def is_commutative(op: Op) -> bool:
-    """Whether an op's text stays the same when its operands are exchanged, as that of x + y does."""
-    if op.arity != 2 or op.host:
-        return False
-    assignments, value = body(op.primal)
-    return not assignments and normal_form(value, {}) == normal_form(value, {"x": "y", "y": "x"})
-
-
-def normal_form(node: ast.AST, names: dict[str, str]) -> str:
-    """Write an expression with other names, and the operands of +, *, &, | and == in a fixed order."""
-    if isinstance(node, ast.Name):
-        return names.get(node.id, node.id)
-    parts = [normal_form(part, names) for part in ast.iter_child_nodes(node)]
-    operator = getattr(node, "op", None) or (node.ops[0] if isinstance(node, ast.Compare) else None)
-    if isinstance(operator, (ast.Add, ast.Mult, ast.BitAnd, ast.BitOr, ast.Eq, ast.NotEq)):
-        parts = sorted(parts)
-    title = repr(node.value) if isinstance(node, ast.Constant) else getattr(node, "attr", "")
-    return f"{type(node).__name__}{title}({', '.join(parts)})"
-
-
-@functools.cache
-def dependencies() -> np.ndarray:
-    """Return for each op on which of x, y, z (bits 1, 2, 4) its partials depend: p's in three bits, q's in the next."""
-    return np.array([depends(op) for op in REGISTRY], np.uint8)
-
-
-def depends(op: Op) -> int:
-    """Return the dependencies of one op's partials, from their text."""
-    if op.host:
-        return 63
-    bits = {"x": 1, "y": 2, "z": 4}
-    assignments, value = body(op.partials_function)
-    locals_: dict[str, int] = {}
-
-    def mask(node: ast.expr) -> int:
-        found = 0
-        for part in ast.walk(node):
-            if isinstance(part, ast.Name):
-                found |= bits.get(part.id, locals_.get(part.id, 0))
-        return found
-
-    for statement in assignments:
-        assert isinstance(statement, ast.Assign)
-        for target in statement.targets:
-            assert isinstance(target, ast.Name)
-            locals_[target.id] = mask(statement.value)
-    parts = value.elts if isinstance(value, ast.Tuple) else [value]
-    return sum(mask(part) << (3 * k) for k, part in enumerate(parts))

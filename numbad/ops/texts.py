@@ -1,0 +1,77 @@
+"""What is read off the ops' texts: whose operands may be exchanged, what their partials depend on, and which are 1."""
+
+from __future__ import annotations
+
+import ast
+import functools
+
+import numpy as np
+
+from numbad.ops.definition import REGISTRY, Op, body, names_of
+
+
+@functools.cache
+def commutative_ops() -> np.ndarray:
+    """Return a flag for each op: whether its operands may be exchanged, for its text says so."""
+    return np.array([is_commutative(op) for op in REGISTRY], np.uint8)
+
+
+def is_commutative(op: Op) -> bool:
+    """Whether an op's text stays the same when its operands are exchanged, as that of x + y does."""
+    if op.arity != 2 or op.host:
+        return False
+    assignments, value = body(op.primal)
+    return not assignments and normal_form(value, {}) == normal_form(value, {"x": "y", "y": "x"})
+
+
+def normal_form(node: ast.AST, names: dict[str, str]) -> str:
+    """Write an expression with other names, and the operands of +, *, &, | and == in a fixed order."""
+    if isinstance(node, ast.Name):
+        return names.get(node.id, node.id)
+    parts = [normal_form(part, names) for part in ast.iter_child_nodes(node)]
+    operator = getattr(node, "op", None) or (node.ops[0] if isinstance(node, ast.Compare) else None)
+    if isinstance(operator, (ast.Add, ast.Mult, ast.BitAnd, ast.BitOr, ast.Eq, ast.NotEq)):
+        parts = sorted(parts)
+    title = repr(node.value) if isinstance(node, ast.Constant) else getattr(node, "attr", "")
+    return f"{type(node).__name__}{title}({', '.join(parts)})"
+
+
+@functools.cache
+def dependencies() -> np.ndarray:
+    """Return for each op on which of x, y, z (bits 1, 2, 4) its partials depend: p's in three bits, q's in the next."""
+    return np.array([depends(op) for op in REGISTRY], np.uint8)
+
+
+def depends(op: Op) -> int:
+    """Return the dependencies of one op's partials, from their text."""
+    if op.host:
+        return 63
+    bits = {"x": 1, "y": 2, "z": 4}
+    assignments, value = body(op.partials_function)
+    locals_: dict[str, int] = {}
+
+    def mask(node: ast.expr) -> int:
+        found = 0
+        for part in ast.walk(node):
+            if isinstance(part, ast.Name):
+                found |= bits.get(part.id, locals_.get(part.id, 0))
+        return found
+
+    for statement in assignments:
+        assert isinstance(statement, ast.Assign)
+        for target in statement.targets:
+            assert isinstance(target, ast.Name)
+            locals_[target.id] = mask(statement.value)
+    parts = value.elts if isinstance(value, ast.Tuple) else [value]
+    return sum(mask(part) << (3 * k) for k, part in enumerate(parts))
+
+
+def unit_partials(op: Op) -> tuple[int, int]:
+    """Return the partials of an op that are 1 or -1 whatever the operands, 0 for others."""
+    function = op.partials_function
+    if op.host or not op.smooth or names_of(function):
+        return 0, 0
+    found = function()
+    found = found if isinstance(found, tuple) else (found, 0.0)
+    x, y = (int(p) if p in (1.0, -1.0) else 0 for p in found)
+    return x, y
