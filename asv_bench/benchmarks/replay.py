@@ -73,7 +73,7 @@ class Rosenbrock:
     def track_rows_that_sweeps_take(self, n):
         JITTED[n](POINTS[n])
         program = next(iter(JITTED[n].programs.values())).programs[0]
-        return (len(program.prepared.code) + len(program.prepared.back)) / (2 * len(TAPES[n]))
+        return (len(program.machine.code) + len(program.machine.back)) / (2 * len(TAPES[n]))
 
     track_rows_that_sweeps_take.unit = "ratio"
 

@@ -37,7 +37,7 @@ from numbad.tape.layout import (
     mark_absent,
     scatter_words,
 )
-from numbad.tape.rows import Numbers, Rows
+from numbad.tape.rows import Rows
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -51,16 +51,6 @@ MOST_ADDRESSES = 2**32 - 1
 
 _thread = threading.local()
 beginnings: list[Callable[[Recorder], None]] = []  # what modules above do when a recording begins
-
-
-def pairs_of(numbers: Numbers | np.ndarray, loads: list[tuple[int, np.ndarray]]) -> Numbers | np.ndarray:
-    """Return constants as (address, value) pairs, flat; `numbers` are such pairs already, `loads` runs of values."""
-    if not loads:
-        return numbers
-    pairs = [np.array(numbers, np.float64).reshape(-1, 2)]
-    for address, block in loads:
-        pairs.append(np.stack([np.arange(address, address + block.size, dtype=np.float64), block.reshape(-1)], axis=1))
-    return np.concatenate(pairs).reshape(-1)
 
 
 class Swept(Protocol):

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from array import array
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from numbad.errors import InputError, OutputError, Site, SourceLine, TapeError, message
-from numbad.kernels.loading import kernel, switch
 from numbad.limits import SHORT
-from numbad.recording.recorder import pairs_of
 from numbad.recording.structures import count_leaves, describe_trees, flatten, unflatten
 from numbad.settings import config
 from numbad.sweeps.execution import Execution
+from numbad.sweeps.whole import give_back, run_whole
 from numbad.tape.layout import GUARD, GUARD_VALUE, find_large
 from numbad.tapes.checks import verify
 from numbad.tapes.slots import Input, Output
-from numbad.tapes.workspaces import Workspace, check_gradient_out, check_out, output_slots, take_workspace
+from numbad.tapes.workspaces import Workspace, check_gradient_out, check_out, output_slots, rows_of, take_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from numbad.recording.hostcalls import HostCall
     from numbad.recording.structures import Structure
+    from numbad.tape.rows import Rows
     from numbad.tapes.passes import PassRecord
     from numbad.types import Argnums, Arrays, Several, Space, T, Ts, U, Value
 
@@ -117,7 +118,8 @@ class Tape:
         self.code.flags.writeable = self.words.flags.writeable = self.numbers.flags.writeable = False
         self._verified = self._trusted = False
         self._large: list[int] = []
-        self._pairs: np.ndarray | None = None
+        self._pairs: array[float] | None = None  # inputs and constants of a short tape of numbers, and its rows
+        self._rows: Rows | None = None
         self.kept: dict[Hashable, Any] = {}  # what calls leave for the next: workspaces, derived tapes, programs
 
     # ------------------------------------------------------------ reading
@@ -1034,19 +1036,23 @@ class Tape:
         (9.0, 6.0)
         """
         self.ensure_verified()
-        if config._debug_nans or self._pairs is None or output.constant is not None or output.space:
+        if config._debug_nans or self._pairs is None or self._rows is None:
+            return None
+        if output.constant is not None or output.space:
             return None
         if len(points) != len(self.inputs):
             return None
         if not all(type(point) is float for point in points):
             return None
-        pairs = self._pairs.copy()
-        pairs[1 : 2 * len(points) : 2] = points
-        sweep, pointer = kernel("gradient_rows", self.dtype), switch("linearise", self.dtype)
-        done, value, found = sweep(pointer, self._code.reshape(-1), pairs, self.size, output.address, len(points))
-        if done < len(self._code):
+        numbers = self._pairs[:]
+        for k, point in enumerate(points):
+            numbers[2 * k + 1] = point
+        work = run_whole(self._rows, numbers, output.address, len(points))
+        if work is None:
             return None  # a guard does not hold, or a row needs Python
-        return value, found[0].item() if len(points) == 1 else tuple(found.tolist())
+        value, found = work.memory.item(output.address), work.arena[1 : 1 + len(points)].tolist()
+        give_back(work)
+        return value, found[0] if len(points) == 1 else tuple(found)
 
     def ensure_verified(self) -> None:
         """Verify the tape, unless it has been verified.
@@ -1084,10 +1090,10 @@ class Tape:
         numbers_only = numbers_only and all(tree is None for tree in self.input_trees)
         in_order = [slot.address for slot in self.inputs] == list(range(1, 1 + len(self.inputs)))
         if numbers_only and in_order and self.inputs and not self._words.size and len(self) < SHORT:
-            first = [[slot.address, 0.0] for slot in self.inputs]
-            self._pairs = np.concatenate(
-                [np.array(first).reshape(-1), np.reshape(pairs_of(self.numbers, self.loads), -1)]
-            )
+            first = [number for slot in self.inputs for number in (slot.address, 0.0)]
+            self._pairs = array("d", [*first, *self.numbers.reshape(-1).tolist()])
+            self._rows = rows_of(self)
+            self._rows.code = array("I", self._code.reshape(-1).tolist())
         self._verified = True
 
     def run(self, points: tuple[Any, ...], final: bool = False) -> tuple[Execution, list[np.ndarray]]:
