@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from random_programs import make
 
 import numbad
 import numbad.numpy
@@ -22,6 +21,7 @@ from numbad.ops.definition import REGISTRY
 from numbad.sweeps import dependence
 from numbad.tape import layout
 from numbad.tape.layout import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, PINNED, SCATTER
+from random_programs import make
 
 Place = tuple[int, int]  # space and address
 
