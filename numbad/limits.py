@@ -122,10 +122,6 @@ MOST_WORKSPACES = limit(4, 1)
 
 # ---------------------------------------------------------------- tapes of numbers, and short ones
 
-# Words of code: a longer tape is swept faster by way of Numba's dispatcher, for it fills its arrays there.
-MOST_WORDS = limit(4096, 12)
-# Words of code: a longer tape is swept in chunks, so that Ctrl-C is answered.
-MOST_AT_ONCE = limit(1 << 20, 24)
 # Rows: longer tapes are swept in chunks, so that Ctrl-C is answered.
 SHORT = limit(1 << 18, 6)
 # Numbers that the arena, the cotangents and the partials of a short tape may take together.

@@ -670,33 +670,6 @@ def tangent_at(like, kernels, code, words, bases, dots, values, partials, dot, s
     return tangent_rows(*tape, *derivatives_at(like, dots, dot), start, stop)
 
 
-# fmt: off
-def both_at(like, forward, adjoint, kernels, code, words, bases, bars, values, partials, bar, scratch, numbers, count,
-            size, rows, output):
-# fmt: on
-    """Run both sweeps over a short tape at memory addresses. Compiled to a C function.
-
-    `numbers` holds `count` pairs of address and value; `bar` is cleared here; an `adjoint` of 0 stands for the forward
-    sweep alone. Returns the first row that was not done: all is well if there is none.
-    """
-    pairs = view(np.uint64(numbers), 2 * count, np.float64(0))
-    arena, cotangents = view(np.uint64(values), size, like), view(np.uint64(bar), size, like)
-    arena[0] = 0
-    for k in range(count):
-        arena[np.int64(pairs[2 * k])] = pairs[2 * k + 1]
-    places = (kernels, code, words, bases, values, partials, scratch, 0, rows)
-    done = call_at(np.uint64(forward), like, places)
-    if done < rows or adjoint == 0:
-        return done
-    for k in range(size):
-        cotangents[k] = -like
-    cotangents[np.uint64(output)] = 1
-    left = call_at(
-        np.uint64(adjoint), like, (kernels, code, words, bases, bars, values, partials, bar, scratch, 0, rows)
-    )
-    return rows if left == 0 else np.int64(-1)
-
-
 @compiled
 def count_uses(code, words, spaces):
     """Return how often rows name each space as an operand."""

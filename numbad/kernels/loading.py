@@ -24,8 +24,6 @@ _announced = threading.Event()
 INTEGERS = {
     "primal": 4,
     "linearise": 5,
-    "gradient_at": 9,
-    "replay_at": 1,
     "run_pass": 2,
     "block_primal": 5,
     "block_partials": 7,
@@ -33,7 +31,7 @@ INTEGERS = {
     "forward_at": 9,
     "adjoint_at": 11,
     "tangent_at": 11,
-    "both_at": 16,
+    "run_at": 1,
     "points_primal": 5,
     "points_adjoint": 5,
 }  # switches, with the number of integers that each takes after a number of its dtype
@@ -44,16 +42,15 @@ compile_seconds: dict[str, float] = {}
 
 def source_of(name: str) -> Any:
     """Return the Python function that a switch is compiled from."""
-    from numbad.kernels import array, emission, passes, scalar
+    from numbad.kernels import array, emission, passes, run
     from numbad.kernels.generated import blocks, points
     from numbad.kernels.generated import scalar as ops
 
-    return next(
-        vars(module)[name] for module in (ops, blocks, points, scalar, array, emission, passes) if name in vars(module)
-    )
+    modules = (ops, blocks, points, array, run, emission, passes)
+    return next(vars(module)[name] for module in modules if name in vars(module))
 
 
-HERE, ELSEWHERE = ("block_primal", "forward_at", "both_at"), ("block_partials", "adjoint_at")
+HERE, ELSEWHERE = ("block_primal", "forward_at", "run_at"), ("block_partials", "adjoint_at")
 _ready: set[Any] = set()
 
 
@@ -145,10 +142,6 @@ def compile_kernel(function: Any, name: str, dtype: np.dtype) -> None:
     code, values, partials = np.empty((0, 4), np.uint32), np.zeros(1, dtype), np.empty((0, 2), dtype)
     if name == "linearise_rows":
         function(switch("linearise", dtype), code, values, partials, 0, 0)
-    elif name == "gradient_rows":
-        if dtype == np.float64:
-            switch("gradient_at", dtype)  # for the next process
-        function(switch("linearise", dtype), code.reshape(-1), values[:0], 1, 0, 0)
     elif name == "are_finite":
         function(values)
     else:

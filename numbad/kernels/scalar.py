@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from numbad.kernels.vectormath import absent, call_at, pointer_of, rows_of, view
+from numbad.kernels.vectormath import absent, call_at, pointer_of
 from numbad.tape.layout import GUARD, GUARD_VALUE, MAP
 
 compiled = njit(nogil=True, cache=True, error_model="numpy")
@@ -69,25 +69,6 @@ def are_finite(values):
 
 
 @compiled
-def take_back(code, partials, bar, output, inputs):
-    """Fill the cotangents of a tape of scalar rows, from 1 at the output to those of the inputs, at 1 .. inputs."""
-    clear(bar, output, inputs)
-    plain_adjoint(code, partials, bar, 0, code.shape[0])
-    if not are_finite(bar[1 : 1 + inputs]):
-        clear(bar, output, inputs)
-        adjoint(code, partials, bar, 0, code.shape[0])
-
-
-@compiled
-def clear(bar, output, inputs):
-    """Make all cotangents absent but that of the output; a gradient is no -0.0."""
-    zero = bar.dtype.type(0)
-    for k in range(np.uint64(bar.size)):
-        bar[k] = zero if k <= np.uint64(inputs) else -zero
-    bar[np.uint64(output)] = 1
-
-
-@compiled
 def tangent(code, partials, dot, start, stop):
     """Take scalar rows forwards; return the first row that is not one."""
     for i in range(np.uint64(start), np.uint64(stop)):
@@ -116,38 +97,6 @@ def linearise_rows(pointer, code, values, partials, start, stop):
 
 
 @compiled
-def gradient_rows(pointer, code, numbers, size, output, inputs):
-    """Run both sweeps over a tape of scalar rows: the whole of a small gradient in one call.
-
-    The inputs are at addresses 1 .. inputs; `numbers` holds pairs of address and value. Returns the
-    first row that was not done (all is well if there is none), the value and the gradient.
-    """
-    zero = numbers.dtype.type(0)
-    values = np.empty(size, numbers.dtype)
-    values[0] = zero
-    for k in range(0, numbers.size, 2):
-        values[np.int64(numbers[k])] = numbers[k + 1]
-    rows = code.size // 4
-    partials = np.empty((rows, 2), numbers.dtype)
-    bar = np.empty(size, numbers.dtype)
-    places = (pointer_of(code), pointer_of(values), pointer_of(partials), 0, rows)
-    stop = call_at(pointer, zero, places)
-    if stop == rows:
-        take_back(rows_of(code, 4), partials, bar, output, inputs)
-    return stop, values[output], bar[1 : 1 + inputs].copy()
-
-
-def gradient_at(like, pointer, code_at, rows, values_at, partials_at, bar_at, size, output, inputs):
-    """Run both sweeps over scalar rows at memory addresses. Compiled to a C function for start-up."""
-    stop = call_at(np.uint64(pointer), like, (code_at, values_at, partials_at, 0, rows))
-    if stop == rows:
-        code = rows_of(view(np.uint64(code_at), 4 * rows, np.uint32(0)), 4)
-        partials = rows_of(view(np.uint64(partials_at), 2 * rows, like), 2)
-        take_back(code, partials, view(np.uint64(bar_at), size, like), output, inputs)
-    return stop
-
-
-@compiled
 def plain_pull_back(code, partials, bar):
     """Take the rows of a prepared adjoint sweep back as if nothing were absent (see `pull_back`)."""
     one = np.uint64(1)
@@ -172,35 +121,3 @@ def pull_back(code, partials, bar):
                 bar[code[k, np.uint64(2)]] += p * b + zero
             if not absent(q):
                 bar[code[k, np.uint64(3)]] += q * b + zero
-
-
-def replay_at(like, plan_at):
-    """Run the sweeps of a tape of scalar rows (`replay.scalar_replays`); return the row where the forward one stopped.
-
-    The plan holds: the switch to call, code, first row, rows, values and partials (0: values alone) of the forward
-    sweep; code, rows, cotangents, what they are to begin with, how many they are, the number of inputs, and the number
-    of rows with partials of the adjoint sweep.
-    """
-    plan = view(np.uint64(plan_at), 13, np.int64(0))
-    pointer, stop = np.uint64(plan[0]), plan[3]
-    if plan[5]:
-        done = call_at(pointer, like, (plan[1], plan[4], plan[5], plan[2], stop))
-    else:
-        done = call_at(pointer, like, (plan[1], plan[4], plan[2], stop))
-    if done == stop and plan[8]:
-        bar, first = view(np.uint64(plan[8]), plan[10], like), view(np.uint64(plan[9]), plan[10], like)
-        code = rows_of(view(np.uint64(plan[6]), 4 * plan[7], np.uint32(0)), 4)
-        partials = rows_of(view(np.uint64(plan[5]), 2 * plan[12], like), 2)
-        copy(bar, first)
-        plain_pull_back(code, partials, bar)
-        if not are_finite(bar[1 : 1 + plan[11]]):
-            copy(bar, first)
-            pull_back(code, partials, bar)
-    return done
-
-
-@compiled
-def copy(target, source):
-    """Copy an array."""
-    for k in range(np.uint64(source.size)):
-        target[k] = source[k]

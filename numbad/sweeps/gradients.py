@@ -7,15 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from numbad.kernels.loading import kernel, switch
-from numbad.limits import MOST_AT_ONCE, MOST_WORDS
 from numbad.recording.inputs import FLOAT64, Leaf, note_inputs, record_call, record_numbers, regroup
 from numbad.recording.outputs import concrete, plain, scalar_output, split_auxiliary
-from numbad.recording.recorder import Recorder, pairs_of
+from numbad.recording.recorder import Recorder
 from numbad.recording.scalars import Scalar
-from numbad.settings import config
-from numbad.sweeps import startup
-from numbad.sweeps.whole import give_back, sweep_both
+from numbad.sweeps.whole import give_back, run_whole
 
 FLOATS = {float}
 
@@ -33,13 +29,7 @@ def differentiate_alone(
     if not has_aux and set(map(type, arguments)) == FLOATS and argnums == tuple(range(len(arguments))):
         recorder, leaves, result = record_numbers(f, arguments, keywords)
         rebuilds: list[Any] = [None] * len(leaves)
-        if (
-            type(result) is Scalar
-            and not recorder.words
-            and recorder.execution is None
-            and result.recorder is recorder
-            and len(recorder.code) < MOST_AT_ONCE
-        ):
+        if type(result) is Scalar and not recorder.words and recorder.execution is None and result.recorder is recorder:
             found = gradient_of_numbers(recorder, result.address, len(leaves))
             if found is not None:
                 return found[0], None, found[1]
@@ -54,7 +44,7 @@ def differentiate_alone(
         output = result if type(result) is Scalar and result.recorder is recorder else None
         if output is None:
             output = scalar_output(recorder, result, name)
-        if output is not None and not has_aux and recorder.execution is None and recorder.words:
+        if output is not None and not has_aux and recorder.execution is None:
             found = gradient_of_short(recorder, output.address, leaves)
             if found is not None:
                 return found[0], None, regroup(found[1], rebuilds)
@@ -78,27 +68,19 @@ def differentiate_alone(
 
 def gradient_of_numbers(recorder: Recorder, output: int, inputs: int) -> tuple[float, list[float]] | None:
     """Return value and gradient of a short tape of scalar rows; None if a row is not for the scalar machine."""
-    if config._debug_nans:
+    work = run_whole(recorder, recorder.numbers, output, inputs)
+    if work is None:
         return None
-    constants = pairs_of(recorder.numbers, recorder.loads)
-    if len(recorder.code) <= MOST_WORDS:
-        found = startup.gradient(recorder.code, constants, recorder.size, output, inputs)
-        if found is not None:
-            recorder.close()
-            return found
-    gradient_rows = kernel("gradient_rows", FLOAT64)
-    code, numbers = np.frombuffer(recorder.code, np.uint32), np.frombuffer(constants)
-    pointer = switch("linearise", FLOAT64)
-    done, value, found = gradient_rows(pointer, code, numbers, recorder.size, output, inputs)
-    if 4 * done < len(code):
-        return None
+    found = work.memory.item(output), work.arena[1 : 1 + inputs].tolist()
+    give_back(work)
     recorder.close()
-    return value, found.tolist()
+    return found
 
 
 def gradient_of_short(recorder: Recorder, output: int, leaves: list[Leaf]) -> tuple[Any, list[Any]] | None:
-    """Return value and gradient of a short tape with arrays; None if the sweeps need Python for a row."""
-    work = sweep_both(recorder, output)
+    """Return value and gradient of a short tape; None if the sweeps need Python for a row."""
+    inputs = 0 if recorder.words or not leaves else leaves[-1].address + np.size(leaves[-1].value) - 1
+    work = run_whole(recorder, recorder.numbers, output, inputs)
     if work is None:
         return None
     value = work.memory[output]

@@ -1,4 +1,4 @@
-"""Short tapes with arrays: both sweeps in one call of machine code, on memory that a thread, or a replay, keeps."""
+"""Short tapes: both sweeps in one call of machine code, on memory that a thread keeps."""
 
 from __future__ import annotations
 
@@ -8,74 +8,81 @@ from typing import Any
 
 import numpy as np
 
+from numbad.kernels import run_layout as layout
 from numbad.kernels.loading import block_kernels, sweep, switch
-from numbad.kernels.memory import address_of, empty
-from numbad.limits import BLOCK, CHECKED, MANY_ROWS, SHORT_MEMORY
-from numbad.recording.recorder import Recorder
+from numbad.kernels.memory import address_of, empty, take_memory
+from numbad.kernels.memory import give_back as give_memory_back
+from numbad.limits import BLOCK, CHECKED, LOCKED_ROWS, MANY_ROWS, SHORT, SHORT_MEMORY
 from numbad.settings import config
+from numbad.tape.rows import Rows
 
 if CHECKED:
     from numbad.kernels import checked_memory
 
-_calls: dict[int, tuple[Any, ...]] = {}
-_bases, _bars = array("Q", (0,)), array("Q", (0,))  # of a tape without spaces; filled under Python's lock
-
 
 class Workspace:
-    """Memory for the sweeps of one short tape: values, then cotangents, then partials; and scratch.
+    """Memory for the sweeps of one short tape: values, then cotangents, then partials; scratch; and the plan of a run.
 
     Attributes
     ----------
-    memory : ndarray, shape (SHORT_MEMORY,)
+    memory : ndarray
         Where the tape runs: it begins with the values.
     arena, spaces
         The cotangents, as `Cotangents` has them.
-    address, scratch_address : int
-        Where the two begin in memory.
+    plan : array of int64
+        What the driver is told (see `run_layout`).
     """
 
-    __slots__ = ("address", "arena", "memory", "scratch", "scratch_address", "spaces")
+    __slots__ = ("address", "arena", "key", "memory", "plan", "plan_at", "scratch", "spaces", "tables")
 
-    def __init__(self, dtype: np.dtype) -> None:
-        self.memory = empty(SHORT_MEMORY, dtype)
-        self.scratch = empty(4 * BLOCK, dtype)
-        self.address, self.scratch_address = address_of(self.memory), address_of(self.scratch)
+    def __init__(self, dtype: np.dtype, arrays: bool, count: int = SHORT_MEMORY) -> None:
+        self.key = dtype.num, arrays
+        self.memory = empty(count, dtype) if count == SHORT_MEMORY else take_memory(count, dtype, False)
+        self.scratch = empty(4 * BLOCK, dtype) if arrays else None
+        self.plan = new_plan(dtype, arrays, True, self.scratch)
+        self.plan[layout.VALUES] = self.address = address_of(self.memory)
+        self.plan_at = self.plan.buffer_info()[0]
         self.arena: Any = None
         self.spaces: dict[int, np.ndarray] = {}
+        self.tables = (array("Q", (0,)), array("Q", (0,)))  # of a tape without spaces
 
 
 class Kept(threading.local):
-    """The workspaces of a thread that nobody uses now, by the number of their dtype."""
+    """The workspaces of a thread that nobody uses now, by the number of their dtype, and whether there are arrays."""
 
     def __init__(self) -> None:
-        self.works: dict[int, Workspace] = {}
+        self.works: dict[tuple[int, bool], Workspace] = {}
 
 
 _kept = Kept()
 
 
-def prepare(dtype: np.dtype) -> tuple[Any, ...]:
-    """Return the compiled functions for a dtype: one for both sweeps, what it calls, and the switches."""
-    kernels = address_of(block_kernels(dtype))
-    found = _calls[dtype.num] = (
-        sweep("both_at", dtype, True),
-        int(switch("forward_at", dtype)),
-        int(switch("adjoint_at", dtype)),
-        kernels,
-        dtype.itemsize,
-    )
-    return found
+def new_plan(dtype: np.dtype, arrays: bool, slopes: bool, scratch: np.ndarray | None) -> array[int]:
+    """Return a plan for tapes with or without array rows that names the compiled sweeps; `slopes` for both sweeps."""
+    plan = array("q", bytes(8 * layout.LENGTH))
+    if arrays:
+        plan[layout.FORWARD] = int(switch("forward_at", dtype))
+        plan[layout.ADJOINT] = int(switch("adjoint_at", dtype))
+        plan[layout.KERNELS] = address_of(block_kernels(dtype))
+        plan[layout.SCRATCH] = address_of(scratch)
+    else:
+        plan[layout.FORWARD] = int(switch("linearise" if slopes else "primal", dtype))
+    return plan
 
 
-def sweep_both(recorder: Recorder, output: int) -> Workspace | None:
+def run_whole(rows: Rows, numbers: array[float], output: int, inputs: int) -> Workspace | None:
     """Run both sweeps over a tape.
 
     Parameters
     ----------
-    recorder : Recorder
+    rows : Rows
         Nothing of it has been swept yet.
+    numbers : array of float64
+        Pairs of address and value, flat: of inputs and constants.
     output : int
         The address of the result.
+    inputs : int
+        The inputs of a tape of scalar rows are at addresses 1 .. inputs.
 
     Returns
     -------
@@ -83,64 +90,61 @@ def sweep_both(recorder: Recorder, output: int) -> Workspace | None:
         With the values and the cotangents, until it is given back; None where the tape is long, or has rows
         that the compiled sweeps leave to Python: then nothing has been done.
     """
-    if config._debug_nans:
+    if config._debug_nans or not is_short(rows):
         return None
-    if not is_short(recorder):
-        return None
-    size, code, dtype = recorder.size, recorder.code, recorder.dtype
-    rows = len(code) >> 2
-    both, forward, adjoint, kernels, width = _calls.get(dtype.num) or prepare(dtype)
-    work = _kept.works.pop(dtype.num, None) or Workspace(dtype)
-    memory = work.memory
+    code: Any = rows.code
+    words: Any = rows.words
+    size = rows.size
+    count, arrays = len(code) >> 2, bool(words)
+    work = take_workspace(rows.dtype, arrays, 2 * (size + count))
+    memory, plan, width = work.memory, work.plan, work.memory.itemsize
     if CHECKED:
         checked_memory.pour(memory)
-        checked_memory.divide(memory, (size, size, 2 * rows))
-    for address, block in recorder.loads:
+        checked_memory.divide(memory, (size, size, 2 * count))
+    for address, block in rows.loads:
         memory[address : address + block.size] = block
-    bases, bars = (_bases, _bars) if len(recorder.spaces) == 1 else locate_spaces(recorder, work.spaces)
-    numbers = recorder.numbers
-    at = work.address
+    if arrays:
+        bases, bars = work.tables if len(rows.spaces) == 1 else locate_spaces(rows, work.spaces)
+        plan[layout.WORDS] = words.buffer_info()[0]
+        plan[layout.BASES], plan[layout.BARS] = bases.buffer_info()[0], bars.buffer_info()[0]
+        if CHECKED:
+            checked_memory.lend(words, bases, bars)
+    plan[layout.CODE] = code.buffer_info()[0]
+    plan[layout.BAR] = work.address + size * width
+    plan[layout.PARTIALS] = work.address + 2 * size * width
+    plan[layout.NUMBERS], length = numbers.buffer_info()
+    plan[layout.COUNT] = length >> 1
+    plan[layout.STOP], plan[layout.SIZE], plan[layout.OUTPUT], plan[layout.INPUTS] = count, size, output, inputs
     if CHECKED:
-        checked_memory.lend(code, recorder.words, bases, bars, numbers)
-    done = both(
-        0.0,
-        forward,
-        adjoint,
-        kernels,
-        code.buffer_info()[0],
-        recorder.words.buffer_info()[0],
-        bases.buffer_info()[0],
-        bars.buffer_info()[0],
-        at,
-        at + 2 * size * width,
-        at + size * width,
-        work.scratch_address,
-        numbers.buffer_info()[0],
-        len(numbers) >> 1,
-        size,
-        rows,
-        output,
-    )
-    if done != rows:
+        checked_memory.lend(code, numbers, plan)
+    done = sweep("run_at", rows.dtype, count <= LOCKED_ROWS)(0.0, work.plan_at)
+    if done != count:
         give_back(work)
         return None
     work.arena = memory[size : 2 * size]
     return work
 
 
-def locate_spaces(recorder: Recorder, kept: dict[int, np.ndarray]) -> tuple[array[int], array[int]]:
+def take_workspace(dtype: np.dtype, arrays: bool, count: int) -> Workspace:
+    """Return memory for so many numbers, this thread's own where it suffices."""
+    if count > SHORT_MEMORY:
+        return Workspace(dtype, arrays, count)
+    return _kept.works.pop((dtype.num, arrays), None) or Workspace(dtype, arrays)
+
+
+def locate_spaces(rows: Rows, kept: dict[int, np.ndarray]) -> tuple[array[int], array[int]]:
     """Return where the spaces and their cotangents begin in memory; constants have none.
 
     `kept` gets the cotangents by space, and by minus the space what had to be converted.
     """
     bases, bars = array("Q", (0,)), array("Q", (0,))
-    for space, values in enumerate(recorder.spaces):
+    for space, values in enumerate(rows.spaces):
         if space:
-            if values.dtype != recorder.dtype:
-                values = kept[-space] = values.astype(recorder.dtype, order="K")
+            if values.dtype != rows.dtype:
+                values = kept[-space] = values.astype(rows.dtype, order="K")
             bases.append(address_of(values))
-            if space in recorder.input_spaces:
-                values = kept[space] = np.zeros(values.size, recorder.dtype)
+            if space in rows.input_spaces:
+                values = kept[space] = np.zeros(values.size, rows.dtype)
                 bars.append(address_of(values))
             else:
                 bars.append(0)
@@ -150,10 +154,15 @@ def locate_spaces(recorder: Recorder, kept: dict[int, np.ndarray]) -> tuple[arra
 def give_back(work: Workspace) -> None:
     """Let the next short tape of this thread have the memory."""
     work.spaces = {}
-    _kept.works[work.memory.dtype.num] = work
+    if work.memory.size == SHORT_MEMORY:
+        _kept.works[work.key] = work
+    else:
+        give_memory_back(work.memory)
 
 
-def is_short(recorder: Recorder) -> bool:
-    """Whether a tape may run in one call."""
-    rows = len(recorder.code) >> 2
-    return not (2 * (recorder.size + rows) > SHORT_MEMORY or rows > MANY_ROWS or recorder.large or recorder.hosts)
+def is_short(rows: Rows) -> bool:
+    """Whether a tape may run in one call: while it runs nobody looks at Python's signals."""
+    count = len(rows.code) >> 2
+    if not rows.words:
+        return count < SHORT
+    return not (2 * (rows.size + count) > SHORT_MEMORY or count > MANY_ROWS or rows.large or rows.hosts)

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from array import array
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from numbad.errors import InputError, OutputError, Site, SourceLine, TapeError, message
-from numbad.kernels.loading import kernel, switch
 from numbad.limits import SHORT
-from numbad.recording.recorder import pairs_of
 from numbad.recording.structures import count_leaves, describe_trees, flatten, unflatten
 from numbad.settings import config
 from numbad.sweeps.execution import Execution
+from numbad.sweeps.whole import give_back, run_whole
 from numbad.tape.layout import GUARD, GUARD_VALUE, find_large
 from numbad.tapes.checks import verify
 from numbad.tapes.slots import Input, Output
-from numbad.tapes.workspaces import Workspace, check_gradient_out, check_out, output_slots, take_workspace
+from numbad.tapes.workspaces import Workspace, check_gradient_out, check_out, output_slots, rows_of, take_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
+    from os import PathLike
+    from typing import BinaryIO
 
-    from numbad.types import Argnums, Arrays, Several, T, Ts, U, Value
+    from numbad.recording.hostcalls import HostCall
+    from numbad.recording.structures import Structure
+    from numbad.tape.rows import Rows
+    from numbad.tapes.passes import PassRecord
+    from numbad.types import Argnums, Arrays, Several, Space, T, Ts, U, Value
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -84,18 +90,18 @@ class Tape:
     dtype: np.dtype
     numbers: np.ndarray
     loads: list[tuple[int, np.ndarray]]
-    spaces: list[Any]
-    hosts: list[Any]
+    spaces: list[Space]
+    hosts: list[HostCall]
     inputs: tuple[Input, ...]
     outputs: tuple[Output, ...]
-    input_trees: tuple[Any, ...]
-    output_tree: Any
+    input_trees: tuple[Structure, ...]
+    output_tree: Structure
     sites: np.ndarray
     places: Sequence[Site | SourceLine]
     name: str = "f"
     space_names: tuple[str, ...] = ()
     examples: tuple[Any, ...] = ()
-    passes: tuple[Any, ...] = ()
+    passes: tuple[PassRecord, ...] = ()
     forward_only: bool = False
 
     def __post_init__(self) -> None:
@@ -112,8 +118,9 @@ class Tape:
         self.code.flags.writeable = self.words.flags.writeable = self.numbers.flags.writeable = False
         self._verified = self._trusted = False
         self._large: list[int] = []
-        self._pairs: np.ndarray | None = None
-        self.kept: dict[Any, Any] = {}  # what calls leave for the next: workspaces, derived tapes, programs
+        self._pairs: array[float] | None = None  # inputs and constants of a short tape of numbers, and its rows
+        self._rows: Rows | None = None
+        self.kept: dict[Hashable, Any] = {}  # what calls leave for the next: workspaces, derived tapes, programs
 
     # ------------------------------------------------------------ reading
 
@@ -317,7 +324,7 @@ class Tape:
 
         return write_dot(self, *points, adjoints=adjoints, rows=rows)
 
-    def draw(self, path: Any, *points: Any, adjoints: bool = False, rows: int = 200) -> str:
+    def draw(self, path: str | PathLike[str], *points: Any, adjoints: bool = False, rows: int = 200) -> str:
         """Draw the computational graph into a file: inputs, rows and results as nodes, with arrows to who reads them.
 
         Parameters
@@ -370,7 +377,7 @@ class Tape:
 
     # ------------------------------------------------------------ files and copies
 
-    def save(self, file: Any) -> None:
+    def save(self, file: str | PathLike[str] | BinaryIO) -> None:
         """Write the tape to a file, which `numbad.load` reads.
 
         Parameters
@@ -407,7 +414,7 @@ class Tape:
 
         save(self, file)
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[Any, ...]:
         from numbad.storage.tape_files import tape_bytes
 
         return tape_bytes(self)
@@ -644,9 +651,9 @@ class Tape:
         (14.0, array([2., 4., 6.]))
         """
         output = self.scalar_output()
-        found: Any = self.gradient_of_numbers(points, output) if out is None else None
-        if found is not None:
-            return found
+        numbers = self.gradient_of_numbers(points, output) if out is None else None
+        if numbers is not None:
+            return numbers
         targets = None if out is None else check_gradient_out(self, out)
         workspace, given = self.borrow(points, True)
         seeds = [(output.address, 1.0)] if output.constant is None else []
@@ -665,7 +672,7 @@ class Tape:
 
     # ------------------------------------------------------------ derivatives
 
-    def jvp(self, primals: Any, tangents: Any) -> tuple[Any, Any]:
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         """Return the value at a point and its derivative along tangents, as numbad.jvp does.
 
         Parameters
@@ -1000,7 +1007,7 @@ class Tape:
 
         return map_gradients(self, points, argnums)
 
-    def gradient_of_numbers(self, points: tuple[Any, ...], output: Output) -> Any:
+    def gradient_of_numbers(self, points: tuple[Any, ...], output: Output) -> tuple[float, Any] | None:
         """Return value and gradient of a short tape of numbers by one compiled call; None if it is not one.
 
         Parameters
@@ -1029,19 +1036,23 @@ class Tape:
         (9.0, 6.0)
         """
         self.ensure_verified()
-        if config._debug_nans or self._pairs is None or output.constant is not None or output.space:
+        if config._debug_nans or self._pairs is None or self._rows is None:
+            return None
+        if output.constant is not None or output.space:
             return None
         if len(points) != len(self.inputs):
             return None
         if not all(type(point) is float for point in points):
             return None
-        pairs = self._pairs.copy()
-        pairs[1 : 2 * len(points) : 2] = points
-        sweep, pointer = kernel("gradient_rows", self.dtype), switch("linearise", self.dtype)
-        done, value, found = sweep(pointer, self._code.reshape(-1), pairs, self.size, output.address, len(points))
-        if done < len(self._code):
+        numbers = self._pairs[:]
+        for k, point in enumerate(points):
+            numbers[2 * k + 1] = point
+        work = run_whole(self._rows, numbers, output.address, len(points))
+        if work is None:
             return None  # a guard does not hold, or a row needs Python
-        return value, found[0].item() if len(points) == 1 else tuple(found.tolist())
+        value, found = work.memory.item(output.address), work.arena[1 : 1 + len(points)].tolist()
+        give_back(work)
+        return value, found[0] if len(points) == 1 else tuple(found)
 
     def ensure_verified(self) -> None:
         """Verify the tape, unless it has been verified.
@@ -1079,13 +1090,13 @@ class Tape:
         numbers_only = numbers_only and all(tree is None for tree in self.input_trees)
         in_order = [slot.address for slot in self.inputs] == list(range(1, 1 + len(self.inputs)))
         if numbers_only and in_order and self.inputs and not self._words.size and len(self) < SHORT:
-            first = [[slot.address, 0.0] for slot in self.inputs]
-            self._pairs = np.concatenate(
-                [np.array(first).reshape(-1), np.reshape(pairs_of(self.numbers, self.loads), -1)]
-            )
+            first = [number for slot in self.inputs for number in (slot.address, 0.0)]
+            self._pairs = array("d", [*first, *self.numbers.reshape(-1).tolist()])
+            self._rows = rows_of(self)
+            self._rows.code = array("I", self._code.reshape(-1).tolist())
         self._verified = True
 
-    def run(self, points: tuple[Any, ...], final: bool = False) -> tuple[Execution, list[Any]]:
+    def run(self, points: tuple[Any, ...], final: bool = False) -> tuple[Execution, list[np.ndarray]]:
         """Run the primal sweep at a point; return the execution, which is the caller's, and the leaves of the point.
 
         Parameters
@@ -1125,7 +1136,7 @@ class Tape:
         workspace, given = self.borrow(points, final)
         return workspace.execution, given
 
-    def borrow(self, points: tuple[Any, ...], final: bool) -> tuple[Workspace, list[Any]]:
+    def borrow(self, points: tuple[Any, ...], final: bool) -> tuple[Workspace, list[np.ndarray]]:
         """Run the primal sweep in a borrowed workspace. The caller must call release().
 
         Parameters
@@ -1172,7 +1183,7 @@ class Tape:
 
     # ------------------------------------------------------------ trees
 
-    def flatten_inputs(self, points: tuple[Any, ...]) -> list[Any]:
+    def flatten_inputs(self, points: tuple[Any, ...]) -> list[np.ndarray]:
         """Return the leaves of the arguments, or raise an InputError if their structure is another.
 
         Parameters

@@ -26,7 +26,7 @@ import numbad
 from numbad import limits
 from numbad.kernels import memory
 from numbad.limits import LARGE, LARGE_INPUT, PIECE, RELABEL
-from numbad.replay import jit
+from numbad.replay import scalar_machine
 from numbad.sweeps import execution, linearised
 from numbad.sweeps import whole as short
 from numbad.sweeps.matrix_rows import multiply_add
@@ -281,10 +281,10 @@ def replayed_chains() -> None:
 
 
 def branches_of_numbers() -> None:
-    """A long tape of numbers with a branch that is not taken and whose slope is infinite."""
+    """A long tape of numbers that asks for a value, with a branch that is not taken and whose slope is infinite."""
 
     def f(x: Any) -> Any:
-        total = 0.0
+        total = 1.0 if x[1] > 1.0 else 0.0
         for k in range(400):
             total = total + numbad.where(x[0] > 0.0, np.sqrt(x[0]), 3.0 * x[1]) * (k + 1.0)
         return total
@@ -750,39 +750,44 @@ PYTHON = {
         computed_by_scipy,
     ),
     # tapes of numbers, and short ones
-    "constant arrays are not entered": Damage("recording.recorder.pairs_of", "if not loads:", "if True:", numbers),
+    "constant arrays are not entered": Damage(
+        "sweeps.whole.run_whole", "for address, block in rows.loads:", "for address, block in ():", numbers
+    ),
     "constant arrays are not entered into a short tape": Damage(
-        "sweeps.whole.sweep_both",
-        "for address, block in recorder.loads:",
-        "for address, block in recorder.loads[:1]:",
+        "sweeps.whole.run_whole",
+        "for address, block in rows.loads:",
+        "for address, block in rows.loads[:1]:",
         replayed_arrays,
     ),
+    "the cotangents of a short tape are seeded one late": Damage(
+        "sweeps.whole.run_whole", "count, size, output, inputs", "count, size, output + 1, inputs", numbers
+    ),
     "constant arrays are not entered into a replay": Damage(
-        "replay.machines.ShortReplay.__init__",
+        "replay.whole_machine.WholeMachine.__init__",
         "for address, block in recorder.loads:",
         "for address, block in ():",
         replayed_arrays,
     ),
     "the cotangents of a replay are read one early": Damage(
-        "replay.machines.ShortReplay.__init__",
+        "replay.whole_machine.WholeMachine.__init__",
         "self.memory[size : 2 * size]",
         "self.memory[size - 1 : 2 * size]",
         replayed_arrays,
     ),
     "new inputs are not entered": Damage(
-        "replay.machines.ShortReplay.enter",
+        "replay.whole_machine.WholeMachine.enter",
         "zip(self.slots, values)",
         "zip(self.slots[1:], values[1:])",
         replayed_arrays,
     ),
     "the cotangents of the last replay are still there": Damage(
-        "replay.machines.SegmentedReplay.sweep_back", "self.arena[:] = -0.0", "pass", replayed_products
+        "replay.divided_machine.DividedMachine.sweep_back", "self.arena[:] = -0.0", "pass", replayed_products
     ),
     "a product adds to that of the last replay": Damage(
-        "replay.machines.Product.forward", "if self.clears:", "if False:", replayed_products
+        "replay.divided_machine.Product.forward", "if self.clears:", "if False:", replayed_products
     ),
     "a product of a replay does not go back": Damage(
-        "replay.machines.Product.backward",
+        "replay.divided_machine.Product.backward",
         "self.transposed, finite)",
         "not self.transposed, finite)",
         replayed_products,
@@ -803,13 +808,16 @@ PYTHON = {
         replayed_derivatives,
     ),
     "cotangents that are known are left out": Damage(
-        "replay.scalar_replays.Prepared.arrange", "self.first_bar[rename[used]] = bar[used]", "pass", replayed_numbers
+        "replay.scalar_machine.ScalarMachine.arrange",
+        "self.first_bar[rename[used]] = bar[used]",
+        "pass",
+        replayed_numbers,
     ),
     "partials of constants are left out": Damage(
-        "replay.scalar_replays.constant_partials", "partials[rows] = found[: len(rows)]", "pass", replayed_numbers
+        "replay.scalar_machine.constant_partials", "partials[rows] = found[: len(rows)]", "pass", replayed_numbers
     ),
     "rows that are computed together need one another": Damage(
-        "replay.scalar_replays.order_by_levels", "(tape.code[:, 0], turn)", "(turn, tape.code[:, 0])", replayed_chains
+        "replay.scalar_machine.order_by_levels", "(tape.code[:, 0], turn)", "(turn, tape.code[:, 0])", replayed_chains
     ),
     "a gradient that is not finite is not looked at again": Damage(
         "sweeps.execution.Execution.pull_back",
@@ -818,7 +826,7 @@ PYTHON = {
         branches_of_numbers,
     ),
     "shared rows are taken over one row late": Damage(
-        "replay.scalar_replays.Prepared.take_over",
+        "replay.scalar_machine.ScalarMachine.take_over",
         "other.values[other.first : other.first + row]",
         "other.values[other.first + 1 : other.first + row + 1]",
         replayed_numbers,
@@ -1005,7 +1013,7 @@ def small_sections(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name, value in (
         (linearised, "MOST_MEMORY", 1 << 13),
         (linearised, "BLAS_WORTH", 8),
-        (jit, "WORTH_COPYING", 2),
+        (scalar_machine, "WORTH_COPYING", 2),
         (points, "AT_ONCE", 1),
         (memory, "KEPT_LEAST", 32),
     ):

@@ -44,6 +44,7 @@ NUMBA = {
         "kernels.generated.points",
         "kernels.generated.scalar",
         "kernels.passes",
+        "kernels.run",
         "kernels.scalar",
     },
     "ops.reductions": {"ops.scans"},
@@ -72,7 +73,8 @@ LATER = {  # parts of what a user holds, each the way to a whole wing
         "transforms.custom",
     },
     "replay.__init__": {"replay.jit"},  # for pickles that were written when it was a module
-    "replay.jit": {"emission.splicing", "replay.batches", "replay.machines", "replay.scalar_replays"},
+    "replay.jit": {"replay.batches"},
+    "replay.program": {"emission.splicing"},
     "storage.__init__": {"storage.tape_files"},  # pickles of tapes name `numbad.storage.read_tape`
     "tapes.tape": {"tapes.directional", "tapes.jacobians", "tapes.passes", "tapes.points"},
 }

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import numbad
 from numbad import BranchError, TapeError, limits
 from numbad.limits import FEW_ROWS
-from numbad.replay.scalar_replays import Prepared, can_prepare
+from numbad.replay.scalar_machine import ScalarMachine, fits
 from numbad.tapes import passes
 from numbad.tapes.passes import drop_dead_rows, fold_constants, merge_equal_rows, reuse_addresses
 from shared.programs import POINTS, PROGRAMS, STEPS, Program, run, tamed
@@ -106,16 +106,16 @@ NUMBERS = st.lists(st.one_of(st.floats(-2.0, 2.0, width=32), st.sampled_from(SPE
 
 @pytest.mark.usefixtures("usual_limits")
 @given(PROGRAMS, NUMBERS, NUMBERS, st.integers(1, 3), st.booleans(), st.lists(st.booleans(), min_size=6, max_size=6))
-def test_prepared_tapes_of_scalars(
+def test_the_machine_of_scalar_rows(
     program: Program, x: list[float], y: list[float], repeats: int, value: bool, wanted: list[bool]
 ) -> None:
     try:
         tape = numbad.record(scalar_program(program, repeats), *x)
     except (OverflowError, ValueError):
         assume(False)
-    assume(can_prepare(tape))
+    assume(fits(tape))
     reference = tape.optimise() if len(tape) >= FEW_ROWS else tape
-    slopes, plain = Prepared(tape, wanted, value), Prepared(tape)
+    slopes, plain = ScalarMachine(tape, wanted, value), ScalarMachine(tape)
     for point in (x, y, x):
         expected = outcome(reference.value_and_gradient, *point)
         for ready in (slopes, plain):
@@ -243,12 +243,12 @@ def test_a_wrong_idea_of_commutative_ops_would_be_seen(monkeypatch: pytest.Monke
 
 def test_a_wrong_idea_of_what_partials_depend_on_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     tape = numbad.record(lambda x: sum(np.sin(x * k) for k in np.arange(40.0)), 0.5)
-    ready = Prepared(tape, [True])
+    ready = ScalarMachine(tape, [True])
     ready.enter([0.7])
     assert ready.run() == -1
     assert ready.bar[1] == tape.optimise().gradient(0.7)
-    monkeypatch.setattr("numbad.replay.scalar_replays.dependencies", lambda: np.zeros(256, np.uint8))
-    wrong = Prepared(tape, [True])
+    monkeypatch.setattr("numbad.replay.scalar_machine.dependencies", lambda: np.zeros(256, np.uint8))
+    wrong = ScalarMachine(tape, [True])
     wrong.enter([0.7])
     wrong.run()
     assert wrong.bar[1] != ready.bar[1]

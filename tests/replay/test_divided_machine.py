@@ -5,7 +5,7 @@ import pytest
 
 import numbad
 from numbad import limits
-from numbad.replay.machines import SegmentedReplay
+from numbad.replay.divided_machine import DividedMachine
 
 RANDOM = np.random.default_rng(5)
 X = RANDOM.standard_normal((400, 150)) / 12.0
@@ -18,7 +18,7 @@ def replays(function, *arguments):
     """Return how the only program of a jitted function is replayed."""
     function(*arguments)
     (paths,) = function.programs.values()
-    return [type(program.short) for program in paths.programs]
+    return [type(program.machine) for program in paths.programs]
 
 
 def branching(w):
@@ -44,7 +44,7 @@ def test_values_and_gradients(name, dtype):
     jitted = numbad.jit(numbad.value_and_grad(f))
     alone = numbad.jit(f)
     x = x.astype(dtype)
-    assert limits.SMALL_LIMITS or set(replays(jitted, x)) == {SegmentedReplay}
+    assert limits.SMALL_LIMITS or set(replays(jitted, x)) == {DividedMachine}
     tolerance = 1e-12 if dtype == np.float64 else 2e-4
     for point in (x, -x, 0.5 * x, x * 0):
         value, gradient = numbad.value_and_grad(f)(point)
@@ -92,7 +92,7 @@ OTHERS = {
 def test_other_large_rows_are_swept_as_before(name):
     f, arguments = OTHERS[name]
     jitted = numbad.jit(numbad.grad(f))
-    assert SegmentedReplay not in replays(jitted, *arguments)
+    assert DividedMachine not in replays(jitted, *arguments)
     for factor in (1.0, 2.0):
         points = [factor * x for x in arguments]
         assert np.allclose(jitted(*points), numbad.grad(f)(*points), rtol=1e-10, atol=1e-12)

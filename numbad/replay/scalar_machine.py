@@ -1,4 +1,4 @@
-"""A tape of scalar rows made ready to be replayed: the rows that each sweep needs, and memory kept between calls.
+"""A machine for scalar rows: the rows that each sweep needs, in an order of their own, and memory kept between calls.
 
 * A gradient's forward sweep leaves out rows whose value and partials no other row needs: a sum at the end, say.
 * Partials that depend on constants alone (of x - 1.0, of 100.0 * x) are computed once, and so are the cotangents
@@ -15,28 +15,36 @@ The rows left out are the dead code, and the constants the constant propagation,
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from numbad.kernels.loading import sweep, switch
+from numbad.kernels import run_layout as layout
+from numbad.kernels.loading import sweep
 from numbad.kernels.memory import address_of
-from numbad.limits import CHECKED, FEW_ROWS, LEVELLED, LOCKED_ROWS, SHORT
+from numbad.limits import CHECKED, FEW_ROWS, LEVELLED, LOCKED_ROWS, SHORT, WORTH_COPYING
 from numbad.ops.definition import REGISTRY, absent
 from numbad.ops.texts import dependencies
+from numbad.recording.inputs import FLOAT64
+from numbad.replay.protocol import Path
+from numbad.sweeps.whole import new_plan
 from numbad.tape.layout import GUARD, GUARD_VALUE, MAP
+from numbad.tapes.freezing import freeze
 from numbad.tapes.passes import constant_addresses, optimise, place_given, run
+from numbad.tapes.tape import Tape
 
 if CHECKED:
-    pass
-
-if TYPE_CHECKING:
-    from numbad.tapes.tape import Tape
-
-FLOAT64 = np.dtype(np.float64)
+    from numbad.kernels import checked_memory
 
 
-def can_prepare(tape: Tape) -> bool:
+def freeze_path(path: Path) -> Tape:
+    """Return a path as a tape; it has just been recorded, so its rows need not be verified."""
+    tape = freeze(path.recorder, path.leaves, path.outputs if path.wanted is None else path.outputs[0])
+    tape._trusted = True
+    return tape
+
+
+def fits(tape: Tape) -> bool:
     """Whether a tape has scalar rows of compiled ops alone, in double precision, and is not too long."""
     codes = tape.code[:, 0]
     hosts = np.array([op.opcode for op in REGISTRY if op.host])
@@ -50,13 +58,13 @@ def can_prepare(tape: Tape) -> bool:
     )
 
 
-class Prepared:
-    """A tape of scalar rows with the memory of its sweeps: one caller at a time.
+class ScalarMachine:
+    """A tape of scalar rows with the memory of its sweeps.
 
     Parameters
     ----------
     tape : Tape
-        Of scalar rows, in double precision (`can_prepare`), with one output where `wanted` is given.
+        Of scalar rows, in double precision (`fits`), with one output where a gradient is wanted.
     wanted : list of bool, optional
         For which inputs the gradient is wanted; without it only values are computed.
     value : bool
@@ -75,6 +83,8 @@ class Prepared:
     first : int
         Address of the first forward row's result; row k writes first + k.
     """
+
+    recorder = constants = None
 
     def __init__(self, tape: Tape, wanted: list[bool] | None = None, value: bool = True) -> None:
         long = len(tape) >= FEW_ROWS
@@ -122,7 +132,7 @@ class Prepared:
         self.back: Any = None
         self.bar: Any = None
         self.first_bar: Any = None
-        entries = [0] * 13
+        plan = self.plan = new_plan(FLOAT64, False, self.gradient, None)
         if self.gradient:
             self.partials = np.zeros((max(len(rows) + len(extra), 1), 2))
             self.partials[len(rows) :] = partials[extra] if len(extra) else 0.0
@@ -135,22 +145,21 @@ class Prepared:
             for place, slot in zip(self.places, tape.inputs, strict=True):
                 self.first_bar[place : place + slot.size] += 0.0  # a gradient is no -0.0
             self.bar = np.zeros(size)
-            entries[5:11] = [
-                address_of(self.partials),
-                address_of(self.back),
-                len(self.back),
-                address_of(self.bar),
-                address_of(self.first_bar),
-                size,
-            ]
-            entries[11:] = [sum(slot.size for slot in tape.inputs), len(self.partials)]
-        entries[:5] = [self.pointer(), address_of(self.code), 0, len(self.code), address_of(self.values)]
-        self.plan = np.array(entries, np.int64)
-        self.plan_at = address_of(self.plan)
+            plan[layout.PARTIALS], plan[layout.PARTIAL_ROWS] = address_of(self.partials), len(self.partials)
+            plan[layout.BACK], plan[layout.BACK_ROWS] = address_of(self.back), len(self.back)
+            plan[layout.BAR], plan[layout.FIRST_BAR] = address_of(self.bar), address_of(self.first_bar)
+            plan[layout.INPUTS] = sum(slot.size for slot in tape.inputs)
+        plan[layout.CODE], plan[layout.STOP] = address_of(self.code), len(rows)
+        plan[layout.VALUES], plan[layout.SIZE] = address_of(self.values), size
+        self.plan_at = plan.buffer_info()[0]
+        if CHECKED:
+            checked_memory.ranges.watch(self.values, self.values, plan, anew=True)
         self.slots = self.views(self.values)
         self.bar_slots = self.views(self.bar) if self.gradient else []
+        self.readers = [reader_of(value) for value in tape.examples]
+        self.numbers = all(type(value) is float for value in tape.examples)
         self.started = 0
-        self.replay = sweep("replay_at", FLOAT64, len(rows) <= LOCKED_ROWS)
+        self.driver = sweep("run_at", FLOAT64, len(rows) <= LOCKED_ROWS)
         self.stop = len(rows)
         self.memory: Any = memoryview(self.values)
         self.cotangents = memoryview(self.bar) if self.gradient else None
@@ -159,10 +168,6 @@ class Prepared:
         """Return the inputs' part of an arena, each in its shape."""
         places = zip(self.places, self.tape.inputs, strict=True)
         return [arena[place : place + slot.size].reshape(slot.shape) for place, slot in places]
-
-    def pointer(self) -> int:
-        """Return the address of the switch that the forward sweep calls."""
-        return int(switch("linearise" if self.gradient else "primal", FLOAT64))
 
     # ------------------------------------------------------------ running
 
@@ -175,21 +180,42 @@ class Prepared:
             else:
                 slot[...] = value
 
-    def run(self, start: int = 0) -> int:
-        """Run the sweeps from a row of the forward sweep on; return the row of a guard that fails, or -1."""
+    def run(self, start: int = 0, source: Any = None) -> int:
+        """Run the sweeps; return the row of a guard that does not hold, or -1.
+
+        Where the rows before `start` are worth it, what the machine `source` has computed of them is copied.
+        """
+        if start:
+            start = start if start >= WORTH_COPYING else 0
+            if start:
+                self.take_over(source, start)
         if start != self.started:
-            self.plan[2] = self.started = start
-        done = self.replay(0.0, self.plan_at)
+            self.plan[layout.START] = self.started = start
+        done = self.driver(0.0, self.plan_at)
         return -1 if done == self.stop else done
 
-    def take_over(self, other: Prepared, row: int) -> None:
+    def read_gradient(self) -> tuple[Any, list[Any]]:
+        """Return the value, and the derivative with respect to each input, after a run."""
+        value, cotangents = self.memory[self.outputs[0]], self.cotangents
+        if self.numbers:
+            assert cotangents is not None
+            return value, [cotangents[place] for place in self.places]
+        return value, [reader(bar) for reader, bar in zip(self.readers, self.bar_slots)]
+
+    def site(self, row: int) -> Any:
+        """Return the user's statement of a row at which a run stopped."""
+        return self.tape.site(int(self.rows[row]))
+
+    def take_over(self, other: ScalarMachine, row: int) -> None:
         """Copy what another tape with the same first rows has computed up to a row."""
         self.values[self.first : self.first + row] = other.values[other.first : other.first + row]
         if self.gradient:
             self.partials[:row] = other.partials[:row]
 
-    def fork(self, other: Prepared) -> tuple[int, bool]:
+    def fork(self, other: Any) -> tuple[int, bool]:
         """Return how many forward rows two tapes of one signature share, and whether a guard tells them apart there."""
+        if not isinstance(other, ScalarMachine):
+            return 0, False
         one, two = self.signature(), other.signature()
         count = min(len(one), len(two))
         same = (one[:count] == two[:count]).all(axis=1)
@@ -297,3 +323,11 @@ def order_by_levels(tape: Tape) -> np.ndarray:
     level, turn = np.zeros(tape.size, np.int64), np.zeros(len(tape), np.int64)
     run("mark_levels", tape.code, tape.words, level, turn)
     return np.lexsort((tape.code[:, 0], turn))
+
+
+def reader_of(value: Any) -> Any:
+    """Return the function that makes the cotangent of an input, given its value, out of a part of the arena."""
+    if isinstance(value, np.ndarray):
+        dtype = value.dtype
+        return np.ndarray.copy if dtype == FLOAT64 else lambda bar: bar.astype(dtype)
+    return float if type(value) is float else type(value)

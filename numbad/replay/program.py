@@ -1,0 +1,240 @@
+"""One recorded path of a jitted function: the machine that runs it, and the results as the caller wants them."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from numbad.kernels.memory import handed_out
+from numbad.recording.active import Active
+from numbad.recording.arrays import Array
+from numbad.recording.inputs import FLOAT64, as_leaf, check_leaf, input_dtype, note_inputs, record_leaves
+from numbad.recording.outputs import is_narrow, is_slope, narrowed, scalar_output
+from numbad.recording.recorder import Recorder
+from numbad.recording.scalars import Scalar
+from numbad.recording.trees import first, flatten
+from numbad.replay.hoisting import Ranges
+from numbad.replay.machines import choose_machine
+from numbad.replay.output_copies import ArrayResult, runs_of
+from numbad.replay.protocol import Path
+from numbad.replay.signatures import is_recorded
+from numbad.tape.layout import ADD, GUARD, GUARD_VALUE, HOST, row_elements, space_of
+
+if TYPE_CHECKING:
+    from numbad.emission.splicing import Splice
+    from numbad.replay.jit import Jitted
+
+
+def is_assigned(leaf: Any) -> bool:
+    """Whether the function assigned to an array that it was given."""
+    if not isinstance(leaf.active, Array):
+        return False
+    storage = leaf.active.storage
+    places = copies_of(leaf.active.recorder, leaf) if leaf.space else [leaf.address]
+    if storage.addresses is None:
+        return (storage.space, storage.address) not in ((leaf.space, leaf.address), *((0, place) for place in places))
+    return not any(np.array_equal(storage.addresses.reshape(-1), place + np.arange(storage.size)) for place in places)
+
+
+def copies_of(recorder: Any, leaf: Any) -> list[int]:
+    """Return the addresses of the copies that were made of a large input, as when it is first read by elements."""
+    code, words = np.frombuffer(recorder.code, np.uint32).reshape(-1, 4), recorder.words
+    found = []
+    for _, out, w, _ in code[code[:, 0] == ADD].tolist():
+        if row_elements(words, w) == np.size(leaf.value) and space_of(words, w, 1) == leaf.space:
+            found.append(out)
+    return found
+
+
+class Program:
+    """One recorded path, ready to run on other values of the same signature."""
+
+    def __init__(self, owner: Jitted, arguments: Any, keywords: Any) -> None:
+        plan = owner.plan
+        self.hits = 0
+        self.f = owner.f if plan is None else plan.f
+        self.gradient: Any = plan
+        self.narrow = is_narrow(owner.numbad_like, arguments)
+        leaves, rebuild = flatten(tuple(arguments))
+        leaves = [as_leaf(leaf) for leaf in leaves]
+        static: set[int] = set()
+        for k in owner.static:
+            if k >= len(arguments):  # given by keyword
+                continue
+            before = len(flatten(tuple(arguments[:k]))[0])
+            static.update(range(before, before + len(flatten(arguments[k])[0])))
+        places = [k for k, leaf in enumerate(leaves) if k not in static and is_recorded(leaf)]
+        values = [leaves[k] for k in places]
+
+        changed = [False]
+
+        def call(actives: list[Any]) -> Any:
+            given = list(leaves)
+            for k, active in zip(places, actives, strict=True):
+                given[k] = active
+            passed = rebuild(given)
+            result = self.f(*passed, **keywords)
+            now = flatten(passed)[0]
+            changed[0] = len(now) != len(given) or any(one is not other for one, other in zip(now, given))
+            return result
+
+        self.recorder, self.leaves, result = record_leaves(call, values, input_dtype(values or [0.0]))
+        try:
+            if changed[0] or any(is_assigned(leaf) for leaf in self.leaves):
+                owner.warn_assigned("changes a list or dict" if changed[0] else "assigns to an array")
+            self.prepare(result, arguments, places)
+        finally:
+            self.recorder.close()
+
+    def prepare(self, result: Any, arguments: Any, places: list[int]) -> None:
+        """Note the outputs, and for a gradient which leaves it is wanted for."""
+        recorder = self.recorder
+        if self.gradient is not None:
+            output = scalar_output(recorder, result, self.gradient.name)
+            self.constant = result
+            outputs: list[Any] = [] if output is None else [output]
+            self.arrange(arguments, places)
+            note_inputs(recorder, [self.leaves[k] for chosen, _ in self.parts for k in chosen])
+        else:
+            flat, self.rebuild = flatten(result)
+            self.flat = flat
+            outputs = [leaf for leaf in flat if isinstance(leaf, Active)]
+            for leaf in outputs:
+                if isinstance(leaf, Array):
+                    leaf.address_view()
+        self.outputs = outputs
+        recorder.execution = None
+        self.machine = choose_machine(Path(recorder, self.leaves, outputs, self.wanted_leaves(), self.reads_results()))
+        fixed = self.machine.constants
+        self.places = [find_result(o, place, fixed) for o, place in zip(outputs, self.machine.outputs, strict=True)]
+        self.constant_results = self.gradient is None and self.has_constant_results(fixed)
+        self.computed = False  # in the memory of this program: splicing does not
+
+    def has_constant_results(self, fixed: Ranges | None) -> bool:
+        """Whether no result depends on the arguments, nor the path on their values."""
+        if fixed is None or {GUARD, GUARD_VALUE, HOST}.intersection(self.recorder.code[::4]):
+            return False
+        return all(fixed.contain(*part) for place in self.machine.outputs for part in runs_of(place))
+
+    def wanted_leaves(self) -> list[bool] | None:
+        """Return for a gradient with respect to which leaves it is wanted."""
+        if self.gradient is None:
+            return None
+        chosen = {k for part, _ in self.parts for k in part}
+        return [k in chosen for k in range(len(self.leaves))]
+
+    def reads_results(self) -> bool:
+        """Whether the results have to be in memory after a run."""
+        if self.gradient is None or self.gradient.with_value:
+            return True
+        return not all(self.recorder.ends_in_sum(output.address) for output in self.outputs)
+
+    def arrange(self, arguments: Any, places: list[int]) -> None:
+        """Find which leaves each differentiated argument has, and check that they can be differentiated."""
+        counts = [len(flatten(argument)[0]) for argument in arguments]
+        starts = np.concatenate([[0], np.cumsum(counts)]).tolist()
+        order = {place: k for k, place in enumerate(places)}
+        self.parts = []
+        for argnum in self.gradient.places(len(arguments)):
+            chosen = list(range(starts[argnum], starts[argnum + 1]))
+            leaves, rebuild = flatten(arguments[argnum])
+            for leaf in leaves:
+                check_leaf(as_leaf(leaf))
+            self.parts.append(([order[k] for k in chosen], rebuild))
+        numbers = [part[0] for part, rebuild in self.parts if rebuild is first]
+        self.in_order = numbers == list(range(len(places))) and len(numbers) == len(self.parts)
+
+    # ------------------------------------------------------------ running
+
+    def attempt(self, values: Any, start: int = 0, source: Program | None = None) -> int:
+        """Run the tape on new values; return the row of a guard that does not hold, or -1.
+
+        The rows before `start` are those of the program `source`, which has computed them.
+        """
+        row = -1
+        if not (self.constant_results and self.computed):
+            self.machine.enter(values)
+            row = self.machine.run(start, None if source is None else source.machine)
+        if row < 0:
+            self.hits += 1
+            self.computed = True
+        return row
+
+    @functools.cached_property
+    def rows(self) -> Splice:
+        """The tape as rows that can be copied into a recording."""
+        from numbad.emission.splicing import Splice
+
+        return Splice(self.recorder, self.leaves)
+
+    def fits(self, recorder: Recorder) -> bool:
+        """Whether the rows compute in the recording's precision, or in a higher one, which it then takes over."""
+        return self.recorder.dtype == recorder.dtype or self.recorder.dtype == FLOAT64
+
+    def splice(self, recorder: Recorder, values: list[Any]) -> Any:
+        """Copy the rows into a recording; return the results there."""
+        moved = self.rows.copy_into(recorder, values)
+        self.hits += 1
+        if self.rows.guarded:
+            recorder.run()  # the guards hold now: later sweeps need not look at them again
+        found: list[Any] = []
+        for leaf in self.flat:
+            if isinstance(leaf, Active):
+                found.append(moved.value(leaf))
+            else:
+                found.append(leaf.copy() if isinstance(leaf, np.ndarray) else leaf)
+        return self.rebuild(found)
+
+    def fork(self, other: Program) -> tuple[int, bool]:
+        """Return how many first rows two programs share, and whether a guard tells them apart there."""
+        return self.machine.fork(other.machine)
+
+    def result(self) -> Any:
+        """Return what the last run has computed."""
+        if self.gradient is None:
+            return self.read_outputs()
+        return self.read_gradient()
+
+    def pick(self, found: list[Any]) -> list[Any]:
+        """Return the gradient with respect to each differentiated argument."""
+        return [
+            found[chosen[0]] if rebuild is first else rebuild([found[k] for k in chosen])
+            for chosen, rebuild in self.parts
+        ]
+
+    @handed_out
+    def read_outputs(self) -> Any:
+        """Return the results as NumPy's."""
+        values = self.machine.values
+        dtype = self.recorder.dtype
+        found = []
+        k = 0
+        for leaf in self.flat:
+            if not isinstance(leaf, Active):
+                found.append(leaf.copy() if isinstance(leaf, np.ndarray) else leaf)
+                continue
+            place = self.places[k]
+            k += 1
+            if isinstance(leaf, Scalar):
+                number = leaf.dtype.type(values[place] + 0.0 if is_slope(leaf) else values[place])
+                found.append(float(number) if dtype == FLOAT64 and not leaf.boolean else number)
+            else:
+                found.append(place.read(values))
+        return narrowed(self.rebuild(found)) if self.narrow else self.rebuild(found)
+
+    @handed_out
+    def read_gradient(self) -> Any:
+        """Return value and gradient as the plan wants them."""
+        value, slopes = self.machine.read_gradient()
+        if not self.outputs:
+            value = self.constant
+        return self.gradient.pack(value, slopes if self.in_order else self.pick(slopes))
+
+
+def find_result(output: Any, place: Any, fixed: Ranges | None) -> Any:
+    """Return where a result lies: an address, or an `ArrayResult`."""
+    if isinstance(output, Array):
+        return ArrayResult(np.array(place), output.dtype, fixed, is_slope(output))
+    return int(place)

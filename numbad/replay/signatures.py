@@ -1,0 +1,95 @@
+"""Signatures of calls: which arguments are static, and what tells calls apart that one tape cannot run."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+
+from numbad.errors import InputError, message, name_of
+from numbad.recording.active import Active
+from numbad.recording.inputs import FLOAT64, as_leaf, check_meaning
+from numbad.recording.scalars import Scalar
+from numbad.recording.trees import take_apart
+
+
+def static_positions(f: Any, argnums: Any, argnames: Any) -> tuple[int, ...]:
+    """Return the positions of the static arguments of a function, given by number or by name."""
+    numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    names = (argnames,) if isinstance(argnames, str) else tuple(argnames)
+    if not numbers and not names:
+        return ()
+    try:
+        parameters = inspect.signature(f).parameters.values()
+    except Exception:  # of some compiled functions, and objects that answer no questions
+        return numbers
+    kinds = {parameter.kind for parameter in parameters}
+    positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    count = len(positional)
+    open_ended = inspect.Parameter.VAR_POSITIONAL in kinds
+    by_keyword = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+    for number in numbers:
+        if not -count <= number < count and not (open_ended and number >= 0):
+            refuse_static(f, f"static_argnums={number}", f"{count} positional arguments")
+    for name in names:
+        if name not in positional and name not in by_keyword and inspect.Parameter.VAR_KEYWORD not in kinds:
+            refuse_static(
+                f, f"static_argnames={name!r}", f"the arguments {', '.join((*positional, *sorted(by_keyword)))}"
+            )
+    found = {number if number >= 0 else number + count for number in numbers}
+    return tuple(sorted(found | {positional.index(name) for name in names if name in positional}))
+
+
+def refuse_static(f: Any, what: str, there_are: str) -> None:
+    """Raise an InputError for a static argument that a function does not have."""
+    name = name_of(f)
+    raise InputError(message(f"{what} is no argument of {name}, which has {there_are}", "name one of those"))
+
+
+def leaves_key(argument: Any, values: list[Any]) -> Any:
+    """Append the recorded leaves of an argument to `values`; return its part of the signature."""
+    if isinstance(argument, (float, int, np.ndarray, np.generic)):
+        leaves, tree = [argument], None
+    else:
+        leaves, tree = take_apart(argument)
+    parts = []
+    for leaf in leaves:
+        leaf = as_leaf(leaf)
+        if isinstance(leaf, Active):
+            values.append(leaf)
+            number = isinstance(leaf, Scalar)
+            kind = -1 if number and leaf.dtype == FLOAT64 else leaf.dtype.num
+            parts.append((leaf.shape, kind, not number, True))
+        elif is_recorded(leaf):
+            check_meaning(leaf)
+            values.append(leaf)
+            kind = leaf.dtype.num if isinstance(leaf, (np.ndarray, np.generic)) else -1
+            contiguous = leaf.flags.c_contiguous if isinstance(leaf, np.ndarray) else True
+            parts.append((np.shape(leaf), kind, type(leaf) is np.ndarray, contiguous))
+        else:
+            parts.append(static_key(leaf))
+    return tree, tuple(parts)
+
+
+def is_recorded(leaf: Any) -> bool:
+    """Whether a leaf varies from call to call: floats and arrays of floats do."""
+    if isinstance(leaf, (np.ndarray, np.generic)):
+        return leaf.dtype.kind == "f"
+    return isinstance(leaf, float)
+
+
+def static_key(value: Any) -> Any:
+    """Return something hashable that tells static values apart."""
+    if isinstance(value, float):
+        return type(value), float(value).hex()
+    if isinstance(value, np.ndarray):
+        return value.shape, value.dtype.str, value.tobytes()
+    if isinstance(value, (list, tuple, dict)):
+        leaves, tree = take_apart(value)
+        return tree, tuple([static_key(leaf) for leaf in leaves])
+    try:
+        hash(value)
+    except TypeError:
+        return type(value), repr(value)
+    return type(value), value
