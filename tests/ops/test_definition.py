@@ -12,7 +12,7 @@ import pytest
 from numbad.ops import REGISTRY
 from numbad.ops.definition import BY_NAME, Op
 from numbad.testing import check_op
-from shared.op_points import INF, NAN, computed, layouts, points
+from shared.op_points import INF, LAYOUTS, NAN, computed, layouts, points
 from shared.reference_values import (
     CHECK_POINTS,
     ONLY,
@@ -25,7 +25,6 @@ from shared.reference_values import (
 VALUE_ULPS, PARTIAL_ULPS = 4.0, 8.0
 OPS = pytest.mark.parametrize("op", REGISTRY, ids=lambda op: op.name)
 DTYPES = pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])
-LAYOUTS = ("scalar", "contiguous", "reversed", "strided", "transposed", "large")
 
 # ---------------------------------------------------------------- points
 

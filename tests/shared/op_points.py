@@ -11,16 +11,13 @@ import numpy as np
 
 import numbad
 from numbad.ops.definition import BY_NAME, Interval, Op
-from shared.reference_values import (
-    REACH,
-    REACH_OF_MOST,
-)
+from shared.reference_values import REACH, REACH_OF_MOST
 
 INF, NAN = math.inf, math.nan
+LAYOUTS = ("scalar", "contiguous", "reversed", "strided", "transposed", "large")
 LARGE = 40_960
 
 # ---------------------------------------------------------------- points
-
 
 ORDERS = (0.0, 1.0, 2.0, 3.0)  # of Bessel functions
 
