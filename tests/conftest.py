@@ -1,10 +1,30 @@
-"""What tests share: the usual limits, for those that ask which way was taken."""
+"""What tests share: settings of Hypothesis, what is collected, and the usual limits for tests that ask for them."""
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
+import pytest
+from hypothesis import HealthCheck, settings
+
+import numbad
 from numbad import limits
+
+# Helpers and programs to be run by hand. They are imported by their own names, not collected under others.
+collect_ignore_glob = [
+    "shared/*",
+    "modes.py",
+    "random_programs.py",
+    "golden.py",
+    "tape_mutants.py",
+    "constraint_sets.py",
+]
+
+pytest.register_assert_rewrite("shared")  # a comparison that fails there shows what it compared
+
+# Most of the time of a first example is compilation, and programs are long: neither is a failure.
+settings.register_profile("numbad", deadline=None, suppress_health_check=list(HealthCheck), max_examples=60)
+settings.load_profile("numbad")
 
 
 @pytest.fixture
@@ -15,3 +35,11 @@ def usual_limits() -> None:
     """
     if limits.SMALL_LIMITS:
         pytest.skip("asks which way is taken, and small limits are there to change that")
+
+
+@pytest.fixture(scope="module")
+def tape() -> Any:
+    """A tape with rows of most kinds."""
+    from shared.tapes import POINT, mixed
+
+    return numbad.record(mixed, *POINT)

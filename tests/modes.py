@@ -25,11 +25,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from random_programs import Complex, Program, make
 
 import numbad
 import numbad.numpy
 from numbad.tapes import reference
+from random_programs import Complex, Program, make
 
 # ---------------------------------------------------------------- what is expected
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as plain
 import pytest
-from oracle import check_against_numpy
 
 import numbad
 import numbad.numpy as np
 from numbad.errors import RecordingError
+from shared.oracle import check_against_numpy
 
 X = plain.array([0.7, 1.3, 0.4])
 

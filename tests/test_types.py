@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
-CALLS = Path(__file__).parent / "typed_calls.py"
+CALLS = Path(__file__).parent / "shared" / "typed_calls.py"
 WRONG = """
 import numpy as np
 import numbad

@@ -4,7 +4,7 @@ import numpy as np
 
 import numbad
 
-from .problems import fastest, sigmoid
+from .problems import fastest, need, sigmoid
 
 
 class Products:
@@ -14,6 +14,7 @@ class Products:
     param_names = ["shape", "mode"]
 
     def setup(self, shape, mode):
+        need("vmap", "jvp", "vjp")
         samples, features = map(int, shape.split("x"))
         random = np.random.default_rng(5)
         inputs = random.standard_normal((samples, features))
@@ -56,11 +57,13 @@ class PerExample:
     param_names = ["examples"]
 
     def setup(self, examples):
+        need("vmap", "grad")
         random = np.random.default_rng(5)
         self.inputs = random.standard_normal((examples, 20))
         self.weights = random.standard_normal(20)
         gradient = numbad.grad(lambda weights, x: np.log1p(np.exp(-np.sum(weights * x))))
         self.function = numbad.vmap(gradient, in_axes=(None, 0))
+        self.function(self.weights, self.inputs)
 
     def time_vmap_of_grad(self, examples):
         self.function(self.weights, self.inputs)

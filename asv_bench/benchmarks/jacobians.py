@@ -5,7 +5,7 @@ import numpy as np
 
 import numbad
 
-from .problems import fastest, layers_problem
+from .problems import fastest, layers_problem, need
 
 FEW = 10
 
@@ -18,6 +18,7 @@ class Tall:
     shape = staticmethod(lambda n: (n, FEW))
 
     def setup(self, n):
+        need("jacfwd", "jacrev", "jacobian")
         random = np.random.default_rng(8)
         matrix = random.standard_normal(self.shape(n)) / n**0.5
         self.function = lambda x: np.tanh(matrix @ x)
@@ -31,13 +32,6 @@ class Tall:
 
     def time_chosen(self, n):
         numbad.jacobian(self.function, self.x)
-
-    def track_reverse_over_forward(self, n):
-        return fastest(lambda: numbad.jacrev(self.function)(self.x)) / fastest(
-            lambda: numbad.jacfwd(self.function)(self.x)
-        )
-
-    track_reverse_over_forward.unit = "ratio"
 
 
 class Wide(Tall):
@@ -53,8 +47,12 @@ class OneOutput:
     param_names = ["n"]
 
     def setup(self, n):
+        need("jacrev", "gradient")
         layers, self.x = layers_problem(n)
         self.total = lambda x: np.sum(layers(x))
+
+    def time_jacrev(self, n):
+        numbad.jacrev(self.total)(self.x)
 
     def track_jacrev_over_gradient(self, n):
         return fastest(lambda: numbad.jacrev(self.total)(self.x)) / fastest(lambda: numbad.gradient(self.total, self.x))
@@ -69,6 +67,8 @@ class Lanes:
     param_names = ["steps"]
 
     def setup(self, steps):
+        need("jacfwd", "jacrev", "linearize", "vmap", "set_num_threads")
+
         def loop(x):
             for _ in range(steps):
                 x = np.cos(x) + 0.5 * x[::-1]
@@ -77,6 +77,12 @@ class Lanes:
         self.function, self.x = loop, np.linspace(-1.0, 1.0, 200)
         self.pushforward = numbad.linearize(loop, self.x)[1]
         self.seeds = np.eye(200)
+        self.threads = numba.get_num_threads()
+        self.all_lanes()
+
+    def teardown(self, steps):
+        if hasattr(self, "threads"):
+            numbad.set_num_threads(self.threads)
 
     def all_lanes(self):
         return numbad.vmap(self.pushforward)(self.seeds)
@@ -87,14 +93,13 @@ class Lanes:
     def time_jacrev(self, steps):
         numbad.jacrev(self.function)(self.x)
 
+    def time_all_threads(self, steps):
+        self.all_lanes()
+
     def track_one_thread_over_all(self, steps):
-        threads = numba.get_num_threads()
-        try:
-            numbad.set_num_threads(1)
-            alone = fastest(self.all_lanes)
-        finally:
-            numbad.set_num_threads(threads)
-        return alone / fastest(self.all_lanes)
+        together = fastest(self.all_lanes)
+        numbad.set_num_threads(1)
+        return fastest(self.all_lanes) / together
 
     track_one_thread_over_all.unit = "ratio"
 
@@ -106,14 +111,17 @@ class Replayed:
     param_names = ["n", "function"]
 
     def setup(self, n, function):
+        need("jit", "jacfwd")
         ones = np.ones(n)
         outer = {"linear": lambda x: x.sum() * ones, "tanh": lambda x: np.tanh(x.sum() * ones)}[function]
         self.jacobian = numbad.jit(numbad.jacfwd(outer))
         self.x = np.linspace(0.0, 0.1, FEW)
+        self.jacobian(self.x)
         self.result = self.jacobian(self.x)
 
-    def time_replay(self, n, function):
-        self.jacobian(self.x)
+    def time_20_replays(self, n, function):
+        for _ in range(20):
+            self.jacobian(self.x)
 
     def track_replay_over_copy(self, n, function):
         return fastest(lambda: self.jacobian(self.x)) / fastest(self.result.copy)

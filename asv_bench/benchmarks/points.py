@@ -4,7 +4,7 @@ import numpy as np
 
 import numbad
 
-from .problems import fastest
+from .problems import fastest, need
 
 
 def arithmetic(x, y, turns):
@@ -32,36 +32,40 @@ def elementary(x, y, turns):
 class Points:
     """Value and gradient of a scalar tape; 500 rows and 100,000 points are the size to watch."""
 
-    params = [["arithmetic", "elementary"], [54, 504, 5040], [1000, 100_000]]
-    param_names = ["function", "rows", "points"]
-    number = 1
+    params = [["arithmetic", "elementary"], ["54 x 1000", "504 x 100000", "5040 x 1000"]]
+    param_names = ["function", "rows x points"]
 
-    def setup(self, function, rows, points):
+    def setup(self, function, size):
+        need("record", "Tape.map", "Tape.value_and_gradient_map")
+        rows, points = map(int, size.split(" x "))
         f = {"arithmetic": arithmetic, "elementary": elementary}[function]
         self.tape = numbad.record(lambda x, y: f(x, y, rows // 9), 1.1, 0.3)
         assert len(self.tape) == rows
         random = np.random.default_rng(6)
         self.x = 1.0 + 0.1 * random.random(points)
         self.y = 0.3 + 0.1 * random.random(points)
-        self.each = 1e9 / (rows * points)
+        self.points, self.each = points, 1e9 / (rows * points)
 
-    def time_value_and_gradient_map(self, function, rows, points):
+    def time_value_and_gradient_map(self, function, size):
         self.tape.value_and_gradient_map(self.x, self.y)
 
-    def track_value_and_gradient_map(self, function, rows, points):
+    def time_map(self, function, size):
+        self.tape.map(self.x, self.y)
+
+    def track_value_and_gradient_map(self, function, size):
         return self.each * fastest(lambda: self.tape.value_and_gradient_map(self.x, self.y))
 
     track_value_and_gradient_map.unit = "ns per row and point"
 
-    def track_map(self, function, rows, points):
+    def track_map(self, function, size):
         return self.each * fastest(lambda: self.tape.map(self.x, self.y))
 
     track_map.unit = "ns per row and point"
 
-    def track_alone_over_map(self, function, rows, points):
+    def track_alone_over_map(self, function, size):
         """How many times as long one point takes by itself."""
         alone = fastest(lambda: self.tape.value_and_gradient(1.1, 0.3))
-        return alone * points / fastest(lambda: self.tape.value_and_gradient_map(self.x, self.y))
+        return alone * self.points / fastest(lambda: self.tape.value_and_gradient_map(self.x, self.y))
 
     track_alone_over_map.unit = "ratio"
 
@@ -71,9 +75,10 @@ class Branches:
 
     params = [100, 10_000, 1_000_000]
     param_names = ["points"]
-    number = 1
 
     def setup(self, points):
+        need("vmap", "jit", "grad")
+
         def f(x):
             return elementary(x, 0.3, 10) if x > 1.0 else arithmetic(x, 0.3, 10)
 

@@ -6,13 +6,9 @@ import numpy as np
 
 import numbad
 
-from .problems import fastest, rosenbrock
+from .problems import fastest, need, rosenbrock
 
 SIZES = [10, 100, 1000]
-POINTS = {n: np.random.default_rng(7).random(n) for n in SIZES}
-TAPES = {n: numbad.record(rosenbrock, x) for n, x in POINTS.items()}
-SHORTER = {n: tape.optimise(forward_only=True) for n, tape in TAPES.items()}
-JITTED = {n: numbad.jit(numbad.grad(rosenbrock)) for n in SIZES}
 CALLS = 64
 
 
@@ -44,69 +40,110 @@ def arrays(x):
     return np.sum(np.tanh(y) * y)
 
 
+FUNCTIONS = {"early": early, "late": late, "search": search, "arrays": arrays}
+
+
+def point(n):
+    """Return n numbers between zero and one."""
+    return np.random.default_rng(7).random(n)
+
+
 def points_of(name, n):
     """Return a point for each path that is asked for."""
-    x = POINTS[n]
+    x = point(n)
     if name == "search":
         return [np.concatenate([np.array(signs) * 0.8 + 0.1, x[3:]]) for signs in itertools.product((0, 1), repeat=3)]
     return {"early": [x, -x], "late": [0.1 * x, 3.0 * x], "arrays": [0.1 * x, 2.0 * x]}[name]
 
 
-class Rosenbrock:
-    """A loop over scalars, eight rows a turn."""
+class Tapes:
+    """The recorded gradient of a loop over scalars, eight rows a turn; 64 calls."""
 
     params = [SIZES]
     param_names = ["n"]
 
-    def time_jitted_gradient(self, n):
-        JITTED[n](POINTS[n])
+    def setup(self, n):
+        need("record", "Tape.optimise")
+        self.x = point(n)
+        self.tape = numbad.record(rosenbrock, self.x)
+        self.shorter = self.tape.optimise(forward_only=True)
+        self.tape(self.x), self.shorter(self.x)
 
-    def time_tape(self, n):
-        TAPES[n](POINTS[n])
+    def time_64_calls(self, n):
+        for _ in range(CALLS):
+            self.tape(self.x)
 
-    def time_tape_that_overwrites(self, n):
-        SHORTER[n](POINTS[n])
+    def time_64_calls_that_overwrite(self, n):
+        for _ in range(CALLS):
+            self.shorter(self.x)
 
     def time_optimise(self, n):
-        TAPES[n].optimise()
+        self.tape.optimise()
 
-    def track_rows_that_sweeps_take(self, n):
-        JITTED[n](POINTS[n])
-        program = next(iter(JITTED[n].programs.values())).programs[0]
-        return (len(program.machine.code) + len(program.machine.back)) / (2 * len(TAPES[n]))
+    def track_rows_after_optimise(self, n):
+        return len(self.tape.optimise()) / len(self.tape)
 
-    track_rows_that_sweeps_take.unit = "ratio"
+    track_rows_after_optimise.unit = "ratio"
+
+
+class Jitted:
+    """The jitted gradient of the same loop; 64 calls."""
+
+    params = [SIZES]
+    param_names = ["n"]
+
+    def setup(self, n):
+        need("jit", "grad")
+        self.x = point(n)
+        self.jitted = numbad.jit(numbad.grad(rosenbrock))
+        for _ in range(5):
+            self.jitted(self.x)
+
+    def time_64_gradients(self, n):
+        for _ in range(CALLS):
+            self.jitted(self.x)
 
 
 class Paths:
-    """Recorded paths in random order, against the mean of each path alone."""
+    """64 gradients on recorded paths in random order, and by functions that know one path each."""
 
-    params = [["early", "late", "search", "arrays"], SIZES]
+    params = [list(FUNCTIONS), SIZES]
     param_names = ["branch", "n"]
+    transform = staticmethod(lambda f: numbad.grad(f))
 
-    def track_switching_value(self, branch, n):
-        return self.ratio(globals()[branch], points_of(branch, n))
+    def setup(self, branch, n):
+        need("jit", "grad")
+        f = self.transform(FUNCTIONS[branch])
+        self.points = points_of(branch, n)
+        self.switching = numbad.jit(f)
+        self.alone = [numbad.jit(f) for _ in self.points]
+        for jitted, x in zip(self.alone, self.points, strict=True):
+            jitted(x)
+            self.switching(x)
+        assert self.switching.paths == len(self.points)
+        self.order = np.random.default_rng(3).integers(0, len(self.points), CALLS).tolist()
+        self.mixed()
+        self.separate()
 
-    def track_switching_gradient(self, branch, n):
-        return self.ratio(numbad.grad(globals()[branch]), points_of(branch, n))
+    def mixed(self):
+        for k in self.order:
+            self.switching(self.points[k])
 
-    track_switching_value.unit = track_switching_gradient.unit = "ratio"
+    def separate(self):
+        for k in self.order:
+            self.alone[k](self.points[k])
 
-    def ratio(self, f, points):
-        switching = numbad.jit(f)
-        alone = [numbad.jit(f) for _ in points]
-        for jitted, point in zip(alone, points, strict=True):
-            jitted(point)
-            switching(point)
-        assert switching.paths == len(points)
-        order = np.random.default_rng(3).integers(0, len(points), CALLS).tolist()
+    def time_switching(self, branch, n):
+        self.mixed()
 
-        def mixed():
-            for k in order:
-                switching(points[k])
+    def track_switching_over_alone(self, branch, n):
+        return fastest(self.mixed) / fastest(self.separate)
 
-        def separate():
-            for k in order:
-                alone[k](points[k])
+    track_switching_over_alone.unit = "ratio"
 
-        return fastest(mixed) / fastest(separate)
+
+class PathsOfValues(Paths):
+    """The same of the functions themselves."""
+
+    params = [list(FUNCTIONS), [100]]
+    transform = staticmethod(lambda f: f)

@@ -1,42 +1,41 @@
-"""What one call costs: functions of a few operations, recorded anew each time, or replayed.
-
-asv runs a benchmark that has a `setup` once between two looks at the clock; these take microseconds, so
-their inputs are made when the module is imported.
-"""
+"""What a call of a few operations costs, recorded anew each time or replayed; a time is that of 100 calls."""
 
 import numbad
 
-from .problems import fastest, formulas, logistic_problem
+from .problems import fastest, formulas, logistic_problem, need
 
-TERMS = [1, 4, 16]
-FORMULAS = {terms: formulas(terms) for terms in TERMS}
-SAMPLES = [4, 16, 64]
-LOGISTIC = {samples: logistic_problem(samples, 3) for samples in SAMPLES}
-TAPES = {terms: numbad.record(function, 2.0, 4.0) for terms, function in FORMULAS.items()}
-JITTED = {terms: numbad.jit(numbad.grad(function, (0, 1))) for terms, function in FORMULAS.items()}
+CALLS = range(100)
 
 
 class Formula:
     """exp(x1) - x1*x2 + cos(x2), once and as a sum of several."""
 
-    params = [TERMS]
+    params = [1, 4, 16]
     param_names = ["terms"]
 
-    def time_gradient(self, terms):
-        numbad.gradient(FORMULAS[terms], 2.0, 4.0)
+    def setup(self, terms):
+        need("gradient", "record", "jit", "grad", "Tape.gradient")
+        self.function = formulas(terms)
+        self.tape = numbad.record(self.function, 2.0, 4.0)
+        self.jitted = numbad.jit(numbad.grad(self.function, (0, 1)))
+        for _ in range(5):
+            self.tape.gradient(2.0, 4.0)
+            self.jitted(2.0, 4.0)
 
-    def time_primal(self, terms):
-        FORMULAS[terms](2.0, 4.0)
+    def time_100_gradients(self, terms):
+        for _ in CALLS:
+            numbad.gradient(self.function, 2.0, 4.0)
 
-    def time_gradient_of_tape(self, terms):
-        TAPES[terms].gradient(2.0, 4.0)
+    def time_100_gradients_of_tape(self, terms):
+        for _ in CALLS:
+            self.tape.gradient(2.0, 4.0)
 
-    def time_jitted_gradient(self, terms):
-        JITTED[terms](2.0, 4.0)
+    def time_100_jitted_gradients(self, terms):
+        for _ in CALLS:
+            self.jitted(2.0, 4.0)
 
     def track_gradient_over_primal(self, terms):
-        function = FORMULAS[terms]
-        return fastest(lambda: numbad.gradient(function, 2.0, 4.0)) / fastest(lambda: function(2.0, 4.0))
+        return fastest(lambda: numbad.gradient(self.function, 2.0, 4.0)) / fastest(lambda: self.function(2.0, 4.0))
 
     track_gradient_over_primal.unit = "ratio"
 
@@ -44,15 +43,23 @@ class Formula:
 class Logistic:
     """A logistic loss of some samples with three features."""
 
-    params = [SAMPLES]
+    params = [4, 16, 64]
     param_names = ["samples"]
 
-    def time_value_and_gradient(self, samples):
-        loss, point = LOGISTIC[samples]
-        numbad.value_and_gradient(loss, *point)
+    def setup(self, samples):
+        need("gradient", "value_and_gradient")
+        self.loss, self.point = logistic_problem(samples, 3)
+        numbad.value_and_gradient(self.loss, *self.point)
+
+    def time_100_values_and_gradients(self, samples):
+        for _ in CALLS:
+            numbad.value_and_gradient(self.loss, *self.point)
+
+    def time_100_gradients(self, samples):
+        for _ in CALLS:
+            numbad.gradient(self.loss, *self.point)
 
     def track_gradient_over_primal(self, samples):
-        loss, point = LOGISTIC[samples]
-        return fastest(lambda: numbad.gradient(loss, *point)) / fastest(lambda: loss(*point))
+        return fastest(lambda: numbad.gradient(self.loss, *self.point)) / fastest(lambda: self.loss(*self.point))
 
     track_gradient_over_primal.unit = "ratio"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import threading
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 from sys import _getframe
-from typing import Any, Protocol
+from types import FrameType
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeAlias
 
 import numpy as np
 
@@ -26,6 +28,9 @@ from numbad.tape.layout import (
     HOST,
     MAP,
     SCATTER,
+    Placed,
+    Span,
+    Strided,
     gather_words,
     host_words,
     index_words,
@@ -34,6 +39,14 @@ from numbad.tape.layout import (
 )
 from numbad.tape.rows import Rows
 
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+    from numbad.types import Space
+
+Shape: TypeAlias = tuple[int, ...]
+Root: TypeAlias = tuple[str, Shape, tuple[Any, ...]]
+Appender: TypeAlias = Callable[[Iterable[int]], None]
 MOST_ADDRESSES = 2**32 - 1
 
 _thread = threading.local()
@@ -43,13 +56,13 @@ beginnings: list[Callable[[Recorder], None]] = []  # what modules above do when 
 class Swept(Protocol):
     """What a recorder knows of the execution of its rows: their values, once they have been swept."""
 
-    values: Any
-    spaces: Any
+    values: np.ndarray
+    spaces: list[Space]
 
-    def forward(self, final: bool = False, wanted: tuple[Any, ...] = ()) -> None:
+    def forward(self, final: bool = False, wanted: tuple[int, ...] = ()) -> None:
         """Sweep the rows that have not been computed."""
 
-    def backward(self, seeds: Any) -> Any:
+    def backward(self, seeds: list[tuple[int, Any]], scattered: Any = ()) -> Any:
         """Return the cotangents of all addresses."""
 
     def release(self, *bars: Any) -> None:
@@ -73,7 +86,7 @@ class Recorder(Rows):
         `run(final=False, wanted=())`: sweep the rows that have not been computed. The module of sweeps gives it.
     """
 
-    run: Any
+    run: ClassVar[Callable[..., Swept]]
     code: array[int]
     words: array[int]
     numbers: array[float]  # pairs: address, value
@@ -89,14 +102,14 @@ class Recorder(Rows):
         "zeros",
     )
 
-    def __init__(self, dtype: Any = np.float64) -> None:
+    def __init__(self, dtype: DTypeLike = np.float64) -> None:
         self.code = array("I")
         self.bases: list[int] = []
-        self.extend: Any = self.appender()
+        self.extend: Appender = self.appender()
         self.words = array("q")
         self.size = 1
         self.constants = {}
-        self.wide: Any = frozenset()  # addresses of inputs that are numbers of NumPy's, not of Python's
+        self.wide: AbstractSet[int] = frozenset()  # addresses of inputs that are numbers of NumPy's, not of Python's
         self.zeros = 0  # address of -0.0 once it is needed
         self.numbers = array("d")  # pairs: address, value
         self.loads = []
@@ -110,13 +123,13 @@ class Recorder(Rows):
         self.slopes: set[int] = set()  # where derivatives begin that a program may return: its caller sees no -0.0
         self.borrowed: dict[int, Borrowed] = {}
         self.masks: dict[int, np.ndarray] = {}
-        self.roots: dict[int, Any] = {}
+        self.roots: dict[int, Root] = {}
         self.dtype = np.dtype(dtype)
         self.execution: Swept | None = None
         for begin in beginnings:
             begin(self)
 
-    def appender(self) -> Any:
+    def appender(self) -> Appender:
         """Return the function that appends a row."""
         return self.noting if config._debug_nans else self.code.extend
 
@@ -139,7 +152,7 @@ class Recorder(Rows):
 
     # ------------------------------------------------------------ constants and inputs
 
-    def constant(self, value: Any) -> int:
+    def constant(self, value: float) -> int:
         """Return the address of a number that is not in `constants` yet."""
         number = float(value)
         if number == 0.0:
@@ -208,13 +221,13 @@ class Recorder(Rows):
 
     def note_site(self) -> None:
         """Remember the user's statement for the row that comes next."""
-        frame: Any = _getframe(2)
+        frame: FrameType | None = _getframe(2)
         while frame is not None and frame.f_globals.get("__package__") in INTERNAL:
             frame = frame.f_back
         if frame is not None:  # a thread may have nothing but numbad to run
             self.sites[len(self.code) // 4] = (frame.f_code, frame.f_lasti)
 
-    def noting(self, row: tuple[int, ...]) -> None:
+    def noting(self, row: Iterable[int]) -> None:
         """Append a row of scalars and its site, which takes too long unless an error is looked for."""
         self.note_site()
         self.code.extend(row)
@@ -224,7 +237,7 @@ class Recorder(Rows):
         self.note_site()
         self.extend((opcode, out, a, b))
 
-    def map_row(self, opcode: int, shape: tuple[int, ...], operands: tuple[Any, ...]) -> int:
+    def map_row(self, opcode: int, shape: Shape, operands: Sequence[Placed]) -> int:
         """Append an elementwise array row.
 
         Each operand is (kind, space, address, strides); kind 1 is contiguous, 2 a scalar, 0 neither.
@@ -241,10 +254,10 @@ class Recorder(Rows):
     def structural_row(
         self,
         opcode: int,
-        shape: tuple[int, ...],
+        shape: Shape,
         zeroed: int,
         out: int,
-        operands: tuple[Any, ...],
+        operands: Sequence[Strided],
         absent: bool = False,
     ) -> None:
         """Append an ADD or CONTRACT row over an index space.
@@ -259,13 +272,13 @@ class Recorder(Rows):
         self.words.extend(words)
         self.append(opcode, out, position, len(operands))
 
-    def add_row(self, shape: tuple[int, ...], count: int, strides: tuple[int, ...], operand: Any) -> int:
+    def add_row(self, shape: Shape, count: int, strides: Shape, operand: Strided) -> int:
         """Append out[strides] += operand over an index space, into a new block of `count`; return its address."""
         out = self.allocate(count)
         self.structural_row(ADD, shape, count, out, ((0, out, strides), operand))
         return out
 
-    def contract_row(self, shape: tuple[int, ...], count: int, strides: tuple[int, ...], one: Any, other: Any) -> int:
+    def contract_row(self, shape: Shape, count: int, strides: Shape, one: Strided, other: Strided) -> int:
         """Append out[strides] += one * other over an index space, into a new block; return its address."""
         out = self.allocate(count)
         self.structural_row(CONTRACT, shape, count, out, ((0, out, strides), one, other))
@@ -287,7 +300,7 @@ class Recorder(Rows):
         self.append(SCATTER, out, position, 1)
         return out
 
-    def host_row(self, host: Any, inputs: list[tuple[int, int, int]], outputs: list[int]) -> list[int]:
+    def host_row(self, host: Any, inputs: Sequence[Span], outputs: list[int]) -> list[int]:
         """Append a row computed by Python; inputs are (space, address, count); return the outputs' addresses."""
         addresses = [self.allocate(count) for count in outputs]
         position = len(self.words)
@@ -348,7 +361,7 @@ class Recorder(Rows):
         return value
 
 
-def map_words(shape: tuple[int, ...], out: int, operands: tuple[Any, ...]) -> list[int]:
+def map_words(shape: Shape, out: int, operands: Sequence[Placed]) -> list[int]:
     """Return the words of an elementwise row; operands are (kind, space, address, strides)."""
     count = math.prod(shape)
     if all(operand[0] for operand in operands):
@@ -359,7 +372,7 @@ def map_words(shape: tuple[int, ...], out: int, operands: tuple[Any, ...]) -> li
     return index_words(shape, count, [(*operand[:3], steps) for operand, steps in zip(given, strides, strict=True)])
 
 
-def structural_words(shape: tuple[int, ...], cleared: int, operands: tuple[Any, ...]) -> list[int]:
+def structural_words(shape: Shape, cleared: int, operands: Sequence[Strided]) -> list[int]:
     """Return the words of an ADD or CONTRACT row; operands are (space, address, strides), the output first."""
     shape, strides = collapse(shape, [operand[2] for operand in operands])
     flat = contiguous(shape)
@@ -368,7 +381,7 @@ def structural_words(shape: tuple[int, ...], cleared: int, operands: tuple[Any, 
     return index_words(shape, cleared, placed)
 
 
-def raise_leak(*_: Any) -> None:
+def raise_leak(*_: object) -> NoReturn:
     """Refuse a row: the recording has ended."""
     raise LeakError(
         message(
@@ -388,6 +401,6 @@ def set_current(recorder: Recorder | None) -> None:
     _thread.recorder = recorder
 
 
-def refuse(what: str, do: str) -> Any:
+def refuse(what: str, do: str) -> NoReturn:
     """Raise a RecordingError at the user's statement."""
     raise RecordingError(message(what, do))

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from numbad.recording.active import Active
 from numbad.recording.operands import pack
+
+if TYPE_CHECKING:
+    from optree import PyTreeSpec
 
 Tree = TypeVar("Tree")
 LEAVES = (float, int, np.ndarray, Active)
@@ -26,14 +29,14 @@ def flatten(tree: Tree) -> tuple[list[Any], Callable[[list[Any]], Tree]]:
     return [packed(leaf) for leaf in leaves], functools.partial(put_together, structure)
 
 
-def take_apart(tree: Any) -> tuple[list[Any], Any]:
+def take_apart(tree: Any) -> tuple[list[Any], PyTreeSpec]:
     """Return the leaves of a tree and its structure, as optree's PyTreeSpec; None is a tree without leaves."""
     import optree
 
     return optree.tree_flatten(tree, namespace="numbad")
 
 
-def put_together(structure: Any, leaves: list[Any]) -> Any:
+def put_together(structure: PyTreeSpec, leaves: list[Any]) -> Any:
     """Give leaves a structure."""
     import optree
 

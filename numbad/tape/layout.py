@@ -28,7 +28,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterable, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -58,7 +58,9 @@ NAMES = {
 }
 Block = TypeVar("Block", "array[int]", "memoryview[int]", np.ndarray)  # of words, int64; a slice of one is another
 Opcodes = TypeVar("Opcodes", int, np.ndarray)
-Placed = tuple[int, int, int, tuple[int, ...]]  # kind, space, address and strides of an operand
+Placed: TypeAlias = tuple[int, int, int, tuple[int, ...]]  # kind, space, address and strides of an operand
+Strided: TypeAlias = tuple[int, int, tuple[int, ...]]  # the same without its kind
+Span: TypeAlias = tuple[int, int, int]  # space, first address and number of elements
 ABSENT_KIND = 3  # of the output of an ADD row whose block is -0.0 where nothing is added: it holds cotangents
 
 
@@ -435,7 +437,7 @@ def row_shape(words: Block, w: int) -> tuple[int, ...]:
     return tuple(words[w + HEAD : w + HEAD + words[w + 2]].tolist())
 
 
-def row_operands(words: Block, w: int) -> list[tuple[int, int, tuple[int, ...]]]:
+def row_operands(words: Block, w: int) -> list[Strided]:
     """Return space, address and strides of the output and of each operand of a row over an index space."""
     row = words[w : w + words[w]].tolist()
     step = PLACE + row[2]
@@ -474,12 +476,12 @@ def scatter_places(words: Block, w: int) -> Block:
     return words[w + 5 : w + 5 + words[w + 1]]
 
 
-def scatter_source(words: Words, w: int) -> tuple[int, int, int]:
+def scatter_source(words: Words, w: int) -> Span:
     """Return space, address and number of elements of what a SCATTER row adds."""
     return int(words[w + 3]), int(words[w + 4]), int(words[w + 1])
 
 
-def host_places(words: Block, w: int) -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]:
+def host_places(words: Block, w: int) -> tuple[list[Span], list[Span]]:
     """Return space, address and number of elements of what a Python kernel reads, and of its results."""
     row = words[w : w + words[w]].tolist()
     places = [(row[d], row[d + 1], row[d + 2]) for d in range(HEAD, len(row), PLACE)]
@@ -557,7 +559,7 @@ def listing_words(head: tuple[int, ...], addresses: np.ndarray) -> array[int]:
     return words
 
 
-def host_words(call: int, inputs: Sequence[tuple[int, int, int]], outputs: Sequence[tuple[int, int, int]]) -> list[int]:
+def host_words(call: int, inputs: Sequence[Span], outputs: Sequence[Span]) -> list[int]:
     """Return the words of a row of a Python kernel; what it reads and its results are (space, address, elements)."""
     words = [0, call, len(inputs), len(outputs)]
     for place in (*inputs, *outputs):

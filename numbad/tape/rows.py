@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from array import array
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
 from numbad.errors import Site, SourceLine
 
-Code: TypeAlias = "array[int] | memoryview"
-Numbers: TypeAlias = "array[float] | memoryview"
+if TYPE_CHECKING:
+    from numbad.types import Space
+
+Code: TypeAlias = "array[int] | memoryview[int]"
+Numbers: TypeAlias = "array[float] | memoryview[float]"
 
 
 class NamedTape(Protocol):
@@ -20,7 +23,7 @@ class NamedTape(Protocol):
     words: np.ndarray
     numbers: np.ndarray
     loads: list[tuple[int, np.ndarray]]
-    spaces: list[Any]
+    spaces: list[Space]
     hosts: list[Any]
     inputs: tuple[Any, ...]
     space_names: tuple[str, ...]
@@ -100,7 +103,7 @@ class Rows:
         dtype: np.dtype,
         numbers: Numbers,
         loads: list[tuple[int, np.ndarray]],
-        spaces: list[Any],
+        spaces: list[Space],
         input_spaces: set[int],
         hosts: list[Any],
         large: list[int],
@@ -109,7 +112,7 @@ class Rows:
         self.numbers, self.loads, self.spaces, self.input_spaces = numbers, loads, spaces, input_spaces
         self.hosts, self.large = hosts, large
         self.sites: dict[int, Site] = {}
-        self.constants: dict[Any, int] = {}
+        self.constants: dict[float, int] = {}
         self.borrowed: dict[int, Any] = {}
         self.tape = self.varied = None
 

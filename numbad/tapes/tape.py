@@ -22,9 +22,15 @@ from numbad.tapes.slots import Input, Output
 from numbad.tapes.workspaces import Workspace, check_gradient_out, check_out, output_slots, rows_of, take_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
+    from os import PathLike
+    from typing import BinaryIO
 
-    from numbad.types import Argnums, Arrays, Several, T, Ts, U, Value
+    from numbad.recording.hostcalls import HostCall
+    from numbad.recording.structures import Structure
+    from numbad.tape.rows import Rows
+    from numbad.tapes.passes import PassRecord
+    from numbad.types import Argnums, Arrays, Several, Space, T, Ts, U, Value
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -84,18 +90,18 @@ class Tape:
     dtype: np.dtype
     numbers: np.ndarray
     loads: list[tuple[int, np.ndarray]]
-    spaces: list[Any]
-    hosts: list[Any]
+    spaces: list[Space]
+    hosts: list[HostCall]
     inputs: tuple[Input, ...]
     outputs: tuple[Output, ...]
-    input_trees: tuple[Any, ...]
-    output_tree: Any
+    input_trees: tuple[Structure, ...]
+    output_tree: Structure
     sites: np.ndarray
     places: Sequence[Site | SourceLine]
     name: str = "f"
     space_names: tuple[str, ...] = ()
     examples: tuple[Any, ...] = ()
-    passes: tuple[Any, ...] = ()
+    passes: tuple[PassRecord, ...] = ()
     forward_only: bool = False
 
     def __post_init__(self) -> None:
@@ -113,8 +119,8 @@ class Tape:
         self._verified = self._trusted = False
         self._large: list[int] = []
         self._pairs: array[float] | None = None  # inputs and constants of a short tape of numbers, and its rows
-        self._rows: Any = None
-        self.kept: dict[Any, Any] = {}  # what calls leave for the next: workspaces, derived tapes, programs
+        self._rows: Rows | None = None
+        self.kept: dict[Hashable, Any] = {}  # what calls leave for the next: workspaces, derived tapes, programs
 
     # ------------------------------------------------------------ reading
 
@@ -318,7 +324,7 @@ class Tape:
 
         return write_dot(self, *points, adjoints=adjoints, rows=rows)
 
-    def draw(self, path: Any, *points: Any, adjoints: bool = False, rows: int = 200) -> str:
+    def draw(self, path: str | PathLike[str], *points: Any, adjoints: bool = False, rows: int = 200) -> str:
         """Draw the computational graph into a file: inputs, rows and results as nodes, with arrows to who reads them.
 
         Parameters
@@ -371,7 +377,7 @@ class Tape:
 
     # ------------------------------------------------------------ files and copies
 
-    def save(self, file: Any) -> None:
+    def save(self, file: str | PathLike[str] | BinaryIO) -> None:
         """Write the tape to a file, which `numbad.load` reads.
 
         Parameters
@@ -408,7 +414,7 @@ class Tape:
 
         save(self, file)
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[Any, ...]:
         from numbad.storage.tape_files import tape_bytes
 
         return tape_bytes(self)
@@ -645,9 +651,9 @@ class Tape:
         (14.0, array([2., 4., 6.]))
         """
         output = self.scalar_output()
-        found: Any = self.gradient_of_numbers(points, output) if out is None else None
-        if found is not None:
-            return found
+        numbers = self.gradient_of_numbers(points, output) if out is None else None
+        if numbers is not None:
+            return numbers
         targets = None if out is None else check_gradient_out(self, out)
         workspace, given = self.borrow(points, True)
         seeds = [(output.address, 1.0)] if output.constant is None else []
@@ -666,7 +672,7 @@ class Tape:
 
     # ------------------------------------------------------------ derivatives
 
-    def jvp(self, primals: Any, tangents: Any) -> tuple[Any, Any]:
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         """Return the value at a point and its derivative along tangents, as numbad.jvp does.
 
         Parameters
@@ -1001,7 +1007,7 @@ class Tape:
 
         return map_gradients(self, points, argnums)
 
-    def gradient_of_numbers(self, points: tuple[Any, ...], output: Output) -> Any:
+    def gradient_of_numbers(self, points: tuple[Any, ...], output: Output) -> tuple[float, Any] | None:
         """Return value and gradient of a short tape of numbers by one compiled call; None if it is not one.
 
         Parameters
@@ -1030,7 +1036,9 @@ class Tape:
         (9.0, 6.0)
         """
         self.ensure_verified()
-        if config._debug_nans or self._pairs is None or output.constant is not None or output.space:
+        if config._debug_nans or self._pairs is None or self._rows is None:
+            return None
+        if output.constant is not None or output.space:
             return None
         if len(points) != len(self.inputs):
             return None
@@ -1088,7 +1096,7 @@ class Tape:
             self._rows.code = array("I", self._code.reshape(-1).tolist())
         self._verified = True
 
-    def run(self, points: tuple[Any, ...], final: bool = False) -> tuple[Execution, list[Any]]:
+    def run(self, points: tuple[Any, ...], final: bool = False) -> tuple[Execution, list[np.ndarray]]:
         """Run the primal sweep at a point; return the execution, which is the caller's, and the leaves of the point.
 
         Parameters
@@ -1128,7 +1136,7 @@ class Tape:
         workspace, given = self.borrow(points, final)
         return workspace.execution, given
 
-    def borrow(self, points: tuple[Any, ...], final: bool) -> tuple[Workspace, list[Any]]:
+    def borrow(self, points: tuple[Any, ...], final: bool) -> tuple[Workspace, list[np.ndarray]]:
         """Run the primal sweep in a borrowed workspace. The caller must call release().
 
         Parameters
@@ -1175,7 +1183,7 @@ class Tape:
 
     # ------------------------------------------------------------ trees
 
-    def flatten_inputs(self, points: tuple[Any, ...]) -> list[Any]:
+    def flatten_inputs(self, points: tuple[Any, ...]) -> list[np.ndarray]:
         """Return the leaves of the arguments, or raise an InputError if their structure is another.
 
         Parameters

@@ -24,7 +24,7 @@ from numbad.recording.outputs import concrete, is_narrow, narrowed, plain, split
 from numbad.recording.recorder import Recorder, current
 from numbad.recording.trees import flatten, same_structure
 from numbad.settings import config
-from numbad.sweeps.execution import seed_of
+from numbad.sweeps.execution import run, seed_of
 from numbad.sweeps.linearised import Linearised, LinearMap
 from numbad.transforms.derivatives import differentiate
 
@@ -470,7 +470,7 @@ class Evaluation:
             if has_aux:
                 result, self.auxiliary = split_auxiliary(result, "jvp or vjp")
             self.outputs, self.rebuild = real_outputs(self.recorder, result, bool(self.leaves))
-            self.execution = self.recorder.run()
+            self.execution = run(self.recorder)
             self.values = [plain(output) for output in self.outputs]
             self.addresses = [addresses_of(output) for output in self.outputs]
             self.execution.forward()
