@@ -17,12 +17,14 @@ from array import array
 from collections import deque
 from collections.abc import Callable
 from itertools import accumulate
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
 from numbad.errors import InternalError, message
 
+P = ParamSpec("P")
+R = TypeVar("R")
 FRESH_BITS = 0x7FF8DEAD  # of memory that nobody has written: twice in a double, a NaN of float32 and of float64
 GUARD = 64  # bytes before and behind memory that nothing may touch
 CANARY = 0xCA
@@ -277,18 +279,20 @@ def give_back(values: np.ndarray) -> None:
     pour(owner[GUARD : owner.size - GUARD])
 
 
-def handed_out(function: Callable[..., Any]) -> Callable[..., Any]:
+def handed_out(function: Callable[P, R]) -> Callable[P, R]:
     """Return a function with a look at its results: somebody must have written them."""
 
     @functools.wraps(function)
-    def call(*arguments: Any, **named: Any) -> Any:
-        return check_written(function(*arguments, **named), function.__qualname__)
+    def call(*arguments: P.args, **named: P.kwargs) -> R:
+        found = function(*arguments, **named)
+        check_written(found, function.__qualname__)
+        return found
 
     return call
 
 
-def check_written(found: Any, name: str) -> Any:
-    """Return numbers, or tuples, lists and dicts of them; raise an InternalError if nobody has written one."""
+def check_written(found: Any, name: str) -> None:
+    """Raise an InternalError if nobody has written a number, among tuples, lists and dicts of them."""
     if isinstance(found, (tuple, list)):
         for part in found:
             check_written(part, name)
@@ -296,7 +300,6 @@ def check_written(found: Any, name: str) -> Any:
         check_written(list(found.values()), name)
     elif isinstance(found, (float, np.floating, np.ndarray)) and is_fresh(np.asarray(found)):
         raise InternalError(message(f"{name} returns a number that nobody has written", REPORT))
-    return found
 
 
 def is_fresh(values: np.ndarray) -> bool:

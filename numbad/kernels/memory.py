@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import mmap
 import threading
+from collections.abc import Callable
 from ctypes import addressof, c_char
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -15,12 +16,18 @@ from numbad.limits import CHECKED, COMPARED_MEMORY, KEPT_LEAST, KEPT_MOST
 if CHECKED:
     from numbad.kernels import checked_memory
 
-empty: Any = checked_memory.fresh if CHECKED else np.empty  # an array of anything
-handed_out: Any = checked_memory.handed_out if CHECKED else lambda function: function  # returns numbers to the user
+P = ParamSpec("P")
+R = TypeVar("R")
+empty: Callable[..., np.ndarray] = checked_memory.fresh if CHECKED else np.empty  # an array of anything
 _thread = threading.local()
 FEW = 1 << 12  # elements: up to here counting is the faster way to look for zeros
 # The compiled half of np.count_nonzero: a quarter of the time.
 count_nonzero = getattr(getattr(getattr(np, "_core", None), "multiarray", None), "count_nonzero", np.count_nonzero)
+
+
+def handed_out(function: Callable[P, R]) -> Callable[P, R]:
+    """Return a function that returns numbers to the user: the checked build looks whether somebody has written them."""
+    return checked_memory.handed_out(function) if CHECKED else function
 
 
 def contains_zero(values: np.ndarray) -> bool:

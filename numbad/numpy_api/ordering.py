@@ -8,7 +8,7 @@ import numpy as np
 
 from numbad.errors import message
 from numbad.numpy_api.axes import one_axis
-from numbad.numpy_api.dispatch import implements, plain_integers
+from numbad.numpy_api.dispatch import ADVICE, implements, plain_integers
 from numbad.ops import reductions as ops
 from numbad.recording.arrays import Array, as_array
 from numbad.recording.decisions import decide, decision, truth_of
@@ -198,6 +198,10 @@ def unique(ar: Any, return_index: bool = False, return_inverse: bool = False, re
 def unique_values(x: Any) -> Any:
     """The distinct values."""
     return unique(x, equal_nan=False)
+
+
+for _name in ("unique_all", "unique_counts", "unique_inverse"):
+    ADVICE[f"np.{_name}"] = "use np.unique with return_index, return_inverse or return_counts"
 
 
 @implements("union1d")

@@ -16,7 +16,4 @@ ADVICE.update(dict.fromkeys([f"np.{name}" for name in (
     INTEGERS))  # fmt: skip
 ADVICE["np.roots"] = "roots may be complex: find one with Newton's method and a rule of its own (numbad.custom_vjp)"
 ADVICE["np.sort_complex"] = "use np.sort: recording values are real"
-ADVICE["np.unique_all"] = ADVICE["np.unique_counts"] = ADVICE["np.unique_inverse"] = (
-    "use np.unique with return_index, return_inverse or return_counts"
-)
 ADVICE["np.bitwise_count"] = INTEGERS

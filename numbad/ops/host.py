@@ -50,6 +50,7 @@ class ArrayOp:
         self.name = primal.__name__
         self.kernel = primal
         self.raises = raises
+        shapes = shapes or first_shape
         self.primal = attempting(primal, shapes) if raises else primal
         self.shapes_function = with_flag(shapes) if raises else shapes
         self.vjp_function: Callable[..., Any] | None = None
@@ -113,6 +114,11 @@ def array_op(
     entry = ArrayOp(primal, shapes, raises)
     ARRAY_OPS[entry.name] = entry
     return entry
+
+
+def first_shape(*shapes: Shape, **settings: Any) -> list[Shape]:
+    """Return the shape of the first operand: that of the result of most ops."""
+    return [shapes[0]]
 
 
 def attempting(primal: Callable[..., Any], shapes: Any) -> Callable[..., Any]:

@@ -138,7 +138,7 @@ def record_host(recorder: Any, op: Any, operands: tuple[Any, ...], settings: dic
     """Append a host row; return its results."""
     values = tuple(as_array(as_active(recorder, part)) for part in operands)
     shapes = [value.shape for value in values]
-    result_shapes = [shapes[0]] if op.shapes_function is None else op.shapes_function(*shapes, **settings)
+    result_shapes = op.shapes_function(*shapes, **settings)
     call = HostCall(op, settings, shapes, result_shapes)
     if getattr(op, "takes_wanted", False):
         call.plain = {k: plain_copy(part) for k, part in enumerate(operands) if not isinstance(part, Active)}

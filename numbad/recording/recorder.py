@@ -59,7 +59,7 @@ class Swept(Protocol):
     values: np.ndarray
     spaces: list[Space]
 
-    def forward(self, final: bool = False, wanted: tuple[int, ...] = ()) -> None:
+    def forward(self, final: bool = False, wanted: tuple[Any, ...] = ()) -> None:
         """Sweep the rows that have not been computed."""
 
     def backward(self, seeds: list[tuple[int, Any]], scattered: Any = ()) -> Any:
@@ -125,7 +125,7 @@ class Recorder(Rows):
         self.masks: dict[int, np.ndarray] = {}
         self.roots: dict[int, Root] = {}
         self.dtype = np.dtype(dtype)
-        self.execution: Swept | None = None
+        self.execution: Any = None  # the execution of the rows, once they are swept: `run` makes it
         for begin in beginnings:
             begin(self)
 

@@ -29,7 +29,7 @@ class PathTape:
         Whether the sweep of points is the better way: a tape of scalar rows that can be lowered.
     """
 
-    def __init__(self, jitted: Jitted, arguments: tuple[Any, ...]) -> None:
+    def __init__(self, jitted: Jitted[Any], arguments: tuple[Any, ...]) -> None:
         plan = self.plan = jitted.plan
         self.tape: Tape = record(jitted.f if plan is None else plan.f, *arguments)
         self.hits = 0
@@ -53,7 +53,7 @@ class PathTape:
         return *flatten(self.plan.pack(results[0], parts)), agree
 
 
-def map_jitted(jitted: Jitted, arguments: tuple[Any, ...], axes: list[int | None]) -> tuple[list[Any], Any] | None:
+def map_jitted(jitted: Jitted[Any], arguments: tuple[Any, ...], axes: list[int | None]) -> tuple[list[Any], Any] | None:
     """Return the leaves of a jitted function's results for a batch, examples in front, and their structure.
 
     Parameters
@@ -95,7 +95,9 @@ def is_float(leaf: Any) -> bool:
     return type(leaf) is float or (isinstance(leaf, (np.ndarray, np.generic)) and leaf.dtype.kind == "f")
 
 
-def sweep_paths(jitted: Jitted, batch: Batch, trees: tuple[Any, ...], found: list[Any]) -> tuple[list[Any], Any] | None:
+def sweep_paths(
+    jitted: Jitted[Any], batch: Batch, trees: tuple[Any, ...], found: list[Any]
+) -> tuple[list[Any], Any] | None:
     """Run all examples by the tapes that are known, one after the other; record the path of the first one left."""
     left = np.arange(batch.count)
     pieces = []

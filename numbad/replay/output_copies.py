@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from numbad.geometry import affine_strides, is_run
@@ -37,9 +35,9 @@ class ArrayResult:
     ) -> None:
         self.slope = slope
         self.shape, self.dtype = addresses.shape, dtype
-        self.addresses: Any = None
-        self.strides: Any = None
-        self.constant: Any = None
+        self.addresses: np.ndarray | None = None
+        self.strides: tuple[int, ...] | None = None
+        self.constant: np.ndarray | None = None
         self.start, self.stop = (int(addresses.min()), int(addresses.max()) + 1) if addresses.size else (0, 0)
         self.fixed = invariant is not None and all(invariant.contain(*part) for part in runs_of(addresses))
         if not is_run(addresses):
@@ -64,7 +62,8 @@ class ArrayResult:
     def view(self, values: np.ndarray) -> np.ndarray:
         """Return the elements where they lie, or a copy of them."""
         if self.addresses is not None:
-            return values[self.addresses]
+            found: np.ndarray = values[self.addresses]
+            return found
         part = values[self.start : self.stop]
         if self.strides is None:
             return part.reshape(self.shape)

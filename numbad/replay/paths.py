@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from numbad.tape.layout import GUARD, GUARD_VALUE, HOST, MAP, row_size, write_span
+from numbad.tape.rows import Rows
 
 
 class Paths:
@@ -147,7 +148,7 @@ def rows_of(recorder: Any) -> np.ndarray:
     return code
 
 
-def same_words(one: Any, other: Any, code: np.ndarray) -> bool:
+def same_words(one: Rows, other: Rows, code: np.ndarray) -> bool:
     """Whether the operand words of rows are the same in two recordings."""
     rows = code[(code[:, 0] >= MAP) & (code[:, 0] != GUARD) & (code[:, 0] != GUARD_VALUE)]
     if not len(rows):

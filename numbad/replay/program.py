@@ -51,7 +51,7 @@ def copies_of(recorder: Any, leaf: Any) -> list[int]:
 class Program:
     """One recorded path, ready to run on other values of the same signature."""
 
-    def __init__(self, owner: Jitted, arguments: Any, keywords: Any) -> None:
+    def __init__(self, owner: Jitted[Any], arguments: Any, keywords: Any) -> None:
         plan = owner.plan
         self.hits = 0
         self.f = owner.f if plan is None else plan.f

@@ -304,7 +304,8 @@ def order_rows(tape: Tape, forward: np.ndarray, guards: np.ndarray) -> np.ndarra
         order = order_by_levels(tape)
     else:
         return np.flatnonzero(forward)
-    return order[forward[order]]
+    chosen: np.ndarray = order[forward[order]]
+    return chosen
 
 
 def order_by_guards(tape: Tape, guards: int) -> np.ndarray:

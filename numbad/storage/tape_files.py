@@ -457,7 +457,7 @@ def read_host(entry: dict[str, Any], decoder: Decoder) -> HostCall:
         complain(f"the call of {name} has no settings")
     try:
         inspect.signature(op.primal).bind(*operands, **settings)
-        shapes = op.shapes_function(*operands, **settings) if op.shapes_function else operands[:1]
+        shapes = op.shapes_function(*operands, **settings)
         fits = [tuple(int(n) for n in shape) for shape in shapes] == results
     except Exception as error:
         complain(f"{name} does not take operands of the shapes {operands} with the settings of the file: {error}")

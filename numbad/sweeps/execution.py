@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,11 @@ from numbad.settings import config
 from numbad.sweeps import python_rows
 from numbad.tape.rows import Rows
 
-NOTHING: Any = np.empty(0)
+if TYPE_CHECKING:
+    from numbad.sweeps.fusion import Group
+    from numbad.types import Space
+
+NOTHING: np.ndarray = np.empty(0)
 
 
 class Scratch(threading.local):
@@ -68,10 +72,10 @@ class Execution:
         self.numbers = 0
         self.loaded = 0
         self.bases = np.zeros(1, np.uint64)
-        self.spaces: list[Any] = [None]
-        self.groups: dict[int, Any] = {}
-        self.placed: Any = None  # arrays, sizes and addresses that `places` has found
-        self.use_counts: Any = None
+        self.spaces: list[Space] = [None]
+        self.groups: dict[int, Group] = {}
+        self.placed: tuple[Any, ...] | None = None  # arrays, sizes and addresses that `places` has found
+        self.use_counts: list[int] | None = None
         self.finite: dict[tuple[int, int], bool] = {}  # what a sweep back knows of the factors of products
 
     # ------------------------------------------------------------ forward
@@ -157,7 +161,8 @@ class Execution:
         if self.use_counts is None:
             from numbad.kernels.array import count_uses
 
-            self.use_counts = count_uses(code, words, len(self.rows.spaces)).tolist()
+            counts: list[int] = count_uses(code, words, len(self.rows.spaces)).tolist()
+            self.use_counts = counts
         return self.use_counts[space]
 
     def blocks(self) -> np.ndarray:
@@ -411,7 +416,7 @@ def run(self: Recorder, final: bool = False, wanted: tuple[Any, ...] = ()) -> Ex
     """
     if self.extend is raise_leak:
         raise_leak()
-    execution: Any = self.execution
+    execution: Execution | None = self.execution
     if execution is None:
         execution = self.execution = Execution(self)
     if self.borrowed and current() is not None:  # the end of the recording has looked at them

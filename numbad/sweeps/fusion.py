@@ -6,11 +6,11 @@ that nothing outside of the group reads is *virtual*: it has no memory but a blo
 adjoint sweep computes it again (the trade of Griewank and Walther, 2008, chapter 12, at the scale of
 the cache). So sum(sin(x)**2 * exp(-x)) reads x and writes the gradient, and nothing else.
 """
-# mypy: disable-error-code="no-untyped-def"
+# mypy: disable-error-code="no-untyped-def", check-untyped-defs=False
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import njit, prange
@@ -32,6 +32,9 @@ from numbad.tape.layout import (
     row_elements,
     row_operands,
 )
+
+if TYPE_CHECKING:
+    from numbad.sweeps.execution import Cotangents, Execution
 
 SUM = -1  # the opcode of a full sum in a group's table
 
@@ -113,7 +116,7 @@ class Group:
         self.virtual.append(True)
         self.last += 1
 
-    def table(self, execution: Any, bars: Any = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def table(self, execution: Execution, bars: Cotangents | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the table, and the memory of the scalars and of their cotangents (0 for none)."""
         item = execution.values.itemsize
         slots = len(self.rows)
@@ -150,7 +153,7 @@ class Group:
 # ---------------------------------------------------------------- planning
 
 
-def plan(execution: Any, code: np.ndarray, words: np.ndarray, wanted: tuple[Any, ...]) -> dict[int, Group]:
+def plan(execution: Execution, code: np.ndarray, words: np.ndarray, wanted: tuple[Any, ...]) -> dict[int, Group]:
     """Return the groups of a finished tape, by their first and by their last row."""
     groups = find_groups(execution, code, words)
     mark_virtual(groups, code, words, wanted)
@@ -161,7 +164,7 @@ def plan(execution: Any, code: np.ndarray, words: np.ndarray, wanted: tuple[Any,
     return found
 
 
-def find_groups(execution: Any, code: np.ndarray, words: np.ndarray) -> list[Group]:
+def find_groups(execution: Execution, code: np.ndarray, words: np.ndarray) -> list[Group]:
     """Gather the large elementwise rows that follow one another, and the full sums between them."""
     groups: list[Group] = []
     group: Group | None = None
@@ -261,7 +264,7 @@ def mark_range(low, high, starts, stops, owner, g, read):
 # ---------------------------------------------------------------- running
 
 
-def forward(execution: Any, group: Group) -> None:
+def forward(execution: Execution, group: Group) -> None:
     """Compute what is needed of a group."""
     if not group.needed:
         return
@@ -275,7 +278,7 @@ def forward(execution: Any, group: Group) -> None:
             execution.values[out] = total(sums[k])
 
 
-def backward(execution: Any, group: Group, bars: Any) -> None:
+def backward(execution: Execution, group: Group, bars: Cotangents) -> None:
     """Take back a group."""
     table, scalars, cotangents = group.table(execution, bars)
     for k, (opcode, out, _) in enumerate(group.rows):

@@ -1,9 +1,9 @@
 """Large array rows: the serial block kernels under `prange`."""
-# mypy: disable-error-code="no-untyped-def"
+# mypy: disable-error-code="no-untyped-def", check-untyped-defs=False
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import prange
@@ -25,6 +25,9 @@ from numbad.tape.layout import (
     row_elements,
     space_of,
 )
+
+if TYPE_CHECKING:
+    from numbad.sweeps.execution import Cotangents, Execution
 
 
 @compile_parallel
@@ -57,7 +60,7 @@ def total_pieces(address, like, count):
     return total(partial)
 
 
-def map_forward(execution: Any, words: Any, w: int, opcode: int) -> None:
+def map_forward(execution: Execution, words: np.ndarray, w: int, opcode: int) -> None:
     """Compute a large elementwise row."""
     count = int(row_elements(words, w))
     with shared_section(count):
@@ -72,7 +75,7 @@ def map_forward(execution: Any, words: Any, w: int, opcode: int) -> None:
         )
 
 
-def map_backward(execution: Any, words: Any, w: int, opcode: int, bars: Any) -> None:
+def map_backward(execution: Execution, words: np.ndarray, w: int, opcode: int, bars: Cotangents) -> None:
     """Take back a large elementwise row, in parallel for the operands that are as large as it."""
     kinds = operand_kinds(words, w)[1:]
     arguments = (block_kernels(execution.values.dtype), opcode, words, w, execution.bases, bars.bases, execution.values)
@@ -95,7 +98,7 @@ def disjoint(words: Any, w: int, count: int) -> bool:
     return first == second or abs(first - second) >= count
 
 
-def add_forward(execution: Any, code: Any, words: Any, row: int) -> None:
+def add_forward(execution: Execution, code: np.ndarray, words: np.ndarray, row: int) -> None:
     """Compute a large sum or copy."""
     w = int(code[row, 2])
     get = primal_spaces(execution)
@@ -107,7 +110,7 @@ def add_forward(execution: Any, code: Any, words: Any, row: int) -> None:
     add_over(target, operand(get, words, w, 1), words, w, execution.bases, execution.bases, 0, 1)
 
 
-def add_backward(execution: Any, code: Any, words: Any, row: int, bars: Any) -> None:
+def add_backward(execution: Execution, code: np.ndarray, words: np.ndarray, row: int, bars: Cotangents) -> None:
     """Take back a large sum or copy: the same with its operands exchanged."""
     w = int(code[row, 2])
     get = bar_spaces(bars)

@@ -119,7 +119,7 @@ class Linearised:
                 count += np.size(leaf.value)
         tape = (self.code, self.words, self.flags, self.slots, self.slopes, self.partials())
         tables = (self.accumulated, self.place, self.coefficient, self.kept)
-        self.wanted = int(lanekernels.compress(*tape, *tables, count, fold))  # type: ignore[call-arg]
+        self.wanted = int(lanekernels.compress(*tape, *tables, count, fold))
 
     def partials(self) -> np.ndarray:
         """Return the partials of scalar rows, shape (rows, 2); a tape without rows has none."""

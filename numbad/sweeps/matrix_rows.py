@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,8 +12,11 @@ from numbad.kernels.threads import note_blas, shared_section
 from numbad.sweeps.operands import add_broadcast, bar_spaces, operand, primal_spaces
 from numbad.tape.layout import operand_count, row_axes, row_cleared, row_operands, row_shape, space_of
 
+if TYPE_CHECKING:
+    from numbad.sweeps.execution import Cotangents, Execution
 
-def contract_forward(execution: Any, code: Any, words: Any, row: int) -> None:
+
+def contract_forward(execution: Execution, code: np.ndarray, words: np.ndarray, row: int) -> None:
     """Compute out[...] += one[...] * other[...] over an index space."""
     w = int(code[row, 2])
     get = primal_spaces(execution)
@@ -29,7 +32,7 @@ def contract_forward(execution: Any, code: Any, words: Any, row: int) -> None:
     multiply_add(target, one, other, bool(zeroed))
 
 
-def contract_backward(execution: Any, code: Any, words: Any, row: int, bars: Any) -> None:
+def contract_backward(execution: Execution, code: np.ndarray, words: np.ndarray, row: int, bars: Cotangents) -> None:
     """Take back a product: the other operand times the cotangent; nothing where that is absent."""
     w = int(code[row, 2])
     get, get_bar = primal_spaces(execution), bar_spaces(bars)
@@ -56,7 +59,7 @@ def contract_backward(execution: Any, code: Any, words: Any, row: int, bars: Any
                 multiply_add(target, bar, factor, fresh)
 
 
-def contract_tangent(execution: Any, code: Any, words: Any, row: int, dots: Any) -> None:
+def contract_tangent(execution: Execution, code: np.ndarray, words: np.ndarray, row: int, dots: Cotangents) -> None:
     """Push tangents through a product."""
     w = int(code[row, 2])
     get, get_dot = primal_spaces(execution), bar_spaces(dots)
@@ -247,7 +250,8 @@ def sum_axes(values: np.ndarray, axes: list[int]) -> np.ndarray:
     """Sum over some axes, keeping them with length 1 and a stride of zero."""
     if not axes:
         return values
-    return values.sum(axis=tuple(axes), keepdims=True)
+    found: np.ndarray = values.sum(axis=tuple(axes), keepdims=True)
+    return found
 
 
 def take_axes(values: np.ndarray, *groups: list[int]) -> np.ndarray:

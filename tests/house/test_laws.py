@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import pytest
 
+from numbad.ops import REGISTRY
+
 ROOT = Path(__file__).parents[2]
 FLOORS = (
     ("limits", "geometry", "errors", "settings", "types"),
@@ -87,6 +89,15 @@ FACE = {  # a tape's methods for the eye and for files: the one place that reach
 }
 
 LAYOUT = ("tape.layout",)  # modules that know where a word of a row lies
+
+
+OPS_NAMED = {  # modules whose tables and tests name ops, besides NumPy's and SciPy's wings, which name their functions
+    "__init__",  # the face
+    "kernels.generate",  # names of functions that texts call
+    "kernels.vectormath",  # the same in libm
+    "recording.roots",  # norms: a pattern of several ops
+    "tapes.reference",  # knows nothing of what the sweeps know
+}
 
 
 class Arrow(NamedTuple):
@@ -185,6 +196,21 @@ def finders(package: Path) -> list[str]:
     return found
 
 
+def facts_elsewhere(package: Path) -> list[str]:
+    """Return where ops stand in a table or a comparison outside of their blocks, as module:line."""
+    known = {op.name for op in REGISTRY}
+    found = []
+    for module, path in module_names(package).items():
+        if module in OPS_NAMED or module.split(".")[0] in ("ops", "numpy_api", "scipy_api"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            parts, most = ast.iter_child_nodes(node), 0 if isinstance(node, ast.Compare) else 1
+            names = [part for part in parts if isinstance(part, ast.Constant) and part.value in known]
+            if isinstance(node, ast.Dict | ast.Set | ast.Tuple | ast.List | ast.Compare) and len(names) > most:
+                found.append(f"{module}:{node.lineno}")
+    return found
+
+
 def is_words(node: ast.expr) -> bool:
     """Whether an expression is the words of a tape: `words`, `x.words`, `x._words`, `x.program_words()`."""
     if isinstance(node, ast.Call):
@@ -260,6 +286,10 @@ def test_all_modules_have_a_floor() -> None:
     assert {floor(name) for name in module_names(ROOT / "numbad")} == set(range(len(FLOORS)))
 
 
+def test_facts_of_an_op_stand_in_its_block() -> None:
+    assert facts_elsewhere(ROOT / "numbad") == []
+
+
 def test_the_layout_alone_knows_where_words_lie() -> None:
     assert finders(ROOT / "numbad") == []
 
@@ -280,6 +310,13 @@ def test_the_layout_alone_knows_where_words_lie() -> None:
 def test_a_climb_is_found(tmp_path: Path, text: str) -> None:
     package = write_package(tmp_path, ops__host=text, sweeps__execution="")
     assert [(arrow.source, arrow.target) for arrow in climbs(package)] == [("ops.host", "sweeps.execution")]
+
+
+@pytest.mark.parametrize(
+    "text", ['SIGNS = {"add": "+", "divide": "/"}', 'FLAT = ("floor", "ceil")', 'if op.name == "multiply":\n    pass']
+)
+def test_a_fact_of_an_op_elsewhere_is_found(tmp_path: Path, text: str) -> None:
+    assert facts_elsewhere(write_package(tmp_path, tape__naming=text)) == ["tape.naming:1"]
 
 
 def test_the_face_is_for_methods_of_tapes_alone(tmp_path: Path) -> None:

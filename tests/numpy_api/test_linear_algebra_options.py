@@ -13,8 +13,8 @@ import scipy.linalg
 
 import numbad
 from numbad.errors import RecordingError
-from numbad.numpy_api.dispatch import FUNCTIONS
-from numbad.scipy_api import dispatch
+from numbad.numpy_api.tables import FUNCTIONS
+from numbad.scipy_api.tables import TABLE
 
 random = np.random.default_rng(5)
 A = random.normal(size=(3, 3)) + 4.0 * np.eye(3)
@@ -129,7 +129,7 @@ SCIPY: dict[str, tuple[list[Any], dict[str, tuple[Any, ...]]]] = {
 }
 RECORDED = {
     "numpy": {f.__name__: f for f in FUNCTIONS if (f.__module__ or "").startswith("numpy.linalg")},
-    "scipy": {name: getattr(scipy.linalg, name) for name in dispatch.TABLE["scipy.linalg"]},
+    "scipy": {name: getattr(scipy.linalg, name) for name in TABLE["scipy.linalg"]},
 }
 TABLES = {"numpy": NUMPY, "scipy": SCIPY}
 CASES = [
