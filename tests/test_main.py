@@ -13,6 +13,7 @@ def printed():
     return done.stdout
 
 
+@pytest.mark.subprocess
 def test_the_tape_is_printed_row_by_row_with_values_and_adjoints(printed):
     lines = [line.split() for line in printed.splitlines()]
     assert ["0", "v0", "=", "exp(x1)", "7.3890561", "1"] in lines
@@ -21,6 +22,7 @@ def test_the_tape_is_printed_row_by_row_with_values_and_adjoints(printed):
     assert "input x1 = 2, adjoint 3.3890561" in printed
 
 
+@pytest.mark.subprocess
 def test_the_gradient_stands_beside_the_closed_form_and_a_difference(printed):
     for name in ("d/dx1", "d/dx2"):
         found, exact, estimate = map(float, next(line for line in printed.splitlines() if name in line).split()[1:])
@@ -28,12 +30,14 @@ def test_the_gradient_stands_beside_the_closed_form_and_a_difference(printed):
         assert found == pytest.approx(estimate, rel=1e-8)
 
 
+@pytest.mark.subprocess
 def test_what_was_compiled_is_listed_with_its_time(printed):
     lines = [line for line in printed.splitlines() if " in " in line and line.rstrip().endswith(" s")]
     assert len(lines) >= 2
     assert all("loaded" in line or "compiled" in line for line in lines)
 
 
+@pytest.mark.subprocess
 def test_the_machine_is_described(printed):
     for word in ("processor", "libmvec", "threads", "threading layer", "BLAS of NumPy", "Numba"):
         assert word in printed

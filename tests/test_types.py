@@ -77,6 +77,7 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any]]:
     return found
 
 
+@pytest.mark.subprocess
 def test_a_type_checker_knows_the_results_of_public_functions(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.py"
     wrong.write_text(WRONG)

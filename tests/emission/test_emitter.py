@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -15,72 +11,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import numbad
-from numbad import limits
-from numbad.emission import linear, templates
 from numbad.emission.emitter import CAPACITY
-from numbad.kernels import emission_layout
 from numbad.ops import REGISTRY
-from numbad.ops.definition import BY_NAME
 from numbad.tape.layout import CONTRACT
+from shared.emission import both, check_op, same
 from shared.programs import POINTS, PROGRAMS, STEPS, Program, run, tamed
 
 SMOOTH = [op for op in REGISTRY if op.smooth]
-VALUES = (0.7, -1.3, 0.0, 2.0, np.inf, -np.inf, np.nan)
-
-
-@contextmanager
-def by_python() -> Iterator[None]:
-    """Let Python run the partials functions of all rows."""
-    linear.COMPILED = False
-    try:
-        yield
-    finally:
-        linear.COMPILED = True
-
-
-def both(call: Any, *arguments: Any) -> tuple[Any, Any]:
-    """Return a result by the compiled passes and by Python."""
-    found = call(*arguments)
-    with by_python():
-        return found, call(*arguments)
-
-
-def same(found: Any, expected: Any) -> None:
-    """Compare to rounding, NaN and infinities included."""
-    found, expected = (np.hstack([np.ravel(part) for part in result]) if isinstance(result, (list, tuple)) else result
-                       for result in (found, expected))  # fmt: skip
-    size = max(1.0, np.max(np.abs(expected), initial=0.0, where=np.isfinite(expected)))
-    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13 * size)
-
 
 # ---------------------------------------------------------------- against the partials functions
-
-
-def derivatives(op: Any, point: tuple[float, ...]) -> list[Any]:
-    """First derivatives of an op by emitted adjoint and tangent, second ones by both orders of them, and lanes."""
-    numbers = tuple(range(op.arity))
-
-    def gradients(*x: Any) -> Any:
-        return numbad.grad(lambda *x: op(*x) * 1.5, argnums=numbers)(*x)
-
-    found: list[Any] = []
-    for k in numbers:
-        slope = lambda *x, k=k: gradients(*x)[k]
-        value, slopes = numbad.value_and_grad(slope, argnums=numbers)(*point)
-        found += [value, *slopes]
-        found += numbad.jvp(slope, point, tuple(0.5 + k for k in numbers))
-        partial = lambda t, k=k: numbad.jvp(lambda t: op(*point[:k], t, *point[k + 1 :]) - 2.0 * t, (t,), (1.0,))[1]
-        found += numbad.value_and_grad(partial)(point[k])
-        found += numbad.jacrev(lambda x, k=k: op(*(x[j] for j in numbers)) * x[k])(np.array(point)).tolist()
-    return found
-
-
-def check_op(op: Any) -> None:
-    """Compare the compiled passes with Python at ordinary and at extreme points."""
-    points = [(x,) for x in VALUES] if op.arity == 1 else [(x, y) for x in VALUES for y in VALUES]
-    with np.errstate(all="ignore"):
-        for point in points:
-            same(*both(derivatives, op, point))
 
 
 @pytest.mark.parametrize("op", SMOOTH, ids=lambda op: op.name)
@@ -147,30 +86,6 @@ def test_what_nobody_reads_is_not_emitted() -> None:
     assert count_rows(lambda x: numbad.where(x > 0.0, x, 2.0), 2.0) <= 3
     assert count_rows(lambda x: np.sin(x) * numbad.stop_gradient(np.exp(x)), 2.0) == 2
     assert count_rows(lambda x: [x * 2.0, x, np.exp(x)][1], 2.0) == 0
-
-
-@pytest.mark.parametrize("exponent", [-2.5, -1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 7.0, np.nan])
-@pytest.mark.parametrize("x", [1.7, -1.2, 0.0])
-def test_powers(exponent: float, x: float) -> None:
-    f = lambda x: numbad.ops.definition.BY_NAME["power_by_constant"](x, exponent)
-    g = f
-    for _ in range(4):
-        g = numbad.grad(g)
-        with np.errstate(all="ignore"):
-            same(*both(g, x))
-
-
-def test_more_powers_than_have_templates_of_their_own() -> None:
-    f = lambda x: sum(x ** (k + 0.5) for k in range(2 * limits.POWERS_MOST))
-    same(*both(numbad.grad(numbad.grad(f)), 0.9))
-
-
-def test_powers_that_never_come_again() -> None:
-    for k in range(2 * templates.MOST_POWERS):
-        exponent = 0.5 + k / 7.0
-        found = numbad.grad(numbad.grad(lambda x, n=exponent: x**n))(1.1)
-        assert found == pytest.approx(exponent * (exponent - 1.0) * 1.1 ** (exponent - 2.0), rel=1e-13)
-    assert len(templates.templates().powers) <= templates.MOST_POWERS
 
 
 def test_regions_longer_than_the_scratch_memory() -> None:
@@ -271,232 +186,7 @@ def test_the_first_layer_is_copied_not_multiplied() -> None:
     assert opcodes.count(CONTRACT) == 3, "two of the function, one of its tangents"
 
 
-# ---------------------------------------------------------------- templates
-
-
-def spoil(op: Any, choice: int, place: int, value: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give an op a template in which one number is another."""
-    found = templates.Templates()
-    found.add(op.opcode, choice)
-    text = found.text[:]
-    assert text[found.index[4 * op.opcode + choice] + place] != value
-    text[found.index[4 * op.opcode + choice] + place] = value
-    found.text = text
-    monkeypatch.setattr(templates, "_templates", found)
-
-
-@pytest.mark.parametrize("op", [op for op in SMOOTH if op.name != "remainder"], ids=lambda op: op.name)
-def test_a_wrong_kind_of_partial_would_be_seen(op: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    for which in range(op.arity):
-        found = templates.Templates()
-        found.add(op.opcode, 1 << which)
-        kind = found.text[found.index[4 * op.opcode + (1 << which)] + 1 + 2 * which]
-        wrong = emission_layout.MINUS if kind != emission_layout.MINUS else emission_layout.ONE
-        spoil(op, 1 << which, 1 + 2 * which, wrong, monkeypatch)
-        if op.name == "power_by_constant" and which == 0:
-            found = templates.templates()
-            found.powers = dict.fromkeys(VALUES, 0)
-        with pytest.raises(AssertionError):
-            check_op(op)
-
-
-def rows_of(op: Any) -> int:
-    """Return how many rows the template of an op's first partial has."""
-    found = templates.Templates()
-    found.add(op.opcode, 1)
-    return found.text[found.index[4 * op.opcode + 1]]
-
-
-@pytest.mark.parametrize("op", [op for op in SMOOTH if rows_of(op)], ids=lambda op: op.name)
-def test_a_wrong_row_of_a_template_would_be_seen(op: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last row that a partial depends on computes something else."""
-    found = templates.Templates()
-    found.add(op.opcode, 1)
-    position = found.index[4 * op.opcode + 1]
-    last = 5 + 3 * (rows_of(op) - 1)
-    wrong = (
-        "subtract"
-        if found.text[position + last] not in (BY_NAME["subtract"].opcode, BY_NAME["add"].opcode)
-        else "multiply"
-    )
-    spoil(op, 1, last, BY_NAME[wrong].opcode, monkeypatch)
-    templates.templates().powers = dict.fromkeys(VALUES, 0)
-    with pytest.raises(AssertionError):
-        check_op(op)
-
-
-def test_partials_that_are_replaced_are_traced_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    slope = numbad.grad(lambda x: numbad.grad(np.sin)(x) * x)
-    before = slope(0.5)
-    with monkeypatch.context() as patch:
-        patch.setattr(BY_NAME["sin"], "partials_function", lambda x: 2.0 * np.cos(x))
-        assert slope(0.5) == pytest.approx(2.0 * before)
-    assert slope(0.5) == before
-
-
-@pytest.fixture
-def new_ops() -> Iterator[None]:
-    """Forget the ops that a test declares."""
-    before = len(REGISTRY)
-    yield
-    for op in REGISTRY[before:]:
-        del BY_NAME[op.name]
-    del REGISTRY[before:]
-    templates._templates = templates.Templates()
-
-
-@pytest.mark.usefixtures("new_ops")
-def test_partials_that_branch_are_run_each_time() -> None:
-    @numbad.op
-    def bent(x):
-        return np.abs(x) * x
-
-    @bent.partials
-    def bent_partials(x):
-        return 2.0 * x if x > 0.0 else -2.0 * x
-
-    f = lambda x: bent(x) + np.sin(x)
-    for x in (0.5, -0.5, 1.5):
-        assert numbad.grad(numbad.grad(f))(x) == pytest.approx(2.0 * np.sign(x) - np.sin(x))
-    found = templates.templates()
-    assert found.index[4 * bent.opcode + 1] == templates.BY_PYTHON
-    np.testing.assert_allclose(
-        numbad.hessian(lambda x: bent(x[0]) * x[1])(np.array([0.5, 2.0])), [[4.0, 1.0], [1.0, 0]]
-    )
-
-
-@pytest.mark.usefixtures("new_ops")
-def test_ops_of_the_users_have_templates() -> None:
-    @numbad.op
-    def cubed(x):
-        return x * x * x
-
-    @cubed.partials
-    def cubed_partials(x):
-        return 3.0 * x * x
-
-    assert numbad.grad(numbad.grad(cubed))(2.0) == 12.0
-    assert numbad.jvp(numbad.grad(cubed), (2.0,), (0.5,))[1] == 6.0
-    assert templates.templates().index[4 * cubed.opcode + 1] > 0
-
-
-@pytest.mark.usefixtures("new_ops")
-def test_partials_that_fail_name_the_failure() -> None:
-    @numbad.op
-    def broken(x):
-        return x * 1.0
-
-    @broken.partials
-    def broken_partials(x):
-        raise KeyError("no rule")
-
-    with pytest.raises(KeyError, match="no rule"):
-        numbad.grad(numbad.grad(broken))(1.0)
-    assert numbad.recording.recorder.current() is None
-    assert numbad.grad(numbad.grad(np.sin))(1.0) == pytest.approx(-np.sin(1.0))
-
-
-@pytest.mark.usefixtures("new_ops")
-def test_partials_that_differentiate_inside() -> None:
-    """A partials function that uses the passes itself while its op is traced."""
-
-    @numbad.op
-    def sine(x):
-        return np.sin(x)
-
-    @sine.partials
-    def sine_partials(x):
-        return numbad.grad(np.sin)(x)
-
-    f = lambda x: np.exp(sine(x) * x)
-    same(numbad.grad(numbad.grad(f))(0.7), numbad.grad(numbad.grad(lambda x: np.exp(np.sin(x) * x)))(0.7))
-
-
-def test_threads_that_meet_new_ops_at_the_same_time() -> None:
-    names = [op.name for op in SMOOTH if op.arity == 1 and not op.host]
-    wrong: list[Any] = []
-    expected = {name: numbad.grad(numbad.grad(BY_NAME[name]))(0.3) for name in names}
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    for _ in range(5):
-        templates._templates = templates.Templates()
-
-        def work(seed: int) -> None:
-            order = np.random.default_rng(seed).permutation(len(names)).tolist()
-            for k in order:
-                found = numbad.grad(numbad.grad(BY_NAME[names[k]]))(0.3)
-                if not np.array_equal(found, expected[names[k]], equal_nan=True):
-                    wrong.append(names[k])
-
-        threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    sys.setswitchinterval(interval)
-    assert not wrong
-
-
 # ---------------------------------------------------------------- tapes in other recordings
-
-
-@given(PROGRAMS, POINTS, POINTS)
-def test_programs_spliced_into_recordings(program: Program, x: np.ndarray, other: np.ndarray) -> None:
-    """Two copies of a jitted program in one recording, at two points, against the program itself."""
-    f = lambda x: run(program, x)
-    inner = numbad.jit(f)
-    paired = lambda g: lambda x: g(x * 1.0) + g(x * 0.5) * np.sum(x)
-    for point in (x, other):
-        expected, slope = numbad.value_and_gradient(paired(f), point)
-        found, spliced = numbad.value_and_gradient(paired(inner), point)
-        assert found == pytest.approx(expected, rel=1e-12, abs=1e-12)
-        np.testing.assert_allclose(spliced, slope, rtol=1e-11, atol=1e-12 * max(1.0, np.abs(slope).max()))
-
-
-@pytest.mark.usefixtures("usual_limits")
-@pytest.mark.parametrize("size", [3, 700, 6000])
-def test_pullbacks_inside_recordings_belong_to_their_point(size: int) -> None:
-    captured, runs = np.linspace(0.5, 1.5, size), []
-
-    def f(x: Any) -> Any:
-        runs.append(1)
-        return np.sin(x) * captured if x[0] > 0.0 else x
-
-    x = np.linspace(0.1, 1.0, size)
-    slope = np.cos(x) * captured
-    _, pullback = numbad.vjp(f, x)
-    _, pushforward = numbad.linearize(f, x)
-    before = len(runs)
-    x[:] = -1.0
-    if size * 8 <= 1 << 20:
-        captured[:] = 7.0
-    seeds = np.arange(3.0 * size).reshape(3, size)
-    np.testing.assert_allclose(numbad.vmap(pullback)(seeds)[0], seeds * slope)
-    np.testing.assert_allclose(numbad.vmap(pushforward)(seeds), seeds * slope)
-    np.testing.assert_allclose(numbad.grad(lambda v: np.sum(pullback(v * v)[0]))(seeds[1]), 2.0 * seeds[1] * slope)
-    np.testing.assert_allclose(numbad.grad(lambda v: np.sum(pushforward(v) ** 2))(seeds[1]), 2.0 * seeds[1] * slope**2)
-    assert len(runs) == before
-
-
-def test_results_of_pullbacks_and_pushforwards_are_assigned_apart_from_what_was_given() -> None:
-    def pulled(x: Any, seed: Any) -> Any:
-        (bar,) = numbad.vjp(lambda y: y + 1.0, x)[1](seed)
-        bar[0] = 0.0
-        return np.sum(seed**2) + np.sum(bar)
-
-    def pushed(x: Any, seed: Any) -> Any:
-        _, dot = numbad.jvp(lambda y: y + 1.0, (x,), (seed,))
-        dot[0] = 0.0
-        return np.sum(seed**2) + np.sum(dot)
-
-    def both(x: Any, seed: Any) -> Any:
-        one, other = numbad.vjp(lambda y, z: y + z, x, x)[1](seed * 1.0)
-        one[0] = 0.0
-        return np.sum(seed**2) + np.sum(other) - seed[0]
-
-    x, seed = np.array([1.0, 2.0, 3.0]), np.array([4.0, 5.0, 6.0])
-    for f in (pulled, pushed, both):
-        assert np.array_equal(numbad.grad(f, argnums=1)(x, seed), 2.0 * seed + [0.0, 1.0, 1.0])
 
 
 WINDOWS = {

@@ -599,6 +599,7 @@ LONG_SWEEP = textwrap.dedent("""
 """)
 
 
+@pytest.mark.subprocess
 def test_ctrl_c_during_a_long_sweep_is_answered_within_a_second() -> None:
     """A sweep over 16 million rows takes seconds, and is repeated; it is interrupted in the middle."""
     opcode = numbad.ops.definition.BY_NAME["digamma"].opcode

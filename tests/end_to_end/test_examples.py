@@ -31,6 +31,7 @@ def test_every_example_is_short_and_tested():
         assert f'run("{path.stem}")' in Path(__file__).read_text(), path
 
 
+@pytest.mark.subprocess
 def test_first_gradient_agrees_in_all_four_ways():
     printed = run("first_gradient")
     names = ("hand", "forward", "reverse", "numbad")
@@ -41,12 +42,14 @@ def test_first_gradient_agrees_in_all_four_ways():
     assert "dv4/dv1 = -1.0" in printed
 
 
+@pytest.mark.subprocess
 def test_two_layer_network_agrees_to_fourteen_digits():
     lines = [line for line in run("two_layer_network").splitlines() if re.match(r"\s+\d+ +[\d-]", line)]
     assert [int(line.split()[0]) for line in lines] == [50, 100, 300]
     assert all(float(line.split()[-1]) < 1e-14 for line in lines)
 
 
+@pytest.mark.subprocess
 def test_finite_differences_are_worse_than_numbad():
     pytest.importorskip("matplotlib")
     printed = run("finite_differences")
@@ -58,6 +61,7 @@ def test_finite_differences_are_worse_than_numbad():
     assert (EXAMPLES / "output" / "finite_differences.png").stat().st_size > 10_000
 
 
+@pytest.mark.subprocess
 def test_symbolic_swell_grows_while_the_tape_does_not():
     pytest.importorskip("matplotlib")
     pytest.importorskip("sympy")
@@ -71,12 +75,14 @@ def test_symbolic_swell_grows_while_the_tape_does_not():
     assert "at x = 3.0: derivative 3" in printed
 
 
+@pytest.mark.subprocess
 def test_zero_function_has_a_zero_gradient_cheaply():
     printed = run("zero_function")
     assert "largest: 0.0" in printed
     assert re.search(r"gradient / value of numbad's sweep: \d+\.\d+", printed)
 
 
+@pytest.mark.subprocess
 def test_jax_tutorial_agrees_to_the_digits_of_single_precision():
     printed = run("jax_tutorial")
     assert printed.count("   jax    ") == printed.count("   numbad ") == 23
@@ -86,6 +92,7 @@ def test_jax_tutorial_agrees_to_the_digits_of_single_precision():
     assert len(re.findall(r"looped / batched: numbad \S+ / \S+ ms; jax there", printed)) == 2
 
 
+@pytest.mark.subprocess
 def test_jacobian_scaling_times_both_modes():
     pytest.importorskip("matplotlib")
     printed = run("jacobian_scaling")
@@ -95,6 +102,7 @@ def test_jacobian_scaling_times_both_modes():
     assert (EXAMPLES / "output" / "jacobian_scaling.png").stat().st_size > 10_000
 
 
+@pytest.mark.subprocess
 def test_speelpenning_agrees_with_products_by_hand():
     pytest.importorskip("sympy")
     printed = run("speelpenning")
@@ -108,6 +116,7 @@ def test_speelpenning_agrees_with_products_by_hand():
         assert found == pytest.approx(-1.0407654325830408e-04, rel=1e-13)
 
 
+@pytest.mark.subprocess
 def test_newton_and_hvp_all_methods_find_the_minimum():
     pytest.importorskip("matplotlib")
     printed = run("newton_and_hvp")
@@ -121,6 +130,7 @@ def test_newton_and_hvp_all_methods_find_the_minimum():
     assert (EXAMPLES / "output" / "newton_and_hvp.png").stat().st_size > 10_000
 
 
+@pytest.mark.subprocess
 def test_expression_graph_shares_what_the_tree_repeats():
     pytest.importorskip("matplotlib")
     printed = run("expression_graph")
@@ -136,6 +146,7 @@ def test_expression_graph_shares_what_the_tree_repeats():
     assert "digraph" in (EXAMPLES / "output" / "expression_graph.dot").read_text()
 
 
+@pytest.mark.subprocess
 def test_monte_carlo_greeks_lie_within_their_standard_errors():
     pytest.importorskip("matplotlib")
     printed = run("monte_carlo_greeks")
@@ -148,6 +159,7 @@ def test_monte_carlo_greeks_lie_within_their_standard_errors():
     assert (EXAMPLES / "output" / "monte_carlo_greeks.png").stat().st_size > 10_000
 
 
+@pytest.mark.subprocess
 def test_branches_keep_a_tape_for_each_path():
     pytest.importorskip("matplotlib")
     printed = run("branches")
@@ -164,6 +176,7 @@ def test_branches_keep_a_tape_for_each_path():
     assert (EXAMPLES / "output" / "branches.png").stat().st_size > 10_000
 
 
+@pytest.mark.subprocess
 def test_agent_model_is_calibrated_by_its_gradient():
     pytest.importorskip("matplotlib")
     printed = run("agent_model")

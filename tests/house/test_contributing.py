@@ -70,6 +70,7 @@ def run_tests(folder: Path, addition: Addition) -> subprocess.CompletedProcess[s
 
 
 @pytest.mark.parametrize("title", ADDITIONS)
+@pytest.mark.subprocess
 def test_a_change_of_contributing_works(title: str, tmp_path: Path) -> None:
     git = shutil.which("git")
     if git is None:

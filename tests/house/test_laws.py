@@ -254,6 +254,7 @@ def test_imports_in_functions_are_listed() -> None:
     assert found == listed()
 
 
+@pytest.mark.subprocess
 def test_imports_in_functions_spare_something() -> None:
     program = "import sys, numbad; print(*[name for name in sys.modules if name.startswith('numbad.')])"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

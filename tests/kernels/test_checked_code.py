@@ -149,6 +149,7 @@ def outcomes():
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.subprocess
 def test_undamaged_programs_run_in_the_checked_build(outcomes):
     found = outcomes["undamaged"]
     np.testing.assert_allclose(found["scalars"], [np.exp(2.0) - 4.0, -2.0 - np.sin(4.0)])
@@ -159,6 +160,7 @@ def test_undamaged_programs_run_in_the_checked_build(outcomes):
     np.testing.assert_allclose(found["hvp"], 2.0 * np.cos(2.0 * X))
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("name", DAMAGES)
 def test_damage_is_reported_with_the_kernel_and_the_row(outcomes, name):
     *_, kernel, row = DAMAGES[name]
@@ -167,11 +169,13 @@ def test_damage_is_reported_with_the_kernel_and_the_row(outcomes, name):
     assert "report it" in outcomes[name]["error"]
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("name", ["guard zone", "handed out", *DAMAGES])
 def test_the_next_call_is_right(outcomes, name):
     np.testing.assert_allclose(outcomes[name]["after"], [np.exp(2.0) - 4.0, -2.0 - np.sin(4.0)])
 
 
+@pytest.mark.subprocess
 def test_guard_zones_and_results_are_looked_at(outcomes):
     assert "wrote beyond an array of 40000 bytes" in outcomes["guard zone"]["error"]
     assert "a number that nobody has written" in outcomes["handed out"]["error"]

@@ -40,6 +40,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.subprocess
 def test_a_first_gradient_does_not_import_numba(folder: Path) -> None:
     gradient, imported = run(folder)
     assert gradient == "(3.3890560989306504, -1.2431975046920718)"

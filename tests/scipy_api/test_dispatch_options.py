@@ -265,40 +265,8 @@ def test_interpolation(name):
                 np.testing.assert_allclose(found, function(points, nu), rtol=1e-9, atol=1e-9)
 
 
-# ---------------------------------------------------------------- sparse matrices
-
-FORMATS = [
-    f"{kind}_{shape}" for kind in ("csr", "csc", "coo", "bsr", "dia", "lil", "dok") for shape in ("array", "matrix")
-]
-
-
-@pytest.mark.parametrize("name", FORMATS)
-def test_products_of_sparse_matrices(name):
-    S = getattr(scipy.sparse, name)(M)
-    check_against_numpy(lambda x: [S @ x, x @ S, S.dot(x), S.T @ x, S @ np.outer(x, x)], X)
-    if name.endswith("matrix"):
-        check_against_numpy(lambda x: [S * x, x * S], X)
-    else:
-        check_against_numpy(lambda x: [S + np.outer(x, x), S - np.outer(x, x), np.outer(x, x) - S], X)
-
-
-@pytest.mark.parametrize("name", FORMATS)
-def test_what_sparse_matrices_cannot_hold_is_refused(name):
-    S = getattr(scipy.sparse, name)(M)
-    refused = [
-        lambda x: S.multiply(x), lambda x: S / x, lambda x: S * x[0], lambda x: x[0] * S, lambda x: S / x[0],
-        lambda x: S.maximum(x[0]), lambda x: S > x[0], lambda x: np.multiply(S, x), lambda x: np.dot(S, x),
-    ]  # fmt: skip
-    if name.endswith("array"):
-        refused += [lambda x: S * x, lambda x: x * S]
-    else:
-        refused += [lambda x: S + np.outer(x, x), lambda x: np.outer(x, x) - S]
-    for run in refused:
-        with pytest.raises(RecordingError, match=rf"(?s)\n  at .*{HERE}.*\n  do  write S @ x"):
-            numbad.jit(run)(X)
-
-
 # ---------------------------------------------------------------- errors of others
+
 
 LU = scipy.sparse.linalg.splu(scipy.sparse.csc_array(M))
 NOT_RECORDED = {
@@ -350,6 +318,7 @@ def test_errors_of_the_program_stay_its_own():
 
 
 # ---------------------------------------------------------------- derivatives without a formula
+
 
 MODES_OF_GRADIENTS = {
     "grad": lambda f, *points: numbad.grad(f)(*points),

@@ -179,6 +179,7 @@ def test_python_functions_with_rules_are_refused_when_saving():
     assert copy.deepcopy(tape)(2.0) == 10.0
 
 
+@pytest.mark.subprocess
 def test_array_ops_of_scipy_come_back_and_sparse_matrices_are_refused(tmp_path):
     sparse, special = pytest.importorskip("scipy.sparse"), pytest.importorskip("scipy.special")
     x = np.array([0.5, 1.5, 2.5])
@@ -236,6 +237,7 @@ def test_unknown_names_are_named(change, words):
         loaded(changed(stored(tape), change))
 
 
+@pytest.mark.subprocess
 def test_an_op_of_the_users_own_is_found_by_its_name(tmp_path):
     """In one process that registers it, and then in one that does not."""
     script = """
@@ -266,6 +268,7 @@ else:
 # ---------------------------------------------------------------- processes and copies
 
 
+@pytest.mark.subprocess
 def test_tapes_pickle_for_process_pools():
     tape = BEGINNINGS[3][0]
     point = BEGINNINGS[3][1]
