@@ -4,6 +4,20 @@ Operands are raw addresses: `bases[space]` is where a space begins in memory. Th
 serve the primal sweep (spaces of values), the tangent sweep (spaces of tangents) and the adjoint
 sweep (spaces of cotangents), for the transpose of a strided sum is the same sum with its operands
 exchanged.
+
+What the sweeps and their parts are given, always in this order and under these names:
+
+    kernels                table of compiled switches, uint64: LINEARISE, PRIMAL, PARTIALS
+    code, words            the rows, shape (rows, 4) of uint32, and their operand words, int64
+    bases                  where each space begins in memory, uint64
+    bars, dots             the same of cotangents and of tangents; 0 for constants, which have none
+    values, partials       the arena, and the partials of scalar rows, shape (rows, 2)
+    bar, dot               the arena of cotangents, and of tangents
+    scratch                memory for blocks of operands, shape (4, BLOCK)
+    start, stop            rows, or elements of one row, from start to stop - 1
+    w; d, out, one, other  where the words of a row begin; where those of its operands do
+
+Functions whose names end in `_at` take memory addresses, int64, in place of arrays.
 """
 # mypy: disable-error-code="no-untyped-def"
 

@@ -8,6 +8,20 @@ Most addresses depend on one other alone: all of sin(z)**2 * 3 is a multiple of 
 the `place` (the row of lanes) of what it depends on, and a coefficient; only where two meet does a row keep lanes of
 its own. So a chain of elementwise operations costs its length once, and not once for each lane (it is the elimination
 of vertices with one predecessor: Griewank and Walther, 2008, chapter 9).
+
+What the sweeps and their parts are given, always in this order and under these names:
+
+    code, words         the rows, shape (rows, 4) of uint32, and their operand words, int64
+    kept                uint8 a row: the flags of rows that the sweeps take, 0 for the others
+    slots, slopes       where the partials of an elementwise array row begin, int64 a row; and these partials
+    values, partials    the arena, and the partials of scalar rows, shape (rows, 2)
+    bases               where each space begins in memory, uint64
+    place, coefficient  of each address: its row of lanes, int64, NONE for none; and the factor before it
+    lanes               where the lanes of each space begin in memory, uint64, 0 for constants: `bars` of cotangents,
+                        `dots` of tangents
+    most                elements: larger products are left to Python, which has BLAS
+    wide, first, last   how many lanes there are in a row, and which of them are taken: first .. last - 1
+    like, back          an array of the tape's dtype; and whether a row is taken back
 """
 # mypy: disable-error-code="no-untyped-def"
 
@@ -204,7 +218,7 @@ def join(place, coefficient, out, flag, a, b, p, q):
 
 @compiled
 def join_map_row(words, w, flag, slopes, slot, place, coefficient, out):
-    """Do so for each element of an elementwise row; False, and no place for any, where one of them cannot."""
+    """Give each element of an elementwise row the place of its operands; return False where one cannot have it."""
     elements = row_elements(words, w)
     x_at = operand_at(words, w, 1)
     binary = operand_count(words, w) == 3

@@ -137,7 +137,7 @@ def sweep_chunk(switches, code, program, size, constants, numbers, leaves, outpu
 @njit(nogil=True, cache=True, parallel=True, error_model="numpy")
 def sweep_chunks(switches, code, program, size, constants, numbers, leaves, outputs, slopes, touched, seeded, results,
                  agree, start, stop, lanes, arenas):  # fmt: skip
-    """Run points start .. stop: whole blocks of them by each thread, in an arena of its own."""
+    """Run points start .. stop as `sweep_chunk` does: whole blocks of them by each thread, in one of the `arenas`."""
     blocks = (stop - start + lanes - 1) // lanes
     chunk = lanes * ((blocks + arenas.shape[0] - 1) // arenas.shape[0])
     for k in prange(arenas.shape[0]):

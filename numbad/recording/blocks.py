@@ -70,10 +70,10 @@ def assemble(recorder: Recorder, shape: Shape, pieces: list[tuple[int, Shape, Ar
     if not operands:
         return zeros(recorder, shape, boolean)
     out = recorder.allocate(count)
-    zeroed = count  # the first row clears the whole block, the others add to it
+    cleared = count  # the first row clears the whole block, the others add to it
     for offset, strides, part_shape, operand in operands:
-        recorder.structural_row(ADD, part_shape, zeroed, out, ((0, out + offset, strides), operand))
-        zeroed = 0
+        recorder.structural_row(ADD, part_shape, cleared, out, ((0, out + offset, strides), operand))
+        cleared = 0
     return make_block(recorder, out, shape, boolean)
 
 

@@ -480,10 +480,10 @@ def reduce_lanes(lanes: Lanes, row: Any, opcode: int, wanted: bool = False) -> N
     """
     target, *sources = lanes.operands(row)
     w, block = int(row[2]), int(row[1])
-    zeroed = int(row_cleared(lanes.words, w))
-    if not zeroed and not row_elements(lanes.words, w):
+    cleared = int(row_cleared(lanes.words, w))
+    if not cleared and not row_elements(lanes.words, w):
         return
-    if zeroed or not lanes.places[block - lanes.base]:
+    if cleared or not lanes.places[block - lanes.base]:
         if not wanted and not any(lanes.laned(*source) for source in sources):
             lanes.pending.setdefault(block, []).append((row, opcode))
             return
@@ -497,14 +497,14 @@ def reduce_lanes(lanes: Lanes, row: Any, opcode: int, wanted: bool = False) -> N
         operands.append((space, where, steps))
     recorder = lanes.recorder
     start = block - lanes.base
-    if zeroed:
-        places = recorder.allocate(zeroed * lanes.lanes)
-        lanes.places[start : start + zeroed] = places + lanes.lanes * np.arange(zeroed)
-        lanes.note_block(block, zeroed, make_block(recorder, places, (zeroed, lanes.lanes)))
+    if cleared:
+        places = recorder.allocate(cleared * lanes.lanes)
+        lanes.places[start : start + cleared] = places + lanes.lanes * np.arange(cleared)
+        lanes.note_block(block, cleared, make_block(recorder, places, (cleared, lanes.lanes)))
     out, first = int(lanes.places[start]), int(lanes.places[address - lanes.base])
     steps = (*(s * lanes.lanes for s in strides), 1)
     absent = is_absent_sum(lanes.words, w)
-    recorder.structural_row(opcode, full, zeroed * lanes.lanes, out, ((0, first, steps), *operands), absent)
+    recorder.structural_row(opcode, full, cleared * lanes.lanes, out, ((0, first, steps), *operands), absent)
 
 
 def scatter_lanes(lanes: Lanes, row: Any) -> None:
