@@ -74,7 +74,7 @@ class WholeMachine:
         plan[layout.VALUES], plan[layout.PARTIALS] = at, at + 2 * size * width
         plan[layout.BAR] = at + size * width if slopes else 0
         plan[layout.OUTPUT] = self.output
-        plan[layout.INPUTS] = sum(slot.size for slot in self.tape.inputs)
+        plan[layout.INPUTS] = 0 if arrays else sum(slot.size for slot in self.tape.inputs)
         return plan
 
     def enter(self, values: list[Any]) -> None:

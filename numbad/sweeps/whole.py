@@ -163,6 +163,6 @@ def give_back(work: Workspace) -> None:
 def is_short(rows: Rows) -> bool:
     """Whether a tape may run in one call: while it runs nobody looks at Python's signals."""
     count = len(rows.code) >> 2
-    if not rows.words:
-        return count < SHORT
+    if not rows.words:  # scalar rows speak of no spaces: an input that has one is not read
+        return count < SHORT and not rows.input_spaces
     return not (2 * (rows.size + count) > SHORT_MEMORY or count > MANY_ROWS or rows.large or rows.hosts)

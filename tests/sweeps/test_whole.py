@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import numbad
-from numbad.limits import LOCKED_ROWS, MANY_ROWS, SHORT, SHORT_MEMORY
+from numbad.limits import LARGE_INPUT, LOCKED_ROWS, MANY_ROWS, SHORT, SHORT_MEMORY
 from numbad.sweeps import whole
 
 EDGES = [1, 5, LOCKED_ROWS - 1, LOCKED_ROWS, LOCKED_ROWS + 1, SHORT_MEMORY // 4, SHORT - 1, SHORT, SHORT + 3]
@@ -128,3 +128,15 @@ def test_a_gradient_within_a_gradient_has_memory_of_its_own() -> None:
     inner = lambda y: numbad.gradient(lambda z: z**3, y)  # the plain value: a gradient of its own
     f = lambda x: x * inner(2.0) + numbad.gradient(lambda z: z * z * x, 3.0)
     assert numbad.gradient(f, 1.0) == pytest.approx(12.0 + 6.0)
+
+
+@pytest.mark.parametrize("size", [3, LARGE_INPUT, LARGE_INPUT + 1])
+def test_inputs_that_are_not_read(size: int) -> None:
+    big = np.ones(size)
+    for transform in (numbad.grad, lambda f, argnums: numbad.jit(numbad.grad(f, argnums=argnums))):
+        first = transform(lambda y, x: y * y, (0, 1))(3.0, big)
+        assert first[0] == 6.0
+        assert np.array_equal(first[1], np.zeros(size))
+        last = transform(lambda x, y: y[0] * y[1], (0, 1))(big, np.array([2.0, 5.0]))
+        assert np.array_equal(last[0], np.zeros(size))
+        assert np.array_equal(last[1], [5.0, 2.0])
