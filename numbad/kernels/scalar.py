@@ -98,7 +98,7 @@ def linearise_rows(pointer, code, values, partials, start, stop):
 
 @compiled
 def plain_pull_back(code, partials, bar):
-    """Take the rows of a prepared adjoint sweep back as if nothing were absent (see `pull_back`)."""
+    """Take the rows of a planned adjoint sweep back as if nothing were absent (see `pull_back`)."""
     one = np.uint64(1)
     for k in range(np.uint64(code.shape[0])):
         i = np.uint64(code[k, np.uint64(0)])
