@@ -137,11 +137,11 @@ def run_case(name):
 def outcomes():
     """What came of all cases, in one process."""
     names = ["undamaged", "guard zone", "handed out", *DAMAGES]
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)])
     environment = os.environ | {"NUMBAD_CHECKED": "1", "NUMBAD_SMALL_LIMITS": "0", "PYTHONPATH": paths}
     program = (
-        "import json, sys, test_checked\n"
-        "print(json.dumps({name: test_checked.run_case(name) for name in json.loads(sys.argv[1])}))"
+        "import json, sys, test_checked_code\n"
+        "print(json.dumps({name: test_checked_code.run_case(name) for name in json.loads(sys.argv[1])}))"
     )
     command = [sys.executable, "-c", program, json.dumps(names)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
