@@ -137,10 +137,8 @@ FOLDED = limit(512, 4)
 
 # ---------------------------------------------------------------- replays
 
-# Rows of a tape that is looked through for rows to hoist: a microsecond or two for each.
-HOISTED_ROWS = limit(20_000, 60)
-# Elements: hoisting what costs less is not worth the trouble.
-HOISTED_LEAST = limit(64, 1)
+# Blocks of which the results of a path are parts: each is followed by itself when passes move them.
+MOST_RESULTS = limit(512, 4)
 # Scalar rows of two paths in common: fewer are computed faster than their values are copied.
 WORTH_COPYING = limit(256, 2)
 # Bytes: a pullback copies arrays that its function takes from outside up to this size.

@@ -8,13 +8,12 @@ import numpy as np
 
 from numbad.kernels import run_layout as layout
 from numbad.kernels.loading import sweep
-from numbad.recording.recorder import Recorder
-from numbad.replay.hoisting import Spared
-from numbad.replay.protocol import Path
+from numbad.replay.recorded_path import Path
 from numbad.replay.whole_machine import WholeMachine
 from numbad.sweeps.matrix_rows import MatrixVector, add_product, pull_vector
 from numbad.sweeps.operands import flat
 from numbad.tape.layout import CONTRACT, row_cleared
+from numbad.tape.rows import Rows
 
 Found = tuple[MatrixVector, int]  # what a row multiplies, and how many elements it clears
 
@@ -68,25 +67,25 @@ class DividedMachine(WholeMachine):
         In the order of their rows.
     """
 
-    def __init__(self, path: Path, spared: Spared, found: dict[int, Found]) -> None:
-        super().__init__(path, spared)
-        recorder, plan = self.recorder, self.plan
+    def __init__(self, path: Path, rows: Rows, found: dict[int, Found]) -> None:
+        super().__init__(path, rows)
+        plan = self.plan
         self.slopes = path.wanted is not None
         self.products = [self.make_product(row, *found[row]) for row in sorted(found)]
-        self.forward_at, self.adjoint_at = (sweep(name, recorder.dtype, True) for name in ("forward_at", "adjoint_at"))
+        self.forward_at, self.adjoint_at = (sweep(name, rows.dtype, True) for name in ("forward_at", "adjoint_at"))
         values, partials = plan[layout.VALUES], plan[layout.PARTIALS]
         tape = (plan[layout.KERNELS], plan[layout.CODE], plan[layout.WORDS], plan[layout.BASES])
         forward = (0.0, *tape, values, partials, plan[layout.SCRATCH])
         back = (0.0, *tape, plan[layout.BARS], values, partials, plan[layout.BAR], plan[layout.SCRATCH])
         starts = [0, *(product.row + 1 for product in self.products)]
-        stops = [*(product.row for product in self.products), self.rows]
+        stops = [*(product.row for product in self.products), self.count]
         self.forwards = [(*forward, *part) for part in zip(starts, stops, strict=True)]
         self.adjoints = [(*back, *part) for part in zip(starts, stops, strict=True)]
 
     def make_product(self, row: int, found: MatrixVector, cleared: int) -> Product:
         """Return a large row as a product."""
         space = found.matrix[0]
-        matrix = flat(self.spaces.get(-space, self.recorder.spaces[space]))
+        matrix = flat(self.spaces.get(-space, self.rows.spaces[space]))
         return Product(row, found, self, matrix, bool(cleared))
 
     def run(self, start: int = 0, source: object = None) -> int:
@@ -99,7 +98,7 @@ class DividedMachine(WholeMachine):
                 self.products[k].forward()
         if self.slopes:
             self.sweep_back()
-        return self.finish()
+        return -1
 
     def sweep_back(self) -> None:
         """Take the cotangents back."""
@@ -114,21 +113,21 @@ class DividedMachine(WholeMachine):
                 self.products[k - 1].backward(finite)
 
 
-def find_products(recorder: Recorder, rows: Iterable[int]) -> dict[int, Found] | None:
+def find_products(tape: Rows, rows: Iterable[int]) -> dict[int, Found] | None:
     """Return what rows multiply, None where one of them is not the product of a constant matrix and a vector."""
-    found = {row: find_product(recorder, row) for row in rows}
+    found = {row: find_product(tape, row) for row in rows}
     products = {row: product for row, product in found.items() if product is not None}
     return products if len(products) == len(found) else None
 
 
-def find_product(recorder: Recorder, row: int) -> Found | None:
+def find_product(rows: Rows, row: int) -> Found | None:
     """Return what a row multiplies and how many elements it clears, if that is a constant matrix and a vector."""
-    if recorder.code[4 * row] != CONTRACT:
+    if rows.code[4 * row] != CONTRACT:
         return None
-    words, w = np.frombuffer(recorder.words, np.int64), recorder.code[4 * row + 2]
+    words, w = np.frombuffer(rows.words, np.int64), rows.code[4 * row + 2]
     found, cleared = MatrixVector.find(words, w), int(row_cleared(words, w))
     if found is None or cleared not in (0, found.results()):
         return None
     space = found.matrix[0]
-    constant = space > 0 and space not in recorder.input_spaces
+    constant = space > 0 and space not in rows.input_spaces
     return (found, cleared) if constant and found.result[0] == found.vector[0] == 0 else None

@@ -1,17 +1,51 @@
-"""Which machine runs a recorded path: the one place that decides it, by the limits of `numbad.limits`."""
+"""Machines run one recorded path again and again: what each offers, and the one place that chooses among them."""
 
 from __future__ import annotations
 
-from numbad.recording.inputs import FLOAT64
+from typing import Any, Protocol
+
+import numpy as np
+
 from numbad.replay.divided_machine import DividedMachine, find_products
-from numbad.replay.hoisting import find_spared
-from numbad.replay.output_copies import runs_of
-from numbad.replay.protocol import Machine, Path
-from numbad.replay.scalar_machine import ScalarMachine, fits, freeze_path
+from numbad.replay.recorded_path import Path, is_scalar_tape
+from numbad.replay.scalar_machine import ScalarMachine
 from numbad.replay.swept_machine import SweptMachine
 from numbad.replay.whole_machine import WholeMachine, left_to_python
 from numbad.settings import config
 from numbad.sweeps.whole import is_short
+
+
+class Machine(Protocol):
+    """What runs a path: one caller at a time."""
+
+    @property
+    def values(self) -> np.ndarray:
+        """The arena, with the results of the last run."""
+
+    @property
+    def outputs(self) -> list[np.ndarray]:
+        """For each result the addresses of its elements in the arena."""
+
+    def enter(self, values: list[Any]) -> None:
+        """Put new inputs in their places."""
+
+    def run(self, start: int = 0, source: Any = None) -> int:
+        """Run the sweeps; return the row of a guard that does not hold, or -1.
+
+        The rows before `start` are those of the machine `source`, which has computed them.
+        """
+
+    def read_gradient(self) -> tuple[Any, list[Any]]:
+        """Return the value, and the derivative with respect to each input, after a run."""
+
+    def fork(self, other: Any) -> tuple[int, bool] | None:
+        """Return how many first rows two paths share, and whether a guard tells them apart there.
+
+        None where the rows are those of the recordings, in their order: then these are compared.
+        """
+
+    def site(self, row: int) -> Any:
+        """Return the user's statement of a row at which a run stopped."""
 
 
 def choose_machine(path: Path) -> Machine:
@@ -22,20 +56,18 @@ def choose_machine(path: Path) -> Machine:
     * the same with large products by constant matrices, which BLAS computes between such calls: `divided_machine`
     * any tape, by the sweeps of an execution: `swept_machine`
     """
-    recorder = path.recorder
     watched = config._debug_nans  # rows are looked at one by one
-    if not watched and not recorder.words and recorder.dtype == FLOAT64 and (path.wanted is None or path.outputs):
-        tape = freeze_path(path)
-        if fits(tape):
-            return ScalarMachine(tape, path.wanted, path.value)
-    ranges = [run for addresses in path.output_addresses() for run in runs_of(addresses)]
-    spared = find_spared(recorder, path.leaves, ranges if path.wanted is None else None)
-    constant = path.wanted is not None and not path.outputs
-    if not (watched or constant) and is_short(recorder) and not any(leaf.space for leaf in path.leaves):
-        left = set(left_to_python(recorder)).difference(spared.never)
+    constant = path.wanted is not None and not path.results
+    rows = path.rows()
+    if watched or constant:
+        return SweptMachine(path, rows)
+    if is_scalar_tape(path.tape):
+        return ScalarMachine(path.tape, path.results, path.wanted, path.value)
+    if is_short(rows) and not rows.input_spaces:
+        left = left_to_python(rows)
         if not left:
-            return WholeMachine(path, spared)
-        products = find_products(recorder, left)
-        if products is not None and not left.intersection(spared.once):
-            return DividedMachine(path, spared, products)
-    return SweptMachine(path, spared)
+            return WholeMachine(path, rows)
+        products = find_products(rows, left)
+        if products is not None:
+            return DividedMachine(path, rows, products)
+    return SweptMachine(path, rows)

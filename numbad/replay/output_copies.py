@@ -6,7 +6,6 @@ import numpy as np
 
 from numbad.geometry import affine_strides, is_run
 from numbad.limits import MOST_RUNS
-from numbad.replay.hoisting import Ranges
 
 
 class ArrayResult:
@@ -30,16 +29,13 @@ class ArrayResult:
 
     __slots__ = ("addresses", "constant", "dtype", "fixed", "shape", "slope", "start", "stop", "strides")
 
-    def __init__(
-        self, addresses: np.ndarray, dtype: np.dtype, invariant: Ranges | None = None, slope: bool = False
-    ) -> None:
-        self.slope = slope
+    def __init__(self, addresses: np.ndarray, dtype: np.dtype, fixed: bool = False, slope: bool = False) -> None:
+        self.slope, self.fixed = slope, fixed
         self.shape, self.dtype = addresses.shape, dtype
         self.addresses: np.ndarray | None = None
         self.strides: tuple[int, ...] | None = None
         self.constant: np.ndarray | None = None
         self.start, self.stop = (int(addresses.min()), int(addresses.max()) + 1) if addresses.size else (0, 0)
-        self.fixed = invariant is not None and all(invariant.contain(*part) for part in runs_of(addresses))
         if not is_run(addresses):
             self.strides = affine_strides(addresses)
             if self.strides is None:

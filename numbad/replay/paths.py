@@ -122,10 +122,10 @@ def is_fork(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def common_rows(one: Any, other: Any) -> tuple[int, bool]:
-    """Return how many first rows two machines share, and whether the next is a guard with two outcomes."""
-    if any(machine.recorder is None or machine.recorder.large for machine in (one, other)):
+    """Return how many first rows two recordings share, and whether the next is a guard with two outcomes."""
+    if one.recorder.large or other.recorder.large:
         return 0, False
-    code, more = (rows_of(machine.recorder) for machine in (one, other))
+    code, more = (rows_of(program.recorder) for program in (one, other))
     count = min(len(code), len(more))
     same = (code[:count] == more[:count]).all(axis=1)
     shared = count if same.all() else int(np.argmin(same))
@@ -159,9 +159,9 @@ def same_words(one: Rows, other: Rows, code: np.ndarray) -> bool:
 
 
 def same_constants(one: Any, other: Any, last: int) -> bool:
-    """Whether two machines have the same constants up to an address, and in the arrays that they refer to."""
+    """Whether two programs have the same constants up to an address, and in the arrays that they refer to."""
     inputs = {leaf.address for leaf in one.leaves if not leaf.space}
-    numbers, more = (np.array(machine.recorder.numbers).reshape(-1, 2) for machine in (one, other))
+    numbers, more = (np.array(program.recorder.numbers).reshape(-1, 2) for program in (one, other))
     found: list[Any] = []
     for pairs in (numbers, more):
         pairs = pairs[(pairs[:, 0] <= last) & ~np.isin(pairs[:, 0], list(inputs))]

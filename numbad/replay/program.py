@@ -15,10 +15,10 @@ from numbad.recording.outputs import is_narrow, is_slope, narrowed, scalar_outpu
 from numbad.recording.recorder import Recorder
 from numbad.recording.scalars import Scalar
 from numbad.recording.trees import first, flatten
-from numbad.replay.hoisting import Ranges
 from numbad.replay.machines import choose_machine
-from numbad.replay.output_copies import ArrayResult, runs_of
-from numbad.replay.protocol import Path
+from numbad.replay.output_copies import ArrayResult
+from numbad.replay.paths import common_rows
+from numbad.replay.recorded_path import make_path
 from numbad.replay.signatures import is_recorded
 from numbad.tape.layout import ADD, GUARD, GUARD_VALUE, HOST, row_elements, space_of
 
@@ -106,17 +106,12 @@ class Program:
                     leaf.address_view()
         self.outputs = outputs
         recorder.execution = None
-        self.machine = choose_machine(Path(recorder, self.leaves, outputs, self.wanted_leaves(), self.reads_results()))
-        fixed = self.machine.constants
-        self.places = [find_result(o, place, fixed) for o, place in zip(outputs, self.machine.outputs, strict=True)]
-        self.constant_results = self.gradient is None and self.has_constant_results(fixed)
+        path = make_path(recorder, self.leaves, outputs, self.wanted_leaves(), self.reads_results())
+        machine = self.machine = choose_machine(path)
+        self.places = [find_result(*given) for given in zip(outputs, machine.outputs, path.fixed, strict=True)]
+        asks = {GUARD, GUARD_VALUE, HOST}.intersection(recorder.code[::4])
+        self.constant_results = self.gradient is None and all(path.fixed) and not asks
         self.computed = False  # in the memory of this program: splicing does not
-
-    def has_constant_results(self, fixed: Ranges | None) -> bool:
-        """Whether no result depends on the arguments, nor the path on their values."""
-        if fixed is None or {GUARD, GUARD_VALUE, HOST}.intersection(self.recorder.code[::4]):
-            return False
-        return all(fixed.contain(*part) for place in self.machine.outputs for part in runs_of(place))
 
     def wanted_leaves(self) -> list[bool] | None:
         """Return for a gradient with respect to which leaves it is wanted."""
@@ -189,7 +184,11 @@ class Program:
 
     def fork(self, other: Program) -> tuple[int, bool]:
         """Return how many first rows two programs share, and whether a guard tells them apart there."""
-        return self.machine.fork(other.machine)
+        one, two = self.machine, other.machine
+        found = one.fork(two)
+        if found is None:
+            found = two.fork(one)
+        return common_rows(self, other) if found is None else found
 
     def result(self) -> Any:
         """Return what the last run has computed."""
@@ -233,8 +232,8 @@ class Program:
         return self.gradient.pack(value, slopes if self.in_order else self.pick(slopes))
 
 
-def find_result(output: Any, place: Any, fixed: Ranges | None) -> Any:
+def find_result(output: Any, places: np.ndarray, fixed: bool) -> Any:
     """Return where a result lies: an address, or an `ArrayResult`."""
     if isinstance(output, Array):
-        return ArrayResult(np.array(place), output.dtype, fixed, is_slope(output))
-    return int(place)
+        return ArrayResult(places, output.dtype, fixed, is_slope(output))
+    return int(places)

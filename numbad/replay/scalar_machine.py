@@ -22,41 +22,18 @@ import numpy as np
 from numbad.kernels import run_layout as layout
 from numbad.kernels.loading import sweep
 from numbad.kernels.memory import address_of
-from numbad.limits import CHECKED, FEW_ROWS, LEVELLED, LOCKED_ROWS, SHORT, WORTH_COPYING
-from numbad.ops.definition import REGISTRY, absent
+from numbad.limits import CHECKED, FEW_ROWS, LEVELLED, LOCKED_ROWS, WORTH_COPYING
+from numbad.ops.definition import absent
 from numbad.ops.texts import dependencies
 from numbad.recording.inputs import FLOAT64
-from numbad.replay.protocol import Path
 from numbad.sweeps.dependence import mark_active, mark_needed, wanted_rows
 from numbad.sweeps.whole import new_plan
 from numbad.tape.layout import GUARD, GUARD_VALUE, MAP
-from numbad.tapes.freezing import freeze
-from numbad.tapes.passes import constant_addresses, optimise, place_given, run
+from numbad.tapes.passes import constant_addresses, place_given, run
 from numbad.tapes.tape import Tape
 
 if CHECKED:
     from numbad.kernels import checked_memory
-
-
-def freeze_path(path: Path) -> Tape:
-    """Return a path as a tape; it has just been recorded, so its rows need not be verified."""
-    tape = freeze(path.recorder, path.leaves, path.outputs if path.wanted is None else path.outputs[0])
-    tape._trusted = True
-    return tape
-
-
-def fits(tape: Tape) -> bool:
-    """Whether a tape has scalar rows of compiled ops alone, in double precision, and is not too long."""
-    codes = tape.code[:, 0]
-    hosts = np.array([op.opcode for op in REGISTRY if op.host])
-    return (
-        tape.dtype == FLOAT64
-        and not len(tape.words)
-        and len(tape) <= SHORT
-        and not np.isin(codes, hosts).any()
-        and not any(slot.space for slot in tape.inputs)
-        and not any(slot.space for slot in tape.outputs)
-    )
 
 
 class ScalarMachine:
@@ -65,7 +42,9 @@ class ScalarMachine:
     Parameters
     ----------
     tape : Tape
-        Of scalar rows, in double precision (`fits`), with one output where a gradient is wanted.
+        Of scalar rows, in double precision (`is_scalar_tape`).
+    results : list of ndarray of int64
+        The addresses of its results, of one where a gradient is wanted.
     wanted : list of bool, optional
         For which inputs the gradient is wanted; without it only values are computed.
     value : bool
@@ -73,8 +52,6 @@ class ScalarMachine:
 
     Attributes
     ----------
-    tape : Tape
-        What the passes left of it.
     code : ndarray of uint32, shape (rows, 4)
         Rows of the forward sweep.
     back : ndarray of uint32, shape (rows, 4)
@@ -85,18 +62,18 @@ class ScalarMachine:
         Address of the first forward row's result; row k writes first + k.
     """
 
-    recorder = constants = None
-
-    def __init__(self, tape: Tape, wanted: list[bool] | None = None, value: bool = True) -> None:
+    def __init__(
+        self, tape: Tape, results: list[np.ndarray], wanted: list[bool] | None = None, value: bool = True
+    ) -> None:
         long = len(tape) >= FEW_ROWS
-        self.tape = tape = optimise(tape) if long else tape
+        self.tape, self.results = tape, results
         self.gradient = wanted is not None
         guards = tape.code[:, 0] >= MAP
         if not self.gradient or not long:
             back, bar, partials = self.all_back(tape) if self.gradient else (np.zeros(len(tape), bool), None, None)
             forward = np.ones(len(tape), bool)
         else:
-            forward, back, bar, partials = plan(tape, wanted or [], value)
+            forward, back, bar, partials = plan(tape, int(results[0]), wanted or [], value)
         rows = order_rows(tape, forward, guards) if long else np.flatnonzero(forward)
         self.arrange(tape, rows, back, bar, partials)
         self.guards = guards[rows]
@@ -104,7 +81,7 @@ class ScalarMachine:
     def all_back(self, tape: Tape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return that every row goes back, and that cotangents begin with the seed."""
         bar = np.full(tape.size, -0.0)
-        bar[tape.outputs[0].address] = 1.0
+        bar[int(self.results[0])] = 1.0
         return tape.code[:, 0] < MAP, bar, np.zeros((len(tape), 2))
 
     def arrange(self, tape: Tape, rows: np.ndarray, back: np.ndarray, bar: Any, partials: Any) -> None:
@@ -127,7 +104,8 @@ class ScalarMachine:
             self.values[rename[address] : rename[address] + block.size] = block
         self.code = renamed(tape.code[rows], rename)
         self.places = [int(rename[slot.address]) if slot.size else 0 for slot in tape.inputs]
-        self.outputs = [output_addresses(slot, rename) for slot in tape.outputs]
+        self.outputs = [rename[places].astype(np.int64) for places in self.results]
+        self.output = int(self.outputs[0]) if self.gradient else 0
         self.rows = rows
         self.partials: Any = None
         self.back: Any = None
@@ -197,7 +175,7 @@ class ScalarMachine:
 
     def read_gradient(self) -> tuple[Any, list[Any]]:
         """Return the value, and the derivative with respect to each input, after a run."""
-        value, cotangents = self.memory[self.outputs[0]], self.cotangents
+        value, cotangents = self.memory[self.output], self.cotangents
         if self.numbers:
             assert cotangents is not None
             return value, [cotangents[place] for place in self.places]
@@ -213,7 +191,7 @@ class ScalarMachine:
         if self.gradient:
             self.partials[:row] = other.partials[:row]
 
-    def fork(self, other: Any) -> tuple[int, bool]:
+    def fork(self, other: Any) -> tuple[int, bool] | None:
         """Return how many forward rows two tapes of one signature share, and whether a guard tells them apart there."""
         if not isinstance(other, ScalarMachine):
             return 0, False
@@ -251,21 +229,12 @@ def renamed(code: np.ndarray, rename: np.ndarray) -> np.ndarray:
     return code
 
 
-def output_addresses(slot: Any, rename: np.ndarray) -> Any:
-    """Return the address of a result, or the array of the addresses of its elements."""
-    if not slot.shape:
-        return int(rename[slot.address])
-    addresses = np.full(slot.shape, slot.address, np.int64)
-    for axis, (length, stride) in enumerate(zip(slot.shape, slot.strides, strict=True)):
-        steps = np.arange(length) * stride
-        addresses += steps.reshape([-1 if k == axis else 1 for k in range(len(slot.shape))])
-    return rename[addresses].astype(np.int64)
-
-
 # ---------------------------------------------------------------- which rows each sweep needs
 
 
-def plan(tape: Tape, wanted: list[bool], value: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def plan(
+    tape: Tape, output: int, wanted: list[bool], value: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return which rows go forward and which back, what the cotangents begin with, and partials that never change."""
     rows, size = len(tape), tape.size
     active, state, needed = (np.zeros(size, np.uint8) for _ in range(3))
@@ -274,7 +243,6 @@ def plan(tape: Tape, wanted: list[bool], value: bool) -> tuple[np.ndarray, np.nd
         active[slot.address : slot.address + slot.size] = chosen
     mark_active(tape.code, tape.words, active)
     partials, bar = constant_partials(tape), np.full(size, -0.0)
-    output = tape.outputs[0].address
     bar[output] = state[output] = 1
     needed[output] = value
     known, table = constant_addresses(tape), dependencies()

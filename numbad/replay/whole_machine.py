@@ -14,12 +14,10 @@ from numbad.kernels.memory import address_of, empty
 from numbad.limits import BLOCK, CHECKED, LARGE, LOCKED_ROWS
 from numbad.ops.definition import REGISTRY
 from numbad.recording.inputs import FLOAT64
-from numbad.recording.recorder import Recorder
-from numbad.replay.hoisting import Spared, empty_rows
-from numbad.replay.paths import common_rows
-from numbad.replay.protocol import Path
+from numbad.replay.recorded_path import Path
 from numbad.sweeps.whole import locate_spaces, new_plan
 from numbad.tape.layout import GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER, row_elements
+from numbad.tape.rows import Rows
 
 if CHECKED:
     from numbad.kernels import checked_memory
@@ -40,47 +38,43 @@ class WholeMachine:
         What the driver is told (see `run_layout`).
     """
 
-    def __init__(self, path: Path, spared: Spared) -> None:
-        recorder = path.recorder
-        self.recorder, self.leaves, self.outputs = recorder, path.leaves, path.output_addresses()
-        self.constants = spared.constants
-        size, dtype, rows = recorder.size, recorder.dtype, recorder.row_count()
-        self.rows = rows
-        self.output = int(self.outputs[0]) if path.wanted is not None else 0
-        self.memory = np.zeros(2 * (size + rows), dtype)
+    def __init__(self, path: Path, rows: Rows) -> None:
+        tape = path.tape
+        self.rows, self.tape, self.outputs = rows, tape, path.results
+        size, count, dtype = rows.size, rows.row_count(), rows.dtype
+        self.count = count
+        self.output = int(path.results[0]) if path.wanted is not None else 0
+        self.memory = np.zeros(2 * (size + count), dtype)
         self.values, self.arena = self.memory[:size], self.memory[size : 2 * size]
         self.spaces: dict[int, np.ndarray] = {}
-        for address, value in zip(recorder.numbers[::2], recorder.numbers[1::2], strict=True):
-            self.values[int(address)] = value
-        for address, block in recorder.loads:
+        self.values[tape.numbers[:, 0].astype(np.int64)] = tape.numbers[:, 1]
+        for address, block in rows.loads:
             self.values[address : address + block.size] = block
-        self.code, self.words = recorder.code[:], recorder.words[:]
-        self.once = spared.once
-        empty_rows(self.code, self.words, spared.never)
+        self.code, self.words = array("I", rows.code.tobytes()), array("q", rows.words.tobytes())
         self.plan = self.make_plan(path.wanted is not None)
         self.plan_at = self.plan.buffer_info()[0]
-        self.driver = sweep("run_at", dtype, rows <= LOCKED_ROWS)
-        self.slots = [slice(leaf.address, leaf.address + np.size(leaf.value)) for leaf in path.leaves]
+        self.driver = sweep("run_at", dtype, count <= LOCKED_ROWS)
+        self.slots = [slice(slot.address, slot.address + slot.size) for slot in tape.inputs]
 
     def make_plan(self, slopes: bool) -> array[int]:
         """Return the plan of a run; `slopes` for both sweeps."""
-        recorder, size, rows = self.recorder, self.recorder.size, self.rows
-        arrays = bool(recorder.words)
-        self.scratch = empty(4 * BLOCK, recorder.dtype) if arrays else None
-        self.bases, self.bars = locate_spaces(recorder, self.spaces)
-        plan = new_plan(recorder.dtype, arrays, True, self.scratch)
+        size, count, dtype = self.rows.size, self.count, self.rows.dtype
+        arrays = bool(self.words)
+        self.scratch = empty(4 * BLOCK, dtype) if arrays else None
+        self.bases, self.bars = locate_spaces(self.rows, self.spaces)
+        plan = new_plan(dtype, arrays, True, self.scratch)
         if CHECKED:
             parts = (self.code, self.words, self.bases, self.bars, plan)
-            checked_memory.divide(self.memory, (size, size, 2 * rows), *parts)
+            checked_memory.divide(self.memory, (size, size, 2 * count), *parts)
         at, width = address_of(self.memory), self.memory.itemsize
-        plan[layout.CODE], plan[layout.STOP], plan[layout.SIZE] = self.code.buffer_info()[0], rows, size
+        plan[layout.CODE], plan[layout.STOP], plan[layout.SIZE] = self.code.buffer_info()[0], count, size
         if arrays:
             plan[layout.WORDS] = self.words.buffer_info()[0]
             plan[layout.BASES], plan[layout.BARS] = self.bases.buffer_info()[0], self.bars.buffer_info()[0]
         plan[layout.VALUES], plan[layout.PARTIALS] = at, at + 2 * size * width
         plan[layout.BAR] = at + size * width if slopes else 0
         plan[layout.OUTPUT] = self.output
-        plan[layout.INPUTS] = sum(np.size(leaf.value) for leaf in self.leaves)
+        plan[layout.INPUTS] = sum(slot.size for slot in self.tape.inputs)
         return plan
 
     def enter(self, values: list[Any]) -> None:
@@ -92,39 +86,31 @@ class WholeMachine:
     def run(self, start: int = 0, source: Any = None) -> int:
         """Run the whole tape; return the row of a guard that does not hold, or -1."""
         done = self.driver(0.0, self.plan_at)
-        return self.finish() if done == self.rows else self.stopped(done)
-
-    def finish(self) -> int:
-        """Leave out from now on what is computed once; return -1."""
-        if self.once:
-            empty_rows(self.code, self.words, self.once)
-            self.once = []
-        return -1
+        return -1 if done == self.count else self.stopped(done)
 
     def stopped(self, row: int) -> int:
         """Return the row at which a forward sweep stopped: nothing but a guard may stop it."""
         if row < 0 or self.code[4 * row] not in (GUARD, GUARD_VALUE):
             raise InternalError(message(f"a replay stopped at row {row}, which is no guard", "report it", where=False))
-        return row
+        return int(self.tape.sites[row])
 
     def read_gradient(self) -> tuple[Any, list[Any]]:
         """Return the value, and the derivative with respect to each input, after a run."""
         value = self.values[self.output]
-        slopes = [leaf.read(self) for leaf in self.leaves]
-        return float(value) if self.recorder.dtype == FLOAT64 else value, slopes
+        slopes = [slot.read(self, given) for slot, given in zip(self.tape.inputs, self.tape.examples)]
+        return float(value) if self.rows.dtype == FLOAT64 else value, slopes
 
-    def fork(self, other: Any) -> tuple[int, bool]:
-        """Return how many first rows two paths share, and whether a guard tells them apart there."""
-        return common_rows(self, other)
+    def fork(self, other: Any) -> tuple[int, bool] | None:
+        """Return None: the rows are those of the recordings."""
 
     def site(self, row: int) -> Any:
-        """Return the user's statement of a row."""
-        return self.recorder.sites.get(row)
+        """Return the user's statement of a row of the recording."""
+        return self.tape.places[row]
 
 
-def left_to_python(recorder: Recorder) -> list[int]:
+def left_to_python(rows: Rows) -> list[int]:
     """Return the rows that the compiled sweeps leave to Python: SciPy computes them, or they are large."""
-    code, words = np.frombuffer(recorder.code, np.uint32).reshape(-1, 4), recorder.words
+    code, words = np.frombuffer(rows.code, np.uint32).reshape(-1, 4), rows.words
     by_scipy = [op.opcode for op in REGISTRY if op.host]
     found = np.flatnonzero(np.isin(code[:, 0], by_scipy + [MAP + opcode for opcode in by_scipy])).tolist()
     arrays = np.flatnonzero((code[:, 0] >= MAP) & ~np.isin(code[:, 0], SMALL)).tolist()

@@ -18,19 +18,7 @@ from numbad.limits import FOLDED
 from numbad.ops.texts import commutative_ops
 from numbad.sweeps.dependence import mark_needed, mark_varying, wanted_rows
 from numbad.sweeps.execution import Execution
-from numbad.tape.layout import (
-    ADD,
-    CONTRACT,
-    HOST,
-    MAP,
-    SCATTER,
-    find_accumulations,
-    host_places,
-    is_guard,
-    row_cleared,
-    row_size,
-    step_count,
-)
+from numbad.tape.layout import HOST, MAP, find_large, host_places, is_guard, row_size, step_count, written_count
 from numbad.tape.naming import count_results
 from numbad.tapes.workspaces import rows_of
 
@@ -81,7 +69,7 @@ def write_change(what: str, before: int, after: int) -> str:
     return f"{before} {what}" if before == after else f"{before} -> {after} {what}"
 
 
-def optimise(tape: Tape, forward_only: bool = False) -> Tape:
+def optimise(tape: Tape, forward_only: bool = False, most: int | None = FOLDED) -> Tape:
     """Return a tape with constants folded, equal rows once, dead rows out and no gaps between its addresses.
 
     Parameters
@@ -90,6 +78,8 @@ def optimise(tape: Tape, forward_only: bool = False) -> Tape:
         As recorded; it stays as it is.
     forward_only : bool
         Also overwrite values that nothing needs again: a smaller arena, but no derivatives.
+    most : int, optional
+        The most elements of a result that is computed beforehand, and kept with the tape; None for all.
 
     Returns
     -------
@@ -106,7 +96,8 @@ def optimise(tape: Tape, forward_only: bool = False) -> Tape:
     Notes
     -----
     Each pass takes about as long as one sweep over the rows, and a few bytes for each address. The passes are those
-    of [1]_, on rows without jumps.
+    of [1]_, on rows without jumps. `numbad.jit` runs them too, on long tapes of numbers, and with `most=None` where a
+    function takes derivatives of arrays.
 
     References
     ----------
@@ -123,21 +114,22 @@ def optimise(tape: Tape, forward_only: bool = False) -> Tape:
     >>> print(shorter.passes[1])
     equal rows once: 9 -> 6 rows, 12 addresses
     """
-    for apply in (fold_constants, merge_equal_rows, drop_dead_rows):
-        tape = apply(tape)
+    tape = drop_dead_rows(merge_equal_rows(fold_constants(tape, most)))
     return reuse_addresses(tape) if forward_only else tape
 
 
 # ---------------------------------------------------------------- the passes
 
 
-def fold_constants(tape: Tape) -> Tape:
+def fold_constants(tape: Tape, most: int | None = FOLDED) -> Tape:
     """Return the tape without the rows whose operands are all constants; their values become constants.
 
     Parameters
     ----------
     tape : Tape
         As recorded; it stays as it is.
+    most : int, optional
+        The most elements of a result that is computed; None for all.
 
     Returns
     -------
@@ -151,8 +143,8 @@ def fold_constants(tape: Tape) -> Tape:
 
     Notes
     -----
-    The values are computed by the sweeps themselves. Arrays of more than 512 elements, rows over as many, and Python
-    kernels are left.
+    The values are computed by the sweeps themselves. Python kernels are left, and a block to which several rows add is
+    computed by all of them or none.
 
     References
     ----------
@@ -167,11 +159,13 @@ def fold_constants(tape: Tape) -> Tape:
     (2, 1)
     """
     check(tape)
-    varying, spaces = np.zeros(tape.size, np.uint8), np.ones(len(tape.spaces), np.uint8)
+    varying, spaces = np.zeros(tape.size, np.uint8), np.zeros(len(tape.spaces), np.uint8)
     for slot in tape.inputs:
-        if not slot.space:
+        if slot.space:
+            spaces[slot.space] = 1
+        else:
             varying[slot.address : slot.address + slot.size] = 1
-    varies = mark_varying(tape.code, tape.words, unfolded_rows(tape), varying, spaces) != 0
+    varies = mark_varying(tape.code, tape.words, unfolded_rows(tape, most), varying, spaces) != 0
     rows = np.flatnonzero(~varies & ~is_guard(tape.code[:, 0]))
     numbers, loads = fold_values(tape, rows) if len(rows) else (tape.numbers, tape.loads)
     return finish(tape, "constants folded", varies, tape.code, tape.words, numbers=numbers, loads=loads)
@@ -368,16 +362,17 @@ def check(tape: Tape) -> None:
         tape.prepare()
 
 
-def unfolded_rows(tape: Tape) -> np.ndarray:
+def unfolded_rows(tape: Tape, most: int | None) -> np.ndarray:
     """Return a flag for each row: whether it stays where its operands are constants, as does all that reads it."""
     opcodes, words = tape.code[:, 0], tape.words
-    stays = (opcodes == HOST) | (opcodes == SCATTER) | find_accumulations(tape.code, words)
+    stays = opcodes == HOST
     arrays = np.flatnonzero((opcodes >= MAP) & ~is_guard(opcodes) & ~stays)
     if len(arrays):
         w = tape.code[arrays, 2].astype(np.int64)
-        sums = (opcodes[arrays] == ADD) | (opcodes[arrays] == CONTRACT)
-        steps = step_count(words, w)
-        stays[arrays] = (steps == 0) | (np.where(sums, row_cleared(words, w), steps) > FOLDED)
+        stays[arrays] = step_count(words, w) == 0
+        if most is not None:
+            rows = [written_count(opcode, w, words) > most for opcode, _, w, _ in tape.code[arrays].tolist()]
+            stays[arrays] |= rows
     return stays.astype(np.uint8)
 
 
@@ -399,25 +394,19 @@ def fold_values(tape: Tape, rows: np.ndarray) -> tuple[np.ndarray, list[Any]]:
     addresses = tape.code[scalar, 1].astype(np.int64)
     numbers.append(np.stack([addresses.astype(float), values[addresses].astype(float)], axis=1))
     for row in rows[tape.code[rows, 0] >= MAP].tolist():
-        out = int(tape.code[row, 1])
-        loads.append((out, values[out : out + count_results(tape, row)].copy()))
+        out, count = int(tape.code[row, 1]), count_results(tape, row)
+        if count:  # another row has made the block that this one adds to
+            loads.append((out, values[out : out + count].copy()))
     return np.concatenate(numbers), loads
 
 
 def constants_run(tape: Tape, rows: np.ndarray) -> np.ndarray:
     """Return the arena after some rows have run on the constants alone; the inputs hold anything."""
-    part = dataclasses.replace(
-        tape,
-        code=tape.code[rows],
-        sites=tape.sites[rows],
-        inputs=(),
-        input_trees=(),
-        spaces=[None] * len(tape.spaces),
-    )
-    spaces = [np.zeros(0, tape.dtype) for _ in tape.spaces[1:]]
-    rows_to_run = rows_of(part)
-    rows_to_run.spaces = [None, *spaces]
-    execution = Execution(rows_to_run)
+    part = dataclasses.replace(tape, code=tape.code[rows], sites=tape.sites[rows], inputs=(), input_trees=())
+    found = rows_of(part)
+    found.large = find_large(part.program_code(), part.words)
+    found.spaces = [None, *(np.zeros(0, tape.dtype) if space is None else space for space in found.spaces[1:])]
+    execution = Execution(found)
     execution.forward()
     return execution.values
 

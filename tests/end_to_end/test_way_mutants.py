@@ -242,6 +242,20 @@ def replayed_derivatives() -> None:
         close(linear(x, y), np.outer(KERNEL * y, np.ones(70)))
 
 
+def replayed_results() -> None:
+    """Results of a long tape of numbers that lie side by side: inputs, and rows that move behind the constants."""
+
+    def f(x: Any) -> Any:
+        first = y = x[0] * x[1]
+        for k in range(60):
+            y = np.sin(y * (k + 1.5)) + x[1]
+        return np.stack([x[0], x[1], first, y, y * x[0]])
+
+    fast = numbad.jit(f)
+    for x in (sample(2), sample(2, 1)):
+        close(fast(x), f(x))
+
+
 def replayed_numbers() -> None:
     """Replays of a tape of numbers, long enough for its passes, on two paths that part late."""
 
@@ -779,7 +793,7 @@ PYTHON = {
     ),
     "constant arrays are not entered into a replay": Damage(
         "replay.whole_machine.WholeMachine.__init__",
-        "for address, block in recorder.loads:",
+        "for address, block in rows.loads:",
         "for address, block in ():",
         replayed_arrays,
     ),
@@ -814,13 +828,19 @@ PYTHON = {
         replayed_arrays,
     ),
     "rows of inputs are taken for constant": Damage(
-        "replay.hoisting.is_invariant", "varies = any(", "varies = False and any(", replayed_derivatives
+        "tapes.passes.fold_constants",
+        "varying[slot.address : slot.address + slot.size] = 1",
+        "pass",
+        replayed_derivatives,
     ),
     "what is read is taken for dead": Damage(
-        "replay.hoisting.find_dead",
-        "if space == 0 and start < stop:",
-        "if space == 0 and start < stop - 3:",
-        replayed_derivatives,
+        "tapes.passes.drop_dead_rows", "live[low : high + 1] = 1", "live[low:high] = 1", replayed_results
+    ),
+    "results stay where they were when rows have moved": Damage(
+        "replay.recorded_path.follow", "places + shifts[", "places + 0 * shifts[", replayed_results
+    ),
+    "parts of results that move apart are taken for one": Damage(
+        "replay.recorded_path.find_parts", "| np.isin(places[1:], edges)", "", replayed_results
     ),
     "cotangents that are known are left out": Damage(
         "replay.scalar_machine.ScalarMachine.arrange",

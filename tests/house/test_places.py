@@ -54,13 +54,14 @@ ELSEWHERE = {
     "tapes/test_passes.py": (". passes; kernels passes; replay scalar_machine", "the face, and the loops, of passes"),
     "tapes/test_points.py": ("kernels points; tapes lowering; replay batches", "points run lowered rows"),
     "tapes/test_checks.py": ("kernels verification", "the compiled half of the check"),
+    "sweeps/test_dependence.py": ("kernels dependence", "the compiled half of dependence"),
     "sweeps/test_linearised.py": ("kernels lanes laneblocks threads", "the compiled half of lanes"),
     "sweeps/test_whole.py": ("replay whole_machine", "the same call, with memory that is kept"),
     "emission/test_emitter.py": ("kernels emission emission_layout", "the compiled half of the emitter"),
     "kernels/test_machinecode.py": ("kernels loading", "what is loaded is machine code on disk"),
     "kernels/test_checked_code.py": ("kernels checked_memory", "the two halves of the checked build"),
     "replay/test_jit.py": (
-        "replay machines output_copies program protocol swept_machine",
+        "replay machines output_copies program swept_machine",
         "jit is the way to all of them",
     ),
 }

@@ -1,12 +1,13 @@
-"""Rows that replays leave out: constant ones are computed once, dead ones never, and no result changes."""
+"""Passes on recorded paths: constant rows are computed once, dead ones never, and results are followed."""
 
 import numpy as np
 import pytest
 
 import numbad
-from numbad.replay.hoisting import Ranges, find_spared
-from numbad.replay.output_copies import runs_of
-from numbad.tape.layout import ADD, MAP
+from numbad.replay.recorded_path import find_parts, follow
+from numbad.tapes.passes import fold_constants
+from numbad.tapes.slots import Input, Output
+from numbad.tapes.tape import Tape
 
 
 def program_of(function, *arguments):
@@ -16,11 +17,6 @@ def program_of(function, *arguments):
     (paths,) = function.programs.values()
     (program,) = paths.programs
     return program
-
-
-def spared_of(program):
-    ends = [run for output in program.outputs for run in runs_of(output.address_view())]
-    return find_spared(program.recorder, program.leaves, ends)
 
 
 X = np.linspace(0.1, 1.0, 200)
@@ -46,8 +42,9 @@ def test_dead_rows_are_left_out_and_varying_ones_are_not():
     jacobian = numbad.jit(numbad.jacfwd(lambda x: x**2 * ONES[:200]))
     program = program_of(jacobian, X)
     assert not program.constant_results
-    spared = spared_of(program)
-    assert spared.never, "the value of the function is not wanted"
+    dead = program.machine.tape.passes[-1]
+    assert dead.name == "dead rows out"
+    assert dead.rows[1] < dead.rows[0], "the value of the function is not wanted"
     for x in (X, 3.0 * X, -X):
         assert np.allclose(jacobian(x), np.diag(2.0 * x), rtol=1e-15)
 
@@ -105,22 +102,76 @@ def test_a_branch_is_still_looked_at():
 def test_a_block_is_computed_by_all_its_rows_or_none():
     """A row with an input that adds to constants makes the rows before it run again."""
     from numbad.recording.recorder import Recorder
+    from numbad.tape.layout import ADD
 
     recorder = Recorder()
-    recorder.bases.append(1)
     source = recorder.load(np.arange(100.0))
-
-    class Leaf:
-        value, space = np.zeros(100), 0
-        address = recorder.allocate(100)
-
+    given = recorder.allocate(100)
     out = recorder.add_row((100,), 100, (1,), (0, source, (1,)))
-    recorder.structural_row(ADD, (100,), 0, out, ((0, out, (1,)), (0, Leaf.address, (1,))))
+    recorder.structural_row(ADD, (100,), 0, out, ((0, out, (1,)), (0, given, (1,))))
     other = recorder.add_row((100,), 100, (1,), (0, source, (1,)))
-    unread = recorder.map_row(0, (100,), ((1, 0, other, (1,)),))
-    spared = find_spared(recorder, [Leaf], [(out, out + 100), (other, other + 100)])
-    assert recorder.code[4 * 3] == MAP and unread == recorder.code[4 * 3 + 1]
-    assert (spared.once, spared.never) == ([2], [3])
+    recorder.structural_row(ADD, (100,), 0, other, ((0, other, (1,)), (0, source, (1,))))
+    tape = Tape(
+        code=np.frombuffer(recorder.code, np.uint32).reshape(-1, 4),
+        words=np.frombuffer(recorder.words, np.int64),
+        size=recorder.size,
+        dtype=recorder.dtype,
+        numbers=np.empty((0, 2)),
+        loads=list(recorder.loads),
+        spaces=[None],
+        hosts=[],
+        inputs=(Input("x", 0, given, (100,), recorder.dtype),),
+        outputs=(Output(0, out, (100,), (1,)), Output(0, other, (100,), (1,))),
+        input_trees=(None,),
+        output_tree=None,
+        sites=np.full(4, -1, np.int32),
+        places=[],
+    )
+    recorder.close()
+    folded = fold_constants(tape)
+    assert folded.code.tolist() == tape.code[:2].tolist()
+    assert [address for address, _ in folded.loads] == [source, other]
+    assert np.array_equal(folded.loads[1][1], 2.0 * np.arange(100.0))
+
+
+def test_results_of_inputs_constants_and_rows_side_by_side():
+    """Their addresses follow one another when they are recorded; passes move them apart."""
+
+    def f(x):
+        slope = numbad.gradient(lambda y: np.sum(y * 3.0), x)
+        value = numbad.gradient(lambda y: y[0] * y[1] + y[2] ** 3, x)
+        return np.stack([x[0], x[1], slope[0], x[2], x[1] * 2.0, slope[2], value[1], value[2]]), x, slope, value
+
+    jitted = numbad.jit(f)
+    for x in (np.array([0.5, 1.5, 2.5]), np.array([-1.0, 4.0, 0.25])):
+        for found, expected in zip(jitted(x), f(x), strict=True):
+            assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("rows", [3, 47, 48, 49, 200])
+@pytest.mark.parametrize("count", [1, 511, 512, 513])
+def test_many_results_of_numbers(rows, count):
+    def f(x):
+        total = x[0]
+        for _ in range(rows):
+            total = np.sin(total) + x[1]
+        return np.stack([total * k for k in range(count)] + [x[1], total, x[0]])
+
+    jitted = numbad.jit(f)
+    for x in (np.array([0.5, 1.5]), np.array([-1.0, 0.25])):
+        total = x[0]
+        for _ in range(rows):
+            total = np.sin(total) + x[1]
+        assert np.allclose(jitted(x), [*(total * np.arange(count)), x[1], total, x[0]], rtol=1e-14)
+
+
+def test_parts_of_results_are_followed_each_by_itself():
+    tape = numbad.record(lambda x: np.stack([x[0] * 2.0, x[1] * 3.0]), np.ones(2))
+    parts = find_parts(tape, [np.array([1, 2, 3]), np.array(4)])
+    assert parts == [(1, 3), (3, 4), (4, 5)]
+    moved = follow([np.array([1, 2, 3]), np.array(4)], parts, [Output(0, a, (1,), (1,)) for a in (10, 20, 5)])
+    assert [found.tolist() for found in moved] == [[10, 11, 20], 5]
+    assert find_parts(tape, []) == []
 
 
 def test_longer_tapes_and_large_arrays_agree_with_the_function_itself():
@@ -152,16 +203,3 @@ def test_kernels_of_python_run_at_each_replay():
     f = numbad.jit(numbad.jacfwd(lambda x: watched(x) + 0.0 * x))
     for x in (X[:70], X[1:71]):
         assert np.allclose(f(x), 2.0 * np.eye(70))
-
-
-@pytest.mark.parametrize(("start", "stop", "meets", "inside"), [
-    (0, 5, False, False), (5, 11, True, False), (10, 20, True, True), (12, 13, True, True), (19, 21, True, False),
-    (20, 30, False, False), (15, 15, False, False),
-])  # fmt: skip
-def test_ranges(start, stop, meets, inside):
-    ranges = Ranges()
-    assert ranges.add(10, 20)
-    assert not ranges.add(12, 15)
-    assert ranges.add(40, 50)
-    assert ranges.meet(start, stop) is meets
-    assert ranges.contain(start, stop) is inside
