@@ -81,9 +81,12 @@ class Emitter:
         self.memory = scratch()
         self.templates: Templates = templates()
         self.powers = array("q", bytes(16 * POWERS_MOST))
-        self.kept = linear.places, linear.flags, linear.certain, self.powers
-        places, flags, certain, powers = (0 if part is None else address_of(part) for part in self.kept)
-        self.first = array("q", (linear.base, places, linear.start, flags, certain, linear.lanes, powers))
+        flags, certain = linear.flags, linear.certain
+        self.kept = linear.places, flags, certain
+        flags_at = address_of(flags) if len(flags) else 0
+        certain_at = 0 if certain is None else address_of(certain)
+        places, powers = address_of(linear.places), self.powers.buffer_info()[0]
+        self.first = array("q", (linear.base, places, linear.start, flags_at, certain_at, linear.lanes, powers))
         self.power_count = 0
         self.constants = array("q")
         self.held: Any = ()

@@ -29,15 +29,14 @@ from numbad.recording.arrays import Array, Storage, constant, filled, make_block
 from numbad.recording.operands import as_active
 from numbad.recording.recorder import Recorder
 from numbad.recording.scalars import make_scalar
-from numbad.sweeps.dependence import NONE, mark_active, rows_and_words
+from numbad.sweeps.dependence import NONE, mark_active
 from numbad.sweeps.execution import seed_of
 from numbad.tape.layout import (
     ADD,
-    GUARD,
-    GUARD_VALUE,
     MAP,
     host_call,
     host_places,
+    is_guard,
     row_operands,
     row_shape,
 )
@@ -164,8 +163,10 @@ class Linear:
     @functools.cached_property
     def array_rows(self) -> np.ndarray:
         """The rows of the region at which a compiled pass ends; it passes over guards."""
+        if not self.recorder.words:
+            return np.empty(0, np.int64)
         opcodes = self.code[:, 0]
-        return np.flatnonzero((opcodes >= MAP) & (opcodes != GUARD) & (opcodes != GUARD_VALUE)) + self.start
+        return np.flatnonzero((opcodes >= MAP) & ~is_guard(opcodes)) + self.start
 
     def by_python(self) -> bool:
         """Whether Python does the scalar rows too: they are large array rows, or a test wants it."""
@@ -502,8 +503,8 @@ class Linear:
         """Find the addresses that depend on the inputs' addresses, and the operands of rows that do."""
         for addresses in inputs:
             self.active[addresses - self.base] = True
-        rows = rows_and_words(self.recorder, self.start, self.stop)
-        self.flags = mark_active(*rows, self.active, base=self.base)
+        rows, count = self.recorder, self.stop - self.start
+        self.flags = mark_active(rows.code, rows.words, self.active, base=self.base, first=self.start, count=count)
 
     def varies(self, operand: Array) -> bool:
         """Whether a contiguous operand depends on the region's inputs."""

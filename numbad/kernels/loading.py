@@ -135,10 +135,16 @@ def sweep(name: str, dtype: np.dtype, short: bool = False) -> Any:
 
 def call(name: str, number: int, arrays: Sequence[Any]) -> int:
     """Call a compiled function of a number and of a table that holds address and length of each array, rows first."""
-    table = array("q", [entry for values in arrays for entry in (address_of(values), len(values))])
+    entries = [entry for values in arrays for entry in (address_of(values) if len(values) else 0, len(values))]
+    return call_table(name, number, entries, arrays)
+
+
+def call_table(name: str, number: int, entries: Sequence[int], lent: Sequence[Any]) -> int:
+    """Call a compiled function of a number and a table; `lent` are the arrays whose addresses stand there."""
+    table = array("q", entries)
     if CHECKED:
-        checked_memory.lend(table, *arrays)
-    return sweep(name, FLOAT64, len(arrays[0]) <= 4 * LOCKED_ROWS)(0.0, number, table.buffer_info()[0])
+        checked_memory.lend(table, *lent)
+    return sweep(name, FLOAT64, entries[1] <= 4 * LOCKED_ROWS)(0.0, number, table.buffer_info()[0])
 
 
 def block_kernels(dtype: np.dtype, scalar: bool = False) -> np.ndarray:

@@ -6,38 +6,52 @@ from typing import Any
 
 import numpy as np
 
-from numbad.kernels.loading import call
+from numbad.kernels.loading import call, call_table
+from numbad.kernels.memory import address_of
 from numbad.ops.definition import REGISTRY
 from numbad.tape.layout import PINNED, is_guard
 from numbad.tape.rows import Rows
 
 NONE = np.zeros(0, np.uint8)
-NO_WORDS = np.zeros(1, np.int64)
-_carries: tuple[Any, np.ndarray] = None, NONE
+_carries: tuple[Any, np.ndarray, tuple[int, int]] = None, NONE, (0, 0)
 
 
-def operands_that_carry() -> np.ndarray:
-    """Return for each op the operands (bits 1 and 2) that its derivative depends on: none of a step."""
+def operands_that_carry() -> tuple[np.ndarray, tuple[int, int]]:
+    """Return for each op the operands (bits 1, 2) that its derivative depends on, and address and length of these."""
     global _carries
-    last, found = _carries
+    last, found, place = _carries
     if last is not REGISTRY[-1]:
         found = np.array([(1 << op.arity) - 1 if op.smooth else 0 for op in REGISTRY], np.uint8)
-        _carries = REGISTRY[-1], found
-    return found
+        place = address_of(found), len(found)
+        _carries = REGISTRY[-1], found, place
+    return found, place
 
 
 def mark_active(
-    code: np.ndarray,
-    words: np.ndarray,
+    code: Any,
+    words: Any,
     active: np.ndarray,
     spaces: np.ndarray = NONE,
     base: int = 0,
     accumulated: np.ndarray = NONE,
+    first: int = 0,
+    count: int = -1,
 ) -> np.ndarray:
-    """Mark the addresses that depend on those marked; return which operands of each row do (bits 1 and 2)."""
-    flags = np.zeros(code.size // 4, np.uint8)
-    if flags.size:
-        call("active_at", base, (code.reshape(-1), words, operands_that_carry(), active, spaces, flags, accumulated))
+    """Mark the addresses that depend on those marked; return which operands of each row do (bits 1 and 2).
+
+    Rows and words are arrays or buffers; the rows are `count` from the first on, by default all of an array. Small
+    regions of long recordings ask this, so nothing is made here that is as long as the recording.
+    """
+    flags = np.zeros(len(code) if count < 0 else count, np.uint8)
+    if not len(flags):
+        return flags
+    carries, place = operands_that_carry()
+    entries = [address_of(code) + 16 * first, 4 * len(flags), 0, 0, *place, address_of(active), len(active)]
+    entries += [0, 0, address_of(flags), len(flags), 0, 0]
+    for k, values in ((2, words), (8, spaces), (12, accumulated)):
+        if len(values):
+            entries[k], entries[k + 1] = address_of(values), len(values)
+    call_table("active_at", base, entries, (code, words, carries, active, spaces, flags, accumulated))
     return flags
 
 
@@ -67,8 +81,7 @@ def wanted_rows(code: np.ndarray) -> np.ndarray:
     return np.where(is_guard(code[:, 0]), PINNED, 1).astype(np.uint8)
 
 
-def rows_and_words(rows: Rows, start: int = 0, stop: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the numbers of some rows, and the words of all, where they lie: only until more are recorded."""
-    stop = rows.row_count() if stop is None else stop
-    words = np.frombuffer(rows.words, np.int64) if len(rows.words) else NO_WORDS
-    return np.frombuffer(rows.code, np.uint32, 4 * (stop - start), 16 * start), words
+def mark_rows(rows: Rows, active: np.ndarray, spaces: np.ndarray = NONE, base: int = 0, start: int = 0) -> np.ndarray:
+    """Mark the addresses of a recording that depend on those marked, from a row on; return the flags of its rows."""
+    count = rows.row_count() - start
+    return mark_active(rows.code, rows.words, active, spaces, base, first=start, count=count)

@@ -26,7 +26,6 @@ from numbad.tape.layout import (
     MAP,
     host_call,
     host_places,
-    operand_count,
     operand_strides,
     row_cleared,
     row_elements,
@@ -89,9 +88,9 @@ class Linearised:
         """Return where the partials of each elementwise array row go, and how many there are."""
         slots = np.full(self.rows, -1, np.int64)
         opcodes = self.code[:, 0]
-        maps = np.flatnonzero((opcodes >= MAP) & (opcodes < 2 * MAP) & (self.flags > 0))
+        maps = np.flatnonzero((opcodes - np.uint32(MAP) < MAP) & (self.flags > 0))
         w = self.code[maps, 2].astype(np.int64)
-        counts = row_elements(self.words, w) * (operand_count(self.words, w) - 1)
+        counts = row_elements(self.words, w) * self.code[maps, 3]  # one for each operand
         ends = np.cumsum(counts)
         slots[maps] = ends - counts
         return slots, int(ends[-1]) if ends.size else 0
@@ -251,7 +250,7 @@ class Linearised:
     def blocks(self, wide: int) -> list[tuple[int, int]]:
         """Divide lanes into blocks that fit into the memory that a sweep may take."""
         recorder = self.execution.rows
-        size = self.wanted + sum(recorder.spaces[k].size for k in np.flatnonzero(self.spaces))
+        size = self.wanted + sum(np.size(leaf.value) for leaf in self.leaves if leaf.space)
         width = max(FEWEST, MOST_MEMORY // (max(size, 1) * recorder.dtype.itemsize))
         count = max(1, -(-wide // width))
         width = max(1, -(-wide // count))

@@ -11,7 +11,7 @@ import numpy as np
 from numbad.errors import describe_site
 from numbad.ops.definition import REGISTRY, absent
 from numbad.recording.hostcalls import HostCall, alone
-from numbad.sweeps.dependence import mark_active, rows_and_words
+from numbad.sweeps.dependence import mark_rows
 from numbad.sweeps.gradients import differentiate_alone
 from numbad.sweeps.operands import add_broadcast, bar_spaces, host_operands, operand, primal_spaces
 from numbad.tape.layout import ADD, CONTRACT, GUARD, GUARD_VALUE, HOST, MAP, host_places, space_of
@@ -198,7 +198,7 @@ def refuse_unknown(call: HostCall, unknown: list[int], rows: Rows, given: Any, w
             spaces[space] = True
         else:
             active[address : address + count] = True
-    mark_active(*rows_and_words(rows), active, spaces)
+    mark_rows(rows, active, spaces)
     varies = [False] * len(call.operand_shapes)
     read, _ = host_places(words, w)
     for k in unknown:

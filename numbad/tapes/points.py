@@ -18,7 +18,7 @@ from numbad.ops.definition import BY_NAME
 from numbad.recording.inputs import as_leaf, check_leaf
 from numbad.recording.structures import count_leaves, flatten, unflatten
 from numbad.settings import config
-from numbad.sweeps.dependence import NO_WORDS, mark_active
+from numbad.sweeps.dependence import NONE, mark_active
 from numbad.tape.layout import ADD, CLEAR, CONTRACT, GUARD
 from numbad.tapes.lowering import (
     Lowered,
@@ -262,7 +262,7 @@ def plan_adjoint(tape: Tape, found: PointProgram, wanted: tuple[int, ...]) -> tu
     if len(found.outputs):
         touched[found.outputs[0]] = True
     code = found.lowered.code
-    flags = mark_active(scalar_rows(code), NO_WORDS, active)
+    flags = mark_active(scalar_rows(code), NONE, active)
     with first_time("adjoint_program"):
         program = adjoint_program(code, flags, touched)
     return program, touched

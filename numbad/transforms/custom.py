@@ -19,7 +19,7 @@ from numbad.recording.arrays import Array, RuleStorage, as_array
 from numbad.recording.hostcalls import HostCall, record_call
 from numbad.recording.recorder import Recorder, current, set_current
 from numbad.recording.trees import flatten, same_structure, spread_prefix
-from numbad.sweeps.dependence import mark_active, rows_and_words
+from numbad.sweeps.dependence import mark_rows
 from numbad.transforms.functional import grad, jvp, vjp
 
 if TYPE_CHECKING:
@@ -621,7 +621,7 @@ class Transposition:
         active = np.zeros(self.recorder.size - self.base, np.bool_)
         for dot in self.dots:
             active[addresses_of(dot) - self.base] = True
-        mark_active(*rows_and_words(self.recorder, self.start), active, base=self.base)
+        mark_rows(self.recorder, active, base=self.base, start=self.start)
         return bool(active[addresses[addresses >= self.base] - self.base].any())
 
 

@@ -384,7 +384,7 @@ def plain(old: str, new: str) -> Any:
 
     def mark_active(code: Any, words: Any, active: Any, spaces: Any, base: int, accumulated: Any = empty) -> Any:
         flags = np.zeros(len(code), np.uint8)
-        carries = dependence.operands_that_carry()
+        carries, _ = dependence.operands_that_carry()
         names["mark_active"](code, words, base, carries, active, spaces, flags, accumulated)
         return flags
 
