@@ -32,7 +32,7 @@ from numbad.kernels.layout import (
     write_span,
 )
 from numbad.kernels.vectormath import absent, rows_of, view
-from numbad.tape.layout import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
+from numbad.tape.layout import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER, WHOLE
 
 # ---------------------------------------------------------------- what a row reads and writes
 
@@ -369,7 +369,7 @@ def plan_adjoint(code, depends, known, active, partials, bar, state, back, unfix
 
 def run_pass(like, task, table_at):
     """Run the pass of a number (the order of `passes.TASKS`); the table holds addresses and lengths of its arrays."""
-    table = view(np.uint64(table_at), 20, np.int64(0))
+    table = view(np.uint64(table_at), WHOLE, np.int64(0))
     code = rows_of(addresses_at(table, 0), 4)
     words = integers_at(table, 1)
     if task == 0:

@@ -6,9 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from numbad.replay.divided_machine import DividedMachine, find_products
 from numbad.replay.recorded_path import Path, is_scalar_tape
-from numbad.replay.scalar_machine import ScalarMachine
 from numbad.replay.swept_machine import SweptMachine
 from numbad.replay.whole_machine import WholeMachine, left_to_python
 from numbad.settings import config
@@ -62,11 +60,15 @@ def choose_machine(path: Path) -> Machine:
     if watched or constant:
         return SweptMachine(path, rows)
     if is_scalar_tape(path.tape):
+        from numbad.replay.scalar_machine import ScalarMachine
+
         return ScalarMachine(path.tape, path.results, path.wanted, path.value)
     if is_short(rows) and not rows.input_spaces:
         left = left_to_python(rows)
         if not left:
             return WholeMachine(path, rows)
+        from numbad.replay.divided_machine import DividedMachine, find_products
+
         products = find_products(rows, left)
         if products is not None:
             return DividedMachine(path, rows, products)

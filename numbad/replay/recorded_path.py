@@ -18,7 +18,6 @@ from numbad.settings import config
 from numbad.tape.layout import GUARD, GUARD_VALUE, HOST, find_large, host_places, is_guard
 from numbad.tape.rows import Rows
 from numbad.tapes.freezing import freeze
-from numbad.tapes.passes import constant_addresses, optimise
 from numbad.tapes.slots import Output
 from numbad.tapes.tape import Tape
 from numbad.tapes.workspaces import rows_of
@@ -100,6 +99,8 @@ def make_path(
     tape._trusted = True  # it has just been recorded; the check would import Numba
     fixed = [False] * len(results)
     if is_worth_passes(recorder, tape) and not config._debug_nans:
+        from numbad.tapes.passes import constant_addresses, optimise
+
         parts = find_parts(tape, results)
         if len(parts) <= MOST_RESULTS:
             tape.outputs = tuple(Output(0, start, (stop - start,), (1,)) for start, stop in parts)

@@ -71,7 +71,8 @@ def gradient_of_numbers(recorder: Recorder, output: int, inputs: int) -> tuple[f
     work = run_whole(recorder, recorder.numbers, output, inputs)
     if work is None:
         return None
-    found = work.memory.item(output), work.arena[1 : 1 + inputs].tolist()
+    first = work.size + 1
+    found = work.memory.item(output), work.memory[first : first + inputs].tolist()
     give_back(work)
     recorder.close()
     return found

@@ -8,10 +8,29 @@ from typing import Any
 
 import numpy as np
 
-from numbad.kernels import run_layout as layout
 from numbad.kernels.loading import block_kernels, sweep, switch
 from numbad.kernels.memory import address_of, empty, take_memory
 from numbad.kernels.memory import give_back as give_memory_back
+from numbad.kernels.run_layout import (
+    ADJOINT,
+    BAR,
+    BARS,
+    BASES,
+    CODE,
+    COUNT,
+    FORWARD,
+    INPUTS,
+    KERNELS,
+    LENGTH,
+    NUMBERS,
+    OUTPUT,
+    PARTIALS,
+    SCRATCH,
+    SIZE,
+    STOP,
+    VALUES,
+    WORDS,
+)
 from numbad.limits import BLOCK, CHECKED, LOCKED_ROWS, MANY_ROWS, SHORT, SHORT_MEMORY
 from numbad.settings import config
 from numbad.tape.rows import Rows
@@ -27,24 +46,32 @@ class Workspace:
     ----------
     memory : ndarray
         Where the tape runs: it begins with the values.
-    arena, spaces
-        The cotangents, as `Cotangents` has them.
+    size : int
+        Addresses of the tape that has run.
+    spaces : dict of int to ndarray
+        The cotangents of inputs outside of the arena, as `Cotangents` has them.
     plan : array of int64
         What the driver is told (see `run_layout`).
     """
 
-    __slots__ = ("address", "arena", "key", "memory", "plan", "plan_at", "scratch", "spaces", "tables")
+    __slots__ = ("address", "driver", "key", "memory", "plan", "plan_at", "scratch", "size", "spaces", "tables")
 
     def __init__(self, dtype: np.dtype, arrays: bool, count: int = SHORT_MEMORY) -> None:
         self.key = dtype.num, arrays
         self.memory = empty(count, dtype) if count == SHORT_MEMORY else take_memory(count, dtype, False)
         self.scratch = empty(4 * BLOCK, dtype) if arrays else None
         self.plan = new_plan(dtype, arrays, True, self.scratch)
-        self.plan[layout.VALUES] = self.address = address_of(self.memory)
+        self.plan[VALUES] = self.address = address_of(self.memory)
         self.plan_at = self.plan.buffer_info()[0]
-        self.arena: Any = None
+        self.driver = sweep("run_at", dtype, True)
+        self.size = 0
         self.spaces: dict[int, np.ndarray] = {}
         self.tables = (array("Q", (0,)), array("Q", (0,)))  # of a tape without spaces
+
+    @property
+    def arena(self) -> np.ndarray:
+        """The cotangents, as `Cotangents` has them."""
+        return self.memory[self.size : 2 * self.size]
 
 
 class Kept(threading.local):
@@ -59,14 +86,14 @@ _kept = Kept()
 
 def new_plan(dtype: np.dtype, arrays: bool, slopes: bool, scratch: np.ndarray | None) -> array[int]:
     """Return a plan for tapes with or without array rows that names the compiled sweeps; `slopes` for both sweeps."""
-    plan = array("q", bytes(8 * layout.LENGTH))
+    plan = array("q", bytes(8 * LENGTH))
     if arrays:
-        plan[layout.FORWARD] = int(switch("forward_at", dtype))
-        plan[layout.ADJOINT] = int(switch("adjoint_at", dtype))
-        plan[layout.KERNELS] = address_of(block_kernels(dtype))
-        plan[layout.SCRATCH] = address_of(scratch)
+        plan[FORWARD] = int(switch("forward_at", dtype))
+        plan[ADJOINT] = int(switch("adjoint_at", dtype))
+        plan[KERNELS] = address_of(block_kernels(dtype))
+        plan[SCRATCH] = address_of(scratch)
     else:
-        plan[layout.FORWARD] = int(switch("linearise" if slopes else "primal", dtype))
+        plan[FORWARD] = int(switch("linearise" if slopes else "primal", dtype))
     return plan
 
 
@@ -96,8 +123,11 @@ def run_whole(rows: Rows, numbers: array[float], output: int, inputs: int) -> Wo
     words: Any = rows.words
     size = rows.size
     count, arrays = len(code) >> 2, bool(words)
-    work = take_workspace(rows.dtype, arrays, 2 * (size + count))
-    memory, plan, width = work.memory, work.plan, work.memory.itemsize
+    dtype, needed = rows.dtype, 2 * (size + count)
+    work = _kept.works.pop((dtype.num, arrays), None) if needed <= SHORT_MEMORY else None
+    if work is None:
+        work = Workspace(dtype, arrays, max(needed, SHORT_MEMORY))
+    memory, plan, step = work.memory, work.plan, size * dtype.itemsize
     if CHECKED:
         checked_memory.pour(memory)
         checked_memory.divide(memory, (size, size, 2 * count))
@@ -105,31 +135,25 @@ def run_whole(rows: Rows, numbers: array[float], output: int, inputs: int) -> Wo
         memory[address : address + block.size] = block
     if arrays:
         bases, bars = work.tables if len(rows.spaces) == 1 else locate_spaces(rows, work.spaces)
-        plan[layout.WORDS] = words.buffer_info()[0]
-        plan[layout.BASES], plan[layout.BARS] = bases.buffer_info()[0], bars.buffer_info()[0]
+        plan[WORDS] = words.buffer_info()[0]
+        plan[BASES], plan[BARS] = bases.buffer_info()[0], bars.buffer_info()[0]
         if CHECKED:
             checked_memory.lend(words, bases, bars)
-    plan[layout.CODE] = code.buffer_info()[0]
-    plan[layout.BAR] = work.address + size * width
-    plan[layout.PARTIALS] = work.address + 2 * size * width
-    plan[layout.NUMBERS], length = numbers.buffer_info()
-    plan[layout.COUNT] = length >> 1
-    plan[layout.STOP], plan[layout.SIZE], plan[layout.OUTPUT], plan[layout.INPUTS] = count, size, output, inputs
+    plan[CODE] = code.buffer_info()[0]
+    plan[BAR] = work.address + step
+    plan[PARTIALS] = work.address + 2 * step
+    plan[NUMBERS], length = numbers.buffer_info()
+    plan[COUNT] = length >> 1
+    plan[STOP], plan[SIZE], plan[OUTPUT], plan[INPUTS] = count, size, output, inputs
     if CHECKED:
         checked_memory.lend(code, numbers, plan)
-    done = sweep("run_at", rows.dtype, count <= LOCKED_ROWS)(0.0, work.plan_at)
+    driver = work.driver if count <= LOCKED_ROWS else sweep("run_at", dtype)
+    done = driver(0.0, work.plan_at)
     if done != count:
         give_back(work)
         return None
-    work.arena = memory[size : 2 * size]
+    work.size = size
     return work
-
-
-def take_workspace(dtype: np.dtype, arrays: bool, count: int) -> Workspace:
-    """Return memory for so many numbers, this thread's own where it suffices."""
-    if count > SHORT_MEMORY:
-        return Workspace(dtype, arrays, count)
-    return _kept.works.pop((dtype.num, arrays), None) or Workspace(dtype, arrays)
 
 
 def locate_spaces(rows: Rows, kept: dict[int, np.ndarray]) -> tuple[array[int], array[int]]:
@@ -153,8 +177,9 @@ def locate_spaces(rows: Rows, kept: dict[int, np.ndarray]) -> tuple[array[int], 
 
 def give_back(work: Workspace) -> None:
     """Let the next short tape of this thread have the memory."""
-    work.spaces = {}
-    if work.memory.size == SHORT_MEMORY:
+    if work.spaces:
+        work.spaces = {}
+    if len(work.memory) == SHORT_MEMORY:
         _kept.works[work.key] = work
     else:
         give_memory_back(work.memory)

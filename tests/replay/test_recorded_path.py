@@ -128,7 +128,7 @@ def test_a_block_is_computed_by_all_its_rows_or_none():
         places=[],
     )
     recorder.close()
-    folded = fold_constants(tape)
+    folded = fold_constants(tape, None)
     assert folded.code.tolist() == tape.code[:2].tolist()
     assert [address for address, _ in folded.loads] == [source, other]
     assert np.array_equal(folded.loads[1][1], 2.0 * np.arange(100.0))
