@@ -56,14 +56,13 @@ def choose_machine(path: Path) -> Machine:
     """
     watched = config._debug_nans  # rows are looked at one by one
     constant = path.wanted is not None and not path.results
-    rows = path.rows()
-    if watched or constant:
-        return SweptMachine(path, rows)
-    if is_scalar_tape(path.tape):
+    swept = watched or constant
+    if not swept and is_scalar_tape(path.tape):
         from numbad.replay.scalar_machine import ScalarMachine
 
         return ScalarMachine(path.tape, path.results, path.wanted, path.value)
-    if is_short(rows) and not rows.input_spaces:
+    rows = path.rows()
+    if not swept and is_short(rows) and not rows.input_spaces:
         left = left_to_python(rows)
         if not left:
             return WholeMachine(path, rows)

@@ -15,7 +15,7 @@ from numbad.recording.arrays import Array
 from numbad.recording.inputs import FLOAT64, Leaf
 from numbad.recording.recorder import Recorder
 from numbad.settings import config
-from numbad.tape.layout import GUARD, GUARD_VALUE, HOST, find_large, host_places, is_guard
+from numbad.tape.layout import HOST, find_large, host_places, is_guard
 from numbad.tape.rows import Rows
 from numbad.tapes.freezing import freeze
 from numbad.tapes.slots import Output
@@ -72,7 +72,7 @@ class Sites(Sequence[Any]):
     def __getitem__(self, row: Any) -> Any:
         """Return the statement of a row of the recording; the guards of one mask share that of the first."""
         sites, code = self.recorder.sites, self.recorder.code
-        while row > 0 and row not in sites and code[4 * row] in (GUARD, GUARD_VALUE):
+        while row > 0 and row not in sites and is_guard(code[4 * row]):
             row -= 1
         return sites.get(row)
 

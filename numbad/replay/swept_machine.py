@@ -11,7 +11,7 @@ from numbad.recording.inputs import FLOAT64
 from numbad.replay.paths import last_address
 from numbad.replay.recorded_path import Path
 from numbad.sweeps.execution import Execution
-from numbad.tape.layout import GUARD, GUARD_VALUE
+from numbad.tape.layout import is_guard
 from numbad.tape.rows import Rows
 from numbad.tapes.workspaces import enter
 
@@ -96,7 +96,7 @@ class PathExecution(Execution):
 
     def python_row(self, code: np.ndarray, words: Any, row: int) -> int:
         """Compute a row that the compiled sweeps leave to Python; return the next."""
-        if code[row, 0] == GUARD or code[row, 0] == GUARD_VALUE:
+        if is_guard(code[row, 0]):
             raise Missed(row)
         return super().python_row(code, words, row)
 

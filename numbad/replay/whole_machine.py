@@ -16,7 +16,7 @@ from numbad.ops.definition import REGISTRY
 from numbad.recording.inputs import FLOAT64
 from numbad.replay.recorded_path import Path
 from numbad.sweeps.whole import locate_spaces, new_plan
-from numbad.tape.layout import GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER, row_elements
+from numbad.tape.layout import GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER, is_guard, row_elements
 from numbad.tape.rows import Rows
 
 if CHECKED:
@@ -90,7 +90,7 @@ class WholeMachine:
 
     def stopped(self, row: int) -> int:
         """Return the row at which a forward sweep stopped: nothing but a guard may stop it."""
-        if row < 0 or self.code[4 * row] not in (GUARD, GUARD_VALUE):
+        if row < 0 or not is_guard(self.code[4 * row]):
             raise InternalError(message(f"a replay stopped at row {row}, which is no guard", "report it", where=False))
         return int(self.tape.sites[row])
 
