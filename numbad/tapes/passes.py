@@ -18,7 +18,20 @@ from numbad.limits import FOLDED
 from numbad.ops.texts import commutative_ops
 from numbad.sweeps.dependence import mark_needed, mark_varying, wanted_rows
 from numbad.sweeps.execution import Execution
-from numbad.tape.layout import HOST, MAP, find_large, host_places, is_guard, row_size, step_count, written_count
+from numbad.tape.layout import (
+    ADD,
+    CONTRACT,
+    HOST,
+    MAP,
+    SCATTER,
+    find_large,
+    host_places,
+    is_guard,
+    row_cleared,
+    row_size,
+    scatter_block,
+    step_count,
+)
 from numbad.tape.naming import count_results
 from numbad.tapes.workspaces import rows_of
 
@@ -369,10 +382,13 @@ def unfolded_rows(tape: Tape, most: int | None) -> np.ndarray:
     arrays = np.flatnonzero((opcodes >= MAP) & ~is_guard(opcodes) & ~stays)
     if len(arrays):
         w = tape.code[arrays, 2].astype(np.int64)
-        stays[arrays] = step_count(words, w) == 0
+        made = np.array(step_count(words, w))
+        stays[arrays] = made == 0
         if most is not None:
-            rows = [written_count(opcode, w, words) > most for opcode, _, w, _ in tape.code[arrays].tolist()]
-            stays[arrays] |= rows
+            sums = (opcodes[arrays] == ADD) | (opcodes[arrays] == CONTRACT)
+            scatters = opcodes[arrays] == SCATTER
+            made[sums], made[scatters] = row_cleared(words, w[sums]), scatter_block(words, w[scatters])
+            stays[arrays] |= made > most
     return stays.astype(np.uint8)
 
 
