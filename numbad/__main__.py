@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 import numbad
-from numbad.kernels import loading
+from numbad.kernels import loading, machinecode
+from numbad.kernels.machinecode import HAVE_LIBMVEC
 
 POINT = (2.0, 4.0)
 
@@ -61,34 +62,12 @@ def print_gradients() -> None:
 
 
 def print_compiled() -> None:
-    """Print what was compiled, or loaded from the disk cache, and how long that took."""
-    loaded = loaded_from_cache()
-    print("\nCompiled code (compiled once on a machine, afterwards loaded from the disk cache):\n")
+    """Print what was compiled, or loaded from disk, and how long that took."""
+    print("\nCompiled code (compiled once on a machine, afterwards loaded from disk):\n")
     for name, seconds in loading.compile_seconds.items():
-        how = "loaded" if loaded.get(name.split()[0], False) else "compiled"
+        how = "loaded" if name in loading.loaded else "compiled"
         print(f"  {name:28}{how:>10} in {seconds:7.3f} s")
-    print(f"  cache: {cache_directory()}")
-
-
-def loaded_from_cache() -> dict[str, bool]:
-    """Return for each compiled function whether it came from Numba's disk cache."""
-    from numbad.kernels import verification
-
-    result = {"verify": bool(verification.check_writes.stats.cache_hits)}
-    for key, function in loading._kernels.items():
-        hits = getattr(function, "cache_hits", None)
-        if hits is None and hasattr(function, "stats"):
-            hits = len(function.stats.cache_hits)
-        if hits is not None:
-            result[key[0]] = hits > 0
-    return result
-
-
-def cache_directory() -> str:
-    """Return where Numba keeps what numbad has compiled."""
-    from numbad.kernels import verification
-
-    return str(verification.check_writes.stats.cache_path)
+    print(f"  cache: {machinecode.places('linearise_float64')[0].parent}")
 
 
 def print_machine() -> None:
@@ -124,8 +103,6 @@ def simd() -> str:
 
 def vector_functions() -> str:
     """Return whether exp, sin and the like run on whole registers."""
-    from numbad.kernels.vectormath import HAVE_LIBMVEC
-
     if HAVE_LIBMVEC:
         return "libmvec found: exp, sin, .. of arrays run on whole registers"
     return "libmvec not found: exp, sin, .. of arrays run one number at a time"

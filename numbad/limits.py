@@ -70,6 +70,8 @@ RUN = limit(128, 2)
 PIECES = limit(16, 3)
 # Elements: rows that are worth a fight for the second processor while BLAS's threads still spin.
 MANY_ELEMENTS = limit(1 << 19, 16)
+# Seconds that more threads would have spared a process before it imports Numba for them, which takes 0.35.
+WORTH_THREADS = 0.0 if SMALL_LIMITS else 0.1
 
 # ---------------------------------------------------------------- fusion
 
@@ -172,8 +174,6 @@ WORTH_READING = limit(64, 2)
 BLAS_WORTH = limit(1 << 13, 12)
 # Numbers of tangents or cotangents that are worth a second thread.
 PARALLEL_WORTH = limit(1 << 17, 12)
-# Units of work when memory is cleared.
-CLEARED_PIECES = limit(16, 3)
 
 # ---------------------------------------------------------------- one tape at many points
 

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 
 import numbad
 from numbad import limits
+from numbad.kernels import parallel
 
 # Helpers and programs to be run by hand. They are imported by their own names, not collected under others.
 collect_ignore_glob = [
@@ -21,6 +22,8 @@ collect_ignore_glob = [
 ]
 
 pytest.register_assert_rewrite("shared")  # a comparison that fails there shows what it compared
+
+parallel.loop.load()  # programs of tests end before threads are worth their import
 
 # Most of the time of a first example is compilation, and programs are long: neither is a failure.
 settings.register_profile("numbad", deadline=None, suppress_health_check=list(HealthCheck), max_examples=60)

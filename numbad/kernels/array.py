@@ -17,7 +17,8 @@ What the sweeps and their parts are given, always in this order and under these 
     start, stop            rows, or elements of one row, from start to stop - 1
     w; d, out, one, other  where the words of a row begin; where those of its operands do
 
-Functions whose names end in `_at` take memory addresses, int64, in place of arrays.
+Functions whose names end in `_at` take memory addresses, int64, in place of arrays; or `at`, the one of a table of them
+(see `tables`).
 """
 # mypy: disable-error-code="no-untyped-def"
 
@@ -48,13 +49,14 @@ from numbad.kernels.layout import (
     scatter_space,
 )
 from numbad.kernels.scalar import adjoint, tangent
+from numbad.kernels.tables import addresses_at, integers_at, table_at
 from numbad.kernels.vectormath import absent, call_at, pointer_of, room, rows_of, select, view
 from numbad.limits import BLOCK, LARGE, RUN
 from numbad.tape.layout import ABSENT_KIND, ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER, WHOLE
 
 LINEARISE, PRIMAL, PARTIALS = 0, 1, 2  # places in the table of compiled switches
 
-compiled = njit(nogil=True, cache=True, error_model="numpy")
+compiled = njit(nogil=True, error_model="numpy")
 inlined = njit(nogil=True, error_model="numpy")
 
 
@@ -685,9 +687,8 @@ def tangent_at(like, kernels, code, words, bases, dots, values, partials, dot, s
 
 
 @compiled
-def count_uses(code, words, spaces):
-    """Return how often rows name each space as an operand."""
-    uses = np.zeros(spaces, np.int64)
+def count_uses(code, words, uses):
+    """Count how often rows name each space as an operand."""
     for row in range(code.shape[0]):
         opcode = np.int64(code[row, 0])
         w = np.int64(code[row, 2])
@@ -699,4 +700,10 @@ def count_uses(code, words, spaces):
         elif opcode == HOST:
             for k in range(host_inputs(words, w)):
                 uses[host_space(words, w, k)] += 1
-    return uses
+
+
+def uses_at(like, _, at):
+    """Run `count_uses`. Compiled to a C function."""
+    table = table_at(at)
+    count_uses(rows_of(addresses_at(table, 0), 4), integers_at(table, 1), integers_at(table, 2))
+    return np.int64(0)

@@ -13,7 +13,6 @@ machine code is kept on disk; `sweeps.dependence` calls them.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from numbad.kernels.layout import (
     has_index_space,
@@ -38,11 +37,9 @@ from numbad.kernels.layout import (
     row_extent,
     write_span,
 )
-from numbad.kernels.vectormath import rows_of, view
+from numbad.kernels.tables import addresses_at, bytes_at, compiled, integers_at, table_at
+from numbad.kernels.vectormath import rows_of
 from numbad.tape.layout import GATHER, HOST, MAP, PINNED, SCATTER
-
-compiled = njit(nogil=True, error_model="numpy")
-
 
 # ---------------------------------------------------------------- marks of addresses; those before `base` have none
 
@@ -270,47 +267,29 @@ def mark_varying(code, words, blocked, varying, spaces, rows):
                 again = again or is_accumulation(opcode, a, words)
 
 
-# ---------------------------------------------------------------- entrances: a table of addresses and lengths
+# ---------------------------------------------------------------- entries
 
 
-@compiled
-def bytes_at(table, k):
-    """Return an array of bytes: its address and length are two entries of the table."""
-    return view(np.uint64(table[2 * k]), table[2 * k + 1], np.uint8(0))
-
-
-@compiled
-def addresses_at(table, k):
-    """Return an array of uint32."""
-    return view(np.uint64(table[2 * k]), table[2 * k + 1], np.uint32(0))
-
-
-@compiled
-def integers_at(table, k):
-    """Return an array of int64."""
-    return view(np.uint64(table[2 * k]), table[2 * k + 1], np.int64(0))
-
-
-def active_at(like, base, table_at):
+def active_at(like, base, at):
     """Run `mark_active`. Compiled to a C function."""
-    table = view(np.uint64(table_at), 14, np.int64(0))
+    table = table_at(at)
     code, words, carries = rows_of(addresses_at(table, 0), 4), integers_at(table, 1), bytes_at(table, 2)
     active, spaces, flags, accumulated = bytes_at(table, 3), bytes_at(table, 4), bytes_at(table, 5), bytes_at(table, 6)
     mark_active(code, words, base, carries, active, spaces, flags, accumulated)
     return np.int64(0)
 
 
-def needed_at(like, whole, table_at):
+def needed_at(like, whole, at):
     """Run `mark_needed`. Compiled to a C function."""
-    table = view(np.uint64(table_at), 10, np.int64(0))
+    table = table_at(at)
     code, words = rows_of(addresses_at(table, 0), 4), integers_at(table, 1)
     mark_needed(code, words, bytes_at(table, 2), bytes_at(table, 3), bytes_at(table, 4), whole != 0)
     return np.int64(0)
 
 
-def varying_at(like, _, table_at):
+def varying_at(like, _, at):
     """Run `mark_varying`. Compiled to a C function."""
-    table = view(np.uint64(table_at), 12, np.int64(0))
+    table = table_at(at)
     code, words = rows_of(addresses_at(table, 0), 4), integers_at(table, 1)
     mark_varying(code, words, bytes_at(table, 2), bytes_at(table, 3), bytes_at(table, 4), bytes_at(table, 5))
     return np.int64(0)

@@ -28,9 +28,9 @@ What the sweeps and their parts are given, always in this order and under these 
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from numbad.kernels.array import PARTIALS, compiled, fetch, inlined, memory, shifted
+from numbad.kernels.lanes_layout import ARRAYS, NONE
 from numbad.kernels.layout import (
     gather_place,
     host_address,
@@ -53,9 +53,9 @@ from numbad.kernels.layout import (
     scatter_place,
     scatter_space,
 )
-from numbad.kernels.threads import compile_parallel
-from numbad.kernels.vectormath import absent, call_at, pointer_of, select, view
-from numbad.limits import BLOCK, CLEARED_PIECES
+from numbad.kernels.tables import addresses_at, array_at, bytes_at, fill_run, integers_at, places_at, share_of, table_at
+from numbad.kernels.vectormath import absent, call_at, pointer_of, rows_of, select, view
+from numbad.limits import BLOCK
 from numbad.tape.layout import ADD, CONTRACT, GATHER, MAP, SCATTER
 
 
@@ -105,9 +105,6 @@ def fill_slopes(kernels, code, words, bases, values, slots, slopes, scratch, sta
             if call_at(kernels[PARTIALS], zero, (opcode, ps, qs, xs, ys, shifted(z, first, values), size)) != 0:
                 return np.int64(i)
     return np.int64(code.shape[0])
-
-
-NONE = -1  # the place of an address that does not depend on the inputs
 
 
 @compiled
@@ -451,39 +448,89 @@ def scatter_lanes(addresses, place, coefficient, arena, addend, first, last):
             add_scaled(arena[row, first:last], c, addend[j, first:last])
 
 
-@compile_parallel
-def clear_rows(memory):
-    """Set memory to absent."""
-    piece = (memory.size + CLEARED_PIECES - 1) // CLEARED_PIECES
-    for k in prange(CLEARED_PIECES):
-        memory[k * piece : (k + 1) * piece] = -0.0
+# ---------------------------------------------------------------- entries
 
 
-@compile_parallel
-def adjoint_blocks(
-    code, words, kept, slots, slopes, values, partials, bases, place, coefficient, bars, most, wide, block, stop
-):
-    """Run `adjoint_lanes` over blocks of lanes."""
-    rows = np.empty((wide + block - 1) // block, np.int64)
-    for k in prange(rows.size):
-        last = min(wide, (k + 1) * block)
-        rows[k] = adjoint_lanes(
-            code, words, kept, slots, slopes, values, partials, bases, place, coefficient, bars, most, wide, k * block,
-            last, stop,
-        )  # fmt: skip
-    return rows[0]
+@inlined
+def linear_tape(table, like):
+    """Return the arrays of a linearised tape, which all tables begin with (see `lanes_layout`)."""
+    return (
+        rows_of(addresses_at(table, 0), 4),
+        integers_at(table, 1),
+        bytes_at(table, 2),
+        integers_at(table, 3),
+        array_at(table, 4, like),
+        array_at(table, 5, like),
+        rows_of(array_at(table, 6, like), 2),
+        places_at(table, 7),
+        integers_at(table, 8),
+        array_at(table, 9, like),
+    )
 
 
-@compile_parallel
-def tangent_blocks(
-    code, words, kept, slots, slopes, values, partials, bases, place, coefficient, dots, most, wide, block, start
-):
-    """Run `tangent_lanes` over blocks of lanes."""
-    rows = np.empty((wide + block - 1) // block, np.int64)
-    for k in prange(rows.size):
-        last = min(wide, (k + 1) * block)
-        rows[k] = tangent_lanes(
-            code, words, kept, slots, slopes, values, partials, bases, place, coefficient, dots, most, wide, k * block,
-            last, start,
-        )  # fmt: skip
-    return rows[0]
+def slopes_at(like, start, at):
+    """Run `fill_slopes`. Compiled to a C function."""
+    table = table_at(at)
+    code, words, _, slots, slopes, values, _, bases, _, _ = linear_tape(table, like)
+    scratch = rows_of(array_at(table, ARRAYS + 1, like), BLOCK)
+    return fill_slopes(places_at(table, ARRAYS), code, words, bases, values, slots, slopes, scratch, start)
+
+
+def compress_at(like, rows, at):
+    """Run `compress`. Compiled to a C function."""
+    table = table_at(at)
+    code, words, kept, slots, slopes, _, partials, _, place, coefficient = linear_tape(table, like)
+    flags, accumulated, fold = bytes_at(table, ARRAYS), bytes_at(table, ARRAYS + 1), table[2 * ARRAYS + 4] != 0
+    return compress(code, words, flags, slots, slopes, partials, accumulated, place, coefficient, kept, rows, fold)
+
+
+def move_lanes_at(like, share, at):
+    """Run `adjoint_lanes` or `tangent_lanes` over a share of the blocks of lanes. Compiled to a C function."""
+    table = table_at(at)
+    code, words, kept, slots, slopes, values, partials, bases, place, coefficient = linear_tape(table, like)
+    lanes, stopped = places_at(table, ARRAYS), integers_at(table, ARRAYS + 1)
+    numbers = table[2 * ARRAYS + 4 :]
+    most, wide, block, row, back = numbers[1], numbers[2], numbers[3], numbers[4], numbers[5]
+    begin, end = share_of((wide + block - 1) // block, share, numbers[0])
+    for k in range(begin, end):
+        first, last = k * block, min(wide, (k + 1) * block)
+        if back != 0:
+            stopped[share] = adjoint_lanes(
+                code, words, kept, slots, slopes, values, partials, bases, place, coefficient, lanes, most, wide,
+                first, last, row,
+            )  # fmt: skip
+        else:
+            stopped[share] = tangent_lanes(
+                code, words, kept, slots, slopes, values, partials, bases, place, coefficient, lanes, most, wide,
+                first, last, row,
+            )  # fmt: skip
+    return np.int64(0)
+
+
+def gather_lanes_at(like, is_absent, at):
+    """Run `gather_lanes`; what is absent stays so, or becomes +0.0. Compiled to a C function."""
+    table = table_at(at)
+    addresses, place, coefficient = integers_at(table, 0), integers_at(table, 1), array_at(table, 2, like)
+    wide = table[10]
+    arena, result = rows_of(array_at(table, 3, like), wide), rows_of(array_at(table, 4, like), wide)
+    zero = coefficient.dtype.type(0)
+    gather_lanes(addresses, place, coefficient, arena, result, -zero if is_absent else zero, 0, wide)
+    return np.int64(0)
+
+
+def scatter_lanes_at(like, wide, at):
+    """Run `scatter_lanes`. Compiled to a C function."""
+    table = table_at(at)
+    addresses, place, coefficient = integers_at(table, 0), integers_at(table, 1), array_at(table, 2, like)
+    arena, addend = rows_of(array_at(table, 3, like), wide), rows_of(array_at(table, 4, like), wide)
+    scatter_lanes(addresses, place, coefficient, arena, addend, 0, wide)
+    return np.int64(0)
+
+
+def clear_at(like, share, at):
+    """Set a share of some memory to absent. Compiled to a C function."""
+    table = table_at(at)
+    memory = array_at(table, 0, like)
+    first, last = share_of(memory.size, share, table[2])
+    fill_run(memory[first:last], -memory.dtype.type(0))
+    return np.int64(0)

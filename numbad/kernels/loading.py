@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import threading
 import time
-from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from numbad.kernels import machinecode
-from numbad.kernels.memory import address_of
-from numbad.limits import CHECKED, LOCKED_ROWS
+from numbad.limits import CHECKED
 
 if CHECKED:
     from numbad.kernels import checked_memory
 
-FLOAT64 = np.dtype(np.float64)
 NOTICE_AFTER = 1.0  # seconds
-STAMPED = ("limits.py", "tape/layout.py", "sweeps/large_rows.py", "sweeps/fusion.py")  # and all that is in kernels/
 _announced = threading.Event()
 INTEGERS = {
     "primal": 4,
@@ -40,38 +35,71 @@ INTEGERS = {
     "run_at": 1,
     "points_primal": 5,
     "points_adjoint": 5,
+    "scalars_back_at": 6,
+    "finite_at": 2,
+    "uses_at": 2,
+    "writes_at": 2,
+    "reads_at": 2,
+    "slopes_at": 2,
+    "compress_at": 2,
+    "move_lanes_at": 2,
+    "gather_lanes_at": 2,
+    "scatter_lanes_at": 2,
+    "clear_at": 2,
+    "lane_blocks_at": 2,
+    "map_forward_at": 2,
+    "map_backward_at": 2,
+    "totals_at": 2,
+    "total_at": 3,
+    "add_at": 2,
+    "matrix_vector_at": 2,
+    "vector_matrix_at": 2,
+    "add_pieces_at": 3,
+    "fused_reads_at": 2,
+    "fused_forward_at": 2,
+    "fused_backward_at": 2,
+    "adjoint_program_at": 2,
+    "points_at": 2,
+    "recurrence_at": 5,
+    "shares_at": 4,
 }  # switches, with the number of integers that each takes after a number of its dtype
 _kernels: dict[Any, Any] = {}
 _tables: dict[Any, np.ndarray] = {}
 compile_seconds: dict[str, float] = {}
+loaded: set[str] = set()  # names in `compile_seconds` of what was on disk
 
 
 def source_of(name: str) -> Any:
     """Return the Python function that a switch is compiled from."""
-    from numbad.kernels import array as arrays
-    from numbad.kernels import dependence, emission, passes, run
-    from numbad.kernels.generated import blocks, points
+    from numbad.kernels import (
+        array,
+        dependence,
+        emission,
+        fused,
+        laneblocks,
+        lanes,
+        matrix,
+        passes,
+        pieces,
+        points,
+        run,
+        scalar,
+        scans,
+        shell,
+        verification,
+    )
+    from numbad.kernels.generated import blocks
+    from numbad.kernels.generated import points as lane_ops
     from numbad.kernels.generated import scalar as ops
 
-    modules = (ops, blocks, points, arrays, run, emission, passes, dependence)
+    switches = (ops, blocks, lane_ops)
+    sweeps = (array, run, scalar, pieces, fused, matrix, lanes, laneblocks, points, scans, shell)
+    modules = (*switches, *sweeps, emission, passes, dependence, verification)
     return next(vars(module)[name] for module in modules if name in vars(module))
 
 
 HERE, ELSEWHERE = ("block_primal", "forward_at", "run_at"), ("block_partials", "adjoint_at")
 _ready: set[Any] = set()
-
-
-def kernel(name: str, dtype: np.dtype) -> Any:
-    """Return a compiled sweep; the first call for a dtype compiles it, or loads it from the disk cache."""
-    found = _kernels.get((name, dtype.num))
-    if found is None:
-        from numbad.kernels import scalar
-
-        found = getattr(scalar, name)
-        with compile_notice(f"{name} {dtype}"):
-            compile_kernel(found, name, dtype)
-        _kernels[name, dtype.num] = found
-    return found
 
 
 def switch(name: str, dtype: np.dtype) -> np.uint64:
@@ -82,7 +110,9 @@ def switch(name: str, dtype: np.dtype) -> np.uint64:
         start = time.perf_counter()
         address = machinecode.load(title)
         compile_seconds[f"{name} {dtype}"] = time.perf_counter() - start
-        if address is None:
+        if address is not None:
+            loaded.add(f"{name} {dtype}")
+        else:
             import numba
 
             signature = numba.int64(numba.from_dtype(dtype), *[numba.int64] * INTEGERS[name])
@@ -133,20 +163,6 @@ def sweep(name: str, dtype: np.dtype, short: bool = False) -> Any:
     return found
 
 
-def call(name: str, number: int, arrays: Sequence[Any]) -> int:
-    """Call a compiled function of a number and of a table that holds address and length of each array, rows first."""
-    entries = [entry for values in arrays for entry in (address_of(values) if len(values) else 0, len(values))]
-    return call_table(name, number, entries, arrays)
-
-
-def call_table(name: str, number: int, entries: Sequence[int], lent: Sequence[Any]) -> int:
-    """Call a compiled function of a number and a table; `lent` are the arrays whose addresses stand there."""
-    table = array("q", entries)
-    if CHECKED:
-        checked_memory.lend(table, *lent)
-    return sweep(name, FLOAT64, entries[1] <= 4 * LOCKED_ROWS)(0.0, number, table.buffer_info()[0])
-
-
 def block_kernels(dtype: np.dtype, scalar: bool = False) -> np.ndarray:
     """Return the table of switches that the array kernels call; `scalar` adds the one for many scalar rows."""
     table = _tables.get((dtype.num, scalar))
@@ -156,17 +172,6 @@ def block_kernels(dtype: np.dtype, scalar: bool = False) -> np.ndarray:
         table = np.array([first, switch("block_primal", dtype), switch("block_partials", dtype)], np.uint64)
         _tables[dtype.num, scalar] = table
     return table
-
-
-def compile_kernel(function: Any, name: str, dtype: np.dtype) -> None:
-    """Compile a sweep by running it over no rows."""
-    code, values, partials = np.empty((0, 4), np.uint32), np.zeros(1, dtype), np.empty((0, 2), dtype)
-    if name == "linearise_rows":
-        function(switch("linearise", dtype), code, values, partials, 0, 0)
-    elif name == "are_finite":
-        function(values)
-    else:
-        function(code, partials, values, 0, 0)
 
 
 @contextlib.contextmanager
@@ -183,27 +188,8 @@ def compile_notice(name: str) -> Iterator[None]:
         compile_seconds[name] = time.perf_counter() - start
 
 
-def refresh_stamps() -> None:
-    """Make the compiled modules as new as the newest of them, before Numba looks: it does when it meets a function.
-
-    Numba's disk cache looks at the time stamp of a function's own file only, but these modules
-    inline functions of one another.
-    """
-    package = machinecode.PACKAGE
-    paths = [*(package / name for name in STAMPED), *(package / "kernels").rglob("*.py")]
-    stamps = [path.stat().st_mtime_ns for path in paths]
-    newest = max(stamps)
-    for path, stamp in zip(paths, stamps, strict=True):
-        if stamp < newest:
-            with contextlib.suppress(OSError):
-                os.utime(path, ns=(newest, newest))
-
-
 def announce() -> None:
     """Print the notice, unless it has been printed."""
     if not _announced.is_set():
         _announced.set()
         print("numbad: compiling the sweeps, once on this machine; it takes some seconds", file=sys.stderr)
-
-
-refresh_stamps()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from numbad.kernels.dependence import addresses_at, bytes_at, compiled, fields, integers_at
+from numbad.kernels.dependence import fields
 from numbad.kernels.layout import (
     gather_place,
     host_address,
@@ -31,8 +31,9 @@ from numbad.kernels.layout import (
     set_reference,
     write_span,
 )
-from numbad.kernels.vectormath import absent, rows_of, view
-from numbad.tape.layout import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER, WHOLE
+from numbad.kernels.tables import addresses_at, array_at, bytes_at, compiled, integers_at, table_at
+from numbad.kernels.vectormath import absent, rows_of
+from numbad.tape.layout import ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER
 
 # ---------------------------------------------------------------- what a row reads and writes
 
@@ -367,9 +368,9 @@ def plan_adjoint(code, depends, known, active, partials, bar, state, back, unfix
 # ---------------------------------------------------------------- one entrance
 
 
-def run_pass(like, task, table_at):
+def run_pass(like, task, at):
     """Run the pass of a number (the order of `passes.TASKS`); the table holds addresses and lengths of its arrays."""
-    table = view(np.uint64(table_at), WHOLE, np.int64(0))
+    table = table_at(at)
     code = rows_of(addresses_at(table, 0), 4)
     words = integers_at(table, 1)
     if task == 0:
@@ -385,11 +386,11 @@ def run_pass(like, task, table_at):
             return np.int64(1)
     elif task == 4:
         last, kinds, rename = integers_at(table, 2), integers_at(table, 3), addresses_at(table, 4)
-        links = integers_at(table, 5).reshape((5, max(code.shape[0], 1)))
+        links = rows_of(integers_at(table, 5), max(code.shape[0], 1))
         return assign_places(code, words, last, kinds, rename, links, integers_at(table, 6)[0])
     elif task == 5:
-        partials = rows_of(view(np.uint64(table[10]), table[11], like), 2)
-        bar = view(np.uint64(table[12]), table[13], like)
+        partials = rows_of(array_at(table, 5, like), 2)
+        bar = array_at(table, 6, like)
         depends, known, active = bytes_at(table, 2), bytes_at(table, 3), bytes_at(table, 4)
         state, back, unfixed = bytes_at(table, 7), bytes_at(table, 8), bytes_at(table, 9)
         plan_adjoint(code, depends, known, active, partials, bar, state, back, unfixed)

@@ -4,20 +4,28 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
 
-from numbad.kernels.vectormath import call_at, pointer_of, view
+from numbad.kernels.tables import (
+    addresses_at,
+    array_at,
+    bytes_at,
+    compiled,
+    fill_run,
+    integers_at,
+    places_at,
+    table_at,
+)
+from numbad.kernels.vectormath import call_at, pointer_of, room, rows_of, view
+from numbad.limits import POINTS
 from numbad.tape.layout import FLAGS
 
 WANTED_A, WANTED_B, FIRST_A, FIRST_B = FLAGS
 BASE, STEP, COUNT, ADDRESS = 0, 1, 2, 3  # columns of a table of leaves
 
-compiled = njit(nogil=True, cache=True, error_model="numpy")
-
 
 @compiled
-def adjoint_program(code, flags, touched):
-    """Return the rows that an adjoint sweep takes, last row first, with flags above their opcodes.
+def adjoint_program(code, flags, touched, program):
+    """Write the rows that an adjoint sweep takes, last row first, with flags above their opcodes; return their number.
 
     Parameters
     ----------
@@ -25,30 +33,31 @@ def adjoint_program(code, flags, touched):
         A lowered program.
     flags : ndarray of uint8, shape (rows,)
         Which operands of each row depend on the inputs: bit 1 the first, 2 the second.
-    touched : ndarray of bool, shape (size,)
+    touched : ndarray of uint8, shape (size,)
         True for the output; becomes true for each address whose cotangent the sweep writes.
+    program : ndarray of uint32, shape (rows, 4)
+        Becomes the rows.
     """
-    program = np.empty_like(code)
     rows = 0
     for k in range(code.shape[0] - 1, -1, -1):
         opcode, out, a, b = code[k, 0], code[k, 1], code[k, 2], code[k, 3]
-        if flags[k] == 0 or not touched[out]:
+        if flags[k] == 0 or touched[out] == 0:
             continue
         does = np.uint32(0)
         if flags[k] & 1:
             does |= np.uint32(WANTED_A)
-            if not touched[a]:
+            if touched[a] == 0:
                 does |= np.uint32(FIRST_A)
-                touched[a] = True
+                touched[a] = 1
         if flags[k] & 2:
             does |= np.uint32(WANTED_B)
-            if not touched[b]:
+            if touched[b] == 0:
                 does |= np.uint32(FIRST_B)
-                touched[b] = True
+                touched[b] = 1
         program[rows, 0] = opcode | (does << np.uint32(16))
         program[rows, 1], program[rows, 2], program[rows, 3] = out, a, b
         rows += 1
-    return program[:rows].copy()
+    return np.int64(rows)
 
 
 @compiled
@@ -99,8 +108,8 @@ def sweep_chunk(switches, code, program, size, constants, numbers, leaves, outpu
     leaves, slopes : ndarray of int64, shape (inputs, 4)
         Of each input and of its gradient: memory address, elements from point to point, elements, address.
     outputs, results : ndarray
-        The addresses of all results, and where they go: an array of shape (points, results).
-    touched : ndarray of bool
+        The addresses of all results, and where they go, point by point.
+    touched : ndarray of uint8
         For each address, whether the adjoint sweep reaches it.
     seeded : int
         The address that the cotangent 1 begins at.
@@ -109,38 +118,61 @@ def sweep_chunk(switches, code, program, size, constants, numbers, leaves, outpu
     arena : ndarray
         Memory for the values of one block, and for as many cotangents.
     """
-    zero = numbers.dtype.type(0)
+    zero, one = numbers.dtype.type(0), numbers.dtype.type(1)
     values, bars = arena[: size * lanes], arena[size * lanes :]
-    mask = np.empty(lanes, np.uint8)
-    values[:lanes] = 0
+    mask = view(room(POINTS, np.uint8(0)), lanes, np.uint8(0))
+    fill_run(values[:lanes], zero)
     for k in range(constants.size):
         place = constants[k] * lanes
-        values[place : place + lanes] = numbers[k]
+        fill_run(values[place : place + lanes], numbers[k])
     quarter = lanes // 4
     for first in range(start, stop, lanes):
         last = min(first + lanes, stop)
         enter(values, leaves, first, last, lanes)
-        mask[:] = 1
+        fill_run(mask, np.uint8(1))
         places = (pointer_of(code), pointer_of(values), pointer_of(mask), code.shape[0], quarter)
         call_at(switches[0], zero, places)
         for lane in range(last - first):
             agree[first + lane] = mask[lane]
             for j in range(outputs.size):
-                results[first + lane, j] = values[outputs[j] * lanes + lane]
+                results[(first + lane) * outputs.size + j] = values[outputs[j] * lanes + lane]
         if slopes.shape[0]:
-            bars[seeded * lanes : (seeded + 1) * lanes] = 1
+            fill_run(bars[seeded * lanes : (seeded + 1) * lanes], one)
             back = (pointer_of(program), pointer_of(values), pointer_of(bars), program.shape[0], quarter)
             call_at(switches[1], zero, back)
             leave(bars, touched, slopes, first, last, lanes)
 
 
-@njit(nogil=True, cache=True, parallel=True, error_model="numpy")
-def sweep_chunks(switches, code, program, size, constants, numbers, leaves, outputs, slopes, touched, seeded, results,
-                 agree, start, stop, lanes, arenas):  # fmt: skip
-    """Run points start .. stop as `sweep_chunk` does: whole blocks of them by each thread, in one of the `arenas`."""
-    blocks = (stop - start + lanes - 1) // lanes
-    chunk = lanes * ((blocks + arenas.shape[0] - 1) // arenas.shape[0])
-    for k in prange(arenas.shape[0]):
-        first = min(stop, start + k * chunk)
-        sweep_chunk(switches, code, program, size, constants, numbers, leaves, outputs, slopes, touched, seeded,
-                    results, agree, first, min(stop, first + chunk), lanes, arenas[k])  # fmt: skip
+# ---------------------------------------------------------------- entries
+
+
+def adjoint_program_at(like, _, at):
+    """Run `adjoint_program`. Compiled to a C function."""
+    table = table_at(at)
+    code, program = rows_of(addresses_at(table, 0), 4), rows_of(addresses_at(table, 3), 4)
+    return adjoint_program(code, bytes_at(table, 1), bytes_at(table, 2), program)
+
+
+def points_at(like, share, at):
+    """Run some points as `sweep_chunk` does: whole blocks of them by each share, in an arena of its own.
+
+    Compiled to a C function. The table holds what `sweep_chunk` is given, arrays first; then shares, size, seeded,
+    start, stop, lanes.
+    """
+    table = table_at(at)
+    switches, code, program = (
+        places_at(table, 0),
+        rows_of(addresses_at(table, 1), 4),
+        rows_of(addresses_at(table, 2), 4),
+    )
+    constants, numbers, leaves = integers_at(table, 3), array_at(table, 4, like), rows_of(integers_at(table, 5), 4)
+    outputs, slopes, touched = integers_at(table, 6), rows_of(integers_at(table, 7), 4), bytes_at(table, 8)
+    results, agree, arenas = array_at(table, 9, like), bytes_at(table, 10), array_at(table, 11, like)
+    shares, size, seeded, start, stop, lanes = table[24], table[25], table[26], table[27], table[28], table[29]
+    blocks, room_of_one = (stop - start + lanes - 1) // lanes, arenas.size // shares
+    chunk = lanes * ((blocks + shares - 1) // shares)
+    first = min(stop, start + share * chunk)
+    arena = arenas[share * room_of_one : (share + 1) * room_of_one]
+    sweep_chunk(switches, code, program, size, constants, numbers, leaves, outputs, slopes, touched, seeded, results,
+                agree, first, min(stop, first + chunk), lanes, arena)  # fmt: skip
+    return np.int64(0)

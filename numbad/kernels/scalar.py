@@ -14,10 +14,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from numbad.kernels.vectormath import absent, call_at, pointer_of
-from numbad.tape.layout import GUARD, GUARD_VALUE, MAP
+from numbad.kernels.vectormath import absent, rows_of, view
+from numbad.tape.layout import GUARD, GUARD_VALUE, MAP, WHOLE
 
-compiled = njit(nogil=True, cache=True, error_model="numpy")
+compiled = njit(nogil=True, error_model="numpy")
 
 
 @compiled
@@ -90,13 +90,6 @@ def tangent(code, partials, dot, start, stop):
 
 
 @compiled
-def linearise_rows(pointer, code, values, partials, start, stop):
-    """Compute values and partials of scalar rows; return the first row that is not done."""
-    zero = values.dtype.type(0)
-    return call_at(pointer, zero, (pointer_of(code), pointer_of(values), pointer_of(partials), start, stop))
-
-
-@compiled
 def plain_pull_back(code, partials, bar):
     """Take the rows of a planned adjoint sweep back as if nothing were absent (see `pull_back`)."""
     one = np.uint64(1)
@@ -121,3 +114,20 @@ def pull_back(code, partials, bar):
                 bar[code[k, np.uint64(2)]] += p * b + zero
             if not absent(q):
                 bar[code[k, np.uint64(3)]] += q * b + zero
+
+
+def scalars_back_at(like, plain, code, partials, bar, start, stop):
+    """Take scalar rows and guards back at memory addresses, by one of two sweeps. Compiled to a C function."""
+    rows = rows_of(view(np.uint64(code), 4 * stop, np.uint32(0)), 4)
+    slopes = rows_of(view(np.uint64(partials), 2 * stop, like), 2)
+    bars = view(np.uint64(bar), WHOLE, like)
+    if plain != 0:
+        plain_adjoint(rows, slopes, bars, start, stop)
+    else:
+        adjoint(rows, slopes, bars, start, stop)
+    return np.int64(0)
+
+
+def finite_at(like, values, count):
+    """Whether all numbers at a memory address are finite. Compiled to a C function."""
+    return np.int64(are_finite(view(np.uint64(values), count, like)))

@@ -1,48 +1,77 @@
-"""Threads: how many the parallel kernels use, and how they wait for one another."""
+"""Threads: how many the sweeps may use, how they wait for one another, and what becomes of them in a forked process."""
 
 from __future__ import annotations
 
-import contextlib
+import operator
 import os
+import sys
 import threading
-import time
 import weakref
-from collections.abc import Callable, Iterator
 from typing import Any
 
-from numbad.limits import MANY_ELEMENTS
+from numbad.errors import message
 
-BLAS_SPINS = 0.02  # seconds that OpenBLAS's threads spin after a call
 SPINS = 20_000  # turns of a waiting loop before a thread sleeps: some ten microseconds
 
 lock = threading.Lock()  # Numba's threads serve one caller at a time
 _started = False
 _forked = False  # from a process that had started its threads: they do not exist here, and OpenMP cannot start others
-_blas_ran = -1.0
 _locked: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
+class Asked(threading.local):
+    """How many threads a thread has asked for that Numba has not been told yet; 0 for none."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+_asked = Asked()
+
+
+def loaded_numba() -> Any:
+    """Return Numba if this process has imported it, else None."""
+    numba = sys.modules.get("numba")
+    return numba if hasattr(numba, "get_num_threads") else None  # another thread may be importing it
+
+
 def start() -> None:
-    """Start Numba's threads, so that they wait politely.
+    """Start Numba's threads, so that they wait politely, and tell it how many the calling thread has asked for.
 
     By default GNU OpenMP's threads spin for milliseconds after each parallel loop. Where another
     program or OpenBLAS wants the processors at the same time, a matrix-vector product then takes
     24 ms instead of 1.8 (ARCHITECTURE.md). OpenMP reads the setting once, when it is loaded.
     """
     global _started
-    if _started:
-        return
     import numba
 
-    wanted = "GOMP_SPINCOUNT" not in os.environ and "OMP_WAIT_POLICY" not in os.environ
-    if wanted:
-        os.environ["GOMP_SPINCOUNT"] = str(SPINS)
-    try:
-        numba.get_num_threads()
-    finally:
+    if not _started:
+        wanted = "GOMP_SPINCOUNT" not in os.environ and "OMP_WAIT_POLICY" not in os.environ
         if wanted:
-            del os.environ["GOMP_SPINCOUNT"]
-    _started = True
+            os.environ["GOMP_SPINCOUNT"] = str(SPINS)
+        try:
+            numba.get_num_threads()
+        finally:
+            if wanted:
+                del os.environ["GOMP_SPINCOUNT"]
+        _started = True
+    if _asked.count:
+        numba.set_num_threads(min(_asked.count, most_threads()))
+        _asked.count = 0
+
+
+def most_threads() -> int:
+    """Return how many threads there may be: what Numba says or, as long as nobody needs it, what it will say."""
+    numba = loaded_numba()
+    if numba is not None:
+        return int(numba.config.NUMBA_NUM_THREADS)
+    try:
+        return max(1, int(os.environ["NUMBA_NUM_THREADS"]))
+    except (KeyError, ValueError):
+        pass
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
 
 
 def set_num_threads(count: int) -> None:
@@ -69,34 +98,31 @@ def set_num_threads(count: int) -> None:
     >>> import numbad
     >>> numbad.set_num_threads(1)
     """
-    import numba
-
-    start()
-    numba.set_num_threads(count)
+    try:
+        wanted = operator.index(count)
+    except TypeError:
+        what = f"the number of threads is {type(count).__name__} {count!r}"
+        raise TypeError(message(what, "pass an int: numbad.set_num_threads(2)")) from None
+    most = most_threads()
+    if not 1 <= wanted <= most:
+        cure = f"pass 1 to {most}; the environment variable NUMBA_NUM_THREADS sets how many there are"
+        raise ValueError(message(f"the number of threads is {wanted}", cure))
+    _asked.count = wanted
+    if loaded_numba() is not None:
+        start()
 
 
 def count_threads() -> int:
-    """Return how many threads the calling thread's parallel kernels use."""
-    import numba
-
-    return 1 if _forked else int(numba.get_num_threads())
-
-
-def compile_parallel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function under `prange`; a process that was forked after its threads had started runs it serially."""
-    import numba
-
-    compiled = numba.njit(nogil=True, cache=True, parallel=True, error_model="numpy")(function)
-    serial: list[Any] = []
-
-    def call(*arguments: Any) -> Any:
-        if not _forked:
-            return compiled(*arguments)
-        if not serial:
-            serial.append(numba.njit(nogil=True, error_model="numpy")(function))
-        return serial[0](*arguments)
-
-    return call
+    """Return how many threads the calling thread's sweeps may use."""
+    if _forked:
+        return 1
+    if _asked.count:
+        return _asked.count
+    numba = loaded_numba()
+    if numba is None:
+        return most_threads()
+    start()
+    return int(numba.get_num_threads())
 
 
 def renew_in_children(owner: Any) -> None:
@@ -108,7 +134,8 @@ def after_fork() -> None:
     """Make locks anew in a forked process, and do without the threads of its parent."""
     global lock, _forked
     lock = threading.Lock()
-    _forked = _forked or _started
+    theirs = getattr(sys.modules.get("numba.np.ufunc.parallel"), "_is_initialized", False)  # the user's own loops
+    _forked = _forked or _started or theirs
     for owner in list(_locked):
         owner.lock = threading.RLock()
 
@@ -129,33 +156,3 @@ class ParallelSection:
 
 
 parallel_section = ParallelSection()
-
-
-def note_blas() -> None:
-    """Remember that BLAS has just run: its threads go on spinning."""
-    global _blas_ran
-    _blas_ran = time.perf_counter()
-
-
-def shared_section(count: int) -> Any:
-    """Give the right to run a parallel kernel over `count` elements; with one thread while BLAS's threads spin.
-
-    A step of a network, whose rows have some ten thousand elements between matrix products, takes 6.5 ms so,
-    and 8 to 13 ms where Numba's second thread waits for a processor that OpenBLAS's holds.
-    """
-    alone = count < MANY_ELEMENTS and time.perf_counter() - _blas_ran < BLAS_SPINS
-    return single_section() if alone else parallel_section
-
-
-@contextlib.contextmanager
-def single_section() -> Iterator[None]:
-    """Give the right to run a parallel kernel with one thread."""
-    with parallel_section:
-        import numba
-
-        threads = numba.get_num_threads()
-        numba.set_num_threads(1)
-        try:
-            yield
-        finally:
-            numba.set_num_threads(threads)

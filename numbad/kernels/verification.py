@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from numbad.kernels.layout import (
     array_row_size,
@@ -33,6 +32,8 @@ from numbad.kernels.layout import (
     scatter_place,
     scatter_space,
 )
+from numbad.kernels.tables import addresses_at, compiled, integers_at, table_at
+from numbad.kernels.vectormath import rows_of
 from numbad.tape.layout import ABSENT_KIND, ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HEAD, HOST, MAP, SCATTER
 
 UNWRITTEN = 2**32 - 1
@@ -41,9 +42,6 @@ MOST = 1 << 46  # elements that an operand may span
 MOST_COUNT = 1 << 62
 
 # The numbers of problems that the functions return stand for the texts in numbad/tapes/checks.py.
-
-compiled = njit(nogil=True, error_model="numpy")
-cached = njit(nogil=True, cache=True, error_model="numpy")
 
 
 @compiled
@@ -280,7 +278,7 @@ def check_guard(code, size, row):
     return 0, 0
 
 
-@cached
+@compiled
 def check_writes(code, words, last, space_sizes, arities, hosts):
     """Check each row by itself and note which row writes each address last."""
     size = np.uint64(last.size)
@@ -374,7 +372,7 @@ def read_places(code, words, last, row, frontier, w):
     return -1
 
 
-@cached
+@compiled
 def check_reads(code, words, last, arities):
     """Check that every row reads only what earlier rows have completed."""
     frontier = np.int64(0)
@@ -402,3 +400,26 @@ def check_reads(code, words, last, arities):
         if found >= 0:
             return row, 3, found
     return -1, 0, 0
+
+
+def writes_at(like, hosts, at):
+    """Run `check_writes`; enter the row, the problem and its value. Compiled to a C function."""
+    table = table_at(at)
+    code, words, last = rows_of(addresses_at(table, 0), 4), integers_at(table, 1), addresses_at(table, 2)
+    found = check_writes(code, words, last, integers_at(table, 3), integers_at(table, 4), hosts)
+    enter(integers_at(table, 5), found)
+    return np.int64(0)
+
+
+def reads_at(like, _, at):
+    """Run `check_reads`; enter the row, the problem and its value. Compiled to a C function."""
+    table = table_at(at)
+    code, words, last = rows_of(addresses_at(table, 0), 4), integers_at(table, 1), addresses_at(table, 2)
+    enter(integers_at(table, 5), check_reads(code, words, last, integers_at(table, 4)))
+    return np.int64(0)
+
+
+@compiled
+def enter(result, found):
+    """Write three integers to an array."""
+    result[0], result[1], result[2] = found

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from numbad.kernels.loading import call, call_table
+from numbad.kernels.calls import call, call_table
 from numbad.kernels.memory import address_of
 from numbad.ops.definition import REGISTRY
 from numbad.tape.layout import PINNED, is_guard

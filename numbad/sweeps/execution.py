@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numbad.kernels.loading import block_kernels, kernel, sweep, switch
+from numbad.kernels.calls import call
+from numbad.kernels.loading import block_kernels, sweep
 from numbad.kernels.memory import address_of, check_memory, contains_zero, empty, give_back, take_memory
 from numbad.limits import BLOCK, CHECKED, CHUNK, MANY_ROWS
 from numbad.recording.recorder import Recorder, current, raise_leak
@@ -110,12 +111,12 @@ class Execution:
         if tape.words:
             self.forward_mixed(code, rows, final, wanted)
         else:
-            linearise = kernel("linearise_rows", tape.dtype)
-            pointer = switch("linearise", tape.dtype)
+            linearise = sweep("linearise", tape.dtype)
+            places = [address_of(memory) for memory in (code, self.values, self.partials)]
             row = self.done
             while row < rows:
                 stop = min(rows, row + CHUNK)
-                row = linearise(pointer, code, self.values, self.partials, row, stop)
+                row = linearise(0.0, *places, row, stop)
                 if row < stop:
                     row = self.python_row(code, None, row)
         self.done = rows
@@ -159,10 +160,9 @@ class Execution:
     def uses(self, code: np.ndarray, words: np.ndarray, space: int) -> int:
         """Return how many operands of a finished tape lie in a space."""
         if self.use_counts is None:
-            from numbad.kernels.array import count_uses
-
-            counts: list[int] = count_uses(code, words, len(self.rows.spaces)).tolist()
-            self.use_counts = counts
+            counts = np.zeros(len(self.rows.spaces), np.int64)
+            call("uses_at", 0, (code, words, counts))
+            self.use_counts = counts.tolist()
         return self.use_counts[space]
 
     def blocks(self) -> np.ndarray:
@@ -255,18 +255,21 @@ class Execution:
         if self.rows.words:
             self.backward_mixed(code, rows, bars, first)
             return bars
-        self.backward_scalar("plain_adjoint", code, rows, bars, first)
-        if not kernel("are_finite", self.rows.dtype)(bars.arena):  # see `kernels.scalar`
+        self.backward_scalar(True, code, rows, bars, first)
+        if not sweep("finite_at", self.rows.dtype)(
+            0.0, address_of(bars.arena), bars.arena.size
+        ):  # see `kernels.scalar`
             bars.clear([])
             bars.seed(seeds, scattered)
-            self.backward_scalar("adjoint", code, rows, bars, first)
+            self.backward_scalar(False, code, rows, bars, first)
         return bars
 
-    def backward_scalar(self, name: str, code: np.ndarray, rows: int, bars: Cotangents, first: int) -> None:
+    def backward_scalar(self, plain: bool, code: np.ndarray, rows: int, bars: Cotangents, first: int) -> None:
         """Take scalar rows and guards backwards, by one of two sweeps."""
-        adjoint = kernel(name, self.rows.dtype)
+        adjoint = sweep("scalars_back_at", self.rows.dtype)
+        places = [address_of(memory) for memory in (code, self.partials, bars.arena)]
         for row in range(rows, first, -CHUNK):
-            adjoint(code, self.partials, bars.arena, max(first, row - CHUNK), row)
+            adjoint(0.0, plain, *places, max(first, row - CHUNK), row)
 
     def backward_mixed(self, code: np.ndarray, rows: int, bars: Cotangents, first: int = 0) -> None:
         """Take rows of all kinds backwards."""

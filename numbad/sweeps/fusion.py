@@ -6,21 +6,18 @@ that nothing outside of the group reads is *virtual*: it has no memory but a blo
 adjoint sweep computes it again (the trade of Griewank and Walther, 2008, chapter 12, at the scale of
 the cache). So sum(sin(x)**2 * exp(-x)) reads x and writes the gradient, and nothing else.
 """
-# mypy: disable-error-code="no-untyped-def", check-untyped-defs=False
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit, prange
 
-from numbad.kernels.array import PARTIALS, PRIMAL, all_absent, shifted, total
-from numbad.kernels.layout import read_count, read_place
+from numbad.kernels.calls import call, run_shares, total
+from numbad.kernels.fused_layout import COLUMNS, OPCODE, OUT, OUT_BAR, SUM, UNARY, X, Y
 from numbad.kernels.loading import block_kernels
-from numbad.kernels.memory import address_of
-from numbad.kernels.threads import compile_parallel, shared_section
-from numbad.kernels.vectormath import absent, call_at, pointer_of, select, view
+from numbad.kernels.memory import address_of, give_back, take_memory
+from numbad.kernels.parallel import count_shares
 from numbad.limits import FUSED_BLOCK, FUSED_PIECE, FUSED_ROWS
 from numbad.ops.definition import REGISTRY
 from numbad.tape.layout import (
@@ -35,13 +32,6 @@ from numbad.tape.layout import (
 
 if TYPE_CHECKING:
     from numbad.sweeps.execution import Cotangents, Execution
-
-SUM = -1  # the opcode of a full sum in a group's table
-
-# Columns of a group's table: one row for each row of the group. An operand is a slot of scratch
-# (memory 0) or contiguous memory; slots after those of the rows hold scalars.
-OPCODE, OUT, OUT_BAR, X, X_SLOT, X_BAR, Y, Y_SLOT, Y_BAR, UNARY = range(10)
-COLUMNS = 10
 
 
 class Group:
@@ -216,14 +206,14 @@ def mark_virtual(groups: list[Group], code: np.ndarray, words: np.ndarray, wante
     row_owner = np.full(len(code), -1, np.int64)
     for g, group in enumerate(groups):
         row_owner[group.first : group.last] = g
-    read = np.zeros(len(blocks), np.bool_)
-    mark_reads(code, words, starts, stops, owner, row_owner, read)
+    read = np.zeros(len(blocks), np.uint8)
+    call("fused_reads_at", 0, (code, words, starts, stops, owner, row_owner, read))
     for value in wanted:
         addresses = value.address_view() if hasattr(value, "address_view") else value.address
         addresses = np.asarray(addresses, np.int64).reshape(-1)
         found = np.searchsorted(starts, addresses, side="right") - 1
         found, addresses = found[found >= 0], addresses[found >= 0]
-        read[found[addresses < stops[found]]] = True
+        read[found[addresses < stops[found]]] = 1
     for flag, (_, _, g, k) in zip(read.tolist(), blocks, strict=True):
         if flag:
             groups[g].virtual[k] = False
@@ -239,28 +229,6 @@ def sums_are_read(group: Group, code: np.ndarray, words: np.ndarray, wanted: tup
     )
 
 
-@njit(nogil=True, cache=True)
-def mark_reads(code, words, starts, stops, owner, row_owner, read):
-    """Mark the blocks that a row reads which is not of the block's own group."""
-    for row in range(code.shape[0]):
-        opcode, out = np.int64(code[row, 0]), np.int64(code[row, 1])
-        a, b = np.int64(code[row, 2]), np.int64(code[row, 3])
-        for k in range(read_count(opcode, a, b, words)):
-            space, first, last = read_place(opcode, out, a, b, words, k)
-            if space == 0:
-                mark_range(first, last, starts, stops, owner, row_owner[row], read)
-
-
-@njit(nogil=True)
-def mark_range(low, high, starts, stops, owner, g, read):
-    """Mark the blocks that share addresses with low .. high, unless they are of group g."""
-    k = max(np.searchsorted(starts, low, side="right") - 1, 0)
-    while k < starts.size and starts[k] <= high:
-        if stops[k] > low and owner[k] != g:
-            read[k] = True
-        k += 1
-
-
 # ---------------------------------------------------------------- running
 
 
@@ -268,11 +236,8 @@ def forward(execution: Execution, group: Group) -> None:
     """Compute what is needed of a group."""
     if not group.needed:
         return
-    table, scalars, _ = group.table(execution)
-    pieces = (group.count + FUSED_PIECE - 1) // FUSED_PIECE
-    sums = np.full((len(group.rows), pieces), -0.0, execution.values.dtype)
-    with shared_section(group.count):
-        forward_pieces(block_kernels(execution.values.dtype), table, scalars, execution.values[:1], group.count, sums)
+    table, scalars, cotangents = group.table(execution)
+    sums = run(execution, group, (table, scalars, cotangents), len(group.rows), False)
     for k, (opcode, out, _) in enumerate(group.rows):
         if opcode == SUM:
             execution.values[out] = total(sums[k])
@@ -284,155 +249,24 @@ def backward(execution: Execution, group: Group, bars: Cotangents) -> None:
     for k, (opcode, out, _) in enumerate(group.rows):
         if opcode == SUM:
             table[k, OUT_BAR] = address_of(bars.arena) + out * execution.values.itemsize
-    pieces = (group.count + FUSED_PIECE - 1) // FUSED_PIECE
-    sums = np.full((max(len(group.scalars), 1), pieces), -0.0, execution.values.dtype)
-    with shared_section(group.count):
-        backward_pieces(
-            block_kernels(execution.values.dtype), table, scalars, cotangents, execution.values[:1], group.count, sums
-        )
+    sums = run(execution, group, (table, scalars, cotangents), len(scalars), True)
     for k, (space, address) in enumerate(group.scalars):
         if cotangents[k]:
             (bars.arena if space == 0 else bars.spaces[space])[address] += total(sums[k])
 
 
-@njit(nogil=True, error_model="numpy")
-def operand_at(table, k, column, scratch, first, like):
-    """Return the memory address of a block of an operand."""
-    if table[k, column] != 0:
-        return shifted(table[k, column], first, like)
-    return pointer_of(scratch[table[k, column + 1]])
-
-
-@njit(nogil=True, error_model="numpy")
-def fill_scalars(scalars, scratch, slots, like):
-    """Spread each scalar operand over its block of scratch."""
-    for k in range(scalars.size):
-        if scalars[k] != 0:
-            scratch[slots + k, :] = view(scalars[k], 1, like)[0]
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def forward_piece(kernels, table, scalars, like, start, stop, scratch, sums):
-    """Compute elements start .. stop of a group; add its sums to `sums`."""
-    slots = table.shape[0]
-    zero = like.dtype.type(0)
-    fill_scalars(scalars, scratch, slots, like)
-    for first in range(start, stop, FUSED_BLOCK):
-        count = min(FUSED_BLOCK, stop - first)
-        for k in range(slots):
-            xs = operand_at(table, k, X, scratch, first, like)
-            if table[k, OPCODE] == SUM:
-                sums[k] += total(view(xs, count, like))
-                continue
-            ys = xs if table[k, UNARY] else operand_at(table, k, Y, scratch, first, like)
-            zs = pointer_of(scratch[k])
-            call_at(kernels[PRIMAL], zero, (table[k, OPCODE], zs, xs, ys, count))
-            if table[k, OUT] != 0:
-                view(shifted(table[k, OUT], first, like), count, like)[:] = scratch[k, :count]
-
-
-@compile_parallel
-def forward_pieces(kernels, table, scalars, like, count, sums):
-    """Compute a group in parallel pieces, each of which has its own scratch and sums."""
-    for piece in prange((count + FUSED_PIECE - 1) // FUSED_PIECE):
-        scratch = np.empty((table.shape[0] + scalars.size, FUSED_BLOCK), like.dtype)
-        stop = min(count, (piece + 1) * FUSED_PIECE)
-        forward_piece(kernels, table, scalars, like, piece * FUSED_PIECE, stop, scratch, sums[:, piece])
-
-
-@njit(nogil=True, error_model="numpy")
-def add_scaled(partials, bar, target, fresh):
-    """Add partials times cotangents to a target, or set it if it is fresh; absent times anything is absent."""
-    zero = partials.dtype.type(0)
-    if fresh:
-        for j in range(bar.size):
-            p, b = partials[j], bar[j]
-            target[j] = select(absent(p) | absent(b), -zero, p * b + zero)
-    else:
-        for j in range(bar.size):
-            p, b = partials[j], bar[j]
-            target[j] += select(absent(p) | absent(b), -zero, p * b + zero)
-
-
-@njit(nogil=True, error_model="numpy")
-def add_to(table, k, column, first, partials, bar, bars, used, like):
-    """Add a block of partials times cotangents to the cotangents of an operand."""
-    if table[k, column] != 0:
-        if table[k, column + 2] != 0:
-            target = view(shifted(table[k, column + 2], first, like), bar.size, like)
-            add_scaled(partials, bar, target, False)
-        return
-    slot = table[k, column + 1]
-    add_scaled(partials, bar, bars[slot, : bar.size], not used[slot])
-    used[slot] = True
-
-
-@njit(nogil=True, error_model="numpy")
-def spread_to(table, k, first, count, bar, bars, used, like):
-    """Add the cotangent of a sum to those of each element of its operand."""
-    if table[k, X] != 0:
-        if table[k, X + 2] != 0:
-            target = view(shifted(table[k, X + 2], first, like), count, like)
-            for j in range(count):
-                target[j] += bar
-        return
-    slot = table[k, X + 1]
-    if used[slot]:
-        for j in range(count):
-            bars[slot, j] += bar
-    else:
-        bars[slot, :count] = bar
-        used[slot] = True
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def backward_piece(kernels, table, scalars, cotangents, like, start, stop, scratch, bars, sums):
-    """Take back elements start .. stop of a group; add the scalars' cotangents to `sums`."""
-    slots = table.shape[0]
-    zero = like.dtype.type(0)
-    fill_scalars(scalars, scratch, slots, like)
-    ps, qs = scratch[slots + scalars.size], scratch[slots + scalars.size + 1]
-    used = np.zeros(slots + scalars.size, np.bool_)
-    for first in range(start, stop, FUSED_BLOCK):
-        count = min(FUSED_BLOCK, stop - first)
-        used[:] = False
-        for k in range(slots):
-            if table[k, OPCODE] == SUM:
-                continue
-            if table[k, OUT] != 0:
-                scratch[k, :count] = view(shifted(table[k, OUT], first, like), count, like)
-                if table[k, OUT_BAR] != 0:
-                    bars[k, :count] = view(shifted(table[k, OUT_BAR], first, like), count, like)
-                    used[k] = True
-                continue
-            xs = operand_at(table, k, X, scratch, first, like)
-            ys = xs if table[k, UNARY] else operand_at(table, k, Y, scratch, first, like)
-            call_at(kernels[PRIMAL], zero, (table[k, OPCODE], pointer_of(scratch[k]), xs, ys, count))
-        for k in range(slots - 1, -1, -1):
-            if table[k, OPCODE] == SUM:
-                spread_to(table, k, first, count, view(np.uint64(table[k, OUT_BAR]), 1, like)[0], bars, used, like)
-                continue
-            if not used[k] or all_absent(bars[k, :count]):
-                continue
-            xs = operand_at(table, k, X, scratch, first, like)
-            ys = xs if table[k, UNARY] else operand_at(table, k, Y, scratch, first, like)
-            zs = pointer_of(scratch[k])
-            places = (table[k, OPCODE], pointer_of(ps), pointer_of(qs), xs, ys, zs, count)
-            call_at(kernels[PARTIALS], zero, places)
-            add_to(table, k, X, first, ps, bars[k, :count], bars, used, like)
-            if not table[k, UNARY]:
-                add_to(table, k, Y, first, qs, bars[k, :count], bars, used, like)
-        for k in range(scalars.size):
-            if used[slots + k] and cotangents[k] != 0:
-                sums[k] += total(bars[slots + k, :count])
-
-
-@compile_parallel
-def backward_pieces(kernels, table, scalars, cotangents, like, count, sums):
-    """Take back a group in parallel pieces, each of which has its own scratch and sums."""
-    for piece in prange((count + FUSED_PIECE - 1) // FUSED_PIECE):
-        scratch = np.empty((table.shape[0] + scalars.size + 2, FUSED_BLOCK), like.dtype)
-        bars = np.empty((table.shape[0] + scalars.size, FUSED_BLOCK), like.dtype)
-        stop = min(count, (piece + 1) * FUSED_PIECE)
-        start = piece * FUSED_PIECE
-        backward_piece(kernels, table, scalars, cotangents, like, start, stop, scratch, bars, sums[:, piece])
+def run(
+    execution: Execution, group: Group, tables: tuple[np.ndarray, np.ndarray, np.ndarray], rows: int, back: bool
+) -> np.ndarray:
+    """Run a group, each share with scratch of its own; return its sums, or the scalars' cotangents, by pieces."""
+    dtype = execution.values.dtype
+    table, scalars, _ = tables
+    blocks = len(table) + len(scalars)
+    size = (2 * blocks + 2 if back else blocks) * FUSED_BLOCK
+    sums = np.full((rows, -(-group.count // FUSED_PIECE)), -0.0, dtype)
+    shares = count_shares(group.count)
+    scratch = take_memory(shares * size, dtype, False)
+    arrays = (block_kernels(dtype), *tables, sums, scratch)
+    run_shares("fused_backward_at" if back else "fused_forward_at", dtype, shares, arrays, group.count)
+    give_back(scratch)
+    return sums

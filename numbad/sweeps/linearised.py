@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.geometry import covers, is_run, spread
+from numbad.kernels.calls import entries_of, run_entry, run_shares
+from numbad.kernels.lanes_layout import NONE
 from numbad.kernels.loading import block_kernels
 from numbad.kernels.memory import address_of, check_memory, empty, give_back, handed_out, take_memory
-from numbad.kernels.threads import count_threads, note_blas, shared_section
+from numbad.kernels.parallel import count_shares, note_blas
 from numbad.limits import BLAS_WORTH, CACHED, FEWEST, MOST_MEMORY, PARALLEL_WORTH, WORTH_READING
 from numbad.ops.host import as_tuple
 from numbad.recording.active import Active
@@ -61,7 +63,7 @@ class Linearised:
     def __init__(self, execution: Execution, leaves: list[Any], outputs: list[np.ndarray]) -> None:
         self.execution, self.leaves, self.outputs = execution, leaves, outputs
         recorder = execution.rows
-        self.rows = execution.done
+        self.rows, self.dtype = execution.done, recorder.dtype
         self.code = np.frombuffer(recorder.code, np.uint32).reshape(-1, 4)[: self.rows]
         self.words = np.frombuffer(recorder.words, np.int64) if recorder.words else np.zeros(1, np.int64)
         active, needed, self.accumulated = np.zeros((3, recorder.size), np.bool_)
@@ -97,16 +99,17 @@ class Linearised:
 
     def refresh(self) -> None:
         """Compute the partials from the values of the execution, and what follows from them."""
-        self.fill_slopes()
+        self.execution.locate_spaces()
+        self.entries = entries_of(self.arrays())
+        if (self.slots >= 0).any():
+            self.fill_slopes()
         self.compress(True)
         if self.wanted < 0:
             self.compress(False)
 
     def compress(self, fold: bool) -> None:
         """Give addresses their places; coefficients are products of partials if `fold`, else 1."""
-        from numbad.kernels import lanes as lanekernels
-
-        self.place[:] = lanekernels.NONE
+        self.place[:] = NONE
         count = 0
         for leaf in self.leaves:
             if not leaf.space:
@@ -114,33 +117,22 @@ class Linearised:
                 self.place[places] = np.arange(count, count + np.size(leaf.value))
                 self.coefficient[places] = 1.0
                 count += np.size(leaf.value)
-        tape = (self.code, self.words, self.flags, self.slots, self.slopes, self.partials())
-        tables = (self.accumulated, self.place, self.coefficient, self.kept)
-        self.wanted = int(lanekernels.compress(*tape, *tables, count, fold))
+        tables = entries_of((self.flags, self.accumulated))
+        self.wanted = run_entry("compress_at", self.dtype, count, (*self.entries, *tables, fold))
 
-    def partials(self) -> np.ndarray:
-        """Return the partials of scalar rows, shape (rows, 2); a tape without rows has none."""
-        return self.execution.partials.reshape(-1, 2)
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """Return what the compiled sweeps read, in the order of their tables (see `lanes_layout`)."""
+        execution = self.execution
+        tape = (self.code, self.words, self.kept, self.slots, self.slopes, execution.values, execution.partials)
+        return (*tape, execution.bases, self.place, self.coefficient)
 
     def fill_slopes(self) -> None:
         """Compute the partials of elementwise array rows."""
-        from numbad.kernels import lanes as lanekernels
-
         execution = self.execution
-        execution.locate_spaces()
+        tables = entries_of((block_kernels(self.dtype), execution.blocks()))
         row = 0
         while row < self.rows:
-            row = lanekernels.fill_slopes(
-                block_kernels(execution.rows.dtype),
-                self.code,
-                self.words,
-                execution.bases,
-                execution.values,
-                self.slots,
-                self.slopes,
-                execution.blocks(),
-                row,
-            )
+            row = run_entry("slopes_at", self.dtype, row, (*self.entries, *tables))
             if row < self.rows:
                 w, slot = int(self.code[row, 2]), int(self.slots[row])
                 count = int(row_elements(self.words, w))
@@ -227,24 +219,20 @@ class Linearised:
 
     def run_blocks(self, seeds: list[np.ndarray] | None, result: np.ndarray, wide: int, back: bool) -> None:
         """Run a compiled sweep from the seeds to the result, each thread in blocks of lanes that its cache holds."""
-        from numbad.kernels import laneblocks
-
-        execution = self.execution
-        dtype = execution.rows.dtype
+        dtype = self.dtype
         table = np.zeros((0, wide), dtype)
         if seeds is not None:
             table = np.concatenate([seed.reshape(-1, wide) for seed in seeds]).astype(dtype, copy=False)
-        outputs = np.concatenate([addresses.reshape(-1) for addresses in self.outputs])
-        tape = (self.code, self.words, self.kept, self.slots, self.slopes, execution.values, self.partials())
-        linear = (self.place, self.coefficient, execution.bases)
-        with shared_section(self.wanted * wide):
-            threads = count_threads()
-            share, bytes_a_lane = -(-wide // threads), self.wanted * dtype.itemsize
-            most = max(FEWEST, min(max(WORTH_READING, CACHED // bytes_a_lane), MOST_MEMORY // bytes_a_lane))
-            block = -(-share // -(-share // most))
-            check_memory(threads * block * bytes_a_lane)
-            memory = take_memory(threads * self.wanted * block, dtype, False).reshape(threads, -1)
-            laneblocks.sweep_blocks(tape, linear, outputs, table, memory, result, block, back)
+        outputs = np.concatenate([addresses.reshape(-1) for addresses in self.outputs]).astype(np.int64, copy=False)
+        shares = count_shares(self.wanted * wide)
+        share, bytes_a_lane = -(-wide // shares), self.wanted * dtype.itemsize
+        most = max(FEWEST, min(max(WORTH_READING, CACHED // bytes_a_lane), MOST_MEMORY // bytes_a_lane))
+        block = -(-share // -(-share // most))
+        check_memory(shares * block * bytes_a_lane)
+        memory = take_memory(shares * self.wanted * block, dtype, False)
+        lanes = np.zeros(shares * len(self.execution.bases), np.uint64)
+        arrays = (*self.arrays(), outputs, table, memory, result, lanes)
+        run_shares("lane_blocks_at", dtype, shares, arrays, wide, block, result.shape[1], back, seeds is None)
         give_back(memory)
 
     def blocks(self, wide: int) -> list[tuple[int, int]]:
@@ -260,7 +248,7 @@ class Linearised:
         """Take the cotangents of all lanes back."""
         row = self.rows
         while row:
-            row = self.run("adjoint", bars, row)
+            row = self.run(bars, row, True)
             if row:
                 row -= 1
                 self.python_row(bars, row, True)
@@ -269,28 +257,27 @@ class Linearised:
         """Push the tangents of all lanes forward."""
         row = 0
         while row < self.rows:
-            row = self.run("tangent", dots, row)
+            row = self.run(dots, row, False)
             if row < self.rows:
                 self.python_row(dots, row, False)
                 row += 1
 
-    def run(self, name: str, lanes: LaneMemory, row: int) -> int:
+    def run(self, lanes: LaneMemory, row: int, back: bool) -> int:
         """Run a compiled sweep from a row on; return where it stopped."""
-        from numbad.kernels import lanes as lanekernels
-
-        execution = self.execution
-        wide = lanes.wide
-        arguments = (self.code, self.words, self.kept, self.slots, self.slopes, execution.values, self.partials())
-        arguments += (execution.bases, self.place, self.coefficient, lanes.bases)  # type: ignore[assignment]
-        arguments += (BLAS_WORTH, wide)  # type: ignore[assignment]
-        if wide < 2 * FEWEST or lanes.arena.size < PARALLEL_WORTH:
-            return int(getattr(lanekernels, f"{name}_lanes")(*arguments, 0, wide, row))
-        with shared_section(lanes.arena.size):
-            share = -(-wide // count_threads())
-            if share == wide:
-                return int(getattr(lanekernels, f"{name}_lanes")(*arguments, 0, wide, row))
-            block = -(-share // FEWEST) * FEWEST
-            return int(getattr(lanekernels, f"{name}_blocks")(*arguments, block, row))
+        wide = block = lanes.wide
+        small = wide < 2 * FEWEST or lanes.arena.size < PARALLEL_WORTH
+        shares = 1 if small else count_shares(lanes.arena.size)
+        if shares > 1:
+            block = -(-wide // (shares * FEWEST)) * FEWEST
+            shares = min(shares, -(-wide // block))
+        stopped = np.full(shares, row, np.int64)
+        numbers = (BLAS_WORTH, wide, block, row, back)
+        if small:
+            tables = entries_of((lanes.bases, stopped))
+            run_entry("move_lanes_at", self.dtype, 0, (*self.entries, *tables, 1, *numbers))
+        else:
+            run_shares("move_lanes_at", self.dtype, shares, (*self.arrays(), lanes.bases, stopped), *numbers)
+        return int(stopped[0])
 
     # ------------------------------------------------------------ rows for Python
 
@@ -495,22 +482,25 @@ class LaneMemory:
 
     def copy_out(self, addresses: np.ndarray, result: np.ndarray, nothing: float) -> None:
         """Copy the lanes of addresses into an array of their shape and the lanes; what is absent becomes `nothing`."""
-        from numbad.kernels import lanes as lanekernels
-
-        linear, places = self.linear, addresses.reshape(-1)
+        if not result.size:
+            return
+        linear, places = self.linear, np.ascontiguousarray(addresses.reshape(-1), np.int64)
         table = result.reshape(places.size, self.wide)
         whole = table if table.flags.c_contiguous else empty(table.shape, table.dtype)
-        lanekernels.gather_lanes(places, linear.place, linear.coefficient, self.arena, whole, nothing, 0, self.wide)
+        arrays = (places, linear.place, linear.coefficient, self.arena, whole)
+        is_absent = math.copysign(1.0, nothing) < 0.0
+        run_entry("gather_lanes_at", linear.dtype, is_absent, (*entries_of(arrays), self.wide))
         if whole is not table or not np.shares_memory(table, result):
             result[...] = whole.reshape(result.shape)
 
     def scatter(self, addresses: np.ndarray, addend: np.ndarray) -> None:
         """Add to the lanes of addresses, which may name one more than once."""
-        from numbad.kernels import lanes as lanekernels
-
-        linear, places = self.linear, addresses.reshape(-1)
+        if not addend.size:
+            return
+        linear, places = self.linear, np.ascontiguousarray(addresses.reshape(-1), np.int64)
         addend = np.ascontiguousarray(addend.reshape(places.size, self.wide), self.arena.dtype)
-        lanekernels.scatter_lanes(places, linear.place, linear.coefficient, self.arena, addend, 0, self.wide)
+        arrays = (places, linear.place, linear.coefficient, self.arena, addend)
+        run_entry("scatter_lanes_at", linear.dtype, self.wide, entries_of(arrays))
 
     def add_identity(self, places: np.ndarray) -> None:
         """Give each address the cotangent 1 in a lane of its own."""
@@ -589,13 +579,10 @@ def add_columns(out: np.ndarray, table: np.ndarray, wide: int, lane: int, factor
 
 def clear(memory: np.ndarray) -> None:
     """Set lanes to absent; large ones with all threads."""
-    from numbad.kernels import lanes as lanekernels
-
     if memory.size < PARALLEL_WORTH:
         memory[...] = -0.0
-        return
-    with shared_section(memory.size):
-        lanekernels.clear_rows(memory.reshape(-1))
+    else:
+        run_shares("clear_at", memory.dtype, count_shares(memory.size), (memory,))
 
 
 class LinearMap:

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.geometry import compact, covers, overlaps
-from numbad.kernels.threads import note_blas, shared_section
+from numbad.kernels.calls import run_shares
+from numbad.kernels.loading import sweep
+from numbad.kernels.memory import address_of, empty
+from numbad.kernels.parallel import count_shares, note_blas
+from numbad.limits import PIECES
 from numbad.sweeps.operands import add_broadcast, bar_spaces, operand, primal_spaces
 from numbad.tape.layout import operand_count, row_axes, row_cleared, row_operands, row_shape, space_of
 
@@ -180,13 +184,23 @@ def pull_vector(bar: Any, matrix: Any, target: Any, transposed: bool, finite: di
 
 def add_product(matrix: np.ndarray, vector: np.ndarray, result: np.ndarray, transposed: bool) -> None:
     """Add matrix @ vector, or vector @ matrix if `transposed`, to a result."""
-    from numbad.kernels import matrix as matrixkernels
+    dtype, columns = result.dtype, matrix.shape[1]
+    assert matrix.dtype == vector.dtype == dtype
+    whole, step = (matrix, columns) if matrix.flags.c_contiguous else between_rows(matrix)
+    shares = count_shares(matrix.size)
+    if transposed:
+        sums = empty(PIECES * columns, dtype)
+        run_shares("vector_matrix_at", dtype, shares, (whole, vector, sums), step)
+        sweep("add_pieces_at", dtype)(0.0, address_of(sums), address_of(result), columns)
+    else:
+        run_shares("matrix_vector_at", dtype, shares, (whole, vector, result), step)
 
-    with shared_section(matrix.size):
-        if transposed:
-            matrixkernels.vector_times_matrix(vector, matrix, result)
-        else:
-            matrixkernels.matrix_times_vector(matrix, vector, result)
+
+def between_rows(matrix: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return the memory from the first element of a matrix to the last, and how far apart its rows begin."""
+    step = matrix.strides[0] // matrix.itemsize
+    size = (len(matrix) - 1) * step + matrix.shape[1]
+    return np.lib.stride_tricks.as_strided(matrix, (size,), (matrix.itemsize,)), step
 
 
 def multiply_add(target: np.ndarray, one: np.ndarray, other: np.ndarray, assign: bool = False) -> None:

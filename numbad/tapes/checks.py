@@ -9,7 +9,7 @@ import numpy as np
 
 from numbad.errors import TapeError, message
 from numbad.geometry import reach
-from numbad.kernels.loading import compile_notice
+from numbad.kernels.calls import call
 from numbad.kernels.memory import check_memory
 from numbad.ops import REGISTRY
 from numbad.tape.layout import HOST, host_call, host_places
@@ -79,22 +79,30 @@ def verify(tape: Tape) -> None:
     Traceback (most recent call last):
     TapeError: row 1 (add): the address 999 lies outside of the arena
     """
-    from numbad.kernels.verification import check_reads, check_writes
-
     space_sizes = check_frame(tape)
     check_memory(4 * tape.size)
     last = np.full(tape.size, UNWRITTEN, np.uint32)
     mark_given(tape, last)
     arities = np.array([op.arity for op in REGISTRY], np.int64)
     code, words = tape.program_code(), tape.program_words()
-    with compile_notice("verify"):
-        row, problem, value = check_writes(code, words, last, space_sizes, arities, len(tape.hosts))
-        if row < 0:
-            row, problem, value = check_reads(code, words, last, arities)
+    row, problem, value = first_wrong(code, words, last, space_sizes, arities, len(tape.hosts))
     if row >= 0:
         complain(f"row {row}{opcode_name(int(code[row, 0]))}: {PROBLEMS[problem].format(value=value)}")
     check_hosts(tape)
     check_outputs(tape, last, space_sizes)
+
+
+def first_wrong(
+    code: np.ndarray, words: np.ndarray, last: np.ndarray, space_sizes: np.ndarray, arities: np.ndarray, hosts: int
+) -> tuple[int, int, int]:
+    """Return the first row that is wrong, -1 for none, the number of its problem and the value in question."""
+    found = np.full(3, -1, np.int64)
+    arrays = (code, words, last, space_sizes, arities, found)
+    call("writes_at", hosts, arrays)
+    if found[0] < 0:
+        call("reads_at", 0, arrays)
+    row, problem, value = found.tolist()
+    return row, problem, value
 
 
 def complain(what: str) -> NoReturn:

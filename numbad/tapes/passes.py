@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.errors import TapeError, message
-from numbad.kernels.loading import call
+from numbad.kernels.calls import call
 from numbad.limits import FOLDED
 from numbad.ops.texts import commutative_ops
 from numbad.sweeps.dependence import mark_needed, mark_varying, wanted_rows

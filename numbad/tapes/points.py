@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -10,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.errors import BranchError, InputError, NonFiniteError, message
-from numbad.kernels.loading import compile_in_two, compile_notice, compile_seconds, switch
+from numbad.kernels.calls import call, run_shares
+from numbad.kernels.loading import compile_in_two, switch
 from numbad.kernels.memory import address_of, check_memory, empty, give_back, take_memory
-from numbad.kernels.threads import parallel_section
+from numbad.kernels.parallel import count_shares
 from numbad.limits import AT_ONCE, FEWER_POINTS, MOST_BYTES, POINTS, POINTS_CACHED, SERIAL
 from numbad.ops.definition import BY_NAME
 from numbad.recording.inputs import as_leaf, check_leaf
@@ -253,8 +253,6 @@ def point_program(tape: Tape) -> PointProgram | None:
 
 def plan_adjoint(tape: Tape, found: PointProgram, wanted: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows of the adjoint sweep for some arguments, and which addresses it reaches."""
-    from numbad.kernels.points import adjoint_program
-
     active, touched = np.zeros((2, found.lowered.size), np.bool_)
     for slot in slots_of(tape, wanted):
         first = input_address(slot, found.lowered)
@@ -263,9 +261,9 @@ def plan_adjoint(tape: Tape, found: PointProgram, wanted: tuple[int, ...]) -> tu
         touched[found.outputs[0]] = True
     code = found.lowered.code
     flags = mark_active(scalar_rows(code), NONE, active)
-    with first_time("adjoint_program"):
-        program = adjoint_program(code, flags, touched)
-    return program, touched
+    program = np.empty_like(code)
+    rows = call("adjoint_program_at", 0, (code, flags, touched, program))
+    return program[:rows].copy(), touched
 
 
 def scalar_rows(code: np.ndarray) -> np.ndarray:
@@ -299,48 +297,46 @@ def run_program(
     targets = [part if part.dtype == dtype else empty(part.shape, dtype) for part in slopes]
     rows = max(1, len(lowered.code) + len(program))
     lanes = choose_lanes(lowered, dtype, batch.count)
-    fixed = (
+    arrays = (
         np.array([switch("points_primal", dtype), switch("points_adjoint", dtype) if wanted else 0], np.uint64),
         lowered.code,
         program,
-        lowered.size,
         *constants_of(tape, lowered),
         leaves,
         found.outputs,
         slope_table(slots_of(tape, wanted), targets, lowered),
         touched,
-        int(found.outputs[0]) if wanted and len(found.outputs) else 0,
         results,
         agree,
     )
-    sweep_blocks(fixed, batch.count, rows, lanes, lowered.size * lanes * (2 if wanted else 1))
+    seeded = int(found.outputs[0]) if wanted and len(found.outputs) else 0
+    sweep_blocks(arrays, (lowered.size, seeded), dtype, batch.count, rows, lanes, 2 if wanted else 1)
     del memory
     for slot, part, target in zip(slots_of(tape, wanted), slopes, targets, strict=True):
         put_in_order(slot, part, target)
 
 
-def sweep_blocks(fixed: tuple[Any, ...], count: int, rows: int, lanes: int, width: int) -> None:
-    """Sweep all blocks of points: in this thread if there is little to do, else shared out among threads.
+def sweep_blocks(
+    arrays: tuple[np.ndarray, ...],
+    fixed: tuple[int, int],
+    dtype: np.dtype,
+    count: int,
+    rows: int,
+    lanes: int,
+    directions: int,
+) -> None:
+    """Sweep all blocks of points: in this thread if there is little to do, else in shares.
 
-    `fixed` are the arguments of the compiled sweep that do not depend on the division; `width` is the size of an arena.
+    `arrays` are those of the compiled sweep, `fixed` the addresses of an arena and the one that is seeded.
     """
-    from numbad.kernels import points as pointkernels
-
-    one: Any = pointkernels.sweep_chunk
-    shared: Any = pointkernels.sweep_chunks
-    dtype = fixed[5].dtype
-    threads = 1 if count * rows < SERIAL or count <= lanes else count_threads()
-    check_memory(threads * width * dtype.itemsize)
-    arenas = take_memory(threads * width, dtype, False).reshape(threads, width)
-    at_once = lanes * max(AT_ONCE // (rows * lanes), threads)
-    with first_time(f"sweep_chunk{'s' * (threads > 1)} {dtype}"):
-        for start in range(0, count, at_once):
-            stop = min(count, start + at_once)
-            if threads == 1:
-                one(*fixed, start, stop, lanes, arenas[0])
-            else:
-                with parallel_section:
-                    shared(*fixed, start, stop, lanes, arenas)
+    shares = 1 if count * rows < SERIAL or count <= lanes else count_shares()
+    size = shares * directions * fixed[0] * lanes
+    check_memory(size * dtype.itemsize)
+    arenas = take_memory(size, dtype, False)
+    at_once = lanes * max(AT_ONCE // (rows * lanes), shares)
+    for start in range(0, count, at_once):
+        stop = min(count, start + at_once)
+        run_shares("points_at", dtype, shares, (*arrays, arenas), *fixed, start, stop, lanes)
     give_back(arenas)
 
 
@@ -379,18 +375,6 @@ def choose_lanes(lowered: Lowered, dtype: np.dtype, count: int) -> int:
     """Return how many points a block has."""
     many = count > FEWER_POINTS and arena_bytes(lowered, POINTS, dtype.itemsize) <= POINTS_CACHED
     return POINTS if many else FEWER_POINTS
-
-
-def first_time(name: str) -> contextlib.AbstractContextManager[None]:
-    """Return what says, where a compiled function runs for the first time, that it may compile."""
-    return contextlib.nullcontext() if name in compile_seconds else compile_notice(name)
-
-
-def count_threads() -> int:
-    """Return how many threads share the blocks."""
-    import numba
-
-    return numba.get_num_threads()
 
 
 def split_results(tape: Tape, results: np.ndarray) -> list[np.ndarray]:

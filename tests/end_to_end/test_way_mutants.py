@@ -24,12 +24,13 @@ import scipy.special
 
 import numbad
 from numbad import limits
-from numbad.kernels import loading, memory
+from numbad.kernels import calls, loading, memory, parallel
 from numbad.limits import LARGE, LARGE_INPUT, PIECE, RELABEL
 from numbad.replay import scalar_machine
 from numbad.sweeps import execution, linearised
 from numbad.sweeps import whole as short
 from numbad.sweeps.matrix_rows import multiply_add
+from numbad.tape.layout import operand_kinds
 from numbad.tapes import points
 from shared import ways
 from shared.ways import KERNEL, WIDE, close, sample, windows
@@ -563,6 +564,8 @@ def damage(monkeypatch: pytest.MonkeyPatch, place: str, old: str, new: str) -> N
 ROOM = np.empty(1 << 10)
 ARRAYS = "kernels.array"
 DEPENDENCE = "kernels.dependence"
+TABLES = "kernels.tables"
+FUSED = "kernels.fused"
 
 
 def view(address: Any, count: Any, like: Any) -> np.ndarray:
@@ -591,16 +594,15 @@ def plain(module_name: str, old: str = "", new: str = "") -> dict[str, Any]:
     if old:
         assert text.count(old) == 1, f"{text.count(old)} times {old!r}"
         text = text.replace(old, new)
-    text = re.sub(r"^@(njit|compiled|inlined|compile_parallel)\b.*\n", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^@(njit|compiled|inlined)\b.*\n", "", text, flags=re.MULTILINE)
     names: dict[str, Any] = {"__name__": module.__name__, "__file__": module.__file__}
     exec(compile(text, module_name, "exec", flags=__future__.annotations.compiler_flag), names)
-    stand_ins = {"view": view, "pointer_of": pointer_of, "call_at": call_at, "prange": range}
+    stand_ins = {"view": view, "pointer_of": pointer_of, "call_at": call_at}
     stand_ins |= {"room": lambda count, like: pointer_of(ROOM), "rows_of": lambda flat, width: cut(flat, width)}
     stand_ins |= {"absent": lambda x: x == 0.0 and np.signbit(x), "select": lambda flag, x, y: x if flag else y}
-    if module_name != ARRAYS:
-        stand_ins |= {k: v for k, v in PLAIN.items() if k in names}
+    stand_ins |= {k: v for k, v in PLAIN.items() if k in names and module_name not in (ARRAYS, TABLES)}
     names.update({name: new for name, new in stand_ins.items() if name in names})
-    names["fill"] = fill
+    names |= {"fill": fill, "operand_kinds": operand_kinds}
     return names
 
 
@@ -618,7 +620,9 @@ def cut(flat: np.ndarray, width: int) -> np.ndarray:
 
 
 PLAIN: dict[str, Any] = {}
-PLAIN = {k: v for k, v in plain(ARRAYS).items() if inspect.isfunction(v) and v.__module__ == f"numbad.{ARRAYS}"}
+for _module in (TABLES, ARRAYS):
+    _functions = [v for v in plain(_module).values() if inspect.isfunction(v) and v.__module__ == f"numbad.{_module}"]
+    PLAIN |= {function.__name__: function for function in _functions}
 
 
 def damage_compiled(monkeypatch: pytest.MonkeyPatch, place: str, old: str, new: str) -> None:
@@ -629,13 +633,10 @@ def damage_compiled(monkeypatch: pytest.MonkeyPatch, place: str, old: str, new: 
         monkeypatch.setattr(short, "is_short", lambda recorder: False)
         monkeypatch.setattr(execution, "sweep", lambda kind, dtype, short=False: by_addresses(names, kind, dtype))
         return
-    if module_name == DEPENDENCE:
-        whole = loading.sweep
-        by_name = lambda kind, *rest: by_addresses(names, kind, rest[0]) if kind in names else whole(kind, *rest)
-        monkeypatch.setattr(loading, "sweep", by_name)
-        return
-    module = importlib.import_module(f"numbad.{module_name}")
-    spread_out(monkeypatch, name, getattr(module, name), names[name])
+    whole, entries = calls.sweep, [kind for kind in loading.INTEGERS if kind in names]
+    by_name = lambda kind, *rest: by_addresses(names, kind, rest[0]) if kind in entries else whole(kind, *rest)
+    monkeypatch.setattr(calls, "sweep", by_name)
+    monkeypatch.setattr(parallel, "count_threads", lambda: 1)
 
 
 def by_addresses(names: dict[str, Any], kind: str, dtype: np.dtype) -> Callable[..., Any]:
@@ -643,7 +644,7 @@ def by_addresses(names: dict[str, Any], kind: str, dtype: np.dtype) -> Callable[
 
     def call(_: float, *arguments: Any) -> Any:
         with np.errstate(all="ignore"):
-            return int(names[kind](dtype.type(0), *[np.uint64(a) for a in arguments[:-2]], *arguments[-2:]))
+            return int(names[kind](dtype.type(0), *arguments))
 
     return call
 
@@ -712,8 +713,8 @@ PYTHON = {
     # large rows
     "one operand's cotangents go to the other": Damage(
         "sweeps.large_rows.map_backward",
-        "execution.blocks(), 0, count, 1 << k)",
-        "execution.blocks(), 0, count, 1)",
+        "count, 1 << k)",
+        "count, 1)",
         unlike_operands,
     ),
     "the second operand is forgotten": Damage(
@@ -724,8 +725,8 @@ PYTHON = {
     ),
     "the elements of a large sum are shifted": Damage(
         "sweeps.large_rows.add_over",
-        "np.uint64(source.ctypes.data),",
-        "np.uint64(source.ctypes.data + 8),",
+        "(source, sums))",
+        "(source[1:], sums))",
         sum_of_copies,
     ),
     "views that overlap are added to in one go": Damage(
@@ -856,8 +857,8 @@ PYTHON = {
     ),
     "a gradient that is not finite is not looked at again": Damage(
         "sweeps.execution.Execution.pull_back",
-        'if not kernel("are_finite"',
-        'if 0 * kernel("are_finite"',
+        'if not sweep("finite_at"',
+        'if 0 * sweep("finite_at"',
         branches_of_numbers,
     ),
     "shared rows are taken over one row late": Damage(
@@ -869,8 +870,8 @@ PYTHON = {
     # points
     "later points are those of the first chunk": Damage(
         "tapes.points.sweep_blocks",
-        "one(*fixed, start, stop, lanes,",
-        "one(*fixed, 0, stop - start, lanes,",
+        "*fixed, start, stop, lanes)",
+        "*fixed, 0, stop - start, lanes)",
         many_points,
     ),
     "an argument of many is taken for a shared one": Damage(
@@ -927,25 +928,25 @@ PYTHON = {
 COMPILED = {
     # what is read of a fused group
     "gathers are not seen": Damage(
-        "sweeps.fusion.mark_reads",
+        f"{FUSED}.mark_reads",
         "if space == 0:\n                mark_range",
         "if space == 0 and opcode != 1028:\n                mark_range",
         read_by(lambda y: np.sum(y[[3, 3, 9]]), lambda y: at([3, 3, 9], M)),
     ),
     "numbers are not seen": Damage(
-        "sweeps.fusion.mark_reads",
+        f"{FUSED}.mark_reads",
         "range(read_count(opcode, a, b, words))",
-        "range(int(opcode < MAP), read_count(opcode, a, b, words))",
+        "range(int(opcode < 256), read_count(opcode, a, b, words))",
         read_by(lambda y: y[11] * 3.0, lambda y: 3.0 * at([11], M)),
     ),
     "strided operands are not seen": Damage(
-        "sweeps.fusion.mark_reads",
+        f"{FUSED}.mark_reads",
         "if space == 0:\n                mark_range",
-        "if space == 0 and (opcode != ADD or operand_kinds(words, a)[1] == 1):\n                mark_range",
+        "if space == 0 and (opcode != 1026 or operand_kinds(words, a)[1] == 1):\n                mark_range",
         read_by(lambda y: y[::7].sum(), lambda y: at(slice(None, None, 7), M)),
     ),
     "host rows are not seen": Damage(
-        "sweeps.fusion.mark_reads",
+        f"{FUSED}.mark_reads",
         "if space == 0:\n                mark_range",
         "if space == 0 and opcode != 1030:\n                mark_range",
         read_by(lambda y: np.sum(np.sort(y[:9]) * 2.0), lambda y: 2.0 * at(slice(9), M)),
@@ -990,9 +991,9 @@ COMPILED = {
         many_seeds,
     ),
     "memory of lanes is cleared in part": Damage(
-        "kernels.lanes.clear_rows",
-        "(memory.size + CLEARED_PIECES - 1) // CLEARED_PIECES",
-        "memory.size // CLEARED_PIECES - 1",
+        "kernels.lanes.clear_at",
+        "share_of(memory.size, share",
+        "share_of(memory.size // 2, share",
         cleared_lanes,
     ),
     # the sweeps of array rows
@@ -1074,7 +1075,7 @@ def test_plain_sweeps_are_right_undamaged(monkeypatch: pytest.MonkeyPatch) -> No
         program()
     damage_compiled(monkeypatch, "kernels.lanes.compress", "", "")
     damage_compiled(monkeypatch, f"{DEPENDENCE}.mark_needed", "", "")
-    damage_compiled(monkeypatch, "sweeps.fusion.mark_reads", "", "")
+    damage_compiled(monkeypatch, f"{FUSED}.mark_reads", "", "")
     many_seeds()
     results("two arrays")()
 

@@ -36,25 +36,29 @@ FLOORS = (
 # Imports in functions. A first gradient needs none of the modules on the right, or needs them only once something has
 # to be compiled; each is imported where it is first used, so that `import numbad` stays quick.
 NUMBA = {
-    "__main__": {"kernels.vectormath", "kernels.verification"},
     "kernels.loading": {
         "kernels.array",
         "kernels.dependence",
         "kernels.emission",
+        "kernels.fused",
         "kernels.generated.blocks",
         "kernels.generated.points",
         "kernels.generated.scalar",
+        "kernels.laneblocks",
+        "kernels.lanes",
+        "kernels.matrix",
         "kernels.passes",
+        "kernels.pieces",
+        "kernels.points",
         "kernels.run",
         "kernels.scalar",
+        "kernels.scans",
+        "kernels.shell",
+        "kernels.verification",
     },
-    "ops.reductions": {"ops.scans"},
-    "sweeps.execution": {"kernels.array", "sweeps.fusion", "sweeps.nonfinite"},
-    "sweeps.linearised": {"kernels.laneblocks", "kernels.lanes", "sweeps.matrix_rows"},
-    "sweeps.matrix_rows": {"kernels.matrix"},
+    "sweeps.execution": {"sweeps.fusion", "sweeps.nonfinite"},
+    "sweeps.linearised": {"sweeps.matrix_rows"},
     "sweeps.python_rows": {"sweeps.branch_error", "sweeps.large_rows", "sweeps.matrix_rows"},
-    "tapes.checks": {"kernels.verification"},
-    "tapes.points": {"kernels.points"},
 }
 TABLES = {  # of NumPy's and SciPy's functions: they import numpy.fft and SciPy
     "numpy_api.protocol": {"numpy_api.tables"},

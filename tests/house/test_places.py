@@ -14,7 +14,7 @@ APART = ("end_to_end", "house", "shared")  # folders that belong to no wing
 ELSEWHERE = {
     "end_to_end/test_bad_input.py": (". errors", "an error is what a user does wrong"),
     "end_to_end/test_ways.py": (
-        ". geometry limits; kernels array scalar matrix memory; "
+        ". geometry limits; kernels array calls fused fused_layout matrix memory pieces scalar; "
         "sweeps execution large_rows operands python_rows gradients",
         "programs on both sides of each limit take every kernel, against NumPy alone",
     ),
@@ -28,7 +28,10 @@ ELSEWHERE = {
         "one test for each op of the registry, in every kernel",
     ),
     "ops/test_linalg.py": ("ops host", "the ops whose kernels are Python"),
-    "numpy_api/test_dispatch_mutants.py": ("ops reductions scans", "each rule of an array op is damaged there"),
+    "numpy_api/test_dispatch_mutants.py": (
+        "kernels scans; ops reductions",
+        "each rule of an array op is damaged there",
+    ),
     "numpy_api/test_dispatch.py": (
         "numpy_api axes calculus joining ordering products protocol selection statistics tables ufuncs "
         "teaching; recording teaching",
@@ -54,8 +57,8 @@ ELSEWHERE = {
     "tapes/test_passes.py": (". passes; kernels passes; replay scalar_machine", "the face, and the loops, of passes"),
     "tapes/test_points.py": ("kernels points; tapes lowering; replay batches", "points run lowered rows"),
     "tapes/test_checks.py": ("kernels verification", "the compiled half of the check"),
-    "sweeps/test_dependence.py": ("kernels dependence", "the compiled half of dependence"),
-    "sweeps/test_linearised.py": ("kernels lanes laneblocks threads", "the compiled half of lanes"),
+    "sweeps/test_dependence.py": ("kernels dependence tables", "the compiled half of dependence"),
+    "sweeps/test_linearised.py": ("kernels laneblocks lanes lanes_layout", "the compiled half of lanes"),
     "sweeps/test_whole.py": ("replay whole_machine", "the same call, with memory that is kept"),
     "emission/test_emitter.py": ("kernels emission emission_layout", "the compiled half of the emitter"),
     "kernels/test_machinecode.py": ("kernels loading", "what is loaded is machine code on disk"),

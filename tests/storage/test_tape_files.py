@@ -468,12 +468,9 @@ def test_two_thousand_mutants_are_refused_or_stay_in_their_memory():
 
 def test_the_mutants_find_a_verification_that_lets_things_through(monkeypatch):
     """Without the check of rows, the independent checker sees a row outside of its memory."""
-    from numbad.kernels import verification
-
-    monkeypatch.setattr(verification, "check_writes", lambda *_: (-1, 0, 0))
-    monkeypatch.setattr(verification, "check_reads", lambda *_: (-1, 0, 0))
     from numbad.tapes import checks
 
+    monkeypatch.setattr(checks, "first_wrong", lambda *_: (-1, 0, 0))
     monkeypatch.setattr(checks, "check_hosts", lambda *_: None)
     monkeypatch.setattr(checks, "check_outputs", lambda *_: None)
     files = [stored(tape) for tape, _ in BEGINNINGS]

@@ -125,7 +125,7 @@ def test_blocks_of_lanes_agree_with_all_at_once(name: str, threads: int, monkeyp
     monkeypatch.setattr(linearised, "PARALLEL_WORTH", 0)
     monkeypatch.setattr(linearised, "CACHED", 1)
     monkeypatch.setattr(linearised, "WORTH_READING", 2)
-    monkeypatch.setattr(linearised, "count_threads", lambda: threads)
+    monkeypatch.setattr(linearised, "count_shares", lambda elements: threads)
     assert limits.SMALL_LIMITS or linear.needs_no_python(outputs) is (name != "host rows")
     for call, results in zip(calls, expected, strict=True):
         for one, other in zip(call(), results, strict=True):
@@ -270,7 +270,7 @@ def test_blocks_of_lanes_keep_to_the_memory_that_a_sweep_may_take(monkeypatch: p
     linear = Evaluation(loop, (np.linspace(-1, 1, 150),), (0,), {}, False).linear()
     taken = []
     monkeypatch.setattr(linearised, "take_memory", lambda *a: (taken.append(a[0]), memory.take_memory(*a))[1])
-    monkeypatch.setattr(linearised, "count_threads", lambda: 2)
+    monkeypatch.setattr(linearised, "count_shares", lambda elements: 2)
     expected = linear.push()
     monkeypatch.setattr(linearised, "MOST_MEMORY", 1 << 18)
     np.testing.assert_array_equal(linear.push()[0], expected[0])
