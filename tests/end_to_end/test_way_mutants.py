@@ -627,7 +627,7 @@ for _module in (TABLES, ARRAYS):
 
 def damage_compiled(monkeypatch: pytest.MonkeyPatch, place: str, old: str, new: str) -> None:
     """Let a compiled function, the sweeps of array rows, or what finds dependence run as plain Python with a damage."""
-    module_name, name = place.rsplit(".", 1)
+    module_name = place.rpartition(".")[0]
     names = plain(module_name, old, new)
     if module_name == ARRAYS:
         monkeypatch.setattr(short, "is_short", lambda recorder: False)

@@ -61,6 +61,7 @@ ELSEWHERE = {
     "sweeps/test_linearised.py": ("kernels laneblocks lanes lanes_layout", "the compiled half of lanes"),
     "sweeps/test_whole.py": ("replay whole_machine", "the same call, with memory that is kept"),
     "emission/test_emitter.py": ("kernels emission emission_layout", "the compiled half of the emitter"),
+    "kernels/test_parallel.py": ("kernels shell threads", "the loop, and the threads that it uses"),
     "kernels/test_machinecode.py": ("kernels loading", "what is loaded is machine code on disk"),
     "kernels/test_checked_code.py": ("kernels checked_memory", "the two halves of the checked build"),
     "replay/test_jit.py": (
