@@ -14,7 +14,7 @@ from numbad.recording.inputs import FLOAT64, as_leaf, check_leaf, input_dtype, n
 from numbad.recording.outputs import is_narrow, is_slope, narrowed, scalar_output
 from numbad.recording.recorder import Recorder
 from numbad.recording.scalars import Scalar
-from numbad.recording.trees import first, flatten
+from numbad.recording.trees import first, flatten, flatten_arguments
 from numbad.replay.machines import choose_machine
 from numbad.replay.output_copies import ArrayResult
 from numbad.replay.paths import common_rows
@@ -57,13 +57,13 @@ class Program:
         self.f = owner.f if plan is None else plan.f
         self.gradient: Any = plan
         self.narrow = is_narrow(owner.numbad_like, arguments)
-        leaves, rebuild = flatten(tuple(arguments))
+        leaves, rebuild = flatten_arguments(tuple(arguments))
         leaves = [as_leaf(leaf) for leaf in leaves]
         static: set[int] = set()
         for k in owner.static:
             if k >= len(arguments):  # given by keyword
                 continue
-            before = len(flatten(tuple(arguments[:k]))[0])
+            before = len(flatten_arguments(tuple(arguments[:k]))[0])
             static.update(range(before, before + len(flatten(arguments[k])[0])))
         places = [k for k, leaf in enumerate(leaves) if k not in static and is_recorded(leaf)]
         values = [leaves[k] for k in places]
@@ -76,7 +76,7 @@ class Program:
                 given[k] = active
             passed = rebuild(given)
             result = self.f(*passed, **keywords)
-            now = flatten(passed)[0]
+            now = flatten_arguments(passed)[0]
             changed[0] = len(now) != len(given) or any(one is not other for one, other in zip(now, given))
             return result
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from numbad.geometry import table_of
 from numbad.limits import FEW_ROWS, MOST_RESULTS, SHORT
 from numbad.ops.definition import REGISTRY
 from numbad.recording.active import Active
@@ -15,9 +16,9 @@ from numbad.recording.arrays import Array
 from numbad.recording.inputs import FLOAT64, Leaf
 from numbad.recording.recorder import Recorder
 from numbad.settings import config
-from numbad.tape.layout import HOST, find_large, host_places, is_guard
+from numbad.tape.layout import CLEAR, HOST, find_large, host_places, is_guard
 from numbad.tape.rows import Rows
-from numbad.tapes.freezing import freeze
+from numbad.tapes.freezing import freeze_rows
 from numbad.tapes.slots import Output
 from numbad.tapes.tape import Tape
 from numbad.tapes.workspaces import rows_of
@@ -99,7 +100,7 @@ def make_path(
     results = [o.address_view() if isinstance(o, Array) else np.array(o.address) for o in outputs]
     results = [np.array(places, np.int64) for places in results]
     read = value or not all(recorder.ends_in_sum(output.address) for output in outputs)
-    tape = freeze(recorder, leaves, ())
+    tape = freeze_rows(recorder, leaves, [f"x{k}" for k in range(len(leaves))])
     tape.sites, tape.places = np.arange(len(tape), dtype=np.int32), Sites(recorder)
     tape._trusted = True  # it has just been recorded; the check would import Numba
     fixed = [False] * len(results)
@@ -120,7 +121,7 @@ def find_parts(tape: Tape, results: list[np.ndarray]) -> list[tuple[int, int]]:
     """Return first and last address (half-open) of parts of the results, each of one block, which passes move whole."""
     if not results:
         return []
-    places = np.unique(np.concatenate([found.reshape(-1) for found in results]))
+    places = np.flatnonzero(table_of(np.concatenate([found.reshape(-1) for found in results]), tape.size))
     blocks = [(slot.address, slot.size) for slot in tape.inputs if not slot.space]
     blocks += [(address, block.size) for address, block in tape.loads]
     rows = tape.code[~is_guard(tape.code[:, 0])]
@@ -129,7 +130,7 @@ def find_parts(tape: Tape, results: list[np.ndarray]) -> list[tuple[int, int]]:
     numbers = tape.numbers[:, 0].astype(np.int64)
     ends = [edge for first, count in blocks for edge in (first, first + count)]
     edges = np.concatenate([rows[:, 1].astype(np.int64), numbers, numbers + 1, np.array(ends, np.int64)])
-    cuts = np.flatnonzero((np.diff(places) > 1) | np.isin(places[1:], edges)) + 1
+    cuts = np.flatnonzero((np.diff(places) > 1) | table_of(edges, tape.size + 1)[places[1:]]) + 1
     return [(int(part[0]), int(part[-1]) + 1) for part in np.split(places, cuts) if part.size]
 
 
@@ -155,6 +156,6 @@ def is_scalar_tape(tape: Tape) -> bool:
         tape.dtype == FLOAT64
         and not len(tape.words)
         and len(tape) <= SHORT
-        and not np.isin(codes, hosts).any()
+        and not table_of(hosts, CLEAR + 1)[codes].any()
         and not any(slot.space for slot in tape.inputs)
     )
