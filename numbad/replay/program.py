@@ -14,7 +14,7 @@ from numbad.recording.inputs import FLOAT64, as_leaf, check_leaf, input_dtype, n
 from numbad.recording.outputs import is_narrow, is_slope, narrowed, scalar_output
 from numbad.recording.recorder import Recorder
 from numbad.recording.scalars import Scalar
-from numbad.recording.trees import first, flatten
+from numbad.recording.trees import first, flatten, flatten_arguments
 from numbad.replay.machines import choose_machine
 from numbad.replay.output_copies import ArrayResult
 from numbad.replay.paths import common_rows
@@ -57,13 +57,13 @@ class Program:
         self.f = owner.f if plan is None else plan.f
         self.gradient: Any = plan
         self.narrow = is_narrow(owner.numbad_like, arguments)
-        leaves, rebuild = flatten(tuple(arguments))
+        leaves, rebuild = flatten_arguments(tuple(arguments))
         leaves = [as_leaf(leaf) for leaf in leaves]
         static: set[int] = set()
         for k in owner.static:
             if k >= len(arguments):  # given by keyword
                 continue
-            before = len(flatten(tuple(arguments[:k]))[0])
+            before = len(flatten_arguments(tuple(arguments[:k]))[0])
             static.update(range(before, before + len(flatten(arguments[k])[0])))
         places = [k for k, leaf in enumerate(leaves) if k not in static and is_recorded(leaf)]
         values = [leaves[k] for k in places]
@@ -76,7 +76,7 @@ class Program:
                 given[k] = active
             passed = rebuild(given)
             result = self.f(*passed, **keywords)
-            now = flatten(passed)[0]
+            now = flatten_arguments(passed)[0]
             changed[0] = len(now) != len(given) or any(one is not other for one, other in zip(now, given))
             return result
 
@@ -106,7 +106,7 @@ class Program:
                     leaf.address_view()
         self.outputs = outputs
         recorder.execution = None
-        path = make_path(recorder, self.leaves, outputs, self.wanted_leaves(), self.reads_results())
+        path = make_path(recorder, self.leaves, outputs, self.wanted_leaves(), self.wants_results())
         machine = self.machine = choose_machine(path)
         self.places = [find_result(*given) for given in zip(outputs, machine.outputs, path.fixed, strict=True)]
         asks = {GUARD, GUARD_VALUE, HOST}.intersection(recorder.code[::4])
@@ -120,11 +120,9 @@ class Program:
         chosen = {k for part, _ in self.parts for k in part}
         return [k in chosen for k in range(len(self.leaves))]
 
-    def reads_results(self) -> bool:
-        """Whether the results have to be in memory after a run."""
-        if self.gradient is None or self.gradient.with_value:
-            return True
-        return not all(self.recorder.ends_in_sum(output.address) for output in self.outputs)
+    def wants_results(self) -> bool:
+        """Whether the results are wanted, and not a gradient alone."""
+        return self.gradient is None or self.gradient.with_value
 
     def arrange(self, arguments: Any, places: list[int]) -> None:
         """Find which leaves each differentiated argument has, and check that they can be differentiated."""
