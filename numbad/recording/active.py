@@ -127,6 +127,26 @@ class Active:
         raise AssertionError("a subclass defines it")
 
 
+class Given:
+    """What stands for a plain value that may be another in the next run (see `knowns`)."""
+
+    __slots__ = ()
+    enter: Any
+    settle: Any
+    look_up: Any
+    add_up: Any
+    dtype: Any
+    prologue: Any
+    number: int
+
+
+def given_among(key: Any) -> Any:
+    """Return the first such value in an index; None if there is none."""
+    if type(key) is tuple or type(key) is list:
+        return next((found for part in key if (found := given_among(part)) is not None), None)
+    return key if issubclass(type(key), Given) else None
+
+
 def involves(values: Any) -> bool:
     """Whether a recording value is among some arguments, or in sequences and arrays of objects among them."""
     for value in values:
