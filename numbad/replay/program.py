@@ -129,7 +129,7 @@ class Program:
                     leaf.address_view()
         self.outputs = outputs
         recorder.execution = None
-        path = make_path(recorder, self.leaves, outputs, self.wanted_leaves(), self.reads_results())
+        path = make_path(recorder, self.leaves, outputs, self.wanted_leaves(), self.wants_results())
         machine = self.machine = choose_machine(path)
         self.places = [find_result(*given) for given in zip(outputs, machine.outputs, path.fixed, strict=True)]
         asks = {GUARD, GUARD_VALUE, HOST}.intersection(recorder.code[::4])
@@ -150,11 +150,9 @@ class Program:
         chosen = {k for part, _ in self.parts for k in part}
         return [k in chosen for k in range(len(self.leaves))]
 
-    def reads_results(self) -> bool:
-        """Whether the results have to be in memory after a run."""
-        if self.gradient is None or self.gradient.with_value:
-            return True
-        return not all(self.recorder.ends_in_sum(output.address) for output in self.outputs)
+    def wants_results(self) -> bool:
+        """Whether the results are wanted, and not a gradient alone."""
+        return self.gradient is None or self.gradient.with_value
 
     def arrange(self, arguments: Any, places: list[int]) -> None:
         """Find which leaves each differentiated argument has, and check that they can be differentiated."""

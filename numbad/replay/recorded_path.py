@@ -39,7 +39,10 @@ class Path:
     wanted : list of bool, or None
         For a gradient, with respect to which inputs it is wanted.
     value : bool
-        Whether the results are read after a run.
+        Whether the results are wanted, and not a gradient alone.
+    read : bool
+        Whether the results have to be in memory after a run of all rows: of a gradient alone that is so
+        unless they are sums at the end, which no adjoint sweep reads.
     recorder : Recorder
         The recording, which has ended.
     """
@@ -49,6 +52,7 @@ class Path:
     fixed: list[bool]
     wanted: list[bool] | None
     value: bool
+    read: bool
     recorder: Recorder
 
     def rows(self) -> Rows:
@@ -95,6 +99,7 @@ def make_path(
     """
     results = [o.address_view() if isinstance(o, Array) else np.array(o.address) for o in outputs]
     results = [np.array(places, np.int64) for places in results]
+    read = value or not all(recorder.ends_in_sum(output.address) for output in outputs)
     tape = freeze_rows(recorder, leaves, [f"x{k}" for k in range(len(leaves))])
     tape.sites, tape.places = np.arange(len(tape), dtype=np.int32), Sites(recorder)
     tape._trusted = True  # it has just been recorded; the check would import Numba
@@ -109,7 +114,7 @@ def make_path(
             results = follow(results, parts, tape.outputs)
             known = constant_addresses(tape)
             fixed = [bool(known[places].all()) for places in results]
-    return Path(tape, results, fixed, wanted, value, recorder)
+    return Path(tape, results, fixed, wanted, value, read, recorder)
 
 
 def find_parts(tape: Tape, results: list[np.ndarray]) -> list[tuple[int, int]]:

@@ -52,7 +52,7 @@ ELSEWHERE = {
     ),
     "tape/test_layout.py": ("kernels layout; tape rows", "the same functions, compiled"),
     "pictures/test_listing.py": ("tape naming", "names are what listings print"),
-    "tapes/test_passes.py": (". passes; kernels passes; replay scalar_machine", "the face, and the loops, of passes"),
+    "tapes/test_passes.py": (". passes; kernels passes", "the face, and the loops, of passes"),
     "tapes/test_points.py": ("kernels points; tapes lowering; replay batches", "points run lowered rows"),
     "tapes/test_checks.py": ("kernels verification", "the compiled half of the check"),
     "sweeps/test_dependence.py": ("kernels dependence", "the compiled half of dependence"),
