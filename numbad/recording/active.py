@@ -11,6 +11,7 @@ from numbad.errors import MissingError, message
 from numbad.recording.recorder import Recorder, refuse
 
 PLAIN = {int, float, bool, str, type(None)}  # hold nothing
+PLAIN_PARTS = PLAIN | {np.ndarray, type(Ellipsis), slice}
 
 Shape = tuple[int, ...]
 BOOL = np.dtype(bool)
@@ -143,6 +144,8 @@ class Given:
 def given_among(key: Any) -> Any:
     """Return the first such value in an index; None if there is none."""
     if type(key) is tuple or type(key) is list:
+        if PLAIN_PARTS.issuperset(map(type, key)):
+            return None
         return next((found for part in key if (found := given_among(part)) is not None), None)
     return key if issubclass(type(key), Given) else None
 
