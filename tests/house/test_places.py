@@ -38,6 +38,7 @@ ELSEWHERE = {
         "numpy_api functions making refused; recording complaints",
         "what the dispatch refuses, and in which words",
     ),
+    "recording/test_knowns.py": ("ops places; recording prologue", "what is computed from integers, and read by them"),
     "recording/test_recorder.py": ("recording decisions hostcalls", "control flow on recorded values"),
     "recording/test_strictness.py": ("recording errors_met", "errors that a program asks to be told of"),
     "end_to_end/test_zero_law.py": ("recording zero_factors", "where a constant factor is zero"),
