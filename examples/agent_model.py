@@ -1,7 +1,12 @@
-"""An epidemic among agents with branches and a loop, calibrated to observed cases by its gradient.
+"""
+An epidemic among agents
+========================
 
-Agents in one dimension meet their neighbours. An agent falls ill gradually, where its exposure passes a threshold, and
-recovers once it has been ill for a while: both are plain `if`s. Infectivity and recovery are found by least squares.
+An epidemic among agents with branches and a loop, calibrated to observed cases by its gradient.
+
+Agents in one dimension meet their neighbours. An agent falls ill gradually, where its exposure passes a threshold,
+and recovers once it has been ill for a while: both are plain `if` statements. Infectivity and recovery are found by
+least squares.
 
     python examples/agent_model.py          writes output/agent_model.png
     python examples/agent_model.py --small  fewer agents
@@ -19,7 +24,7 @@ import numbad
 
 SMALL = "--small" in sys.argv
 AGENTS, DAYS = (12, 15) if SMALL else (16, 20)
-OUTPUT = Path(__file__).parent / "output"
+OUTPUT = Path(sys.argv[0]).parent / "output"
 contacts = np.random.default_rng(8).uniform(0.6, 1.4, (AGENTS, 2))  # with the left and the right neighbour
 
 

@@ -1,4 +1,8 @@
-"""Branches: a jitted function keeps one tape for each path that its arguments take, and guards tell them apart.
+"""
+Branches and paths
+==================
+
+Branches: a jitted function keeps one tape for each path that its arguments take, and guards tell them apart.
 
 python examples/branches.py          shows tables, writes output/branches.png
 python examples/branches.py --small  fewer points
@@ -14,7 +18,7 @@ import numbad
 
 SMALL = "--small" in sys.argv
 POINTS = 60 if SMALL else 400
-OUTPUT = Path(__file__).parent / "output"
+OUTPUT = Path(sys.argv[0]).parent / "output"
 
 
 def tax(income):

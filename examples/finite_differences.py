@@ -1,4 +1,8 @@
-"""Finite differences: their error against the step size, with numbad's error as the floor.
+"""
+The error of finite differences
+===============================
+
+Finite differences: their error against the step size, with numbad's error as the floor.
 
 Run: python examples/finite_differences.py [--small]     picture: examples/output/finite_differences.png
 """
@@ -54,7 +58,7 @@ arrow = {"arrowstyle": "->"}
 panels[1].annotate("h is longer than\na wave of f", (2 * np.pi / 1000, 1.0), (1e-9, 2.0), arrowprops=arrow, fontsize=9)
 figure.suptitle("Too long a step: truncation.  Too short: rounding.  An exact derivative needs no step.", fontsize=11)
 
-output = Path(__file__).parent / "output"
+output = Path(sys.argv[0]).parent / "output"
 output.mkdir(exist_ok=True)
 figure.savefig(output / "finite_differences.png", dpi=130)
 print(f"picture: {output / 'finite_differences.png'} (errors of exactly 0 are drawn at 1e-17)")

@@ -1,4 +1,8 @@
-"""The first gradient: f(x1, x2) = exp(x1) - x1 * x2 + cos(x2), by hand, forward, in reverse, and by numbad.
+"""
+The first gradient
+==================
+
+The first gradient: f(x1, x2) = exp(x1) - x1 * x2 + cos(x2), by hand, forward, in reverse, and by numbad.
 
 Run: python examples/first_gradient.py [--small]
 """

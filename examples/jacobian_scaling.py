@@ -1,4 +1,8 @@
-"""Forward mode costs a sweep for each input, reverse mode one for each output: the time of a Jacobian against both.
+"""
+Forward and reverse mode
+========================
+
+Forward mode costs a sweep for each input, reverse mode one for each output: the time of a Jacobian against both.
 
 All outputs here are multiples of one sum. numbad notices that, so reverse mode stays cheap where there are many
 outputs; many inputs meet in the sum, so forward mode becomes dear where there are many of them.
@@ -61,7 +65,7 @@ for panel, what in zip(panels, ("outputs", "inputs"), strict=True):
     panel.legend()
 figure.suptitle("jacfwd (forward), jacrev (reverse) and jacobian, which chooses, for 10 inputs or outputs")
 
-output = Path(__file__).parent / "output"
+output = Path(sys.argv[0]).parent / "output"
 output.mkdir(exist_ok=True)
 figure.savefig(output / "jacobian_scaling.png", dpi=130)
 print(f"picture: {output / 'jacobian_scaling.png'}")

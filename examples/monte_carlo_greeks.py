@@ -1,4 +1,8 @@
-"""Path-wise Greeks of an Asian option: one path recorded, 100,000 replayed, with the closed form beside them.
+"""
+Path-wise Greeks by Monte Carlo
+===============================
+
+Path-wise Greeks of an Asian option: one path recorded, 100,000 replayed, with the closed form beside them.
 
 Run: python examples/monte_carlo_greeks.py [--small]     picture: examples/output/monte_carlo_greeks.png
 
@@ -73,7 +77,7 @@ for panel, name in zip(panels, NAMES, strict=True):
     panel.axhline(exact[name], color="black", linewidth=0.8, label="closed form")
     panel.set(xlabel="paths", title=name)
 panels[0].legend()
-output = Path(__file__).parent / "output"
+output = Path(sys.argv[0]).parent / "output"
 output.mkdir(exist_ok=True)
 figure.savefig(output / "monte_carlo_greeks.png", dpi=130)
 print(f"\npicture: {output / 'monte_carlo_greeks.png'}")

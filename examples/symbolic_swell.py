@@ -1,4 +1,8 @@
-"""Expression swell: a symbolic derivative grows with the program's nesting, a tape with its length.
+"""
+Expression swell
+================
+
+Expression swell: a symbolic derivative grows with the program's nesting, a tape with its length.
 
 Run: python examples/symbolic_swell.py [--small]     picture: examples/output/symbolic_swell.png
 """
@@ -73,7 +77,7 @@ panels[2].plot(points, slopes + jump, color="tab:green", label="numbad's derivat
 panels[2].set(title="x**3 if x < 2 else 3 x", xlabel="x")
 panels[2].legend(fontsize=9)
 
-output = Path(__file__).parent / "output"
+output = Path(sys.argv[0]).parent / "output"
 output.mkdir(exist_ok=True)
 figure.savefig(output / "symbolic_swell.png", dpi=130)
 print(f"picture: {output / 'symbolic_swell.png'}")

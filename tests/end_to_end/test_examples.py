@@ -27,7 +27,8 @@ def numbers(text):
 
 def test_every_example_is_short_and_tested():
     for path in EXAMPLES.glob("*.py"):
-        assert len(path.read_text().splitlines()) < 80, path
+        program = path.read_text().split(chr(34) * 3, 2)[2]
+        assert len(program.splitlines()) < 80, path
         assert f'run("{path.stem}")' in Path(__file__).read_text(), path
 
 
