@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Sequence
+from ctypes import addressof, c_char
 from typing import Any
 
 import numpy as np
@@ -21,36 +22,43 @@ from numbad.ops import reductions
 if CHECKED:
     from numbad.kernels import checked_memory
 
+from_buffer = c_char.from_buffer
 FLOAT64, FLOAT32 = np.dtype(np.float64), np.dtype(np.float32)
 
 
-def entries_of(arrays: Iterable[np.ndarray]) -> list[int]:
+def entries_of(*arrays: np.ndarray) -> array[int]:
     """Return address and length of each array, which must be contiguous."""
-    entries: list[int] = []
+    entries = array("q")
+    add = entries.append
     for values in arrays:
-        size = values.size
-        assert values.flags.c_contiguous, "compiled code would read other elements"
-        entries += (address_of(values) if size else 0, size)
+        try:
+            add(addressof(from_buffer(values)))  # of what is contiguous and may be written
+        except (TypeError, ValueError, BufferError):
+            assert values.flags.c_contiguous, "compiled code would read other elements"
+            add(values.__array_interface__["data"][0] if values.size else 0)
+        add(values.size)
+        if CHECKED and values.size:
+            address_of(values)
     return entries
 
 
 def call(name: str, number: int, arrays: Sequence[np.ndarray]) -> int:
     """Call an entry of no dtype of a number and some arrays, rows first; what has few rows keeps Python's lock."""
-    entries = entries_of(arrays)
-    return call_table(name, number, entries, arrays)
+    return call_table(name, number, entries_of(*arrays), arrays)
 
 
-def call_table(name: str, number: int, entries: Sequence[int], lent: Sequence[Any]) -> int:
+def call_table(name: str, number: int, entries: Iterable[int], lent: Sequence[Any]) -> int:
     """Call an entry of no dtype of a number and a table; `lent` are the arrays whose addresses stand there."""
-    table = array("q", entries)
+    table = entries if isinstance(entries, array) else array("q", entries)
     if CHECKED:
         checked_memory.lend(table, *lent)
-    return sweep(name, FLOAT64, entries[1] <= 4 * LOCKED_ROWS)(0.0, number, table.buffer_info()[0])
+    return sweep(name, FLOAT64, table[1] <= 4 * LOCKED_ROWS)(0.0, number, table.buffer_info()[0])
 
 
-def run_entry(name: str, dtype: np.dtype, number: int, entries: Sequence[int]) -> int:
-    """Call an entry of a dtype of a number and a table; other threads of Python go on."""
-    table = array("q", entries)
+def run_entry(name: str, dtype: np.dtype, number: int, entries: array[int], *more: int) -> int:
+    """Call an entry of a dtype of a number and a table, of what is known and more; other threads of Python go on."""
+    table = entries[:]
+    table.extend(more)
     if CHECKED:
         checked_memory.lend(table)
     return sweep(name, dtype)(0.0, number, table.buffer_info()[0])
@@ -61,7 +69,8 @@ def run_shares(name: str, dtype: np.dtype, shares: int, arrays: Iterable[np.ndar
 
     Where there is more than one, `parallel.count_shares` has said so, and threads run them side by side.
     """
-    table = array("q", (*entries_of(arrays), shares, *numbers))
+    table = entries_of(*arrays)
+    table.extend((shares, *numbers))
     if CHECKED:
         checked_memory.lend(table)
     address = table.buffer_info()[0]

@@ -485,26 +485,32 @@ def compress_at(like, rows, at):
 
 
 def move_lanes_at(like, share, at):
-    """Run `adjoint_lanes` or `tangent_lanes` over a share of the blocks of lanes. Compiled to a C function."""
+    """Run `adjoint_lanes` or `tangent_lanes` over a share of the blocks of lanes. Compiled to a C function.
+
+    Returns where they stopped; and notes it for each share, where there are several.
+    """
     table = table_at(at)
     code, words, kept, slots, slopes, values, partials, bases, place, coefficient = linear_tape(table, like)
     lanes, stopped = places_at(table, ARRAYS), integers_at(table, ARRAYS + 1)
     numbers = table[2 * ARRAYS + 4 :]
     most, wide, block, row, back = numbers[1], numbers[2], numbers[3], numbers[4], numbers[5]
     begin, end = share_of((wide + block - 1) // block, share, numbers[0])
+    end_row = row
     for k in range(begin, end):
         first, last = k * block, min(wide, (k + 1) * block)
         if back != 0:
-            stopped[share] = adjoint_lanes(
+            end_row = adjoint_lanes(
                 code, words, kept, slots, slopes, values, partials, bases, place, coefficient, lanes, most, wide,
                 first, last, row,
             )  # fmt: skip
         else:
-            stopped[share] = tangent_lanes(
+            end_row = tangent_lanes(
                 code, words, kept, slots, slopes, values, partials, bases, place, coefficient, lanes, most, wide,
                 first, last, row,
             )  # fmt: skip
-    return np.int64(0)
+    if stopped.size:
+        stopped[share] = end_row
+    return end_row
 
 
 def gather_lanes_at(like, is_absent, at):

@@ -88,6 +88,6 @@ def add_over(
         (of, first), (by, second) = operand_place(words, w, t), operand_place(words, w, s)
         to = operand_at(words, w, t), int(targets[of]) + first * target.itemsize
         origin = operand_at(words, w, s), int(sources[by]) + second * target.itemsize
-        run_entry("add_at", target.dtype, w, (*entries_of((words,)), *to, *origin))
+        run_entry("add_at", target.dtype, w, entries_of(words), *to, *origin)
     else:
         add_broadcast(target, source)

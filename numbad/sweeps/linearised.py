@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,8 +79,8 @@ class Linearised:
         self.flags = mark_active(self.code, self.words, active, spaces, accumulated=self.accumulated)
         mark_needed(self.code, self.words, needed, self.flags, whole=False)
         self.spaces = spaces
-        self.slots, size = self.place_slopes()
-        self.slopes = empty(max(size, 1), recorder.dtype)
+        self.slots, self.slope_count = self.place_slopes()
+        self.slopes = empty(max(self.slope_count, 1), recorder.dtype)
         self.place = empty(recorder.size, np.int64)
         self.coefficient = np.zeros(recorder.size, recorder.dtype)
         self.kept = np.zeros(self.rows, np.uint8)
@@ -100,8 +101,8 @@ class Linearised:
     def refresh(self) -> None:
         """Compute the partials from the values of the execution, and what follows from them."""
         self.execution.locate_spaces()
-        self.entries = entries_of(self.arrays())
-        if (self.slots >= 0).any():
+        self.entries = entries_of(*self.arrays())
+        if self.slope_count:
             self.fill_slopes()
         self.compress(True)
         if self.wanted < 0:
@@ -117,8 +118,8 @@ class Linearised:
                 self.place[places] = np.arange(count, count + np.size(leaf.value))
                 self.coefficient[places] = 1.0
                 count += np.size(leaf.value)
-        tables = entries_of((self.flags, self.accumulated))
-        self.wanted = run_entry("compress_at", self.dtype, count, (*self.entries, *tables, fold))
+        own = (address_of(self.flags), self.rows, address_of(self.accumulated), len(self.accumulated), fold)
+        self.wanted = run_entry("compress_at", self.dtype, count, self.entries, *own)
 
     def arrays(self) -> tuple[np.ndarray, ...]:
         """Return what the compiled sweeps read, in the order of their tables (see `lanes_layout`)."""
@@ -129,10 +130,11 @@ class Linearised:
     def fill_slopes(self) -> None:
         """Compute the partials of elementwise array rows."""
         execution = self.execution
-        tables = entries_of((block_kernels(self.dtype), execution.blocks()))
+        scratch = execution.blocks()
+        own = (address_of(block_kernels(self.dtype)), 3, address_of(scratch), scratch.size)
         row = 0
         while row < self.rows:
-            row = run_entry("slopes_at", self.dtype, row, (*self.entries, *tables))
+            row = run_entry("slopes_at", self.dtype, row, self.entries, *own)
             if row < self.rows:
                 w, slot = int(self.code[row, 2]), int(self.slots[row])
                 count = int(row_elements(self.words, w))
@@ -270,13 +272,12 @@ class Linearised:
         if shares > 1:
             block = -(-wide // (shares * FEWEST)) * FEWEST
             shares = min(shares, -(-wide // block))
-        stopped = np.full(shares, row, np.int64)
         numbers = (BLAS_WORTH, wide, block, row, back)
         if small:
-            tables = entries_of((lanes.bases, stopped))
-            run_entry("move_lanes_at", self.dtype, 0, (*self.entries, *tables, 1, *numbers))
-        else:
-            run_shares("move_lanes_at", self.dtype, shares, (*self.arrays(), lanes.bases, stopped), *numbers)
+            own = (address_of(lanes.bases), len(lanes.bases), 0, 0)
+            return run_entry("move_lanes_at", self.dtype, 0, self.entries, *own, 1, *numbers)
+        stopped = np.full(shares, row, np.int64)
+        run_shares("move_lanes_at", self.dtype, shares, (*self.arrays(), lanes.bases, stopped), *numbers)
         return int(stopped[0])
 
     # ------------------------------------------------------------ rows for Python
@@ -439,7 +440,7 @@ class LaneMemory:
         recorder = linear.execution.rows
         self.linear, self.wide = linear, wide
         self.identities: list[tuple[int, int, int, int]] = []
-        large = np.flatnonzero(linear.spaces).tolist()
+        large = np.flatnonzero(linear.spaces).tolist() if len(linear.spaces) > 1 else []
         sizes = [max(linear.wanted, 1), *(recorder.spaces[space].size for space in large)]
         check_memory(sum(sizes) * wide * recorder.dtype.itemsize)
         parts = [take_memory(size * wide, recorder.dtype, False).reshape(size, wide) for size in sizes]
@@ -487,11 +488,15 @@ class LaneMemory:
         linear, places = self.linear, np.ascontiguousarray(addresses.reshape(-1), np.int64)
         table = result.reshape(places.size, self.wide)
         whole = table if table.flags.c_contiguous else empty(table.shape, table.dtype)
-        arrays = (places, linear.place, linear.coefficient, self.arena, whole)
         is_absent = math.copysign(1.0, nothing) < 0.0
-        run_entry("gather_lanes_at", linear.dtype, is_absent, (*entries_of(arrays), self.wide))
+        run_entry("gather_lanes_at", linear.dtype, is_absent, self.entries(places, whole), self.wide)
         if whole is not table or not np.shares_memory(table, result):
             result[...] = whole.reshape(result.shape)
+
+    def entries(self, places: np.ndarray, lanes: np.ndarray) -> array[int]:
+        """Return the entries of a table with addresses, their places and coefficients, the arena, and their lanes."""
+        linear = self.linear
+        return entries_of(places, linear.place, linear.coefficient, self.arena, lanes)
 
     def scatter(self, addresses: np.ndarray, addend: np.ndarray) -> None:
         """Add to the lanes of addresses, which may name one more than once."""
@@ -499,8 +504,7 @@ class LaneMemory:
             return
         linear, places = self.linear, np.ascontiguousarray(addresses.reshape(-1), np.int64)
         addend = np.ascontiguousarray(addend.reshape(places.size, self.wide), self.arena.dtype)
-        arrays = (places, linear.place, linear.coefficient, self.arena, addend)
-        run_entry("scatter_lanes_at", linear.dtype, self.wide, entries_of(arrays))
+        run_entry("scatter_lanes_at", linear.dtype, self.wide, self.entries(places, addend))
 
     def add_identity(self, places: np.ndarray) -> None:
         """Give each address the cotangent 1 in a lane of its own."""
@@ -522,16 +526,18 @@ class LaneMemory:
 
     def enter_identity(self, leaf: Any, start: int, count: int) -> None:
         """Give each element of an input a lane: the first has lane `start`, which may lie outside of these lanes."""
-        which = np.arange(max(0, -start), min(count, self.wide - start))
-        places = which
-        if leaf.space and leaf.order != "C":
-            shape = np.shape(leaf.value)
+        low, high = max(0, -start), min(count, self.wide - start)
+        if leaf.space and leaf.order != "C" and np.ndim(leaf.value) > 1:
+            which, shape = np.arange(low, high), np.shape(leaf.value)
             places = np.ravel_multi_index(np.unravel_index(which, shape)[::-1], shape[::-1])
-        memory = self.spaces[leaf.space] if leaf.space else self.arena[self.linear.place[leaf.address] :]
-        memory[places, which + start] = 1.0
-        if not leaf.space or leaf.order == "C" or np.ndim(leaf.value) == 1:
-            first = 0 if leaf.space or not count else int(self.linear.place[leaf.address])
-            self.identities.append((leaf.space, first, count, start))
+            self.spaces[leaf.space][places, which + start] = 1.0
+            return
+        memory = self.spaces[leaf.space] if leaf.space else self.arena
+        first = 0 if leaf.space or not count else int(self.linear.place[leaf.address])
+        if low < high:  # one further to the right in each row
+            begin, step = (first + low) * self.wide + low + start, self.wide + 1
+            memory.reshape(-1)[begin : begin + (high - low) * step : step] = 1.0
+        self.identities.append((leaf.space, first, count, start))
 
     def find_identity(self, space: int, address: int, count: int) -> tuple[int, np.ndarray | None] | None:
         """Return the lane of the first of some addresses whose lanes are rows of the identity in order.
