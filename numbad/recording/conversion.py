@@ -107,7 +107,7 @@ def concrete_float(value: Any) -> float:
     return refuse(
         *cure(
             "a recording value cannot become a plain float here: its derivative would be lost",
-            "return the value itself, and use functions of NumPy; or write float(numbad.stop_gradient(x)) to hold it constant",
+            "return the value itself, and use functions of NumPy, or write float(numbad.stop_gradient(x)) to hold it",
         )
     )
 
