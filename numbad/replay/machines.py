@@ -11,10 +11,13 @@ from numbad.replay.swept_machine import SweptMachine
 from numbad.replay.whole_machine import WholeMachine, left_to_python
 from numbad.settings import config
 from numbad.sweeps.whole import is_short
+from numbad.tapes.tape import Tape
 
 
 class Machine(Protocol):
     """What runs a path: one caller at a time."""
+
+    tape: Tape
 
     @property
     def values(self) -> np.ndarray:
