@@ -55,6 +55,7 @@ class WholeMachine:
         self.plan = self.make_plan(path.wanted is not None)
         self.plan_at = self.plan.buffer_info()[0]
         self.driver = sweep("run_at", dtype, count <= LOCKED_ROWS)
+        self.wanted = path.wanted or [True] * len(tape.inputs)
         self.slots = [slice(slot.address, slot.address + slot.size) for slot in tape.inputs]
 
     def make_plan(self, slopes: bool) -> array[int]:
@@ -98,7 +99,8 @@ class WholeMachine:
     def read_gradient(self) -> tuple[Any, list[Any]]:
         """Return the value, and the derivative with respect to each input, after a run."""
         value = self.values[self.output]
-        slopes = [slot.read(self, given) for slot, given in zip(self.tape.inputs, self.tape.examples)]
+        parts = zip(self.tape.inputs, self.tape.examples, self.wanted, strict=True)
+        slopes = [slot.read(self, given) if wanted else None for slot, given, wanted in parts]
         return float(value) if self.rows.dtype == FLOAT64 else value, slopes
 
     def fork(self, other: Any) -> tuple[int, bool] | None:
