@@ -69,15 +69,17 @@ starts = [start, np.array([0.45, 0.5]), np.array([0.35, 0.6])]  # thresholds mak
 runs = [minimize(fast, x, jac=True, method="L-BFGS-B", bounds=[(0.05, 0.9)] * 2) for x in starts]
 found = min(runs, key=lambda run: run.fun)
 seconds = time.perf_counter() - began
-print(f"true {truth}, found {found.x.round(4)} after {sum(r.nfev for r in runs)} evaluations in {1e3 * seconds:.0f} ms")
-print(f"loss {value:.5f} -> {found.fun:.5f}; {fast.paths} paths, the common ones run {fast.hits[:5]} times")
+print(f"true {truth}, found {found.x.round(4)}, loss {value:.5f} -> {found.fun:.5f}")
+print(f"{sum(r.nfev for r in runs)} evaluations in {1e3 * seconds:.0f} ms, in which {fast.paths} paths were recorded; "
+      f"the common ones ran {fast.hits[:5]} times")  # fmt: skip
 
 days = np.arange(1, DAYS + 1)
-plt.plot(days, observed, "ko", label="observed")
-plt.plot(days, simulate(start.tolist()), "--", label="first guess")
-plt.plot(days, simulate(found.x.tolist()), label="calibrated")
-plt.xlabel("day")
-plt.ylabel("load of illness")
-plt.legend()
+figure, panel = plt.subplots(figsize=(7, 4.2), layout="constrained")
+panel.plot(days, observed, "ko", label="observed")
+panel.plot(days, simulate(start.tolist()), "s--", markersize=3, label=f"first guess {start.tolist()}")
+panel.plot(days, simulate(found.x.tolist()), "o-", markersize=3, label=f"calibrated {found.x.round(3).tolist()}")
+panel.set(xlabel="day", ylabel="load of illness, all agents", xticks=days[::2] if SMALL else [1, *days[4::5]])
+panel.set_title(f"An epidemic among {AGENTS} agents: infectivity and recovery from observed days")
+panel.legend()
 OUTPUT.mkdir(exist_ok=True)
-plt.savefig(OUTPUT / "agent_model.png", dpi=120)
+figure.savefig(OUTPUT / "agent_model.png", dpi=120)

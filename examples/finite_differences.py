@@ -49,7 +49,13 @@ for panel, (name, (f, derivative)) in zip(panels, FUNCTIONS.items(), strict=True
         print(f"  {label}: best relative error {errors[best]:.1e}, with h = {STEPS[best]:.1e}")
     print(f"  numbad: {found:.15g}, relative error {floor:.1e}, no step to choose\n")
     panel.axhline(max(floor, 1e-17), color="tab:green", linewidth=2, label="numbad, no step")
-    panel.text(1e-16, 2e-17, f"numbad's error: {floor:.1g}", color="tab:green", fontsize=9)
+    panel.text(
+        1e-16,
+        2e-17,
+        f"numbad's error: {floor:.1g}" + (" (drawn at 1e-17)" if floor < 1e-17 else ""),
+        color="tab:green",
+        fontsize=9,
+    )
     panel.set(title=f"f(x) = {name} at x = {X}", xlabel="step size h", ylim=(3e-18, 1e3))
     panel.grid(alpha=0.3)
 panels[0].set_ylabel("relative error of the derivative")

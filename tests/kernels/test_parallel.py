@@ -21,7 +21,7 @@ from numbad.tapes import points
 
 TITLE = "shares_at_float64"
 RNG = np.random.default_rng(3)
-N = 3 * limits.LARGE // 2 * 2 + 6
+N = max(3 * limits.LARGE // 2 * 2, 600) + 6
 MATRIX = RNG.normal(size=(300, 210))
 
 
