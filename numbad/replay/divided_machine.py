@@ -13,7 +13,7 @@ import numpy as np
 from numbad.geometry import covers, overlaps
 from numbad.kernels import run_layout as layout
 from numbad.kernels.loading import sweep
-from numbad.kernels.threads import note_blas
+from numbad.kernels.parallel import note_blas
 from numbad.replay.recorded_path import Path
 from numbad.replay.whole_machine import WholeMachine
 from numbad.sweeps.dependence import mark_active
