@@ -14,10 +14,12 @@ from numbad.recording.active import Active
 from numbad.recording.arrays import Array, make_block, memory_order, outside
 from numbad.recording.borrowing import Borrowed
 from numbad.recording.complaints import clarify
+from numbad.recording.filling import codes_of, plans, record_again, record_planned, repeats
 from numbad.recording.operands import foreign
 from numbad.recording.recorder import Recorder, set_current
 from numbad.recording.scalars import make_scalar
 from numbad.recording.trees import flatten
+from numbad.recording.unfilled import entries
 
 FLOAT64 = np.dtype(np.float64)
 
@@ -207,10 +209,25 @@ def regroup(found: list[Any], rebuilds: list[Any]) -> list[Any]:
 def record_call(
     f: Callable[..., Any], arguments: tuple[Any, ...], argnums: tuple[int, ...], keywords: dict[str, Any]
 ) -> tuple[Recorder, list[Leaf], list[Any], Any]:
-    """Run `f` once on recording values.
+    """Run `f` on recording values.
 
     Returns the recorder (still open), the leaves, how to rebuild each argument, and what `f` returned.
     """
+    if plans:
+        return record_planned(f, record_call_once, f, arguments, argnums, keywords)
+    try:
+        return record_call_once(f, arguments, argnums, keywords)
+    except Exception as error:
+        if not repeats(error):
+            raise
+        codes = codes_of(error)
+    return record_again(codes, f, record_call_once, f, arguments, argnums, keywords)
+
+
+def record_call_once(
+    f: Callable[..., Any], arguments: tuple[Any, ...], argnums: tuple[int, ...], keywords: dict[str, Any]
+) -> tuple[Recorder, list[Leaf], list[Any], Any]:
+    """Run `f` once on recording values."""
     values, rebuilds = collect(arguments, argnums)
     dtype = input_dtype(values)
     recorder, leaves = begin(values, dtype)
@@ -268,9 +285,19 @@ def explain(error: BaseException, recorder: Recorder) -> None:
 
 
 def record_leaves(
+    f: Any, call: Callable[[list[Any]], Any], values: list[Any], dtype: np.dtype
+) -> tuple[Recorder, list[Leaf], Any]:
+    """Run `call`, which calls `f` for a list of leaves, on recording values.
+
+    Returns the open recorder, the leaves and the result.
+    """
+    return record_planned(f, record_leaves_once, call, values, dtype)
+
+
+def record_leaves_once(
     call: Callable[[list[Any]], Any], values: list[Any], dtype: np.dtype
 ) -> tuple[Recorder, list[Leaf], Any]:
-    """Run a function of a list of leaves on recording values; return the open recorder, the leaves and the result."""
+    """Run a function of a list of leaves once on recording values."""
     recorder, leaves = begin(values, dtype)
     result = run_recorded(recorder, call, ([leaf.active for leaf in leaves],), {})
     return recorder, leaves, result
@@ -280,6 +307,21 @@ def record_numbers(
     f: Callable[..., Any], arguments: tuple[float, ...], keywords: dict[str, Any]
 ) -> tuple[Recorder, list[Any], Any]:
     """Run a function of floats, the commonest small case, on recording scalars at addresses 1, 2, ..."""
+    if plans:
+        return record_planned(f, record_numbers_once, f, arguments, keywords)
+    try:
+        return record_numbers_once(f, arguments, keywords)
+    except Exception as error:
+        if not repeats(error):
+            raise
+        codes = codes_of(error)
+    return record_again(codes, f, record_numbers_once, f, arguments, keywords)
+
+
+def record_numbers_once(
+    f: Callable[..., Any], arguments: tuple[float, ...], keywords: dict[str, Any]
+) -> tuple[Recorder, list[Any], Any]:
+    """Run a function of floats once on recording scalars."""
     recorder = Recorder(FLOAT64)
     actives = []
     address = 1
@@ -290,3 +332,6 @@ def record_numbers(
     recorder.size = address
     result = run_recorded(recorder, f, actives, keywords)
     return recorder, list(arguments), result
+
+
+entries.update(part.__code__ for part in (record_call, record_numbers, record_planned))

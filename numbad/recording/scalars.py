@@ -10,7 +10,7 @@ import numpy as np
 from numbad.errors import message
 from numbad.ops.definition import BY_NAME, Op
 from numbad.recording.active import Active, Shape, new
-from numbad.recording.conversion import concrete_float, is_whole, refuse_conversion
+from numbad.recording.conversion import concrete_float, is_whole, refuse_conversion, refuse_objects
 from numbad.recording.recorder import Recorder, refuse
 
 
@@ -98,6 +98,7 @@ class Scalar(Active):
         if is_whole(dtype) and not self.boolean:
             return np.asarray(self.astype(dtype))
         refuse_conversion(dtype)
+        refuse_objects(dtype)
         result = np.empty((), dtype=object)
         result[()] = self
         return result
