@@ -34,7 +34,7 @@ def taking(own: Any, recorded: Callable[..., Any]) -> Callable[..., Any]:
     return make
 
 
-def array(object: Any, dtype: Any = None, *, copy: Any = True, order: str = "K", ndmin: int = 0,
+def array(object: Any, dtype: Any = None, *, copy: Any = True, order: Any = "K", ndmin: int = 0,
           **keywords: Any) -> Any:  # fmt: skip
     """As np.array."""
     if not is_floating(dtype):
@@ -60,7 +60,7 @@ def asfortranarray(a: Any, dtype: Any = None, **keywords: Any) -> Any:
     return array(a, dtype, copy=None, order="F", **keywords)
 
 
-def full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C", **keywords: Any) -> Any:
+def full(shape: Any, fill_value: Any, dtype: Any = None, order: Any = "C", **keywords: Any) -> Any:
     """As np.full."""
     if not is_floating(dtype):
         return np.full(shape, fill_value, dtype, order, **keywords)

@@ -80,6 +80,7 @@ def exchanged(pairs: list[tuple[FunctionType, Rewritten]], looking: bool) -> Ite
 
 def functions_with(codes: Iterable[CodeType]) -> list[FunctionType]:
     """Return the functions that have one of these codes."""
+    codes = [code for code in codes if code.co_name != "<module>"]  # which runs once, and has no function
     wanted = {id(code) for code in codes}
     if not wanted:
         return []

@@ -1,11 +1,11 @@
-"""Plain arrays that are filled with recording values: found, and made as recording arrays when the function runs again.
+"""Plain arrays that are filled with recording values: found, and recorded as what they become.
 
-NumPy has no protocol for `y = np.zeros(n)` followed by `y[i] = x`: the array is plain, and its memory holds numbers. The
-assignment raises an `UnfilledError`, and the function is recorded again with hooks in its code (`rewriting`). They note
-each plain array that a statement of the user's makes and that nobody else holds yet, and which of them a recording value
-is assigned to. Where that array is made, a recording array takes its place from then on: no other name of it exists at
-that moment, so all that the program does with it afterwards, views and copies included, is done with the recording one.
-An array that comes from elsewhere stays plain, and assigning to it remains an error.
+NumPy has no protocol for `y = np.zeros(n)` followed by `y[i] = x`: the array is plain, and its memory holds numbers.
+The assignment raises an `UnfilledError`, and the function is recorded again with hooks in its code (`rewriting`). They
+note each plain array that a statement of the user's makes and that nobody else holds yet, and to which of them a
+recording value is assigned. Where that array is made, a recording array takes its place from then on: no other name of
+it exists at that moment, so all that the program does with it, views and copies included, is done with the recording
+one. An array that comes from elsewhere stays plain, and assigning to it remains an error.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import contextlib
 import functools
 import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from sys import getrefcount
 from types import CodeType, FrameType, FunctionType
 from typing import Any, NamedTuple
@@ -33,7 +33,7 @@ from numbad.recording.scalars import Scalar
 from numbad.recording.unfilled import chain, is_users, refuse_unfilled, state, unfilled_in
 from numbad.settings import config
 
-MOST_RECORDINGS = 100  # of one call: each finds another array, or another function
+MOST_RECORDINGS = 50  # of one call: each finds another array, or another function
 
 SEQUENCES = (list, tuple)
 
@@ -63,7 +63,7 @@ class Made(Hook):
 
 
 class Loaded(Hook):
-    """Behind what loads a function: those of NumPy that make arrays of lists get versions that take recording values."""
+    """Behind what loads a function: of those of NumPy that make arrays of lists, ours take recording values, too."""
 
     __slots__ = ()
 
@@ -231,7 +231,7 @@ class Looking:
     def __init__(self) -> None:
         self.notes: dict[int, tuple[weakref.ref[np.ndarray], Hook]] = {}
         self.pairs: list[tuple[FunctionType, Rewritten]] = []
-        self.codes: dict[int, CodeType] = {}
+        self.codes: set[CodeType] = set()  # equal ones are one: text that is executed is compiled anew each time
         self.seen: dict[int, CodeType | None] = {}
         self.everything = self.progress = self.mixed = self.objects = False
 
@@ -251,12 +251,12 @@ class Looking:
                 return
             target = target.base
 
-    def add(self, codes: dict[int, CodeType]) -> bool:
+    def add(self, codes: Iterable[CodeType]) -> bool:
         """Put hooks into more of the user's code; return whether there was any."""
-        fresh = {place: code for place, code in codes.items() if place not in self.codes}
-        self.codes |= fresh
+        fresh = [code for code in codes if code not in self.codes]
+        self.codes.update(fresh)
         found = []
-        for function in functions_with(list(fresh.values())):
+        for function in functions_with(fresh):
             with contextlib.suppress(Exception):  # code of a kind that cannot be rewritten stays as it is
                 found.append((function, rewritten(own_code(function), HOOKS)))
         self.pairs += found
@@ -279,7 +279,7 @@ class Looking:
             return False
         if self.progress:
             return True
-        if self.add({place: code for place, code in self.seen.items() if code is not None}):
+        if self.add(code for code in self.seen.values() if code is not None):
             return True
         if found.target is None and not self.everything:
             self.everything = True
@@ -374,7 +374,7 @@ def repeats(error: BaseException) -> bool:
     return found is not None and config.record_again and current() is None
 
 
-def record_again(codes: dict[int, CodeType], f: Any, once: Callable[..., Any], *arguments: Any) -> Any:
+def record_again(codes: list[CodeType], f: Any, once: Callable[..., Any], *arguments: Any) -> Any:
     """Record a function again and again until all arrays that it fills are recording ones.
 
     `codes` are those of the user's functions that ran when the first array was met.
@@ -385,7 +385,7 @@ def record_again(codes: dict[int, CodeType], f: Any, once: Callable[..., Any], *
     looking = Looking()
     known = plan_of(f)
     if known is not None:
-        codes |= {id(own_code(function)): own_code(function) for function, _ in known[0].pairs(known[1])}
+        codes += [own_code(function) for function, _ in known[0].pairs(known[1])]
     looking.add(codes)
     for _ in range(MOST_RECORDINGS):
         try:
@@ -400,14 +400,14 @@ def record_again(codes: dict[int, CodeType], f: Any, once: Callable[..., Any], *
     return once(*arguments)
 
 
-def codes_of(error: BaseException) -> dict[int, CodeType]:
+def codes_of(error: BaseException) -> list[CodeType]:
     """Return the user's functions in the traceback of an error, and of those that it comes from."""
-    found: dict[int, CodeType] = {}
+    found = []
     for part in chain(error):
         trace = part.__traceback__
         while trace is not None:
             code = trace.tb_frame.f_code
             if id(code) not in VARIANTS and is_users(trace.tb_frame):
-                found[id(code)] = code
+                found.append(code)
             trace = trace.tb_next
     return found

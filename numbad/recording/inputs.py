@@ -267,6 +267,8 @@ def run_recorded(recorder: Recorder, f: Callable[..., Any], arguments: Any, keyw
         result = f(*arguments, **keywords)
         if recorder.borrowed:
             recorder.check_borrowed()
+        if recorder.unfilled is not None:
+            raise recorder.unfilled
         return result
     except BaseException as error:
         try:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MAKES = {"CALL", "CALL_KW", "CALL_FUNCTION_EX", "BINARY_OP", "BINARY_SUBSCR", "BINARY_SLICE"}
 MAKES |= {"UNARY_NEGATIVE", "UNARY_POSITIVE", "CALL_INTRINSIC_1"}
 LOADS = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_ATTR", "LOAD_METHOD", "LOAD_DEREF"}
+ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD")
 ASSIGNS = {"STORE_SUBSCR": 3, "STORE_SLICE": 4}  # how many values they take from the stack
 NULL_LAST = sys.version_info >= (3, 13)  # a call's mark lies above the function, not below it
 
@@ -186,7 +187,7 @@ def is_in_place(step: Instr) -> bool:
     return step.name == "BINARY_OP" and getattr(step.arg, "name", "").startswith("INPLACE")
 
 
-def calling(hook: Hook, at: Any) -> list[Instr]:
+def calling(hook: Any, at: Any) -> list[Instr]:
     """Return instructions that put `hook | value` in the place of the value on top of the stack."""
     from bytecode import BinaryOp, Instr
 
@@ -201,10 +202,11 @@ def loading(step: Instr, hook: Hook) -> list[Instr]:
     """Return an instruction that loads a value, perhaps to be called, with a hook for the value."""
     from bytecode import Instr
 
-    called = isinstance(step.arg, tuple) and step.arg[0]
+    argument: Any = step.arg
+    called = isinstance(argument, tuple) and argument[0]
     if not (called and NULL_LAST):
         return [step, *calling(hook, step.location)]
-    plain = Instr(step.name, (False, *step.arg[1:]), location=step.location)
+    plain = Instr(step.name, (False, *argument[1:]), location=step.location)
     return [plain, *calling(hook, step.location), Instr("PUSH_NULL", location=step.location)]
 
 
@@ -228,27 +230,48 @@ def stored_name(following: list[Instr]) -> Name | None:
     return None
 
 
+class Step(NamedTuple):
+    """An instruction: what it does, the names that it reads, and where its text begins and ends."""
+
+    operation: str
+    names: tuple[str, ...]
+    start: tuple[int, int] | None
+    end: tuple[int, int] | None
+
+
+def step_of(operation: str, argument: Any, at: Any) -> Step:
+    """Return an instruction, its argument and its place in the text in the form that is common to Python's listings."""
+    parts = argument if isinstance(argument, tuple) else (argument,)
+    names = tuple(name for part in parts if isinstance(name := getattr(part, "name", part), str))
+    if at is None or None in (at.lineno, at.col_offset, at.end_lineno, at.end_col_offset):
+        return Step(operation, names, None, None)
+    return Step(operation, names, (at.lineno, at.col_offset), (at.end_lineno, at.end_col_offset))
+
+
 def assigned_names(steps: list[Instr]) -> set[Name]:
-    """Return what a function assigns elements of: y in `y[0] = x`, in `y[1:] += x` and in `y += x`.
+    """Return what a function assigns elements of: y in `y[0] = x`, in `y[1:] += x` and in `y += x`."""
+    listing = [step_of(step.name, step.arg, step.location) for step in steps]
+    found = set()
+    for k, step in enumerate(steps):
+        if step.name in ASSIGNS or is_in_place(step):
+            path = path_of(listing, k)
+            found.update(path[-1:])
+    return found
 
-    The text of an assignment begins where that of the array does.
+
+def path_of(steps: list[Step], k: int) -> list[Name]:
+    """Return the names by which an instruction comes to what it calls or assigns to: self and y in `self.y[0] = x`.
+
+    The text of both begins where that of the first name does. Two variables may be loaded by one instruction.
     """
-    starts = {
-        start_of(step)
-        for step in steps
-        if step.name in ASSIGNS or (step.name == "BINARY_OP" and is_in_place(step) and start_of(step))
-    }
-    found: dict[Any, Name] = {}
-    for step in steps:
-        start = start_of(step)
-        if start in starts and step.name.startswith("LOAD_") and (name := name_in(step)):
-            found[start] = Name("attribute" if step.name in ("LOAD_ATTR", "LOAD_METHOD") else "variable", name)
-    return set(found.values())
-
-
-def start_of(step: Instr) -> tuple[int, int] | None:
-    """Return line and column where the text of an instruction begins."""
-    at = step.location
-    if at is None or at.lineno is None or at.col_offset is None:
-        return None
-    return at.lineno, at.col_offset
+    start, end = steps[k].start, steps[k].end
+    first = k
+    while start and end and first and (place := steps[first - 1].start) and start <= place < end:
+        first -= 1
+    path = []
+    for step in steps[first:k]:
+        if step.start == start and step.operation.startswith("LOAD_") and step.operation != "LOAD_CONST" and step.names:
+            path.append(Name("attribute" if step.operation in ATTRIBUTES else "variable", step.names[-1]))
+    if first and (not path or path[0].kind == "attribute") and len(steps[first - 1].names) == 2:
+        path.insert(0, Name("variable", steps[first - 1].names[-1]))
+    return path

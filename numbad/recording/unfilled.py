@@ -1,4 +1,4 @@
-"""Where a plain array meets a recording value that it cannot hold: the error, and what the user's statement asked for."""
+"""Where a plain array meets recording values: the error, and what the user's statement asked for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, NoReturn, Protocol
 import numpy as np
 
 from numbad.errors import INTERNAL, LIBRARIES, RecordingError, Site, message, site_of, user_site
-from numbad.recording.rewriting import ASSIGNS, FULL
+from numbad.recording.recorder import current
+from numbad.recording.rewriting import ASSIGNS, FULL, path_of, step_of
 from numbad.settings import config
 
 FOLDERS = ("site-packages", "dist-packages")  # of installed packages, whose arrays stay as they are
@@ -74,6 +75,9 @@ def unfilled(text: str, target: Any = None, objects: bool = False) -> UnfilledEr
     state.lost = user_site()
     error = UnfilledError(text)
     error.target, error.objects = target, objects
+    recorder = current()
+    if recorder is not None:
+        recorder.unfilled = error
     return error
 
 
@@ -160,28 +164,16 @@ def objects_request() -> bool:
 
 
 def named_by(frame: FrameType) -> Any:
-    """Return what the running statement calls or assigns to, if that is said by names: np.array(...), self.y[0] = ..."""
-    steps = list(dis.get_instructions(frame.f_code))
-    start = next((place_of(step) for step in steps if step.offset == frame.f_lasti), None)
+    """Return what the running statement calls or assigns to, if it says so by names: np.array(...), y[0] = ..."""
+    listing = list(dis.get_instructions(frame.f_code))
+    steps = [step_of(step.opname, step.argval, step.positions) for step in listing]
+    place = next(k for k, step in enumerate(listing) if step.offset == frame.f_lasti)
     value: Any = None
     with contextlib.suppress(Exception):  # of an attribute of an object of the user's
-        for step in steps:
-            if step.offset >= frame.f_lasti or start is None or place_of(step) != start:
-                continue
-            if step.opname in ("LOAD_ATTR", "LOAD_METHOD"):
-                value = getattr(value, step.argval)
-            elif step.opname.startswith("LOAD_") and step.opname != "LOAD_CONST":
-                value = looked_up(frame, step.argval)
+        for kind, name in path_of(steps, place):
+            value = getattr(value, name) if kind == "attribute" else looked_up(frame, name)
         return value
     return None
-
-
-def place_of(step: dis.Instruction) -> tuple[int, int] | None:
-    """Return line and column where the text of an instruction begins."""
-    at = step.positions
-    if at is None or at.lineno is None or at.col_offset is None:
-        return None
-    return at.lineno, at.col_offset
 
 
 def looked_up(frame: FrameType, name: Any) -> Any:
@@ -204,8 +196,10 @@ def is_installed(file: str) -> bool:
 
 
 def is_users(frame: FrameType) -> bool:
-    """Whether a frame runs a function of the user's: none of numbad, NumPy and SciPy, Python or an installed package."""
+    """Whether a frame runs a function of the user's: not one of numbad, Python or an installed package."""
     package = frame.f_globals.get("__package__")
     if package in INTERNAL or (package and package.partition(".")[0] in LIBRARIES):
+        return False
+    if str(frame.f_globals.get("__name__")).startswith("namedtuple_"):
         return False
     return not is_installed(frame.f_code.co_filename)

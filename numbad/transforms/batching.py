@@ -134,6 +134,8 @@ def vmap(
                     results, restore = run_batch(call, recorder, batch, axes, np.arange(size))
                 else:
                     results, restore = run_empty(call, recorder, batch, axes)
+                if mine and recorder.unfilled is not None:
+                    raise recorder.unfilled
                 placed = spread_axes(out_axes, restore(results), len(results), "out_axes")
                 results = [back(result, axis) for result, axis in zip(results, placed, strict=True)]
                 found = restore(results)
