@@ -30,7 +30,16 @@ from numbad.recording.operands import constant_array, pack
 from numbad.recording.recorder import Recorder, current
 from numbad.recording.rewriting import VARIANTS, Hook, Hooks, Rewritten, rewritten
 from numbad.recording.scalars import Scalar
-from numbad.recording.unfilled import chain, is_users, refuse_unfilled, state, unfilled_in
+from numbad.recording.unfilled import (
+    WRITING,
+    array_of,
+    array_of_method,
+    chain,
+    is_users,
+    refuse_unfilled,
+    state,
+    unfilled_in,
+)
 from numbad.settings import config
 
 MOST_RECORDINGS = 50  # of one call: each finds another array, or another function
@@ -70,6 +79,8 @@ class Loaded(Hook):
     def __or__(self, value: Any) -> Any:
         if current() is None:
             return value
+        if self.name in WRITING and state.looking is not None:
+            state.looking.writing = array_of(value) if isinstance(value, np.ndarray) else array_of_method(value)
         found = replacements.get(id(value))
         if found is not None:
             self.needed = True
@@ -226,6 +237,8 @@ class Looking:
         Whether another array has been found that is to be a recording one.
     mixed : bool
         Whether an array of objects holds recording values and others.
+    writing : ndarray or None
+        The array of which a method that writes has been looked up last.
     """
 
     def __init__(self) -> None:
@@ -233,6 +246,7 @@ class Looking:
         self.pairs: list[tuple[FunctionType, Rewritten]] = []
         self.codes: set[CodeType] = set()  # equal ones are one: text that is executed is compiled anew each time
         self.seen: dict[int, CodeType | None] = {}
+        self.writing: np.ndarray | None = None
         self.everything = self.progress = self.mixed = self.objects = False
 
     def note(self, value: np.ndarray, hook: Hook) -> None:

@@ -23,12 +23,21 @@ NULL_LAST = sys.version_info >= (3, 13)  # a call's mark lies above the function
 
 
 class Hook:
-    """What a place of a function calls; `needed` tells whether later recordings need it, too."""
+    """What a place of a function calls.
 
-    __slots__ = ("needed",)
+    Attributes
+    ----------
+    needed : bool
+        Whether later recordings need it, too.
+    name : str
+        What its instruction loads.
+    """
+
+    __slots__ = ("name", "needed")
 
     def __init__(self) -> None:
         self.needed = False
+        self.name = ""
 
     def __or__(self, value: Any) -> Any:
         raise AssertionError("a subclass defines it")
@@ -97,6 +106,7 @@ class Rewritten:
             return self.assignment(step, ASSIGNS[name])
         if name in LOADS:
             hook = self.classes.loaded()
+            hook.name = name_in(step) or ""
             self.hooks.append(hook)
             return loading(step, hook)
         if name in MAKES and not is_in_place(step):

@@ -21,6 +21,7 @@ from numbad.settings import config
 FOLDERS = ("site-packages", "dist-packages")  # of installed packages, whose arrays stay as they are
 CONVERTING = {f"numbad.recording.{name}" for name in ("arrays", "scalars", "conversion", "unfilled")}
 MAKERS = {np.array, np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray, np.fromiter}
+WRITING = {"fill", "put", "__setitem__"}  # methods of arrays that convert what they are given
 OUTSIDE = (
     "make the array in the function that is recorded, or assign to a copy that is made there (y = y.copy()); "
     "write y = y + x instead of y += x; or import numbad.numpy as np"
@@ -35,6 +36,7 @@ class Search(Protocol):
     objects: bool
     everything: bool
     mixed: bool
+    writing: np.ndarray | None
 
     def want(self, target: Any) -> None:
         """Note that an array is to be a recording one."""
@@ -128,14 +130,16 @@ def plain_request() -> Request | None:
         return None
     operation = dis.opname[inner.f_code.co_code[inner.f_lasti]]
     if operation in ASSIGNS:
-        target = array_of(named_by(inner))
+        target = array_of(named_by(inner)[0])
         return Request(target, frame) if target is not None or inner is frame else None
     if "CALL" not in operation:
         return None
-    called = named_by(inner)
-    target = array_of(getattr(called, "__self__", None))
-    makes = inner is frame and any(called is maker for maker in MAKERS)
-    return Request(target, frame) if makes or target is not None else None
+    called, name = named_by(inner)
+    target = array_of_method(called)
+    if target is None and name in WRITING and state.looking is not None:
+        target = state.looking.writing
+    fills = inner is frame and (name in WRITING or any(called is maker for maker in MAKERS))
+    return Request(target, frame) if fills or target is not None else None
 
 
 def is_numpys(frame: FrameType) -> bool:
@@ -163,17 +167,21 @@ def objects_request() -> bool:
     return frame is not None
 
 
-def named_by(frame: FrameType) -> Any:
-    """Return what the running statement calls or assigns to, if it says so by names: np.array(...), y[0] = ..."""
+def named_by(frame: FrameType) -> tuple[Any, str]:
+    """Return what the running statement calls or assigns to, if it says so by names, and the last name.
+
+    These are np.array and "array" where np.array(...) runs, and the array and "y" at self.y[0] = ...
+    """
     listing = list(dis.get_instructions(frame.f_code))
     steps = [step_of(step.opname, step.argval, step.positions) for step in listing]
     place = next(k for k, step in enumerate(listing) if step.offset == frame.f_lasti)
+    path = path_of(steps, place)
     value: Any = None
     with contextlib.suppress(Exception):  # of an attribute of an object of the user's
-        for kind, name in path_of(steps, place):
+        for kind, name in path:
             value = getattr(value, name) if kind == "attribute" else looked_up(frame, name)
-        return value
-    return None
+        return value, path[-1].text
+    return None, path[-1].text if path else ""
 
 
 def looked_up(frame: FrameType, name: Any) -> Any:
@@ -182,6 +190,11 @@ def looked_up(frame: FrameType, name: Any) -> Any:
         if name in names:
             return names[name]
     return None
+
+
+def array_of_method(method: Any) -> np.ndarray | None:
+    """Return the plain array that a method belongs to; None for anything else."""
+    return array_of(getattr(method, "__self__", None))
 
 
 # ---------------------------------------------------------------- whose code it is
