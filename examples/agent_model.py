@@ -1,7 +1,12 @@
-"""An epidemic among agents with branches and a loop, calibrated to observed cases by its gradient.
+"""
+An epidemic among agents
+========================
 
-Agents in one dimension meet their neighbours. An agent falls ill gradually, where its exposure passes a threshold, and
-recovers once it has been ill for a while: both are plain `if`s. Infectivity and recovery are found by least squares.
+An epidemic among agents with branches and a loop, calibrated to observed cases by its gradient.
+
+Agents in one dimension meet their neighbours. An agent falls ill gradually, where its exposure passes a threshold,
+and recovers once it has been ill for a while: both are plain `if` statements. Infectivity and recovery are found by
+least squares.
 
     python examples/agent_model.py          writes output/agent_model.png
     python examples/agent_model.py --small  fewer agents
@@ -19,7 +24,7 @@ import numbad
 
 SMALL = "--small" in sys.argv
 AGENTS, DAYS = (12, 15) if SMALL else (16, 20)
-OUTPUT = Path(__file__).parent / "output"
+OUTPUT = Path(sys.argv[0]).parent / "output"
 contacts = np.random.default_rng(8).uniform(0.6, 1.4, (AGENTS, 2))  # with the left and the right neighbour
 
 
@@ -64,15 +69,17 @@ starts = [start, np.array([0.45, 0.5]), np.array([0.35, 0.6])]  # thresholds mak
 runs = [minimize(fast, x, jac=True, method="L-BFGS-B", bounds=[(0.05, 0.9)] * 2) for x in starts]
 found = min(runs, key=lambda run: run.fun)
 seconds = time.perf_counter() - began
-print(f"true {truth}, found {found.x.round(4)} after {sum(r.nfev for r in runs)} evaluations in {1e3 * seconds:.0f} ms")
-print(f"loss {value:.5f} -> {found.fun:.5f}; {fast.paths} paths, the common ones run {fast.hits[:5]} times")
+print(f"true {truth}, found {found.x.round(4)}, loss {value:.5f} -> {found.fun:.5f}")
+print(f"{sum(r.nfev for r in runs)} evaluations in {1e3 * seconds:.0f} ms, in which {fast.paths} paths were recorded; "
+      f"the common ones ran {fast.hits[:5]} times")  # fmt: skip
 
 days = np.arange(1, DAYS + 1)
-plt.plot(days, observed, "ko", label="observed")
-plt.plot(days, simulate(start.tolist()), "--", label="first guess")
-plt.plot(days, simulate(found.x.tolist()), label="calibrated")
-plt.xlabel("day")
-plt.ylabel("load of illness")
-plt.legend()
+figure, panel = plt.subplots(figsize=(7, 4.2), layout="constrained")
+panel.plot(days, observed, "ko", label="observed")
+panel.plot(days, simulate(start.tolist()), "s--", markersize=3, label=f"first guess {start.tolist()}")
+panel.plot(days, simulate(found.x.tolist()), "o-", markersize=3, label=f"calibrated {found.x.round(3).tolist()}")
+panel.set(xlabel="day", ylabel="load of illness, all agents", xticks=days[::2] if SMALL else [1, *days[4::5]])
+panel.set_title(f"An epidemic among {AGENTS} agents: infectivity and recovery from observed days")
+panel.legend()
 OUTPUT.mkdir(exist_ok=True)
-plt.savefig(OUTPUT / "agent_model.png", dpi=120)
+figure.savefig(OUTPUT / "agent_model.png", dpi=120)

@@ -1,4 +1,8 @@
-"""Branches: a jitted function keeps one tape for each path that its arguments take, and guards tell them apart.
+"""
+Branches and paths
+==================
+
+Branches: a jitted function keeps one tape for each path that its arguments take, and guards tell them apart.
 
 python examples/branches.py          shows tables, writes output/branches.png
 python examples/branches.py --small  fewer points
@@ -14,7 +18,7 @@ import numbad
 
 SMALL = "--small" in sys.argv
 POINTS = 60 if SMALL else 400
-OUTPUT = Path(__file__).parent / "output"
+OUTPUT = Path(sys.argv[0]).parent / "output"
 
 
 def tax(income):
@@ -45,11 +49,21 @@ def kepler(mean, eccentricity):
     return angle
 
 
-def show_paths(name, slope, points, exact):
-    errors = [abs(slope(*point) - exact(*point)) for point in points]
-    print(
-        f"{name:8} {len(points):4} points, {slope.paths} paths, run {slope.hits} times, largest error {max(errors):.1e}"
-    )
+def draw(panel, f, points, exact, xlabel):
+    """Draw a derivative, each path in its colour; print how often each was taken, and the largest error."""
+    slope = numbad.jit(numbad.grad(f))
+    xs, found = np.array(points)[:, 0], np.array([slope(*point) for point in points])
+    codes = [numbad.record(f, *point).code.tobytes() for point in points]  # equal where the rows and guards are
+    paths = {code: k for k, code in enumerate(dict.fromkeys(codes), 1)}
+    assert len(paths) == slope.paths
+    taken = np.array([paths[code] for code in codes])
+    error = max(abs(found - [exact(*point) for point in points]))
+    name = f.__name__
+    print(f"{name:8} {len(points):4} points, {slope.paths} paths, run {slope.hits} times, largest error {error:.1e}")
+    for k in paths.values():
+        panel.plot(xs[taken == k], found[taken == k], ".", label=f"path {k}, taken {sum(taken == k)} x")
+    panel.set(title=f"{name}: {slope.paths} paths", xlabel=xlabel, ylabel="derivative")
+    panel.legend(fontsize=8)
 
 
 print("a tape of one path says where it does not hold:")
@@ -60,19 +74,13 @@ try:
 except numbad.BranchError as error:
     print(f"BranchError: {error}\n")
 
-incomes = np.linspace(1.0, 80.0, POINTS).tolist()
-tax_rate, root_slope, kepler_slope = (numbad.jit(numbad.grad(f)) for f in (tax, root, kepler))
-show_paths("tax", tax_rate, [(x,) for x in incomes], lambda x: 0.0 if x < 10.0 else 0.2 if x < 40.0 else 0.4)
-show_paths("root", root_slope, [(x,) for x in incomes], lambda x: 0.5 / np.sqrt(x))
-anomalies = [(m, 0.7) for m in np.linspace(0.1, 3.0, POINTS).tolist()]
-show_paths("kepler", kepler_slope, anomalies, lambda m, e: 1.0 / (1.0 - e * np.cos(kepler(m, e))))
-
-figure, axes = plt.subplots(1, 2, figsize=(10, 4))
-axes[0].plot(incomes, [tax(x) for x in incomes], label="tax")
-axes[0].plot(incomes, [20.0 * tax_rate(x) for x in incomes], label="20 x its derivative")
-axes[1].plot(*zip(*[(m, kepler_slope(m, 0.7)) for m, _ in anomalies], strict=True), label="dE/dM at e = 0.7")
-for ax, title in zip(axes, ("income", "mean anomaly M"), strict=True):
-    ax.set_xlabel(title)
-    ax.legend()
+figure, panels = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
+incomes = [(income,) for income in np.linspace(1.0, 80.0, POINTS).tolist()]
+anomalies = [(mean, 0.7) for mean in np.linspace(0.1, 3.0, POINTS).tolist()]
+draw(panels[0], tax, incomes, lambda x: 0.0 if x < 10.0 else 0.2 if x < 40.0 else 0.4, "income")
+draw(panels[1], root, incomes, lambda x: 0.5 / np.sqrt(x), "a")
+exact = lambda m, e: 1.0 / (1.0 - e * np.cos(kepler(m, e)))
+draw(panels[2], kepler, anomalies, exact, "mean anomaly, eccentricity 0.7")
+figure.suptitle("Derivatives of functions with branches: each colour is one tape, recorded once and replayed")
 OUTPUT.mkdir(exist_ok=True)
 figure.savefig(OUTPUT / "branches.png", dpi=120)

@@ -1,4 +1,8 @@
-"""The graph of f(x, y) = x**2 + 4y + cos(x)**2: drawn, explained, and counted against its expression tree.
+"""
+The graph of a function
+=======================
+
+The graph of f(x, y) = x**2 + 4y + cos(x)**2: drawn, explained, and counted against its expression tree.
 
 Run: python examples/expression_graph.py [--small]     pictures: examples/output/expression_graph.svg and .dot
 """
@@ -38,7 +42,7 @@ def count_nodes(tape):
     return tree[tape.outputs[0].address], len(tree)
 
 
-output = Path(__file__).parent / "output"
+output = Path(sys.argv[0]).parent / "output"
 output.mkdir(exist_ok=True)
 tape = numbad.record(f, X, Y)
 

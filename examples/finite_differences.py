@@ -1,4 +1,8 @@
-"""Finite differences: their error against the step size, with numbad's error as the floor.
+"""
+The error of finite differences
+===============================
+
+Finite differences: their error against the step size, with numbad's error as the floor.
 
 Run: python examples/finite_differences.py [--small]     picture: examples/output/finite_differences.png
 """
@@ -45,7 +49,13 @@ for panel, (name, (f, derivative)) in zip(panels, FUNCTIONS.items(), strict=True
         print(f"  {label}: best relative error {errors[best]:.1e}, with h = {STEPS[best]:.1e}")
     print(f"  numbad: {found:.15g}, relative error {floor:.1e}, no step to choose\n")
     panel.axhline(max(floor, 1e-17), color="tab:green", linewidth=2, label="numbad, no step")
-    panel.text(1e-16, 2e-17, f"numbad's error: {floor:.1g}", color="tab:green", fontsize=9)
+    panel.text(
+        1e-16,
+        2e-17,
+        f"numbad's error: {floor:.1g}" + (" (drawn at 1e-17)" if floor < 1e-17 else ""),
+        color="tab:green",
+        fontsize=9,
+    )
     panel.set(title=f"f(x) = {name} at x = {X}", xlabel="step size h", ylim=(3e-18, 1e3))
     panel.grid(alpha=0.3)
 panels[0].set_ylabel("relative error of the derivative")
@@ -54,7 +64,7 @@ arrow = {"arrowstyle": "->"}
 panels[1].annotate("h is longer than\na wave of f", (2 * np.pi / 1000, 1.0), (1e-9, 2.0), arrowprops=arrow, fontsize=9)
 figure.suptitle("Too long a step: truncation.  Too short: rounding.  An exact derivative needs no step.", fontsize=11)
 
-output = Path(__file__).parent / "output"
+output = Path(sys.argv[0]).parent / "output"
 output.mkdir(exist_ok=True)
 figure.savefig(output / "finite_differences.png", dpi=130)
 print(f"picture: {output / 'finite_differences.png'} (errors of exactly 0 are drawn at 1e-17)")

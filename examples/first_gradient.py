@@ -1,4 +1,8 @@
-"""The first gradient: f(x1, x2) = exp(x1) - x1 * x2 + cos(x2), by hand, forward, in reverse, and by numbad.
+"""
+The first gradient
+==================
+
+The first gradient: f(x1, x2) = exp(x1) - x1 * x2 + cos(x2), by hand, forward, in reverse, and by numbad.
 
 Run: python examples/first_gradient.py [--small]
 """
@@ -41,7 +45,8 @@ def reverse(x1, x2):
 
 
 def microseconds(function, *arguments):
-    """Return the time of one call."""
+    """Return the time of one call, after one that is not counted."""
+    function(*arguments)
     start = time.perf_counter()
     for _ in range(CALLS):
         function(*arguments)

@@ -1,4 +1,8 @@
-"""JAX's tutorial on automatic differentiation with jax replaced by numbad: each result beside the one printed there.
+"""
+JAX's tutorial
+==============
+
+JAX's tutorial on automatic differentiation with jax replaced by numbad: each result beside the one printed there.
 
 W, b and v are random there; these solve for the results that are printed. The 128 vectors are our own: what is
 printed of J decides what their products are. Run: python examples/jax_tutorial.py [--small]

@@ -1,4 +1,8 @@
-"""Path-wise Greeks of an Asian option: one path recorded, 100,000 replayed, with the closed form beside them.
+"""
+Path-wise Greeks by Monte Carlo
+===============================
+
+Path-wise Greeks of an Asian option: one path recorded, 100,000 replayed, with the closed form beside them.
 
 Run: python examples/monte_carlo_greeks.py [--small]     picture: examples/output/monte_carlo_greeks.png
 
@@ -71,9 +75,10 @@ for panel, name in zip(panels, NAMES, strict=True):
     panel.fill_between(counts, means - 2 * errors, means + 2 * errors, alpha=0.25, label="two standard errors")
     panel.semilogx(counts, means, label="path-wise")
     panel.axhline(exact[name], color="black", linewidth=0.8, label="closed form")
-    panel.set(xlabel="paths", title=name)
+    panel.set(xlabel="paths", title=name, ylabel=f"estimate of {name}")
 panels[0].legend()
-output = Path(__file__).parent / "output"
+figure.suptitle("Greeks of an Asian option: the mean over paths of exact derivatives settles at the closed form")
+output = Path(sys.argv[0]).parent / "output"
 output.mkdir(exist_ok=True)
 figure.savefig(output / "monte_carlo_greeks.png", dpi=130)
 print(f"\npicture: {output / 'monte_carlo_greeks.png'}")

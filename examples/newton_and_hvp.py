@@ -1,4 +1,8 @@
-"""Second derivatives in an optimisation: logistic regression by scipy.optimize.minimize with jac, hess and hessp.
+"""
+Second derivatives for an optimiser
+===================================
+
+Second derivatives in an optimisation: logistic regression by scipy.optimize.minimize with jac, hess and hessp.
 
 Run: python examples/newton_and_hvp.py [--small]     picture: examples/output/newton_and_hvp.png
 """
@@ -62,7 +66,7 @@ panel.set(xlabel="iteration", ylabel="largest element of the gradient", title="L
 panel.legend()
 panel.grid(alpha=0.3)
 
-output = Path(__file__).parent / "output"
+output = Path(sys.argv[0]).parent / "output"
 output.mkdir(exist_ok=True)
 figure.savefig(output / "newton_and_hvp.png", dpi=130)
 print(f"picture: {output / 'newton_and_hvp.png'}")

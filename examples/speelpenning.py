@@ -1,4 +1,8 @@
-"""Speelpenning's product x1 x2 ... xn: its gradient has n products of n - 1 factors, and costs a few of the value.
+"""
+Speelpenning's product
+======================
+
+Speelpenning's product x1 x2 ... xn: its gradient has n products of n - 1 factors, and costs a few of the value.
 
 Three ways to the gradient: each product by itself (n * (n - 2) multiplications), prefix and suffix products by hand
 (3 n - 6), and numbad on the plain loop. Then the example of the notebook, a product of (x - root), beside SymPy.

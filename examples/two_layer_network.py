@@ -1,4 +1,8 @@
-"""Two layers: the gradient of sum(sigmoid(B @ sigmoid(A @ x))) in both orders by hand, and by numbad.
+"""
+Two layers, both orders
+=======================
+
+Two layers: the gradient of sum(sigmoid(B @ sigmoid(A @ x))) in both orders by hand, and by numbad.
 
 The Jacobian is the product  ones @ D2 @ B @ D1 @ A,  with D1 and D2 diagonal. Multiplied from the
 right (forward) it takes products of matrices; from the left (reverse), of a vector and matrices.

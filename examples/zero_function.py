@@ -1,4 +1,8 @@
-"""The zero function: x - x after a hundred products A @ x. Its gradient costs no more than its value.
+"""
+A gradient that is zero
+=======================
+
+The zero function: x - x after a hundred products A @ x. Its gradient costs no more than its value.
 
 The cotangent of x - x is zero. Reverse sweeps that do not look go through all products again;
 numbad's sees the zeros and leaves the products out.

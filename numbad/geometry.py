@@ -201,3 +201,10 @@ def covers(target: np.ndarray, count: int) -> bool:
     """Whether a view, its repetitions apart, names each of `count` elements once."""
     once = compact(target)
     return once.size == count and not overlaps(once.shape, once.strides)
+
+
+def table_of(members: Any, size: int) -> np.ndarray:
+    """Return for each integer below `size` whether it is among some: np.isin would sort, and import numpy.ma."""
+    table = np.zeros(size, bool)
+    table[np.asarray(members, np.int64)] = True
+    return table

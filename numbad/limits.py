@@ -102,8 +102,6 @@ RELABEL = limit(4096, 6)
 LONGEST_FOLD = 4096
 # Elements of a mask: more of them are compared by one host row instead of a guard for each.
 MANY_TRUTHS = limit(64, 2)
-# Runs of a result's addresses that are looked at one by one.
-MOST_RUNS = limit(64, 2)
 # Shapes in each table of plans; a program of more works them out again.
 MOST_PLANS = limit(8192, 3)
 

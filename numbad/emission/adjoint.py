@@ -118,7 +118,8 @@ def host_adjoint(linear: Linear, row: Any) -> None:
         return
     wanted = [linear.varies(operand) for operand in operands]
     call.refuse_unknown(wanted)
-    if linear.lanes:
+    lanes = (linear.lanes,) if linear.lanes else ()
+    if lanes and not getattr(call.op, "linear", False):
         each = [
             call.pull([bar_lane(bar, r, k) for bar, r in zip(bars, results, strict=True)], results, operands, wanted)
             for k in range(linear.lanes)
@@ -128,7 +129,7 @@ def host_adjoint(linear: Linear, row: Any) -> None:
             for parts, o in zip(zip(*each, strict=True), operands, strict=True)
         ]
     else:
-        given = [np.zeros(r.shape) if bar is None else bar for bar, r in zip(bars, results, strict=True)]
+        given = [np.zeros((*r.shape, *lanes)) if bar is None else bar for bar, r in zip(bars, results, strict=True)]
         found = list(call.pull(given, results, operands, wanted))
     carries = call.carries()
     for addend, operand, needed in zip(found, operands, wanted, strict=True):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from numbad.emission.emitter import compiled_pass, scratch
-from numbad.geometry import contiguous
+from numbad.geometry import contiguous, table_of
 from numbad.kernels import emission_layout as layout
 from numbad.kernels.memory import address_of
 from numbad.limits import CAPACITY, CHECKED, COPIED, FEW_CONSTANTS
@@ -52,7 +52,7 @@ class Splice:
         self.guarded = bool(((opcodes == GUARD) | (opcodes == GUARD_VALUE)).any())
         inputs = {leaf.address for leaf in leaves if not leaf.space and np.size(leaf.value)}
         numbers = np.array(recorder.numbers, np.float64).reshape(-1, 2)
-        self.numbers = numbers[~np.isin(numbers[:, 0], list(inputs))]
+        self.numbers = numbers[~table_of(list(inputs), recorder.size)[numbers[:, 0].astype(np.int64)]]
         self.constants = [(int(address), value) for address, value in self.numbers[:FEW_CONSTANTS].tolist()]
         self.loads = [(address, block) for address, block in recorder.loads if address not in inputs]
         self.rows_with_sites = np.array(list(recorder.sites), np.int64)

@@ -128,7 +128,8 @@ def host_tangent(linear: Linear, row: Any) -> None:
     def pull(*bars: Any) -> Any:
         return call.pull(list(bars), results, operands)
 
-    lanes = range(linear.lanes) if linear.lanes else [None]
+    separate = linear.lanes and not getattr(call.op, "linear", False)
+    lanes = range(linear.lanes) if separate else [None]
     found: list[Any] = []
     for lane in lanes:
         given = [None if dot is None else dot if lane is None else dot[..., lane] for dot in dots]
@@ -137,7 +138,7 @@ def host_tangent(linear: Linear, row: Any) -> None:
         else:
             found.append(pull_inside(linear.recorder, pull, zeros, given))
     for k, result in enumerate(results):
-        value = np.stack([part[k] for part in found], axis=-1) if linear.lanes else found[0][k]
+        value = np.stack([part[k] for part in found], axis=-1) if separate else found[0][k]
         if not isinstance(value, Active):
             if not np.any(value):
                 continue

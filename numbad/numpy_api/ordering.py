@@ -43,12 +43,6 @@ def matrix_ranks(values: np.ndarray, keywords: dict[str, Any]) -> Any:
     return np.linalg.matrix_rank(values, **keywords)
 
 
-@decision
-def truths(values: np.ndarray) -> np.ndarray:
-    """Truth values, as they are."""
-    return values != 0
-
-
 # ---------------------------------------------------------------- positions
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numbad.geometry import normal_axis
 from numbad.numpy_api.dispatch import check_casting, doubled, finish, implements, plain_integers, writable
 from numbad.ops.definition import BY_NAME
-from numbad.recording.active import Active
+from numbad.recording.active import Active, Given
 from numbad.recording.arrays import as_array
 from numbad.recording.blocks import add_at, is_short, is_small, labelled
 from numbad.recording.decisions import truth_of
@@ -26,10 +26,12 @@ def where_(condition: Any, x: Any = None, y: Any = None) -> Any:
     if x is None or y is None:
         raise ValueError("either both or neither of x and y should be given")
     recorder = recorder_of(condition, x, y)
-    if not isinstance(condition, Active):
+    if not isinstance(condition, (Active, Given)):
         condition = np.asarray(condition)
         if condition.dtype != object:
             return select_fixed(recorder, condition != 0, x, y)
+    if isinstance(condition, Given) and condition.dtype != bool:
+        condition = condition != 0
     condition, x, y = (as_active(recorder, part) for part in (condition, x, y))
     if x.boolean and y.boolean:
         return (condition & x) | (~condition & y)
@@ -112,12 +114,12 @@ def take(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "r
     if axis is None:
         array, axis = array.reshape(-1), 0
     axis = normal_axis(axis, array.ndim)
-    index = np.asarray(plain_integers(indices, "the indices of np.take"))
+    index = index_array(indices, "the indices of np.take")
     if index.dtype.kind == "b":
         raise TypeError("Cannot cast array data from dtype('bool') to dtype('int64') according to the rule 'safe'")
     if index.size and index.dtype.kind not in "iu":
         raise TypeError(f"Cannot cast array data from {index.dtype!r} to dtype('int64') according to the rule 'safe'")
-    index = index_within(index, array.shape[axis], mode).astype(np.intp)
+    index = np.astype(index_within(index, array.shape[axis], mode), np.intp)
     if axis == 0:
         result = array[index]
     else:
@@ -126,6 +128,11 @@ def take(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "r
         order = (*front, *range(index.ndim), *range(index.ndim + axis, moved.ndim))
         result = moved.transpose(order)
     return finish(result, None, out)
+
+
+def index_array(indices: Any, what: str) -> Any:
+    """Return indices as an array; those that another run may have otherwise as they are."""
+    return indices if isinstance(indices, Given) else np.asarray(plain_integers(indices, what))
 
 
 def index_within(index: np.ndarray, length: int, mode: str) -> np.ndarray:
@@ -151,7 +158,7 @@ def axis_index(shape: tuple[int, ...], indices: Any, axis: int) -> tuple[Any, ..
 @implements("take_along_axis")
 def take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Any:
     """Elements at the indices of each slice along an axis."""
-    array, indices = to_array(arr), np.asarray(plain_integers(indices, "an index"))
+    array, indices = to_array(arr), index_array(indices, "an index")
     if axis is None:
         array, axis = array.reshape(-1), 0
     if array.ndim != indices.ndim:
@@ -176,7 +183,7 @@ def extract(condition: Any, arr: Any) -> Any:
 @implements("bincount")
 def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:
     """Sums of the weights of each integer in x."""
-    places = np.asarray(plain_integers(x, "the first argument of np.bincount"))
+    places = index_array(x, "the first argument of np.bincount")
     if places.ndim != 1:
         raise ValueError("object too deep for desired array" if places.ndim else "object of too small depth")
     if places.size and places.min() < 0:
@@ -185,7 +192,10 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:
     doubled(array)
     if array.shape != places.shape:
         raise ValueError("The weights and list don't have the same length.")
-    return add_at(array.recorder, array, places, max(int(places.max(initial=-1)) + 1, minlength))
+    size = max(int(np.maximum(places.max(initial=-1) + 1, minlength)), minlength)
+    if isinstance(places, Given):
+        return places.add_up(array.recorder, array, places, (size,))
+    return add_at(array.recorder, array, places, size)
 
 
 # ---------------------------------------------------------------- writing

@@ -26,12 +26,12 @@ def teach_numpy() -> None:
         for function in list(vars(module).values()):
             own = getattr(function, "_implementation", None)
             if type(own) is FunctionType and own not in ORIGINALS and own.__name__ not in UNTAUGHT:
-                teach_function(own, of_lists(function, own))
+                teach_function(own, of_lists(function, own), function)
     methods = getattr(getattr(np, "_core", None), "_methods", None)
     for private, name in METHODS.items():
         own = getattr(methods, private, None)
         if type(own) is FunctionType and own not in ORIGINALS:
-            teach_function(own, of_lists(getattr(np, name), own))
+            teach_function(own, of_lists(getattr(np, name), own), getattr(np, name))
 
 
 def of_lists(function: Any, own: FunctionType) -> Implementation:

@@ -27,6 +27,7 @@ from numbad.numpy_api.dispatch import (
 from numbad.numpy_api.functions import logsumexp
 from numbad.ops import reductions as ops
 from numbad.ops.definition import BY_NAME
+from numbad.recording.active import given_among
 from numbad.recording.arrays import Array
 from numbad.recording.blocks import add_at
 from numbad.recording.elementwise import record
@@ -254,6 +255,11 @@ def outer(ufunc: Any, a: Any, b: Any, **keywords: Any) -> Any:
 def at(ufunc: Any, array: Any, indices: Any, values: Any = None) -> None:
     """Record ufunc.at: in place, repeated indices count each time."""
     array = writable(array, f"{ufunc.__name__}.at")
+    given = given_among(indices)
+    if given is not None and values is not None and ufunc.__name__ in ("add", "subtract"):
+        total = given.add_up(array.recorder, to_array(values, array.recorder), indices, array.shape)
+        array[...] = call_ufunc(ufunc, (array, total))
+        return
     indices = tuple(plain_index(part) for part in indices) if isinstance(indices, tuple) else plain_index(indices)
     places = np.arange(array.size).reshape(array.shape)[indices]
     if values is None:

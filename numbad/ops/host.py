@@ -40,9 +40,12 @@ class ArrayOp:
         Whether the pullback takes `wanted=`, a bool for each operand: whether its cotangent is asked for.
     takes_lanes : bool
         Whether operands that all have a further axis of lanes at the end give results that have it too.
+    linear : bool
+        Whether it is linear in its first operand and `takes_lanes`, and its rules do too: then lanes go through a rule
+        at once.
     """
 
-    carries_absence = takes_wanted = takes_lanes = False
+    carries_absence = takes_wanted = takes_lanes = linear = False
 
     def __init__(
         self, primal: Callable[..., Any], shapes: Callable[..., list[Shape]] | None, raises: bool = False

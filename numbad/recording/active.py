@@ -11,6 +11,7 @@ from numbad.errors import MissingError, message
 from numbad.recording.recorder import Recorder, refuse
 
 PLAIN = {int, float, bool, str, type(None)}  # hold nothing
+PLAIN_PARTS = PLAIN | {np.ndarray, type(Ellipsis), slice}
 
 Shape = tuple[int, ...]
 BOOL = np.dtype(bool)
@@ -125,6 +126,28 @@ class Active:
     def copy(self, order: str = "C") -> Any:
         """Return a copy that shares no memory."""
         raise AssertionError("a subclass defines it")
+
+
+class Given:
+    """What stands for a plain value that may be another in the next run (see `knowns`)."""
+
+    __slots__ = ()
+    enter: Any
+    settle: Any
+    look_up: Any
+    add_up: Any
+    dtype: Any
+    prologue: Any
+    number: int
+
+
+def given_among(key: Any) -> Any:
+    """Return the first such value in an index; None if there is none."""
+    if type(key) is tuple or type(key) is list:
+        if PLAIN_PARTS.issuperset(map(type, key)):
+            return None
+        return next((found for part in key if (found := given_among(part)) is not None), None)
+    return key if issubclass(type(key), Given) else None
 
 
 def involves(values: Any) -> bool:

@@ -47,6 +47,12 @@ def whole_numbers(values: np.ndarray, *, keywords: dict[str, Any]) -> np.ndarray
 
 
 @decision
+def truths(values: np.ndarray) -> np.ndarray:
+    """Truth values, as they are."""
+    return values != 0
+
+
+@decision
 def text(values: np.ndarray, *, keywords: dict[str, Any]) -> str:
     """The text of a number or an array: str(x), repr(x) or format(x, specification)."""
     value = values.astype(bool)[()] if keywords["boolean"] else values[()]

@@ -8,7 +8,7 @@ import numpy as np
 
 from numbad.errors import message
 from numbad.geometry import spread
-from numbad.recording.active import Active, Shape
+from numbad.recording.active import Active, Given, Shape, given_among
 from numbad.recording.arrays import Array, Storage
 from numbad.recording.decisions import concrete_truth
 from numbad.recording.operands import as_active, holds_active
@@ -32,7 +32,8 @@ def get_item(self: Array, key: Any) -> Any:
     basic = basic_view(self, key)
     if basic is not None:
         return basic
-    return take_elements(self, concrete_key(key))
+    given = given_among(key)
+    return take_elements(self, concrete_key(key)) if given is None else given.look_up(self, key)
 
 
 def set_item(self: Array, key: Any, value: Any) -> None:
@@ -121,6 +122,8 @@ def basic_view(array: Array, key: Any) -> Any:
         kind = type(part)
         if kind is int or kind is slice:
             consumed += 1
+        elif issubclass(kind, Given):
+            return None
         elif isinstance(part, np.integer):
             consumed += 1
         elif part is not None and part is not Ellipsis:
@@ -184,7 +187,8 @@ def fancy_addresses(array: Array, key: Any) -> Any:
     if index is not None and index.dtype.kind in "iu" and storage.addresses is None and not storage.space:
         length = array.shape[0]
         if index.size and (index.min() < -length or index.max() >= length):
-            raise IndexError(f"index is out of bounds for axis 0 with size {length}")
+            bad = index[(index < -length) | (index >= length)].reshape(-1)[0]
+            raise IndexError(f"index {bad} is out of bounds for axis 0 with size {length}")
         steps = array.steps()
         first = storage.address + storage.step * array.offset
         index = index.astype(np.int64)
@@ -209,6 +213,8 @@ def concrete_key(key: Any) -> Any:
         return concrete_truth(key)
     if isinstance(key, slice):
         return key
+    if issubclass(type(key), Given):
+        return key.settle()
     if isinstance(key, (list, np.ndarray)):
         values = np.asarray(key, dtype=object) if isinstance(key, list) and holds_active(key) else np.asarray(key)
         if values.dtype == object and values.size:

@@ -9,7 +9,7 @@ import numpy as np
 from numbad.errors import LeakError, RecordingError, attribute, message, other_meaning
 from numbad.kernels.memory import contains_zero
 from numbad.limits import SMALL
-from numbad.recording.active import Active, Shape
+from numbad.recording.active import Active, Given, Shape
 from numbad.recording.arrays import Array, Storage, as_array, make_block, outside
 from numbad.recording.blocks import join, labelled
 from numbad.recording.recorder import Recorder, current, refuse
@@ -28,6 +28,8 @@ def as_active(recorder: Recorder, value: Any) -> Any:
         return make_scalar(recorder, recorder.constant(value) if address is None else address, kind is bool)
     if isinstance(value, np.ndarray):
         if kind is not np.ndarray:
+            if issubclass(kind, Given):
+                return value.enter(recorder)  # type: ignore[attr-defined]
             refuse_meaning(value)
         if value.dtype == object:
             return pack(recorder, value)
@@ -35,6 +37,8 @@ def as_active(recorder: Recorder, value: Any) -> Any:
             return constant_array(recorder, value)
         return as_active(recorder, value[()])
     if isinstance(value, np.generic):
+        if issubclass(kind, Given):
+            return value.enter(recorder)  # type: ignore[attr-defined]
         if value.dtype.kind not in "fiub":
             complex_operand(value)
         recorder.promote(value.dtype)  # NumPy's numbers have a precision, Python's have none
@@ -87,6 +91,8 @@ def has_zeros(value: Any) -> bool:
         if value.boolean or is_constant_zero(value):
             return True
         value = constant_values(value)
+    elif issubclass(type(value), Given):
+        return True
     elif isinstance(value, (list, tuple)):
         value = nested_array(value)
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
-from numbad.recording.active import involves
+from numbad.recording.active import given_among, involves
 from numbad.recording.recorder import current
 
 Implementation = Callable[..., Any]
@@ -22,16 +22,24 @@ ORIGINALS: dict[FunctionType, FunctionType] = {}  # what has been taught -> a fu
 CHOICE = "numbad chooses"  # stands for the function that chooses, until the code has it
 
 
-def teach_function(function: FunctionType, implementation: Implementation) -> None:
-    """Let one function hand recording values to an implementation."""
+def teach_function(function: FunctionType, implementation: Implementation, public: Any = None) -> None:
+    """Let one function hand recording values to an implementation.
+
+    `public` is the function of NumPy's that it belongs to: not all of its arguments are asked by NumPy itself.
+    """
     original = FunctionType(
         function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
     )
     original.__kwdefaults__ = function.__kwdefaults__
 
     def choose(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-        if current() is None or not (involves(arguments) or (keywords and involves(keywords.values()))):
+        if current() is None:
             return original(*arguments, **keywords)
+        if not (involves(arguments) or (keywords and involves(keywords.values()))):
+            given = None if public is None else given_among((*arguments, *keywords.values()))
+            if given is None:
+                return original(*arguments, **keywords)
+            return given.__array_function__(public, (), arguments, keywords)
         return implementation(*arguments, **keywords)
 
     ORIGINALS[function] = original

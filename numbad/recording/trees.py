@@ -29,6 +29,13 @@ def flatten(tree: Tree) -> tuple[list[Any], Callable[[list[Any]], Tree]]:
     return [packed(leaf) for leaf in leaves], functools.partial(put_together, structure)
 
 
+def flatten_arguments(arguments: tuple[Any, ...]) -> tuple[list[Any], Callable[[list[Any]], tuple[Any, ...]]]:
+    """Return the leaves of all arguments, and a function that rebuilds these from as many leaves."""
+    if all(isinstance(argument, LEAVES) for argument in arguments):
+        return [packed(argument) for argument in arguments], tuple
+    return flatten(arguments)
+
+
 def take_apart(tree: Any) -> tuple[list[Any], PyTreeSpec]:
     """Return the leaves of a tree and its structure, as optree's PyTreeSpec; None is a tree without leaves."""
     import optree

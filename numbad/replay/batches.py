@@ -105,7 +105,8 @@ def sweep_paths(
     while len(left):
         rest = batch.choose(left) if len(left) < batch.count else batch
         if tried == len(found):
-            jitted.check_paths(len(found), functools.partial(site_of, found, rest))
+            if jitted.is_full(len(found), functools.partial(site_of, found, rest)):
+                return None
             found.append(PathTape(jitted, rest.point(trees, 0)))
             jitted.look_around()
         path = found[tried]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import sys
 import threading
 import warnings
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 import numpy as np
 
 from numbad.errors import (
+    INTERNAL,
     NumbadError,
     attribute,
     check_function,
@@ -20,6 +22,7 @@ from numbad.errors import (
     message,
     name_of,
     noted_on,
+    read_line,
     wraps,
 )
 from numbad.kernels.threads import renew_in_children
@@ -32,9 +35,9 @@ from numbad.recording.outputs import concrete, plain
 from numbad.recording.recorder import Recorder, current
 from numbad.recording.scalars import Scalar
 from numbad.recording.trees import flatten
-from numbad.replay.paths import Paths
+from numbad.replay.paths import KnownPaths, Paths
 from numbad.replay.program import Program
-from numbad.replay.signatures import leaves_key, static_key, static_positions
+from numbad.replay.signatures import is_followed, leaves_key, static_key, static_positions
 from numbad.replay.snapshot import JITTED, Snapshot
 from numbad.settings import config
 
@@ -60,8 +63,8 @@ def jit(f: Any = None, *, static_argnums: Any = (), static_argnames: Any = ()) -
     Parameters
     ----------
     f : callable, optional
-        A function of floats, ndarrays of float64 or float32, or trees of them; other leaves (ints, text, ...) are
-        static. Without it, `jit(static_argnums=1)` is a decorator.
+        A function of floats, ndarrays of float64 or float32, of integers or truth values, or trees of them; other
+        leaves (Python's ints, text, ...) are static. Without it, `jit(static_argnums=1)` is a decorator.
     static_argnums : int or tuple of int
         Positional arguments that are passed as they are; a tape is recorded for each value. Negative ones count
         from the end.
@@ -81,21 +84,25 @@ def jit(f: Any = None, *, static_argnums: Any = (), static_argnames: Any = ()) -
     InputError
         When the function has no argument of a position or name that is to be static; at a call, for float16 and
         other floating dtypes than float64 and float32.
-    NumbadError
-        At a call, when one signature has more than 64 paths.
     RecordingError
         At a call, when `f` does something that cannot be recorded, as `math.sin(x)`.
 
     Warns
     -----
     UserWarning
-        When the function changes an argument or something that it takes from outside, and when it has been
-        called with more than 256 signatures: the one used least recently is dropped then.
+        When the function changes an argument or something that it takes from outside; when it has been called with
+        more than 256 signatures: the one used least recently is dropped then; and when one signature has 64 paths:
+        calls that take another run the function then, and are not replayed.
 
     Notes
     -----
     The first call of a signature runs `f` once and records it; later calls sweep the tape forward and do not run `f`.
     Each path keeps its tape and the memory of one run.
+
+    Arrays of integers and truth values, labels and indices and masks, may be others at each call. What is computed from
+    them alone, NumPy computes anew; where the function makes plain values of them (`int(k[0])`, `range(k[0])`,
+    `plain_table[k]`: write `np.take(plain_table, k)`), or their contents decide a shape (`x[mask]`), other values make
+    another path. A function that writes to them is recorded for each of their values.
 
     A signature is the structure of the arguments with the shapes and dtypes of their leaves. Where a comparison
     comes out otherwise than when it was recorded, that path is recorded too, and both are kept. What the function
@@ -127,6 +134,31 @@ def jit(f: Any = None, *, static_argnums: Any = (), static_argnames: Any = ()) -
     return Jitted(f, static_positions(f, static_argnums, static_argnames))
 
 
+CURES = (  # what a line says, and what does not branch
+    (r"(?<![\w.])max\(", "write np.maximum(a, b) instead of max(a, b)"),
+    (r"(?<![\w.])min\(", "write np.minimum(a, b) instead of min(a, b)"),
+    (r"(?<![\w.])sorted\(", "write np.sort(x) instead of sorted(x)"),
+    (r"^while\b", "repeat a fixed number of times, and select with np.where what goes on"),
+    (r"\brange\(", "keep the number of repetitions the same, and select with np.where what goes on"),
+    (r"(argsort|argmax|argmin|unique|nonzero)\(", "leave decisions about order and places out of the function"),
+)
+
+
+def warn(text: str) -> None:
+    """Warn, at the line of the user's that is running."""
+    frame, level = sys._getframe(0), 1
+    while frame.f_back is not None and frame.f_globals.get("__package__") in INTERNAL:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, stacklevel=level)
+
+
+def cure_of(site: Any) -> str:
+    """Return what to write instead of a statement that branches."""
+    text = "" if site is None else read_line(site).source
+    cure = next((cure for pattern, cure in CURES if re.search(pattern, text)), "choose with np.where instead of if")
+    return f"{cure}; or call the function without numbad.jit"
+
+
 class Jitted(Generic[F]):
     """A function that is recorded once and replayed; made by `jit`.
 
@@ -151,7 +183,8 @@ class Jitted(Generic[F]):
         self.point_tapes: dict[Any, list[Any]] = {}  # of jitted functions under vmap
         self.snapshot: Snapshot | None = None
         self.clock = 0
-        self.warned = self.told = self.anew = False
+        self.warned = self.told = self.anew = self.overflowed = False
+        self.unfollowed: set[Any] = set()  # signatures of whose integers more is done than can be followed
         self.said: set[str] = set()  # what it does to its arguments, as far as the user was warned of it
         self.lock = threading.RLock()
         self.busy = False  # a path is being recorded
@@ -199,7 +232,7 @@ class Jitted(Generic[F]):
     def forget(self) -> None:
         """Drop what was recorded."""
         self.programs, self.point_tapes = {}, {}
-        self.refused = set()
+        self.refused, self.unfollowed = set(), set()
         self.snapshot = None
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
@@ -268,8 +301,7 @@ class Jitted(Generic[F]):
                 values, paths = self.look_up(arguments, keywords, kinds)
             program = paths.run(values)
             if program is None:
-                program = self.record(arguments, keywords, paths)
-                program.attempt(values)
+                return self.record_path(arguments, keywords, paths, values)
             return program.result()
 
     if TYPE_CHECKING:  # a method could not have the signature of another function
@@ -285,16 +317,19 @@ class Jitted(Generic[F]):
         if not keywords and not self.static and kinds.count(float) == len(kinds):
             values, key = list(arguments), kinds
         else:
-            values, key = self.signature(arguments, keywords)
+            values, key = self.signature(arguments, keywords, not strictness.asked())
+            if key in self.unfollowed:
+                values, key = self.signature(arguments, keywords)
         asked = strictness.asked()  # a path that was recorded without does not look for errors
-        return values, self.paths_of((key, asked) if asked else key)
+        return values, self.paths_of((key, asked) if asked else key, values)
 
-    def paths_of(self, key: Any) -> Paths:
+    def paths_of(self, key: Any, values: list[Any]) -> Paths:
         """Return the recorded paths of a signature."""
         found = self.programs.get(key)
         if found is None:
             self.make_room()
-            found = self.programs[key] = Paths()
+            found = self.programs[key] = KnownPaths() if any(map(is_followed, values)) else Paths()
+            found.key = key
         self.clock += 1
         found.used = self.clock
         return found
@@ -325,7 +360,7 @@ class Jitted(Generic[F]):
         values, key = self.signature_inside(recorder, arguments, keywords)
         if key is None or key in self.refused or not any(isinstance(value, Active) for value in values):
             return None
-        paths = self.paths_of(key)
+        paths = self.paths_of(key, [])
         program = paths.programs[0] if paths.programs else None
         if program is not None and program.rows.guarded:
             program = paths.run([plain(value) if isinstance(value, Active) else value for value in values])
@@ -381,13 +416,12 @@ class Jitted(Generic[F]):
             return
         if not self.warned:
             self.warned = True
-            warnings.warn(
+            warn(
                 message(
                     f"{self.title()} has been called with {MOST_SIGNATURES} different signatures: shapes, dtypes, "
                     "or values of static arguments; from now on the tapes of the one used least recently are dropped",
                     "pass numbers that vary as floats, pad arrays to a few lengths, or call it without numbad.jit",
                 ),
-                stacklevel=4,
             )
         del self.programs[min(self.programs, key=lambda key: self.programs[key].used)]
 
@@ -396,21 +430,20 @@ class Jitted(Generic[F]):
         if what in self.said:
             return
         self.said.add(what)
-        warnings.warn(
+        warn(
             message(
                 f"{self.title()} {what} that it was given; under numbad.jit the caller's stays as it is",
                 "work on a copy (x = x.copy()), and return it if the caller needs it",
                 where=False,
             ),
-            stacklevel=5,
         )
 
     def title(self) -> str:
         """Return the name of the function."""
         return name_of(self.f)
 
-    def signature(self, arguments: Any, keywords: Any) -> tuple[list[Any], Any]:
-        """Return the recorded leaves of a call, and what makes it one that a tape can run."""
+    def signature(self, arguments: Any, keywords: Any, known: bool = False) -> tuple[list[Any], Any]:
+        """Return the leaves of a call that vary, and what makes it one that a tape can run (see `leaves_key`)."""
         parts: list[Any] = []
         values: list[Any] = []
         for k, argument in enumerate(arguments):
@@ -423,31 +456,65 @@ class Jitted(Generic[F]):
                 values.append(argument)
                 parts.append((argument.shape, argument.dtype.num, True))
             else:
-                parts.append(leaves_key(argument, values))
+                parts.append(leaves_key(argument, values, known))
         for name in sorted(keywords):
             parts.append((name, static_key(keywords[name])))
         return values, tuple(parts)
 
+    def record_path(self, arguments: Any, keywords: Any, paths: Paths, values: Any) -> Any:
+        """Return what the function does on a path that has not been recorded: record it."""
+        if self.is_full(len(paths.programs), paths.missed_site):
+            return self.f(*arguments, **keywords)
+        if isinstance(paths, KnownPaths):
+            program = self.try_known(arguments, keywords, paths)
+            if program is None:
+                return self.record_unfollowed(arguments, keywords, paths.key)
+        else:
+            program = self.record(arguments, keywords, paths)
+        program.attempt(values)
+        return program.result()
+
+    def try_known(self, arguments: Any, keywords: Any, paths: Paths) -> Program | None:
+        """Record a path on which integers vary; None where more is done with them than is followed.
+
+        What the function raises may be its own: it runs once more with the integers as they are, and raises it again.
+        """
+        try:
+            return self.record(arguments, keywords, paths)
+        except Exception:
+            return None
+
+    def record_unfollowed(self, arguments: Any, keywords: Any, known: Any) -> Any:
+        """Return what the function does with integers as they are; these are static from now on."""
+        values, key = self.signature(arguments, keywords)
+        paths = self.paths_of(key, [])
+        program = paths.run(values)
+        if program is None:
+            if self.is_full(len(paths.programs), paths.missed_site):
+                return self.f(*arguments, **keywords)
+            program = self.record(arguments, keywords, paths)
+        self.unfollowed.add(known)
+        program.attempt(values)
+        return program.result()
+
     def record(self, arguments: Any, keywords: Any, paths: Paths) -> Program:
         """Record the path of this call and keep it."""
-        self.check_paths(len(paths.programs), paths.missed_site)
         before = Snapshot(self.f)
         self.busy = True
         try:
-            program = Program(self, arguments, keywords)
+            program = Program(self, arguments, keywords, isinstance(paths, KnownPaths))
         finally:
             self.busy = False
         change = before.describe_change()
         if change and not self.told:
             self.told = True
-            warnings.warn(
+            warn(
                 message(
                     f"{self.title()} changes {change} while it runs; under numbad.jit that happens when a path is "
                     "recorded, not at each call",
                     "return what changes, or call it without numbad.jit",
                     where=False,
                 ),
-                stacklevel=3,
             )
         self.look_around()
         paths.add(program)
@@ -458,14 +525,13 @@ class Jitted(Generic[F]):
         self.snapshot = Snapshot(self.f)
         if self.snapshot.unbounded and not self.anew:
             self.anew = True
-            warnings.warn(
+            warn(
                 message(
                     f"{self.title()} takes {self.snapshot.unbounded} from outside, which cannot be compared: each call "
                     "is recorded anew",
                     "pass it as an argument, or as an array; or call the function without numbad.jit",
                     where=False,
                 ),
-                stacklevel=4,
             )
 
     def tapes_of(self, key: Any) -> list[Any]:
@@ -478,15 +544,19 @@ class Jitted(Generic[F]):
         if self.snapshot is not None and self.snapshot.changed():
             self.forget()
 
-    def check_paths(self, count: int, site: Callable[[], Any]) -> None:
-        """Raise a NumbadError if there are too many paths to record another; `site` finds the branch."""
-        if count >= MOST_PATHS:
-            raise NumbadError(
+    def is_full(self, count: int, site: Callable[[], Any]) -> bool:
+        """Whether there are too many paths to record another; the first time, warn. `site` finds the branch."""
+        if count < MOST_PATHS:
+            return False
+        if not self.overflowed:
+            self.overflowed = True
+            branch = site()
+            warn(
                 message(
-                    f"{self.title()} has taken {MOST_PATHS} different paths for "
-                    "arguments of one shape; a branch on each element makes one for each combination\n"
-                    f"  at {describe_site(site())}",
-                    "choose with np.where instead of if, or call it without numbad.jit",
+                    f"{self.title()} has taken {MOST_PATHS} different paths for arguments of one shape; from now on "
+                    f"calls that take another are not replayed, but run the function\n  at {describe_site(branch)}",
+                    cure_of(branch),
                     where=False,
-                )
-            ) from None
+                ),
+            )
+        return True

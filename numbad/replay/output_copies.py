@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from numbad.geometry import affine_strides, is_run
-from numbad.limits import MOST_RUNS
 
 
 class ArrayResult:
@@ -65,15 +64,3 @@ class ArrayResult:
             return part.reshape(self.shape)
         steps = [step * values.itemsize for step in self.strides]
         return np.lib.stride_tricks.as_strided(part, self.shape, steps)
-
-
-def runs_of(addresses: np.ndarray) -> list[tuple[int, int]]:
-    """Return the runs (start, stop) that some addresses form, or one around them if there are many."""
-    places = np.unique(addresses)
-    if not places.size:
-        return []
-    ends = np.flatnonzero(np.diff(places) > 1)
-    if len(ends) >= MOST_RUNS:
-        return [(int(places[0]), int(places[-1]) + 1)]
-    starts = [0, *(ends + 1).tolist()]
-    return [(int(places[k]), int(places[last]) + 1) for k, last in zip(starts, [*ends.tolist(), len(places) - 1])]

@@ -35,6 +35,7 @@ class Paths:
         self.after: dict[tuple[int, int], list[Any]] = {}
         self.certain = True
         self.used = 0
+        self.key: Any = None  # the signature
         self.missed: tuple[Any, int] | None = None
 
     def add(self, program: Any) -> None:
@@ -112,6 +113,25 @@ class Paths:
             return None
         program, row = self.missed
         return program.machine.site(row)
+
+
+class KnownPaths(Paths):
+    """The programs of a signature with integers or truth values: their prologues tell them apart, so each is tried."""
+
+    def add(self, program: Any) -> None:
+        """Keep a program."""
+        self.programs.append(program)
+
+    def run(self, values: Any) -> Any:
+        """Run the path that the values take; return its program, or None if it has not been recorded."""
+        for program in list(self.programs):
+            if program.attempt(values) < 0:
+                return self.prefer(program)
+        return None
+
+    def missed_site(self) -> Any:
+        """Return the user's statement at which the last call left the path that is taken most often."""
+        return self.programs[0].prologue.missed if self.programs else None
 
 
 def is_fork(one: np.ndarray, other: np.ndarray) -> bool:

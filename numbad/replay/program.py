@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.kernels.memory import handed_out
-from numbad.recording.active import Active
+from numbad.recording.active import Active, Given
 from numbad.recording.arrays import Array
 from numbad.recording.inputs import FLOAT64, as_leaf, check_leaf, input_dtype, note_inputs, record_leaves
 from numbad.recording.outputs import is_narrow, is_slope, narrowed, scalar_output
-from numbad.recording.recorder import Recorder
+from numbad.recording.recorder import Recorder, current
 from numbad.recording.scalars import Scalar
-from numbad.recording.trees import first, flatten
+from numbad.recording.trees import first, flatten, flatten_arguments
 from numbad.replay.machines import choose_machine
 from numbad.replay.output_copies import ArrayResult
 from numbad.replay.paths import common_rows
 from numbad.replay.recorded_path import make_path
-from numbad.replay.signatures import is_recorded
+from numbad.replay.signatures import is_followed, is_recorded
 from numbad.tape.layout import ADD, GUARD, GUARD_VALUE, HOST, row_elements, space_of
 
 if TYPE_CHECKING:
     from numbad.emission.splicing import Splice
+    from numbad.recording.prologue import Prologue
     from numbad.replay.jit import Jitted
 
 
@@ -51,22 +52,24 @@ def copies_of(recorder: Any, leaf: Any) -> list[int]:
 class Program:
     """One recorded path, ready to run on other values of the same signature."""
 
-    def __init__(self, owner: Jitted[Any], arguments: Any, keywords: Any) -> None:
+    def __init__(self, owner: Jitted[Any], arguments: Any, keywords: Any, known: bool = False) -> None:
         plan = owner.plan
         self.hits = 0
         self.f = owner.f if plan is None else plan.f
         self.gradient: Any = plan
         self.narrow = is_narrow(owner.numbad_like, arguments)
-        leaves, rebuild = flatten(tuple(arguments))
+        leaves, rebuild = flatten_arguments(tuple(arguments))
         leaves = [as_leaf(leaf) for leaf in leaves]
         static: set[int] = set()
         for k in owner.static:
             if k >= len(arguments):  # given by keyword
                 continue
-            before = len(flatten(tuple(arguments[:k]))[0])
+            before = len(flatten_arguments(tuple(arguments[:k]))[0])
             static.update(range(before, before + len(flatten(arguments[k])[0])))
         places = [k for k, leaf in enumerate(leaves) if k not in static and is_recorded(leaf)]
         values = [leaves[k] for k in places]
+        followed = [k for k, leaf in enumerate(leaves) if known and k not in static and is_followed(leaf)]
+        self.follow(leaves, places, followed)
 
         changed = [False]
 
@@ -74,9 +77,13 @@ class Program:
             given = list(leaves)
             for k, active in zip(places, actives, strict=True):
                 given[k] = active
+            if self.prologue is not None:
+                self.prologue.recorder = current()
+                for number, k in enumerate(followed):
+                    given[k] = self.prologue.stand_in(number)
             passed = rebuild(given)
             result = self.f(*passed, **keywords)
-            now = flatten(passed)[0]
+            now = flatten_arguments(passed)[0]
             changed[0] = len(now) != len(given) or any(one is not other for one, other in zip(now, given))
             return result
 
@@ -87,10 +94,26 @@ class Program:
             self.prepare(result, arguments, places)
         finally:
             self.recorder.close()
+            if self.prologue is not None:
+                self.prologue.close()
+
+    def follow(self, leaves: list[Any], places: list[int], followed: list[int]) -> None:
+        """Note which of the values of a call rows are recorded of, and which the prologue begins with."""
+        self.prologue = None
+        if followed:
+            from numbad.recording.knowns import begin_prologue
+
+            self.prologue = begin_prologue([leaves[k] for k in followed])
+            order = sorted(places + followed)
+            self.recorded = [order.index(k) for k in places]
+            self.followed = [order.index(k) for k in followed]
 
     def prepare(self, result: Any, arguments: Any, places: list[int]) -> None:
         """Note the outputs, and for a gradient which leaves it is wanted for."""
         recorder = self.recorder
+        if self.prologue is not None:
+            result = self.settle_results(result)
+            self.leaves = [*self.leaves, *(leaf for _, leaf in self.prologue.entries)]
         if self.gradient is not None:
             output = scalar_output(recorder, result, self.gradient.name)
             self.constant = result
@@ -106,12 +129,19 @@ class Program:
                     leaf.address_view()
         self.outputs = outputs
         recorder.execution = None
-        path = make_path(recorder, self.leaves, outputs, self.wanted_leaves(), self.reads_results())
+        path = make_path(recorder, self.leaves, outputs, self.wanted_leaves(), self.wants_results())
         machine = self.machine = choose_machine(path)
         self.places = [find_result(*given) for given in zip(outputs, machine.outputs, path.fixed, strict=True)]
         asks = {GUARD, GUARD_VALUE, HOST}.intersection(recorder.code[::4])
         self.constant_results = self.gradient is None and all(path.fixed) and not asks
         self.computed = False  # in the memory of this program: splicing does not
+
+    def settle_results(self, result: Any) -> Any:
+        """Return what the function returned, with what the prologue computes of it in its place."""
+        if self.gradient is not None:
+            return result.enter(self.recorder) if isinstance(result, Given) else result
+        leaves, rebuild = flatten(result)
+        return rebuild([Answer(leaf.prologue, leaf.number) if isinstance(leaf, Given) else leaf for leaf in leaves])
 
     def wanted_leaves(self) -> list[bool] | None:
         """Return for a gradient with respect to which leaves it is wanted."""
@@ -120,11 +150,9 @@ class Program:
         chosen = {k for part, _ in self.parts for k in part}
         return [k in chosen for k in range(len(self.leaves))]
 
-    def reads_results(self) -> bool:
-        """Whether the results have to be in memory after a run."""
-        if self.gradient is None or self.gradient.with_value:
-            return True
-        return not all(self.recorder.ends_in_sum(output.address) for output in self.outputs)
+    def wants_results(self) -> bool:
+        """Whether the results are wanted, and not a gradient alone."""
+        return self.gradient is None or self.gradient.with_value
 
     def arrange(self, arguments: Any, places: list[int]) -> None:
         """Find which leaves each differentiated argument has, and check that they can be differentiated."""
@@ -139,7 +167,7 @@ class Program:
                 check_leaf(as_leaf(leaf))
             self.parts.append(([order[k] for k in chosen], rebuild))
         numbers = [part[0] for part, rebuild in self.parts if rebuild is first]
-        self.in_order = numbers == list(range(len(places))) and len(numbers) == len(self.parts)
+        self.in_order = numbers == list(range(len(self.leaves))) and len(numbers) == len(self.parts)
 
     # ------------------------------------------------------------ running
 
@@ -149,12 +177,37 @@ class Program:
         The rows before `start` are those of the program `source`, which has computed them.
         """
         row = -1
+        if self.prologue is not None:
+            return self.attempt_known(values)
         if not (self.constant_results and self.computed):
             self.machine.enter(values)
             row = self.machine.run(start, None if source is None else source.machine)
         if row < 0:
             self.hits += 1
             self.computed = True
+        return row
+
+    def attempt_known(self, values: Any) -> int:
+        """Run the prologue, then the tape; return -1 if this is the path.
+
+        Where the one or the other raises, as for an index that is out of bounds, the function does.
+        """
+        prologue = self.prologue
+        assert prologue is not None
+        prologue.running = True
+        try:
+            if not prologue.run([values[k] for k in self.followed]):
+                return 0
+            self.machine.enter([*(values[k] for k in self.recorded), *prologue.values()])
+            row = self.machine.run()
+        except Exception:
+            return 0
+        finally:
+            prologue.running = False
+        if row < 0:
+            self.hits += 1
+        else:
+            prologue.missed = self.machine.site(row)
         return row
 
     @functools.cached_property
@@ -194,7 +247,13 @@ class Program:
         """Return what the last run has computed."""
         if self.gradient is None:
             return self.read_outputs()
-        return self.read_gradient()
+        if self.prologue is None:
+            return self.read_gradient()
+        self.prologue.running = True
+        try:
+            return self.read_gradient()
+        finally:
+            self.prologue.running = False
 
     def pick(self, found: list[Any]) -> list[Any]:
         """Return the gradient with respect to each differentiated argument."""
@@ -212,7 +271,7 @@ class Program:
         k = 0
         for leaf in self.flat:
             if not isinstance(leaf, Active):
-                found.append(leaf.copy() if isinstance(leaf, np.ndarray) else leaf)
+                found.append(leaf.copy() if isinstance(leaf, (np.ndarray, Answer)) else leaf)
                 continue
             place = self.places[k]
             k += 1
@@ -230,6 +289,17 @@ class Program:
         if not self.outputs:
             value = self.constant
         return self.gradient.pack(value, slopes if self.in_order else self.pick(slopes))
+
+
+class Answer:
+    """A result that the prologue computes."""
+
+    def __init__(self, prologue: Prologue, number: int) -> None:
+        self.prologue, self.number = prologue, number
+
+    def copy(self) -> Any:
+        """Return the value of the last run."""
+        return self.prologue.now[self.number].copy()
 
 
 def find_result(output: Any, places: np.ndarray, fixed: bool) -> Any:

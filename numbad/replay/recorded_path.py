@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from numbad.geometry import table_of
 from numbad.limits import FEW_ROWS, MOST_RESULTS, SHORT
 from numbad.ops.definition import REGISTRY
 from numbad.recording.active import Active
@@ -15,9 +16,9 @@ from numbad.recording.arrays import Array
 from numbad.recording.inputs import FLOAT64, Leaf
 from numbad.recording.recorder import Recorder
 from numbad.settings import config
-from numbad.tape.layout import HOST, find_large, host_places, is_guard
+from numbad.tape.layout import CLEAR, HOST, find_large, host_places, is_guard
 from numbad.tape.rows import Rows
-from numbad.tapes.freezing import freeze
+from numbad.tapes.freezing import freeze_rows
 from numbad.tapes.slots import Output
 from numbad.tapes.tape import Tape
 from numbad.tapes.workspaces import rows_of
@@ -38,7 +39,10 @@ class Path:
     wanted : list of bool, or None
         For a gradient, with respect to which inputs it is wanted.
     value : bool
-        Whether the results are read after a run.
+        Whether the results are wanted, and not a gradient alone.
+    read : bool
+        Whether the results have to be in memory after a run of all rows: of a gradient alone that is so
+        unless they are sums at the end, which no adjoint sweep reads.
     recorder : Recorder
         The recording, which has ended.
     """
@@ -48,6 +52,7 @@ class Path:
     fixed: list[bool]
     wanted: list[bool] | None
     value: bool
+    read: bool
     recorder: Recorder
 
     def rows(self) -> Rows:
@@ -94,7 +99,8 @@ def make_path(
     """
     results = [o.address_view() if isinstance(o, Array) else np.array(o.address) for o in outputs]
     results = [np.array(places, np.int64) for places in results]
-    tape = freeze(recorder, leaves, ())
+    read = value or not all(recorder.ends_in_sum(output.address) for output in outputs)
+    tape = freeze_rows(recorder, leaves, [f"x{k}" for k in range(len(leaves))])
     tape.sites, tape.places = np.arange(len(tape), dtype=np.int32), Sites(recorder)
     tape._trusted = True  # it has just been recorded; the check would import Numba
     fixed = [False] * len(results)
@@ -108,14 +114,14 @@ def make_path(
             results = follow(results, parts, tape.outputs)
             known = constant_addresses(tape)
             fixed = [bool(known[places].all()) for places in results]
-    return Path(tape, results, fixed, wanted, value, recorder)
+    return Path(tape, results, fixed, wanted, value, read, recorder)
 
 
 def find_parts(tape: Tape, results: list[np.ndarray]) -> list[tuple[int, int]]:
     """Return first and last address (half-open) of parts of the results, each of one block, which passes move whole."""
     if not results:
         return []
-    places = np.unique(np.concatenate([found.reshape(-1) for found in results]))
+    places = np.flatnonzero(table_of(np.concatenate([found.reshape(-1) for found in results]), tape.size))
     blocks = [(slot.address, slot.size) for slot in tape.inputs if not slot.space]
     blocks += [(address, block.size) for address, block in tape.loads]
     rows = tape.code[~is_guard(tape.code[:, 0])]
@@ -124,7 +130,7 @@ def find_parts(tape: Tape, results: list[np.ndarray]) -> list[tuple[int, int]]:
     numbers = tape.numbers[:, 0].astype(np.int64)
     ends = [edge for first, count in blocks for edge in (first, first + count)]
     edges = np.concatenate([rows[:, 1].astype(np.int64), numbers, numbers + 1, np.array(ends, np.int64)])
-    cuts = np.flatnonzero((np.diff(places) > 1) | np.isin(places[1:], edges)) + 1
+    cuts = np.flatnonzero((np.diff(places) > 1) | table_of(edges, tape.size + 1)[places[1:]]) + 1
     return [(int(part[0]), int(part[-1]) + 1) for part in np.split(places, cuts) if part.size]
 
 
@@ -150,6 +156,6 @@ def is_scalar_tape(tape: Tape) -> bool:
         tape.dtype == FLOAT64
         and not len(tape.words)
         and len(tape) <= SHORT
-        and not np.isin(codes, hosts).any()
+        and not table_of(hosts, CLEAR + 1)[codes].any()
         and not any(slot.space for slot in tape.inputs)
     )

@@ -13,6 +13,8 @@ from numbad.recording.inputs import FLOAT64, as_leaf, check_meaning
 from numbad.recording.scalars import Scalar
 from numbad.recording.trees import take_apart
 
+FOLLOWED = "followed"  # in signatures, of arrays of integers and truth values
+
 
 def static_positions(f: Any, argnums: Any, argnames: Any) -> tuple[int, ...]:
     """Return the positions of the static arguments of a function, given by number or by name."""
@@ -47,13 +49,16 @@ def refuse_static(f: Any, what: str, there_are: str) -> None:
     raise InputError(message(f"{what} is no argument of {name}, which has {there_are}", "name one of those"))
 
 
-def leaves_key(argument: Any, values: list[Any]) -> Any:
-    """Append the recorded leaves of an argument to `values`; return its part of the signature."""
+def leaves_key(argument: Any, values: list[Any], known: bool = False) -> Any:
+    """Append the leaves of an argument that vary to `values`; return its part of the signature.
+
+    Arrays of integers and truth values vary where they are `known` (see `numbad.recording.knowns`), else are static.
+    """
     if isinstance(argument, (float, int, np.ndarray, np.generic)):
         leaves, tree = [argument], None
     else:
         leaves, tree = take_apart(argument)
-    parts = []
+    parts: list[Any] = []
     for leaf in leaves:
         leaf = as_leaf(leaf)
         if isinstance(leaf, Active):
@@ -67,6 +72,9 @@ def leaves_key(argument: Any, values: list[Any]) -> Any:
             kind = leaf.dtype.num if isinstance(leaf, (np.ndarray, np.generic)) else -1
             contiguous = leaf.flags.c_contiguous if isinstance(leaf, np.ndarray) else True
             parts.append((np.shape(leaf), kind, type(leaf) is np.ndarray, contiguous))
+        elif known and is_followed(leaf):
+            values.append(leaf)
+            parts.append((FOLLOWED, leaf.shape, leaf.dtype.str))
         else:
             parts.append(static_key(leaf))
     return tree, tuple(parts)
@@ -77,6 +85,11 @@ def is_recorded(leaf: Any) -> bool:
     if isinstance(leaf, (np.ndarray, np.generic)):
         return leaf.dtype.kind == "f"
     return isinstance(leaf, float)
+
+
+def is_followed(leaf: Any) -> bool:
+    """Whether a leaf is an array of integers or truth values: what is computed from it is computed anew in each run."""
+    return type(leaf) is np.ndarray and leaf.dtype.kind in "iub"
 
 
 def static_key(value: Any) -> Any:

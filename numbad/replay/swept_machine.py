@@ -26,7 +26,7 @@ class SweptMachine:
 
     def __init__(self, path: Path, rows: Rows) -> None:
         self.tape, self.outputs = path.tape, path.results
-        self.results = tuple(Result(places) for places in path.results) if path.value else ()
+        self.results = tuple(Result(places) for places in path.results) if path.read else ()
         self.output = None if path.wanted is None or not path.results else int(path.results[0])
         self.execution = PathExecution(rows)
         self.ends: dict[int, int] = {}  # one after the last address that the first rows write to

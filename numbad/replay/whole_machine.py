@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from numbad.errors import InternalError, message
+from numbad.geometry import table_of
 from numbad.kernels import run_layout as layout
 from numbad.kernels.loading import sweep
 from numbad.kernels.memory import address_of, empty
@@ -16,7 +17,7 @@ from numbad.ops.definition import REGISTRY
 from numbad.recording.inputs import FLOAT64
 from numbad.replay.recorded_path import Path
 from numbad.sweeps.whole import locate_spaces, new_plan
-from numbad.tape.layout import GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER, is_guard, row_elements
+from numbad.tape.layout import CLEAR, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER, is_guard, row_elements
 from numbad.tape.rows import Rows
 
 if CHECKED:
@@ -112,6 +113,6 @@ def left_to_python(rows: Rows) -> list[int]:
     """Return the rows that the compiled sweeps leave to Python: SciPy computes them, or they are large."""
     code, words = np.frombuffer(rows.code, np.uint32).reshape(-1, 4), rows.words
     by_scipy = [op.opcode for op in REGISTRY if op.host]
-    found = np.flatnonzero(np.isin(code[:, 0], by_scipy + [MAP + opcode for opcode in by_scipy])).tolist()
-    arrays = np.flatnonzero((code[:, 0] >= MAP) & ~np.isin(code[:, 0], SMALL)).tolist()
+    found = np.flatnonzero(table_of(by_scipy + [MAP + opcode for opcode in by_scipy], CLEAR + 1)[code[:, 0]]).tolist()
+    arrays = np.flatnonzero((code[:, 0] >= MAP) & ~table_of(SMALL, CLEAR + 1)[code[:, 0]]).tolist()
     return found + [row for row in arrays if row_elements(words, int(code[row, 2])) >= LARGE]

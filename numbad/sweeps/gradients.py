@@ -72,7 +72,7 @@ def gradient_of_numbers(recorder: Recorder, output: int, inputs: int) -> tuple[f
     if work is None:
         return None
     first = work.size + 1
-    found = work.memory.item(output), work.memory[first : first + inputs].tolist()
+    found = work.numbers[output], work.numbers[first : first + inputs].tolist()
     give_back(work)
     recorder.close()
     return found

@@ -46,6 +46,8 @@ class Workspace:
     ----------
     memory : ndarray
         Where the tape runs: it begins with the values.
+    numbers : memoryview
+        The same memory, for Python's numbers.
     size : int
         Addresses of the tape that has run.
     spaces : dict of int to ndarray
@@ -54,11 +56,24 @@ class Workspace:
         What the driver is told (see `run_layout`).
     """
 
-    __slots__ = ("address", "driver", "key", "memory", "plan", "plan_at", "scratch", "size", "spaces", "tables")
+    __slots__ = (
+        "address",
+        "driver",
+        "key",
+        "memory",
+        "numbers",
+        "plan",
+        "plan_at",
+        "scratch",
+        "size",
+        "spaces",
+        "tables",
+    )
 
     def __init__(self, dtype: np.dtype, arrays: bool, count: int = SHORT_MEMORY) -> None:
         self.key = dtype.num, arrays
         self.memory = empty(count, dtype) if count == SHORT_MEMORY else take_memory(count, dtype, False)
+        self.numbers: Any = memoryview(self.memory)
         self.scratch = empty(4 * BLOCK, dtype) if arrays else None
         self.plan = new_plan(dtype, arrays, True, self.scratch)
         self.plan[VALUES] = self.address = address_of(self.memory)

@@ -8,15 +8,14 @@ from typing import Any, NoReturn
 import numpy as np
 
 from numbad.errors import OutputError, Site, message, name_of
-from numbad.geometry import contiguous
+from numbad.geometry import contiguous, table_of
 from numbad.recording.active import Active
 from numbad.recording.arrays import Array
 from numbad.recording.inputs import record_call
 from numbad.recording.operands import pack
 from numbad.recording.recorder import Recorder, current, refuse
 from numbad.recording.scalars import Scalar
-from numbad.recording.structures import flatten
-from numbad.tape.naming import name_arguments, name_spaces
+from numbad.recording.structures import Structure, flatten
 from numbad.tapes.slots import Input, Output
 from numbad.tapes.tape import Tape
 
@@ -63,6 +62,8 @@ def record(f: Callable[..., Any], *examples: Any, **keywords: Any) -> Tape:
     >>> tape(np.array([0.0, 7.0]))
     7.0
     """
+    from numbad.tape.naming import name_arguments, name_spaces
+
     if current() is not None:
         refuse("numbad.record is called while another function is recorded", "record before, and call the function")
     recorder, leaves, *_, result = record_call(f, examples, tuple(range(len(examples))), keywords)
@@ -112,6 +113,18 @@ def freeze(
     flat, output_tree = flatten(result)
     outputs = tuple(place_output(recorder, value) for value in flat)
     names = names or [f"x{k}" for k in range(len(leaves))]
+    return freeze_rows(recorder, leaves, names, outputs, output_tree, trees)
+
+
+def freeze_rows(
+    recorder: Recorder,
+    leaves: list[Any],
+    names: list[str],
+    outputs: tuple[Output, ...] = (),
+    output_tree: Structure = None,
+    trees: tuple[Any, ...] | None = None,
+) -> Tape:
+    """Return what a recorder has recorded as a tape with results that have their places."""
     inputs = tuple(place_input(leaf, name) for leaf, name in zip(leaves, names, strict=True))
     taken = [slot.address for slot in inputs if not slot.space and slot.size]
     numbers = np.array(recorder.numbers, np.float64).reshape(-1, 2)
@@ -125,7 +138,7 @@ def freeze(
         words=np.frombuffer(recorder.words, np.int64) if recorder.words else np.empty(0, np.int64),
         size=recorder.size,
         dtype=recorder.dtype,
-        numbers=numbers[~np.isin(numbers[:, 0], taken)],
+        numbers=numbers[~table_of(taken, recorder.size)[numbers[:, 0].astype(np.int64)]],
         loads=[(address, block) for address, block in recorder.loads if address not in taken],
         spaces=spaces,
         hosts=list(recorder.hosts),

@@ -31,8 +31,8 @@ from numbad.tape.layout import (
     row_size,
     scatter_block,
     step_count,
+    written_count,
 )
-from numbad.tape.naming import count_results
 from numbad.tapes.workspaces import rows_of
 
 if TYPE_CHECKING:
@@ -410,7 +410,8 @@ def fold_values(tape: Tape, rows: np.ndarray) -> tuple[np.ndarray, list[Any]]:
     addresses = tape.code[scalar, 1].astype(np.int64)
     numbers.append(np.stack([addresses.astype(float), values[addresses].astype(float)], axis=1))
     for row in rows[tape.code[rows, 0] >= MAP].tolist():
-        out, count = int(tape.code[row, 1]), count_results(tape, row)
+        opcode, out, w, _ = tape.code[row].tolist()
+        count = written_count(opcode, w, tape.words)
         if count:  # another row has made the block that this one adds to
             loads.append((out, values[out : out + count].copy()))
     return np.concatenate(numbers), loads

@@ -17,7 +17,6 @@ from numbad.settings import config
 from numbad.sweeps.execution import Execution
 from numbad.sweeps.whole import give_back, run_whole
 from numbad.tape.layout import GUARD, GUARD_VALUE, find_large
-from numbad.tapes.checks import verify
 from numbad.tapes.slots import Input, Output
 from numbad.tapes.workspaces import Workspace, check_gradient_out, check_out, output_slots, rows_of, take_workspace
 
@@ -1083,6 +1082,8 @@ class Tape:
         >>> import numbad
         >>> numbad.record(lambda x: x * x, 1.0).prepare()
         """
+        from numbad.tapes.checks import verify
+
         verify(self)
         self._large = find_large(self._code, self._words)
         numbers_only = self.dtype == np.float64 and all(slot.shape == () and not slot.space for slot in self.inputs)

@@ -542,7 +542,7 @@ def host_lanes(lanes: Lanes, row: Any) -> bool:
         spread = [np.broadcast_to(value, (*value.shape[:-1], lanes.lanes)) for value in values]
         for k, value in getattr(call, "plain", {}).items():
             spread[k] = np.asarray(value)[..., None]
-        for result, part in zip(results, as_tuple(call.op(*spread)), strict=True):
+        for result, part in zip(results, as_tuple(call.op(*spread, **call.settings)), strict=True):
             lanes.store((0, result.storage.address, result.shape, contiguous(result.shape)), part)
         return True
     record = getattr(call.op, "every_result", call.op)

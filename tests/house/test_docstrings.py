@@ -20,7 +20,8 @@ POINT = np.array([1.0, 2.0])
 CLASSES = [numbad.Tape, numbad.custom_vjp, numbad.custom_jvp, type(numbad.jit(np.sin))]
 HELPERS = {"split", "merge", "bind", "missing", "pull", "push", "forget", "without_plan", "numbad_map", "call_inside"}
 HELPERS |= {"look_up", "paths_of", "match", "signature_inside", "record_inside", "run_checked", "make_room"}
-HELPERS |= {"warn_assigned", "title", "signature", "record", "look_around", "tapes_of", "drop_outdated", "check_paths"}
+HELPERS |= {"warn_assigned", "title", "signature", "record", "look_around", "tapes_of", "drop_outdated"}
+HELPERS |= {"is_full", "record_path", "try_known", "record_unfollowed"}
 HELPERS.add("answer")
 SECTIONS = re.compile(r"^(Parameters|Returns|Raises|Warns|Notes|References|Examples|Attributes)\n-+$", re.M)
 

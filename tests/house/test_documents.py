@@ -34,8 +34,7 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.M | re.S)
 
 
 def run_blocks() -> list[tuple[str, str, str]]:
-    """Run README's Python blocks one after the other; return (code, output, what README prints)."""
-    names: dict[str, Any] = {"__name__": "__main__"}
+    """Run each of README's Python blocks by itself; return (code, output, what README prints)."""
     found = []
     for (language, text), (following, expected) in zip(BLOCKS, [*BLOCKS[1:], ("", "")], strict=True):
         if language != "python":
@@ -44,7 +43,7 @@ def run_blocks() -> list[tuple[str, str, str]]:
         linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
-            exec(compile(text, file, "exec"), names)
+            exec(compile(text, file, "exec"), {"__name__": "__main__"})
         output = re.sub(r"README\.py\d+", "README.py", printed.getvalue())
         found.append((text, output, expected if following == "text" else ""))
     return found

@@ -76,10 +76,11 @@ LATER = {  # parts of what a user holds, each the way to a whole wing
     "replay.__init__": {"replay.jit"},  # for pickles that were written when it was a module
     "replay.jit": {"replay.batches"},
     "replay.machines": {"replay.divided_machine", "replay.scalar_machine"},
-    "replay.program": {"emission.splicing"},
+    "replay.program": {"emission.splicing", "recording.knowns"},
     "replay.recorded_path": {"tapes.passes"},
     "storage.__init__": {"storage.tape_files"},  # pickles of tapes name `numbad.storage.read_tape`
-    "tapes.tape": {"tapes.directional", "tapes.jacobians", "tapes.passes", "tapes.points"},
+    "tapes.freezing": {"tape.naming"},
+    "tapes.tape": {"tapes.checks", "tapes.directional", "tapes.jacobians", "tapes.passes", "tapes.points"},
 }
 FACE = {  # a tape's methods for the eye and for files: the one place that reaches upward
     "tapes.tape": {

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import numbad
-from numbad import NumbadError
 from shared.jitting import Counted, branches, close, stairs, together
 
 HERE = Path(__file__).name
@@ -79,12 +78,13 @@ def test_not_a_number_takes_the_path_that_numpy_takes() -> None:
     assert jitted(float("-inf")) == float("inf")
 
 
-def test_too_many_paths_are_an_error_that_names_the_line() -> None:
+def test_beyond_the_limit_of_paths_the_function_runs_and_the_line_is_named_once() -> None:
     jitted = numbad.jit(lambda x: sum(v if v > 0.0 else -v for v in x))
-    with pytest.raises(NumbadError) as caught:
+    with pytest.warns(UserWarning) as caught:
         for x in generator.normal(size=(300, 8)):
             assert jitted(x) == pytest.approx(np.abs(x).sum())
-    text = str(caught.value)
+    assert [warning.filename for warning in caught] == [__file__]
+    text = str(caught[0].message)
     assert "64 different paths" in text
     assert HERE in text
     assert "v if v > 0.0 else -v for v in x" in text
@@ -93,6 +93,25 @@ def test_too_many_paths_are_an_error_that_names_the_line() -> None:
     jitted.cache_clear()
     assert jitted.paths == 0
     assert jitted(X) == np.abs(X).sum()
+
+
+CURES: dict[str, Any] = {
+    "np.maximum(a, b)": lambda x: max(x[0], x[1] * 0.5) + max(x[2], x[1]),
+    "np.minimum(a, b)": lambda x: min(x[0], x[1] * 0.5) + min(x[2], x[1]),
+    "np.sort(x)": lambda x: sorted(x)[0],
+    "np.where instead of if": lambda x: (x[0] if x[0] > x[1] else x[1]) * (x[2] if x[2] > x[1] else 1.0),
+}
+
+
+@pytest.mark.parametrize("cure", CURES)
+def test_the_cure_is_that_of_what_branched(cure: str, monkeypatch: Any) -> None:
+    monkeypatch.setattr("numbad.replay.jit.MOST_PATHS", 1)
+    jitted = numbad.jit(numbad.grad(CURES[cure]))
+    with pytest.warns(UserWarning, match="1 different paths") as caught:
+        for x in generator.normal(size=(20, 3)):
+            close(jitted(x), numbad.gradient(CURES[cure], x))
+    assert cure in str(caught[0].message).splitlines()[-1]
+    assert jitted.paths == 1
 
 
 # ---------------------------------------------------------------- the tree of paths
