@@ -18,7 +18,7 @@ from numbad.recording.recorder import current
 from numbad.recording.rewriting import ASSIGNS, FULL, path_of, step_of
 from numbad.settings import config
 
-FOLDERS = ("site-packages", "dist-packages")  # of installed packages, whose arrays stay as they are
+INSTALLED = ("site-packages", "dist-packages")  # folders of packages, which are not the user's
 CONVERTING = {f"numbad.recording.{name}" for name in ("arrays", "scalars", "conversion", "unfilled")}
 MAKERS = {np.array, np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray, np.fromiter}
 WRITING = {"fill", "put", "__setitem__"}  # methods of arrays that convert what they are given
@@ -205,7 +205,7 @@ def is_installed(file: str) -> bool:
     """Whether a file belongs to Python or to an installed package."""
     if file.startswith("<frozen "):
         return file.removeprefix("<frozen ").partition(".")[0].rstrip(">") in sys.stdlib_module_names
-    return any(folder in file for folder in FOLDERS) or file.startswith(sysconfig.get_path("stdlib"))
+    return any(folder in file for folder in INSTALLED) or file.startswith(sysconfig.get_path("stdlib"))
 
 
 def is_users(frame: FrameType) -> bool:

@@ -457,7 +457,7 @@ def test_whatever_is_called(f: Any) -> None:
         "import numpy as np\nmake = np.zeros\ndel np\ndef f(x):\n    y = make(3)\n    y[0] = x[0]\n    return y @ x",
         "import numpy\ndef f(x):\n    np = numpy\n    y = np.zeros(3)\n    y[0] = x[0]\n    return y @ x",
         "import numpy as np\nf = lambda x: [y := np.zeros(3), y.__setitem__(0, x[0]), y @ x][2]",
-        "def f(x):\n    global np\n    import numpy as np\n    y = np.zeros(3)\n    y[0] = x[0]\n    np = None\n    return y @ x",
+        "def f(x):\n  global np\n  import numpy as np\n  y = np.zeros(3)\n  y[0], np = x[0], 0\n  return y @ x",
     ],
     ids=["plain", "deleted", "local", "lambda", "rebound"],
 )
