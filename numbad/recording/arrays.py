@@ -98,6 +98,10 @@ class Array(Active):
         self.pitches = strides
         self.boolean = boolean
 
+    def stands_for(self) -> type:
+        """Return the class of NumPy's arrays."""
+        return np.ndarray
+
     @property
     def storage(self) -> Storage:
         """The memory that the array and its views share."""

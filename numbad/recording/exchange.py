@@ -92,10 +92,9 @@ def root_of(f: Any) -> FunctionType | None:
     """Return the function that is run where a callable is called; None where Python cannot tell."""
     for _ in range(100):
         if type(f) is FunctionType:
-            inner = attribute(f, "__wrapped__")
-            if inner is None:
+            if "__wrapped__" not in f.__dict__:
                 return f
-            f = inner
+            f = f.__wrapped__
             continue
         inner = attribute(f, "__func__")
         inner = attribute(f, "func") if inner is None else inner

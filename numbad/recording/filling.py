@@ -32,7 +32,6 @@ from numbad.recording.rewriting import VARIANTS, Hook, Hooks, Rewritten, rewritt
 from numbad.recording.scalars import Scalar
 from numbad.recording.unfilled import (
     WRITING,
-    array_of,
     array_of_method,
     chain,
     is_users,
@@ -45,6 +44,7 @@ from numbad.settings import config
 MOST_RECORDINGS = 50  # of one call: each finds another array, or another function
 
 SEQUENCES = (list, tuple)
+METHODS = {"dot", "clip", "searchsorted", "choose"}  # of plain arrays, which NumPy does not ask whether others record
 
 plans: dict[int, Plan] = {}  # by the code of the function that is recorded
 replacements: dict[int, tuple[Any, Any]] = {}  # by identity, NumPy's functions that make arrays of lists, and ours
@@ -80,12 +80,22 @@ class Loaded(Hook):
         if current() is None:
             return value
         if self.name in WRITING and state.looking is not None:
-            state.looking.writing = array_of(value) if isinstance(value, np.ndarray) else array_of_method(value)
+            state.looking.writing = array_of_method(value)
+        if self.name in METHODS and (array := array_of_method(value)) is not None:
+            self.needed = True
+            return functools.partial(call_method, array, self.name)
         found = replacements.get(id(value))
         if found is not None:
             self.needed = True
             return found[1]
         return value
+
+
+def call_method(array: np.ndarray, name: str, *arguments: Any, **keywords: Any) -> Any:
+    """Call a method of a plain array; that of recording values is the function of NumPy with the same name."""
+    if involves(arguments) or involves(keywords.values()):
+        return getattr(np, name)(array, *arguments, **keywords)
+    return getattr(array, name)(*arguments, **keywords)
 
 
 class Stored(Hook):

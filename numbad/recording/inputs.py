@@ -155,7 +155,9 @@ def input_dtype(leaves: list[Any]) -> np.dtype:
 
 def as_leaf(value: Any) -> Any:
     """Return an input as a float, an array or a recording value."""
-    if isinstance(value, (float, int, np.ndarray, np.generic, Active, complex, str)) or value is None:
+    if isinstance(value, Active):
+        return value
+    if isinstance(value, (float, int, np.ndarray, np.generic, complex, str)) or value is None:
         return (
             float(value)
             if type(value) is not float and isinstance(value, float) and not isinstance(value, np.generic)

@@ -213,11 +213,17 @@ def loading(step: Instr, hook: Hook) -> list[Instr]:
     from bytecode import Instr
 
     argument: Any = step.arg
-    called = isinstance(argument, tuple) and argument[0]
-    if not (called and NULL_LAST):
-        return [step, *calling(hook, step.location)]
-    plain = Instr(step.name, (False, *argument[1:]), location=step.location)
-    return [plain, *calling(hook, step.location), Instr("PUSH_NULL", location=step.location)]
+    at = step.location
+    method = step.name == "LOAD_METHOD"
+    called = method or (isinstance(argument, tuple) and argument[0])
+    if not called or (not NULL_LAST and step.name == "LOAD_GLOBAL"):
+        return [step, *calling(hook, at)]
+    plain = Instr("LOAD_ATTR", argument) if method else Instr(step.name, (False, *argument[1:]))
+    plain.location = at
+    mark = Instr("PUSH_NULL", location=at)  # that a function is called, and not a method with its object before it
+    if NULL_LAST:
+        return [plain, *calling(hook, at), mark]
+    return [mark, Instr("SWAP", 2, location=at), plain, *calling(hook, at)]
 
 
 def name_in(step: Instr) -> str | None:

@@ -23,6 +23,11 @@ class Scalar(Active):
     boolean = False
     shape: Shape = ()  # type: ignore[assignment]
 
+    def stands_for(self) -> type:
+        """Return the class of NumPy's numbers of this precision; float64 is a float, too."""
+        found: type = self.dtype.type
+        return found
+
     def value(self) -> Any:
         """Return the value as a NumPy scalar."""
         return self.dtype.type(self.recorder.peek(self.address))

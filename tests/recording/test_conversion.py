@@ -35,7 +35,6 @@ WAYS_TO_A_FLOAT: dict[str, Callable[[Any], Any]] = {
     "math.isnan": lambda x: x if not math.isnan(x) else 0.0,
     "complex": lambda x: complex(x).real,
     "array.array": lambda x: array.array("d", [x])[0],
-    "element": lambda x: np.zeros(3).__setitem__(0, x),
     "int of float": lambda x: x * int(float(x)),
     "sum of arrays": lambda x: float(np.sum(np.stack([x, x]))),
     "0-d": lambda x: float(np.asarray(x)),
