@@ -94,7 +94,7 @@ def root_of(f: Any) -> FunctionType | None:
         if type(f) is FunctionType:
             if "__wrapped__" not in f.__dict__:
                 return f
-            f = f.__wrapped__
+            f = f.__wrapped__  # type: ignore[attr-defined]
             continue
         inner = attribute(f, "__func__")
         inner = attribute(f, "func") if inner is None else inner
