@@ -108,7 +108,7 @@ def test_asarray_with_another_dtype_is_refused() -> None:
 
 def test_math_functions_are_refused_and_say_why() -> None:
     for f in (lambda x: math.sin(x), lambda x: math.exp(x) * x, lambda x: math.sqrt(x)):
-        with pytest.raises(numbad.errors.RecordingError, match=r"np\.sin instead of math\.sin"):
+        with pytest.raises(numbad.errors.RecordingError, match=r"np\.(sin|exp|sqrt) instead of math\.\w+"):
             numbad.gradient(f, 1.0)
 
 
