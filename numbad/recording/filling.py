@@ -22,13 +22,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numbad.limits import SMALL
-from numbad.recording.active import involves
+from numbad.recording.active import Active, involves
 from numbad.recording.arrays import Array, SnapshotStorage, as_array, memory_order, outside
 from numbad.recording.blocks import zeros
 from numbad.recording.exchange import closure_of, exchanged, functions_with, own_code, root_of
 from numbad.recording.operands import constant_array, pack
 from numbad.recording.recorder import Recorder, current
-from numbad.recording.rewriting import VARIANTS, Hook, Hooks, Rewritten, rewritten
+from numbad.recording.rewriting import VARIANTS, Hook, Hooks, Name, Rewritten, rewritten
 from numbad.recording.scalars import Scalar
 from numbad.recording.unfilled import (
     WRITING,
@@ -37,6 +37,7 @@ from numbad.recording.unfilled import (
     is_users,
     refuse_unfilled,
     state,
+    unfilled,
     unfilled_in,
 )
 from numbad.settings import config
@@ -109,11 +110,35 @@ class Stored(Hook):
         target = array.base if type(array) is np.flatiter else array
         if isinstance(target, np.ndarray) and type(target) is not Array and current() is not None:
             if target.dtype.kind == "f" and involves((value,)):
-                refuse_unfilled("the array of this assignment", target)
+                value = numbers_of(value, target)
         array[slice(*places) if len(places) == 2 else places[0]] = value
 
 
 HOOKS = Hooks(Made, Loaded, Stored)
+
+
+def numbers_of(value: Any, target: np.ndarray) -> Any:
+    """Return what is assigned to a plain array as numbers, if that will be a recording one; else raise.
+
+    The recording will be made again, and goes on to find the other arrays that are filled.
+    """
+    looking, recorder = state.looking, current()
+    if looking is None or recorder is None or not looking.want(target):
+        refuse_unfilled("the array of this assignment", target)
+    if recorder.unfilled is None:
+        unfilled("a plain array is filled", target)
+    return plain_numbers(value)
+
+
+def plain_numbers(value: Any) -> Any:
+    """Return recording values, or sequences and arrays that hold some, as the numbers that they are now."""
+    if isinstance(value, Active):
+        return value.value()
+    if isinstance(value, (list, tuple)):
+        return [plain_numbers(part) for part in value]
+    if type(value) is np.ndarray and value.dtype.char == "O":
+        return np.array(plain_numbers(value.tolist()), float)
+    return value
 
 
 class References(NamedTuple):
@@ -257,6 +282,7 @@ class Looking:
         self.codes: set[CodeType] = set()  # equal ones are one: text that is executed is compiled anew each time
         self.seen: dict[int, CodeType | None] = {}
         self.writing: np.ndarray | None = None
+        self.found: set[Hook] = set()  # of this run
         self.everything = self.progress = self.mixed = self.objects = False
 
     def note(self, value: np.ndarray, hook: Hook) -> None:
@@ -265,18 +291,24 @@ class Looking:
         if value.base is not None:
             self.notes[id(value.base)] = weakref.ref(value.base), hook  # type: ignore[arg-type]
 
-    def want(self, target: Any) -> None:
-        """Note that an array, or what it is a view of, is to be a recording one."""
+    def want(self, target: Any) -> bool:
+        """Note that an array, or what it is a view of, is to be a recording one; return whether it will be."""
         while isinstance(target, np.ndarray):
             known = self.notes.get(id(target))
             if known is not None and known[0]() is target:
-                self.progress = self.progress or not known[1].needed
-                known[1].needed = True
-                return
+                hook = known[1]
+                if not hook.needed:
+                    hook.needed = self.progress = True
+                    self.found.add(hook)
+                return hook in self.found
             target = target.base
+        return False
 
-    def add(self, codes: Iterable[CodeType]) -> bool:
-        """Put hooks into more of the user's code; return whether there was any."""
+    def add(self, codes: Iterable[CodeType], name: Name | None = None) -> bool:
+        """Put hooks into more of the user's code; return whether there was any.
+
+        An array that is given a `name` there is guessed to be wanted.
+        """
         fresh = [code for code in codes if code not in self.codes]
         self.codes.update(fresh)
         found = []
@@ -284,17 +316,10 @@ class Looking:
             with contextlib.suppress(Exception):  # code of a kind that cannot be rewritten stays as it is
                 found.append((function, rewritten(own_code(function), HOOKS)))
         self.pairs += found
-        self.guess()
+        for part in (part for _, code in found for part in code.every()):
+            for hook, given in part.makers:
+                hook.needed = hook.needed or (name is not None and given == name)
         return bool(found)
-
-    def guess(self) -> None:
-        """Take arrays for wanted whose names are assigned to: y in `y = np.zeros(n)` and `y[0] = x`."""
-        parts = [part for _, code in self.pairs for part in code.every()]
-        attributes = {name for part in parts for name in part.assigned if name.kind == "attribute"}
-        for part in parts:
-            for hook, name in part.makers:
-                if name in part.assigned or name in attributes:
-                    hook.needed = True
 
     def goes_on(self, error: BaseException) -> bool:
         """Whether to record once more after an error; something else is tried then."""
@@ -318,6 +343,7 @@ class Looking:
         """Note which of the user's functions run."""
         before, outer = sys.getprofile(), state.looking
         self.notes.clear()
+        self.found.clear()
         self.progress = False
         state.looking = self
         sys.setprofile(self.watch)
@@ -398,10 +424,10 @@ def repeats(error: BaseException) -> bool:
     return found is not None and config.record_again and current() is None
 
 
-def record_again(codes: list[CodeType], f: Any, once: Callable[..., Any], *arguments: Any) -> Any:
+def record_again(codes: Codes, f: Any, once: Callable[..., Any], *arguments: Any) -> Any:
     """Record a function again and again until all arrays that it fills are recording ones.
 
-    `codes` are those of the user's functions that ran when the first array was met.
+    `codes` tells which of the user's functions ran when the first array was met.
     """
     for prepare in preparations:
         replacements.update(prepare())
@@ -409,8 +435,8 @@ def record_again(codes: list[CodeType], f: Any, once: Callable[..., Any], *argum
     looking = Looking()
     known = plan_of(f)
     if known is not None:
-        codes += [own_code(function) for function, _ in known[0].pairs(known[1])]
-    looking.add(codes)
+        codes.codes.extend(own_code(function) for function, _ in known[0].pairs(known[1]))
+    looking.add(codes.codes, codes.name)
     for _ in range(MOST_RECORDINGS):
         try:
             with exchanged(looking.pairs, looking=True), looking.watching():
@@ -424,7 +450,14 @@ def record_again(codes: list[CodeType], f: Any, once: Callable[..., Any], *argum
     return once(*arguments)
 
 
-def codes_of(error: BaseException) -> list[CodeType]:
+class Codes(NamedTuple):
+    """The user's functions that ran when a plain array was to be filled, and what the last one calls the array."""
+
+    codes: list[CodeType]
+    name: Name | None
+
+
+def codes_of(error: BaseException) -> Codes:
     """Return the user's functions in the traceback of an error, and of those that it comes from."""
     found = []
     for part in chain(error):
@@ -434,4 +467,5 @@ def codes_of(error: BaseException) -> list[CodeType]:
             if id(code) not in VARIANTS and is_users(trace.tb_frame):
                 found.append(code)
             trace = trace.tb_next
-    return found
+    known = unfilled_in(error)
+    return Codes(found, None if known is None else known.name)

@@ -69,8 +69,8 @@ class Rewritten:
         The functions that are defined inside.
     mixed : bool
         Whether it made an array of objects that stays one: then `lean` is `full`.
-    assigned : set of Name
-        What it assigns elements of.
+    makers : list of (Hook, Name or None)
+        What makes a value, and the name that the value is given.
     """
 
     def __init__(self, code: CodeType, hooks: Hooks) -> None:
@@ -78,7 +78,6 @@ class Rewritten:
 
         listing = Bytecode.from_code(code)
         steps = [step for step in listing if isinstance(step, Instr)]
-        self.assigned = assigned_names(steps)
         self.makers: list[tuple[Hook, Name | None]] = []
         self.hooks: list[Hook] = []
         self.inner: list[Rewritten] = []
@@ -262,17 +261,6 @@ def step_of(operation: str, argument: Any, at: Any) -> Step:
     if at is None or None in (at.lineno, at.col_offset, at.end_lineno, at.end_col_offset):
         return Step(operation, names, None, None)
     return Step(operation, names, (at.lineno, at.col_offset), (at.end_lineno, at.end_col_offset))
-
-
-def assigned_names(steps: list[Instr]) -> set[Name]:
-    """Return what a function assigns elements of: y in `y[0] = x`, in `y[1:] += x` and in `y += x`."""
-    listing = [step_of(step.name, step.arg, step.location) for step in steps]
-    found = set()
-    for k, step in enumerate(steps):
-        if step.name in ASSIGNS or is_in_place(step):
-            path = path_of(listing, k)
-            found.update(path[-1:])
-    return found
 
 
 def path_of(steps: list[Step], k: int) -> list[Name]:

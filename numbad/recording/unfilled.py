@@ -13,9 +13,9 @@ from typing import Any, NamedTuple, NoReturn, Protocol
 
 import numpy as np
 
-from numbad.errors import INTERNAL, LIBRARIES, RecordingError, Site, message, site_of, user_site
+from numbad.errors import INTERNAL, LIBRARIES, RecordingError, Site, message, site_of, user_frame, user_site
 from numbad.recording.recorder import current
-from numbad.recording.rewriting import ASSIGNS, FULL, path_of, step_of
+from numbad.recording.rewriting import ASSIGNS, FULL, Name, path_of, step_of
 from numbad.settings import config
 
 INSTALLED = ("site-packages", "dist-packages")  # folders of packages, which are not the user's
@@ -38,11 +38,13 @@ class Search(Protocol):
     mixed: bool
     writing: np.ndarray | None
 
-    def want(self, target: Any) -> None:
-        """Note that an array is to be a recording one."""
+    def want(self, target: Any) -> bool:
+        """Note that an array is to be a recording one; return whether it will be."""
+        ...
 
     def note(self, value: np.ndarray, hook: Any) -> None:
         """Remember where an array was made."""
+        ...
 
 
 class State(threading.local):
@@ -64,10 +66,13 @@ class UnfilledError(RecordingError):
         The array, where it is known.
     objects : bool
         Whether NumPy would make an array of objects of them.
+    name : Name or None
+        What the user's statement calls the array.
     """
 
     target: Any = None
     objects = False
+    name: Name | None = None
 
 
 def unfilled(text: str, target: Any = None, objects: bool = False) -> UnfilledError:
@@ -76,7 +81,7 @@ def unfilled(text: str, target: Any = None, objects: bool = False) -> UnfilledEr
         state.looking.want(target)
     state.lost = user_site()
     error = UnfilledError(text)
-    error.target, error.objects = target, objects
+    error.target, error.objects, error.name = target, objects, array_name()
     recorder = current()
     if recorder is not None:
         recorder.unfilled = error
@@ -172,10 +177,7 @@ def named_by(frame: FrameType) -> tuple[Any, str]:
 
     These are np.array and "array" where np.array(...) runs, and the array and "y" at self.y[0] = ...
     """
-    listing = list(dis.get_instructions(frame.f_code))
-    steps = [step_of(step.opname, step.argval, step.positions) for step in listing]
-    place = next(k for k, step in enumerate(listing) if step.offset == frame.f_lasti)
-    path = path_of(steps, place)
+    path = path_in(frame)
     value: Any = None
     with contextlib.suppress(Exception):  # of an attribute of an object of the user's
         for kind, name in path:
@@ -190,6 +192,24 @@ def looked_up(frame: FrameType, name: Any) -> Any:
         if name in names:
             return names[name]
     return None
+
+
+def array_name() -> Name | None:
+    """Return what the user's running statement calls the array that it assigns to; None if it does not say."""
+    frame = user_frame()
+    if frame is None:
+        return None
+    path = path_in(frame)
+    if path and path[-1].kind == "attribute" and path[-1].text in (*WRITING, "flat", "T", "real"):
+        path.pop()
+    return path[-1] if path else None
+
+
+def path_in(frame: FrameType) -> list[Name]:
+    """Return the names by which the running statement comes to what it calls or assigns to."""
+    listing = list(dis.get_instructions(frame.f_code))
+    steps = [step_of(step.opname, step.argval, step.positions) for step in listing]
+    return path_of(steps, next(k for k, step in enumerate(listing) if step.offset == frame.f_lasti))
 
 
 def array_of_method(method: Any) -> np.ndarray | None:

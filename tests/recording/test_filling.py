@@ -362,9 +362,8 @@ def test_it_is_recorded_twice_once_and_its_code_is_given_back() -> None:
     def f(x):
         runs.append(1)
         y = np.zeros(3)
-        z = np.ones(2)
-        y[0], z[1] = x[0], x[1]
-        return y @ x + z @ z
+        y[0] = x[0]
+        return y @ x
 
     code = f.__code__
     numbad.gradient(f, X)
@@ -373,6 +372,45 @@ def test_it_is_recorded_twice_once_and_its_code_is_given_back() -> None:
     numbad.hessian(f, X)
     assert len(runs) == 4
     assert f.__code__ is code and not exchange._held
+
+
+def test_several_arrays_take_three_recordings() -> None:
+    runs = []
+
+    def f(x):
+        runs.append(1)
+        y = np.zeros(3)
+        z = [np.ones(2), np.ones((2, 2))]
+        y[0], z[0][1] = x[0], x[1]
+        for row in z[1]:
+            row[:] = y[:2] if row[0] > 0.5 else 0.0
+        return y @ x + z[0] @ z[1] @ z[0]
+
+    wanted = [(f(X + e) - f(X - e)) / 2e-6 for e in 1e-6 * np.eye(3)]
+    runs.clear()
+    np.testing.assert_allclose(numbad.gradient(f, X), wanted, rtol=1e-6)
+    assert len(runs) == 3
+
+
+def test_what_a_program_keeps_stays_plain() -> None:
+    kept: dict[int, Any] = {}
+
+    def weights(n):
+        if n not in kept:
+            w = np.zeros(n)
+            for k in range(n):
+                w[k] = 1.0 / (k + 1)
+            kept[n] = w
+        return kept[n]
+
+    def f(x):
+        y = np.zeros(3)
+        y[0] = x[0]
+        return y @ x + weights(3) @ x
+
+    for _ in range(3):
+        np.testing.assert_allclose(numbad.gradient(f, X), [1.4 + 1.0, 0.5, 1.0 / 3.0])
+    assert type(kept[3]) is np.ndarray and f(X) == pytest.approx(X[0] ** 2 + kept[3] @ X)
 
 
 def test_arrays_that_are_not_filled_stay_plain() -> None:
