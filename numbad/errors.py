@@ -187,7 +187,8 @@ WINGS = (
     "ops tape kernels recording numpy_api scipy_api sweeps emission transforms tapes storage pictures replay".split()
 )
 INTERNAL = {"numbad", *(f"numbad.{wing}" for wing in WINGS)}  # packages whose frames are not the user's
-LIBRARIES = {"numpy", "scipy"}  # which convert and call back on the user's behalf
+FRAMES = ("pandas", "xarray")  # which keep recording values as objects at best
+LIBRARIES = {"numpy", "scipy", *FRAMES}  # which convert and call back on the user's behalf
 Site = tuple[CodeType, int]
 
 
@@ -338,6 +339,7 @@ NAMES = re.compile(r"\b(Array|Scalar)\b")  # of the classes of recording values,
 LONGEST = 300  # characters of another library's message that are repeated
 ABOUT_TYPES = ("type", "object", "recognized as numeric")  # words of a complaint about what an argument is
 SPARSE = ("_array'", "_matrix'", "sparse")
+UNWRAP = "compute with plain arrays: s.to_numpy() before, or np.asarray(s)"
 CURE = "write it with functions that are recorded, or give it a rule with numbad.custom_vjp"
 
 

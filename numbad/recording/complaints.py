@@ -9,12 +9,14 @@ from typing import NamedTuple
 from numbad.errors import (
     ABOUT_TYPES,
     CURE,
+    FRAMES,
     INTERNAL,
     LIBRARIES,
     LONGEST,
     NAMES,
     OBJECT_COMPLAINTS,
     SPARSE,
+    UNWRAP,
     NumbadError,
     RecordingError,
     Site,
@@ -44,6 +46,8 @@ class Culprit(NamedTuple):
 def library_name(frame: FrameType) -> str:
     """Return how a user calls the function of a library whose frame this is; that of a decorator has it inside."""
     module, name = frame.f_globals.get("__name__") or "", frame.f_code.co_qualname
+    if module.partition(".")[0] in FRAMES:
+        return module.partition(".")[0]
     if "<locals>" in name or name.startswith("_"):
         inner = [value for value in frame.f_locals.values() if isinstance(value, FunctionType)]
         public = [value for value in inner if value.__module__.startswith("scipy") and value.__name__[0] != "_"]
@@ -87,14 +91,18 @@ def clarify(error: BaseException) -> None:
     lookup = isinstance(
         error, (IndexError, KeyError)
     )  # numbad's own too: what SciPy made of a recording value is no index
-    do = CURE
-    if culprit.library.startswith("scipy") and (
+    do = UNWRAP if culprit.library in FRAMES else CURE
+    if culprit.library in FRAMES and (objects or culprit.recording) and not culprit.own:
+        what = f"{culprit.library} does not take recording values here"
+    elif culprit.library.startswith("scipy") and (
         objects or (culprit.recording and (lookup or (by_type and not culprit.own)))
     ):
         what = f"{culprit.library} does not take recording values"
     elif not culprit.library and not culprit.own and isinstance(error, TypeError) and NAMES.search(text):
         what = "compiled code, or an object of another library, was given a recording value that it does not take"
-        if any(words in text for words in SPARSE):
+        if "integer" in text:
+            do = "write int(x): it gives the number and guards it"
+        elif any(words in text for words in SPARSE):
             do = "write S @ x for a product of matrices, and S.toarray() for all else"
         elif "numpy.ndarray, not" in text:
             do = f"for a sparse factor use scipy.sparse.linalg.spsolve(A, b) in place of splu(A).solve(b); else {CURE}"

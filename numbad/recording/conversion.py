@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from numbad.errors import CURE, NumbadError, message, user_frame
+from numbad.errors import CURE, FRAMES, UNWRAP, NumbadError, message, user_frame
 from numbad.ops.definition import BY_NAME
 from numbad.recording.complaints import library_name, refusals
 from numbad.recording.recorder import refuse
@@ -84,11 +84,12 @@ def is_held(value: Any) -> bool:
 
 
 def library_function() -> str:
-    """Return the name of the function of SciPy that the user called and that is running, "" if there is none."""
+    """Return the function of SciPy that the user called and that is running, or pandas or xarray, "" for none."""
     frame: FrameType | None = sys._getframe(1)
     name = ""
     while frame is not None and frame is not user_frame():
-        if (frame.f_globals.get("__package__") or "").partition(".")[0] == "scipy":
+        package = (frame.f_globals.get("__package__") or "").partition(".")[0]
+        if package == "scipy" or package in FRAMES:
             name = library_name(frame)
         frame = frame.f_back
     return name
@@ -104,11 +105,18 @@ def concrete_float(value: Any) -> float:
         return value.recorder.guard_value(value.address)
     refuse_in_library()
     return refuse(
-        "a recording value cannot become a plain float here: its derivative would be lost",
-        "return the value itself where this is float(x), or write float(numbad.stop_gradient(x)) to hold it constant;"
-        " np.sin instead of math.sin; np.zeros_like(x), numbad.zeros(n) or a list for results,"
-        " or import numbad.numpy as np",
+        *cure(
+            "a recording value cannot become a plain float here: its derivative would be lost",
+            "return the value itself, and use functions of NumPy, or write float(numbad.stop_gradient(x)) to hold it",
+        )
     )
+
+
+def cure(what: str, otherwise: str) -> tuple[str, str]:
+    """Return what is wrong with the user's statement, and what to write in its place."""
+    from numbad.recording.cures import cure_of_conversion
+
+    return cure_of_conversion(what, otherwise)
 
 
 def is_whole(dtype: Any) -> bool:
@@ -121,9 +129,11 @@ def refuse_conversion(dtype: Any) -> None:
     if dtype is not None and np.dtype(dtype) != object:
         refuse_in_library()
         refuse(
-            f"a recording value cannot be converted to a plain array of {np.dtype(dtype)}",
-            "keep it as it is, build arrays with np.stack or numbad.array,"
-            " import numbad.numpy as np, or give a function that converts it a rule (numbad.custom_vjp)",
+            *cure(
+                f"a recording value cannot be converted to a plain array of {np.dtype(dtype)}",
+                "keep it as it is, build arrays with np.stack or numbad.array,"
+                " import numbad.numpy as np, or give a function that converts it a rule (numbad.custom_vjp)",
+            )
         )
 
 
@@ -132,7 +142,7 @@ def refuse_in_library() -> None:
     name = library_function()
     if name:
         try:
-            refuse(f"{name} does not take recording values", CURE)
+            refuse(f"{name} does not take recording values", UNWRAP if name in FRAMES else CURE)
         except NumbadError as error:
             refusals.last = error
             raise

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from numbad.errors import InputError, attribute, explain_lock, message, other_meaning
+from numbad.errors import InputError, NumbadError, attribute, explain_lock, message, other_meaning, site_of
 from numbad.kernels.memory import handed_out
 from numbad.limits import LARGE_INPUT
 from numbad.recording.active import Active
@@ -101,8 +101,18 @@ class Leaf:
         return found if len(shape) == 1 else found.reshape(shape)
 
 
-def check_leaf(value: Any) -> None:
-    """Raise an InputError unless the value is real and floating."""
+def others_of(arguments: tuple[Any, ...], argnums: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the arguments among those that are to be differentiated which can be."""
+    found = []
+    for k in argnums:
+        leaves = [as_leaf(leaf) for leaf in flatten(arguments[k])[0]]
+        if all(isinstance(leaf, (float, Active)) or np.asarray(leaf).dtype.kind == "f" for leaf in leaves):
+            found.append(k)
+    return tuple(found)
+
+
+def check_leaf(value: Any, others: tuple[int, ...] = ()) -> None:
+    """Raise an InputError unless the value is real and floating; `others` are arguments that are."""
     if type(value) is float:
         return
     if isinstance(value, (bool, int)) and not isinstance(value, np.generic):
@@ -117,15 +127,14 @@ def check_leaf(value: Any) -> None:
                 return
             raise InputError(message(f"the derivative with respect to {other[0]} is not defined", other[1]))
         found = f"an array of dtype {value.dtype}" if isinstance(value, np.ndarray) else f"a {value.dtype} number"
-        do = {
-            "f": "convert it: x.astype(float)",
-            "c": "differentiate with respect to x.real and x.imag",
-        }.get(kind, "convert it: x.astype(float)")
+        do = "differentiate with respect to x.real and x.imag" if kind == "c" else "convert it: x.astype(float)"
     else:
         found, do = (
             f"{type(value).__name__}",
             "pass floats, arrays of floats, or nested tuples, lists and dicts of them",
         )
+    if others and (isinstance(value, (int, str)) or getattr(value, "dtype", FLOAT64).kind in "iubOSU"):
+        do = f"leave it out: argnums={others[0] if len(others) == 1 else others}"
     raise InputError(message(f"the derivative with respect to {found} is not defined", do))
 
 
@@ -182,7 +191,7 @@ def collect(arguments: tuple[Any, ...], argnums: tuple[int, ...]) -> tuple[list[
         tree = [as_leaf(value) for value in tree]
         for value in tree:
             if not isinstance(value, Active):
-                check_leaf(value)
+                check_leaf(value, others_of(arguments, argnums) if len(argnums) > 1 else ())
         values += tree
         rebuilds.append((len(tree), rebuild))
     return values, rebuilds
@@ -253,12 +262,30 @@ def run_recorded(recorder: Recorder, f: Callable[..., Any], arguments: Any, keyw
         return result
     except BaseException as error:
         try:
+            explain_lists(error, arguments)
             explain(error, recorder)
         finally:
             recorder.close()
         raise
     finally:
         set_current(None)
+
+
+def explain_lists(error: BaseException, arguments: Any) -> None:
+    """Raise an InputError where a function that takes an array was given a list, or one tuple for several arguments."""
+    if not isinstance(error, (TypeError, AttributeError)) or isinstance(error, NumbadError):
+        return
+    text, kinds = str(error), [type(argument) for argument in arguments]
+    if list in kinds and "list" in text:
+        what, do = "a point is a list, which the function gets as a list of numbers", "pass an array: np.array(point)"
+    elif kinds == [tuple] and "required positional argument" in text:
+        what, do = (
+            "a point is one tuple, and the function takes several arguments",
+            "give it as several: f, *point",
+        )
+    else:
+        return
+    raise InputError(message(f"{what} ({type(error).__name__}: {text})", do, site_of(error))) from error
 
 
 def explain(error: BaseException, recorder: Recorder) -> None:

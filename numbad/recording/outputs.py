@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from numbad.errors import OutputError, message
+from numbad.errors import OutputError, attribute, message
 from numbad.recording.active import Active
 from numbad.recording.arrays import Array
 from numbad.recording.recorder import Recorder
@@ -46,6 +46,8 @@ def scalar_output(recorder: Recorder, result: Any, name: str) -> Scalar | None:
     """Return the recording scalar that a function returned; None for a plain number (a constant)."""
     if isinstance(result, np.ndarray) and result.dtype == object and result.size == 1:
         result = result.reshape(-1)[0]
+    if not isinstance(result, (Active, np.ndarray, np.generic)) and attribute(result, "shape") == ():
+        result = result.item()  # of another library, as xarray's arrays of no axes
     if isinstance(result, Scalar):
         if result.recorder is not recorder:
             result.recorder.extend(())

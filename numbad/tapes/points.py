@@ -30,7 +30,7 @@ from numbad.tapes.lowering import (
     output_addresses,
     place_spaces,
 )
-from numbad.transforms.functional import positions
+from numbad.transforms.derivatives import positions
 
 if TYPE_CHECKING:
     from numbad.tapes.slots import Input

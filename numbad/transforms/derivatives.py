@@ -2,15 +2,108 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import numpy as np
 
 from numbad.emission.regions import differentiate_inside
+from numbad.errors import check_function, message, name_of
 from numbad.recording.recorder import current
 from numbad.sweeps.gradients import differentiate_alone
 
 if TYPE_CHECKING:
-    from numbad.types import Gradient, Several, T, U, Value, ValueAndGradient
+    from numbad.types import Argnums, Gradient, Several, T, U, Value, ValueAndGradient
+
+
+def numbers_of(argnums: Any, name: str) -> tuple[int, ...]:
+    """Return argnums as a tuple, or raise a TypeError: a point was given where argnums belong, perhaps."""
+    given = tuple(argnums) if isinstance(argnums, (tuple, list)) else (argnums,)
+    for number in given:
+        if not isinstance(number, (int, np.integer)) or isinstance(number, bool):
+            do = f"give an int or a tuple of ints; the derivative at a point x is numbad.{name}(f)(x)"
+            raise TypeError(message(f"{name}: argnums is {argnums!r}", do, where=False))
+    return given
+
+
+def positions(argnums: Any, count: int, name: str) -> tuple[int, ...]:
+    """Return argnums as a tuple of positions, checked against the number of arguments."""
+    found = []
+    for number in numbers_of(argnums, name):
+        if not -count <= number < count:
+            do = "count positional arguments from 0; keyword arguments are not differentiated"
+            if not count:
+                do = f"pass what is differentiated by position: numbad.{name}(f)(x), not (x=x)"
+            raise ValueError(
+                message(
+                    f"{name}: argnums names argument {number}, and the function was called with {count}",
+                    do,
+                    where=False,
+                )
+            )
+        found.append(int(number) % count)
+    if len(set(found)) != len(found):
+        raise ValueError(
+            message(f"{name}: argnums {argnums!r} names an argument twice", "name each argument once", where=False)
+        )
+    return tuple(found)
+
+
+def is_single(argnums: Any) -> bool:
+    """Whether argnums names one argument, so that its derivative is not in a tuple."""
+    return isinstance(argnums, (int, np.integer))
+
+
+def check_callable(f: Any, points: tuple[Any, ...], name: str) -> None:
+    """Raise a TypeError unless a function was given, before its points."""
+    if callable(f):
+        return
+    given = f"a {type(f).__name__}" if np.ndim(f) else f"{f!r}, a {type(f).__name__}"
+    if any(callable(point) for point in points):
+        what, do = f"{name} takes the function first; it was given {given} there", f"write numbad.{name}(f, x)"
+    else:
+        what = f"{name} takes a function and points; in the place of the function it was given {given}"
+        do = f"pass the function itself, and do not call it: numbad.{name}(f, x) and not numbad.{name}(f(x), x)"
+    raise TypeError(message(what, do))
+
+
+def check_names(f: Any, given: dict[str, Any], name: str) -> None:
+    """Raise a TypeError where an argument of ours is one of the function, too."""
+    try:
+        parameters = inspect.signature(f).parameters
+    except Exception:  # of compiled functions, and objects that answer no questions
+        return
+    for option, value in given.items():
+        if value and option in parameters and parameters[option].kind is not inspect.Parameter.POSITIONAL_ONLY:
+            raise TypeError(
+                message(
+                    f"{name} takes {option} itself, and {name_of(f)} has an argument of that name",
+                    f"fix it before: numbad.{name}(functools.partial(f, {option}=...), x)",
+                )
+            )
+
+
+def own(argnums: Any, has_aux: bool) -> dict[str, Any]:
+    """Return our own arguments, for a call that comes later."""
+    return {"argnums": argnums, "has_aux": has_aux}
+
+
+def differentiate_some(
+    f: Any, points: tuple[Any, ...], argnums: Any, keywords: dict[str, Any], has_aux: bool, with_value: bool
+) -> Any:
+    """Return the gradient with respect to some points, with the value or what is auxiliary."""
+    name = "value_and_gradient" if with_value else "gradient"
+    check_names(f, {"argnums": argnums is not None, "has_aux": has_aux}, name)
+    if argnums is None:
+        argnums = 0 if len(points) == 1 else tuple(range(len(points)))
+    value, auxiliary, found = differentiate(
+        f, points, positions(argnums, len(points), name), keywords, name, has_aux, with_value
+    )
+    result = found[0] if is_single(argnums) else tuple(found)
+    if with_value:
+        return ((value, auxiliary) if has_aux else value), result
+    return (result, auxiliary) if has_aux else result
 
 
 def differentiate(
@@ -31,12 +124,16 @@ def differentiate(
 @overload
 def gradient(f: Callable[..., Any], **keywords: Any) -> Gradient: ...
 @overload
+def gradient(f: Callable[..., Any], *points: Any, argnums: Argnums, has_aux: bool = False, **keywords: Any) -> Any: ...
+@overload
+def gradient(f: Callable[..., Any], *points: Any, has_aux: Literal[True], **keywords: Any) -> Any: ...
+@overload
 def gradient(f: Callable[..., Any], *points: *tuple[T], **keywords: Any) -> T: ...
 @overload
 def gradient(f: Callable[..., Any], *points: *tuple[T, U], **keywords: Any) -> tuple[T, U]: ...
 @overload
 def gradient(f: Callable[..., Any], *points: *Several, **keywords: Any) -> tuple[Any, ...]: ...
-def gradient(f: Callable[..., Any], *points: Any, **keywords: Any) -> Any:
+def gradient(f: Callable[..., Any], *points: Any, argnums: Any = None, has_aux: bool = False, **keywords: Any) -> Any:
     """Return the gradient of `f` at a point, or the function that computes it.
 
     Parameters
@@ -45,7 +142,13 @@ def gradient(f: Callable[..., Any], *points: Any, **keywords: Any) -> Any:
         A function of floats, arrays of floats, or nested tuples, lists and dicts of them (trees), that
         returns one number.
     *points : float, ndarray of float64 or float32, or tree
-        Where to differentiate, one for each positional argument of `f`. With none, a function is returned.
+        Where to differentiate, one for each positional argument of `f`; anything where `argnums` leaves it out. With
+        none, a function is returned.
+    argnums : int or tuple of int, optional
+        The positions of the points to differentiate with respect to, counted from 0; negative ones count from the end.
+        By default all.
+    has_aux : bool
+        Whether `f` returns a pair (value, auxiliary); what is auxiliary is passed on, not differentiated.
     **keywords
         Passed to `f` as they are; not differentiated.
 
@@ -53,15 +156,19 @@ def gradient(f: Callable[..., Any], *points: Any, **keywords: Any) -> Any:
     -------
     float, ndarray, tree or callable
         The gradient, with the structure, shapes and dtypes of the point: a float for a float, an ndarray of the same
-        shape and dtype for an array. A tuple with one for each of several points. Without points, a function of them
-        that returns the gradient.
+        shape and dtype for an array. A tuple with one for each of several points, or where `argnums` is a tuple. With
+        `has_aux` a pair (gradient, auxiliary). Without points, a function of them that returns the gradient.
 
     Raises
     ------
+    TypeError
+        When `f` cannot be called, `argnums` is not an int or a tuple of ints, or `f` has an argument of that name, too.
+    ValueError
+        When `argnums` names a point that is not there, or one twice.
     InputError
         For integers, complex numbers and other inputs that have no derivative.
     OutputError
-        When `f` does not return one number.
+        When `f` does not return one number, or with `has_aux` not a pair.
     RecordingError
         When `f` does something that cannot be recorded, as `math.sin(x)`.
 
@@ -82,9 +189,16 @@ def gradient(f: Callable[..., Any], *points: Any, **keywords: Any) -> Any:
     array([2., 4., 6.])
     >>> numbad.gradient(lambda x, y: x * y, 2.0, 5.0)
     (5.0, 2.0)
+    >>> numbad.gradient(lambda x, k: x[k] ** 2, np.array([1.0, 2.0]), 1, argnums=0)
+    array([0., 4.])
     """
     if not points:
-        return lambda *points, **more: gradient(f, *points, **(keywords | more))
+        check_function(f, "gradient")
+        return lambda *points, **more: gradient(f, *points, **(own(argnums, has_aux) | keywords | more))
+    if not callable(f):
+        check_callable(f, points, "gradient")
+    if argnums is not None or has_aux:
+        return differentiate_some(f, points, argnums, keywords, has_aux, False)
     _, _, found = differentiate(f, points, tuple(range(len(points))), keywords, "gradient", wants_value=False)
     return found[0] if len(points) == 1 else tuple(found)
 
@@ -92,12 +206,20 @@ def gradient(f: Callable[..., Any], *points: Any, **keywords: Any) -> Any:
 @overload
 def value_and_gradient(f: Callable[..., Any], **keywords: Any) -> ValueAndGradient: ...
 @overload
+def value_and_gradient(
+    f: Callable[..., Any], *points: Any, argnums: Argnums, has_aux: bool = False, **keywords: Any
+) -> Any: ...
+@overload
+def value_and_gradient(f: Callable[..., Any], *points: Any, has_aux: Literal[True], **keywords: Any) -> Any: ...
+@overload
 def value_and_gradient(f: Callable[..., Any], *points: *tuple[T], **keywords: Any) -> tuple[Value, T]: ...
 @overload
 def value_and_gradient(f: Callable[..., Any], *points: *tuple[T, U], **keywords: Any) -> tuple[Value, tuple[T, U]]: ...
 @overload
 def value_and_gradient(f: Callable[..., Any], *points: *Several, **keywords: Any) -> tuple[Value, tuple[Any, ...]]: ...
-def value_and_gradient(f: Callable[..., Any], *points: Any, **keywords: Any) -> Any:
+def value_and_gradient(
+    f: Callable[..., Any], *points: Any, argnums: Any = None, has_aux: bool = False, **keywords: Any
+) -> Any:
     """Return the value of `f` and its gradient at a point, or the function that computes both.
 
     Parameters
@@ -106,7 +228,13 @@ def value_and_gradient(f: Callable[..., Any], *points: Any, **keywords: Any) -> 
         A function of floats, arrays of floats, or nested tuples, lists and dicts of them (trees), that
         returns one number.
     *points : float, ndarray of float64 or float32, or tree
-        Where to differentiate, one for each positional argument of `f`. With none, a function is returned.
+        Where to differentiate, one for each positional argument of `f`; anything where `argnums` leaves it out. With
+        none, a function is returned.
+    argnums : int or tuple of int, optional
+        The positions of the points to differentiate with respect to, counted from 0; negative ones count from the end.
+        By default all.
+    has_aux : bool
+        Whether `f` returns a pair (value, auxiliary); what is auxiliary is passed on, not differentiated.
     **keywords
         Passed to `f` as they are; not differentiated.
 
@@ -114,15 +242,20 @@ def value_and_gradient(f: Callable[..., Any], *points: Any, **keywords: Any) -> 
     -------
     tuple or callable
         (value, gradient). The value is a float, or a float32 number where all arrays are float32. The gradient has the
-        structure, shapes and dtypes of the point; it is a tuple with one for each of several points. Without points, a
-        function of them that returns the pair.
+        structure, shapes and dtypes of the point; it is a tuple with one for each of several points, or where `argnums`
+        is a tuple. With `has_aux` ((value, auxiliary), gradient). Without points, a function of them that returns the
+        pair.
 
     Raises
     ------
+    TypeError
+        When `f` cannot be called, `argnums` is not an int or a tuple of ints, or `f` has an argument of that name, too.
+    ValueError
+        When `argnums` names a point that is not there, or one twice.
     InputError
         For integers, complex numbers and other inputs that have no derivative.
     OutputError
-        When `f` does not return one number.
+        When `f` does not return one number, or with `has_aux` not a pair.
     RecordingError
         When `f` does something that cannot be recorded, as `math.sin(x)`.
 
@@ -145,6 +278,11 @@ def value_and_gradient(f: Callable[..., Any], *points: Any, **keywords: Any) -> 
     (5.0, array([2., 4.]))
     """
     if not points:
-        return lambda *points, **more: value_and_gradient(f, *points, **(keywords | more))
+        check_function(f, "value_and_gradient")
+        return lambda *points, **more: value_and_gradient(f, *points, **(own(argnums, has_aux) | keywords | more))
+    if not callable(f):
+        check_callable(f, points, "value_and_gradient")
+    if argnums is not None or has_aux:
+        return differentiate_some(f, points, argnums, keywords, has_aux, True)
     value, _, found = differentiate(f, points, tuple(range(len(points))), keywords, "value_and_gradient")
     return value, found[0] if len(points) == 1 else tuple(found)

@@ -26,45 +26,10 @@ from numbad.recording.trees import flatten, same_structure
 from numbad.settings import config
 from numbad.sweeps.execution import run, seed_of
 from numbad.sweeps.linearised import Linearised, LinearMap
-from numbad.transforms.derivatives import differentiate
+from numbad.transforms.derivatives import differentiate, is_single, numbers_of, positions
 
 if TYPE_CHECKING:
     from numbad.types import Argnums, Arrays, Grad, R, S, T, Ts, Value, ValueAndGrad
-
-
-def numbers_of(argnums: Any, name: str) -> tuple[int, ...]:
-    """Return argnums as a tuple, or raise a TypeError: a point was given where argnums belong, perhaps."""
-    given = tuple(argnums) if isinstance(argnums, (tuple, list)) else (argnums,)
-    for number in given:
-        if not isinstance(number, (int, np.integer)) or isinstance(number, bool):
-            do = f"give an int or a tuple of ints; the derivative at a point x is numbad.{name}(f)(x)"
-            raise TypeError(message(f"{name}: argnums is {argnums!r}", do, where=False))
-    return given
-
-
-def positions(argnums: Any, count: int, name: str) -> tuple[int, ...]:
-    """Return argnums as a tuple of positions, checked against the number of arguments."""
-    found = []
-    for number in numbers_of(argnums, name):
-        if not -count <= number < count:
-            raise ValueError(
-                message(
-                    f"{name}: argnums names argument {number}, and the function was called with {count}",
-                    "count positional arguments from 0; keyword arguments are not differentiated",
-                    where=False,
-                )
-            )
-        found.append(int(number) % count)
-    if len(set(found)) != len(found):
-        raise ValueError(
-            message(f"{name}: argnums {argnums!r} names an argument twice", "name each argument once", where=False)
-        )
-    return tuple(found)
-
-
-def is_single(argnums: Any) -> bool:
-    """Whether argnums names one argument, so that its derivative is not in a tuple."""
-    return isinstance(argnums, (int, np.integer))
 
 
 class GradientPlan:

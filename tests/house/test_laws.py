@@ -73,6 +73,7 @@ LATER = {  # parts of what a user holds, each the way to a whole wing
         "transforms.batching",
         "transforms.custom",
     },
+    "recording.conversion": {"recording.cures"},  # for errors
     "replay.__init__": {"replay.jit"},  # for pickles that were written when it was a module
     "replay.jit": {"replay.batches"},
     "replay.machines": {"replay.divided_machine", "replay.scalar_machine"},
@@ -99,6 +100,7 @@ OPS_NAMED = {  # modules whose tables and tests name ops, besides NumPy's and Sc
     "__init__",  # the face
     "kernels.generate",  # names of functions that texts call
     "kernels.vectormath",  # the same in libm
+    "recording.cures",  # names of functions of the module math
     "recording.roots",  # norms: a pattern of several ops
     "tapes.reference",  # knows nothing of what the sweeps know
 }
