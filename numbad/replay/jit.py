@@ -49,6 +49,7 @@ DOUBLE_OR_SINGLE = {np.dtype(np.float64).num, np.dtype(np.float32).num}
 MOST_PATHS = 64  # tapes kept for one signature
 PATIENCE = 0.5  # seconds: a thread that waits longer for another calls the function; the other may wait for it
 MOST_SIGNATURES = 256  # kept for one function
+MOST_BYTES = 1 << 28  # of the tapes of one function, with the memory of their runs
 
 
 @overload
@@ -91,8 +92,9 @@ def jit(f: Any = None, *, static_argnums: Any = (), static_argnames: Any = ()) -
     -----
     UserWarning
         When the function changes an argument or something that it takes from outside; when it has been called with
-        more than 256 signatures: the one used least recently is dropped then; and when one signature has 64 paths:
-        calls that take another run the function then, and are not replayed.
+        more than 256 signatures, or their tapes take more than 256 MB: the one used least recently is dropped then; and
+        when one signature has 64 paths, or paths of so many bytes: calls that take another run the function then, and
+        are not replayed.
 
     Notes
     -----
@@ -411,14 +413,23 @@ class Jitted(Generic[F]):
         return program.result()
 
     def make_room(self) -> None:
-        """Drop the signature that was used least recently, if there are too many; say so once."""
-        if len(self.programs) < MOST_SIGNATURES:
-            return
+        """Drop the signature that was used least recently, if there are too many."""
+        if len(self.programs) >= MOST_SIGNATURES:
+            self.drop_oldest(f"{MOST_SIGNATURES} different signatures")
+
+    def make_lighter(self) -> None:
+        """Drop signatures, but for the one that is used now, until the tapes take no more memory than they may."""
+        while len(self.programs) > 1 and sum(paths.bytes for paths in self.programs.values()) > MOST_BYTES:
+            count = len(self.programs)
+            self.drop_oldest(f"{count} different signatures, whose tapes take more than {MOST_BYTES >> 20} MB")
+
+    def drop_oldest(self, what: str) -> None:
+        """Drop the signature that was used least recently; say so once."""
         if not self.warned:
             self.warned = True
             warn(
                 message(
-                    f"{self.title()} has been called with {MOST_SIGNATURES} different signatures: shapes, dtypes, "
+                    f"{self.title()} has been called with {what}: shapes, dtypes, "
                     "or values of static arguments; from now on the tapes of the one used least recently are dropped",
                     "pass numbers that vary as floats, pad arrays to a few lengths, or call it without numbad.jit",
                 ),
@@ -463,7 +474,7 @@ class Jitted(Generic[F]):
 
     def record_path(self, arguments: Any, keywords: Any, paths: Paths, values: Any) -> Any:
         """Return what the function does on a path that has not been recorded: record it."""
-        if self.is_full(len(paths.programs), paths.missed_site):
+        if self.is_full(len(paths.programs), paths.missed_site, paths.bytes):
             return self.f(*arguments, **keywords)
         if isinstance(paths, KnownPaths):
             program = self.try_known(arguments, keywords, paths)
@@ -490,7 +501,7 @@ class Jitted(Generic[F]):
         paths = self.paths_of(key, [])
         program = paths.run(values)
         if program is None:
-            if self.is_full(len(paths.programs), paths.missed_site):
+            if self.is_full(len(paths.programs), paths.missed_site, paths.bytes):
                 return self.f(*arguments, **keywords)
             program = self.record(arguments, keywords, paths)
         self.unfollowed.add(known)
@@ -518,6 +529,7 @@ class Jitted(Generic[F]):
             )
         self.look_around()
         paths.add(program)
+        self.make_lighter()
         return program
 
     def look_around(self) -> None:
@@ -544,16 +556,19 @@ class Jitted(Generic[F]):
         if self.snapshot is not None and self.snapshot.changed():
             self.forget()
 
-    def is_full(self, count: int, site: Callable[[], Any]) -> bool:
-        """Whether there are too many paths to record another; the first time, warn. `site` finds the branch."""
-        if count < MOST_PATHS:
+    def is_full(self, count: int, site: Callable[[], Any], kept: int = 0) -> bool:
+        """Whether there are too many paths to record another; the first time, warn.
+
+        `site` finds the branch, and `kept` bytes are what they take.
+        """
+        if count < MOST_PATHS and kept <= MOST_BYTES:
             return False
         if not self.overflowed:
             self.overflowed = True
             branch = site()
             warn(
                 message(
-                    f"{self.title()} has taken {MOST_PATHS} different paths for arguments of one shape; from now on "
+                    f"{self.title()} has taken {count} different paths for arguments of one shape; from now on "
                     f"calls that take another are not replayed, but run the function\n  at {describe_site(branch)}",
                     cure_of(branch),
                     where=False,

@@ -11,10 +11,13 @@ from numbad.replay.swept_machine import SweptMachine
 from numbad.replay.whole_machine import WholeMachine, left_to_python
 from numbad.settings import config
 from numbad.sweeps.whole import is_short
+from numbad.tapes.tape import Tape
 
 
 class Machine(Protocol):
     """What runs a path: one caller at a time."""
+
+    tape: Tape
 
     @property
     def values(self) -> np.ndarray:
@@ -51,7 +54,8 @@ def choose_machine(path: Path) -> Machine:
 
     * scalar rows in double precision, ordered anew: `scalar_machine`
     * a short tape, in one compiled call: `whole_machine`
-    * the same with large products by constant matrices, which BLAS computes between such calls: `divided_machine`
+    * the same with large products of matrices, which BLAS computes, and indices that vary, between such calls:
+      `divided_machine`
     * any tape, by the sweeps of an execution: `swept_machine`
     """
     watched = config._debug_nans  # rows are looked at one by one
@@ -62,13 +66,13 @@ def choose_machine(path: Path) -> Machine:
 
         return ScalarMachine(path.tape, path.results, path.wanted, path.value)
     rows = path.rows()
-    if not swept and is_short(rows) and not rows.input_spaces:
+    if not swept and is_short(rows, True) and not rows.input_spaces:
         left = left_to_python(rows)
-        if not left:
+        if not left and not rows.hosts:
             return WholeMachine(path, rows)
-        from numbad.replay.divided_machine import DividedMachine, find_products
+        from numbad.replay.divided_machine import DividedMachine, find_stops
 
-        products = find_products(rows, left)
-        if products is not None:
-            return DividedMachine(path, rows, products)
+        stops = find_stops(rows, left)
+        if stops is not None:
+            return DividedMachine(path, rows, stops)
     return SweptMachine(path, rows)

@@ -27,6 +27,8 @@ class Paths:
         For a program (its id) and the row of a guard that failed: the programs that go on from there.
     used : int
         When they ran last, on the clock of the jitted function.
+    bytes : int
+        What the programs take, with the memory of their runs.
     """
 
     def __init__(self) -> None:
@@ -34,7 +36,7 @@ class Paths:
         self.forks: dict[tuple[int, int], tuple[int, bool]] = {}
         self.after: dict[tuple[int, int], list[Any]] = {}
         self.certain = True
-        self.used = 0
+        self.used = self.bytes = 0
         self.key: Any = None  # the signature
         self.missed: tuple[Any, int] | None = None
 
@@ -45,6 +47,7 @@ class Paths:
             self.forks[id(other), id(program)] = self.forks[id(program), id(other)] = fork
             self.certain = self.certain and fork[1]
         self.programs.append(program)
+        self.bytes += program.bytes()
         self.after = {}
 
     def run(self, values: Any) -> Any:
@@ -121,6 +124,7 @@ class KnownPaths(Paths):
     def add(self, program: Any) -> None:
         """Keep a program."""
         self.programs.append(program)
+        self.bytes += program.bytes()
 
     def run(self, values: Any) -> Any:
         """Run the path that the values take; return its program, or None if it has not been recorded."""

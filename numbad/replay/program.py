@@ -235,6 +235,14 @@ class Program:
                 found.append(leaf.copy() if isinstance(leaf, np.ndarray) else leaf)
         return self.rebuild(found)
 
+    def bytes(self) -> int:
+        """Return about how many bytes the program takes: the recording, the tape, and the memory of its runs."""
+        recorder, tape = self.recorder, self.machine.tape
+        rows = 4 * len(recorder.code) + 2 * tape.code.nbytes + 8 * len(recorder.words) + 2 * tape.words.nbytes
+        blocks = sum(block.nbytes for _, block in (*recorder.loads, *tape.loads))
+        spaces = sum(space.nbytes for space in tape.spaces if space is not None)
+        return int(rows + blocks + spaces + 2 * (tape.size + len(tape)) * tape.dtype.itemsize)
+
     def fork(self, other: Program) -> tuple[int, bool]:
         """Return how many first rows two programs share, and whether a guard tells them apart there."""
         one, two = self.machine, other.machine

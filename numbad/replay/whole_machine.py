@@ -55,6 +55,9 @@ class WholeMachine:
         self.plan = self.make_plan(path.wanted is not None)
         self.plan_at = self.plan.buffer_info()[0]
         self.driver = sweep("run_at", dtype, count <= LOCKED_ROWS)
+        self.reads = [
+            slot.read if wanted else nothing for slot, wanted in zip(tape.inputs, path.wanted or (), strict=False)
+        ]
         self.slots = [slice(slot.address, slot.address + slot.size) for slot in tape.inputs]
 
     def make_plan(self, slopes: bool) -> array[int]:
@@ -98,7 +101,7 @@ class WholeMachine:
     def read_gradient(self) -> tuple[Any, list[Any]]:
         """Return the value, and the derivative with respect to each input, after a run."""
         value = self.values[self.output]
-        slopes = [slot.read(self, given) for slot, given in zip(self.tape.inputs, self.tape.examples)]
+        slopes = [read(self, given) for read, given in zip(self.reads, self.tape.examples)]
         return float(value) if self.rows.dtype == FLOAT64 else value, slopes
 
     def fork(self, other: Any) -> tuple[int, bool] | None:
@@ -107,6 +110,10 @@ class WholeMachine:
     def site(self, row: int) -> Any:
         """Return the user's statement of a row of the recording."""
         return self.tape.places[row]
+
+
+def nothing(bars: Any, given: Any) -> None:
+    """Read no cotangent: that of an input with respect to which nobody differentiates."""
 
 
 def left_to_python(rows: Rows) -> list[int]:

@@ -200,9 +200,12 @@ def give_back(work: Workspace) -> None:
         give_memory_back(work.memory)
 
 
-def is_short(rows: Rows) -> bool:
-    """Whether a tape may run in one call: while it runs nobody looks at Python's signals."""
+def is_short(rows: Rows, hosts: bool = False) -> bool:
+    """Whether a tape may run in one call: while it runs nobody looks at Python's signals.
+
+    With `hosts` Python kernels are left aside, and what is short may run in a few calls.
+    """
     count = len(rows.code) >> 2
     if not rows.words:  # scalar rows speak of no spaces: an input that has one is not read
         return count < SHORT and not rows.input_spaces
-    return not (2 * (rows.size + count) > SHORT_MEMORY or count > MANY_ROWS or rows.large or rows.hosts)
+    return not (2 * (rows.size + count) > SHORT_MEMORY or count > MANY_ROWS or rows.large or (rows.hosts and not hosts))

@@ -21,7 +21,7 @@ CLASSES = [numbad.Tape, numbad.custom_vjp, numbad.custom_jvp, type(numbad.jit(np
 HELPERS = {"split", "merge", "bind", "missing", "pull", "push", "forget", "without_plan", "numbad_map", "call_inside"}
 HELPERS |= {"look_up", "paths_of", "match", "signature_inside", "record_inside", "run_checked", "make_room"}
 HELPERS |= {"warn_assigned", "title", "signature", "record", "look_around", "tapes_of", "drop_outdated"}
-HELPERS |= {"is_full", "record_path", "try_known", "record_unfollowed"}
+HELPERS |= {"make_lighter", "drop_oldest", "is_full", "record_path", "try_known", "record_unfollowed"}
 HELPERS.add("answer")
 SECTIONS = re.compile(r"^(Parameters|Returns|Raises|Warns|Notes|References|Examples|Attributes)\n-+$", re.M)
 

@@ -1,4 +1,4 @@
-"""Replays with large products of a constant matrix and a vector agree with the function recorded anew."""
+"""Replays with large products, and with indices that vary, agree with the function recorded anew."""
 
 import numpy as np
 import pytest
@@ -96,3 +96,65 @@ def test_other_large_rows_are_swept_as_before(name):
     for factor in (1.0, 2.0):
         points = [factor * x for x in arguments]
         assert np.allclose(jitted(*points), numbad.grad(f)(*points), rtol=1e-10, atol=1e-12)
+
+
+# ---------------------------------------------------------------- products of matrices, indices that vary
+
+A = RANDOM.standard_normal((64, 40))
+B = RANDOM.standard_normal((40, 36)) / 6.0
+C = RANDOM.standard_normal((64, 64)) / 8.0
+PRODUCTS = {
+    "a layer": (lambda b: np.sum(np.tanh(A @ b) ** 2), B),
+    "two layers": (lambda b: np.sum(np.tanh(np.tanh(A @ b) @ b.T)), B),
+    "by a constant": (lambda a: np.sum(np.sin(a @ B)), A),
+    "by a constant in columns": (lambda a: np.sum(np.sin(a @ np.asfortranarray(B))), A),
+    "transposes": (lambda c: np.sum(np.sin(c.T @ c)), C),
+    "a square": (lambda c: np.sum(np.sin(c @ c)), C),
+    "a sum of products": (lambda c: np.sum(np.exp(0.1 * (c @ C + C @ c + c))), C),
+    "a part of a matrix": (lambda c: np.sum(np.tanh(c[:40].T @ c[10:50] * 0.1)), C),
+    "einsum": (lambda b: np.sum(np.einsum("ij,jk->ki", A, np.sin(b))), B),
+    "selected": (lambda c: np.sum(np.where(c @ C > 0.0, c @ C, 0.0)), C),
+    "an infinite slope that is selected away": (lambda c: np.sum(np.where(c > 9.0, np.sqrt(c @ C - 99.0), c)), C),
+    "a branch": (lambda c: np.sum(c @ C) if c[0, 0] > 0.0 else np.sum(np.tanh(c @ C)), C),
+}
+
+
+ALONE = ("a square", "transposes")  # without constants, which are in double precision
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"), [*((name, np.float64) for name in PRODUCTS), *((name, np.float32) for name in ALONE)]
+)
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_products_of_matrices(name, dtype):
+    f, x = PRODUCTS[name]
+    jitted, alone = numbad.jit(numbad.value_and_grad(f)), numbad.jit(f)
+    x = x.astype(dtype)
+    assert limits.SMALL_LIMITS or set(replays(jitted, x)) == {DividedMachine}
+    rtol = 1e-11 if dtype == np.float64 else 2e-3
+    for point in (x, -x, 0.5 * x, x * 0):
+        value, slope = numbad.value_and_grad(f)(point)
+        found, slopes = jitted(point)
+        assert np.isclose(found, value, rtol=rtol, atol=rtol)
+        assert slopes.dtype == dtype
+        assert np.allclose(slopes, slope, rtol=rtol, atol=rtol, equal_nan=True)
+        assert np.isclose(alone(point), value, rtol=rtol, atol=rtol)
+
+
+def test_only_what_is_wanted_goes_back():
+    def loss(w, x, labels):
+        return -np.mean((np.tanh(x @ w) @ w.T)[np.arange(64), labels])
+
+    jitted = numbad.jit(numbad.value_and_grad(loss))
+    for _ in range(4):
+        x, labels = RANDOM.standard_normal((64, 40)), RANDOM.integers(0, 40, 64)
+        value, slope = numbad.value_and_grad(loss)(B, x, labels)
+        found, slopes = jitted(B, x, labels)
+        assert np.isclose(found, value, rtol=1e-12)
+        assert np.allclose(slopes, slope, rtol=1e-11, atol=1e-15)
+    assert jitted.paths == 1
+    (paths,) = jitted.programs.values()
+    assert limits.SMALL_LIMITS or type(paths.programs[0].machine) is DividedMachine
+    both = numbad.jit(numbad.grad(loss, argnums=(1, 0)))
+    for found, expected in zip(both(B, x, labels), numbad.grad(loss, argnums=(1, 0))(B, x, labels), strict=True):
+        assert np.allclose(found, expected, rtol=1e-11, atol=1e-15)

@@ -186,3 +186,25 @@ def test_signatures_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not said
     assert counted.runs == 6
     assert jitted.paths == 4
+
+
+def test_the_memory_of_tapes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("numbad.replay.jit.MOST_BYTES", 1 << 16)
+    jitted = numbad.jit(numbad.grad(lambda x: np.sum(np.sin(x) * x)))
+    with pytest.warns(UserWarning, match="whose tapes take more than 0 MB") as caught:
+        for n in (*range(300, 330), 5000, 300):
+            x = np.linspace(0.0, 1.0, n)
+            close(jitted(x), np.cos(x) * x + np.sin(x), rtol=1e-12)
+            assert len(jitted.programs) == 1 or sum(paths.bytes for paths in jitted.programs.values()) <= 1 << 16
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+
+
+def test_the_memory_of_the_paths_of_one_signature_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("numbad.replay.jit.MOST_BYTES", 1 << 16)
+    jitted = numbad.jit(numbad.grad(lambda x: np.sum(np.sin(x)) if x[0] > x[1] else np.sum(x * x)))
+    x = np.linspace(0.0, 1.0, 4000)
+    close(jitted(x), 2.0 * x)
+    with pytest.warns(UserWarning, match="has taken 1 different paths"):
+        close(jitted(x[::-1].copy()), np.cos(x[::-1]))
+    assert jitted.paths == 1
