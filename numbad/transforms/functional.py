@@ -849,9 +849,8 @@ def push_each(region: Any, addresses: list[Any], sizes: list[int]) -> list[Any]:
         parts = np.split(unit, np.cumsum(sizes)[:-1])
         shaped = [part.reshape(value.shape) for part, value in zip(parts, region.inputs, strict=True)]
         found.append(push_region(region, addresses, shaped))
-    return [
-        np.stack([to_array(part, region.recorder) for part in parts], axis=-1) for parts in zip(*found, strict=True)
-    ]
+    each = zip(*found, strict=True)
+    return [np.stack([to_array(part, region.recorder) for part in parts], axis=-1) for parts in each]
 
 
 def columns(call: Call, outputs: list[Any], addresses: list[Any]) -> list[list[Any]]:
