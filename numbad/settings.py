@@ -17,11 +17,16 @@ class Config:
     debug_nans : bool
         Whether sweeps stop at the first value, cotangent or tangent that is not finite (see `debug_nans`).
         False unless set.
+    record_again : bool
+        Whether a function that fills plain arrays with what it computes, as in `y = np.zeros(3); y[0] = x`, is
+        recorded again with recording arrays in their place. True unless set. The function then runs twice or more
+        often when it is recorded for the first time, and what it does besides computing is done as often. With False
+        such an assignment is an error.
 
     Raises
     ------
     TypeError
-        When `debug_nans` is set to something else than True or False.
+        When a setting is set to something else than True or False.
     AttributeError
         When an attribute is set that is no setting.
 
@@ -29,13 +34,14 @@ class Config:
     --------
     >>> import numbad
     >>> numbad.config
-    Config(debug_nans=False)
+    Config(debug_nans=False, record_again=True)
     """
 
-    __slots__ = ("_debug_nans",)
+    __slots__ = ("_debug_nans", "_record_again")
 
     def __init__(self) -> None:
         self._debug_nans = False
+        self._record_again = True
 
     @property
     def debug_nans(self) -> bool:
@@ -48,8 +54,19 @@ class Config:
             raise TypeError(f"config.debug_nans is True or False, not {on!r}")
         self._debug_nans = on
 
+    @property
+    def record_again(self) -> bool:
+        """Whether a function that fills plain arrays is recorded again with recording ones."""
+        return self._record_again
+
+    @record_again.setter
+    def record_again(self, on: Any) -> None:
+        if not isinstance(on, bool):
+            raise TypeError(f"config.record_again is True or False, not {on!r}")
+        self._record_again = on
+
     def __repr__(self) -> str:
-        return f"Config(debug_nans={self.debug_nans})"
+        return f"Config(debug_nans={self.debug_nans}, record_again={self.record_again})"
 
 
 config = Config()

@@ -92,8 +92,9 @@ def test_integers_and_booleans_stay_plain():
 
 
 def test_plain_arrays_say_what_to_import():
+    y = plain.zeros(3)
+
     def f(x):
-        y = plain.zeros(3)
         y[0] = x[0]
         return y.sum()
 

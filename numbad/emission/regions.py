@@ -198,7 +198,7 @@ def refuse_output(leaf: Any) -> NoReturn:
 def output_value(recorder: Recorder, leaf: Any) -> Any:
     """Return an output as a recording value, or raise an OutputError."""
     found = NotImplemented
-    if not isinstance(leaf, (str, bytes, bool, complex)):
+    if isinstance(leaf, Active) or not isinstance(leaf, (str, bytes, bool, complex)):
         found = as_active(recorder, leaf)
     if found is NotImplemented:
         refuse_output(leaf)

@@ -154,7 +154,7 @@ def block_kernels(dtype: np.dtype, scalar: bool = False) -> np.ndarray:
         ready_arrays(dtype)
         first = switch("linearise", dtype) if scalar else 0
         table = np.array([first, switch("block_primal", dtype), switch("block_partials", dtype)], np.uint64)
-        _tables[dtype.num, scalar] = table
+        table = _tables.setdefault((dtype.num, scalar), table)  # its address is kept: threads share the first
     return table
 
 

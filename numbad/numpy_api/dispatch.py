@@ -18,6 +18,7 @@ from numbad.recording.elementwise import record, record_operator
 from numbad.recording.operands import as_active, holds_active, recorder_of, to_array
 from numbad.recording.roots import WATCHED
 from numbad.recording.scalars import Scalar
+from numbad.recording.unfilled import refuse_unfilled
 
 Implementation = Callable[..., Any]
 FUNCTIONS: dict[Any, Implementation] = {}
@@ -280,7 +281,7 @@ def write_out(target: Any, result: Any, mask: Any = True) -> Any:
             )
         )
     if not isinstance(target, Array):
-        refuse_plain_target(f"{called_name()}: out= (or the left side of +=, -= and the like)")
+        refuse_unfilled(f"{called_name()}: out= (or the left side of +=, -= and the like)", target)
     if target.boolean and not getattr(result, "boolean", np.asarray(result).dtype == bool):
         raise TypeError(
             message(
@@ -299,21 +300,10 @@ def write_out(target: Any, result: Any, mask: Any = True) -> Any:
     return target
 
 
-def refuse_plain_target(what: str) -> None:
-    """Refuse to write recording values into a plain array."""
-    raise RecordingError(
-        message(
-            f"{what} is a plain array; it cannot hold recording values",
-            "write y = y + x instead of y += x, or make the array with np.zeros_like(x) or numbad.zeros(shape),"
-            " or import numbad.numpy as np",
-        )
-    )
-
-
 def writable(array: Any, name: str) -> Array:
     """Return the array that a function writes to, which has to be a recording one."""
     if not isinstance(array, Array):
-        refuse_plain_target(f"the first argument of np.{name}")
+        refuse_unfilled(f"the first argument of np.{name}", array)
     return array
 
 

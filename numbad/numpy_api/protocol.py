@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from numbad.ops.definition import BY_UFUNC, Op
+from numbad.recording import filling
 from numbad.recording.active import Active, new
 from numbad.recording.arrays import Array
 from numbad.recording.elementwise import record, record_operator
@@ -37,6 +38,16 @@ def tables() -> Any:
 
         _tables = found
     return _tables
+
+
+def replacements() -> dict[int, tuple[Any, Any]]:
+    """Return NumPy's functions that make arrays of lists, and ours: needed once a function is recorded again."""
+    from numbad.numpy_api import converting
+
+    return converting.replacements()
+
+
+filling.preparations.append(replacements)
 
 
 def array_ufunc(self: Any, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 
 from numbad.geometry import broadcast_strides, contiguous, normal_axis, reach, reshaped_strides, resolve_shape, spread
 from numbad.recording.active import Active, Shape, new
-from numbad.recording.conversion import concrete_float, is_whole, refuse_conversion, warn_object_array
+from numbad.recording.conversion import concrete_float, is_whole, refuse_conversion, refuse_objects, warn_object_array
 from numbad.recording.recorder import Recorder, refuse
 from numbad.recording.scalars import Scalar, Truth, make_scalar, make_scalars
 
@@ -97,6 +97,10 @@ class Array(Active):
         self.offset = offset
         self.pitches = strides
         self.boolean = boolean
+
+    def stands_for(self) -> type:
+        """Return the class of NumPy's arrays."""
+        return np.ndarray
 
     @property
     def storage(self) -> Storage:
@@ -381,6 +385,7 @@ class Array(Active):
         if is_whole(dtype) and not self.boolean:
             return self.astype(dtype)
         refuse_conversion(dtype)
+        refuse_objects(dtype)
         warn_object_array()
         result = np.empty(self.shape, dtype=object)
         flat = result.reshape(-1)

@@ -9,7 +9,7 @@ import sys
 import warnings
 from dis import opname
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from numbad.errors import CURE, FRAMES, UNWRAP, NumbadError, message, user_frame
 from numbad.ops.definition import BY_NAME
 from numbad.recording.complaints import library_name, refusals
 from numbad.recording.recorder import refuse
+from numbad.recording.unfilled import objects_request, plain_request, unfilled
 from numbad.tape.layout import MAP, row_elements
 
 REMAINDERS = (6, 19)  # which of its operations BINARY_OP does for % and %=
@@ -104,12 +105,20 @@ def concrete_float(value: Any) -> float:
     if is_formatted() or is_held(value):
         return value.recorder.guard_value(value.address)
     refuse_in_library()
-    return refuse(
+    return refuse_plain(
         *cure(
             "a recording value cannot become a plain float here: its derivative would be lost",
             "return the value itself, and use functions of NumPy, or write float(numbad.stop_gradient(x)) to hold it",
         )
     )
+
+
+def refuse_plain(what: str, do: str) -> NoReturn:
+    """Refuse a conversion; it is another error where a statement of the user's wants to fill a plain array."""
+    asked = plain_request()
+    if asked is not None:
+        raise unfilled(message(what, do), asked.target)
+    refuse(what, do)
 
 
 def cure(what: str, otherwise: str) -> tuple[str, str]:
@@ -128,7 +137,7 @@ def refuse_conversion(dtype: Any) -> None:
     """Refuse np.asarray(x, dtype=float) and the like."""
     if dtype is not None and np.dtype(dtype) != object:
         refuse_in_library()
-        refuse(
+        refuse_plain(
             *cure(
                 f"a recording value cannot be converted to a plain array of {np.dtype(dtype)}",
                 "keep it as it is, build arrays with np.stack or numbad.array,"
@@ -146,6 +155,13 @@ def refuse_in_library() -> None:
         except NumbadError as error:
             refusals.last = error
             raise
+
+
+def refuse_objects(dtype: Any) -> None:
+    """Have the function recorded again where a recording array may take the place of an array of objects."""
+    if dtype is None and objects_request():
+        what = "an array of objects would be made of recording values"
+        raise unfilled(message(what, "use np.stack, np.concatenate or numbad.array"), objects=True)
 
 
 _warned = False

@@ -96,7 +96,7 @@ def look_up(node: ast.expr, frame: FrameType) -> Any:
 def is_random(value: Any) -> bool:
     """Whether something is one of NumPy's generators of random numbers, or their class."""
     kinds = (np.random.Generator, np.random.RandomState)
-    return isinstance(value, kinds) or value in kinds
+    return isinstance(value, kinds) or any(value is kind for kind in kinds)
 
 
 def cure_of_conversion(what: str, otherwise: str) -> tuple[str, str]:
@@ -118,7 +118,7 @@ def cure_of_conversion(what: str, otherwise: str) -> tuple[str, str]:
         return what, f"write {of_math(name)} instead of {text}"
     if is_draw(function):
         return of_random(text, name)
-    if function in MAKERS:
+    if any(function is maker for maker in MAKERS):
         return what, "leave dtype away, or build the array with np.stack or numbad.array"
     if isinstance(function, type) and issubclass(function, np.generic):
         return what, f"use the value itself where this is {text}(x)"

@@ -47,7 +47,7 @@ def record(op: Op, x: Any, y: Any = None) -> Any:
         return append_row(recorder, MAP + op.opcode, *simple, op.boolean)
     if x is NotImplemented or y is NotImplemented:
         return NotImplemented
-    if isinstance(x, Scalar) and isinstance(y, Scalar):
+    if type(x) is not Array and type(y) is not Array:
         return scalar_row(recorder, op, x.address, y.address)
     one, two = x.spot(), y.spot()
     if one is not None and two is not None and ordered(given[0]) and ordered(given[1]):
@@ -102,7 +102,7 @@ def plan_map(x: Any, y: Any, key: Any) -> Plan | None:
 def record_operator(op: Op, x: Any, y: Any) -> Any:
     """Append the row of an operator, with NumPy's rules for truth values."""
     active, other = (x, y) if isinstance(x, Active) else (y, x)
-    if isinstance(other, np.ndarray) and other.dtype == object:
+    if issubclass(type(other), np.ndarray) and other.dtype == object:
         other = pack(active.recorder, other)
         x, y = (active, other) if active is x else (other, active)
     if active.boolean and op.of_truths and is_boolean(other):

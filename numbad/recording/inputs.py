@@ -14,10 +14,12 @@ from numbad.recording.active import Active
 from numbad.recording.arrays import Array, make_block, memory_order, outside
 from numbad.recording.borrowing import Borrowed
 from numbad.recording.complaints import clarify
+from numbad.recording.filling import codes_of, plans, record_again, record_planned, repeats
 from numbad.recording.operands import foreign
 from numbad.recording.recorder import Recorder, set_current
 from numbad.recording.scalars import make_scalar
 from numbad.recording.trees import flatten
+from numbad.recording.unfilled import entries
 
 FLOAT64 = np.dtype(np.float64)
 
@@ -162,7 +164,9 @@ def input_dtype(leaves: list[Any]) -> np.dtype:
 
 def as_leaf(value: Any) -> Any:
     """Return an input as a float, an array or a recording value."""
-    if isinstance(value, (float, int, np.ndarray, np.generic, Active, complex, str)) or value is None:
+    if isinstance(value, Active):
+        return value
+    if isinstance(value, (float, int, np.ndarray, np.generic, complex, str)) or value is None:
         return (
             float(value)
             if type(value) is not float and isinstance(value, float) and not isinstance(value, np.generic)
@@ -216,10 +220,25 @@ def regroup(found: list[Any], rebuilds: list[Any]) -> list[Any]:
 def record_call(
     f: Callable[..., Any], arguments: tuple[Any, ...], argnums: tuple[int, ...], keywords: dict[str, Any]
 ) -> tuple[Recorder, list[Leaf], list[Any], Any]:
-    """Run `f` once on recording values.
+    """Run `f` on recording values.
 
     Returns the recorder (still open), the leaves, how to rebuild each argument, and what `f` returned.
     """
+    if plans:
+        return record_planned(f, record_call_once, f, arguments, argnums, keywords)
+    try:
+        return record_call_once(f, arguments, argnums, keywords)
+    except Exception as error:
+        if not repeats(error):
+            raise
+        codes = codes_of(error)
+    return record_again(codes, f, record_call_once, f, arguments, argnums, keywords)
+
+
+def record_call_once(
+    f: Callable[..., Any], arguments: tuple[Any, ...], argnums: tuple[int, ...], keywords: dict[str, Any]
+) -> tuple[Recorder, list[Leaf], list[Any], Any]:
+    """Run `f` once on recording values."""
     values, rebuilds = collect(arguments, argnums)
     dtype = input_dtype(values)
     recorder, leaves = begin(values, dtype)
@@ -259,6 +278,8 @@ def run_recorded(recorder: Recorder, f: Callable[..., Any], arguments: Any, keyw
         result = f(*arguments, **keywords)
         if recorder.borrowed:
             recorder.check_borrowed()
+        if recorder.unfilled is not None:
+            raise recorder.unfilled
         return result
     except BaseException as error:
         try:
@@ -295,9 +316,19 @@ def explain(error: BaseException, recorder: Recorder) -> None:
 
 
 def record_leaves(
+    f: Any, call: Callable[[list[Any]], Any], values: list[Any], dtype: np.dtype
+) -> tuple[Recorder, list[Leaf], Any]:
+    """Run `call`, which calls `f` for a list of leaves, on recording values.
+
+    Returns the open recorder, the leaves and the result.
+    """
+    return record_planned(f, record_leaves_once, call, values, dtype)
+
+
+def record_leaves_once(
     call: Callable[[list[Any]], Any], values: list[Any], dtype: np.dtype
 ) -> tuple[Recorder, list[Leaf], Any]:
-    """Run a function of a list of leaves on recording values; return the open recorder, the leaves and the result."""
+    """Run a function of a list of leaves once on recording values."""
     recorder, leaves = begin(values, dtype)
     result = run_recorded(recorder, call, ([leaf.active for leaf in leaves],), {})
     return recorder, leaves, result
@@ -307,6 +338,21 @@ def record_numbers(
     f: Callable[..., Any], arguments: tuple[float, ...], keywords: dict[str, Any]
 ) -> tuple[Recorder, list[Any], Any]:
     """Run a function of floats, the commonest small case, on recording scalars at addresses 1, 2, ..."""
+    if plans:
+        return record_planned(f, record_numbers_once, f, arguments, keywords)
+    try:
+        return record_numbers_once(f, arguments, keywords)
+    except Exception as error:
+        if not repeats(error):
+            raise
+        codes = codes_of(error)
+    return record_again(codes, f, record_numbers_once, f, arguments, keywords)
+
+
+def record_numbers_once(
+    f: Callable[..., Any], arguments: tuple[float, ...], keywords: dict[str, Any]
+) -> tuple[Recorder, list[Any], Any]:
+    """Run a function of floats once on recording scalars."""
     recorder = Recorder(FLOAT64)
     actives = []
     address = 1
@@ -317,3 +363,6 @@ def record_numbers(
     recorder.size = address
     result = run_recorded(recorder, f, actives, keywords)
     return recorder, list(arguments), result
+
+
+entries.update(part.__code__ for part in (record_call, record_numbers, record_planned))

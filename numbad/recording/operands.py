@@ -105,10 +105,8 @@ def constant_values(array: Any) -> np.ndarray | None:
 
     Arrays of the arena are remembered if they have zeros, for that is all that is asked of them.
     """
-    if isinstance(array, np.ndarray):
-        return array
     if type(array) is not Array:
-        return None
+        return array if issubclass(type(array), np.ndarray) else None
     recorder = array.recorder
     if array.first is not None and not recorder.masks:
         return None
@@ -129,7 +127,7 @@ def constant_values(array: Any) -> np.ndarray | None:
 def is_constant_zero(value: Any) -> bool:
     """Whether a recording value is the constant zero, as the derivative of a constant is."""
     zeros = 0, value.recorder.zeros
-    if isinstance(value, Scalar):
+    if type(value) is not Array:
         return value.address in zeros
     storage = value.storage
     return storage.step == 0 and storage.space == 0 and storage.addresses is None and storage.address in zeros

@@ -98,6 +98,7 @@ class Recorder(Rows):
         "masks",
         "roots",
         "slopes",
+        "unfilled",
         "wide",
         "zeros",
     )
@@ -125,6 +126,7 @@ class Recorder(Rows):
         self.masks: dict[int, np.ndarray] = {}
         self.roots: dict[int, Root] = {}
         self.dtype = np.dtype(dtype)
+        self.unfilled: RecordingError | None = None  # raised for a plain array; the program may have caught it
         self.execution: Any = None  # the execution of the rows, once they are swept: `run` makes it
         for begin in beginnings:
             begin(self)

@@ -10,7 +10,7 @@ import numpy as np
 from numbad.errors import message
 from numbad.ops.definition import BY_NAME, Op
 from numbad.recording.active import Active, Shape, new
-from numbad.recording.conversion import concrete_float, is_whole, refuse_conversion
+from numbad.recording.conversion import concrete_float, is_whole, refuse_conversion, refuse_objects
 from numbad.recording.recorder import Recorder, refuse
 
 
@@ -22,6 +22,11 @@ class Scalar(Active):
     address: int
     boolean = False
     shape: Shape = ()  # type: ignore[assignment]
+
+    def stands_for(self) -> type:
+        """Return the class of NumPy's numbers of this precision; float64 is a float, too."""
+        found: type = self.dtype.type
+        return found
 
     def value(self) -> Any:
         """Return the value as a NumPy scalar."""
@@ -98,6 +103,7 @@ class Scalar(Active):
         if is_whole(dtype) and not self.boolean:
             return np.asarray(self.astype(dtype))
         refuse_conversion(dtype)
+        refuse_objects(dtype)
         result = np.empty((), dtype=object)
         result[()] = self
         return result

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from optree import PyTreeSpec
 
 Tree = TypeVar("Tree")
-LEAVES = (float, int, np.ndarray, Active)
+LEAVES = (Active, float, int, np.ndarray)
 
 
 def flatten(tree: Tree) -> tuple[list[Any], Callable[[list[Any]], Tree]]:

@@ -87,7 +87,7 @@ class Program:
             changed[0] = len(now) != len(given) or any(one is not other for one, other in zip(now, given))
             return result
 
-        self.recorder, self.leaves, result = record_leaves(call, values, input_dtype(values or [0.0]))
+        self.recorder, self.leaves, result = record_leaves(self.f, call, values, input_dtype(values or [0.0]))
         try:
             if changed[0] or any(is_assigned(leaf) for leaf in self.leaves):
                 owner.warn_assigned("changes a list or dict" if changed[0] else "assigns to an array")

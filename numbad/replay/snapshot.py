@@ -31,12 +31,13 @@ import numpy as np
 from numbad.errors import attribute, noted_on
 from numbad.recording.active import Active
 from numbad.recording.borrowing import sample, written
+from numbad.recording.exchange import own_code
+from numbad.recording.unfilled import INSTALLED
 
 FOREIGN_DEPTH = 4  # functions and objects of installed packages that are followed, one within the other
 MOST_NOTED = 1 << 17  # members of containers and objects: a call that takes more from outside is recorded anew
 JITTED = "_numbad_jitted_"  # attributes in which `jit` keeps the methods of an instance
 LIBRARIES = ("numpy", "scipy", "numbad", "builtins")  # their functions take nothing from the user's globals
-INSTALLED = ("site-packages", "dist-packages")  # folders of packages, whose modules are not looked into
 PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic, np.dtype, np.ufunc, range, slice, CodeType)
 FOLLOWED = set(
     "types collections functools argparse _thread contextvars _contextvars weakref os queue _queue configparser".split()
@@ -176,7 +177,7 @@ class Snapshot:
                 value = MISSING
             self.cells.append((cell, value))
             self.meet(value, depth + library)  # the transforms around a function do not count
-        self.functions.append((f, f.__code__, f.__defaults__, f.__kwdefaults__))
+        self.functions.append((f, own_code(f), f.__defaults__, f.__kwdefaults__))
         for value in (*(f.__defaults__ or ()), *(f.__kwdefaults__ or {}).values()):
             self.meet(value, depth)
         if f.__kwdefaults__ or f.__dict__:
@@ -187,9 +188,9 @@ class Snapshot:
 
     def keep_names(self, f: FunctionType, installed: bool, depth: int) -> None:
         """Note the globals that a function names; those of the user's functions also where they are missing yet."""
-        named, attributes = looked_up_names(f.__code__)
-        named = named | {name for name in words_of(f.__code__) if name in f.__globals__}
-        for name in words_of(f.__code__) & sys.modules.keys():
+        named, attributes = looked_up_names(own_code(f))
+        named = named | {name for name in words_of(own_code(f)) if name in f.__globals__}
+        for name in words_of(own_code(f)) & sys.modules.keys():
             self.meet(sys.modules[name], depth - installed)
         self.attributes |= attributes
         if not installed:
@@ -261,7 +262,7 @@ class Snapshot:
             if table.get(name, MISSING) is not value:
                 return f"the global {name}" if isinstance(table, dict) else f"the class attribute {name}"
         for f, code, defaults, keywords in self.functions:
-            if f.__code__ is not code or f.__defaults__ is not defaults or f.__kwdefaults__ is not keywords:
+            if own_code(f) is not code or f.__defaults__ is not defaults or f.__kwdefaults__ is not keywords:
                 return f"the defaults of {f.__name__}"
         for value, kind in self.kinds:
             if type(value) is not kind:
@@ -292,7 +293,7 @@ class Snapshot:
             if table.get(name, MISSING) is not value:
                 return True
         for f, code, defaults, keywords in self.functions:
-            if f.__code__ is not code or f.__defaults__ is not defaults or f.__kwdefaults__ is not keywords:
+            if own_code(f) is not code or f.__defaults__ is not defaults or f.__kwdefaults__ is not keywords:
                 return True
         for value, kind in self.kinds:
             if type(value) is not kind:

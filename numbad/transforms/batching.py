@@ -18,6 +18,7 @@ from numbad.ops.host import as_tuple
 from numbad.recording.active import Active
 from numbad.recording.arrays import Array, constant, filled, make_block
 from numbad.recording.decisions import concrete_truth
+from numbad.recording.filling import record_planned
 from numbad.recording.inputs import as_leaf, check_meaning
 from numbad.recording.outputs import is_narrow, is_slope, narrowed
 from numbad.recording.recorder import Recorder, current
@@ -125,18 +126,24 @@ def vmap(
             return f(*positional, **named)
 
         floats = [leaf for leaf in leaves if not isinstance(leaf, Active) and np.asarray(leaf).dtype.kind == "f"]
-        with session(floats or [0.0]) as (recorder, mine):
-            batch = [front(leaf, axis) for leaf, axis in zip(leaves, axes, strict=True)]
-            if size:
-                results, restore = run_batch(call, recorder, batch, axes, np.arange(size))
-            else:
-                results, restore = run_empty(call, recorder, batch, axes)
-            placed = spread_axes(out_axes, restore(results), len(results), "out_axes")
-            results = [back(result, axis) for result, axis in zip(results, placed, strict=True)]
-            found = restore(results)
-            if not mine:
-                return found
-            return narrowed(finish(found)) if is_narrow(like, arguments) else finish(found)
+
+        def run() -> Any:
+            with session(floats or [0.0]) as (recorder, mine):
+                batch = [front(leaf, axis) for leaf, axis in zip(leaves, axes, strict=True)]
+                if size:
+                    results, restore = run_batch(call, recorder, batch, axes, np.arange(size))
+                else:
+                    results, restore = run_empty(call, recorder, batch, axes)
+                if mine and recorder.unfilled is not None:
+                    raise recorder.unfilled
+                placed = spread_axes(out_axes, restore(results), len(results), "out_axes")
+                results = [back(result, axis) for result, axis in zip(results, placed, strict=True)]
+                found = restore(results)
+                if not mine:
+                    return found
+                return narrowed(finish(found)) if is_narrow(like, arguments) else finish(found)
+
+        return run() if current() is not None else record_planned(f, run)
 
     return mapped
 

@@ -658,7 +658,7 @@ def test_an_array_of_no_axes_takes_no_result() -> None:
 
 
 def test_integers_are_asked_for_by_name() -> None:
-    """np.int64(x) and np.asarray(x, int) decide as x.astype(int) does; other conversions are refused."""
+    """np.int64(x) and np.asarray(x, int) decide as x.astype(int) does; numbers of other kinds are refused."""
     x = np.array([1.0, 2.0, 0.0])
     for whole in (
         np.int64,
@@ -667,8 +667,9 @@ def test_integers_are_asked_for_by_name() -> None:
         lambda v: v.astype(int),
     ):
         np.testing.assert_array_equal(gradient(lambda v, w=whole: np.sum(v[w(v)] * v[w(v[0])]), x), [2.0, 5.0, 2.0])
+    assert gradient(lambda v: np.sum(np.asarray(v, float)), x).tolist() == [1.0, 1.0, 1.0]
     with pytest.raises(RecordingError, match="plain array of float64"):
-        gradient(lambda v: np.sum(np.asarray(v, float)), x)
+        gradient(lambda v: np.float64(v[0]), x)
     tape = numbad.record(lambda v: v[np.int64(v[0])], x)
     assert tape(np.array([1.5, 7.0, 0.0])) == 7.0
     with pytest.raises(numbad.BranchError):

@@ -378,10 +378,16 @@ def test_integers_of_recording_values_are_guarded():
         np.testing.assert_array_equal(numbad.gradient(jitted, point), numbad.gradient(f, point))
 
 
+def sine_of_objects(x):
+    mixed = np.empty(2, object)
+    mixed[0], mixed[1] = x[0], 1.0
+    return np.sin(mixed).sum()
+
+
 @pytest.mark.parametrize(
     ("f", "what"),
     [
-        (lambda x: np.sin(np.array([x[0], 1.0])).sum(), "mixes recording values with plain numbers"),
+        (sine_of_objects, "mixes recording values with plain numbers"),
         (lambda x: np.logaddexp([x[0], x[1]], 1.0).sum(), "mixes recording values"),
     ],
 )

@@ -57,7 +57,7 @@ NUMBA = {
     "tapes.points": {"kernels.points"},
 }
 TABLES = {  # of NumPy's and SciPy's functions: they import numpy.fft and SciPy
-    "numpy_api.protocol": {"numpy_api.tables"},
+    "numpy_api.protocol": {"numpy_api.converting", "numpy_api.tables"},
     "scipy_api.noticing": {"numpy_api.teaching", "scipy_api.tables"},
     "storage.tape_files": {"numpy_api.tables", "scipy_api.tables"},
 }

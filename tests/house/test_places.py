@@ -40,6 +40,10 @@ ELSEWHERE = {
     ),
     "recording/test_knowns.py": ("ops places; recording prologue", "what is computed from integers, and read by them"),
     "recording/test_recorder.py": ("recording decisions hostcalls", "control flow on recorded values"),
+    "recording/test_filling.py": (
+        "recording exchange rewriting unfilled; numpy_api converting",
+        "the parts of one way: recording again what fills plain arrays",
+    ),
     "recording/test_strictness.py": ("recording errors_met", "errors that a program asks to be told of"),
     "end_to_end/test_zero_law.py": ("recording zero_factors", "where a constant factor is zero"),
     "scipy_api/test_dispatch.py": (

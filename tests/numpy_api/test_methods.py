@@ -383,13 +383,16 @@ def test_ufunc_at(name: str) -> None:
     check(Function(f, V, W))
 
 
+PLAIN = np.zeros(6)
+
+
 def test_ufunc_keywords_are_refused_by_name() -> None:
     for f, word in (
         (lambda x: np.add(x, x, where=x > 0), "where="),
         (lambda x: np.add(x, x, dtype=F32), "dtype"),
         (lambda x: np.add(x, x, dtype=complex), "dtype"),
         (lambda x: np.sin(x, dtype=bool), "dtype"),
-        (lambda x: np.add(x, x, out=np.zeros(6)), "out="),
+        (lambda x: np.add(x, x, out=PLAIN), "out="),
         (lambda x: np.add.reduce(x, dtype=F32), "dtype"),
         (lambda x: np.add.accumulate(x, dtype=int), "dtype"),
         (lambda x: np.add(x, x, signature="ff->f", casting="unsafe"), "dtype"),

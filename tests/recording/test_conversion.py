@@ -34,11 +34,8 @@ WAYS_TO_A_FLOAT: dict[str, Callable[[Any], Any]] = {
     "math.fsum": lambda x: math.fsum([x, x]),
     "math.isnan": lambda x: x if not math.isnan(x) else 0.0,
     "complex": lambda x: complex(x).real,
-    "array": lambda x: np.array([x, x], float)[0],
     "array.array": lambda x: array.array("d", [x])[0],
-    "element": lambda x: np.zeros(3).__setitem__(0, x),
     "int of float": lambda x: x * int(float(x)),
-    "fromiter": lambda x: np.fromiter([x], float)[0],
     "sum of arrays": lambda x: float(np.sum(np.stack([x, x]))),
     "0-d": lambda x: float(np.asarray(x)),
 }

@@ -30,7 +30,6 @@ CURES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "SciPy's": (lambda x: math.lgamma(x[0]), "write scipy.special.gammaln instead of math.lgamma"),
     "float": (lambda x: float(x[0]) * 2.0, "return the value itself where this is float(x)"),
     "float64": (lambda x: np.float64(x[0]) * 2.0, "use the value itself where this is np.float64(x)"),
-    "dtype": (lambda x: np.sum(np.asarray(x, dtype=float)), "leave dtype away, or build the array with np.stack"),
     "normal": (lambda x: np.sum(rng.normal(x, 1.0)), "loc + scale * rng.standard_normal(size)"),
     "normal, by keyword": (
         lambda x: np.random.normal(loc=x[0], size=3).sum(),  # noqa: NPY002

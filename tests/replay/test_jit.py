@@ -338,7 +338,7 @@ def scalar_rows(x: Any) -> Any:
 
 def array_rows(x: Any) -> Any:
     y = np.tanh(M @ x)
-    z = np.concatenate([y, x * 0.5, np.array([1.0, x[0]])])
+    z = np.concatenate([y, x * 0.5, np.stack([1.0, x[0]])])
     z[1:3] += z[4:6]
     return {"sum": np.sum(z[::-1] * np.arange(z.size)), "part": z[::2], "same": x, "fixed": np.ones(2)}
 

@@ -1,0 +1,104 @@
+"""Functions of NumPy that make arrays of lists and numbers, for lists that hold recording values.
+
+They take the places of NumPy's own in functions that are recorded again (`recording/filling.py`), wherever these are
+looked up: as `np.array`, under another name, or in a closure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from numbad.numpy_api import functions
+from numbad.recording.active import involves
+from numbad.recording.arrays import as_array
+from numbad.recording.recorder import current
+
+
+def is_floating(dtype: Any) -> bool:
+    """Whether an array of a dtype can hold recording values."""
+    return dtype is None or np.dtype(dtype).kind == "f"
+
+
+def taking(own: Any, recorded: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that hands recording values to a version of its own, and all else to NumPy's."""
+
+    def make(*arguments: Any, **keywords: Any) -> Any:
+        if current() is None or not (involves(arguments) or involves(keywords.values())):
+            return own(*arguments, **keywords)
+        return recorded(*arguments, **keywords)
+
+    make.__name__, make.__doc__ = own.__name__, own.__doc__
+    return make
+
+
+def array(object: Any, dtype: Any = None, *, copy: Any = True, order: Any = "K", ndmin: int = 0,
+          **keywords: Any) -> Any:  # fmt: skip
+    """As np.array."""
+    if not is_floating(dtype):
+        return np.array(object, dtype, copy=copy, order=order, ndmin=ndmin, **keywords)
+    result = as_array(functions.asarray(object, dtype))
+    while result.ndim < ndmin:
+        result = result[None]
+    return result.copy(order) if copy or order == "F" else result
+
+
+def asarray(a: Any, dtype: Any = None, order: str | None = None, *, copy: Any = None, **keywords: Any) -> Any:
+    """As np.asarray: a recording array is given back as it is."""
+    return array(a, dtype, copy=copy, order=order or "K", **keywords)
+
+
+def ascontiguousarray(a: Any, dtype: Any = None, **keywords: Any) -> Any:
+    """As np.ascontiguousarray: at least one axis."""
+    return array(a, dtype, copy=None, ndmin=1, **keywords)
+
+
+def asfortranarray(a: Any, dtype: Any = None, **keywords: Any) -> Any:
+    """As np.asfortranarray."""
+    return array(a, dtype, copy=None, order="F", **keywords)
+
+
+def full(shape: Any, fill_value: Any, dtype: Any = None, order: Any = "C", **keywords: Any) -> Any:
+    """As np.full."""
+    if not is_floating(dtype):
+        return np.full(shape, fill_value, dtype, order, **keywords)
+    made = np.full(shape, 0.0, dtype, **keywords)
+    found: Any = functions.full(made.shape, functions.asarray(fill_value, dtype))
+    return found.copy("F") if order == "F" else found
+
+
+def fromiter(iter: Iterable[Any], dtype: Any, count: int = -1, **keywords: Any) -> Any:
+    """As np.fromiter."""
+    values = list(iter)
+    if current() is None or not involves(values):
+        return np.fromiter(values, dtype, count, **keywords)
+    if count > len(values):
+        raise ValueError(f"iterator too short: Expected {count} but iterator had only {len(values)} items.")
+    return array(values if count < 0 else values[:count], dtype)
+
+
+def ndenumerate(arr: Any) -> Iterator[tuple[tuple[int, ...], Any]]:
+    """As np.ndenumerate: the elements as they are when their turn comes."""
+    found = as_array(functions.asarray(arr))
+    return ((index, found[index]) for index in np.ndindex(found.shape))
+
+
+RECORDED: dict[Any, Callable[..., Any]] = {
+    np.array: array,
+    np.asarray: asarray,
+    np.asanyarray: asarray,
+    np.asarray_chkfinite: asarray,
+    np.ascontiguousarray: ascontiguousarray,
+    np.asfortranarray: asfortranarray,
+    np.require: lambda a, dtype=None, requirements=None, **keywords: asarray(a, dtype),
+    np.full: full,
+    np.ndenumerate: ndenumerate,
+}
+
+
+def replacements() -> dict[int, tuple[Any, Any]]:
+    """Return NumPy's functions and what takes their places, by the identities of NumPy's."""
+    found = {id(own): (own, taking(own, recorded)) for own, recorded in RECORDED.items()}
+    return found | {id(np.fromiter): (np.fromiter, fromiter)}

@@ -1,0 +1,119 @@
+"""Exchanging the code of the user's functions while they are recorded: counted, so that threads may overlap.
+
+A function object stays what it is, whoever holds it: a module, a closure, a class, a default argument. A thread that
+records nothing may run exchanged code, whose hooks then give back what they are given.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import threading
+from collections.abc import Iterable, Iterator
+from types import CodeType, FunctionType
+from typing import Any
+
+from numbad.errors import attribute
+from numbad.kernels.threads import renew_in_children
+from numbad.recording.rewriting import Rewritten
+
+DEEPEST = 4  # closures in closures that are looked into
+
+
+class Guard:
+    """Lets one thread at a time exchange code."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+
+
+guard = Guard()
+renew_in_children(guard)
+
+
+class Held:
+    """A function whose code is exchanged, for as many recordings as `users` says."""
+
+    __slots__ = ("function", "given", "looked", "original", "users")
+
+    def __init__(self, function: FunctionType) -> None:
+        self.function, self.original = function, function.__code__
+        self.given = function.__code__
+        self.users = self.looked = 0
+
+
+_held: dict[int, Held] = {}
+
+
+def own_code(function: Any) -> CodeType:
+    """Return the code that the user gave a function, whatever it has now."""
+    held = _held.get(id(function))
+    return function.__code__ if held is None or function.__code__ is not held.given else held.original
+
+
+@contextlib.contextmanager
+def exchanged(pairs: list[tuple[FunctionType, Rewritten]], looking: bool) -> Iterator[None]:
+    """Give functions the code with all hooks if `looking`, else with those that are needed."""
+    entered: list[Held] = []
+    try:
+        with guard.lock:
+            for function, code in pairs:
+                held = _held.get(id(function))
+                if held is None:
+                    held = _held[id(function)] = Held(function)
+                held.users += 1
+                held.looked += looking
+                entered.append(held)
+                if looking or not held.looked:
+                    held.given = function.__code__ = code.full if looking else code.lean()
+        yield
+    finally:
+        with guard.lock:
+            for held in entered:
+                held.users -= 1
+                held.looked -= looking
+                if not held.users:
+                    del _held[id(held.function)]
+                    if held.function.__code__ is held.given:
+                        held.function.__code__ = held.original
+
+
+def functions_with(codes: Iterable[CodeType]) -> list[FunctionType]:
+    """Return the functions that have one of these codes."""
+    codes = [code for code in codes if code.co_name != "<module>"]  # which runs once, and has no function
+    wanted = {id(code) for code in codes}
+    if not wanted:
+        return []
+    found = gc.get_referrers(*codes)
+    return [part for part in found if type(part) is FunctionType and id(own_code(part)) in wanted]
+
+
+def root_of(f: Any) -> FunctionType | None:
+    """Return the function that is run where a callable is called; None where Python cannot tell."""
+    for _ in range(100):
+        if type(f) is FunctionType:
+            if "__wrapped__" not in f.__dict__:
+                return f
+            f = f.__wrapped__  # type: ignore[attr-defined]
+            continue
+        inner = attribute(f, "__func__")
+        inner = attribute(f, "func") if inner is None else inner
+        inner = attribute(f, "__wrapped__") if inner is None else inner
+        inner = attribute(type(f), "__call__") if inner is None else inner
+        if inner is f or not callable(inner):
+            return None
+        f = inner
+    return None
+
+
+def closure_of(function: FunctionType, depth: int = DEEPEST) -> list[FunctionType]:
+    """Return a function and those that it has in its closure."""
+    found = [function]
+    for cell in function.__closure__ or ():
+        try:
+            inner = cell.cell_contents
+        except ValueError:
+            continue
+        if type(inner) is FunctionType and depth and inner is not function:
+            found += closure_of(inner, depth - 1)
+    return found
