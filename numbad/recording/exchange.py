@@ -8,23 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import threading
 from collections.abc import Iterable, Iterator
 from types import CodeType, FunctionType
 from typing import Any
 
 from numbad.errors import attribute
 from numbad.kernels.threads import renew_in_children
+from numbad.recording.borrowing import Guard
 from numbad.recording.rewriting import Rewritten
 
 DEEPEST = 4  # closures in closures that are looked into
-
-
-class Guard:
-    """Lets one thread at a time exchange code."""
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
 
 
 guard = Guard()
