@@ -100,6 +100,10 @@ SAMPLED = limit(1 << 22, 1 << 22)
 LARGE_INPUT = limit(1 << 12, 6)
 # Elements: up to here a table of addresses is cheaper than a row that copies.
 RELABEL = limit(4096, 6)
+# Tangents of a region of scalar rows: up to so many are emitted one by one, by compiled code.
+FEW_SEEDS = limit(8, 2)
+# Rows for each row over arrays: a region with more counts as one of scalar rows.
+SCALAR_SHARE = limit(64, 2)
 # Operands of a reduction that has no array op: each costs a row, and more are refused.
 LONGEST_FOLD = 4096
 # Elements of a mask: more of them are compared by one host row instead of a guard for each.

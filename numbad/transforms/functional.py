@@ -14,18 +14,20 @@ from numbad.emission.regions import Call, addresses_of, cast, real_outputs, sess
 from numbad.emission.tangent import push_region
 from numbad.errors import InputError, LeakError, NumbadError, check_function, message, wraps
 from numbad.kernels.memory import available_memory
-from numbad.limits import COMPARED_MEMORY, MOST_COPIED
+from numbad.limits import COMPARED_MEMORY, FEW_ROWS, FEW_SEEDS, MOST_COPIED, SCALAR_SHARE
 from numbad.ops.definition import BY_NAME
 from numbad.recording.active import Active
 from numbad.recording.borrowing import written
 from numbad.recording.hostcalls import alone
 from numbad.recording.inputs import as_leaf, check_meaning, collect, record_call, regroup
+from numbad.recording.operands import to_array
 from numbad.recording.outputs import concrete, is_narrow, narrowed, plain, split_auxiliary
 from numbad.recording.recorder import Recorder, current
 from numbad.recording.trees import flatten, same_structure
 from numbad.settings import config
 from numbad.sweeps.execution import run, seed_of
 from numbad.sweeps.linearised import Linearised, LinearMap
+from numbad.tape.layout import MAP, is_guard
 from numbad.transforms.derivatives import differentiate, is_single, numbers_of, positions
 
 if TYPE_CHECKING:
@@ -826,6 +828,31 @@ def block_of(part: Any, shape: tuple[int, ...]) -> Any:
     return part.reshape(shape) if shape else part.reshape(-1)[0]
 
 
+def is_for_each(region: Any, lanes: int) -> bool:
+    """Whether derivatives are emitted seed by seed: a few, of a long region that is nearly all scalar rows.
+
+    Compiled code writes those rows; with lanes each becomes a row over arrays, which Python writes.
+    """
+    if not 1 < lanes <= FEW_SEEDS:
+        return False
+    opcodes = np.array(region.recorder.code[4 * region.start : 4 * region.stop : 4], np.int64)
+    arrays = np.count_nonzero((opcodes >= MAP) & ~is_guard(opcodes))
+    return len(opcodes) >= FEW_ROWS and SCALAR_SHARE * int(arrays) <= len(opcodes)
+
+
+def push_each(region: Any, addresses: list[Any], sizes: list[int]) -> list[Any]:
+    """Return the tangents of outputs for each input element, one after the other, with lanes last."""
+    found = []
+    for lane in range(sum(sizes)):
+        unit = np.zeros(sum(sizes))
+        unit[lane] = 1.0
+        parts = np.split(unit, np.cumsum(sizes)[:-1])
+        shaped = [part.reshape(value.shape) for part, value in zip(parts, region.inputs, strict=True)]
+        found.append(push_region(region, addresses, shaped))
+    each = zip(*found, strict=True)
+    return [np.stack([to_array(part, region.recorder) for part in parts], axis=-1) for parts in each]
+
+
 def columns(call: Call, outputs: list[Any], addresses: list[Any]) -> list[list[Any]]:
     """Return the blocks of a Jacobian by one tangent for each input element."""
     inputs = call.region.inputs
@@ -838,7 +865,10 @@ def columns(call: Call, outputs: list[Any], addresses: list[Any]) -> list[list[A
     for size in sizes:
         seeds.append(Identity(start))
         start += size
-    dots = push_region(call.region, addresses, seeds, lanes)
+    if is_for_each(call.region, lanes):
+        dots = push_each(call.region, addresses, sizes)
+    else:
+        dots = push_region(call.region, addresses, seeds, lanes)
     blocks = []
     for output, dot in zip(outputs, dots, strict=True):
         row, start = [], 0
@@ -861,7 +891,11 @@ def rows(call: Call, outputs: list[Any], addresses: list[Any]) -> list[list[Any]
     for size in sizes:
         seeds.append(Identity(start))
         start += size
-    bars = call.region.pull(addresses, seeds, lanes)
+    if lanes == 1:  # a gradient, of which compiled code writes the scalar rows
+        units = [np.ones(output.shape) if output.shape else 1.0 for output in outputs]
+        bars = [to_array(bar, call.region.recorder)[..., None] for bar in call.region.pull(addresses, units)]
+    else:
+        bars = call.region.pull(addresses, seeds, lanes)
     blocks, start = [], 0
     for output, size in zip(outputs, sizes, strict=True):
         row = []

@@ -1032,3 +1032,56 @@ def test_a_hessian_without_points_keeps_its_keywords() -> None:
     f = lambda x, k=1.0: k * x**3
     assert numbad.hessian(f, k=2.0)(3.0) == 36.0
     assert numbad.hessian(f, k=2.0)(3.0, k=4.0) == numbad.hessian(f, 3.0, k=4.0) == 72.0
+
+
+# ---------------------------------------------------------------- long scalar programs with few seeds
+
+
+def recursion(x: Any) -> Any:
+    """A loop of scalars, with a kink and a branch that is not taken."""
+    s = x[0] * 1.5
+    for k in range(90):
+        s = np.sin(s) * x[k % len(x)] + np.where(s > 9.0, np.sqrt(s - 9.0), 0.1 * s) + abs(x[-1])
+    return s
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("n", [1, 2, 3, 8, 9])
+def test_derivatives_of_scalar_loops_seed_by_seed(n: int, dtype: Any) -> None:
+    x = np.linspace(0.3, 0.9, n).astype(dtype)
+    tight = dtype == np.float64
+    rtol, step = (1e-9, 1e-6) if tight else (2e-3, 1e-3)
+    several = lambda x: np.stack([recursion(x), recursion(x) * x[0]])
+    for mode in (numbad.jacfwd, numbad.jacrev, numbad.hessian):
+        f = recursion if mode is numbad.hessian else several
+        found = numbad.jit(mode(f))(x)
+        assert found.dtype == dtype
+        np.testing.assert_allclose(found, mode(f)(x), rtol=rtol, atol=rtol)
+    if tight:
+        exact = numbad.jit(numbad.hessian(recursion))(x)
+        for k in range(n):
+            e = np.eye(n)[k] * step
+            column = (numbad.gradient(recursion, x + e) - numbad.gradient(recursion, x - e)) / (2.0 * step)
+            np.testing.assert_allclose(exact[:, k], column, rtol=1e-5, atol=1e-5 * np.abs(exact).max())
+
+
+def test_scalar_loops_of_several_arguments_and_trees() -> None:
+    def f(point: Any, y: float) -> Any:
+        s = point["a"]
+        for k in range(80):
+            s = np.cos(s) * y + point["b"][k % 2]
+        return s
+
+    point = {"a": 0.3, "b": np.array([0.2, 0.4])}
+    found = numbad.jit(numbad.hessian(f, argnums=(0, 1)))(point, 0.7)
+    wanted = numbad.hessian(f, argnums=(0, 1))(point, 0.7)
+    for one, other in zip(numbad_leaves(found), numbad_leaves(wanted), strict=True):
+        assert type(one) is type(other)
+        close(one, other)
+
+
+def numbad_leaves(tree: Any) -> list[Any]:
+    """Return the leaves of nested tuples and dicts, in order."""
+    if isinstance(tree, dict):
+        tree = list(tree.values())
+    return [leaf for part in tree for leaf in numbad_leaves(part)] if isinstance(tree, (tuple, list)) else [tree]
