@@ -108,9 +108,14 @@ def others_of(arguments: tuple[Any, ...], argnums: tuple[int, ...]) -> tuple[int
     found = []
     for k in argnums:
         leaves = [as_leaf(leaf) for leaf in flatten(arguments[k])[0]]
-        if all(isinstance(leaf, (float, Active)) or np.asarray(leaf).dtype.kind == "f" for leaf in leaves):
+        if all(isinstance(leaf, (float, Active)) or is_floating(leaf) for leaf in leaves):
             found.append(k)
     return tuple(found)
+
+
+def is_floating(leaf: Any) -> bool:
+    """Whether a leaf is a NumPy array or number of floats; other objects are asked nothing."""
+    return isinstance(leaf, (np.ndarray, np.generic)) and leaf.dtype.kind == "f"
 
 
 def check_leaf(value: Any, others: tuple[int, ...] = ()) -> None:
@@ -135,7 +140,8 @@ def check_leaf(value: Any, others: tuple[int, ...] = ()) -> None:
             f"{type(value).__name__}",
             "pass floats, arrays of floats, or nested tuples, lists and dicts of them",
         )
-    if others and (isinstance(value, (int, str)) or getattr(value, "dtype", FLOAT64).kind in "iubOSU"):
+    is_array = isinstance(value, (np.ndarray, np.generic))
+    if others and (isinstance(value, (int, str)) or (is_array and value.dtype.kind in "iubOSU")):
         do = f"leave it out: argnums={others[0] if len(others) == 1 else others}"
     raise InputError(message(f"the derivative with respect to {found} is not defined", do))
 

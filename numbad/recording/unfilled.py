@@ -209,7 +209,8 @@ def path_in(frame: FrameType) -> list[Name]:
     """Return the names by which the running statement comes to what it calls or assigns to."""
     listing = list(dis.get_instructions(frame.f_code))
     steps = [step_of(step.opname, step.argval, step.positions) for step in listing]
-    return path_of(steps, next(k for k, step in enumerate(listing) if step.offset == frame.f_lasti))
+    running = sum(step.offset <= frame.f_lasti for step in listing) - 1  # it may be at what belongs to an instruction
+    return path_of(steps, running) if running >= 0 else []
 
 
 def array_of_method(method: Any) -> np.ndarray | None:

@@ -272,14 +272,15 @@ def layout_of(words: np.ndarray, w: int, k: int) -> np.ndarray:
 
 
 def is_matrix_product(words: np.ndarray, w: int) -> bool:
-    """Whether a row multiplies two matrices into one whose elements are apart."""
+    """Whether a row multiplies two matrices into one, and the elements of each are apart: NumPy adds to each once."""
     target, one, other = (layout_of(words, w, k) for k in range(3))
     axes = sort_axes(target, one, other)
     sizes = {moved: len(group) for moved, group in axes.items()}
     once = take_axes(target, [], axes["ta"], axes["tb"]) if sizes["ta"] == sizes["tb"] == 1 else None
     if once is None or sizes != {"tab": 0, "ta": 1, "tb": 1, "ab": 1, "t": 0, "a": 0, "b": 0, "": 0}:
         return False
+    factors = take_axes(one, [], axes["ta"], axes["ab"]), take_axes(other, [], axes["ab"], axes["tb"])
     cleared = int(row_cleared(words, w))
-    if overlaps(once.shape, once.strides) or cleared not in (0, once.size):
+    if any(overlaps(part.shape, part.strides) for part in (once, *factors)) or cleared not in (0, once.size):
         return False
     return not cleared or covers(once, cleared)
