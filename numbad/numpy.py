@@ -268,6 +268,7 @@ def of_arrays(name: str) -> Callable[..., Any]:
 INSTEAD.update({name: maker(name) for name in MAKERS})
 INSTEAD.update(dict.fromkeys(CONVERTERS, asarray))
 INSTEAD.update(array=array, full=full, fromiter=fromiter, vectorize=vectorize, ndarray=ndarray)
+OWN = frozenset(INSTEAD)  # others are entered when they are looked up
 
 
 def __getattr__(name: str) -> Any:

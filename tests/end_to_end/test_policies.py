@@ -368,7 +368,7 @@ def test_nan_and_infinity_in_the_input_propagate_as_in_numpy() -> None:
             found = gradient(total, x)
             np.testing.assert_allclose(seen[0], expected, rtol=1e-15)
             assert np.isfinite(found[0])
-    np.testing.assert_array_equal(gradient(lambda x: np.sum(np.exp(x)), x), np.exp(x))
+    np.testing.assert_allclose(gradient(lambda x: np.sum(np.exp(x)), x), np.exp(x), rtol=1e-15)  # by libmvec
     np.testing.assert_array_equal(gradient(lambda x: np.sum(np.abs(x)), x), [1.0, NAN, 1.0, -1.0, 0.0])
     np.testing.assert_array_equal(gradient(lambda x: np.sum(x * x), x), 2.0 * x)
 

@@ -22,7 +22,7 @@ def public_names() -> set[str]:
     found |= {f"numbad.passes.{name}" for name in numbad.passes.__all__}
     checks = [name for name in vars(numbad.testing) if name.startswith("check_") and name != "check_value"]
     found |= {f"numbad.testing.{name}" for name in checks}
-    found |= {f"numbad.numpy.{name}" for name in numbad.numpy.INSTEAD}
+    found |= {f"numbad.numpy.{name}" for name in numbad.numpy.OWN}
     for kind in [numbad.Tape, *RULES]:
         methods = {name for name, part in vars(kind).items() if not name.startswith("_") and callable(part)}
         found |= {f"numbad.{kind.__name__}.{name}" for name in methods - INSIDE}

@@ -18,6 +18,8 @@ HERE = Path(__file__).name
 
 random = np.random.default_rng(2)
 V = random.normal(size=6)
+REDUCTIONS = (np.mean, np.max, np.median, np.prod, np.std, np.nanmax)
+OUTSIDE = np.zeros(6)  # made where nothing is recorded
 M = random.normal(size=(3, 4))
 INF = np.inf
 NAN = np.nan
@@ -151,8 +153,9 @@ def test_replay_without_a_decision(function):
         (lambda x: np.poly(np.outer(x, x)), "matrix"),
         (lambda x: np.choose(x, [x, x]), "recording value"),
         (lambda x: np.unique_all(x), "np.unique"),
-        (lambda x: np.add(np.ones(6), x, out=np.zeros(6)), "plain array"),
-        (lambda x: np.sum(x, out=np.zeros(())), "plain array"),
+        (lambda x: np.add(np.ones(6), x, out=OUTSIDE[:6]), "plain array"),
+        (lambda x: np.sum(x, out=OUTSIDE[0:1].reshape(())), "plain array"),
+        *((lambda x, f=f: f(np.outer(x, x), axis=0, out=OUTSIDE), "plain array") for f in REDUCTIONS),
     ],
 )
 def test_refusals_name_the_function_and_the_line(function, text):

@@ -400,15 +400,12 @@ EMPTY = [
     p.empty_like(M, dtype=bool), p.pad(V, 2, mode="empty"),
 ]  # fmt: skip
 
-PLAIN = np.zeros(4)
 REFUSED: list[tuple[Call, str]] = [
     *((getattr(p, name)(M, axis=1, dtype=kind), "dtype") for name in ( "sum", "nansum", "prod", "nanprod", "mean",
         "nanmean", "var", "std", "nanvar", "nanstd", "cumsum", "cumprod", "nancumsum", "nancumprod", "cumulative_sum",
         "cumulative_prod") for kind in (F32, complex, np.float16)),
     *((getattr(p, name)(M, axis=1, dtype=kind), "dtype") for name in ("sum", "prod", "cumsum", "mean") for kind in
         (int, bool)),
-    *((getattr(p, name)(M, axis=0, out=Fixed(PLAIN)), "plain array") for name in ("sum", "mean", "max", "median",
-        "prod", "std", "nanmax")),
     (p.trace(M, dtype=F32), "dtype"), (p.linalg.trace(M, dtype=F32), "dtype"),
     (p.einsum_path("ij,jk->ik", M, N, einsum_call=True), "einsum_call"), (p.polyfit(V, W, 2, full=True), "full="),
     (p.polyfit(V, W, 2, cov=True), "cov="),
