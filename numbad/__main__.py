@@ -1,16 +1,22 @@
-"""`python -m numbad`: one function recorded, printed and differentiated, and what does the work on this machine."""
+"""`python -m numbad`: one function recorded, printed and differentiated, and what does the work on this machine.
+
+`--cache` says what is kept of compiled code, `--clear` removes it, `--compile` compiles everything beforehand.
+"""
 
 from __future__ import annotations
 
+import argparse
 import math
 import platform
+import sys
+import textwrap
 import time
 from typing import Any
 
 import numpy as np
 
 import numbad
-from numbad.kernels import loading, machinecode
+from numbad.kernels import cache, loading, machinecode, switches
 from numbad.kernels.machinecode import HAVE_LIBMVEC
 
 POINT = (2.0, 4.0)
@@ -67,7 +73,7 @@ def print_compiled() -> None:
     for name, seconds in loading.compile_seconds.items():
         how = "loaded" if name in loading.loaded else "compiled"
         print(f"  {name:28}{how:>10} in {seconds:7.3f} s")
-    print(f"  cache: {machinecode.places('linearise_float64')[0].parent}")
+    print(f"  cache: {cache.root()}")
 
 
 def print_machine() -> None:
@@ -125,12 +131,58 @@ def blas() -> str:
     return f"{found.get('name', 'unknown')} {found.get('version', '')}".strip()
 
 
+def print_cache() -> None:
+    """Print where compiled code is kept, how large it is, and what is in it."""
+    print(f"{cache.root()}")
+    current = machinecode.digest()
+    total = 0
+    for folder in cache.folders():
+        found = cache.contents(folder)
+        total += sum(found.values())
+        whose = "these versions" if folder.name == current else "other versions, processors or sources"
+        print(f"  {folder.name}  {len(found):4} functions  {sum(found.values()) / 1e6:7.2f} MB  of {whose}")
+        if folder.name == current:
+            print(textwrap.fill(", ".join(found), 100, initial_indent=" " * 4, subsequent_indent=" " * 4))
+    print(f"  together {total / 1e6:.2f} MB")
+
+
+def compile_everything() -> None:
+    """Compile all that is not on disk yet, and print how far that is."""
+    wanted = [
+        (name, dtype) for name in [*loading.list_functions(), *switches.BY_NUMBA] for dtype in switches.dtypes_of(name)
+    ]
+    missing = [(name, dtype) for name, dtype in wanted if not machinecode.is_kept(f"{name}_{dtype}")]
+    start = time.perf_counter()
+    for k, (name, dtype) in enumerate(missing, 1):
+        loading.switch(name, np.dtype(dtype))
+        done = round(30 * k / len(missing))
+        bar = f"[{'#' * done}{'.' * (30 - done)}] {k}/{len(missing)}"
+        print(f"\r{bar} {name} {dtype:30.30}", end="", file=sys.stderr, flush=True)
+    if missing:
+        print(file=sys.stderr)
+    kept = sum(machinecode.is_kept(f"{name}_{dtype}") for name, dtype in wanted)
+    took = f"{len(missing)} functions compiled in {time.perf_counter() - start:.1f} s"
+    print(f"{took}; {kept} of {len(wanted)} in {cache.root()}")
+
+
 def main() -> None:
-    """Print everything."""
-    print_tape()
-    print_gradients()
-    print_compiled()
-    print_machine()
+    """Do what the command line asks for: by default print everything."""
+    parser = argparse.ArgumentParser(prog="python -m numbad", description="Show what numbad does on this machine.")
+    parser.add_argument("--cache", action="store_true", help="say where compiled code is kept, and what")
+    parser.add_argument("--clear", action="store_true", help="remove the compiled code that is kept")
+    parser.add_argument("--compile", action="store_true", help="compile everything that is not kept yet")
+    options = parser.parse_args()
+    if options.clear:
+        print(f"removed {cache.clear() / 1e6:.2f} MB from {cache.root()}")
+    if options.compile:
+        compile_everything()
+    if options.cache:
+        print_cache()
+    if not (options.cache or options.clear or options.compile):
+        print_tape()
+        print_gradients()
+        print_compiled()
+        print_machine()
 
 
 if __name__ == "__main__":

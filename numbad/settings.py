@@ -17,6 +17,8 @@ class Config:
     debug_nans : bool
         Whether sweeps stop at the first value, cotangent or tangent that is not finite (see `debug_nans`).
         False unless set.
+    notices : bool
+        Whether numbad says on stderr that a call takes long because it compiles. True unless set.
     record_again : bool
         Whether a function that fills plain arrays with what it computes, as in `y = np.zeros(3); y[0] = x`, is
         recorded again with recording arrays in their place. True unless set. The function then runs twice or more
@@ -34,13 +36,14 @@ class Config:
     --------
     >>> import numbad
     >>> numbad.config
-    Config(debug_nans=False, record_again=True)
+    Config(debug_nans=False, notices=True, record_again=True)
     """
 
-    __slots__ = ("_debug_nans", "_record_again")
+    __slots__ = ("_debug_nans", "_notices", "_record_again")
 
     def __init__(self) -> None:
         self._debug_nans = False
+        self._notices = True
         self._record_again = True
 
     @property
@@ -50,9 +53,16 @@ class Config:
 
     @debug_nans.setter
     def debug_nans(self, on: Any) -> None:
-        if not isinstance(on, bool):
-            raise TypeError(f"config.debug_nans is True or False, not {on!r}")
-        self._debug_nans = on
+        self._debug_nans = truth("debug_nans", on)
+
+    @property
+    def notices(self) -> bool:
+        """Whether numbad says on stderr that a call takes long because it compiles."""
+        return self._notices
+
+    @notices.setter
+    def notices(self, on: Any) -> None:
+        self._notices = truth("notices", on)
 
     @property
     def record_again(self) -> bool:
@@ -61,12 +71,17 @@ class Config:
 
     @record_again.setter
     def record_again(self, on: Any) -> None:
-        if not isinstance(on, bool):
-            raise TypeError(f"config.record_again is True or False, not {on!r}")
-        self._record_again = on
+        self._record_again = truth("record_again", on)
 
     def __repr__(self) -> str:
-        return f"Config(debug_nans={self.debug_nans}, record_again={self.record_again})"
+        return f"Config(debug_nans={self.debug_nans}, notices={self.notices}, record_again={self.record_again})"
+
+
+def truth(name: str, on: Any) -> bool:
+    """Return the value of a setting that is on or off."""
+    if not isinstance(on, bool):
+        raise TypeError(f"config.{name} is True or False, not {on!r}")
+    return on
 
 
 config = Config()

@@ -7,7 +7,7 @@ exchanged.
 
 What the sweeps and their parts are given, always in this order and under these names:
 
-    kernels                table of compiled switches, uint64: LINEARISE, PRIMAL, PARTIALS
+    kernels                addresses, uint64: of LINEARISE, and of the tables of ops, PRIMAL and PARTIALS
     code, words            the rows, shape (rows, 4) of uint32, and their operand words, int64
     bases                  where each space begins in memory, uint64
     bars, dots             the same of cotangents and of tangents; 0 for constants, which have none
@@ -54,7 +54,7 @@ from numbad.kernels.vectormath import absent, call_at, pointer_of, room, rows_of
 from numbad.limits import BLOCK, LARGE, RUN
 from numbad.tape.layout import ABSENT_KIND, ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER, WHOLE
 
-LINEARISE, PRIMAL, PARTIALS = 0, 1, 2  # places in the table of compiled switches
+LINEARISE, PRIMAL, PARTIALS = 0, 1, 2  # places in the table of kernels
 
 compiled = njit(nogil=True, error_model="numpy")
 inlined = njit(nogil=True, error_model="numpy")
@@ -73,6 +73,12 @@ def memory(words, d, bases, like):
 def shifted(address, count, like):
     """Return a memory address moved by a number of elements, which may be negative."""
     return np.uint64(np.int64(address) + count * like.itemsize)
+
+
+@inlined
+def op_function(kernels, which, opcode):
+    """Return the memory address of an op's compiled function; 0 for a host op, and for one that is not compiled yet."""
+    return view(kernels[which], MAP, np.uint64(0))[opcode]
 
 
 @compiled
@@ -204,7 +210,10 @@ def run_product(one, other):
 
 @compiled
 def map_primal(kernels, opcode, words, w, bases, like, scratch, start, stop):
-    """Compute elements start .. stop of an elementwise row; return 1 for a host op."""
+    """Compute elements start .. stop of an elementwise row; return 1 if there is no function of the op."""
+    function = op_function(kernels, PRIMAL, opcode)
+    if function == 0:
+        return 1
     operands = operand_count(words, w)
     zero = like.dtype.type(0)
     out = operand_at(words, w, 0)
@@ -217,8 +226,7 @@ def map_primal(kernels, opcode, words, w, bases, like, scratch, start, stop):
         xs = fetch(words, w, x_at, x_address, first, count, like, scratch[0])
         ys = fetch(words, w, y_at, y_address, first, count, like, scratch[1]) if operands == 3 else xs
         zs = shifted(z_address, first, like)
-        if call_at(kernels[PRIMAL], zero, (opcode, zs, xs, ys, count)) != 0:
-            return 1
+        call_at(function, zero, (zs, xs, ys, count))
     return 0
 
 
@@ -260,7 +268,11 @@ def signed(values, sign, scratch):
 
 @compiled
 def map_adjoint(kernels, opcode, words, w, bases, bars, like, scratch, start, stop, which):
-    """Add the cotangents of elements start .. stop to the operands' (which: 1 x, 2 y, 3 both); 1 for a host op."""
+    """Add the cotangents of elements start .. stop to the operands' (which: 1 x, 2 y, 3 both).
+
+    Returns 1 if there is no function of the op's partials and they are asked for; then nothing has been added.
+    """
+    function = op_function(kernels, PARTIALS, opcode)
     operands = operand_count(words, w)
     zero = like.dtype.type(0)
     out = operand_at(words, w, 0)
@@ -283,12 +295,13 @@ def map_adjoint(kernels, opcode, words, w, bases, bars, like, scratch, start, st
             if y_bar != 0 and which & 2:
                 deposit(words, w, y_at, y_bar, first, signed(zb, unit_y, scratch[3]))
             continue
+        if function == 0:
+            return 1
         xs = fetch(words, w, x_at, x_address, first, count, like, scratch[0])
         ys = fetch(words, w, y_at, y_address, first, count, like, scratch[1]) if operands == 3 else xs
         ps, qs = scratch[2][:count], scratch[3][:count]
-        places = (opcode, pointer_of(ps), pointer_of(qs), xs, ys, shifted(z_address, first, like), count)
-        if call_at(kernels[PARTIALS], zero, places) != 0:
-            return 1
+        places = (pointer_of(ps), pointer_of(qs), xs, ys, shifted(z_address, first, like), count)
+        call_at(function, zero, places)
         if x_bar != 0 and which & 1:
             scale_block(ps, zb)
             deposit(words, w, x_at, x_bar, first, ps)
@@ -300,7 +313,10 @@ def map_adjoint(kernels, opcode, words, w, bases, bars, like, scratch, start, st
 
 @compiled
 def map_tangent(kernels, opcode, words, w, bases, dots, like, scratch, start, stop):
-    """Compute the tangents of elements start .. stop of an elementwise row; return 1 for a host op."""
+    """Compute the tangents of elements start .. stop of an elementwise row; return 1 if it has no function."""
+    function = op_function(kernels, PARTIALS, opcode)
+    if function == 0:
+        return 1
     operands = operand_count(words, w)
     zero = like.dtype.type(0)
     out = operand_at(words, w, 0)
@@ -316,9 +332,8 @@ def map_tangent(kernels, opcode, words, w, bases, dots, like, scratch, start, st
         xs = fetch(words, w, x_at, x_address, first, count, like, scratch[0])
         ys = fetch(words, w, y_at, y_address, first, count, like, scratch[1]) if operands == 3 else xs
         ps, qs = scratch[2][:count], scratch[3][:count]
-        places = (opcode, pointer_of(ps), pointer_of(qs), xs, ys, shifted(z_address, first, like), count)
-        if call_at(kernels[PARTIALS], zero, places) != 0:
-            return 1
+        places = (pointer_of(ps), pointer_of(qs), xs, ys, shifted(z_address, first, like), count)
+        call_at(function, zero, places)
         zd = view(shifted(z_dot, first, like), count, like)
         for j in range(count):
             zd[j] = -zero
@@ -428,16 +443,18 @@ def names_each(words, w, count):
 
 @compiled
 def scalar_by_blocks(kernels, code, values, partials, i):
-    """Compute one scalar row by the block kernels, on blocks of one element; return 1 for a host op."""
+    """Compute one scalar row by the block kernels, on blocks of one element; return 1 if there are no functions."""
     opcode = np.int64(code[i, 0])
+    primal, slopes = op_function(kernels, PRIMAL, opcode), op_function(kernels, PARTIALS, opcode)
+    if primal == 0 or slopes == 0:
+        return 1
     zero = values.dtype.type(0)
     z = pointer_of(values[np.int64(code[i, 1]) :])
     x, y = pointer_of(values[np.int64(code[i, 2]) :]), pointer_of(values[np.int64(code[i, 3]) :])
-    if call_at(kernels[PRIMAL], zero, (opcode, z, x, y, 1)) != 0:
-        return 1
+    call_at(primal, zero, (z, x, y, 1))
     partials[i, 1] = 0
     p, q = pointer_of(partials[i]), pointer_of(partials[i, 1:])
-    call_at(kernels[PARTIALS], zero, (opcode, p, q, x, y, z, 1))
+    call_at(slopes, zero, (p, q, x, y, z, 1))
     return 0
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from numbad.kernels.array import PARTIALS, PRIMAL, all_absent, shifted, total
+from numbad.kernels.array import PARTIALS, PRIMAL, all_absent, op_function, shifted, total
 from numbad.kernels.fused_layout import (
     COLUMNS,
     OPCODE,
@@ -122,7 +122,7 @@ def forward_piece(kernels, group, scalars, like, start, stop, scratch, sums, pie
                 continue
             ys = xs if group[k, UNARY] else operand_of(group, k, Y, scratch, first, like)
             zs = pointer_of(scratch[k])
-            call_at(kernels[PRIMAL], zero, (group[k, OPCODE], zs, xs, ys, count))
+            call_at(op_function(kernels, PRIMAL, group[k, OPCODE]), zero, (zs, xs, ys, count))
             if group[k, OUT] != 0:
                 copy_run(view(shifted(group[k, OUT], first, like), count, like), scratch[k])
 
@@ -197,7 +197,7 @@ def backward_piece(kernels, group, scalars, cotangents, like, start, stop, scrat
                 continue
             xs = operand_of(group, k, X, scratch, first, like)
             ys = xs if group[k, UNARY] else operand_of(group, k, Y, scratch, first, like)
-            call_at(kernels[PRIMAL], zero, (group[k, OPCODE], pointer_of(scratch[k]), xs, ys, count))
+            call_at(op_function(kernels, PRIMAL, group[k, OPCODE]), zero, (pointer_of(scratch[k]), xs, ys, count))
         for k in range(slots - 1, -1, -1):
             if group[k, OPCODE] == SUM:
                 spread_to(group, k, first, count, view(np.uint64(group[k, OUT_BAR]), 1, like)[0], bars, used, like)
@@ -207,8 +207,8 @@ def backward_piece(kernels, group, scalars, cotangents, like, start, stop, scrat
             xs = operand_of(group, k, X, scratch, first, like)
             ys = xs if group[k, UNARY] else operand_of(group, k, Y, scratch, first, like)
             zs = pointer_of(scratch[k])
-            places = (group[k, OPCODE], pointer_of(ps), pointer_of(qs), xs, ys, zs, count)
-            call_at(kernels[PARTIALS], zero, places)
+            places = (pointer_of(ps), pointer_of(qs), xs, ys, zs, count)
+            call_at(op_function(kernels, PARTIALS, group[k, OPCODE]), zero, places)
             add_to(group, k, X, first, ps, bars[k, :count], bars, used, like)
             if not group[k, UNARY]:
                 add_to(group, k, Y, first, qs, bars[k, :count], bars, used, like)

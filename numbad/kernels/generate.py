@@ -307,89 +307,50 @@ def machine_text() -> str:
 
 UNITS = """# Partials that are 1 or -1 whatever the operands, 0 for others: the adjoint sweep does not compute them.
 UNITS = np.zeros((OPS, 2), np.int8)"""
-KERNEL = '''def {name}(like, opcode, {arguments}, n):
+KERNEL = '''
+
+def {name}(like, {arguments}):
     """{doc}"""
-{views}
-{arms}
+{lines}
     return np.int64(0)
 '''
+
+
+def function(name: str, arguments: list[str], doc: str, lines: list[str]) -> str:
+    """Return the text of a function that is compiled for itself."""
+    return KERNEL.format(name=name, arguments=", ".join(arguments), doc=doc, lines="\n".join(indent(lines, 1)))
+
+
+def used(names: str, lines: list[str]) -> list[str]:
+    """Return those of some names that lines of code use."""
+    return [name for name in names.split() if any(re.search(rf"\b{name}\b", line) for line in lines)]
+
+
+def block_function(op: Op, partials: bool, calls: set[Op]) -> str:
+    """Return the function that computes an op, or its partials, of runs of elements."""
+    runs = "ps qs xs ys zs" if partials else "zs xs ys"
+    arm = kernel_arm(op, partials, calls) if not partials or op.smooth else STEP
+    views = [f"{name} = view(np.uint64({name}_at), n, like)" for name in used(runs, arm)]
+    what = f"Compute the partials of {op.name}" if partials else f"Compute {op.name}"
+    arguments = [f"{name}_at" for name in runs.split()]
+    return function(
+        f"{'partials' if partials else 'block'}_{op.name}", [*arguments, "n"], f"{what} of n elements.", [*views, *arm]
+    )
+
+
+STEP = ["for i in range(n):", "    ps[i] = -0.0", "    qs[i] = -0.0"]  # the partials of an op without any
 
 
 def kernels_text() -> str:
     """Return the text of `kernels/generated/blocks.py`."""
     calls: set[Op] = set()
-    ops = compiled_ops()
-    functions = []
-    for name, partials, arguments, doc in (
-        ("block_primal", False, "z x y", "Compute z from x (and y), runs of n elements; return 1 for a host op."),
-        ("block_partials", True, "p q x y z", "Compute the partials p (and q) of n elements; return 1 for a host op."),
-    ):
-        chosen = [op for op in ops if op.smooth] if partials else ops
-        arms = switch(chosen, lambda op, partials=partials: kernel_arm(op, partials, calls))
-        if partials:
-            hosts = " or ".join(f"opcode == {constant(op)}" for op in REGISTRY if op.host)
-            arms += [f"elif {hosts}:", "    return np.int64(1)"]
-            arms += [
-                "elif opcode < OPS:",
-                "    for i in range(n):",
-                "        ps[i] = -0.0",
-                "        qs[i] = -0.0",
-            ]
-            arms += ["else:", "    return np.int64(1)"]
-        else:
-            arms += ["else:", "    return np.int64(1)"]
-        places = [name + "s_at" for name in arguments.split()]
-        views = [f"{place[:-3]} = view(np.uint64({place}), n, like)" for place in places]
-        functions.append(
-            KERNEL.format(
-                name=name,
-                arguments=", ".join(places),
-                doc=doc,
-                views="\n".join(indent(views, 1)),
-                arms="\n".join(indent(arms, 1)),
-            )
-        )
+    functions = [block_function(op, partials, calls) for op in compiled_ops() for partials in (False, True)]
     units = [f"UNITS[{constant(op)}] = {unit_partials(op)}" for op in REGISTRY if any(unit_partials(op))]
-    lines = [*helper_functions(calls, True), "\n\n".join(functions), "", UNITS, *units, ""]
-    return headed("The block kernels: one loop for each op.", lines)
+    lines = [*helper_functions(calls, True), "".join(functions).strip("\n"), "", "", UNITS, *units, ""]
+    return headed("The block kernels: for each op a loop over its values, and one over its partials.", lines)
 
 
-POINTS = '''OUT, A, B = np.uint64(1), np.uint64(2), np.uint64(3)
-WANTED_A, WANTED_B, FIRST_A, FIRST_B = layout.FLAGS  # flags of a row in an adjoint program, above its opcode
-
-
-def points_primal(like, code_at, values_at, agree_at, rows, quarter):
-    """Compute rows for 4 * quarter points at once; clear `agree` of the points that take another branch."""
-    n = 4 * quarter
-    width = np.uint64(n * view(np.uint64(values_at), n, like).itemsize)
-    code = rows_of(view(np.uint64(code_at), 4 * rows, np.uint32(0)), 4)
-    agree = view(np.uint64(agree_at), n, np.uint8(0))
-    for row in range(np.uint64(rows)):
-        opcode = code[row, np.uint64(0)]
-        zs = view(np.uint64(values_at) + width * code[row, OUT], n, like)
-        xs = view(np.uint64(values_at) + width * code[row, A], n, like)
-        ys = view(np.uint64(values_at) + width * code[row, B], n, like)
-{primal}
-    return np.int64(0)
-
-
-def points_adjoint(like, code_at, values_at, bars_at, rows, quarter):
-    """Take the rows of an adjoint program in order, for 4 * quarter points at once."""
-    n = 4 * quarter
-    width = np.uint64(n * view(np.uint64(values_at), n, like).itemsize)
-    code = rows_of(view(np.uint64(code_at), 4 * rows, np.uint32(0)), 4)
-    for row in range(np.uint64(rows)):
-        flags = code[row, np.uint64(0)] >> 16
-        opcode = code[row, np.uint64(0)] & 65535
-        zs = view(np.uint64(values_at) + width * code[row, OUT], n, like)
-        xs = view(np.uint64(values_at) + width * code[row, A], n, like)
-        ys = view(np.uint64(values_at) + width * code[row, B], n, like)
-        zbars = view(np.uint64(bars_at) + width * code[row, OUT], n, like)
-        xbars = view(np.uint64(bars_at) + width * code[row, A], n, like)
-        ybars = view(np.uint64(bars_at) + width * code[row, B], n, like)
-{adjoint}
-    return np.int64(0)
-'''
+# ---------------------------------------------------------------- sweeps of points
 
 
 def point_loop(lines: list[str]) -> list[str]:
@@ -417,14 +378,23 @@ def point_adjoint_arm(read: list[str], lines: list[str], partials: dict[str, str
     return arm
 
 
-def point_op_arm(op: Op, adjoint: bool, calls: set[Op]) -> list[str]:
-    """Return the arm of one op in a sweep of points."""
-    if not adjoint:
-        lines, used = translate(op.primal, f"{op.name}_", True, ("z",))
-        calls |= used
-        return point_loop(reads(op, set(names_of(op.primal)), False) + lines + ["zs[i] = z"])
-    lines, used = translate_partials(op, True)
-    calls |= used
+def is_number(part: ast.expr) -> bool:
+    """Whether an expression is a literal other than zero."""
+    part = part.operand if isinstance(part, ast.UnaryOp) else part
+    return isinstance(part, ast.Constant) and part.value != 0
+
+
+def primal_points(op: Op, calls: set[Op]) -> list[str]:
+    """Return the loop over the lanes of an op."""
+    lines, called = translate(op.primal, f"{op.name}_", True, ("z",))
+    calls |= called
+    return point_loop(reads(op, set(names_of(op.primal)), False) + lines + ["zs[i] = z"])
+
+
+def adjoint_points(op: Op, calls: set[Op]) -> list[str]:
+    """Return the loops that take an op back."""
+    lines, called = translate_partials(op, True)
+    calls |= called
     read = reads(op, set(names_of(op.partials_function)) | {"x"}, False)
     products = {
         f"{name} * bar": f"absent({name}) | absent(bar)" if may_be_absent else "absent(bar)"
@@ -433,38 +403,41 @@ def point_op_arm(op: Op, adjoint: bool, calls: set[Op]) -> list[str]:
     return point_adjoint_arm(read, lines, products)
 
 
-def is_number(part: ast.expr) -> bool:
-    """Whether an expression is a literal other than zero."""
-    part = part.operand if isinstance(part, ast.UnaryOp) else part
-    return isinstance(part, ast.Constant) and part.value != 0
+def adjoint_sums() -> dict[str, list[str]]:
+    """Return the loops that take back the two rows of lowered programs that add, by the names of their opcodes."""
+    x, xy = ["x = xs[i]"], ["x = xs[i]", "y = ys[i]"]
+    zeros = "absent(bar) | (({} == number(0.0, bar)) & (flags & WANTED_{} == 0))"  # of constants: they do not vary
+    product = {"y * bar": zeros.format("y", "B"), "x * bar": zeros.format("x", "A")}
+    return {
+        "add_row": point_adjoint_arm(x, [], {"bar": "absent(bar)"}),
+        "contract_row": point_adjoint_arm(xy, [], product),
+    }
+
+
+def point_function(name: str, adjoint: bool, arm: list[str]) -> str:
+    """Return the function that computes, or takes back, one row for many points."""
+    runs = "zs xs ys zbars xbars ybars" if adjoint else "zs xs ys"
+    views = [f"{run} = view(np.uint64({run}_at), n, like)" for run in used(runs, arm)]
+    arguments = [*(["flags"] if adjoint else []), *(f"{run}_at" for run in runs.split()), "quarter"]
+    doc = f"{'Take back' if adjoint else 'Compute'} {name} for 4 * quarter points."
+    prefix = "points_adjoint" if adjoint else "points"
+    return function(f"{prefix}_{name}", arguments, doc, ["n = 4 * quarter", *views, *arm])
+
+
+POINTS_HEAD = "WANTED_A, WANTED_B, FIRST_A, FIRST_B = layout.FLAGS  # of a row in an adjoint program"
 
 
 def points_text() -> str:
     """Return the text of `kernels/generated/points.py`."""
     calls: set[Op] = set()
-    ops = compiled_ops()
-    primal = switch(ops, lambda op: point_op_arm(op, False, calls))
-    x, xy, z = ["x = xs[i]"], ["x = xs[i]", "y = ys[i]"], ["z = zs[i]"]
-    for kind, lines in (
-        ("ADD", [*x, *z, "zs[i] = z + x"]),
-        ("CONTRACT", [*xy, *z, "zs[i] = z + x * y"]),
-        ("CLEAR", ["zs[i] = 0.0"]),
-    ):
-        primal += [f"elif opcode == layout.{kind}:", *indent(point_loop(lines), 1)]
-    primal += ["elif opcode == layout.GUARD:", "    expected = code[row, OUT] != 0"]
-    primal += indent(point_loop(["if (xs[i] != 0.0) != expected:", "    agree[i] = 0"]), 1)
-    primal += ["elif opcode == layout.GUARD_VALUE:"]
-    same = "if not (x == z or (x != x and z != z)):"
-    primal += indent(point_loop([*x, *z, same, "    agree[i] = 0"]), 1)
-    primal += ["else:", "    return np.int64(1)"]
-    adjoint = switch([op for op in ops if op.smooth], lambda op: point_op_arm(op, True, calls))
-    adjoint += ["elif opcode == layout.ADD:", *indent(point_adjoint_arm(x, [], {"bar": "absent(bar)"}), 1)]
-    zeros = "absent(bar) | (({} == number(0.0, bar)) & (flags & WANTED_{} == 0))"  # of constants: they do not vary
-    product = point_adjoint_arm(xy, [], {"y * bar": zeros.format("y", "B"), "x * bar": zeros.format("x", "A")})
-    adjoint += ["elif opcode == layout.CONTRACT:", *indent(product, 1)]
-    adjoint += ["else:", "    return np.int64(1)"]
-    text = POINTS.format(primal="\n".join(indent(primal, 2)), adjoint="\n".join(indent(adjoint, 2)))
-    return headed("The sweeps of points: one loop over lanes for each op.", [*helper_functions(calls, True), text])
+    functions = []
+    for op in compiled_ops():
+        functions.append(point_function(op.name, False, primal_points(op, calls)))
+        if op.smooth:
+            functions.append(point_function(op.name, True, adjoint_points(op, calls)))
+    functions += [point_function(name, True, arm) for name, arm in adjoint_sums().items()]
+    lines = [*helper_functions(calls, True), POINTS_HEAD, "", "".join(functions)]
+    return headed("The sweeps of points: for each op a loop over lanes, and one or two that take it back.", lines)
 
 
 GENERATED = {

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from numbad.kernels.array import PARTIALS, compiled, fetch, inlined, memory, shifted
+from numbad.kernels.array import PARTIALS, compiled, fetch, inlined, memory, op_function, shifted
 from numbad.kernels.lanes_layout import ARRAYS, NONE
 from numbad.kernels.layout import (
     gather_place,
@@ -81,7 +81,7 @@ def offset_of(words, w, d, j):
 
 @compiled
 def fill_slopes(kernels, code, words, bases, values, slots, slopes, scratch, start):
-    """Compute the partials of elementwise array rows; return the first row whose op is for Python, or the end."""
+    """Compute the partials of elementwise array rows; return the first row that lacks a function, or the end."""
     bases[0] = pointer_of(values)
     zero = values.dtype.type(0)
     for i in range(start, code.shape[0]):
@@ -91,6 +91,9 @@ def fill_slopes(kernels, code, words, bases, values, slots, slopes, scratch, sta
         w = np.int64(code[i, 2])
         opcode = np.int64(code[i, 0]) - MAP
         elements = row_elements(words, w)
+        function = op_function(kernels, PARTIALS, opcode)
+        if function == 0:
+            return np.int64(i)
         binary = operand_count(words, w) == 3
         x_at = operand_at(words, w, 1)
         y_at = operand_at(words, w, 2) if binary else x_at
@@ -102,8 +105,7 @@ def fill_slopes(kernels, code, words, bases, values, slots, slopes, scratch, sta
             ys = fetch(words, w, y_at, y, first, size, values, scratch[1]) if binary else xs
             ps = pointer_of(slopes[slot + first :])
             qs = pointer_of(slopes[slot + elements + first :]) if binary else pointer_of(scratch[2])
-            if call_at(kernels[PARTIALS], zero, (opcode, ps, qs, xs, ys, shifted(z, first, values), size)) != 0:
-                return np.int64(i)
+            call_at(function, zero, (ps, qs, xs, ys, shifted(z, first, values), size))
     return np.int64(code.shape[0])
 
 

@@ -3,154 +3,71 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from numbad.kernels import machinecode
+from numbad.kernels import cache, machinecode
+from numbad.kernels.memory import address_of
+from numbad.kernels.switches import BY_NUMBA, INTEGERS, OF_OPS, count_integers, source_of
 from numbad.limits import CHECKED
+from numbad.ops.definition import REGISTRY
+from numbad.settings import config
+from numbad.tape.layout import MAP
 
 if CHECKED:
     from numbad.kernels import checked_memory
 
 NOTICE_AFTER = 1.0  # seconds
-_announced = threading.Event()
-INTEGERS = {
-    "primal": 4,
-    "linearise": 5,
-    "run_pass": 2,
-    "active_at": 2,
-    "needed_at": 2,
-    "varying_at": 2,
-    "block_primal": 5,
-    "block_partials": 7,
-    "emit_at": 2,
-    "forward_at": 9,
-    "adjoint_at": 11,
-    "tangent_at": 11,
-    "run_at": 1,
-    "points_primal": 5,
-    "points_adjoint": 5,
-    "scalars_back_at": 6,
-    "finite_at": 2,
-    "uses_at": 2,
-    "writes_at": 2,
-    "reads_at": 2,
-    "slopes_at": 2,
-    "compress_at": 2,
-    "move_lanes_at": 2,
-    "gather_lanes_at": 2,
-    "scatter_lanes_at": 2,
-    "clear_at": 2,
-    "lane_blocks_at": 2,
-    "map_forward_at": 2,
-    "map_backward_at": 2,
-    "totals_at": 2,
-    "total_at": 3,
-    "add_at": 2,
-    "matrix_vector_at": 2,
-    "vector_matrix_at": 2,
-    "add_pieces_at": 3,
-    "fused_reads_at": 2,
-    "fused_forward_at": 2,
-    "fused_backward_at": 2,
-    "adjoint_program_at": 2,
-    "points_at": 2,
-    "recurrence_at": 5,
-    "shares_at": 4,
-}  # switches, with the number of integers that each takes after a number of its dtype
+_announced = False
+_waited = 0.0  # seconds of waiting since the last notice
+BLOCKS = ("block", "partials")  # the functions of an op that array rows call
+_compiling = threading.RLock()
 _kernels: dict[Any, Any] = {}
 _tables: dict[Any, np.ndarray] = {}
 compile_seconds: dict[str, float] = {}
 loaded: set[str] = set()  # names in `compile_seconds` of what was on disk
 
 
-def source_of(name: str) -> Any:
-    """Return the Python function that a switch is compiled from."""
-    from numbad.kernels import (
-        array,
-        dependence,
-        emission,
-        fused,
-        laneblocks,
-        lanes,
-        matrix,
-        passes,
-        pieces,
-        points,
-        run,
-        scalar,
-        scans,
-        shell,
-        verification,
+if hasattr(os, "register_at_fork"):  # a lock that another thread holds would stay locked in the child
+    os.register_at_fork(
+        before=_compiling.acquire, after_in_parent=_compiling.release, after_in_child=_compiling.release
     )
-    from numbad.kernels.generated import blocks
-    from numbad.kernels.generated import points as lane_ops
-    from numbad.kernels.generated import scalar as ops
-
-    switches = (ops, blocks, lane_ops)
-    sweeps = (array, run, scalar, pieces, fused, matrix, lanes, laneblocks, points, scans, shell)
-    modules = (*switches, *sweeps, emission, passes, dependence, verification)
-    return next(vars(module)[name] for module in modules if name in vars(module))
-
-
-HERE, ELSEWHERE = ("block_primal", "forward_at", "run_at"), ("block_partials", "adjoint_at")
-_ready: set[Any] = set()
 
 
 def switch(name: str, dtype: np.dtype) -> np.uint64:
-    """Return the memory address of a compiled switch over all ops; the first call loads or compiles it."""
+    """Return the memory address of a compiled function; the first call loads or compiles it."""
     found = _kernels.get((name, dtype.num))
     if found is None:
-        title = f"{name}_{dtype}"
-        start = time.perf_counter()
-        address = machinecode.load(title)
-        compile_seconds[f"{name} {dtype}"] = time.perf_counter() - start
-        if address is not None:
-            loaded.add(f"{name} {dtype}")
-        else:
-            import numba
-
-            signature = numba.int64(numba.from_dtype(dtype), *[numba.int64] * INTEGERS[name])
-            function = source_of(name)
-            with compile_notice(f"{name} {dtype}"):
-                address = machinecode.compile_to(title, function, signature)
-        found = _kernels[name, dtype.num] = np.uint64(address)
+        with _compiling:
+            found = _kernels.get((name, dtype.num))
+            if found is None:
+                found = _kernels[name, dtype.num] = np.uint64(load_or_compile(name, dtype))
     return found
 
 
-def ready_arrays(dtype: np.dtype) -> None:
-    """Compile what a gradient of arrays needs, in two processes at once, unless it is on disk."""
-    compile_in_two(HERE, ELSEWHERE, dtype)
+def load_or_compile(name: str, dtype: np.dtype) -> int:
+    """Return the memory address of a function: from disk, or compiled from its text, or else by Numba."""
+    title = f"{name}_{dtype}"
+    start = time.perf_counter()
+    address = machinecode.load(title)
+    compile_seconds[f"{name} {dtype}"] = time.perf_counter() - start
+    if address is not None:
+        loaded.add(f"{name} {dtype}")
+        return address
+    with compile_notice(f"{name} {dtype}"):
+        address = machinecode.compile_shipped(name, title)
+        if address is None:
+            import numba
 
-
-def compile_in_two(here: tuple[str, ...], elsewhere: tuple[str, ...], dtype: np.dtype) -> None:
-    """Compile switches, some in this process and some in another, unless they are on disk."""
-    if (here, dtype.num) in _ready:
-        return
-    _ready.add((here, dtype.num))
-    if any(machinecode.is_kept(f"{name}_{dtype}") for name in here + elsewhere):
-        return
-    child = machinecode.compile_elsewhere(__name__, "compile_switch", [[name, str(dtype)] for name in elsewhere])
-    if child is None:
-        return
-    try:
-        with compile_notice(f"with another process {dtype}"):
-            for name in here:
-                switch(name, dtype)
-            child.wait()
-    finally:
-        child.kill()
-        child.wait()
-
-
-def compile_switch(name: str, dtype: str) -> None:
-    """Compile a switch and keep it on disk."""
-    switch(name, np.dtype(dtype))
+            signature = numba.int64(numba.from_dtype(dtype), *[numba.int64] * count_integers(name))
+            address = machinecode.compile_by_numba(title, source_of(name), signature)
+    return address
 
 
 def sweep(name: str, dtype: np.dtype, short: bool = False) -> Any:
@@ -158,27 +75,76 @@ def sweep(name: str, dtype: np.dtype, short: bool = False) -> Any:
     found = _kernels.get((name, dtype.num, short))
     if found is None:
         address = int(switch(name, dtype))
-        found = machinecode.callable_at(address, dtype, INTEGERS[name], short)
+        found = machinecode.callable_at(address, dtype, count_integers(name), short)
         found = _kernels[name, dtype.num, short] = checked_memory.gate(name, found) if CHECKED else found
     return found
 
 
+# ---------------------------------------------------------------- functions of single ops
+
+
+def op_table(kind: str, dtype: np.dtype) -> np.ndarray:
+    """Return the memory addresses of the ops' functions of a kind, by opcode; 0 where there is none (yet)."""
+    table = _tables.get((kind, dtype.num))
+    if table is None:
+        table = _tables.setdefault((kind, dtype.num), np.zeros(MAP, np.uint64))  # its address is kept by all threads
+    return table
+
+
+def list_functions() -> list[str]:
+    """Return the names of all compiled functions that have a text."""
+    found = [name for name in INTEGERS if name not in BY_NUMBA]
+    for op in REGISTRY:
+        if not op.host:
+            found += [f"{kind}_{op.name}" for kind in OF_OPS if op.smooth or kind != "points_adjoint"]
+    return found
+
+
+def make_ready(kinds: Sequence[str], dtype: np.dtype, opcodes: Iterable[int]) -> bool:
+    """Load or compile the functions of some ops, those of SciPy's apart; return whether one was not there before.
+
+    `kinds` are of `switches.OF_OPS`. What runs rows calls this for all of their ops before, or for one where a sweep
+    has stopped for the want of it.
+    """
+    missed = False
+    for opcode in opcodes:
+        op = REGISTRY[opcode]
+        for kind in kinds:
+            table = op_table(kind, dtype)
+            if not table[opcode] and not op.host and (op.smooth or kind != "points_adjoint"):
+                table[opcode] = switch(f"{kind}_{op.name}", dtype)
+                missed = True
+    return missed
+
+
+def make_rows_ready(kinds: Sequence[str], dtype: np.dtype, opcodes: np.ndarray) -> None:
+    """Load or compile the functions of all ops of some rows, by the rows' own opcodes."""
+    ops = opcodes[opcodes < 2 * MAP] % MAP
+    make_ready(kinds, dtype, np.flatnonzero(np.bincount(ops)).tolist())
+
+
 def block_kernels(dtype: np.dtype, scalar: bool = False) -> np.ndarray:
-    """Return the table of switches that the array kernels call; `scalar` adds the one for many scalar rows."""
+    """Return the table of kernels that array rows call; `scalar` adds the switch for many scalar rows."""
     table = _tables.get((dtype.num, scalar))
     if table is None:
-        ready_arrays(dtype)
         first = switch("linearise", dtype) if scalar else 0
-        table = np.array([first, switch("block_primal", dtype), switch("block_partials", dtype)], np.uint64)
-        table = _tables.setdefault((dtype.num, scalar), table)  # its address is kept: threads share the first
+        places = [address_of(op_table(kind, dtype)) for kind in BLOCKS]
+        table = _tables.setdefault((dtype.num, scalar), np.array([first, *places], np.uint64))
     return table
+
+
+# ---------------------------------------------------------------- notices
 
 
 @contextlib.contextmanager
 def compile_notice(name: str) -> Iterator[None]:
-    """Say on stderr, once, that a first call takes long because it compiles; note the seconds it took."""
+    """Say on stderr that a call takes long because it compiles; note the seconds that it took.
+
+    The first line comes as soon as all waiting of this process adds up to a second, others for what alone takes longer.
+    """
+    global _waited
     start = time.perf_counter()
-    timer = threading.Timer(NOTICE_AFTER, announce)
+    timer = threading.Timer(max(NOTICE_AFTER - _waited, 0.0), announce, (name,))
     timer.daemon = True
     timer.start()
     try:
@@ -186,10 +152,13 @@ def compile_notice(name: str) -> Iterator[None]:
     finally:
         timer.cancel()
         compile_seconds[name] = time.perf_counter() - start
+        _waited = 0.0 if _waited + compile_seconds[name] > NOTICE_AFTER else _waited + compile_seconds[name]
 
 
-def announce() -> None:
-    """Print the notice, unless it has been printed."""
-    if not _announced.is_set():
-        _announced.set()
-        print("numbad: compiling the sweeps, once on this machine; it takes some seconds", file=sys.stderr)
+def announce(name: str) -> None:
+    """Print what is compiled; the first time, where it is kept as well."""
+    global _announced
+    if config.notices and sys.stderr is not None:
+        kept = "" if _announced else f"; it is kept for later programs in {cache.root()}"
+        _announced = True
+        print(f"numbad: compiling {name}{kept}", file=sys.stderr)

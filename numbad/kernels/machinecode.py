@@ -1,34 +1,34 @@
-"""Compiled functions on disk: machine code that a new process loads without importing Numba.
+"""Compiled functions: machine code from disk, or from the texts of the package, linked without importing Numba.
 
-Importing Numba and readying its compiler takes longer than a first gradient should. The big
-switches over all ops (see `generate`) are C functions of numbers and addresses, so their machine code is
-all that is needed: it is kept in a file of this module's own, whose name holds a digest of everything
-it depends on, and linked by llvmlite.
+Importing Numba and readying its compiler takes longer than a first gradient should. The compiled functions (see
+`switches`) are C functions of numbers and addresses, so their machine code is all that is needed. It is kept in the
+user's cache under a digest of everything that it depends on, and linked by llvmlite.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import hashlib
 import os
 import platform
-import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import llvmlite
 import llvmlite.binding as llvm
 import numpy as np
 
+from numbad.kernels import cache, texts
+from numbad.kernels.libmvec import HAVE_LIBMVEC
+from numbad.kernels.sources import PACKAGE, digest_of_sources
 from numbad.limits import VARIANT
 
-PACKAGE = Path(__file__).parent.parent
-IMPORT = re.compile(rb"from numbad\.([\w.]+) import ([\w, ]*)")
 # Functions of Numba's that the error paths of its wrappers name; these functions never raise.
 UNREACHED = (
     "NRT_Free",
@@ -39,76 +39,39 @@ UNREACHED = (
     "numba_runtime_build_excinfo_struct",
     "numba_unpickle",
 )
-CHECKSUM = 32  # bytes
 _engines: list[Any] = []  # an engine owns the memory of its code
-_digest = ""
 
 
-def load_vector_library() -> bool:
-    """Load glibc's libmvec into the process, where the platform has one."""
-    if platform.machine() != "x86_64" or platform.system() != "Linux":
-        return False
-    try:
-        llvm.load_library_permanently("libmvec.so.1")
-    except RuntimeError:
-        return False
-    return True
-
-
-HAVE_LIBMVEC = load_vector_library()
-
-
-def sources() -> dict[Path, bytes]:
-    """Return the files that machine code is compiled from: what `loading` imports, what that imports, and so on."""
-    found: dict[Path, bytes] = {}
-    pending = [PACKAGE / "kernels" / "loading.py"]
-    while pending:
-        path = pending.pop()
-        if path not in found:
-            found[path] = path.read_bytes()
-            for module, names in IMPORT.findall(found[path]):
-                place = PACKAGE.joinpath(*module.decode().split("."))
-                inside = [place / f"{name.split()[0]}.py" for name in names.decode().split(",") if name.strip()]
-                pending += [file for file in (place.with_suffix(".py"), *inside) if file.exists()]
-    return found
-
-
+@functools.cache
 def digest() -> str:
     """Return a digest of what the machine code depends on: sources, versions, processor and variant."""
-    global _digest
-    if not _digest:
-        found = hashlib.sha256()
-        for _, text in sorted(sources().items()):
-            found.update(text)
-        parts = [version("numba"), version("llvmlite"), sys.version, llvm.get_host_cpu_name(), str(HAVE_LIBMVEC)]
-        parts += [platform.libc_ver()[1], llvm.get_host_cpu_features().flatten(), VARIANT]
-        found.update("\n".join(parts).encode())
-        _digest = found.hexdigest()[:24]
-    return _digest
+    parts = [digest_of_sources(), llvmlite.__version__, llvm.get_host_cpu_name(), str(HAVE_LIBMVEC)]
+    parts += [platform.libc_ver()[1], llvm.get_host_cpu_features().flatten(), VARIANT]
+    if not texts.are_current():
+        parts += [version("numba"), sys.version]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
 
 
-def places(name: str) -> list[Path]:
-    """Return where the code of a function may be kept, in the order of preference."""
-    folders = [PACKAGE / "__pycache__", Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "numbad"]
-    if os.environ.get("NUMBA_CACHE_DIR"):
-        folders.insert(0, Path(os.environ["NUMBA_CACHE_DIR"]) / "numbad")
-    return [folder / f"{name}-{digest()}.o" for folder in folders]
-
-
-def load(name: str) -> int | None:
+def load(title: str) -> int | None:
     """Return the memory address of a function whose machine code is on disk, None if it is not."""
-    for path in places(name):
-        with contextlib.suppress(OSError):
-            symbol, _, rest = path.read_bytes().partition(b"\0")
-            checksum, code = rest[:CHECKSUM], rest[CHECKSUM:]
-            if hashlib.sha256(code).digest() == checksum:
-                return link(symbol.decode(), code)
-    return None
+    content = cache.read(digest(), title)
+    if content is None:
+        return None
+    symbol, _, code = content.partition(b"\0")
+    try:
+        return link(symbol.decode(), code)
+    except OSError:
+        return None
 
 
-def is_kept(name: str) -> bool:
+def place(title: str) -> Path:
+    """Return the file that keeps the machine code of a function."""
+    return cache.place(digest(), title)
+
+
+def is_kept(title: str) -> bool:
     """Whether there is machine code of a function on disk."""
-    return any(path.exists() for path in places(name))
+    return cache.is_kept(digest(), title)
 
 
 def compile_elsewhere(module: str, function: str, arguments: list[list[str]]) -> Any:
@@ -158,39 +121,27 @@ def link(symbol: str, code: bytes) -> int:
     return address
 
 
-def save(name: str, symbol: str, code: bytes) -> None:
-    """Write the machine code of a function to the first folder that can be written to."""
-    for path in places(name):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent)
-            with os.fdopen(handle, "wb") as file:
-                file.write(symbol.encode() + b"\0" + hashlib.sha256(code).digest() + code)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)  # another process may read it at any time
-        except OSError:
-            continue
-        for old in path.parent.glob(f"{name}-*.o"):
-            if old != path:
-                with contextlib.suppress(OSError):
-                    old.unlink()
-        return
+def compile_shipped(name: str, title: str) -> int | None:
+    """Compile a function from its text in the package, keep it on disk and return its address; None without a text."""
+    text = texts.find(title)
+    if text is None:
+        return None
+    try:
+        code = texts.compile_text(text)
+    except RuntimeError:  # another LLVM wrote it
+        return None
+    symbol = texts.symbol_of(name)
+    cache.write(digest(), title, symbol.encode() + b"\0" + code)
+    return link(symbol, code)
 
 
-def compile_to(name: str, function: Callable[..., Any], signature: Any) -> int:
-    """Compile a function to machine code, keep it on disk, and return its address."""
+def compile_by_numba(title: str, function: Callable[..., Any], signature: Any) -> int:
+    """Compile a function by Numba, keep it on disk and return its address."""
     import numba
 
     compiled: Any = numba.cfunc(signature, error_model="numpy")(function)
     library = compiled._library
-    library.enable_object_caching()
-    code = machine_code(library)
-    save(name, compiled._wrapper_name, code)
+    code = library.codegen._tm.emit_object(library._final_module)
+    cache.write(digest(), title, compiled._wrapper_name.encode() + b"\0" + code)
     _engines.append(compiled)
-    return compiled.address
-
-
-def machine_code(library: Any) -> bytes:
-    """Return the machine code of a compiled Numba library."""
-    machine = library.codegen._tm
-    return machine.emit_object(library._final_module)
+    return int(compiled.address)

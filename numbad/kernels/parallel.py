@@ -98,22 +98,18 @@ loop = Loop()
 
 def claim_of(name: str) -> Path | bool | None:
     """Return a file that says that this process sees to the compilation; None if another does, False if nobody can."""
-    for place in machinecode.places(name):
-        path = place.with_suffix(".claim")
-        with contextlib.suppress(OSError):
-            if path.exists() and time.time() - path.stat().st_mtime > OLD:
-                path.unlink()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL))
-        except FileExistsError:
-            if path.exists():
-                return None
-        except OSError:
-            continue
-        else:
-            return path
-    return False
+    path = machinecode.place(name).with_suffix(".claim")
+    with contextlib.suppress(OSError):
+        if path.exists() and time.time() - path.stat().st_mtime > OLD:
+            path.unlink()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return None if path.exists() else False
+    except OSError:
+        return False
+    return path
 
 
 def compile_loop(claim: str) -> None:

@@ -97,8 +97,8 @@ def sweep_chunk(switches, code, program, size, constants, numbers, leaves, outpu
 
     Parameters
     ----------
-    switches : ndarray of uint64, shape (2,)
-        Where the compiled switches of both sweeps are.
+    switches : ndarray of uint64, shape (4,)
+        Where the compiled sweeps of rows are, forward and back, and the tables of the functions of ops that they call.
     code, program : ndarray of uint32, shape (rows, 4)
         The lowered rows, and those of the adjoint sweep: none if there is no gradient to compute.
     size : int
@@ -130,7 +130,7 @@ def sweep_chunk(switches, code, program, size, constants, numbers, leaves, outpu
         last = min(first + lanes, stop)
         enter(values, leaves, first, last, lanes)
         fill_run(mask, np.uint8(1))
-        places = (pointer_of(code), pointer_of(values), pointer_of(mask), code.shape[0], quarter)
+        places = (switches[2], pointer_of(code), pointer_of(values), pointer_of(mask), code.shape[0], quarter)
         call_at(switches[0], zero, places)
         for lane in range(last - first):
             agree[first + lane] = mask[lane]
@@ -138,7 +138,7 @@ def sweep_chunk(switches, code, program, size, constants, numbers, leaves, outpu
                 results[(first + lane) * outputs.size + j] = values[outputs[j] * lanes + lane]
         if slopes.shape[0]:
             fill_run(bars[seeded * lanes : (seeded + 1) * lanes], one)
-            back = (pointer_of(program), pointer_of(values), pointer_of(bars), program.shape[0], quarter)
+            back = (switches[3], pointer_of(program), pointer_of(values), pointer_of(bars), program.shape[0], quarter)
             call_at(switches[1], zero, back)
             leave(bars, touched, slopes, first, last, lanes)
 

@@ -11,13 +11,12 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from numbad.kernels.machinecode import HAVE_LIBMVEC
+from numbad.kernels.libmvec import versions
 from numbad.limits import CHECKED
 
 if CHECKED:
@@ -30,32 +29,6 @@ UNARY = (
 BINARY = ("power", "arctan2", "hypot", "fmod")
 IN_LIBM = {"gamma": "tgamma", "power": "pow"}  # other names there; those of the inverse functions lack "rc"
 FUNCTIONS = frozenset((*UNARY, *BINARY, "remainder", "floor_divide"))  # what the text of an op may call
-NOT_VECTOR = ("lgamma", "tgamma", "fmod", "floor", "ceil", "trunc")
-
-
-def register_sizes() -> list[tuple[str, int]]:
-    """Return libmvec's letter and the bytes of a register for each instruction set of this processor."""
-    features = llvm.get_host_cpu_features()
-    sizes = [("b", 16)]
-    if features.get("avx2"):
-        sizes.append(("d", 32))
-    if features.get("avx512f"):
-        sizes.append(("e", 64))
-    return sizes
-
-
-def variants(name: str, kind: ir.Type, arity: int) -> list[tuple[str, str, int]]:
-    """List the vector versions of a libm function: LLVM's mapping, the symbol, and the lanes."""
-    if not HAVE_LIBMVEC or (name.removesuffix("f") in NOT_VECTOR and name != "erf"):
-        return []
-    width = 4 if isinstance(kind, ir.FloatType) else 8
-    found = []
-    for letter, size in register_sizes():
-        lanes = size // width
-        symbol = f"_ZGV{letter}N{lanes}{'v' * arity}_{name}"
-        if llvm.address_of_symbol(symbol):
-            found.append((f"_ZGV_LLVM_N{lanes}{'v' * arity}_{name}({symbol})", symbol, lanes))
-    return found
 
 
 def declare_used(module: ir.Module, functions: list[ir.Function]) -> None:
@@ -86,7 +59,7 @@ def emit_call(builder: ir.IRBuilder, name: str, arguments: list[ir.Value]) -> ir
         function = ir.Function(module, ir.FunctionType(kind, [kind] * len(arguments)), symbol)
     call = builder.call(function, arguments)
     attributes = ["nounwind", "willreturn", "memory(none)"]
-    found = variants(symbol, kind, len(arguments))
+    found = versions(symbol, 4 if isinstance(kind, ir.FloatType) else 8, len(arguments))
     if found:
         declared = []
         for _, vector_symbol, lanes in found:

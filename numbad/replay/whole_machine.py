@@ -10,7 +10,7 @@ import numpy as np
 from numbad.errors import InternalError, message
 from numbad.geometry import table_of
 from numbad.kernels import run_layout as layout
-from numbad.kernels.loading import sweep
+from numbad.kernels.loading import BLOCKS, make_rows_ready, sweep
 from numbad.kernels.memory import address_of, empty
 from numbad.limits import BLOCK, CHECKED, LARGE, LOCKED_ROWS
 from numbad.ops.definition import REGISTRY
@@ -73,6 +73,7 @@ class WholeMachine:
         at, width = address_of(self.memory), self.memory.itemsize
         plan[layout.CODE], plan[layout.STOP], plan[layout.SIZE] = self.code.buffer_info()[0], count, size
         if arrays:
+            make_rows_ready(BLOCKS, dtype, np.array(self.code[::4]))
             plan[layout.WORDS] = self.words.buffer_info()[0]
             plan[layout.BASES], plan[layout.BARS] = self.bases.buffer_info()[0], self.bars.buffer_info()[0]
         plan[layout.VALUES], plan[layout.PARTIALS] = at, at + 2 * size * width

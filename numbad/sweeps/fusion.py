@@ -15,7 +15,7 @@ import numpy as np
 
 from numbad.kernels.calls import call, run_shares, total
 from numbad.kernels.fused_layout import COLUMNS, OPCODE, OUT, OUT_BAR, SUM, UNARY, X, Y
-from numbad.kernels.loading import block_kernels
+from numbad.kernels.loading import BLOCKS, block_kernels, make_ready
 from numbad.kernels.memory import address_of, give_back, take_memory
 from numbad.kernels.parallel import count_shares
 from numbad.limits import FUSED_BLOCK, FUSED_PIECE, FUSED_ROWS
@@ -266,6 +266,7 @@ def run(
     sums = np.full((rows, -(-group.count // FUSED_PIECE)), -0.0, dtype)
     shares = count_shares(group.count)
     scratch = take_memory(shares * size, dtype, False)
+    make_ready(BLOCKS, dtype, [opcode for opcode in table[:, OPCODE].tolist() if opcode != SUM])
     arrays = (block_kernels(dtype), *tables, sums, scratch)
     run_shares("fused_backward_at" if back else "fused_forward_at", dtype, shares, arrays, group.count)
     give_back(scratch)

@@ -8,7 +8,7 @@ import numpy as np
 
 from numbad.geometry import covers
 from numbad.kernels.calls import entries_of, run_entry, run_shares, total
-from numbad.kernels.loading import block_kernels
+from numbad.kernels.loading import BLOCKS, block_kernels, make_ready
 from numbad.kernels.memory import empty
 from numbad.kernels.parallel import count_shares
 from numbad.limits import PIECE
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 def map_forward(execution: Execution, words: np.ndarray, w: int, opcode: int) -> None:
     """Compute a large elementwise row."""
     values = execution.values
+    make_ready(BLOCKS, values.dtype, (opcode,))
     count = int(row_elements(words, w))
     arrays = (block_kernels(values.dtype), words, execution.bases, values)
     run_shares("map_forward_at", values.dtype, count_shares(count), arrays, opcode, w, count)
@@ -39,6 +40,7 @@ def map_forward(execution: Execution, words: np.ndarray, w: int, opcode: int) ->
 def map_backward(execution: Execution, words: np.ndarray, w: int, opcode: int, bars: Cotangents) -> None:
     """Take back a large elementwise row, in shares for the operands that are as large as it."""
     values = execution.values
+    make_ready(BLOCKS, values.dtype, (opcode,))
     kinds = operand_kinds(words, w)[1:]
     count = int(row_elements(words, w))
     shares = count_shares(count)

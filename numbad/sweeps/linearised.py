@@ -11,7 +11,7 @@ import numpy as np
 from numbad.geometry import covers, is_run, spread
 from numbad.kernels.calls import entries_of, run_entry, run_shares
 from numbad.kernels.lanes_layout import NONE
-from numbad.kernels.loading import block_kernels
+from numbad.kernels.loading import BLOCKS, block_kernels, make_ready
 from numbad.kernels.memory import address_of, check_memory, empty, give_back, handed_out, take_memory
 from numbad.kernels.parallel import count_shares, note_blas
 from numbad.limits import BLAS_WORTH, CACHED, FEWEST, MOST_MEMORY, PARALLEL_WORTH, WORTH_READING
@@ -135,7 +135,7 @@ class Linearised:
         row = 0
         while row < self.rows:
             row = run_entry("slopes_at", self.dtype, row, self.entries, *own)
-            if row < self.rows:
+            if row < self.rows and not make_ready(BLOCKS, self.dtype, (int(self.code[row, 0]) - MAP,)):
                 w, slot = int(self.code[row, 2]), int(self.slots[row])
                 count = int(row_elements(self.words, w))
                 for part in map_partials(execution, self.words, w, int(self.code[row, 0]) - MAP):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.errors import describe_site
+from numbad.kernels.loading import BLOCKS, make_ready
 from numbad.ops.definition import REGISTRY, absent
 from numbad.recording.hostcalls import HostCall, alone
 from numbad.sweeps.dependence import mark_rows
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
 
 
 def forward(execution: Execution, code: np.ndarray, words: Any, row: int) -> int:
-    """Compute a row; return the next."""
+    """Compute a row; return the next, or the same if the sweep lacked a function that is there now."""
     opcode = int(code[row, 0])
+    if opcode < 2 * MAP and make_ready(BLOCKS, execution.rows.dtype, (opcode % MAP,)):
+        return row
     if opcode < MAP:
         scalar_forward(execution, code, row, opcode)
     elif opcode < 2 * MAP:
@@ -46,10 +49,12 @@ def forward(execution: Execution, code: np.ndarray, words: Any, row: int) -> int
 
 
 def backward(execution: Execution, code: np.ndarray, words: Any, row: int, bars: Cotangents) -> int:
-    """Take a row back; return it."""
+    """Take a row back; return it, or the next if the sweep lacked a function that is there now."""
     opcode = int(code[row, 0])
     if opcode < MAP:
         raise AssertionError("scalar rows go back in the compiled sweep")
+    if opcode < 2 * MAP and make_ready(BLOCKS, execution.rows.dtype, (opcode - MAP,)):
+        return row + 1
     if opcode < 2 * MAP:
         if REGISTRY[opcode - MAP].host:
             map_backward(execution, words, int(code[row, 2]), opcode - MAP, bars)
@@ -66,8 +71,10 @@ def backward(execution: Execution, code: np.ndarray, words: Any, row: int, bars:
 
 
 def tangent(execution: Execution, code: np.ndarray, words: Any, row: int, dots: Cotangents) -> int:
-    """Push tangents through a row; return the next."""
+    """Push tangents through a row; return the next, or the same if the sweep lacked a function that is there now."""
     opcode = int(code[row, 0])
+    if MAP <= opcode < 2 * MAP and make_ready(BLOCKS, execution.rows.dtype, (opcode - MAP,)):
+        return row
     if MAP <= opcode < 2 * MAP:
         map_tangent(execution, words, int(code[row, 2]), opcode - MAP, dots)
     elif opcode == CONTRACT:

@@ -10,7 +10,7 @@ import numpy as np
 
 from numbad.errors import BranchError, InputError, NonFiniteError, message
 from numbad.kernels.calls import call, run_shares
-from numbad.kernels.loading import compile_in_two, switch
+from numbad.kernels.loading import make_rows_ready, op_table, switch
 from numbad.kernels.memory import address_of, check_memory, empty, give_back, take_memory
 from numbad.kernels.parallel import count_shares
 from numbad.limits import AT_ONCE, FEWER_POINTS, MOST_BYTES, POINTS, POINTS_CACHED, SERIAL
@@ -292,13 +292,12 @@ def run_program(
         if wanted not in found.adjoints:
             found.adjoints[wanted] = plan_adjoint(tape, found, wanted)
         program, touched = found.adjoints[wanted]
-        compile_in_two(("points_primal",), ("points_adjoint",), dtype)
     leaves, memory = leaf_table(tape, lowered, batch)
     targets = [part if part.dtype == dtype else empty(part.shape, dtype) for part in slopes]
     rows = max(1, len(lowered.code) + len(program))
     lanes = choose_lanes(lowered, dtype, batch.count)
     arrays = (
-        np.array([switch("points_primal", dtype), switch("points_adjoint", dtype) if wanted else 0], np.uint64),
+        find_switches(dtype, lowered.code, bool(wanted)),
         lowered.code,
         program,
         *constants_of(tape, lowered),
@@ -314,6 +313,15 @@ def run_program(
     del memory
     for slot, part, target in zip(slots_of(tape, wanted), slopes, targets, strict=True):
         put_in_order(slot, part, target)
+
+
+def find_switches(dtype: np.dtype, code: np.ndarray, back: bool) -> np.ndarray:
+    """Return where the compiled sweeps of rows are, forward and back, and the functions of ops that they call."""
+    kinds = ("points", "points_adjoint") if back else ("points",)
+    make_rows_ready(kinds, dtype, code[:, 0])
+    names = ("points_primal", "points_adjoint") if back else ("points_primal",)
+    found = [int(switch(name, dtype)) for name in names] + [0] * (2 - len(names))
+    return np.array([*found, *(address_of(op_table(kind, dtype)) for kind in ("points", "points_adjoint"))], np.uint64)
 
 
 def sweep_blocks(

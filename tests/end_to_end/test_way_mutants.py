@@ -24,7 +24,7 @@ import scipy.special
 
 import numbad
 from numbad import limits
-from numbad.kernels import calls, loading, memory, parallel
+from numbad.kernels import calls, memory, parallel, switches
 from numbad.limits import LARGE, LARGE_INPUT, PIECE, RELABEL
 from numbad.replay import scalar_machine
 from numbad.sweeps import execution, linearised
@@ -633,7 +633,7 @@ def damage_compiled(monkeypatch: pytest.MonkeyPatch, place: str, old: str, new: 
         monkeypatch.setattr(short, "is_short", lambda recorder: False)
         monkeypatch.setattr(execution, "sweep", lambda kind, dtype, short=False: by_addresses(names, kind, dtype))
         return
-    whole, entries = calls.sweep, [kind for kind in loading.INTEGERS if kind in names]
+    whole, entries = calls.sweep, [kind for kind in switches.INTEGERS if kind in names]
     by_name = lambda kind, *rest: by_addresses(names, kind, rest[0]) if kind in entries else whole(kind, *rest)
     monkeypatch.setattr(calls, "sweep", by_name)
     monkeypatch.setattr(parallel, "count_threads", lambda: 1)
@@ -841,7 +841,7 @@ PYTHON = {
         "replay.recorded_path.follow", "places + shifts[", "places + 0 * shifts[", replayed_results
     ),
     "parts of results that move apart are taken for one": Damage(
-        "replay.recorded_path.find_parts", "| np.isin(places[1:], edges)", "", replayed_results
+        "replay.recorded_path.find_parts", " | table_of(edges, tape.size + 1)[places[1:]]", "", replayed_results
     ),
     "cotangents that are known are left out": Damage(
         "replay.scalar_machine.ScalarMachine.arrange",

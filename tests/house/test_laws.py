@@ -36,7 +36,7 @@ FLOORS = (
 # Imports in functions. A first gradient needs none of the modules on the right, or needs them only once something has
 # to be compiled; each is imported where it is first used, so that `import numbad` stays quick.
 NUMBA = {
-    "kernels.loading": {
+    "kernels.switches": {
         "kernels.array",
         "kernels.dependence",
         "kernels.emission",
@@ -49,6 +49,7 @@ NUMBA = {
         "kernels.matrix",
         "kernels.passes",
         "kernels.pieces",
+        "kernels.point_rows",
         "kernels.points",
         "kernels.run",
         "kernels.scalar",
@@ -103,6 +104,7 @@ LAYOUT = ("tape.layout",)  # modules that know where a word of a row lies
 OPS_NAMED = {  # modules whose tables and tests name ops, besides NumPy's and SciPy's wings, which name their functions
     "__init__",  # the face
     "kernels.generate",  # names of functions that texts call
+    "kernels.libmvec",  # names of vector functions
     "kernels.vectormath",  # the same in libm
     "recording.cures",  # names of functions of the module math
     "recording.roots",  # norms: a pattern of several ops

@@ -60,7 +60,7 @@ ELSEWHERE = {
     "tape/test_layout.py": ("kernels layout; tape rows", "the same functions, compiled"),
     "pictures/test_listing.py": ("tape naming", "names are what listings print"),
     "tapes/test_passes.py": (". passes; kernels passes", "the face, and the loops, of passes"),
-    "tapes/test_points.py": ("kernels points; tapes lowering; replay batches", "points run lowered rows"),
+    "tapes/test_points.py": ("kernels point_rows points; tapes lowering; replay batches", "points run lowered rows"),
     "tapes/test_checks.py": ("kernels verification", "the compiled half of the check"),
     "sweeps/test_dependence.py": ("kernels dependence tables", "the compiled half of dependence"),
     "sweeps/test_linearised.py": ("kernels laneblocks lanes lanes_layout", "the compiled half of lanes"),
@@ -68,6 +68,7 @@ ELSEWHERE = {
     "emission/test_emitter.py": ("kernels emission emission_layout", "the compiled half of the emitter"),
     "kernels/test_parallel.py": ("kernels shell threads", "the loop, and the threads that it uses"),
     "kernels/test_machinecode.py": ("kernels loading", "what is loaded is machine code on disk"),
+    "kernels/test_texts.py": ("kernels make_texts", "what is made is what is read"),
     "kernels/test_checked_code.py": ("kernels checked_memory", "the two halves of the checked build"),
     "replay/test_jit.py": (
         "replay machines output_copies program swept_machine",

@@ -1,7 +1,8 @@
-"""Machine code on disk: loaded without Numba, refused when damaged."""
+"""Machine code from texts and from disk: without Numba, whatever the cache is like, and refused when damaged."""
+
+from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,58 +11,97 @@ import numpy as np
 import pytest
 
 import numbad
-from numbad.kernels import machinecode
+from numbad.kernels import cache, machinecode, texts
+from numbad.limits import VARIANT
 from numbad.sweeps import whole
 
 SCRIPT = """
 import sys
 import numbad, numpy as np
 print(numbad.gradient(lambda a, b: np.exp(a) - a * b + np.cos(b), 2.0, 4.0))
+print(numbad.gradient(lambda v: np.sum(np.sin(v) ** 2), np.array([0.5, 1.0])))
 print("numba" in sys.modules)
 """
+ANSWER = ["(3.3890560989306504, -1.2431975046920718)", "[0.84147098 0.90929743]"]
+of_texts = pytest.mark.skipif(bool(VARIANT), reason="a variant's code has no texts: Numba compiles it")
 
 
-def run(folder: Path) -> list[str]:
-    """Take a first gradient in a new process whose caches are in a folder."""
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder)}
-    done = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=True)
-    return done.stdout.splitlines()
+def start(folder: Path, **environment: str) -> subprocess.Popen[str]:
+    """Start first gradients in a new process whose cache is in a folder."""
+    given = {**os.environ, "NUMBAD_CACHE_DIR": str(folder), **environment}
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT], env=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Return a cache folder that holds the machine code of small gradients."""
-    numbad.gradient(lambda x: x * x, 2.0)
-    target = tmp_path / "numbad"
-    target.mkdir()
-    for name in ("linearise_float64", "run_at_float64"):
-        source = next(path for path in machinecode.places(name) if path.exists())
-        shutil.copy(source, target / source.name)
-    return tmp_path
+def run(folder: Path, **environment: str) -> list[str]:
+    """Take first gradients in a new process whose cache is in a folder."""
+    process = start(folder, **environment)
+    printed, complaints = process.communicate()
+    assert process.returncode == 0, complaints
+    return printed.splitlines()
+
+
+@of_texts
+@pytest.mark.subprocess
+def test_first_gradients_import_no_numba_on_a_new_machine_or_later(tmp_path: Path) -> None:
+    assert run(tmp_path / "new") == [*ANSWER, "False"]
+    (folder,) = (tmp_path / "new").iterdir()
+    made = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert {"linearise_float64.o", "block_sin_float64.o", "run_at_float64.o"} <= set(made)
+    assert run(tmp_path / "new") == [*ANSWER, "False"]
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == made
+
+
+@of_texts
+@pytest.mark.subprocess
+def test_cache_folders_that_cannot_be_used_are_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert run(tmp_path / "file") == [*ANSWER, "False"]
+    assert run(Path("/proc/nowhere")) == [*ANSWER, "False"]
+
+
+@of_texts
+@pytest.mark.subprocess
+def test_processes_fill_an_empty_cache_together(tmp_path: Path) -> None:
+    running = [start(tmp_path) for _ in range(8)]
+    for process in running:
+        printed, complaints = process.communicate()
+        assert printed.splitlines() == [*ANSWER, "False"], complaints
+    (folder,) = tmp_path.iterdir()
+    assert all(path.suffix == ".o" for path in folder.iterdir()), "temporary files are left"
+
+
+@of_texts
+@pytest.mark.subprocess
+def test_damaged_machine_code_is_compiled_anew(tmp_path: Path) -> None:
+    run(tmp_path)
+    (folder,) = tmp_path.iterdir()
+    for k, path in enumerate(sorted(folder.iterdir())):
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes([b"", bytes(data), bytes(data[:40])][k % 3])
+    assert run(tmp_path) == [*ANSWER, "False"]
 
 
 @pytest.mark.subprocess
-def test_a_first_gradient_does_not_import_numba(folder: Path) -> None:
-    gradient, imported = run(folder)
-    assert gradient == "(3.3890560989306504, -1.2431975046920718)"
-    assert imported == "False"
+def test_numba_compiles_the_same_where_there_are_no_texts(tmp_path: Path) -> None:
+    assert run(tmp_path, NUMBAD_TEXTS="0") == [*ANSWER, "True"]
 
 
-@pytest.mark.parametrize("damage", ["truncated", "altered", "empty", "other symbol"])
-def test_damaged_machine_code_is_not_linked(folder: Path, damage: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = next((folder / "numbad").glob("linearise_float64-*.o"))
-    data = bytearray(path.read_bytes())
-    if damage == "truncated":
-        data = data[: len(data) // 2]
-    elif damage == "altered":
-        data[len(data) // 2] ^= 1
-    elif damage == "empty":
-        data = bytearray()
-    else:
-        data = bytearray(b"nothing\0") + data[data.index(0) + 1 :]
-    path.write_bytes(bytes(data))
-    monkeypatch.setattr(machinecode, "places", lambda name: [path])
+def test_code_without_the_symbol_is_not_linked(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbad.gradient(lambda x: x * x, 2.0)
+    content = cache.read(machinecode.digest(), "linearise_float64")
+    assert content is not None
+    assert machinecode.load("linearise_float64")
+    monkeypatch.setattr(cache, "read", lambda *_: b"nothing" + content[content.index(b"\0") :])
     assert machinecode.load("linearise_float64") is None
+
+
+@of_texts
+def test_a_text_that_this_llvm_cannot_read_is_left_to_numba(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(texts, "find", lambda title: "define i64 @numbad_run_at(no type %x) { }")
+    assert machinecode.compile_shipped("run_at", "run_at_float64") is None
 
 
 def test_a_gradient_in_one_call_agrees_with_that_of_an_execution(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,21 +104,17 @@ def worth() -> parallel.Loop:
 
 def kept(folder: Path, suffix: str) -> list[Path]:
     """Return the files of the loop in a folder."""
-    return list(folder.rglob(f"{TITLE}-*.{suffix}"))
+    return list(folder.rglob(f"{TITLE}.{suffix}"))
 
 
 @pytest.mark.subprocess
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="nothing is compiled elsewhere")
 def test_another_process_compiles_the_loop_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machinecode, "places", lambda name: [tmp_path / f"{name}-none.o"])
+    monkeypatch.setenv("NUMBAD_CACHE_DIR", str(tmp_path))
 
     def start(module: str, function: str, arguments: list[list[str]]) -> Any:
-        program = (
-            "from pathlib import Path\nfrom numbad.kernels import machinecode\n"
-            f"machinecode.places = lambda name: [Path({str(tmp_path)!r}, name + '-none.o')]\n"
-            f"from {module} import {function} as compile_one\n"
-        )
-        return subprocess.Popen([sys.executable, "-c", program + f"compile_one(*{arguments[0]!r})"], env=with_path())
+        program = f"from {module} import {function} as compile_one\ncompile_one(*{arguments[0]!r})"
+        return subprocess.Popen([sys.executable, "-c", program], env=with_path())
 
     monkeypatch.setattr(machinecode, "compile_elsewhere", start)
     first, second = worth(), worth()
@@ -136,7 +132,7 @@ def test_another_process_compiles_the_loop_once(tmp_path: Path, monkeypatch: pyt
 
 def test_little_work_takes_no_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machinecode, "compile_elsewhere", lambda *_: pytest.fail("something compiles"))
-    monkeypatch.setattr(machinecode, "places", lambda name: [tmp_path / f"{name}-none.o"])
+    monkeypatch.setenv("NUMBAD_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(parallel, "WORTH_THREADS", 0.1)
     found = parallel.Loop()
     assert not found.is_here()
@@ -146,7 +142,7 @@ def test_little_work_takes_no_step(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_an_old_claim_is_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machinecode, "places", lambda name: [tmp_path / f"{name}-none.o"])
+    monkeypatch.setenv("NUMBAD_CACHE_DIR", str(tmp_path))
     claim = parallel.claim_of(TITLE)
     assert isinstance(claim, Path)
     assert parallel.claim_of(TITLE) is None
@@ -157,7 +153,7 @@ def test_an_old_claim_is_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_what_cannot_be_kept_is_compiled_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(machinecode, "places", lambda name: [tmp_path / "file" / f"{name}-none.o"])
+    monkeypatch.setenv("NUMBAD_CACHE_DIR", str(tmp_path / "file"))
     monkeypatch.setattr(machinecode, "compile_elsewhere", lambda *_: pytest.fail("for nothing"))
     assert parallel.claim_of(TITLE) is False
     assert worth().is_here()
@@ -166,7 +162,7 @@ def test_what_cannot_be_kept_is_compiled_here(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.subprocess
 @pytest.mark.parametrize("child", ["fails", "none"])
 def test_a_compilation_that_fails_is_done_here(child: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machinecode, "places", lambda name: [tmp_path / f"{name}-none.o"])
+    monkeypatch.setenv("NUMBAD_CACHE_DIR", str(tmp_path))
     start = lambda *_: subprocess.Popen([sys.executable, "-c", "1 / 0"], stderr=subprocess.DEVNULL)
     monkeypatch.setattr(machinecode, "compile_elsewhere", start if child == "fails" else lambda *_: None)
     found = worth()
@@ -175,9 +171,9 @@ def test_a_compilation_that_fails_is_done_here(child: str, tmp_path: Path, monke
 
 
 def test_a_damaged_loop_is_compiled_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = tmp_path / f"{TITLE}-none.o"
-    place.write_bytes(b"shares_at\0 nothing")
-    monkeypatch.setattr(machinecode, "places", lambda name: [place])
+    monkeypatch.setenv("NUMBAD_CACHE_DIR", str(tmp_path))
+    machinecode.place(TITLE).parent.mkdir()
+    machinecode.place(TITLE).write_bytes(b"shares_at\0 nothing")
     monkeypatch.delitem(parallel.sweep.__globals__["_kernels"], ("shares_at", parallel.DOUBLE.num), raising=False)
     monkeypatch.delitem(
         parallel.sweep.__globals__["_kernels"], ("shares_at", parallel.DOUBLE.num, False), raising=False

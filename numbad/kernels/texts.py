@@ -1,0 +1,115 @@
+"""LLVM text of the compiled functions, shipped with the package: found, fitted to this machine, compiled by llvmlite.
+
+Four fifths of what Numba takes to compile a function it spends before LLVM sees it. `make_texts` does that part once
+for all machines; what is left here takes some tens of milliseconds a function.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import zlib
+from pathlib import Path
+
+import llvmlite.binding as llvm
+
+from numbad.kernels.libmvec import is_usable
+from numbad.kernels.sources import digest_of_sources
+from numbad.limits import VARIANT
+
+ARCHIVE = Path(__file__).parent / "generated" / "texts"
+VARIANTS = re.compile(r' "vector-function-abi-variant"="([^"]*)"')
+DECLARED = re.compile(r"^declare .*@(_ZGV\w+)\(.*\n", re.MULTILINE)
+USED = re.compile(r"^@llvm\.compiler\.used = .*\n", re.MULTILINE)
+
+
+@functools.cache
+def are_current() -> bool:
+    """Whether there are texts, of the sources as they are.
+
+    `NUMBAD_TEXTS=0` leaves them out: then Numba compiles everything.
+    """
+    if VARIANT or os.environ.get("NUMBAD_TEXTS") == "0":
+        return False
+    begin = head_of(digest_of_sources())
+    try:
+        with ARCHIVE.open("rb") as file:
+            return file.read(len(begin)) == begin
+    except OSError:
+        return False
+
+
+def head_of(digest: str) -> bytes:
+    """Return how the file of texts begins that were made of certain sources."""
+    return f'{{"sources":"{digest}"'.encode()
+
+
+@functools.cache
+def archive() -> tuple[dict[str, list[int]], bytes]:
+    """Return where the text of each function is, and the compressed texts."""
+    if not are_current():
+        return {}, b""
+    head, _, packed = ARCHIVE.read_bytes().partition(b"\n")
+    return json.loads(head)["texts"], packed
+
+
+def symbol_of(name: str) -> str:
+    """Return the symbol of a function in its text."""
+    return f"numbad_{name}"
+
+
+def find(title: str) -> str | None:
+    """Return the text of a function, fitted to this machine; None if there is none."""
+    places, packed = archive()
+    place = places.get(title)
+    if place is None:
+        return None
+    start, size = place
+    return fit(zlib.decompress(packed[start : start + size]).decode())
+
+
+def fit(text: str) -> str:
+    """Leave the vector functions out that this machine has not."""
+    text = VARIANTS.sub(lambda found: keep_usable(found[1]), text)
+    text = DECLARED.sub(lambda found: found[0] if is_usable(found[1]) else "", text)
+    declared = DECLARED.findall(text)
+    used = ", ".join(f"ptr @{symbol}" for symbol in declared)
+    line = f'@llvm.compiler.used = appending global [{len(declared)} x ptr] [{used}], section "llvm.metadata"\n'
+    return USED.sub(line if declared else "", text)
+
+
+def keep_usable(mappings: str) -> str:
+    """Return the attribute that maps a function to vector functions, with those alone that this machine has."""
+    kept = [mapping for mapping in mappings.split(",") if is_usable(mapping[mapping.index("(") + 1 : -1])]
+    return f' "vector-function-abi-variant"="{",".join(kept)}"' if kept else ""
+
+
+@functools.cache
+def host_machine() -> llvm.TargetMachine:
+    """Return what compiles for this processor."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    x86 = llvm.get_process_triple().startswith(("x86", "i686", "amd64"))
+    return llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=3,
+        reloc="static" if x86 else "default",
+        codemodel="jitdefault",
+        jit=True,
+    )
+
+
+def compile_text(text: str) -> bytes:
+    """Optimise a text for this machine and return its machine code; RuntimeError if this LLVM cannot read the text."""
+    machine = host_machine()
+    module = llvm.parse_assembly(text)
+    module.triple, module.data_layout = llvm.get_process_triple(), str(machine.target_data)
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    options.loop_vectorization, options.slp_vectorization = True, False
+    builder = llvm.create_pass_builder(machine, options)
+    passes = builder.getModulePassManager()
+    passes.run(module, builder)
+    return bytes(machine.emit_object(module))
