@@ -10,7 +10,6 @@ where they are used.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 import tempfile
@@ -33,13 +32,8 @@ def limit(usual: int, small: int) -> int:
 
 
 def keep_apart() -> None:
-    """Give the compiled code of a variant a folder of its own: Numba's cache knows nothing of these numbers.
-
-    Nor does it know what a file calls in other files, so the folder belongs to all sources as they are.
-    """
-    folder = Path(__file__).parent
-    sources = sorted(folder.rglob("*.py"))
-    name = "numbad" + VARIANT + "-" + hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
+    """Give the compiled code of a variant a folder of its own: Numba's cache knows nothing of these numbers."""
+    name = "numbad" + VARIANT
     root = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     folder = Path(root) if Path(root).name == name else Path(root) / name  # a parent process may have chosen it
     try:

@@ -224,7 +224,7 @@ class Linearised:
         dtype = self.dtype
         table = np.zeros((0, wide), dtype)
         if seeds is not None:
-            table = np.concatenate([seed.reshape(-1, wide) for seed in seeds]).astype(dtype, copy=False)
+            table = np.ascontiguousarray(np.concatenate([seed.reshape(-1, wide) for seed in seeds]), dtype)
         outputs = np.concatenate([addresses.reshape(-1) for addresses in self.outputs]).astype(np.int64, copy=False)
         shares = count_shares(self.wanted * wide)
         share, bytes_a_lane = -(-wide // shares), self.wanted * dtype.itemsize

@@ -280,3 +280,19 @@ def test_blocks_of_lanes_keep_to_the_memory_that_a_sweep_may_take(monkeypatch: p
     monkeypatch.setattr(linearised, "check_memory", checked.append)
     linear.pull()
     assert checked == [8 * taken[-1]]
+
+
+def test_seeds_in_the_order_of_columns_are_swept_in_blocks() -> None:
+    """A batch of seeds has its lanes in front: with the lanes last it lies in memory by columns."""
+
+    def chain(x: np.ndarray) -> np.ndarray:
+        for _ in range(120):
+            x = np.sin(x) + 0.1 * x[::-1]
+        return x
+
+    x, seeds = np.linspace(0.1, 1.0, 5), np.random.default_rng(5).standard_normal((400, 5))
+    push = lambda v: numbad.jvp(chain, (x,), (v,))[1]
+    found = numbad.vmap(push)(seeds)
+    np.testing.assert_allclose(found[::80], [push(v) for v in seeds[::80]], rtol=1e-12)
+    pull = lambda u: numbad.vjp(chain, x)[1](u)[0]
+    np.testing.assert_allclose(numbad.vmap(pull)(seeds)[::80], [pull(v) for v in seeds[::80]], rtol=1e-12)
