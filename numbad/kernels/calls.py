@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from numbad.errors import InternalError, message
 from numbad.kernels.loading import sweep
 from numbad.kernels.memory import address_of, empty
 from numbad.kernels.parallel import run_alone, run_side_by_side
@@ -34,7 +35,10 @@ def entries_of(*arrays: np.ndarray) -> array[int]:
         try:
             add(addressof(from_buffer(values)))  # of what is contiguous and may be written
         except (TypeError, ValueError, BufferError):
-            assert values.flags.c_contiguous, "compiled code would read other elements"
+            if not values.flags.c_contiguous:
+                raise InternalError(
+                    message("compiled code would read other elements", "report it", where=False)
+                ) from None
             add(values.__array_interface__["data"][0] if values.size else 0)
         add(values.size)
         if CHECKED and values.size:

@@ -15,7 +15,7 @@ import pytest
 
 import numbad
 from numbad import limits
-from numbad.kernels import machinecode, parallel, threads
+from numbad.kernels import calls, machinecode, parallel, threads
 from numbad.sweeps import linearised
 from numbad.tapes import points
 
@@ -293,3 +293,8 @@ def test_threads_are_counted_as_numba_counts_them(monkeypatch: pytest.MonkeyPatc
     assert threads.most_threads() == 5
     monkeypatch.setenv("NUMBA_NUM_THREADS", "many")
     assert threads.most_threads() == numba.config.NUMBA_DEFAULT_NUM_THREADS
+
+
+def test_memory_that_is_not_in_one_piece_never_gets_to_compiled_code() -> None:
+    with pytest.raises(numbad.errors.InternalError, match="other elements"):
+        calls.entries_of(np.ones((4, 4))[:, ::2])
