@@ -2,8 +2,12 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+import numbad.__main__
+from numbad.kernels import loading, machinecode, switches
 
 
 @pytest.fixture(scope="module")
@@ -41,3 +45,38 @@ def test_what_was_compiled_is_listed_with_its_time(printed):
 def test_the_machine_is_described(printed):
     for word in ("processor", "libmvec", "threads", "threading layer", "BLAS of NumPy", "Numba"):
         assert word in printed
+
+
+@pytest.fixture
+def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return an empty cache folder."""
+    monkeypatch.setenv("NUMBAD_CACHE_DIR", str(tmp_path))
+    return tmp_path
+
+
+def run_main(monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["numbad", *options])
+    numbad.__main__.main()
+
+
+def test_the_cache_is_filled_shown_and_cleared(
+    cache_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(loading, "list_functions", lambda: ["block_sin", "block_cos"])
+    monkeypatch.setattr(switches, "BY_NUMBA", frozenset())
+    monkeypatch.setattr(loading, "_kernels", {})
+    run_main(monkeypatch, "--compile")
+    assert "4 functions compiled" in capsys.readouterr().out
+    run_main(monkeypatch, "--compile", "--cache")
+    shown = capsys.readouterr().out
+    assert "0 functions compiled" in shown and "4 of 4" in shown
+    assert str(cache_folder) in shown and machinecode.digest() in shown
+    assert "block_cos_float32, block_cos_float64, block_sin_float32" in shown
+    run_main(monkeypatch, "--clear")
+    assert "removed 0.0" in capsys.readouterr().out
+    assert list(cache_folder.iterdir()) == []
+
+
+def test_options_that_there_are_not_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit):
+        run_main(monkeypatch, "--clean")
