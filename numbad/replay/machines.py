@@ -68,11 +68,12 @@ def choose_machine(path: Path) -> Machine:
     rows = path.rows()
     if not swept and is_short(rows, True) and not rows.input_spaces:
         left = left_to_python(rows)
-        if not left and not rows.hosts:
-            return WholeMachine(path, rows)
-        from numbad.replay.divided_machine import DividedMachine, find_stops
+        if left or rows.hosts:
+            from numbad.replay.divided_machine import DividedMachine, find_stops
 
-        stops = find_stops(rows, left)
-        if stops is not None:
-            return DividedMachine(path, rows, stops)
+            left = find_stops(rows, left)
+            if left:
+                return DividedMachine(path, rows, left)
+        if left is not None:  # passes may have left out the rows of all Python kernels
+            return WholeMachine(path, rows)
     return SweptMachine(path, rows)

@@ -12,7 +12,7 @@ from numbad.tapes import reference
 from random_programs import Complex, make
 
 
-@pytest.mark.parametrize("seed", range(13))
+@pytest.mark.parametrize("seed", [*range(13), 9060])  # 9060: passes leave out all rows of a kernel
 def test_all_modes_agree_with_the_reference(seed: int) -> None:
     count, failures = modes.check_program(make(seed), dtypes=(np.float64,))
     assert not failures, "\n".join(map(str, failures)) + "\n" + make(seed).text()
