@@ -67,11 +67,11 @@ def choose_machine(path: Path) -> Machine:
         return ScalarMachine(path.tape, path.results, path.wanted, path.value)
     rows = path.rows()
     if not swept and is_short(rows, True) and not rows.input_spaces:
-        left = left_to_python(rows)
+        left: list[int] | None = left_to_python(rows)
         if left or rows.hosts:
             from numbad.replay.divided_machine import DividedMachine, find_stops
 
-            left = find_stops(rows, left)
+            left = find_stops(rows, left or [])
             if left:
                 return DividedMachine(path, rows, left)
         if left is not None:  # passes may have left out the rows of all Python kernels
