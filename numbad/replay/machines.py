@@ -67,13 +67,14 @@ def choose_machine(path: Path) -> Machine:
         return ScalarMachine(path.tape, path.results, path.wanted, path.value)
     rows = path.rows()
     if not swept and is_short(rows, True) and not rows.input_spaces:
-        left: list[int] | None = left_to_python(rows)
-        if left or rows.hosts:
+        left = left_to_python(rows)
+        stops: list[int] | None = left
+        if stops or rows.hosts:
             from numbad.replay.divided_machine import DividedMachine, find_stops
 
-            left = find_stops(rows, left or [])
-            if left:
-                return DividedMachine(path, rows, left)
-        if left is not None:  # passes may have left out the rows of all Python kernels
+            stops = find_stops(rows, left)
+            if stops:
+                return DividedMachine(path, rows, stops)
+        if stops is not None:  # passes may have left out the rows of all Python kernels
             return WholeMachine(path, rows)
     return SweptMachine(path, rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,17 @@ from numbad.sweeps import whole
 
 TITLES = [f"{name}_{dtype}" for name in loading.list_functions() for dtype in switches.dtypes_of(name)]
 pytestmark = pytest.mark.skipif(bool(VARIANT), reason="a variant's code has no texts")
+
+
+@pytest.fixture
+def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Return where another file of texts may be written, which is read instead of that of the package."""
+    monkeypatch.setattr(texts, "ARCHIVE", tmp_path / "texts")
+    for function in (texts.are_current, texts.archive):
+        function.cache_clear()
+    yield tmp_path / "texts"
+    for function in (texts.are_current, texts.archive):
+        function.cache_clear()
 
 
 def test_the_texts_are_of_the_sources_as_they_are() -> None:
@@ -38,20 +50,16 @@ def test_texts_name_no_machine() -> None:
         assert "NRT_MemInfo_alloc" not in text
 
 
-def test_a_text_of_other_sources_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = texts.ARCHIVE.read_bytes()
-    digest = digest_of_sources().encode()
-    (tmp_path / "texts").write_bytes(data.replace(digest, digest[::-1], 1))
-    monkeypatch.setattr(texts, "ARCHIVE", tmp_path / "texts")
+def test_a_text_of_other_sources_is_not_taken(archive: Path) -> None:
+    data = make_texts.pack({"run_at_float64": "; run\n"})
+    archive.write_bytes(data)
+    assert texts.find("run_at_float64") == "; run\n"
     for function in (texts.are_current, texts.archive):
         function.cache_clear()
-    try:
-        assert not texts.are_current()
-        assert texts.find("run_at_float64") is None
-    finally:
-        monkeypatch.undo()
-        for function in (texts.are_current, texts.archive):
-            function.cache_clear()
+    digest = digest_of_sources().encode()
+    archive.write_bytes(data.replace(digest, digest[::-1], 1))
+    assert not texts.are_current()
+    assert texts.find("run_at_float64") is None
 
 
 def test_a_machine_without_vector_functions_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,20 +112,11 @@ def test_a_function_that_allocates_is_refused() -> None:
         make_texts.check("declare ptr @NRT_MemInfo_alloc_aligned(i64, i32)\n", "lavish")
 
 
-def test_texts_are_packed_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "texts"
-    path.write_bytes(make_texts.pack({"two_float64": "define void @two()\n", "one_float64": "; one\n"}))
-    monkeypatch.setattr(texts, "ARCHIVE", path)
-    for function in (texts.are_current, texts.archive):
-        function.cache_clear()
-    try:
-        assert texts.find("two_float64") == "define void @two()\n"
-        assert texts.find("one_float64") == "; one\n"
-        assert texts.find("three_float64") is None
-    finally:
-        monkeypatch.undo()
-        for function in (texts.are_current, texts.archive):
-            function.cache_clear()
+def test_texts_are_packed_and_found_again(archive: Path) -> None:
+    archive.write_bytes(make_texts.pack({"two_float64": "define void @two()\n", "one_float64": "; one\n"}))
+    assert texts.find("two_float64") == "define void @two()\n"
+    assert texts.find("one_float64") == "; one\n"
+    assert texts.find("three_float64") is None
 
 
 def test_short_names_stand_for_long_ones() -> None:
