@@ -14,6 +14,8 @@ class Config:
 
     Attributes
     ----------
+    compile_tapes : bool
+        Whether tapes that `numbad.jit` replays often are compiled, in a thread of their own. True unless set.
     debug_nans : bool
         Whether sweeps stop at the first value, cotangent or tangent that is not finite (see `debug_nans`).
         False unless set.
@@ -36,15 +38,25 @@ class Config:
     --------
     >>> import numbad
     >>> numbad.config
-    Config(debug_nans=False, notices=True, record_again=True)
+    Config(compile_tapes=True, debug_nans=False, notices=True, record_again=True)
     """
 
-    __slots__ = ("_debug_nans", "_notices", "_record_again")
+    __slots__ = ("_compile_tapes", "_debug_nans", "_notices", "_record_again")
 
     def __init__(self) -> None:
+        self._compile_tapes = True
         self._debug_nans = False
         self._notices = True
         self._record_again = True
+
+    @property
+    def compile_tapes(self) -> bool:
+        """Whether tapes that are replayed often are compiled."""
+        return self._compile_tapes
+
+    @compile_tapes.setter
+    def compile_tapes(self, on: Any) -> None:
+        self._compile_tapes = truth("compile_tapes", on)
 
     @property
     def debug_nans(self) -> bool:
@@ -74,7 +86,8 @@ class Config:
         self._record_again = truth("record_again", on)
 
     def __repr__(self) -> str:
-        return f"Config(debug_nans={self.debug_nans}, notices={self.notices}, record_again={self.record_again})"
+        settings = (f"{name[1:]}={getattr(self, name)}" for name in self.__slots__)
+        return f"Config({', '.join(settings)})"
 
 
 def truth(name: str, on: Any) -> bool:

@@ -1,7 +1,8 @@
-"""Generate the compiled sweeps from the ops' blocks: `python -m numbad.kernels.generate` writes four files.
+"""Generate the compiled sweeps from the ops' blocks: `python -m numbad.kernels.generate` writes five files.
 
 `generated/opcodes.py` names the opcodes. Each op's text is put into one arm of a switch, with the reads of its operands
-before it. In the scalar machine (`generated/scalar.py`) `where` becomes a conditional; in the block kernels
+before it. In the scalar machine (`generated/scalar.py`), and in functions of numbers for tapes that are compiled
+themselves (`generated/numbers.py`), `where` becomes a conditional; in the block kernels
 (`generated/blocks.py`) and in the sweeps of points (`generated/points.py`) it becomes a select and literals take the
 dtype of the arrays, so that LLVM vectorises the loop.
 """
@@ -440,11 +441,43 @@ def points_text() -> str:
     return headed("The sweeps of points: for each op a loop over lanes, and one or two that take it back.", lines)
 
 
+# ---------------------------------------------------------------- functions of numbers
+
+
+def number_function(name: str, parameters: str, doc: str, lines: list[str], result: str) -> list[str]:
+    """Return the text of a function of numbers."""
+    body = indent([f'"""{doc}"""', *lines, f"return {result}"], 1)
+    return [f"def {name}({parameters}):", *body, "", ""]
+
+
+def number_functions(op: Op, calls: set[Op]) -> list[str]:
+    """Return the functions of an op: its value, and the slope by each operand."""
+    lines, called = translate(op.primal, f"{op.name}_", False, ("z",))
+    found = number_function(f"value_{op.name}", "x, y", f"Return {op.name}.", lines, "z")
+    if op.smooth:
+        slopes, more = translate(op.partials_function, f"{op.name}_", False, ("p", "q")[: op.arity])
+        called |= more
+        for k in range(op.arity):
+            doc = f"Return the slope of {op.name} by its {('first', 'second')[k]} operand."
+            found += number_function(f"slope{k}_{op.name}", "x, y, z", doc, slopes, "pq"[k])
+    calls |= called
+    return found
+
+
+def numbers_text() -> str:
+    """Return the text of `kernels/generated/numbers.py`."""
+    calls: set[Op] = set()
+    functions = [line for op in compiled_ops() for line in number_functions(op, calls)]
+    lines = [*helper_functions(calls, False), *functions]
+    return headed("Functions of numbers: for each op its value, and its slopes.", lines).rstrip() + "\n"
+
+
 GENERATED = {
     "opcodes.py": opcodes_text,
     "scalar.py": machine_text,
     "blocks.py": kernels_text,
     "points.py": points_text,
+    "numbers.py": numbers_text,
 }
 
 

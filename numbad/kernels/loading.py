@@ -40,6 +40,11 @@ if hasattr(os, "register_at_fork"):  # a lock that another thread holds would st
     )
 
 
+def compiling() -> threading.RLock:  # type: ignore[valid-type]
+    """Return the lock that is held while something is compiled: no process is forked meanwhile."""
+    return _compiling
+
+
 def switch(name: str, dtype: np.dtype) -> np.uint64:
     """Return the memory address of a compiled function; the first call loads or compiles it."""
     found = _kernels.get((name, dtype.num))

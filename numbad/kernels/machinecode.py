@@ -103,6 +103,13 @@ def callable_at(address: int, dtype: np.dtype, integers: int, short: bool = Fals
 
 def link(symbol: str, code: bytes) -> int:
     """Link machine code into the process; return the address of a function in it."""
+    engine, address = link_apart(symbol, code)
+    _engines.append(engine)
+    return address
+
+
+def link_apart(symbol: str, code: bytes) -> tuple[Any, int]:
+    """Link machine code for as long as the engine is kept that is returned; return the address of a function too."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     library = ctypes.CDLL("msvcrt" if sys.platform == "win32" else None)
@@ -117,8 +124,7 @@ def link(symbol: str, code: bytes) -> int:
     address = engine.get_function_address(symbol)
     if not address:
         raise OSError(f"there is no {symbol} in the machine code")
-    _engines.append(engine)
-    return address
+    return engine, address
 
 
 def compile_shipped(name: str, title: str) -> int | None:

@@ -1,5 +1,4 @@
 """Make the LLVM texts of all compiled functions: `python -m numbad.kernels.make_texts` writes `generated/texts`.
-
 Numba translates each function without optimising it and without regard to a processor; what it takes of LLVM's passes
 here moves variables into registers and puts small functions into their callers, so that the texts are short.
 """
@@ -160,15 +159,15 @@ def make_all(dtypes: list[str]) -> dict[str, str]:
     }
 
 
-def pack(found: dict[str, str]) -> bytes:
-    """Return texts as one file: a line that says where each is, then each of them compressed."""
+def pack(found: dict[str, str], sources: str) -> bytes:
+    """Return texts as one file: a line with the digest of their sources and where each is, then each compressed."""
     places, parts, start = {}, [], 0
     for title, text in sorted(found.items()):
         part = zlib.compress(text.encode(), 9)
         places[title] = [start, len(part)]
         parts.append(part)
         start += len(part)
-    head = json.dumps({"sources": digest_of_sources(), "texts": places}, separators=(",", ":"))
+    head = json.dumps({"sources": sources, "texts": places}, separators=(",", ":"))
     return head.encode() + b"\n" + b"".join(parts)
 
 
@@ -190,7 +189,7 @@ def main() -> None:
         if process.returncode:
             raise SystemExit(process.returncode)
         found |= json.loads(answer)
-    texts.ARCHIVE.write_bytes(pack(found))
+    texts.ARCHIVE.write_bytes(pack(found, digest_of_sources()))
     print(f"wrote {texts.ARCHIVE}: {len(found)} texts, {texts.ARCHIVE.stat().st_size} bytes")
 
 

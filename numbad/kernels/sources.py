@@ -11,7 +11,10 @@ PACKAGE = Path(__file__).parent.parent
 IMPORT = re.compile(rb"from numbad((?:\.\w+)+) import (\([^)]*\)|[^\n]*)")
 
 
-def sources(first: Path = PACKAGE / "kernels" / "switches.py") -> dict[Path, bytes]:
+SWITCHES = PACKAGE / "kernels" / "switches.py"  # it names all compiled functions
+
+
+def sources(first: Path = SWITCHES) -> dict[Path, bytes]:
     """Return a file, what it imports of the package, what that imports, and so on."""
     found: dict[Path, bytes] = {}
     pending = [first]
@@ -27,9 +30,9 @@ def sources(first: Path = PACKAGE / "kernels" / "switches.py") -> dict[Path, byt
 
 
 @functools.cache
-def digest_of_sources() -> str:
+def digest_of_sources(first: Path = SWITCHES) -> str:
     """Return a digest of the text of these files."""
     found = hashlib.sha256()
-    for path, text in sorted(sources().items()):
+    for path, text in sorted(sources(first).items()):
         found.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + text.replace(b"\r\n", b"\n"))
     return found.hexdigest()[:24]

@@ -45,6 +45,9 @@ class Machine(Protocol):
         None where the rows are those of the recordings, in their order: then these are compared.
         """
 
+    def row_of(self, row: int) -> int:
+        """Return the number by which a run says that it stopped at a row of the tape."""
+
     def site(self, row: int) -> Any:
         """Return the user's statement of a row at which a run stopped."""
 

@@ -15,6 +15,7 @@ from numbad.recording.outputs import is_narrow, is_slope, narrowed, scalar_outpu
 from numbad.recording.recorder import Recorder, current
 from numbad.recording.scalars import Scalar
 from numbad.recording.trees import first, flatten, flatten_arguments
+from numbad.replay.hot import Promotion
 from numbad.replay.machines import choose_machine
 from numbad.replay.output_copies import ArrayResult
 from numbad.replay.paths import common_rows
@@ -130,11 +131,24 @@ class Program:
         self.outputs = outputs
         recorder.execution = None
         path = make_path(recorder, self.leaves, outputs, self.wanted_leaves(), self.wants_results())
-        machine = self.machine = choose_machine(path)
-        self.places = [find_result(*given) for given in zip(outputs, machine.outputs, path.fixed, strict=True)]
+        self.fixed = path.fixed
+        self.take_machine(choose_machine(path))
+        self.promotion = Promotion(path, self.machine)
         asks = {GUARD, GUARD_VALUE, HOST}.intersection(recorder.code[::4])
         self.constant_results = self.gradient is None and all(path.fixed) and not asks
-        self.computed = False  # in the memory of this program: splicing does not
+
+    def take_machine(self, machine: Any) -> None:
+        """Let a machine run the path from now on."""
+        self.machine = machine
+        self.places = [find_result(*given) for given in zip(self.outputs, machine.outputs, self.fixed, strict=True)]
+        self.computed = False
+        self.compiled = hasattr(machine, "code")
+
+    def promote(self) -> None:
+        """Compile the path, or run its machine code if it is there, when it has run often enough."""
+        machine = self.promotion.look(self.hits)
+        if machine is not None:
+            self.take_machine(machine)
 
     def settle_results(self, result: Any) -> Any:
         """Return what the function returned, with what the prologue computes of it in its place."""
@@ -177,10 +191,14 @@ class Program:
         The rows before `start` are those of the program `source`, which has computed them.
         """
         row = -1
+        if self.hits >= self.promotion.next:
+            self.promote()
         if self.prologue is not None:
             return self.attempt_known(values)
         if not (self.constant_results and self.computed):
             self.machine.enter(values)
+            if source is not None and source.compiled:
+                start, source = 0, None  # nothing that another machine could go on from
             row = self.machine.run(start, None if source is None else source.machine)
         if row < 0:
             self.hits += 1

@@ -24,12 +24,11 @@ from numbad.kernels.loading import sweep
 from numbad.kernels.memory import address_of
 from numbad.limits import CHECKED, FEW_ROWS, LEVELLED, LOCKED_ROWS, WORTH_COPYING
 from numbad.ops.definition import absent
-from numbad.ops.texts import dependencies
 from numbad.recording.inputs import FLOAT64
-from numbad.sweeps.dependence import mark_active, mark_needed, wanted_rows
 from numbad.sweeps.whole import new_plan
 from numbad.tape.layout import GUARD, GUARD_VALUE, MAP
-from numbad.tapes.passes import constant_addresses, place_given, run
+from numbad.tapes.adjoint_plans import make_plan
+from numbad.tapes.passes import place_given, run
 from numbad.tapes.tape import Tape
 
 if CHECKED:
@@ -73,7 +72,8 @@ class ScalarMachine:
             back, bar, partials = self.all_back(tape) if self.gradient else (np.zeros(len(tape), bool), None, None)
             forward = np.ones(len(tape), bool)
         else:
-            forward, back, bar, partials = plan(tape, int(results[0]), wanted or [], value)
+            plan = make_plan(tape, int(results[0]), wanted or [], value)
+            forward, back, bar, partials = plan.forward, plan.back, plan.bar, plan.partials
         rows = order_rows(tape, forward, guards) if long else np.flatnonzero(forward)
         self.arrange(tape, rows, back, bar, partials)
         self.guards = guards[rows]
@@ -91,7 +91,7 @@ class ScalarMachine:
         extra = np.setdiff1d(backward, rows)
         rename, first = place_given(tape)
         self.first = first
-        position = np.full(len(tape), 0, np.int64)
+        position = self.position = np.full(len(tape), 0, np.int64)
         position[rows] = np.arange(len(rows))
         position[extra] = len(rows) + np.arange(len(extra))
         results = np.concatenate([written, extra])
@@ -181,6 +181,10 @@ class ScalarMachine:
             return value, [cotangents[place] for place in self.places]
         return value, [reader(bar) for reader, bar in zip(self.readers, self.bar_slots)]
 
+    def row_of(self, row: int) -> int:
+        """Return which row of a run a row of the tape is."""
+        return int(self.position[row])
+
     def site(self, row: int) -> Any:
         """Return the user's statement of a row at which a run stopped."""
         return self.tape.site(int(self.rows[row]))
@@ -229,41 +233,7 @@ def renamed(code: np.ndarray, rename: np.ndarray) -> np.ndarray:
     return code
 
 
-# ---------------------------------------------------------------- which rows each sweep needs
-
-
-def plan(
-    tape: Tape, output: int, wanted: list[bool], value: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return which rows go forward and which back, what the cotangents begin with, and partials that never change."""
-    rows, size = len(tape), tape.size
-    active, state, needed = (np.zeros(size, np.uint8) for _ in range(3))
-    back, unfixed = np.zeros((2, rows), np.uint8)
-    for slot, chosen in zip(tape.inputs, wanted, strict=True):
-        active[slot.address : slot.address + slot.size] = chosen
-    mark_active(tape.code, tape.words, active)
-    partials, bar = constant_partials(tape), np.full(size, -0.0)
-    bar[output] = state[output] = 1
-    needed[output] = value
-    known, table = constant_addresses(tape), dependencies()
-    run("plan_adjoint", tape.code, tape.words, table, known, active, partials.reshape(-1), bar, state, back, unfixed)
-    forward = wanted_rows(tape.code)
-    mark_needed(tape.code, tape.words, needed, forward, unfixed)
-    return forward != 0, back != 0, bar, partials
-
-
-def constant_partials(tape: Tape) -> np.ndarray:
-    """Return partials of all rows, right where they depend on constants alone: the inputs are 0."""
-    values, partials = np.zeros(tape.size), np.zeros((len(tape), 2))
-    values[tape.numbers[:, 0].astype(np.int64)] = tape.numbers[:, 1]
-    for address, block in tape.loads:
-        values[address : address + block.size] = block
-    rows = np.flatnonzero(tape.code[:, 0] < MAP)
-    found = np.zeros((max(len(rows), 1), 2))
-    code = np.ascontiguousarray(tape.code[rows])
-    sweep("linearise", FLOAT64)(0.0, address_of(code), address_of(values), address_of(found), 0, len(rows))
-    partials[rows] = found[: len(rows)]
-    return partials
+# ---------------------------------------------------------------- in which order rows run
 
 
 def order_rows(tape: Tape, forward: np.ndarray, guards: np.ndarray) -> np.ndarray:

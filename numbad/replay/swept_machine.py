@@ -76,6 +76,10 @@ class SweptMachine:
     def fork(self, other: Any) -> tuple[int, bool] | None:
         """Return None: the rows are those of the recordings."""
 
+    def row_of(self, row: int) -> int:
+        """Return which row of the recording a row of the tape is."""
+        return int(self.tape.sites[row])
+
     def site(self, row: int) -> Any:
         """Return the user's statement of a row of the recording."""
         return self.tape.places[row]

@@ -850,7 +850,7 @@ PYTHON = {
         replayed_numbers,
     ),
     "partials of constants are left out": Damage(
-        "replay.scalar_machine.constant_partials", "partials[rows] = found[: len(rows)]", "pass", replayed_numbers
+        "tapes.adjoint_plans.constant_partials", "partials[rows] = found[: len(rows)]", "pass", replayed_numbers
     ),
     "rows that are computed together need one another": Damage(
         "replay.scalar_machine.order_by_levels", "(tape.code[:, 0], turn)", "(turn, tape.code[:, 0])", replayed_chains

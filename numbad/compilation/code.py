@@ -1,0 +1,48 @@
+"""Machine code of a tape: from the user's cache, or compiled, and linked for as long as it is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from typing import Any
+
+from numbad.compilation.module import ENTRANCE, Module, Uncompilable, make_module
+from numbad.compilation.scalar_program import ScalarProgram
+from numbad.kernels import cache, machinecode, texts
+from numbad.limits import limit
+
+MOST_COMPILED = limit(4000, 400)
+
+
+@dataclasses.dataclass
+class Code:
+    """Machine code of a tape.
+
+    Attributes
+    ----------
+    address : int
+        Memory address of the function.
+    module : Module
+        What it was made of.
+    engine : object
+        Owns the memory of the code.
+    """
+
+    address: int
+    module: Module
+    engine: Any
+
+
+def compile_program(program: ScalarProgram) -> Code:
+    """Return the machine code of a program; raise `Uncompilable` where there can be none."""
+    module = make_module(program, MOST_COMPILED)
+    title = f"tape_{hashlib.sha256(module.text.encode()).hexdigest()[:24]}"
+    kept = cache.read(machinecode.digest(), title)
+    if kept is None:
+        try:
+            kept = texts.compile_text(module.text)
+        except RuntimeError as error:  # an LLVM that cannot read the text
+            raise Uncompilable from error
+        cache.write(machinecode.digest(), title, kept)
+    engine, address = machinecode.link_apart(ENTRANCE, kept)
+    return Code(address, module, engine)

@@ -1,0 +1,213 @@
+"""The forward sweep of a compiled tape: straight rows, and loops whose values stay in registers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from numbad.compilation.operands import Body, Operand
+from numbad.compilation.scalar_program import RESULT, X, Y, Z, ZERO, ScalarProgram
+from numbad.compilation.text import Text, literal
+from numbad.ops.definition import REGISTRY
+from numbad.ops.texts import dependencies
+from numbad.tape.layout import GUARD, MAP
+
+
+class Tables:
+    """Numbers that bodies take one after another: constants that are not the same in all iterations.
+
+    Attributes
+    ----------
+    parts : list of ndarray
+        The numbers; `values` has them in one array.
+    """
+
+    def __init__(self) -> None:
+        self.parts: list[np.ndarray] = []
+        self.size = 0
+
+    def add(self, values: np.ndarray) -> int:
+        """Keep some numbers; return where they begin."""
+        self.parts.append(np.ascontiguousarray(values, np.float64))
+        self.size += values.size
+        return self.size - values.size
+
+    @property
+    def values(self) -> np.ndarray:
+        """All numbers."""
+        return np.concatenate(self.parts) if self.parts else np.zeros(1)
+
+
+def mark_stored(program: ScalarProgram, bodies: list[Body]) -> np.ndarray:
+    """Return which rows put their results into memory: those that are read elsewhere, going forward or back."""
+    stored = np.zeros(len(program), bool)
+    stored[program.stored_outputs()] = True
+    for body in bodies:
+        start = body.segment.start
+        for row, operands in enumerate(body.operands):
+            for which, operand in enumerate(operands):
+                if operand.kind == RESULT:
+                    read = program.operands[which, body.rows(row)] - program.first
+                    if is_read_back(program, start + row, which) or not operand.is_own or operand.back > 1:
+                        stored[read] = True
+                    elif operand.back == 1:
+                        stored[read[0]] = True
+            if needs_result(program, start + row):
+                stored[body.rows(row)] = True
+    for segment in (body.segment for body in bodies if body.segment.is_loop):
+        rows = slice(segment.start, segment.stop)
+        stored[rows] = np.tile(stored[rows].reshape(segment.count, -1).any(axis=0), segment.count)
+    return stored
+
+
+def slope_needs(program: ScalarProgram, row: int) -> int:
+    """Return on which of X, Y and Z the slopes depend that a row computes going back."""
+    if not program.back[row] or not program.needs[row]:
+        return 0
+    bits = int(dependencies()[program.opcodes[row]])
+    return (bits & 7 if program.carries[0, row] else 0) | (bits >> 3 if program.carries[1, row] else 0)
+
+
+def is_read_back(program: ScalarProgram, row: int, which: int) -> bool:
+    """Whether going back reads the value of an operand."""
+    return bool(slope_needs(program, row) & (X, Y)[which])
+
+
+def needs_result(program: ScalarProgram, row: int) -> bool:
+    """Whether going back reads the value of a row."""
+    return bool(slope_needs(program, row) & Z)
+
+
+class Forward:
+    """Writes the forward sweep, segment by segment.
+
+    Parameters
+    ----------
+    program : ScalarProgram
+        What is compiled.
+    text : Text
+        Where the lines go.
+    tables : Tables
+        Where constants go that change with the iterations.
+    stored : ndarray of bool
+        Which rows put their results into memory.
+    """
+
+    def __init__(self, program: ScalarProgram, text: Text, tables: Tables, stored: np.ndarray) -> None:
+        self.program, self.text, self.tables, self.stored = program, text, tables, stored
+
+    def write(self, body: Body) -> None:
+        """Write the rows of a segment."""
+        if body.segment.is_loop:
+            self.write_loop(body)
+        else:
+            self.write_rows(body, "", {}, {})
+
+    def write_loop(self, body: Body) -> None:
+        """Write a loop: what iterations hand on is in registers."""
+        text, segment = self.text, body.segment
+        carried = {o.row: o for pair in body.operands for o in pair if o.is_own and o.back == 1}
+        known = self.load_invariants(body)
+        start = {
+            row: text.load("%results", str(operand_start(self.program, body, row))) for row in carried
+        }
+        before, head, after = text.block, text.label(), text.label()
+        text.line(f"br label %{head}")
+        text.begin(head)
+        place = len(text.lines)
+        turn, following = text.name(), text.name()
+        phis = {row: text.name() for row in carried}
+        values = self.write_rows(body, turn, known, phis)
+        text.line(f"{following} = add nuw nsw i64 {turn}, 1")
+        more = text.define(f"icmp ult i64 {following}, {segment.count}")
+        text.line(f"br i1 {more}, label %{head}, label %{after}")
+        latch = text.block
+        lines = [f"  {turn} = phi i64 [ 0, %{before} ], [ {following}, %{latch} ]"]
+        for row, phi in phis.items():
+            lines.append(f"  {phi} = phi double [ {start[row]}, %{before} ], [ {values[row]}, %{latch} ]")
+        text.lines[place:place] = lines
+        text.begin(after)
+
+    def load_invariants(self, body: Body) -> dict[int, str]:
+        """Return the numbers that all iterations read, by their addresses."""
+        known: dict[int, str] = {}
+        for row, operands in enumerate(body.operands):
+            if self.program.forward[body.segment.start + row]:
+                for operand in operands:
+                    if operand.kind != ZERO and operand.stays and operand.first not in known:
+                        known[operand.first] = self.load(operand, "")
+        return known
+
+    def load(self, operand: Operand, turn: str) -> str:
+        """Return an operand from memory."""
+        return load_operand(self.program, self.text, operand, turn)
+
+    def write_rows(self, body: Body, turn: str, known: dict[int, str], phis: dict[int, str]) -> dict[int, str]:
+        """Write the rows of a body once; return the names of their results."""
+        program, text, segment = self.program, self.text, body.segment
+        values: dict[int, str] = {}
+
+        def read(row: int, which: int) -> str:
+            operand = body.operands[row][which]
+            if operand.kind == ZERO:
+                return literal(0.0)
+            if operand.step is None:
+                return self.read_table(body, row, which, turn)
+            if operand.is_own and operand.back == 0:
+                return values[operand.row]
+            if operand.is_own and operand.back == 1:
+                return phis[operand.row]
+            if not turn and operand.first not in known:
+                known[operand.first] = self.load(operand, turn)
+            return known[operand.first] if operand.stays else self.load(operand, turn)
+
+        for row in range(segment.period):
+            place = segment.start + row
+            if not program.forward[place]:
+                continue
+            opcode = int(program.opcodes[place])
+            if opcode >= MAP:
+                self.write_guard(body, row, turn, read)
+                continue
+            op = REGISTRY[opcode]
+            values[row] = text.call(f"value_{op.name}", read(row, 0), read(row, 1))
+            if self.stored[place]:
+                text.store("%results", text.index(place, segment.period, turn), values[row])
+        return values
+
+    def read_table(self, body: Body, row: int, which: int, turn: str) -> str:
+        """Return a constant that changes with the iterations."""
+        first = self.tables.add(self.program.values[self.program.operands[which, body.rows(row)]])
+        return self.text.load("%tables", self.text.index(first, 1, turn))
+
+    def write_guard(self, body: Body, row: int, turn: str, read: object) -> None:
+        """Write a guard: the function returns its row where it does not hold."""
+        text, segment = self.text, body.segment
+        place = segment.start + row
+        x = read(row, 0)  # type: ignore[operator]
+        if self.program.opcodes[place] == GUARD:
+            truth = "une" if self.program.truths[place] else "oeq"
+            holds = text.define(f"fcmp {truth} double {x}, {literal(0.0)}")
+        else:
+            y = read(row, 1)  # type: ignore[operator]
+            same = text.define(f"fcmp oeq double {x}, {y}")
+            lost, other = text.define(f"fcmp uno double {x}, {x}"), text.define(f"fcmp uno double {y}, {y}")
+            both = text.define(f"and i1 {lost}, {other}")
+            holds = text.define(f"or i1 {same}, {both}")
+        good, bad = text.label(), text.label()
+        text.line(f"br i1 {holds}, label %{good}, label %{bad}")
+        text.begin(bad)
+        text.line(f"ret i64 {text.index(place, segment.period, turn)}")
+        text.begin(good)
+
+
+def operand_start(program: ScalarProgram, body: Body, row: int) -> int:
+    """Return the row whose result the first iteration reads where the others read what the one before has computed."""
+    return body.segment.start - body.segment.period + row
+
+
+def load_operand(program: ScalarProgram, text: Text, operand: Operand, turn: str) -> str:
+    """Return an operand that is in memory."""
+    assert operand.step is not None
+    if operand.kind == RESULT:
+        return text.load("%results", text.index(operand.first - program.first, operand.step, turn))
+    return text.load("%given", text.index(operand.first, operand.step, turn))

@@ -1,0 +1,187 @@
+"""Loops found again: runs of equal blocks of rows, whose operands step evenly from one block to the next.
+
+A loop in Python leaves its iterations on the tape one after another. Where row i, row i + p and row i + 2 p have the same
+op, and each of their operands is the same address, or steps by the same number, the rows are iterations of one body.
+Which p to try is told by short runs of ops: how far it is from each to the next that is equal, and which distances are
+most common. So the search is linear in the rows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from numbad.compilation.scalar_program import CONSTANT, RESULT, ScalarProgram
+from numbad.limits import limit
+from numbad.ops.definition import absent
+
+FEWEST_ITERATIONS = limit(4, 3)
+WINDOW = 4  # rows of the shortest run
+PERIODS = 4  # distances that are tried, for each length of short runs
+MIX = np.uint64(0x9E3779B97F4A7C15)
+
+
+@dataclasses.dataclass(frozen=True)
+class Segment:
+    """A run of rows: straight, or the iterations of a loop one after another.
+
+    Attributes
+    ----------
+    start : int
+        The first row.
+    period : int
+        The number of rows of the body; of all rows where it is straight.
+    count : int
+        How many iterations there are; 1 where it is straight.
+    """
+
+    start: int
+    period: int
+    count: int = 1
+
+    @property
+    def stop(self) -> int:
+        """The row after the last."""
+        return self.start + self.period * self.count
+
+    @property
+    def is_loop(self) -> bool:
+        """Whether there is more than one iteration."""
+        return self.count > 1
+
+
+def find_segments(program: ScalarProgram) -> list[Segment]:
+    """Return the rows of a program as segments, one after another."""
+    titles = title_rows(program)
+    free = np.ones(len(program), bool)
+    found = [find_loops(program, titles, period) for period in find_periods(titles)]
+    chosen: list[Segment] = []
+    for loops in sorted(found, key=lambda loops: -sum(map(spared_rows, loops))):
+        for loop in loops:
+            for part in cut_loop(loop, free):
+                usable = fit_loop(program, part)
+                if usable is not None:
+                    chosen.append(usable)
+                    free[usable.start : usable.stop] = False
+    return fill_gaps(sorted(chosen, key=lambda loop: loop.start), len(program))
+
+
+def spared_rows(loop: Segment) -> int:
+    """Return how many rows need no code of their own in a loop."""
+    return (loop.count - 1) * loop.period
+
+
+def title_rows(program: ScalarProgram) -> np.ndarray:
+    """Return a number for each row, which tells apart rows that cannot be iterations of one."""
+    rows = len(program)
+    present = ~absent(program.bar[program.first : program.first + rows])
+    parts = (
+        (program.opcodes, 12),
+        (program.kinds[0], 2),
+        (program.kinds[1], 2),
+        (program.needs, 6),
+        *((flags, 1) for flags in (program.truths, program.forward, program.back, present, *program.carries)),
+    )
+    titles, shift = np.zeros(rows, np.int64), 0
+    for part, bits in parts:
+        titles |= part.astype(np.int64) << shift
+        shift += bits
+    return titles
+
+
+def find_periods(titles: np.ndarray) -> list[int]:
+    """Return the distances between equal runs of rows that are most common, of runs short and long."""
+    found: list[int] = []
+    runs, window = titles.astype(np.uint64) * MIX, 1
+    while len(runs) >= FEWEST_ITERATIONS:
+        if window >= WINDOW or 2 * window > len(runs):
+            found += common_distances(runs)
+        if 2 * window > len(runs):
+            break
+        factor = np.uint64(pow(int(MIX), window, 1 << 64))
+        runs = runs[:-window] * factor + runs[window:]
+        window *= 2
+    return list(dict.fromkeys(found))
+
+
+def common_distances(runs: np.ndarray) -> list[int]:
+    """Return the most common distances from one number to the next that is equal."""
+    order = np.argsort(runs, kind="stable")
+    equal = runs[order[1:]] == runs[order[:-1]]
+    distances = (order[1:] - order[:-1])[equal]
+    if not len(distances):
+        return []
+    counts = np.bincount(distances)
+    found = np.argsort(-counts, kind="stable")[:PERIODS]
+    return [int(period) for period in found if counts[period]]
+
+
+def find_loops(program: ScalarProgram, titles: np.ndarray, period: int) -> list[Segment]:
+    """Return the loops with bodies of so many rows."""
+    if len(titles) < FEWEST_ITERATIONS * period:
+        return []
+    steady = (titles[: -2 * period] == titles[period:-period]) & (titles[period:-period] == titles[2 * period :])
+    for kinds, addresses in zip(program.kinds, program.operands):
+        steps = addresses[period:] - addresses[:-period]
+        steady &= (kinds[: -2 * period] == CONSTANT) | (steps[:-period] == steps[period:])
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], steady, [False]]).astype(np.int8)))
+    found = []
+    for start, stop in zip(edges[::2].tolist(), edges[1::2].tolist()):
+        count = (stop - start) // period + 2
+        if stop - start >= period and count >= FEWEST_ITERATIONS:
+            found.append(Segment(start, period, count))
+    return found
+
+
+def cut_loop(loop: Segment, free: np.ndarray) -> list[Segment]:
+    """Return the parts of a loop whose rows are free."""
+    whole = free[loop.start : loop.stop].reshape(loop.count, loop.period).all(axis=1)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], whole, [False]]).astype(np.int8))).tolist()
+    return [Segment(loop.start + a * loop.period, loop.period, b - a) for a, b in zip(edges[::2], edges[1::2])]
+
+
+def fit_loop(program: ScalarProgram, loop: Segment) -> Segment | None:
+    """Return a loop, without its first iterations where only the others can be one; None if none can."""
+    for _ in range(2):
+        if loop.count < FEWEST_ITERATIONS:
+            return None
+        if not has_conflict(program, loop):
+            return loop
+        loop = Segment(loop.start + loop.period, loop.period, loop.count - 1)
+    return None
+
+
+def has_conflict(program: ScalarProgram, loop: Segment) -> bool:
+    """Whether an operand of a body walks through the loop's own results otherwise than from one iteration to the next.
+
+    Operands that stay where they are have to lie before the loop, and before what its first iteration reads of the one
+    before it, for their cotangents are kept in registers.
+    """
+    body = slice(loop.start, loop.start + loop.period)
+    begin = program.first + loop.start
+    for kinds, addresses in zip(program.kinds, program.operands):
+        first = addresses[body]
+        step = addresses[loop.start + loop.period : loop.start + 2 * loop.period] - first
+        last = first + step * (loop.count - 1)
+        result = kinds[body] == RESULT
+        steady = step == 0
+        if (result & steady & (first >= begin - loop.period)).any():
+            return True
+        walking = result & ~steady & (step != loop.period)
+        if (walking & (np.maximum(first, last) >= begin - loop.period)).any():
+            return True
+    return False
+
+
+def fill_gaps(loops: list[Segment], rows: int) -> list[Segment]:
+    """Return loops and the straight segments between them."""
+    found, row = [], 0
+    for loop in loops:
+        if loop.start > row:
+            found.append(Segment(row, loop.start - row))
+        found.append(loop)
+        row = loop.stop
+    if row < rows:
+        found.append(Segment(row, rows - row))
+    return found

@@ -1,0 +1,86 @@
+"""LLVM text, written line by line: names that are used once, numbers, loads and stores of arrays of numbers."""
+
+from __future__ import annotations
+
+import struct
+
+WIDTH = 8  # bytes of a number
+
+
+def literal(value: float) -> str:
+    """Return a number as LLVM reads it, bit for bit."""
+    return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
+
+
+class Text:
+    """The lines of a function, and the name of the block that they are in.
+
+    Attributes
+    ----------
+    lines : list of str
+        What was written.
+    block : str
+        The label of the last block.
+    called : set of str
+        The functions of numbers that the lines call.
+    """
+
+    def __init__(self, prefix: str = "t") -> None:
+        self.lines: list[str] = []
+        self.block = "entry"
+        self.called: set[str] = set()
+        self.count = 0
+        self.prefix = prefix
+
+    def name(self) -> str:
+        """Return a name that was not used before."""
+        self.count += 1
+        return f"%{self.prefix}{self.count}"
+
+    def label(self) -> str:
+        """Return a label that was not used before."""
+        self.count += 1
+        return f"{self.prefix}b{self.count}"
+
+    def line(self, text: str) -> None:
+        """Write a line."""
+        self.lines.append("  " + text)
+
+    def define(self, text: str) -> str:
+        """Write a line that gives a name to a value; return the name."""
+        name = self.name()
+        self.lines.append(f"  {name} = {text}")
+        return name
+
+    def begin(self, label: str) -> None:
+        """Begin a block."""
+        self.lines.append(f"{label}:")
+        self.block = label
+
+    def index(self, first: int, step: int, turn: str) -> str:
+        """Return first + step * turn; `turn` is the name of an iteration's number."""
+        if step == 0 or not turn:
+            return str(first)
+        moved = turn if step == 1 else self.define(f"mul nsw i64 {turn}, {step}")
+        return moved if first == 0 else self.define(f"add nsw i64 {moved}, {first}")
+
+    def pointer(self, base: str, index: str) -> str:
+        """Return the place of an element of an array."""
+        return self.define(f"getelementptr inbounds double, ptr {base}, i64 {index}")
+
+    def load(self, base: str, index: str) -> str:
+        """Return an element of an array."""
+        return self.define(f"load double, ptr {self.pointer(base, index)}, align {WIDTH}")
+
+    def store(self, base: str, index: str, value: str) -> None:
+        """Set an element of an array."""
+        self.line(f"store double {value}, ptr {self.pointer(base, index)}, align {WIDTH}")
+
+    def call(self, function: str, *numbers: str) -> str:
+        """Return what a function of numbers returns."""
+        self.called.add(function)
+        return self.define(f"call double @numbad_{function}({', '.join(f'double {number}' for number in numbers)})")
+
+    def add(self, one: str, other: str) -> str:
+        """Return a sum."""
+        return self.define(f"fadd double {one}, {other}")

@@ -1,0 +1,115 @@
+"""A machine that is machine code of its tape alone; what it cannot tell, the machine before it does.
+
+The code adds as if no cotangent were absent. A gradient that is finite then is right (see `kernels.scalar`); one that
+is not is computed again by the interpreter.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from numbad.compilation.code import Code
+from numbad.compilation.module import NOT_FINITE
+from numbad.compilation.scalar_program import ScalarProgram
+from numbad.kernels.machinecode import callable_at
+from numbad.kernels.memory import address_of
+from numbad.limits import LOCKED_ROWS
+from numbad.recording.inputs import FLOAT64
+from numbad.replay.scalar_machine import reader_of
+
+
+class CompiledMachine:
+    """The machine code of a path with its memory.
+
+    Parameters
+    ----------
+    program : ScalarProgram
+        The rows that were compiled.
+    code : Code
+        What was made of them.
+    inner : Machine
+        The machine that has run the path so far.
+
+    Attributes
+    ----------
+    values, bars : ndarray of float64
+        The arena, and the cotangents.
+    fell : bool
+        Whether the last gradient is that of the inner machine.
+    """
+
+    def __init__(self, program: ScalarProgram, code: Code, inner: Any) -> None:
+        self.inner, self.tape, self.code = inner, inner.tape, code
+        self.values, self.tables, self.first_bars = program.values, code.module.tables, program.bar
+        self.bars = np.zeros(program.first + len(program))
+        self.outputs = program.outputs
+        self.output = int(program.outputs[0]) if program.gradient else 0
+        begin = 8 * program.first
+        parts = [address_of(self.values), address_of(self.values) + begin, address_of(self.tables)]
+        parts += [address_of(self.bars), address_of(self.bars) + begin, address_of(self.first_bars)]
+        self.plan = np.array(parts, np.int64)
+        self.plan_at = address_of(self.plan)
+        self.call = callable_at(code.address, FLOAT64, 1, len(program) <= LOCKED_ROWS)
+        self.rows = program.rows
+        self.count = len(program)
+        self.places = [place for place, _ in program.inputs]
+        self.slots = self.views(self.values, program)
+        self.bar_slots = self.views(self.bars, program)
+        self.readers = [reader_of(value) for value in self.tape.examples]
+        self.memory: Any = memoryview(self.values)
+        self.gradient = program.gradient
+        self.given: list[Any] = []
+        self.fell = False
+
+    def views(self, arena: np.ndarray, program: ScalarProgram) -> list[np.ndarray]:
+        """Return the inputs' part of an arena, each in its shape."""
+        parts = zip(program.inputs, self.tape.inputs, strict=True)
+        return [arena[place : place + size].reshape(slot.shape) for (place, size), slot in parts]
+
+    def enter(self, values: list[Any]) -> None:
+        """Put new inputs in their places."""
+        memory = self.memory
+        self.given = values
+        for place, slot, value in zip(self.places, self.slots, values):
+            if type(value) is float:
+                memory[place] = value
+            else:
+                slot[...] = value
+
+    def run(self, start: int = 0, source: Any = None) -> int:
+        """Run the code; return the row of a guard that does not hold, as the inner machine numbers it, or -1."""
+        done = self.call(0.0, self.plan_at)
+        self.fell = False
+        if done == self.count:
+            return -1
+        if done == NOT_FINITE:
+            return self.fall_back()
+        return int(self.inner.row_of(int(self.rows[done])))
+
+    def fall_back(self) -> int:
+        """Let the inner machine run; return the row of a guard that does not hold, or -1."""
+        self.fell = True
+        self.inner.enter(self.given)
+        return int(self.inner.run())
+
+    def read_gradient(self) -> tuple[Any, list[Any]]:
+        """Return the value, and the derivative with respect to each input, after a run."""
+        if self.fell:
+            found: tuple[Any, list[Any]] = self.inner.read_gradient()
+            return found
+        return self.memory[self.output], [reader(bar) for reader, bar in zip(self.readers, self.bar_slots)]
+
+    def row_of(self, row: int) -> int:
+        """Return the number of a row of the tape."""
+        return int(self.inner.row_of(row))
+
+    def fork(self, other: Any) -> tuple[int, bool] | None:
+        """Return how many forward rows two paths share; see `Machine`."""
+        found: tuple[int, bool] | None = self.inner.fork(getattr(other, "inner", other))
+        return found
+
+    def site(self, row: int) -> Any:
+        """Return the user's statement of a row at which a run stopped."""
+        return self.inner.site(row)

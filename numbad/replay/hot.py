@@ -1,0 +1,96 @@
+"""Tapes that run often are compiled: when that begins, in which thread, and how the code takes the machine's place."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from typing import Any
+
+from numbad.errors import message
+from numbad.kernels import loading
+from numbad.limits import limit
+from numbad.recording.inputs import FLOAT64
+from numbad.replay.recorded_path import Path
+from numbad.settings import config
+from numbad.tape.layout import MAP, is_guard
+
+# Rows times calls: so many cost the interpreter some ten milliseconds.
+WORTH_COMPILING = limit(1 << 20, 1)
+MOST_FALLS = 8  # calls in a row whose gradient is not finite
+NEVER = float("inf")
+
+
+class Promotion:
+    """A path on its way from the machine that interprets it to machine code.
+
+    Attributes
+    ----------
+    next : float
+        After how many calls there is something to do.
+    """
+
+    def __init__(self, path: Path, machine: Any) -> None:
+        self.path, self.machine = path, machine
+        self.thread: threading.Thread | None = None
+        self.done = False
+        self.found: Any = None
+        self.next: float = NEVER
+        if config.compile_tapes and may_be_compiled(path):
+            self.next = max(2, WORTH_COMPILING // max(len(path.tape), 1))
+
+    def look(self, calls: int) -> Any:
+        """Begin to compile, or return the new machine if it is ready; None if it is not."""
+        if self.thread is None:
+            self.thread = threading.Thread(target=self.compile, name="numbad compiles a tape")
+            self.thread.start()
+            self.next = calls + 1
+        elif self.done:
+            self.next = NEVER
+            self.thread.join()
+            return self.found
+        return None
+
+    def wait(self) -> None:
+        """Wait until the compiler is done."""
+        if self.thread is not None:
+            self.thread.join()
+
+    def compile(self) -> None:
+        """Compile the path: in a thread, for LLVM lets the others run."""
+        try:
+            self.found = compile_path(self.path, self.machine)
+        except Exception as error:  # whatever it is, the interpreter goes on
+            text = f"a replayed function could not be compiled and is interpreted: {type(error).__name__}: {error}"
+            cure = "report it; numbad.config.compile_tapes = False leaves the compiler out"
+            warnings.warn(message(text, cure, where=False), stacklevel=1)
+        finally:
+            self.done = True
+
+
+def may_be_compiled(path: Path) -> bool:
+    """Whether a path has rows of numbers or of small arrays alone, in double precision, and something to compute."""
+    from numbad.compilation.taking_apart import may_be_taken_apart
+
+    if path.tape.dtype != FLOAT64 or not len(path.tape) or (path.wanted is not None and not path.results):
+        return False
+    return may_be_taken_apart(path.tape)
+
+
+def compile_path(path: Path, machine: Any) -> Any:
+    """Return a machine of a path's own machine code, None where there can be none."""
+    from numbad.compilation.code import Uncompilable, compile_program
+    from numbad.compilation.scalar_program import make_program
+    from numbad.compilation.taking_apart import take_apart
+    from numbad.replay.compiled_machine import CompiledMachine
+
+    tape, results = path.tape, path.results
+    try:
+        with loading.compiling():
+            if len(tape.words):
+                tape, results = take_apart(tape, results)
+            program = make_program(tape, results, path.wanted, path.value)
+            if len(path.tape.words):
+                program.rows = tape.sites[program.rows]
+            return CompiledMachine(program, compile_program(program), machine)
+    except Uncompilable:
+        return None
