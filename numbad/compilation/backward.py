@@ -139,7 +139,7 @@ class Backward:
         begin = [self.first_bar(last + row) or literal(-0.0) for row in handed] + [self.load_bar(a) for a in kept]
         before, head, after = text.block, text.label(), text.label()
         text.line(f"br label %{head}")
-        text.begin(head)
+        text.begin_loop(head)
         place = len(text.lines)
         turn, left = text.name(), text.name()
         names = [text.name() for _ in begin]
@@ -154,9 +154,9 @@ class Backward:
         for name, first, end in zip(names, begin, ends):
             lines.append(f"  {name} = phi double [ {first}, %{before} ], [ {end}, %{text.block} ]")
         text.lines[place:place] = lines
-        text.begin(after)
+        text.begin_loop(after)
         for row, end in zip(handed, ends):
-            self.text.store("%result_bars", str(segment.start - segment.period + row), end)
+            self.text.store(end, "%result_bars", segment.start - segment.period + row)
             self.in_memory[segment.start - segment.period + row] = True
         for address, end in zip(kept, ends[len(handed) :]):
             self.store_bar(address, end)
@@ -192,7 +192,7 @@ class Backward:
             base, first = ("%result_bars", operand.first - self.program.first)
             if operand.kind == GIVEN:
                 base, first = "%given_bars", operand.first
-            place = text.pointer(base, text.index(first, operand.step, turn))
+            place = text.place(base, first, operand.step, turn)
             found = text.define(f"load double, ptr {place}, align 8")
             text.line(f"store double {text.add(found, added)}, ptr {place}, align 8")
 
@@ -204,15 +204,15 @@ class Backward:
 
     def first_bar(self, row: int) -> str | None:
         """Return the cotangent of a row before its segment adds to it; None where it is absent."""
-        return self.text.load("%result_bars", str(row)) if self.in_memory[row] else None
+        return self.text.load("%result_bars", row) if self.in_memory[row] else None
 
     def first_bar_of(self, body: Body, row: int, turn: str, back: int = 0) -> str | None:
         """Return the cotangent of a row of a body, some iterations before, before the segment adds to it."""
         place = body.segment.start + row
         if not self.in_memory[place]:
             return None
-        index = self.text.index(place - back * body.segment.period, body.segment.period, turn)
-        return self.text.load("%result_bars", index)
+        period = body.segment.period
+        return self.text.load("%result_bars", place - back * period, period, turn)
 
     def load_bar(self, address: int) -> str:
         """Return the cotangent that memory holds for an address."""
@@ -220,13 +220,13 @@ class Backward:
         base, place = ("%given_bars", address) if address < first else ("%result_bars", address - first)
         if base == "%result_bars" and not self.in_memory[place]:
             return literal(-0.0)
-        return self.text.load(base, str(place))
+        return self.text.load(base, place)
 
     def store_bar(self, address: int, name: str) -> None:
         """Put the cotangent of an address into memory."""
         first = self.program.first
         base, place = ("%given_bars", address) if address < first else ("%result_bars", address - first)
-        self.text.store(base, str(place), name)
+        self.text.store(name, base, place)
 
     def multiply(self, body: Body, row: int, which: int, turn: str, bar: str) -> str:
         """Return a cotangent times the slope of a row by one of its operands."""
@@ -241,7 +241,7 @@ class Backward:
         slopes = program.partials[which, body.rows(row)]
         if (slopes.view(np.int64) == slopes[:1].view(np.int64)).all():
             return text.define(f"fmul double {literal(float(slopes[0]))}, {bar}")
-        slope = text.load("%tables", text.index(self.tables.add(slopes), 1, turn))
+        slope = text.load("%tables", self.tables.add(slopes), 1, turn)
         return text.define(f"fmul double {slope}, {bar}")
 
     def slope(self, body: Body, row: int, which: int, turn: str) -> str:
@@ -261,5 +261,5 @@ class Backward:
             return literal(0.0)
         if operand.step is None:
             values = self.program.values[self.program.operands[which, body.rows(row)]]
-            return self.text.load("%tables", self.text.index(self.tables.add(values), 1, turn))
+            return self.text.load("%tables", self.tables.add(values), 1, turn)
         return load_operand(self.program, self.text, operand, turn)

@@ -11,7 +11,8 @@ from numbad.compilation.scalar_program import ScalarProgram
 from numbad.kernels import cache, machinecode, texts
 from numbad.limits import limit
 
-MOST_COMPILED = limit(4000, 400)
+MOST_COMPILED = limit(4000, 400)  # rows; of loops those of one iteration
+OPTIMISED = limit(500, 20)  # rows of which LLVM thinks as long as it can
 
 
 @dataclasses.dataclass
@@ -40,7 +41,7 @@ def compile_program(program: ScalarProgram) -> Code:
     kept = cache.read(machinecode.digest(), title)
     if kept is None:
         try:
-            kept = texts.compile_text(module.text)
+            kept = texts.compile_text(module.text, 3 if module.rows <= OPTIMISED else 1)
         except RuntimeError as error:  # an LLVM that cannot read the text
             raise Uncompilable from error
         cache.write(machinecode.digest(), title, kept)

@@ -108,11 +108,11 @@ class Forward:
         carried = {o.row: o for pair in body.operands for o in pair if o.is_own and o.back == 1}
         known = self.load_invariants(body)
         start = {
-            row: text.load("%results", str(operand_start(self.program, body, row))) for row in carried
+            row: text.load("%results", segment.start - segment.period + row) for row in carried
         }
         before, head, after = text.block, text.label(), text.label()
         text.line(f"br label %{head}")
-        text.begin(head)
+        text.begin_loop(head)
         place = len(text.lines)
         turn, following = text.name(), text.name()
         phis = {row: text.name() for row in carried}
@@ -125,7 +125,7 @@ class Forward:
         for row, phi in phis.items():
             lines.append(f"  {phi} = phi double [ {start[row]}, %{before} ], [ {values[row]}, %{latch} ]")
         text.lines[place:place] = lines
-        text.begin(after)
+        text.begin_loop(after)
 
     def load_invariants(self, body: Body) -> dict[int, str]:
         """Return the numbers that all iterations read, by their addresses."""
@@ -171,13 +171,13 @@ class Forward:
             op = REGISTRY[opcode]
             values[row] = text.call(f"value_{op.name}", read(row, 0), read(row, 1))
             if self.stored[place]:
-                text.store("%results", text.index(place, segment.period, turn), values[row])
+                text.store(values[row], "%results", place, segment.period, turn)
         return values
 
     def read_table(self, body: Body, row: int, which: int, turn: str) -> str:
         """Return a constant that changes with the iterations."""
         first = self.tables.add(self.program.values[self.program.operands[which, body.rows(row)]])
-        return self.text.load("%tables", self.text.index(first, 1, turn))
+        return self.text.load("%tables", first, 1, turn)
 
     def write_guard(self, body: Body, row: int, turn: str, read: object) -> None:
         """Write a guard: the function returns its row where it does not hold."""
@@ -200,14 +200,9 @@ class Forward:
         text.begin(good)
 
 
-def operand_start(program: ScalarProgram, body: Body, row: int) -> int:
-    """Return the row whose result the first iteration reads where the others read what the one before has computed."""
-    return body.segment.start - body.segment.period + row
-
-
 def load_operand(program: ScalarProgram, text: Text, operand: Operand, turn: str) -> str:
     """Return an operand that is in memory."""
     assert operand.step is not None
     if operand.kind == RESULT:
-        return text.load("%results", text.index(operand.first - program.first, operand.step, turn))
-    return text.load("%given", text.index(operand.first, operand.step, turn))
+        return text.load("%results", operand.first - program.first, operand.step, turn)
+    return text.load("%given", operand.first, operand.step, turn)

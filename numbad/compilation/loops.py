@@ -18,6 +18,7 @@ from numbad.ops.definition import absent
 
 FEWEST_ITERATIONS = limit(4, 3)
 WINDOW = 4  # rows of the shortest run
+FEWEST_SPARED = limit(64, 4)  # rows that a loop has to spare
 PERIODS = 4  # distances that are tried, for each length of short runs
 MIX = np.uint64(0x9E3779B97F4A7C15)
 
@@ -58,7 +59,10 @@ def find_segments(program: ScalarProgram) -> list[Segment]:
     found = [find_loops(program, titles, period) for period in find_periods(titles)]
     chosen: list[Segment] = []
     for loops in sorted(found, key=lambda loops: -sum(map(spared_rows, loops))):
+        left = np.concatenate([[0], np.cumsum(free)])
         for loop in loops:
+            if left[loop.stop] - left[loop.start] < FEWEST_SPARED:
+                continue
             for part in cut_loop(loop, free):
                 usable = fit_loop(program, part)
                 if usable is not None:
@@ -129,7 +133,7 @@ def find_loops(program: ScalarProgram, titles: np.ndarray, period: int) -> list[
     found = []
     for start, stop in zip(edges[::2].tolist(), edges[1::2].tolist()):
         count = (stop - start) // period + 2
-        if stop - start >= period and count >= FEWEST_ITERATIONS:
+        if stop - start >= period and count >= FEWEST_ITERATIONS and (count - 1) * period >= FEWEST_SPARED:
             found.append(Segment(start, period, count))
     return found
 
@@ -144,7 +148,7 @@ def cut_loop(loop: Segment, free: np.ndarray) -> list[Segment]:
 def fit_loop(program: ScalarProgram, loop: Segment) -> Segment | None:
     """Return a loop, without its first iterations where only the others can be one; None if none can."""
     for _ in range(2):
-        if loop.count < FEWEST_ITERATIONS:
+        if loop.count < FEWEST_ITERATIONS or spared_rows(loop) < FEWEST_SPARED:
             return None
         if not has_conflict(program, loop):
             return loop

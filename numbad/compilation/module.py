@@ -73,6 +73,11 @@ class Module:
     tables: np.ndarray
     segments: list[Segment]
 
+    @property
+    def rows(self) -> int:
+        """How many rows have code: of loops those of one iteration."""
+        return sum(segment.period for segment in self.segments)
+
 
 def make_module(program: ScalarProgram, most: int) -> Module:
     """Return a program as LLVM text; raise `Uncompilable` where it would have more than so many rows."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from numbad.compilation import small_matrices
 from numbad.limits import RUN, limit
 from numbad.ops.arithmetic import add, multiply
 from numbad.ops.definition import REGISTRY
@@ -23,7 +24,10 @@ from numbad.tape.layout import (
     HOST,
     MAP,
     gather_places,
+    host_call,
+    host_places,
     is_absent_sum,
+    is_guard,
     row_cleared,
     row_elements,
     row_operands,
@@ -45,9 +49,12 @@ def may_be_taken_apart(tape: Tape) -> bool:
     opcodes = tape.code[:, 0]
     hosts = np.array([op.host for op in REGISTRY])
     elementwise = opcodes[opcodes < 2 * MAP] % MAP
-    if (opcodes == HOST).any() or hosts[elementwise].any():
+    if hosts[elementwise].any():
         return False
-    arrays = tape.code[(opcodes >= MAP) & (opcodes != GUARD) & (opcodes != GUARD_VALUE), 2].astype(np.int64)
+    calls = tape.code[opcodes == HOST, 2].tolist()
+    if not all(small_matrices.has_rule(tape.hosts[host_call(tape.words, w)]) for w in calls):
+        return False
+    arrays = tape.code[(opcodes >= MAP) & ~is_guard(opcodes) & (opcodes != HOST), 2].astype(np.int64)
     elements = int(step_count(tape.words, arrays).sum()) if arrays.size else 0
     spaces = sum(values.size for values in tape.spaces if values is not None)
     spaces += sum(slot.size for slot in tape.inputs if slot.space)
@@ -68,14 +75,17 @@ def take_apart(tape: Tape, results: list[np.ndarray]) -> tuple[Tape, list[np.nda
         taken.add_numbers(code[done:row], done)
         if row < len(code):
             taken.row = row
-            take_row(taken, code[row], words, starts)
+            if code[row, 0] == HOST:
+                take_call(taken, tape, int(code[row, 2]), starts)
+            else:
+                take_row(taken, code[row], words, starts)
         done = row + 1
     found = np.concatenate(taken.parts) if taken.parts else np.zeros((0, 4), np.uint32)
     inputs = tuple(
         dataclasses.replace(slot, space=0, address=starts[slot.space]) if slot.space else slot for slot in tape.inputs
     )
     spaces = [(starts[k], np.ravel(values)) for k, values in enumerate(tape.spaces) if k and values is not None]
-    numbers = np.concatenate([tape.numbers, [[taken.nothing, -0.0]]])
+    numbers = np.concatenate([tape.numbers, [(address, number) for number, address in taken.constants.items()]])
     sites = np.concatenate(taken.origins) if taken.origins else np.zeros(0)
     apart = dataclasses.replace(
         tape,
@@ -102,6 +112,8 @@ class Parts:
         For each address of the tape, spaces included, the address that holds its number now.
     nothing : int
         The address of the constant -0.0: of a sum to which nothing was added.
+    constants : dict
+        Addresses of numbers that the tape has not.
     size : int
         The next free address.
     parts, origins : list of ndarray
@@ -113,6 +125,7 @@ class Parts:
     def __init__(self, size: int) -> None:
         self.now = np.arange(size, dtype=np.int64)
         self.nothing, self.size = size, size + 1
+        self.constants = {-0.0: size}  # 0.0 has address 0
         self.parts: list[np.ndarray] = []
         self.origins: list[np.ndarray] = []
         self.row = 0
@@ -144,6 +157,18 @@ class Parts:
         self.parts.append(rows)
         self.origins.append(np.full(len(a), self.row))
         return fresh
+
+    def constant(self, number: float) -> int:
+        """Return the address of a number other than zero."""
+        if number not in self.constants:
+            self.constants[number] = self.size
+            self.size += 1
+        return self.constants[number]
+
+    def guard(self, address: int, truth: bool) -> None:
+        """Append a guard of a truth value."""
+        self.parts.append(np.array([[GUARD, truth, address, 0]], np.uint32))
+        self.origins.append(np.array([self.row]))
 
     def accumulate(self, targets: np.ndarray, terms: np.ndarray) -> None:
         """Add terms, given by the addresses of now, to addresses of the tape, in their order."""
@@ -182,6 +207,20 @@ class Parts:
             return total
         half = (len(terms) // 2 + RUN - 1) // RUN * RUN
         return self.add(self.add_in_pairs(terms[:half]), self.add_in_pairs(terms[half:]))
+
+
+def take_call(taken: Parts, tape: Tape, w: int, starts: list[int]) -> None:
+    """Take a row of linear algebra apart."""
+    call = tape.hosts[host_call(tape.words, w)]
+    inputs, outputs = host_places(tape.words, w)
+    operands = [
+        taken.now[starts[space] + first + np.arange(count)].reshape(shape)
+        for (space, first, count), shape in zip(inputs, call.operand_shapes, strict=True)
+    ]
+    rule = small_matrices.RULES[call.op.name]
+    found = rule(small_matrices.Numbers(taken), *operands, **call.settings)
+    for (space, first, count), result in zip(outputs, found, strict=True):
+        taken.now[starts[space] + first + np.arange(count)] = np.reshape(result, -1)
 
 
 def take_row(taken: Parts, code: np.ndarray, words: Any, starts: list[int]) -> None:

@@ -23,12 +23,15 @@ class Text:
         The label of the last block.
     called : set of str
         The functions of numbers that the lines call.
+    moved : dict
+        Of an array and a step: the place of the array's first element, moved by so many elements an iteration.
     """
 
     def __init__(self, prefix: str = "t") -> None:
         self.lines: list[str] = []
         self.block = "entry"
         self.called: set[str] = set()
+        self.moved: dict[tuple[str, int], str] = {}
         self.count = 0
         self.prefix = prefix
 
@@ -57,24 +60,36 @@ class Text:
         self.lines.append(f"{label}:")
         self.block = label
 
+    def begin_loop(self, label: str) -> None:
+        """Begin the first block of a loop, or that after one: no address that moved before is right here."""
+        self.moved = {}
+        self.begin(label)
+
     def index(self, first: int, step: int, turn: str) -> str:
-        """Return first + step * turn; `turn` is the name of an iteration's number."""
+        """Return first + step * turn; `turn` is the name of an iteration's number, empty outside of loops."""
         if step == 0 or not turn:
             return str(first)
         moved = turn if step == 1 else self.define(f"mul nsw i64 {turn}, {step}")
         return moved if first == 0 else self.define(f"add nsw i64 {moved}, {first}")
 
-    def pointer(self, base: str, index: str) -> str:
-        """Return the place of an element of an array."""
-        return self.define(f"getelementptr inbounds double, ptr {base}, i64 {index}")
+    def place(self, base: str, first: int, step: int = 0, turn: str = "") -> str:
+        """Return the place of element first + step * turn of an array.
 
-    def load(self, base: str, index: str) -> str:
-        """Return an element of an array."""
-        return self.define(f"load double, ptr {self.pointer(base, index)}, align {WIDTH}")
+        What moves with the iterations is the same for all that step alike, so LLVM has few addresses to think about.
+        """
+        if step and turn:
+            if (base, step) not in self.moved:
+                self.moved[base, step] = self.define(f"getelementptr double, ptr {base}, i64 {self.index(0, step, turn)}")
+            base = self.moved[base, step]
+        return self.define(f"getelementptr double, ptr {base}, i64 {first}")
 
-    def store(self, base: str, index: str, value: str) -> None:
-        """Set an element of an array."""
-        self.line(f"store double {value}, ptr {self.pointer(base, index)}, align {WIDTH}")
+    def load(self, base: str, first: int, step: int = 0, turn: str = "") -> str:
+        """Return element first + step * turn of an array."""
+        return self.define(f"load double, ptr {self.place(base, first, step, turn)}, align {WIDTH}")
+
+    def store(self, value: str, base: str, first: int, step: int = 0, turn: str = "") -> None:
+        """Set element first + step * turn of an array."""
+        self.line(f"store double {value}, ptr {self.place(base, first, step, turn)}, align {WIDTH}")
 
     def call(self, function: str, *numbers: str) -> str:
         """Return what a function of numbers returns."""

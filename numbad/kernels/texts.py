@@ -102,13 +102,13 @@ def host_machine() -> llvm.TargetMachine:
     )
 
 
-def compile_text(text: str) -> bytes:
+def compile_text(text: str, level: int = 3) -> bytes:
     """Optimise a text for this machine and return its machine code; RuntimeError if this LLVM cannot read the text."""
     machine = host_machine()
     module = llvm.parse_assembly(text)
     module.triple, module.data_layout = llvm.get_process_triple(), str(machine.target_data)
-    options = llvm.create_pipeline_tuning_options(speed_level=3)
-    options.loop_vectorization, options.slp_vectorization = True, False
+    options = llvm.create_pipeline_tuning_options(speed_level=level)
+    options.loop_vectorization, options.slp_vectorization = level > 1, False
     builder = llvm.create_pass_builder(machine, options)
     passes = builder.getModulePassManager()
     passes.run(module, builder)

@@ -18,6 +18,7 @@ from numbad.kernels.memory import address_of
 from numbad.limits import LOCKED_ROWS
 from numbad.recording.inputs import FLOAT64
 from numbad.replay.scalar_machine import reader_of
+from numbad.tape.layout import is_guard
 
 
 class CompiledMachine:
@@ -52,7 +53,7 @@ class CompiledMachine:
         self.plan = np.array(parts, np.int64)
         self.plan_at = address_of(self.plan)
         self.call = callable_at(code.address, FLOAT64, 1, len(program) <= LOCKED_ROWS)
-        self.rows = program.rows
+        self.rows, self.opcodes = program.rows, self.tape.code[:, 0]
         self.count = len(program)
         self.places = [place for place, _ in program.inputs]
         self.slots = self.views(self.values, program)
@@ -84,15 +85,20 @@ class CompiledMachine:
         self.fell = False
         if done == self.count:
             return -1
-        if done == NOT_FINITE:
+        row = -1 if done == NOT_FINITE else int(self.rows[done])
+        if row < 0 or not is_guard(self.opcodes[row]):  # a pivot of a small matrix is zero
             return self.fall_back()
-        return int(self.inner.row_of(int(self.rows[done])))
+        return int(self.inner.row_of(row))
 
     def fall_back(self) -> int:
         """Let the inner machine run; return the row of a guard that does not hold, or -1."""
         self.fell = True
         self.inner.enter(self.given)
-        return int(self.inner.run())
+        row = int(self.inner.run())
+        if row < 0 and not self.gradient:
+            for places, inner in zip(self.outputs, self.inner.outputs, strict=True):
+                self.values[places] = self.inner.values[inner]
+        return row
 
     def read_gradient(self) -> tuple[Any, list[Any]]:
         """Return the value, and the derivative with respect to each input, after a run."""
