@@ -13,7 +13,7 @@ import numpy as np
 
 from numbad.compilation.forward import Tables, load_operand
 from numbad.compilation.operands import Body, Operand
-from numbad.compilation.scalar_program import GIVEN, RESULT, X, Y, Z, ZERO, ScalarProgram
+from numbad.compilation.scalar_program import GIVEN, RESULT, ZERO, ScalarProgram, X, Y, Z
 from numbad.compilation.text import Text, literal
 from numbad.ops.definition import REGISTRY, absent
 from numbad.ops.texts import dependencies, unit_partials
@@ -175,11 +175,9 @@ class Backward:
                     added = self.multiply(body, row, which, turn, bar)
                     self.add(body, operand, turn, added, cotangents, kept)
 
-    def add(
-        self, body: Body, operand: Operand, turn: str, added: str, cotangents: Cotangents, kept: set[int]
-    ) -> None:
+    def add(self, body: Body, operand: Operand, turn: str, added: str, cotangents: Cotangents, kept: set[int]) -> None:
         """Add to the cotangent of an operand."""
-        text, segment = self.text, body.segment
+        text = self.text
         if operand.is_own and operand.back <= 1:
             names = cotangents.before if operand.back else cotangents.own
             found = names.get(operand.row) or self.first_bar_of(body, operand.row, turn, operand.back)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from numbad.compilation.operands import Body, Operand
-from numbad.compilation.scalar_program import RESULT, X, Y, Z, ZERO, ScalarProgram
+from numbad.compilation.scalar_program import RESULT, ZERO, ScalarProgram, X, Y, Z
 from numbad.compilation.text import Text, literal
 from numbad.ops.definition import REGISTRY
 from numbad.ops.texts import dependencies
@@ -107,9 +107,7 @@ class Forward:
         text, segment = self.text, body.segment
         carried = {o.row: o for pair in body.operands for o in pair if o.is_own and o.back == 1}
         known = self.load_invariants(body)
-        start = {
-            row: text.load("%results", segment.start - segment.period + row) for row in carried
-        }
+        start = {row: text.load("%results", segment.start - segment.period + row) for row in carried}
         before, head, after = text.block, text.label(), text.label()
         text.line(f"br label %{head}")
         text.begin_loop(head)

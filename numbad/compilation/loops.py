@@ -1,9 +1,10 @@
 """Loops found again: runs of equal blocks of rows, whose operands step evenly from one block to the next.
 
-A loop in Python leaves its iterations on the tape one after another. Where row i, row i + p and row i + 2 p have the same
-op, and each of their operands is the same address, or steps by the same number, the rows are iterations of one body.
-Which p to try is told by short runs of ops: how far it is from each to the next that is equal, and which distances are
-most common. So the search is linear in the rows.
+A loop in Python leaves its iterations on the tape one after another. Where row i, row i + p and row i + 2 p have the
+same op, and each of their operands is the same address, or steps by the same number, the rows are iterations of one
+body. Which p to try is told by runs of ops: how far it is from each to the next that is equal, and which distances are
+most common. The runs are of 4, 8, 16, ... rows, for a body may have loops of its own. So the search takes some passes
+over the rows for each length.
 """
 
 from __future__ import annotations

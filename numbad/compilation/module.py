@@ -18,6 +18,7 @@ from numbad.kernels import number_texts
 ENTRANCE = "numbad_tape"
 NOT_FINITE = -2  # returned where the gradient is not finite
 NEAR = 64  # rows: cotangents that are nearer are made ready together
+GROUP = re.compile(r"#(\d+)")  # of attributes
 MEMORY = ("given", "results", "tables", "given_bars", "result_bars", "first_bars")
 
 HEAD = """define i64 @{entrance}(double %like, i64 %plan) {{
@@ -142,19 +143,22 @@ def make_ready(program: ScalarProgram, in_memory: np.ndarray) -> list[str]:
 
 def link_numbers(called: set[str]) -> str:
     """Return the texts of functions of numbers, to be put behind the sweeps."""
-    parts, declared = ["declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)\n"], set()
-    attributes = 0
+    lines, declared, attributes = ["declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)"], set(), 0
     for name in sorted(called):
-        found = number_texts.find(name)
-        if found is None:
+        text = number_texts.find(name)
+        if text is None:
             raise Uncompilable
-        shift, attributes = attributes, attributes + 1 + max(map(int, re.findall(r"#(\d+)", found)), default=0)
-        text = re.sub(r"#(\d+)", lambda match, shift=shift: f"#{int(match[1]) + shift}", found)
+        text, attributes = renumber(text, attributes)
         for line in text.splitlines():
-            if line.startswith("declare "):
-                symbol = line.partition("@")[2].partition("(")[0]
-                if symbol in declared:
-                    continue
+            symbol = line.partition("@")[2].partition("(")[0] if line.startswith("declare ") else ""
+            if symbol not in declared:
+                lines.append(line.replace("define double @numbad_", "define internal double @numbad_"))
+            if symbol:
                 declared.add(symbol)
-            parts.append(line.replace("define double @numbad_", "define internal double @numbad_") + "\n")
-    return "".join(parts)
+    return "\n".join(lines) + "\n"
+
+
+def renumber(text: str, first: int) -> tuple[str, int]:
+    """Return a text whose groups of attributes are numbered from a number on, and the next number."""
+    highest = max(map(int, GROUP.findall(text)), default=-1)
+    return GROUP.sub(lambda found: f"#{int(found[1]) + first}", text), first + highest + 1

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.ops import arithmetic, exponential, selection
-from numbad.tape.layout import GUARD
 
 if TYPE_CHECKING:
     from numbad.compilation.taking_apart import Parts
@@ -51,9 +50,11 @@ class Numbers:
 
 
 def eliminate(numbers: Numbers, a: Rows, b: Rows, sign: Any = None) -> Any:
-    """Turn the rows of a square matrix into an upper triangle, in place, and those of `b` with them; return the sign."""
+    """Turn the rows of a square matrix into an upper triangle, in place, and those of `b` with them.
+
+    Returns the sign, turned at each exchange of rows, if one is given.
+    """
     side = len(a)
-    zero = 0
     for k in range(side):
         for i in range(k + 1, side):
             sizes = [numbers.compute(arithmetic.absolute, row[k]) for row in (a[i], a[k])]
@@ -67,7 +68,7 @@ def eliminate(numbers: Numbers, a: Rows, b: Rows, sign: Any = None) -> Any:
             if sign is not None:
                 sign = numbers.choose(larger, numbers.compute(arithmetic.negative, sign), sign)
         size = numbers.compute(arithmetic.absolute, a[k][k])
-        numbers.require(numbers.compute(selection.greater, size, zero))
+        numbers.require(numbers.compute(selection.greater, size, 0))
         for i in range(k + 1, side):
             factor = numbers.compute(arithmetic.divide, a[i][k], a[k][k])
             for rows, columns in ((a, slice(k + 1, None)), (b, slice(0, None))):
@@ -152,5 +153,3 @@ def has_rule(call: Any) -> bool:
         and max(map(max, shapes)) <= MOST_SIDE
         and min(map(min, shapes)) > 0
     )
-
-

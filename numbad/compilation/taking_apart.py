@@ -1,7 +1,7 @@
 """A tape of small arrays as one of numbers: each element of an array row becomes a row of its own.
 
-Sums are added in the order of their terms, long ones in pairs of runs; where rows add to a block, each sum so far has an
-address of its own. What only moves numbers (GATHER, a copy) leaves no row.
+Sums are added in the order of their terms, long ones in pairs of runs; where rows add to a block, each sum so far has
+an address of its own. What only moves numbers (GATHER, a copy) leaves no row.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from numbad.tape.layout import (
     GUARD_VALUE,
     HOST,
     MAP,
+    SCATTER,
     gather_places,
     host_call,
     host_places,
@@ -41,6 +42,7 @@ from numbad.tapes.lowering import place_spaces, spread
 from numbad.tapes.tape import Tape
 
 MOST_ELEMENTS = limit(1 << 18, 3000)  # of all array rows, and of all constants
+KINDS = (ADD, CONTRACT, GATHER, SCATTER, HOST)  # of array rows beside those of ops
 FEW_A_ROW = limit(32, 32)  # elements a row: larger arrays are worth the block kernels
 
 
@@ -49,13 +51,13 @@ def may_be_taken_apart(tape: Tape) -> bool:
     opcodes = tape.code[:, 0]
     hosts = np.array([op.host for op in REGISTRY])
     elementwise = opcodes[opcodes < 2 * MAP] % MAP
-    if hosts[elementwise].any():
+    if hosts[elementwise].any() or not (is_guard(opcodes) | (opcodes < 2 * MAP) | np.isin(opcodes, KINDS)).all():
         return False
     calls = tape.code[opcodes == HOST, 2].tolist()
     if not all(small_matrices.has_rule(tape.hosts[host_call(tape.words, w)]) for w in calls):
         return False
     arrays = tape.code[(opcodes >= MAP) & ~is_guard(opcodes) & (opcodes != HOST), 2].astype(np.int64)
-    elements = int(step_count(tape.words, arrays).sum()) if arrays.size else 0
+    elements = int(np.sum(step_count(tape.words, arrays))) if arrays.size else 0
     spaces = sum(values.size for values in tape.spaces if values is not None)
     spaces += sum(slot.size for slot in tape.inputs if slot.space)
     return elements <= min(MOST_ELEMENTS, FEW_A_ROW * len(tape)) and spaces <= MOST_ELEMENTS
@@ -241,8 +243,8 @@ def take_row(taken: Parts, code: np.ndarray, words: Any, starts: list[int]) -> N
         terms = [taken.now[operand] for operand in operands[1:]]
         taken.accumulate(operands[0], terms[0] if opcode == ADD else taken.compute(multiply.opcode, *terms))
     elif opcode == GATHER:
-        places = np.asarray(gather_places(words, w))
-        taken.now[out : out + places.size] = taken.now[places]
+        listed = np.asarray(gather_places(words, w))
+        taken.now[out : out + listed.size] = taken.now[listed]
     else:
         space, source, count = scatter_source(words, w)
         targets = out + np.asarray(scatter_places(words, w))

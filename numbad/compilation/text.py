@@ -79,7 +79,8 @@ class Text:
         """
         if step and turn:
             if (base, step) not in self.moved:
-                self.moved[base, step] = self.define(f"getelementptr double, ptr {base}, i64 {self.index(0, step, turn)}")
+                index = self.index(0, step, turn)
+                self.moved[base, step] = self.define(f"getelementptr double, ptr {base}, i64 {index}")
             base = self.moved[base, step]
         return self.define(f"getelementptr double, ptr {base}, i64 {first}")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from typing import Any
 
 from numbad.errors import message
@@ -11,8 +10,8 @@ from numbad.kernels import loading
 from numbad.limits import limit
 from numbad.recording.inputs import FLOAT64
 from numbad.replay.recorded_path import Path
+from numbad.replay.telling import warn
 from numbad.settings import config
-from numbad.tape.layout import MAP, is_guard
 
 # Rows times calls: so many cost the interpreter some ten milliseconds.
 WORTH_COMPILING = limit(1 << 20, 1)
@@ -34,37 +33,46 @@ class Promotion:
         self.thread: threading.Thread | None = None
         self.done = False
         self.found: Any = None
+        self.failure: Exception | None = None
         self.next: float = NEVER
-        if config.compile_tapes and may_be_compiled(path):
+        if config.compile_tapes:
             self.next = max(2, WORTH_COMPILING // max(len(path.tape), 1))
 
     def look(self, calls: int) -> Any:
         """Begin to compile, or return the new machine if it is ready; None if it is not."""
-        if self.thread is None:
+        if self.thread is None and not (config.compile_tapes and may_be_compiled(self.path)):
+            self.next = NEVER
+        elif self.thread is None:
             self.thread = threading.Thread(target=self.compile, name="numbad compiles a tape")
             self.thread.start()
             self.next = calls + 1
         elif self.done:
             self.next = NEVER
             self.thread.join()
+            if self.failure is not None:
+                warn_of(self.failure)
             return self.found
         return None
 
-    def wait(self) -> None:
-        """Wait until the compiler is done."""
-        if self.thread is not None:
-            self.thread.join()
+    def make(self) -> Any:
+        """Return the new machine now, however often the path has run; None where it cannot be compiled."""
+        return compile_path(self.path, self.machine) if may_be_compiled(self.path) else None
 
     def compile(self) -> None:
         """Compile the path: in a thread, for LLVM lets the others run."""
         try:
             self.found = compile_path(self.path, self.machine)
         except Exception as error:  # whatever it is, the interpreter goes on
-            text = f"a replayed function could not be compiled and is interpreted: {type(error).__name__}: {error}"
-            cure = "report it; numbad.config.compile_tapes = False leaves the compiler out"
-            warnings.warn(message(text, cure, where=False), stacklevel=1)
+            self.failure = error
         finally:
             self.done = True
+
+
+def warn_of(failure: Exception) -> None:
+    """Warn that a function goes on being interpreted, for the compiler failed."""
+    what = f"a function that is replayed often could not be compiled: {type(failure).__name__}: {failure}"
+    cure = "report it; numbad.config.compile_tapes = False leaves the compiler out"
+    warn(message(what, cure, where=False))
 
 
 def may_be_compiled(path: Path) -> bool:

@@ -6,7 +6,6 @@ import functools
 import re
 import sys
 import threading
-import warnings
 from collections.abc import Callable
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 import numpy as np
 
 from numbad.errors import (
-    INTERNAL,
     NumbadError,
     attribute,
     check_function,
@@ -39,6 +37,7 @@ from numbad.replay.paths import KnownPaths, Paths
 from numbad.replay.program import Program
 from numbad.replay.signatures import is_followed, leaves_key, static_key, static_positions
 from numbad.replay.snapshot import JITTED, Snapshot
+from numbad.replay.telling import warn
 from numbad.settings import config
 
 if TYPE_CHECKING:
@@ -144,14 +143,6 @@ CURES = (  # what a line says, and what does not branch
     (r"\brange\(", "keep the number of repetitions the same, and select with np.where what goes on"),
     (r"(argsort|argmax|argmin|unique|nonzero)\(", "leave decisions about order and places out of the function"),
 )
-
-
-def warn(text: str) -> None:
-    """Warn, at the line of the user's that is running."""
-    frame, level = sys._getframe(0), 1
-    while frame.f_back is not None and frame.f_globals.get("__package__") in INTERNAL:
-        frame, level = frame.f_back, level + 1
-    warnings.warn(text, stacklevel=level)
 
 
 def cure_of(site: Any) -> str:

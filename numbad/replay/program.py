@@ -217,7 +217,7 @@ class Program:
             if not prologue.run([values[k] for k in self.followed]):
                 return 0
             self.machine.enter([*(values[k] for k in self.recorded), *prologue.values()])
-            row = self.machine.run()
+            row = int(self.machine.run())
         except Exception:
             return 0
         finally:

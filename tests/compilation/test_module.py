@@ -1,0 +1,203 @@
+"""Machine code of whole tapes: every op in it, guards, results of all kinds, and how much of a tape it may be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import numbad
+from numbad.compilation import module as modules
+from numbad.compilation.module import Uncompilable, make_module, make_ready
+from numbad.compilation.scalar_program import make_program
+from numbad.kernels import number_texts
+from numbad.ops import REGISTRY
+from shared.compiled import bits, compare, promote
+from shared.op_points import points
+
+OPS = [op for op in REGISTRY if not op.host and not op.boolean]
+
+
+@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+def test_each_op_has_the_bits_of_the_interpreter(op: Any) -> None:
+    """Value and slopes, in straight rows, at ordinary points."""
+    columns = points(op.name, False)
+    assert number_texts.find(f"value_{op.name}")
+    tape = tape_of(op)
+    program = make_program(tape, [np.array(tape.outputs[0].address)], [True] * op.arity, True)
+    run = runner(program)
+    for point in list(zip(*columns, strict=True))[::5]:
+        numbers = [float(number) for number in point]
+        value, slopes = run(numbers)
+        expected = tape.value_and_gradient(*numbers)
+        assert bits(value) == bits(expected[0])
+        assert bits(slopes) == bits(expected[1] if op.arity == 2 else [expected[1]]) or not np.isfinite(slopes).all()
+
+
+def tape_of(op: Any) -> Any:
+    """Return a tape of one row."""
+    from numbad.tapes.tape import Tape
+
+    source = numbad.record((lambda x, y: x * y) if op.arity == 2 else (lambda x: -x), *[0.5] * op.arity)
+    code = source.code.copy()
+    code[0, 0] = op.opcode
+    fields = {name: getattr(source, name) for name in source.__dataclass_fields__ if name != "code"}
+    return Tape(code=code, **fields)
+
+
+def runner(program: Any) -> Any:
+    """Return what runs the machine code of a program."""
+    from numbad.compilation.code import compile_program
+    from numbad.kernels.machinecode import callable_at
+    from numbad.kernels.memory import address_of
+
+    code = compile_program(program)
+    values, bars = program.values, np.zeros(program.first + len(program))
+    begin = 8 * program.first
+    places = [address_of(values), address_of(values) + begin, address_of(code.module.tables)]
+    places += [address_of(bars), address_of(bars) + begin, address_of(program.bar)]
+    plan = np.array(places, np.int64)
+    call = callable_at(code.address, np.dtype(float), 1)
+
+    def run(numbers: list[float]) -> Any:
+        values[1 : 1 + len(numbers)] = numbers
+        call(0.0, address_of(plan))
+        assert code is not None
+        return float(values[program.outputs[0]]), bars[1 : 1 + len(numbers)].tolist()
+
+    return run
+
+
+def test_a_guard_that_does_not_hold_is_another_path() -> None:
+    def f(x: Any) -> Any:
+        total = x[0]
+        for k in range(50):
+            total = total * 0.9 + (x[1] if x[k] > 0.0 else -x[2])
+        return total
+
+    x = np.ones(50)
+    jitted = numbad.jit(numbad.value_and_grad(f))
+    jitted(x)
+    machine = promote(jitted)
+    assert machine is not None
+    for place in (0, 1, 7, 30, 49):
+        other = x.copy()
+        other[place] = -1.0
+        for _ in range(2):
+            assert bits(jitted(other)) == bits(numbad.value_and_grad(f)(other))
+    assert jitted.paths == 6
+    assert bits(jitted(x)) == bits(numbad.value_and_grad(f)(x))
+
+
+def test_a_path_that_leaves_machine_code_goes_on_in_another() -> None:
+    """Two compiled paths, one that is not, and calls that go from each to each."""
+
+    def f(x: Any, y: Any) -> Any:
+        total = x
+        for _ in range(40):
+            total = np.sin(total) + y
+        if y > 1.0:
+            return total * y
+        if x > 1.0:
+            return total + y
+        return total - x * y
+
+    jitted = numbad.jit(numbad.value_and_grad(f, argnums=(0, 1)))
+    points_ = [(0.5, 2.0), (2.0, 0.5), (0.5, 0.5)]
+    for k, point in enumerate(points_):
+        jitted(*point)
+        if k < 2:
+            assert promote(jitted) is not None
+    for _ in range(3):
+        for point in points_:
+            moved = (point[0] + 0.01, point[1] + 0.01)
+            assert bits(jitted(*moved)) == bits(numbad.value_and_grad(f, argnums=(0, 1))(*moved))
+    assert jitted.paths == 3
+
+
+def test_a_gradient_that_is_not_finite_is_that_of_the_interpreter() -> None:
+    """`where` around a root: what is absent must not become NaN."""
+
+    def f(x: Any) -> Any:
+        total = 0.0
+        for k in range(30):
+            total = total + np.where(x[k] > 0.0, np.sqrt(np.abs(x[k])), 0.0)
+        return total
+
+    x = np.linspace(0.1, 1.0, 30)
+    jitted = numbad.jit(numbad.value_and_grad(f))
+    jitted(x)
+    machine = promote(jitted)
+    assert machine is not None
+    x[4] = 0.0
+    value, slopes = jitted(x)
+    assert machine.fell
+    expected = numbad.value_and_grad(f)(x)
+    assert value == expected[0]
+    np.testing.assert_array_equal(slopes, expected[1])
+    x[4] = 0.5
+    assert np.isfinite(jitted(x)[1]).all()
+    assert not machine.fell
+
+
+def test_results_of_all_kinds() -> None:
+    """Inputs, constants, results, arrays of them, one twice: what a function returns."""
+
+    def f(x: Any) -> Any:
+        total = x[0]
+        for k in range(40):
+            total = total * 0.5 + x[k]
+        return total, x, 3.0, np.stack([total, x[1], total]), {"twice": (total, total)}
+
+    x = np.linspace(0.0, 1.0, 40)
+    jitted = numbad.jit(f)
+    jitted(x)
+    assert promote(jitted) is not None
+    other = x + 1.0
+    expected, found = f(other), jitted(other)
+    assert found[0] == expected[0]
+    assert found[1].tolist() == other.tolist()
+    assert found[2] == 3.0
+    assert found[3].tolist() == expected[3].tolist()
+    assert found[4] == expected[4]
+    found[1][0] = 77.0
+    assert jitted(other)[1][0] == other[0], "results are copies"
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: x[0] + 2.0,
+        lambda x: x[0] * x[0],
+        lambda x: np.exp(x[0]) * 0.0 + x[1],
+        lambda x: x[0] + x[0] + x[0],
+    ],
+)
+def test_the_smallest_programs(f: Any) -> None:
+    compare(f, (np.array([0.5, 2.0]),), (np.array([-1.5, 0.0]),))
+
+
+def test_a_tape_that_is_too_long_stays_with_the_interpreter() -> None:
+    tape = numbad.record(lambda x: sum(np.sin(x[k]) * np.cos(x[k] * k) for k in range(40)), np.ones(40))
+    program = make_program(tape, [np.array(tape.outputs[0].address)], [True], True)
+    make_module(program, 10_000)
+    with pytest.raises(Uncompilable):
+        make_module(program, 3)
+
+
+def test_without_texts_there_is_no_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(modules.number_texts, "find", lambda name: None)
+    jitted = numbad.jit(numbad.grad(lambda x: np.sin(x) * x))
+    jitted(0.5)
+    assert promote(jitted) is None
+    assert jitted(0.5) == pytest.approx(np.cos(0.5) * 0.5 + np.sin(0.5))
+
+
+def test_cotangents_in_memory_are_made_ready_in_runs() -> None:
+    tape = numbad.record(lambda x: sum(np.sin(x[k]) for k in range(200)), np.ones(200))
+    program = make_program(tape, [np.array(tape.outputs[0].address)], [True], True)
+    flags = np.zeros(len(program), bool)
+    assert sum("memcpy" in line for line in make_ready(program, flags)) == 1, "the inputs'"
+    flags[[3, 5, 150]] = True
+    assert sum("memcpy" in line for line in make_ready(program, flags)) == 3

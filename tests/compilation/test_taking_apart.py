@@ -1,0 +1,145 @@
+"""Small arrays taken apart: programs with them have the interpreter's numbers, up to the rounding of their sums."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import numbad
+from numbad.compilation.taking_apart import FEW_A_ROW, may_be_taken_apart, take_apart
+from numbad.limits import RUN
+from numbad.recording.trees import flatten
+from shared.compiled import loops, promote
+
+ROUNDING = 1e-13  # relative to the largest element: other orders of sums, other elementary functions
+
+
+def agree(f: Any, *points: Any, transform: Any = numbad.value_and_grad) -> Any:
+    """Check machine code against the interpreter at some points, the first of which is recorded."""
+    interpreted, jitted = numbad.jit(transform(f)), numbad.jit(transform(f))
+    jitted(points[0])
+    machine = promote(jitted)
+    assert machine is not None
+    for point in points:
+        found, expected = (flatten(call(point))[0] for call in (jitted, interpreted))
+        for one, other in zip(found, expected, strict=True):
+            scale = np.max(np.abs(other), initial=1e-300)
+            np.testing.assert_allclose(one, other, rtol=0.0, atol=ROUNDING * scale)
+        assert not machine.fell
+    return machine
+
+
+def runge_kutta(x: Any) -> Any:
+    rates = lambda y: np.array([y[0] * (x[0] - x[1] * y[1]), y[1] * (x[2] * y[0] - x[3])])
+    y = np.array([x[4], x[5]])
+    for _ in range(25):
+        a = rates(y)
+        b = rates(y + 0.05 * a)
+        y = y + 0.1 * b
+    return np.sum(y * y)
+
+
+def recurrent(x: Any) -> Any:
+    state, weights = x[:3], x[3:12].reshape(3, 3)
+    for k in range(12):
+        state = np.tanh(weights @ state + x[12:15] * (k + 1.0))
+    return state @ state
+
+
+def filled(x: Any) -> Any:
+    y = np.zeros(12)
+    y[0] = x[0]
+    for k in range(11):
+        y[k + 1] = y[k] * x[1] + x[2 + k]
+    y[3:6] += y[:3]
+    return np.sum(y**2) + np.mean(y[::2])
+
+
+def moved(x: Any) -> Any:
+    """Gathers, transposes, broadcasts, sums over either axis, repeated indices."""
+    table = x[:12].reshape(3, 4)
+    total = np.sum(table.T[[0, 2, 2]] * table[:, :3].sum(axis=1)[:, None])
+    for k in range(8):
+        total = total + np.maximum(table[k % 3], 0.5)[1] * np.mean(table, axis=0)[k % 4] + np.sum(x[k : k + 4] ** 2)
+    return total + np.sum(np.concatenate([x[:2], x[5:7]]) * x[:4])
+
+
+def branches(x: Any) -> Any:
+    total = 0.0
+    for k in range(10):
+        total = total + (np.sum(x[k : k + 3]) if x[k] > 0.2 else np.prod(x[k : k + 3]))
+    return total
+
+
+PROGRAMS = (runge_kutta, recurrent, filled, moved, branches)
+
+
+POINTS = [np.random.default_rng(seed).uniform(0.25, 0.9, 15) for seed in range(3)]
+
+
+@pytest.mark.parametrize("transform", [numbad.value_and_grad, lambda f: f], ids=["gradient", "value"])
+@pytest.mark.parametrize("f", PROGRAMS, ids=lambda f: f.__name__)
+def test_programs_of_small_arrays(f: Any, transform: Any) -> None:
+    agree(f, *POINTS, transform=transform)
+
+
+@pytest.mark.parametrize("transform", [numbad.hessian, numbad.jacfwd, numbad.jacrev], ids=["hess", "fwd", "rev"])
+@pytest.mark.parametrize("f", [filled, branches], ids=lambda f: f.__name__)
+def test_derivatives_that_were_emitted(f: Any, transform: Any) -> None:
+    agree(f, *POINTS, transform=transform)
+
+
+def test_loops_of_arrays_are_found() -> None:
+    def f(x: Any) -> Any:
+        y = x[:2]
+        for _ in range(60):
+            y = y + 0.01 * np.array([y[1], -np.sin(y[0])])
+        return y[0]
+
+    machine = agree(f, np.array([0.4, 0.1]), np.array([0.5, -0.2]))
+    assert max(count for _, count in loops(machine)) >= 55
+
+
+@pytest.mark.parametrize("count", [1, 2, RUN - 1, RUN, RUN + 1, 2 * RUN + 3, 5 * RUN])
+def test_sums_on_both_sides_of_a_run(count: int) -> None:
+    def f(x: Any) -> Any:
+        total = 0.0
+        for _ in range(4 + count // 8):  # enough rows of numbers
+            total = total * 0.5 + x[0]
+        return np.sum(x * x) * total + x @ x
+
+    agree(f, np.linspace(0.1, 1.0, count), np.linspace(-1.0, 1.0, count))
+
+
+def test_zeros_keep_their_sign() -> None:
+    def f(x: Any) -> Any:
+        y = np.zeros(3)
+        y[0] = x[0]
+        total = np.copysign(1.0, np.sum(x[:1] * 1.0)) + np.copysign(2.0, (x[:2] @ x[2:4]) * 1.0)
+        return total + np.copysign(4.0, y[0]) + np.copysign(8.0, y[1]) + 0.0 * x[4]
+
+    for x in ([-0.0, 0.0, 1.0, 1.0, 1.0], [0.0, -0.0, 1.0, 1.0, 1.0], [-0.0, -0.0, 1.0, 1.0, 1.0]):
+        agree(f, np.ones(5), np.array(x))
+
+
+def tape_of(f: Any, *points: Any) -> Any:
+    return numbad.record(f, *points)
+
+
+def test_what_is_not_taken_apart() -> None:
+    small, large = np.ones(FEW_A_ROW), np.ones(4 * FEW_A_ROW + 1)
+    assert may_be_taken_apart(tape_of(lambda x: np.sin(x), small))
+    assert not may_be_taken_apart(tape_of(lambda x: np.sin(x), large)), "block kernels are quicker"
+    assert not may_be_taken_apart(tape_of(lambda x: np.linalg.eigvalsh(x), np.eye(2)))
+    assert may_be_taken_apart(tape_of(lambda x: np.linalg.inv(x), np.eye(2)))
+    assert not may_be_taken_apart(tape_of(lambda x: np.linalg.inv(x), np.eye(9)))
+
+
+def test_rows_say_which_row_they_come_from() -> None:
+    tape = tape_of(lambda x: np.sin(x[:2]) @ x[1:] + x[0], np.ones(3))
+    apart, (place,) = take_apart(tape, [np.array(tape.outputs[0].address)])
+    assert len(apart) == len(apart.sites) > len(tape)
+    assert set(apart.sites.tolist()) <= set(range(len(tape)))
+    assert int(place) < apart.size
