@@ -12,9 +12,7 @@ import functools
 import hashlib
 import os
 import re
-import shutil
 import stat
-import tempfile
 import time
 import zlib
 from collections.abc import Iterator
@@ -64,6 +62,8 @@ def absolute(folder: str) -> Path:
 
 def folder_without_home() -> Path:
     """Return a folder for temporary files that nobody else can write to: what lies in it is run."""
+    import tempfile
+
     folder, nowhere = Path(tempfile.gettempdir(), f"numbad-{os.getuid()}"), Path(os.devnull, "numbad")
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -119,12 +119,16 @@ def make_folder(digest: str) -> Path:
 
 def put(path: Path, content: bytes) -> None:
     """Make a file that appears at once: another process may read it at any time."""
+    import tempfile
+
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
         os.chmod(temporary, 0o644)
         if path.is_dir():
+            import shutil
+
             shutil.rmtree(path)
         os.replace(temporary, path)
     except OSError as error:
@@ -148,6 +152,8 @@ def put_in_place(path: Path, content: bytes) -> None:
 
 def why_not_kept() -> str | None:
     """Return why nothing can be kept in the folder, None if something can."""
+    import tempfile
+
     folder = root()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -203,6 +209,8 @@ def note_use(folder: Path) -> None:
 
 def remove_old() -> None:
     """Remove the folders of digests that nobody has used for long."""
+    import shutil
+
     for folder in folders():
         with contextlib.suppress(OSError):
             if time.time() - folder.stat().st_mtime > KEPT_DAYS * 86_400:
@@ -229,6 +237,8 @@ def contents(folder: Path) -> dict[str, int]:
 
 def clear() -> int:
     """Remove everything that is kept; return how many bytes that was."""
+    import shutil
+
     freed = 0
     for folder in folders():
         freed += sum(contents(folder).values())

@@ -14,7 +14,6 @@ import hashlib
 import os
 import platform
 import re
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +26,7 @@ import numpy as np
 from numbad.kernels import cache, texts
 from numbad.kernels.libmvec import HAVE_LIBMVEC, processor
 from numbad.kernels.sources import PACKAGE, digest_of_sources
+from numbad.kernels.switches import looks_at_no_numbers
 from numbad.limits import VARIANT
 from numbad.settings import VERSION
 
@@ -48,7 +48,7 @@ def digest() -> str:
     """Return a digest of what the machine code depends on: sources, versions, processor and variant."""
     sources = digest_of_sources() or texts.digest_of_texts() or VERSION
     parts = [sources, llvmlite.__version__, str(llvm.llvm_version_info), llvm.get_process_triple()]
-    parts += [*processor(), str(HAVE_LIBMVEC), platform.libc_ver()[1], VARIANT]
+    parts += [texts.RECIPE, *processor(), str(HAVE_LIBMVEC), platform.libc_ver()[1], VARIANT]
     if not texts.are_current():
         from importlib.metadata import version
 
@@ -83,6 +83,8 @@ def compile_elsewhere(module: str, function: str, arguments: list[list[str]]) ->
 
     Best effort: what the second process does not leave on disk is compiled in this one.
     """
+    import subprocess
+
     python = interpreter()
     if python is None or (os.cpu_count() or 1) < 2:
         return None
@@ -139,7 +141,7 @@ def compile_shipped(name: str, title: str) -> int | None:
     if text is None:
         return None
     try:
-        code = texts.compile_text(text)
+        code = texts.compile_text(text, level=1 if looks_at_no_numbers(name) else 3)
     except RuntimeError:  # another LLVM wrote it
         return None
     symbol = texts.symbol_of(name)

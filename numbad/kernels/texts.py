@@ -7,7 +7,6 @@ for all machines; what is left here takes some tens of milliseconds a function.
 from __future__ import annotations
 
 import functools
-import json
 import os
 import re
 import zlib
@@ -20,6 +19,7 @@ from numbad.kernels.sources import digest_of_sources, read
 from numbad.limits import VARIANT
 
 ARCHIVE = Path(__file__).parent / "generated" / "texts"
+RECIPE = "2"  # of `compile_text`, another one for other machine code
 OLDEST_LLVM = (16, 0, 0)  # older ones know no `ptr`
 VARIANTS = re.compile(r' "vector-function-abi-variant"="([^"]*)"')
 DECLARED = re.compile(r"^declare .*@(_ZGV\w+)\(.*\n", re.MULTILINE)
@@ -62,6 +62,8 @@ def archive() -> tuple[dict[str, list[int]], bytes]:
     content = read(str(ARCHIVE)) if are_current() else None
     if content is None:
         return {}, b""
+    import json
+
     head, _, packed = content.partition(b"\n")
     return json.loads(head)["texts"], packed
 
@@ -114,13 +116,17 @@ def host_machine() -> llvm.TargetMachine:
     )
 
 
-def compile_text(text: str) -> bytes:
-    """Optimise a text for this machine and return its machine code; RuntimeError if this LLVM cannot read the text."""
+def compile_text(text: str, level: int = 3) -> bytes:
+    """Optimise a text for this machine and return its machine code; RuntimeError if this LLVM cannot read the text.
+
+    At level 1 that takes half as long. What is done with rows, and not with numbers, is as fast then.
+    """
     machine = host_machine()
     module = llvm.parse_assembly(text)
     module.triple, module.data_layout = llvm.get_process_triple(), str(machine.target_data)
-    options = llvm.create_pipeline_tuning_options(speed_level=3)
-    options.loop_vectorization, options.slp_vectorization = True, False
+    options = llvm.create_pipeline_tuning_options(speed_level=level)
+    options.loop_vectorization = options.loop_unrolling = level > 1
+    options.slp_vectorization = False
     builder = llvm.create_pass_builder(machine, options)
     passes = builder.getModulePassManager()
     passes.run(module, builder)
