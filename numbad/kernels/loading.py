@@ -162,7 +162,7 @@ class Notices:
     def say(self, name: str) -> None:
         """Print what is compiled; the first time whether it is kept, later how far it has got."""
         if config.notices and sys.stderr is not None:
-            more = where_kept() if self.said is None else f" (function {len(compile_seconds.keys() - loaded)})"
+            more = where_kept() if self.said is None else f" (function {len({*compile_seconds, name} - loaded)})"
             with contextlib.suppress(OSError, ValueError):  # a stderr that is closed
                 print(f"numbad: compiling {name}{more}", file=sys.stderr)
         self.waited, self.said = 0.0, time.perf_counter()
