@@ -30,7 +30,7 @@ SUFFIX = ".o"
 DIGEST = re.compile("[0-9a-f]{24}")
 KEPT_DAYS = 60  # a digest's folder that nobody has used for so long is removed
 LOCK = ".lock"  # the file of a digest's folder by which processes wait for one another
-PATIENCE = 10.0  # seconds that a process waits for another that compiles what it needs
+PATIENCE = 10.0  # seconds that a process waits for another on an idle machine; it may have been stopped
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _used: set[Path] = set()
 
@@ -164,6 +164,15 @@ def why_not_kept() -> str | None:
     return None
 
 
+def patience() -> float:
+    """Return for how many seconds to wait: the longer, the more programs there are for a processor."""
+    try:
+        load = os.getloadavg()[0]
+    except (AttributeError, OSError):
+        load = 0.0
+    return PATIENCE * max(1.0, load / (os.cpu_count() or 1))
+
+
 @contextlib.contextmanager
 def alone(digest: str, name: str) -> Iterator[None]:
     """Keep other processes from making the same entry meanwhile; wait while one of them is making it.
@@ -185,14 +194,14 @@ def alone(digest: str, name: str) -> Iterator[None]:
 
 def take_turn(lock: int, path: Path, byte: int) -> None:
     """Wait until a byte of the file of locks is ours, until there is an entry, or for as long as we have patience."""
-    end, pause = time.monotonic() + PATIENCE, 0.002
+    start, pause = time.monotonic(), 0.002
     while True:
         try:
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
             return
         except OSError as error:
             others = error.errno in (errno.EACCES, errno.EAGAIN)
-        if not others or path.exists() or time.monotonic() > end:
+        if not others or path.exists() or time.monotonic() - start > patience():
             return
         time.sleep(pause)
         pause = min(1.5 * pause, 0.1)

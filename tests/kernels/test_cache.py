@@ -213,7 +213,7 @@ def test_it_is_known_why_nothing_can_be_kept(folder: Path) -> None:
 WAITER = f"""
 import sys, time
 from numbad.kernels import cache
-cache.PATIENCE = float(sys.argv[1])
+cache.patience = lambda: float(sys.argv[1])
 start = time.monotonic()
 with cache.alone("{DIGEST}", sys.argv[2]):
     print(time.monotonic() - start, cache.read("{DIGEST}", sys.argv[2]))
@@ -265,3 +265,12 @@ def test_a_disk_without_locks_is_no_harm(monkeypatch: pytest.MonkeyPatch) -> Non
     with cache.alone(DIGEST, "sin_float64"):
         cache.write(DIGEST, "sin_float64", b"code")
     assert time.monotonic() - start < 5.0
+
+
+def test_patience_grows_with_the_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    found = []
+    for load in (0.5, 40.0):
+        monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, 0.0, 0.0), raising=False)
+        found.append(cache.patience())
+    assert found == [cache.PATIENCE, 10.0 * cache.PATIENCE]
