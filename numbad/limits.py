@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 
@@ -33,6 +32,8 @@ def limit(usual: int, small: int) -> int:
 
 def keep_apart() -> None:
     """Give the compiled code of a variant a folder of its own: Numba's cache knows nothing of these numbers."""
+    import tempfile
+
     name = "numbad" + VARIANT
     root = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     folder = Path(root) if Path(root).name == name else Path(root) / name  # a parent process may have chosen it
@@ -141,6 +142,24 @@ MOST_RESULTS = limit(512, 4)
 WORTH_COPYING = limit(256, 2)
 # Bytes: a pullback copies arrays that its function takes from outside up to this size.
 MOST_COPIED = limit(1 << 20, 64)
+
+# Rows times calls: so many take the interpreter some ten milliseconds, and begin the compilation of a tape.
+WORTH_COMPILING = limit(1 << 20, 1)
+
+# ---------------------------------------------------------------- compiled tapes
+
+# Iterations: fewer are no loop.
+FEWEST_ITERATIONS = limit(4, 3)
+# Rows that a loop has to spare: LLVM thinks about a loop for longer than about so many rows.
+FEWEST_SPARED = limit(64, 3)
+# Rows that are compiled, of loops those of one iteration: more take LLVM more than a second.
+MOST_COMPILED = limit(4000, 400)
+# Rows that LLVM optimises as well as it can.
+OPTIMISED = limit(500, 20)
+# Elements of all array rows that are taken apart, and numbers of all constants.
+MOST_APART = limit(1 << 18, 3000)
+# Elements a row, on average: block kernels are quicker for more.
+FEW_A_ROW = limit(32, 32)
 
 # ---------------------------------------------------------------- emission
 

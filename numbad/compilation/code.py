@@ -9,10 +9,7 @@ from typing import Any
 from numbad.compilation.module import ENTRANCE, Module, Uncompilable, make_module
 from numbad.compilation.scalar_program import ScalarProgram
 from numbad.kernels import cache, machinecode, texts
-from numbad.limits import limit
-
-MOST_COMPILED = limit(4000, 400)  # rows; of loops those of one iteration
-OPTIMISED = limit(500, 20)  # rows of which LLVM thinks as long as it can
+from numbad.limits import MOST_COMPILED, OPTIMISED
 
 
 @dataclasses.dataclass

@@ -14,12 +14,10 @@ import dataclasses
 import numpy as np
 
 from numbad.compilation.scalar_program import CONSTANT, RESULT, ScalarProgram
-from numbad.limits import limit
+from numbad.limits import FEWEST_ITERATIONS, FEWEST_SPARED
 from numbad.ops.definition import absent
 
-FEWEST_ITERATIONS = limit(4, 3)
 WINDOW = 4  # rows of the shortest run
-FEWEST_SPARED = limit(64, 4)  # rows that a loop has to spare
 PERIODS = 4  # distances that are tried, for each length of short runs
 MIX = np.uint64(0x9E3779B97F4A7C15)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from numbad.compilation import small_matrices
-from numbad.limits import RUN, limit
+from numbad.limits import FEW_A_ROW, MOST_APART, RUN
 from numbad.ops.arithmetic import add, multiply
 from numbad.ops.definition import REGISTRY
 from numbad.tape.layout import (
@@ -41,9 +41,7 @@ from numbad.tape.layout import (
 from numbad.tapes.lowering import place_spaces, spread
 from numbad.tapes.tape import Tape
 
-MOST_ELEMENTS = limit(1 << 18, 3000)  # of all array rows, and of all constants
 KINDS = (ADD, CONTRACT, GATHER, SCATTER, HOST)  # of array rows beside those of ops
-FEW_A_ROW = limit(32, 32)  # elements a row: larger arrays are worth the block kernels
 
 
 def may_be_taken_apart(tape: Tape) -> bool:
@@ -60,7 +58,7 @@ def may_be_taken_apart(tape: Tape) -> bool:
     elements = int(np.sum(step_count(tape.words, arrays))) if arrays.size else 0
     spaces = sum(values.size for values in tape.spaces if values is not None)
     spaces += sum(slot.size for slot in tape.inputs if slot.space)
-    return elements <= min(MOST_ELEMENTS, FEW_A_ROW * len(tape)) and spaces <= MOST_ELEMENTS
+    return elements <= min(MOST_APART, FEW_A_ROW * len(tape)) and spaces <= MOST_APART
 
 
 def take_apart(tape: Tape, results: list[np.ndarray]) -> tuple[Tape, list[np.ndarray]]:

@@ -1,4 +1,5 @@
 """Make the LLVM texts of all compiled functions: `python -m numbad.kernels.make_texts` writes `generated/texts`.
+
 Numba translates each function without optimising it and without regard to a processor; what it takes of LLVM's passes
 here moves variables into registers and puts small functions into their callers, so that the texts are short.
 """

@@ -7,7 +7,7 @@ import json
 import zlib
 from pathlib import Path
 
-from numbad.kernels.sources import PACKAGE, digest_of_sources
+from numbad.kernels.sources import PACKAGE, digest_of_sources, read
 from numbad.kernels.texts import head_of
 
 ARCHIVE = Path(__file__).parent / "generated" / "number_texts"
@@ -21,14 +21,12 @@ def digest() -> str:
 @functools.cache
 def archive() -> tuple[dict[str, list[int]], bytes]:
     """Return where the text of each function is, and the compressed texts; nothing where they are of other sources."""
-    try:
-        content = ARCHIVE.read_bytes()
-    except OSError:
-        return {}, b""
-    if not content.startswith(head_of(digest())):
-        return {}, b""
+    content = read(str(ARCHIVE)) or b""
     head, _, packed = content.partition(b"\n")
-    return json.loads(head)["texts"], packed
+    sources = digest()
+    if sources and not head.startswith(head_of(sources)):
+        return {}, b""
+    return (json.loads(head)["texts"], packed) if head else ({}, b"")
 
 
 @functools.cache

@@ -16,7 +16,7 @@ import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from sys import getrefcount
-from types import CodeType, FrameType, FunctionType
+from types import BuiltinFunctionType, CodeType, FrameType, FunctionType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,7 +48,7 @@ SEQUENCES = (list, tuple)
 METHODS = {"dot", "clip", "searchsorted", "choose"}  # of plain arrays, which NumPy does not ask whether others record
 
 plans: dict[int, Plan] = {}  # by the code of the function that is recorded
-replacements: dict[int, tuple[Any, Any]] = {}  # by identity, NumPy's functions that make arrays of lists, and ours
+replacements: dict[int, tuple[Any, Any]] = {}  # by identity, functions of NumPy and Python, and ours
 preparations: list[Callable[[], dict[int, tuple[Any, Any]]]] = []  # modules above give these
 
 
@@ -69,11 +69,17 @@ class Made(Hook):
             recorder = current()
             if recorder is not None and getrefcount(value) == alone().value:
                 return received_parts(self, value, recorder)
+        elif type(value) is BuiltinFunctionType and current() is not None and id(value) in replacements:
+            self.needed = True
+            return replacements[id(value)][1]
         return value
 
 
 class Loaded(Hook):
-    """Behind what loads a function: of those of NumPy that make arrays of lists, ours take recording values, too."""
+    """Behind what loads a function: ours take recording values, too.
+
+    A class, such as float, is exchanged where it is called, for it may be a dtype elsewhere.
+    """
 
     __slots__ = ()
 
@@ -86,7 +92,7 @@ class Loaded(Hook):
             self.needed = True
             return functools.partial(call_method, array, self.name)
         found = replacements.get(id(value))
-        if found is not None:
+        if found is not None and (self.called or not isinstance(value, type)):
             self.needed = True
             return found[1]
         return value
@@ -330,6 +336,8 @@ class Looking:
             return True
         if self.add(code for code in self.seen.values() if code is not None):
             return True
+        if found.number:
+            return False
         if found.target is None and not self.everything:
             self.everything = True
             return True

@@ -7,15 +7,12 @@ from typing import Any
 
 from numbad.errors import message
 from numbad.kernels import loading
-from numbad.limits import limit
+from numbad.limits import WORTH_COMPILING
 from numbad.recording.inputs import FLOAT64
 from numbad.replay.recorded_path import Path
 from numbad.replay.telling import warn
 from numbad.settings import config
 
-# Rows times calls: so many cost the interpreter some ten milliseconds.
-WORTH_COMPILING = limit(1 << 20, 1)
-MOST_FALLS = 8  # calls in a row whose gradient is not finite
 NEVER = float("inf")
 
 

@@ -10,6 +10,7 @@ import pytest
 import numbad
 from numbad.compilation import loops as finder
 from numbad.compilation.loops import Segment, cut_loop, fill_gaps
+from numbad.limits import FEWEST_ITERATIONS
 from shared.compiled import compare, loops, promote
 
 
@@ -166,7 +167,7 @@ def test_short_loops_on_both_sides_of_the_limits(count: int, monkeypatch: pytest
         return total
 
     machine = compare(f, (np.linspace(0.2, 0.8, 12),))
-    assert bool(loops(machine)) == (count >= finder.FEWEST_ITERATIONS + 1)
+    assert bool(loops(machine)) == (count >= FEWEST_ITERATIONS + 1)
 
 
 def test_parts_of_loops_and_gaps() -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import numbad
-from numbad.compilation.taking_apart import FEW_A_ROW, may_be_taken_apart, take_apart
-from numbad.limits import RUN
+from numbad.compilation.taking_apart import may_be_taken_apart, take_apart
+from numbad.limits import FEW_A_ROW, RUN
 from numbad.recording.trees import flatten
 from shared.compiled import loops, promote
 

@@ -27,6 +27,7 @@ FLOORS = (
     ("emission",),
     ("transforms",),
     ("tapes",),
+    ("compilation",),
     ("storage",),
     ("pictures",),
     ("replay",),

@@ -23,10 +23,10 @@ pytestmark = pytest.mark.skipif(bool(VARIANT), reason="a variant's code has no t
 def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Return where another file of texts may be written, which is read instead of that of the package."""
     monkeypatch.setattr(texts, "ARCHIVE", tmp_path / "texts")
-    for function in (texts.are_current, texts.archive):
+    for function in (texts.are_current, texts.digest_of_texts, texts.archive):
         function.cache_clear()
     yield tmp_path / "texts"
-    for function in (texts.are_current, texts.archive):
+    for function in (texts.are_current, texts.digest_of_texts, texts.archive):
         function.cache_clear()
 
 
@@ -51,10 +51,10 @@ def test_texts_name_no_machine() -> None:
 
 
 def test_a_text_of_other_sources_is_not_taken(archive: Path) -> None:
-    data = make_texts.pack({"run_at_float64": "; run\n"})
+    data = make_texts.pack({"run_at_float64": "; run\n"}, digest_of_sources())
     archive.write_bytes(data)
     assert texts.find("run_at_float64") == "; run\n"
-    for function in (texts.are_current, texts.archive):
+    for function in (texts.are_current, texts.digest_of_texts, texts.archive):
         function.cache_clear()
     digest = digest_of_sources().encode()
     archive.write_bytes(data.replace(digest, digest[::-1], 1))
@@ -113,7 +113,11 @@ def test_a_function_that_allocates_is_refused() -> None:
 
 
 def test_texts_are_packed_and_found_again(archive: Path) -> None:
-    archive.write_bytes(make_texts.pack({"two_float64": "define void @two()\n", "one_float64": "; one\n"}))
+    archive.write_bytes(
+        make_texts.pack(
+            {"two_float64": "define void @two()\n", "one_float64": "; one\n"}, make_texts.digest_of_sources()
+        )
+    )
     assert texts.find("two_float64") == "define void @two()\n"
     assert texts.find("one_float64") == "; one\n"
     assert texts.find("three_float64") is None
