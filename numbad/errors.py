@@ -183,7 +183,9 @@ class InternalError(NumbadError, RuntimeError):
     """The checked build has seen compiled code touch memory that it was not given, or that nobody has written."""
 
 
-WINGS = "ops tape kernels recording numpy_api scipy_api sweeps emission transforms tapes compilation storage pictures replay".split()
+WINGS = ("ops", "tape", "kernels", "recording", "numpy_api", "scipy_api", "sweeps", "emission", "transforms") + (
+    ("tapes", "compilation", "storage", "pictures", "replay")
+)
 INTERNAL = {"numbad", *(f"numbad.{wing}" for wing in WINGS)}  # packages whose frames are not the user's
 FRAMES = ("pandas", "xarray")  # which keep recording values as objects at best
 LIBRARIES = {"numpy", "scipy", *FRAMES}  # which convert and call back on the user's behalf

@@ -33,6 +33,7 @@ from numbad.sweeps.matrix_rows import multiply_add
 from numbad.tape.layout import operand_kinds
 from numbad.tapes import points
 from shared import ways
+from shared.compiled import promote
 from shared.ways import KERNEL, WIDE, close, sample, windows
 
 # ---------------------------------------------------------------- programs that notice by numbers of NumPy's own
@@ -293,6 +294,78 @@ def replayed_chains() -> None:
         for k in range(1, 41):
             y, slope = np.sin(y * k) + x, np.cos(y * k) * k * slope + 1.0
         close(fast(x), (y * x, slope * x + y), 1e-9)
+
+
+def compiled(f: Any, *points: Any) -> Any:
+    """Return a function's value and gradient, replayed by machine code of its own."""
+    fast = numbad.jit(numbad.value_and_grad(f))
+    fast(*points)
+    assert promote(fast) is not None
+    return fast
+
+
+def compiled_loops() -> None:
+    """Loops that hand on, keep and walk: what stays is read in all iterations, and the last result after them."""
+
+    def f(x: Any) -> Any:
+        y, start = x[0], None
+        for k in range(40):
+            y = 0.9 * y + x[k] * x[1]
+            start = y if start is None else start
+            y = y + 0.01 * start * x[2]
+        return y * y
+
+    fast = compiled(f, sample(40))
+    for seed in range(1, 3):
+        x = sample(40, seed)
+        states, y = [], x[0]
+        for k in range(40):
+            before = y
+            middle = 0.9 * y + x[k] * x[1]
+            start = middle if k == 0 else start
+            y = middle + 0.01 * start * x[2]
+            states.append((before, middle))
+        want, bar, start_bar = np.zeros(40), 2.0 * y, 0.0
+        for k in range(39, -1, -1):
+            start_bar += 0.01 * x[2] * bar
+            want[2] += 0.01 * start * bar
+            bar += start_bar if k == 0 else 0.0
+            want[k] += x[1] * bar
+            want[1] += x[k] * bar
+            bar = 0.9 * bar
+        want[0] += bar
+        close(fast(x), (y * y, want), 1e-11)
+
+
+def compiled_sums() -> None:
+    """Sums whose terms have cotangents that never change, and a sum of many elements."""
+
+    def f(x: Any) -> Any:
+        total = 0.0
+        for k in range(40):
+            total = total + 3.0 * np.sin(x[k] * x[k])
+        return total + np.sum(x * x)
+
+    fast = compiled(f, sample(300))
+    x = sample(300, 1)
+    want = 2.0 * x
+    want[:40] += 6.0 * x[:40] * np.cos(x[:40] ** 2)
+    close(fast(x), (3.0 * np.sin(x[:40] ** 2).sum() + x @ x, want))
+
+
+def compiled_matrices() -> None:
+    """Determinants and inverses of matrices whose rows change places."""
+
+    def f(a: Any) -> Any:
+        return np.linalg.det(a) + np.sum(np.linalg.inv(a)) + sum(a[0, 0] * k for k in range(4))
+
+    fast = compiled(f, np.array([[0.1, 2.0], [3.0, 4.0]]))
+    for a in (np.array([[0.1, 2.0], [3.0, 4.0]]), np.array([[5.0, 2.0], [3.0, 4.0]])):
+        det, adjugate = a[0, 0] * a[1, 1] - a[0, 1] * a[1, 0], np.array([[a[1, 1], -a[0, 1]], [-a[1, 0], a[0, 0]]])
+        inverse = adjugate / det
+        want = adjugate.T - np.outer(inverse.sum(axis=0), inverse.sum(axis=1))
+        want[0, 0] += 6.0
+        close(fast(a), (det + inverse.sum() + 6.0 * a[0, 0], want))
 
 
 def branches_of_numbers() -> None:
@@ -851,6 +924,40 @@ PYTHON = {
     ),
     "partials of constants are left out": Damage(
         "tapes.adjoint_plans.constant_partials", "partials[rows] = found[: len(rows)]", "pass", replayed_numbers
+    ),
+    # machine code of a tape
+    "a loop keeps what its first iteration computes": Damage(
+        "compilation.loops.has_conflict",
+        "(result & steady & (first >= begin - loop.period)).any()",
+        "0",
+        compiled_loops,
+    ),
+    "the cotangent of a loop's last result is begun anew": Damage(
+        "compilation.backward.Backward.write_loop",
+        "self.first_bar(last + row) or literal(-0.0)",
+        "literal(-0.0)",
+        compiled_loops,
+    ),
+    "the cotangent of what stays is not put back": Damage(
+        "compilation.backward.Backward.write_loop", "self.store_bar(address, end)", "pass", compiled_loops
+    ),
+    "what an iteration reads of the one before is not in memory before the loop": Damage(
+        "compilation.forward.mark_stored", "stored[read[0]] = True", "pass", compiled_loops
+    ),
+    "machine code leaves out cotangents that are known": Damage(
+        "compilation.scalar_program.take_plan", "program.bar[rename[used]] = plan.bar[used]", "pass", compiled_sums
+    ),
+    "a long sum that is taken apart has its first half twice": Damage(
+        "compilation.taking_apart.Parts.add_in_pairs",
+        "self.add_in_pairs(terms[half:])",
+        "self.add_in_pairs(terms[: len(terms) - half])",
+        compiled_sums,
+    ),
+    "rows of a matrix change places, and its determinant keeps its sign": Damage(
+        "compilation.small_matrices.eliminate", "numbers.compute(arithmetic.negative, sign)", "sign", compiled_matrices
+    ),
+    "the right side of an elimination keeps its rows": Damage(
+        "compilation.small_matrices.eliminate", "for rows in (a, b):", "for rows in (a,):", compiled_matrices
     ),
     "rows that are computed together need one another": Damage(
         "replay.scalar_machine.order_by_levels", "(tape.code[:, 0], turn)", "(turn, tape.code[:, 0])", replayed_chains
