@@ -138,7 +138,17 @@ class Prologue:
         """Compute all steps for other inputs; return whether the path is the same."""
         now = self.now
         now[: self.count] = inputs
-        number = self.count
+        if self.steps and not self.run_steps():
+            return False
+        for guard in self.guards:
+            if not same(now[guard.number], guard.value):
+                self.missed = guard.site
+                return False
+        return True
+
+    def run_steps(self) -> bool:
+        """Compute all steps; return whether their results have the shapes and dtypes that they had."""
+        now, number = self.now, self.count
         with np.errstate(all="ignore"):
             for step in self.steps:
                 found = step.function(*fill(step.arguments, now), **fill(step.keywords, now))
@@ -147,10 +157,6 @@ class Prologue:
                         return False
                     now[number] = part
                     number += 1
-        for guard in self.guards:
-            if not same(now[guard.number], guard.value):
-                self.missed = guard.site
-                return False
         return True
 
     def values(self) -> list[Any]:
