@@ -59,7 +59,6 @@ from numbad.kernels.vectormath import absent, call_at, pointer_of, room, rows_of
 from numbad.limits import BLOCK, RUN
 from numbad.tape.layout import ABSENT_KIND, ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER, WHOLE
 
-
 compiled = njit(nogil=True, error_model="numpy")
 inlined = njit(nogil=True, error_model="numpy")
 

@@ -67,6 +67,12 @@ class Prologue:
         What `now` was when it was recorded: a value that the function has kept somewhere stays that one.
     open, running : bool
         Whether the function is running that is recorded; whether its path is. Afterwards, values are what they are.
+    copies : bool
+        Whether a view of a recording array at a place that varies may be a copy, which is never assigned to.
+    copied : bool
+        Whether there has been one.
+    asked : set
+        The statements for which the function was to be recorded with hooks.
     missed : tuple or None
         The user's statement that the last run found to go another way.
     """
@@ -84,7 +90,16 @@ class Prologue:
         self.stand_in: Callable[[int], Any]
         self.first: list[Any] = []
         self.open, self.running = True, False
+        self.copies, self.copied = True, False
+        self.asked: set[Any] = set()
         self.missed: Site | None = None
+
+    def begin(self, recorder: Any) -> None:
+        """Begin with a recording: what one before has noted that was given up is forgotten."""
+        self.recorder = recorder
+        del self.now[self.count :]
+        self.steps, self.guards, self.guarded = [], [], set()
+        self.entries, self.blocks, self.tag = [], {}, None
 
     def value(self, number: int) -> Any:
         """Return a value as a program sees it."""

@@ -21,6 +21,8 @@ from numbad.settings import config
 INSTALLED = ("site-packages", "dist-packages")  # folders of packages, which are not the user's
 CONVERTING = {f"numbad.recording.{name}" for name in ("arrays", "scalars", "conversion", "unfilled")}
 MAKERS = {np.array, np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray, np.fromiter}
+SUBSCRIPT = 26  # the argument of BINARY_OP that says x[key], in Python 3.14
+GATHERING = {"take", "searchsorted", "choose"}  # methods of plain arrays that convert integers
 WRITING = {"fill", "put", "__setitem__"}  # methods of arrays that convert what they are given
 OUTSIDE = (
     "make the array in the function that is recorded, or assign to a copy that is made there (y = y.copy()); "
@@ -145,6 +147,23 @@ def plain_request() -> Request | None:
         target = state.looking.writing
     fills = inner is frame and (name in WRITING or any(called is maker for maker in MAKERS))
     return Request(target, frame) if fills or target is not None else None
+
+
+def follows_integers(frame: FrameType) -> bool:
+    """Whether a statement of the user's makes an array of what it is given, or of the elements that this names.
+
+    A recording with hooks can follow integers through that: `table[labels]`, `np.asarray(labels)`.
+    """
+    if state.looking is not None or not config.record_again or not is_users(frame):
+        return False
+    code, place = frame.f_code.co_code, frame.f_lasti
+    operation = dis.opname[code[place]]
+    if operation == "BINARY_SUBSCR" or (operation == "BINARY_OP" and code[place + 1] == SUBSCRIPT):
+        return True
+    if "CALL" not in operation:
+        return False
+    called, name = named_by(frame)
+    return any(called is maker for maker in MAKERS) or (name in GATHERING and array_of_method(called) is not None)
 
 
 def is_numpys(frame: FrameType) -> bool:

@@ -42,6 +42,7 @@ from numbad.replay.snapshot import JITTED, Snapshot
 from numbad.settings import config
 
 if TYPE_CHECKING:
+    from numbad.recording.prologue import Prologue
     from numbad.types import Argnums
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -187,6 +188,9 @@ class Jitted(Generic[F]):
         self.last: tuple[Form, Paths] | None = None  # the form of the last arguments, and the paths for it
         self.clock = 0
         self.warned = self.told = self.anew = self.overflowed = False
+        self.prologue: Prologue | None = None  # of the last recording
+        self.copies = True  # see `Prologue`
+        self.asked: set[Any] = set()  # see there
         self.unfollowed: set[Any] = set()  # signatures of whose integers more is done than can be followed
         self.said: set[str] = set()  # what it does to its arguments, as far as the user was warned of it
         self.lock = threading.RLock()
@@ -513,7 +517,10 @@ class Jitted(Generic[F]):
         try:
             return self.record(arguments, keywords, paths)
         except Exception:
-            return None
+            if not (self.copies and self.prologue is not None and self.prologue.copied):
+                return None
+        self.copies = False  # a row at a place that varies was assigned to: rows are views from now on, and guarded
+        return self.try_known(arguments, keywords, paths)
 
     def record_unfollowed(self, arguments: Any, keywords: Any, known: Any) -> Any:
         """Return what the function does with integers as they are; these are static from now on."""

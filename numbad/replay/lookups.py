@@ -1,7 +1,7 @@
 """Elements of the arena at indices that vary, `x[labels]`: rows of a machine that read places, which each run says.
 
-In a recording they are rows of a Python kernel, whose index is an object (see `numbad.ops.places`). A machine has memory
-of its own, so it may write there, as the operands of a `GATHER` row, where the elements lie in this run.
+In a recording they are rows of a Python kernel, whose index is an object (see `numbad.ops.places`). A machine has
+memory of its own, so it may write there, as the operands of a `GATHER` row, where the elements lie in this run.
 """
 
 from __future__ import annotations
@@ -54,8 +54,11 @@ def gather_lookups(rows: Rows) -> tuple[Rows, list[Lookup]]:
     changed, longer = code.copy(), array("q", words.tobytes())
     for row in np.flatnonzero(code[:, 0] == HOST).tolist():
         w = int(code[row, 2])
-        call, ((space, first, count), *_), ((_, out, made), *_) = rows.hosts[host_call(words, w)], *host_places(words, w)
-        if getattr(call, "op", None) is not pick or space:
+        call = rows.hosts[host_call(words, w)]
+        if getattr(call, "op", None) is not pick:
+            continue
+        ((space, first, count), *_), ((_, out, made), *_) = host_places(words, w)
+        if space:
             continue
         table = np.arange(first, first + count).reshape(call.operand_shapes[0])
         found.append(Lookup(call.settings["key"], table, len(longer)))

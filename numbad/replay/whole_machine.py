@@ -89,7 +89,9 @@ class WholeMachine:
         self.plan = self.make_plan(path.wanted is not None)
         self.plan_at = self.plan.buffer_info()[0]
         self.driver = sweep("run_at", dtype, count <= LOCKED_ROWS)
-        self.targets = [self.values[slot.address : slot.address + slot.size].reshape(slot.shape) for slot in tape.inputs]
+        self.targets = [
+            self.values[slot.address : slot.address + slot.size].reshape(slot.shape) for slot in tape.inputs
+        ]
         self.reads = [self.reader(slot, given) for slot, given in zip(tape.inputs, tape.examples, strict=True)]
         for k, wanted in enumerate(path.wanted or ()):
             self.reads[k] = self.reads[k] if wanted else nothing
