@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -38,6 +39,14 @@ def usual_limits() -> None:
     """
     if limits.SMALL_LIMITS:
         pytest.skip("asks which way is taken, and small limits are there to change that")
+
+
+@pytest.fixture
+def recorded_once() -> Iterator[None]:
+    """Leave a test without what a second recording of a function mends."""
+    numbad.config.record_again = False
+    yield
+    numbad.config.record_again = True
 
 
 @pytest.fixture(scope="module")

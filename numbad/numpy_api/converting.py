@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from numbad.numpy_api import functions
+from numbad.numpy_api import functions, mathematics
 from numbad.recording.active import given_among, involves
 from numbad.recording.arrays import as_array
 from numbad.recording.recorder import current
@@ -102,6 +102,6 @@ RECORDED: dict[Any, Callable[..., Any]] = {
 
 
 def replacements() -> dict[int, tuple[Any, Any]]:
-    """Return NumPy's functions and what takes their places, by the identities of NumPy's."""
+    """Return functions of NumPy and Python and what takes their places, by the identities of the former."""
     found = {id(own): (own, taking(own, recorded)) for own, recorded in RECORDED.items()}
-    return found | {id(np.fromiter): (np.fromiter, fromiter)}
+    return found | {id(np.fromiter): (np.fromiter, fromiter)} | mathematics.replacements()

@@ -41,7 +41,7 @@ def tables() -> Any:
 
 
 def replacements() -> dict[int, tuple[Any, Any]]:
-    """Return NumPy's functions that make arrays of lists, and ours: needed once a function is recorded again."""
+    """Return functions that are exchanged, and ours: needed once a function is recorded again."""
     from numbad.numpy_api import converting
 
     return converting.replacements()

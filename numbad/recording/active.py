@@ -40,6 +40,7 @@ class Active:
     astype: Any
     compress: Any
     put: Any
+    truth_now: Any
 
     # ------------------------------------------------------------ attributes
 

@@ -378,10 +378,10 @@ class Array(Active):
         raise ValueError("The truth value of an array with more than one element is ambiguous. Use a.any() or a.all()")
 
     def __float__(self) -> float:
-        return concrete_float(self.item())
+        return concrete_float(self.item()) if self.size == 1 else float(np.zeros(self.shape))
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self.item()) if self.size == 1 else int(np.zeros(self.shape))
 
     def __index__(self) -> int:
         if self.size != 1:
@@ -389,7 +389,9 @@ class Array(Active):
         return self.item().__index__()
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
-        if is_whole(dtype) and not self.boolean:
+        if self.boolean and (dtype is None or np.dtype(dtype).kind != "O"):
+            return np.asarray(self.truth_now(), dtype)
+        if is_whole(dtype):
             return self.astype(dtype)
         refuse_conversion(dtype)
         refuse_objects(dtype)

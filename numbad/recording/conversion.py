@@ -117,7 +117,7 @@ def refuse_plain(what: str, do: str) -> NoReturn:
     """Refuse a conversion; it is another error where a statement of the user's wants to fill a plain array."""
     asked = plain_request()
     if asked is not None:
-        raise unfilled(message(what, do), asked.target)
+        raise unfilled(message(what, do), asked.target, number=asked.number)
     refuse(what, do)
 
 

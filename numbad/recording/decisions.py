@@ -121,3 +121,6 @@ def concrete_truth(mask: Any) -> Any:
     for address, flag in zip(addresses.reshape(-1).tolist(), truth.reshape(-1).tolist(), strict=True):
         recorder.extend((GUARD, int(flag), address, 0))
     return truth
+
+
+Active.truth_now = concrete_truth  # a truth value has no derivative that its conversion could lose

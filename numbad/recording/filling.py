@@ -17,7 +17,7 @@ import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from sys import getrefcount
-from types import CodeType, FrameType, FunctionType
+from types import BuiltinFunctionType, CodeType, FrameType, FunctionType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,7 +55,7 @@ METHODS = {
 }  # of plain arrays: NumPy asks nobody who records
 
 plans: dict[int, Plan] = {}  # by the code of the function that is recorded
-replacements: dict[int, tuple[Any, Any]] = {}  # by identity, NumPy's functions that make arrays of lists, and ours
+replacements: dict[int, tuple[Any, Any]] = {}  # by identity, functions of NumPy and Python, and ours
 preparations: list[Callable[[], dict[int, tuple[Any, Any]]]] = []  # modules above give these
 
 
@@ -76,11 +76,17 @@ class Made(Hook):
             recorder = current()
             if recorder is not None and getrefcount(value) == alone().value:
                 return received_parts(self, value, recorder)
+        elif type(value) is BuiltinFunctionType and current() is not None and id(value) in replacements:
+            self.needed = True
+            return replacements[id(value)][1]
         return value
 
 
 class Loaded(Hook):
-    """Behind what loads a function: of those of NumPy that make arrays of lists, ours take recording values, too."""
+    """Behind what loads a function: ours take recording values, too.
+
+    A class, such as float, is exchanged where it is called, for it may be a dtype elsewhere.
+    """
 
     __slots__ = ()
 
@@ -93,7 +99,7 @@ class Loaded(Hook):
             self.needed = True
             return functools.partial(call_method, array, self.name)
         found = replacements.get(id(value))
-        if found is not None:
+        if found is not None and (self.called or not isinstance(value, type)):
             self.needed = True
             return found[1]
         return value
@@ -351,6 +357,8 @@ class Looking:
             return True
         if self.add(code for code in self.seen.values() if code is not None):
             return True
+        if found.number:
+            return False
         if found.target is None and not self.everything:
             self.everything = True
             return True

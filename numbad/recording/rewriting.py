@@ -31,12 +31,14 @@ class Hook:
         Whether later recordings need it, too.
     name : str
         What its instruction loads.
+    called : bool
+        Whether what it loads is called by what follows, and has no other use.
     """
 
-    __slots__ = ("name", "needed")
+    __slots__ = ("called", "name", "needed")
 
     def __init__(self) -> None:
-        self.needed = False
+        self.needed = self.called = False
         self.name = ""
 
     def __or__(self, value: Any) -> Any:
@@ -85,35 +87,35 @@ class Rewritten:
         self.mixed = False
         self.classes = hooks
         changed: list[Any] = []
-        following = {id(step): steps[k + 1 : k + 3] for k, step in enumerate(steps)}
+        places = {id(step): k for k, step in enumerate(steps)}
         for step in listing:
-            changed += self.hooked(step, following[id(step)]) if isinstance(step, Instr) else [step]
+            changed += self.hooked(steps, places[id(step)]) if isinstance(step, Instr) else [step]
         listing[:] = changed
         self.full = noted(listing.to_code(), FULL, VARIANTS)
         self.lean_code: tuple[int, CodeType] | None = None
         self.original = weakref.ref(code)
 
-    def hooked(self, step: Instr, following: list[Instr]) -> list[Any]:
+    def hooked(self, steps: list[Instr], k: int) -> list[Any]:
         """Return an instruction with its hook."""
         from bytecode import Instr
 
-        name = step.name
-        if name == "LOAD_CONST" and isinstance(step.arg, CodeType):
+        step = steps[k]
+        if step.name == "LOAD_CONST" and isinstance(step.arg, CodeType):
             inner = Rewritten(step.arg, self.classes)
             self.inner.append(inner)
-            return [Instr(name, inner.full, location=step.location)]
-        if name in ASSIGNS:
-            return self.assignment(step, ASSIGNS[name])
-        if name in LOADS:
+            return [Instr(step.name, inner.full, location=step.location)]
+        if step.name in ASSIGNS:
+            return self.assignment(step, ASSIGNS[step.name])
+        if loads(steps, k):
             hook = self.classes.loaded()
-            hook.name = name_in(step) or ""
+            hook.name, hook.called = name_in(step) or "", is_called(steps, k)
             self.hooks.append(hook)
             return loading(step, hook)
-        if name in MAKES and not is_in_place(step):
+        if makes(step):
             reads = [self.classes.read()] if is_subscript(step) else []
             hook = self.classes.made()
             self.hooks += [*reads, hook]
-            self.makers.append((hook, stored_name(following)))
+            self.makers.append((hook, stored_name(steps[k + 1 : k + 3])))
             made = reading(step, reads[0]) if reads else [step]
             return [*made, *calling(hook, step.location)]
         return [step]
@@ -149,6 +151,8 @@ class Rewritten:
             return self.full
         listing = Bytecode.from_code(code)
         hooks, inner = iter(self.hooks), iter(self.inner)
+        steps = [step for step in listing if isinstance(step, Instr)]
+        places = {id(step): k for k, step in enumerate(steps)}
         changed: list[Any] = []
         for step in listing:
             if not isinstance(step, Instr):
@@ -158,10 +162,10 @@ class Rewritten:
             elif step.name in ASSIGNS:
                 next(hooks)
                 changed.append(step)
-            elif step.name in LOADS:
+            elif loads(steps, places[id(step)]):
                 hook = next(hooks)
                 changed += loading(step, hook) if hook.needed else [step]
-            elif step.name in MAKES and not is_in_place(step):
+            elif makes(step):
                 read = next(hooks) if is_subscript(step) else None
                 hook = next(hooks)
                 changed += reading(step, read) if read is not None and read.needed else [step]
@@ -194,6 +198,16 @@ def noted(code: CodeType, *kinds: set[int]) -> CodeType:
         kind.add(id(code))
         weakref.finalize(code, kind.discard, id(code)).atexit = False
     return code
+
+
+def loads(steps: list[Instr], k: int) -> bool:
+    """Whether an instruction loads what may be a function: under a global name, an attribute, or to call it."""
+    return steps[k].name in LOADS or ("LOAD_FAST" in steps[k].name and is_called(steps, k))
+
+
+def makes(step: Instr) -> bool:
+    """Whether an instruction makes a value."""
+    return step.name in MAKES and not is_in_place(step)
 
 
 def is_in_place(step: Instr) -> bool:
@@ -231,8 +245,7 @@ def loading(step: Instr, hook: Hook) -> list[Instr]:
     argument: Any = step.arg
     at = step.location
     method = step.name == "LOAD_METHOD"
-    called = method or (isinstance(argument, tuple) and argument[0])
-    if not called or (not NULL_LAST and step.name == "LOAD_GLOBAL"):
+    if not marks_call(step) or (not NULL_LAST and step.name == "LOAD_GLOBAL"):
         return [step, *calling(hook, at)]
     plain = Instr("LOAD_ATTR", argument) if method else Instr(step.name, (False, *argument[1:]))
     plain.location = at
@@ -240,6 +253,24 @@ def loading(step: Instr, hook: Hook) -> list[Instr]:
     if NULL_LAST:
         return [plain, *calling(hook, at), mark]
     return [mark, Instr("SWAP", 2, location=at), plain, *calling(hook, at)]
+
+
+def is_called(steps: list[Instr], k: int) -> bool:
+    """Whether what an instruction loads is called by what follows, with a mark beside it on the stack, or by map."""
+    after = steps[k + 1].name if k + 1 < len(steps) else ""
+    if after in ATTRIBUTES:
+        return False
+    if after == "PUSH_NULL" or marks_call(steps[k]) or (k > 0 and name_in(steps[k - 1]) == "map"):
+        return True
+    while k and steps[k].name == "LOAD_ATTR":  # of a module: the mark was made below it
+        k -= 1
+    return not NULL_LAST and (marks_call(steps[k]) or (k > 0 and steps[k - 1].name == "PUSH_NULL"))
+
+
+def marks_call(step: Instr) -> bool:
+    """Whether an instruction puts the mark of a call on the stack, too."""
+    argument: Any = step.arg
+    return step.name == "LOAD_METHOD" or (step.name in LOADS and isinstance(argument, tuple) and bool(argument[0]))
 
 
 def name_in(step: Instr) -> str | None:
@@ -254,8 +285,8 @@ def stored_name(following: list[Instr]) -> Name | None:
         return None
     first = following[0]
     if first.name.startswith("STORE_") and first.name not in ASSIGNS and first.name != "STORE_ATTR":
-        name = name_in(first)
-        return Name("variable", name) if name else None
+        name = name_in(first) if not isinstance(first.arg, tuple) else first.arg[0]  # two variables in one instruction
+        return Name("variable", name) if isinstance(name, str) else None
     if len(following) > 1 and following[1].name == "STORE_ATTR":
         name = name_in(following[1])
         return Name("attribute", name) if name else None

@@ -100,7 +100,9 @@ class Scalar(Active):
         raise TypeError("iteration over a 0-d array")
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
-        if is_whole(dtype) and not self.boolean:
+        if self.boolean and (dtype is None or np.dtype(dtype).kind != "O"):
+            return np.asarray(self.truth_now(), dtype)
+        if is_whole(dtype):
             return np.asarray(self.astype(dtype))
         refuse_conversion(dtype)
         refuse_objects(dtype)

@@ -23,6 +23,9 @@ CONVERTING = {f"numbad.recording.{name}" for name in ("arrays", "scalars", "conv
 MAKERS = {np.array, np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray, np.fromiter}
 SUBSCRIPT = 26  # the argument of BINARY_OP that says x[key], in Python 3.14
 GATHERING = {"take", "searchsorted", "choose"}  # methods of plain arrays that convert integers
+NUMBERS = {float, np.float64, np.float32}  # make plain numbers; functions that are recorded again have others
+PYTHONS = {"math", "builtins", "functools", "_functools", "itertools"}  # modules whose functions call others
+CONSUMING = {"FOR_ITER", "UNPACK_SEQUENCE", "LIST_EXTEND"}  # may call what is not seen: for y in map(math.sin, x)
 WRITING = {"fill", "put", "__setitem__"}  # methods of arrays that convert what they are given
 OUTSIDE = (
     "make the array in the function that is recorded, or assign to a copy that is made there (y = y.copy()); "
@@ -68,22 +71,24 @@ class UnfilledError(RecordingError):
         The array, where it is known.
     objects : bool
         Whether NumPy would make an array of objects of them.
+    number : bool
+        Whether a number was to become a plain one: other functions help, and no other arrays.
     name : Name or None
         What the user's statement calls the array.
     """
 
     target: Any = None
-    objects = False
+    objects = number = False
     name: Name | None = None
 
 
-def unfilled(text: str, target: Any = None, objects: bool = False) -> UnfilledError:
+def unfilled(text: str, target: Any = None, objects: bool = False, number: bool = False) -> UnfilledError:
     """Return the error; whoever looks for such arrays is told."""
     if state.looking is not None:
         state.looking.want(target)
     state.lost = user_site()
     error = UnfilledError(text)
-    error.target, error.objects, error.name = target, objects, array_name()
+    error.target, error.objects, error.number, error.name = target, objects, number, array_name()
     recorder = current()
     if recorder is not None:
         recorder.unfilled = error
@@ -123,6 +128,7 @@ class Request(NamedTuple):
 
     target: Any
     frame: FrameType
+    number: bool = False  # whether it wants a plain number
 
 
 def plain_request() -> Request | None:
@@ -139,6 +145,8 @@ def plain_request() -> Request | None:
     if operation in ASSIGNS:
         target = array_of(named_by(inner)[0])
         return Request(target, frame) if target is not None or inner is frame else None
+    if operation in CONSUMING and inner is frame:
+        return Request(None, frame, number=True)
     if "CALL" not in operation:
         return None
     called, name = named_by(inner)
@@ -146,7 +154,24 @@ def plain_request() -> Request | None:
     if target is None and name in WRITING and state.looking is not None:
         target = state.looking.writing
     fills = inner is frame and (name in WRITING or any(called is maker for maker in MAKERS))
-    return Request(target, frame) if fills or target is not None else None
+    if fills or target is not None:
+        return Request(target, frame)
+    if inner is not frame:
+        called = named_by(frame)[0]
+        known = isinstance(called, np.vectorize) or called is np.vectorize
+        return Request(None, frame, number=True) if known else None
+    return Request(None, frame, number=True) if makes_number(called) else None
+
+
+def makes_number(called: Any) -> bool:
+    """Whether something that is called may make a plain number of a recording one, and ours could take its place.
+
+    It is a function of math, float, or what may call these: a function of Python's own, or what is not known.
+    """
+    if not callable(called) or any(called is kind for kind in NUMBERS):
+        return True
+    module, of_class = getattr(called, "__module__", None), type(called).__module__
+    return module in PYTHONS or (of_class in PYTHONS and of_class != "builtins")
 
 
 def follows_integers(frame: FrameType) -> bool:

@@ -103,9 +103,10 @@ def jit(f: Any = None, *, static_argnums: Any = (), static_argnames: Any = ()) -
     Each path keeps its tape and the memory of one run.
 
     Arrays of integers and truth values, labels and indices and masks, may be others at each call. What is computed from
-    them alone, NumPy computes anew; where the function makes plain values of them (`int(k[0])`, `range(k[0])`,
-    `plain_table[k]`: write `np.take(plain_table, k)`), or their contents decide a shape (`x[mask]`), other values make
-    another path. A function that writes to them is recorded for each of their values.
+    them alone, NumPy computes anew, `plain_table[k]` and `np.asarray(k)` included (the first call runs the function
+    twice then); where the function makes plain values of them (`int(k[0])`, `range(k[0])`), or their contents decide a
+    shape (`x[mask]`), other values make another path. A function that writes to them is recorded for each of their
+    values.
 
     A signature is the structure of the arguments with the shapes and dtypes of their leaves. Where a comparison
     comes out otherwise than when it was recorded, that path is recorded too, and both are kept. What the function

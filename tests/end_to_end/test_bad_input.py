@@ -668,8 +668,8 @@ def test_integers_are_asked_for_by_name() -> None:
     ):
         np.testing.assert_array_equal(gradient(lambda v, w=whole: np.sum(v[w(v)] * v[w(v[0])]), x), [2.0, 5.0, 2.0])
     assert gradient(lambda v: np.sum(np.asarray(v, float)), x).tolist() == [1.0, 1.0, 1.0]
-    with pytest.raises(RecordingError, match="plain array of float64"):
-        gradient(lambda v: np.float64(v[0]), x)
+    with pytest.raises(RecordingError, match="dtype=float32"):
+        gradient(lambda v: np.float32(v[0]), x)
     tape = numbad.record(lambda v: v[np.int64(v[0])], x)
     assert tape(np.array([1.5, 7.0, 0.0])) == 7.0
     with pytest.raises(numbad.BranchError):
@@ -726,7 +726,7 @@ FAILURES: list[Callable[[Any], Any]] = [
     stop(ValueError),
     stop(KeyboardInterrupt),
     stop(MemoryError),
-    lambda y: float(y[0]),
+    lambda y: y[0].__float__(),
     lambda y: np.linalg.solve(np.ones((2, 2, 2, 3)), y),
     lambda y: y @ np.ones(4),
     lambda y: bool(y),

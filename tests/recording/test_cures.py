@@ -47,6 +47,7 @@ CURES: dict[str, tuple[Callable[[Any], Any], str]] = {
 }
 
 
+@pytest.mark.usefixtures("recorded_once")
 @pytest.mark.parametrize("name", CURES)
 def test_the_likeliest_cure_comes_first_and_alone(name: str) -> None:
     f, cure = CURES[name]
@@ -66,6 +67,7 @@ def test_a_random_draw_is_told_of_reparametrisation() -> None:
     np.testing.assert_array_equal(numbad.gradient(lambda x: np.sum(x + 2.0 * noise), X), np.ones(3))
 
 
+@pytest.mark.usefixtures("recorded_once")
 def test_an_assignment_is_no_conversion_and_source_may_be_missing() -> None:
     scope: dict[str, Any] = {"np": np, "math": math}
     exec("def f(x):\n    return math.sin(x[0])", scope)

@@ -106,6 +106,7 @@ def test_asarray_with_another_dtype_is_refused() -> None:
         numbad.gradient(lambda x: np.sum(np.array(x, dtype=np.float32)), X)
 
 
+@pytest.mark.usefixtures("recorded_once")
 def test_math_functions_are_refused_and_say_why() -> None:
     for f in (lambda x: math.sin(x), lambda x: math.exp(x) * x, lambda x: math.sqrt(x)):
         with pytest.raises(numbad.errors.RecordingError, match=r"np\.(sin|exp|sqrt) instead of math\.\w+"):
