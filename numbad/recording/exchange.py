@@ -44,7 +44,7 @@ def own_code(function: Any) -> CodeType:
 
 
 class exchanged:
-    """Give functions the code with all hooks if `looking`, else with those that are needed, as long as a block lasts."""
+    """Give functions the code with all hooks if `looking`, else with those that are needed, while a block runs."""
 
     __slots__ = ("entered", "looking", "pairs")
 
