@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 
@@ -33,6 +32,8 @@ def limit(usual: int, small: int) -> int:
 
 def keep_apart() -> None:
     """Give the compiled code of a variant a folder of its own: Numba's cache knows nothing of these numbers."""
+    import tempfile
+
     name = "numbad" + VARIANT
     root = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     folder = Path(root) if Path(root).name == name else Path(root) / name  # a parent process may have chosen it

@@ -22,7 +22,6 @@ import numpy as np
 from llvmlite import ir
 from numba import cfunc, types
 from numba.core import cgutils
-from numba.core.dispatcher import Dispatcher
 from numba.extending import intrinsic
 from numba.np import arrayobj
 
@@ -45,7 +44,6 @@ from numbad.kernels.checked_memory import (
     TABLE,
     UNWRITTEN,
     WHERE,
-    call_guarded,
     state,
 )
 from numbad.limits import CHECKED
@@ -412,22 +410,10 @@ def empty_array(context, builder, array_type, shapes):
     return array
 
 
-usual_call = Dispatcher.__call__
-
-
-def call_dispatcher(self: Any, *arguments: Any, **named: Any) -> Any:
-    """Call a compiled function from Python: one of ours may touch the arrays that it is given."""
-    if not self.py_func.__module__.startswith("numbad."):
-        return usual_call(self, *arguments, **named)
-    name = f"{self.py_func.__module__}.{self.py_func.__name__}"
-    return call_guarded(name, lambda *given: usual_call(self, *given, **named), arguments)
-
-
 def install() -> None:
     """Make Numba compile accesses so, from now on."""
     arrayobj.basic_indexing, arrayobj.fix_integer_index = basic_indexing, fix_integer_index
     arrayobj.load_item, arrayobj._empty_nd_impl = load_item, empty_array
-    Dispatcher.__call__ = call_dispatcher  # type: ignore[method-assign, assignment]
 
 
 if CHECKED:

@@ -486,21 +486,32 @@ def compress_at(like, rows, at):
     return compress(code, words, flags, slots, slopes, partials, accumulated, place, coefficient, kept, rows, fold)
 
 
-def move_lanes_at(like, share, at):
-    """Run `adjoint_lanes` or `tangent_lanes` over a share of the blocks of lanes. Compiled to a C function.
+def pull_lanes_at(like, share, at):
+    """Run `adjoint_lanes` over a share of the blocks of lanes. Compiled to a C function; see `move_lanes`."""
+    return move_lanes(like, share, at, True)
 
-    Returns where they stopped; and notes it for each share, where there are several.
+
+def push_lanes_at(like, share, at):
+    """Run `tangent_lanes` over a share of the blocks of lanes. Compiled to a C function; see `move_lanes`."""
+    return move_lanes(like, share, at, False)
+
+
+@compiled
+def move_lanes(like, share, at, back):
+    """Run one of the sweeps; return where it stopped, and note it for each share where there are several.
+
+    A program that takes one direction has no use for the machine code of the other.
     """
     table = table_at(at)
     code, words, kept, slots, slopes, values, partials, bases, place, coefficient = linear_tape(table, like)
     lanes, stopped = places_at(table, ARRAYS), integers_at(table, ARRAYS + 1)
     numbers = table[2 * ARRAYS + 4 :]
-    most, wide, block, row, back = numbers[1], numbers[2], numbers[3], numbers[4], numbers[5]
+    most, wide, block, row = numbers[1], numbers[2], numbers[3], numbers[4]
     begin, end = share_of((wide + block - 1) // block, share, numbers[0])
     end_row = row
     for k in range(begin, end):
         first, last = k * block, min(wide, (k + 1) * block)
-        if back != 0:
+        if back:
             end_row = adjoint_lanes(
                 code, words, kept, slots, slopes, values, partials, bases, place, coefficient, lanes, most, wide,
                 first, last, row,

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import functools
+import os
 import platform
 
 import llvmlite.binding as llvm
 
-REGISTERS = {"b": (16, "sse2"), "d": (32, "avx2"), "e": (64, "avx512f")}  # bytes of a register, what it takes
+REGISTERS = {
+    "b": (16, ""),
+    "d": (32, "avx2"),
+    "e": (64, "avx512f"),
+}  # bytes of a register; what it takes, if anything
 NOT_VECTOR = ("lgamma", "tgamma", "fmod", "floor", "ceil", "trunc")
 
 
@@ -36,17 +41,30 @@ def name_for_all_machines() -> None:
 
 
 @functools.cache
+def processor() -> tuple[str, str]:
+    """Return what is compiled for, by LLVM's name and features: this processor, or what Numba's variables name."""
+    name = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
+    features = os.environ.get("NUMBA_CPU_FEATURES", "" if name == "generic" else None)
+    if features is None:
+        try:
+            features = llvm.get_host_cpu_features().flatten()
+        except RuntimeError:  # LLVM knows no features of such processors
+            features = ""
+    return name, features
+
+
+@functools.cache
 def is_usable(symbol: str) -> bool:
     """Whether this machine can call a vector function, such as _ZGVdN4v_exp."""
     if not HAVE_LIBMVEC or not llvm.address_of_symbol(symbol):
         return False
-    letter = symbol[len("_ZGV")]
-    return _portable or letter == "b" or bool(llvm.get_host_cpu_features().get(REGISTERS[letter][1]))
+    feature = REGISTERS[symbol[len("_ZGV")]][1]
+    return _portable or not feature or f"+{feature}" in processor()[1].split(",")
 
 
 def versions(name: str, width: int, arity: int) -> list[tuple[str, str, int]]:
     """List the vector versions of a libm function of numbers of `width` bytes: LLVM's mapping, symbol, lanes."""
-    if name.removesuffix("f") in NOT_VECTOR and name != "erf":
+    if name.removesuffix("f") in NOT_VECTOR:
         return []
     found = []
     for letter, (size, _) in REGISTERS.items():

@@ -23,9 +23,8 @@ from numbad.tape.layout import MAP
 if CHECKED:
     from numbad.kernels import checked_memory
 
-NOTICE_AFTER = 1.0  # seconds
-_announced = False
-_waited = 0.0  # seconds of waiting since the last notice
+NOTICE_AFTER = 1.0  # seconds of waiting
+NOTICE_AGAIN = 10.0  # seconds between two lines
 BLOCKS = ("block", "partials")  # the functions of an op that array rows call
 _compiling = threading.RLock()
 _kernels: dict[Any, Any] = {}
@@ -60,7 +59,11 @@ def load_or_compile(name: str, dtype: np.dtype) -> int:
     if address is not None:
         loaded.add(f"{name} {dtype}")
         return address
-    with compile_notice(f"{name} {dtype}"):
+    with compile_notice(f"{name} {dtype}"), cache.alone(machinecode.digest(), title):
+        address = machinecode.load(title)
+        if address is not None:  # another process has made it meanwhile
+            loaded.add(f"{name} {dtype}")
+            return address
         address = machinecode.compile_shipped(name, title)
         if address is None:
             import numba
@@ -136,29 +139,63 @@ def block_kernels(dtype: np.dtype, scalar: bool = False) -> np.ndarray:
 # ---------------------------------------------------------------- notices
 
 
+class Notices:
+    """What this process has said of its compiling.
+
+    Attributes
+    ----------
+    waited : float
+        Seconds of waiting since the last line.
+    said : float, optional
+        When the last line was printed; None before the first.
+    """
+
+    def __init__(self) -> None:
+        self.waited = 0.0
+        self.said: float | None = None
+
+    def pause(self) -> float:
+        """Return after how many seconds of waiting a line is due."""
+        quiet = 0.0 if self.said is None else self.said + NOTICE_AGAIN - time.perf_counter()
+        return max(NOTICE_AFTER - self.waited, quiet, 0.0)
+
+    def say(self, name: str) -> None:
+        """Print what is compiled; the first time whether it is kept, later how far it has got."""
+        if config.notices and sys.stderr is not None:
+            more = where_kept() if self.said is None else f" (function {len({*compile_seconds, name} - loaded)})"
+            with contextlib.suppress(OSError, ValueError):  # a stderr that is closed
+                print(f"numbad: compiling {name}{more}", file=sys.stderr)
+        self.waited, self.said = 0.0, time.perf_counter()
+
+
+notices = Notices()
+
+
 @contextlib.contextmanager
 def compile_notice(name: str) -> Iterator[None]:
     """Say on stderr that a call takes long because it compiles; note the seconds that it took.
 
-    The first line comes as soon as all waiting of this process adds up to a second, others for what alone takes longer.
+    The first line comes as soon as all waiting of this process adds up to a second. Who waits on is told how far it has
+    got every ten seconds, and who waits for a second once more, later than that, is told again.
     """
-    global _waited
     start = time.perf_counter()
-    timer = threading.Timer(max(NOTICE_AFTER - _waited, 0.0), announce, (name,))
+    timer = threading.Timer(notices.pause(), notices.say, (name,))
     timer.daemon = True
-    timer.start()
+    with contextlib.suppress(RuntimeError):  # there are no new threads when Python ends
+        timer.start()
     try:
         yield
     finally:
         timer.cancel()
         compile_seconds[name] = time.perf_counter() - start
-        _waited = 0.0 if _waited + compile_seconds[name] > NOTICE_AFTER else _waited + compile_seconds[name]
+        since = start if notices.said is None else max(start, notices.said)
+        notices.waited += time.perf_counter() - since
 
 
-def announce(name: str) -> None:
-    """Print what is compiled; the first time, where it is kept as well."""
-    global _announced
-    if config.notices and sys.stderr is not None:
-        kept = "" if _announced else f"; it is kept for later programs in {cache.root()}"
-        _announced = True
-        print(f"numbad: compiling {name}{kept}", file=sys.stderr)
+def where_kept() -> str:
+    """Return whether what is compiled is kept for later programs, and where."""
+    reason = cache.why_not_kept()
+    if reason is None:
+        return f"; it is kept for later programs in {cache.root()}"
+    cure = "the environment variable NUMBAD_CACHE_DIR names another folder"
+    return f"; nothing can be kept in {cache.root()} ({reason}): {cure}"

@@ -13,10 +13,9 @@ import functools
 import hashlib
 import os
 import platform
-import subprocess
+import re
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,11 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from numbad.kernels import cache, texts
-from numbad.kernels.libmvec import HAVE_LIBMVEC
+from numbad.kernels.libmvec import HAVE_LIBMVEC, processor
 from numbad.kernels.sources import PACKAGE, digest_of_sources
+from numbad.kernels.switches import looks_at_no_numbers
 from numbad.limits import VARIANT
+from numbad.settings import VERSION
 
 # Functions of Numba's that the error paths of its wrappers name; these functions never raise.
 UNREACHED = (
@@ -45,9 +46,12 @@ _engines: list[Any] = []  # an engine owns the memory of its code
 @functools.cache
 def digest() -> str:
     """Return a digest of what the machine code depends on: sources, versions, processor and variant."""
-    parts = [digest_of_sources(), llvmlite.__version__, llvm.get_host_cpu_name(), str(HAVE_LIBMVEC)]
-    parts += [platform.libc_ver()[1], llvm.get_host_cpu_features().flatten(), VARIANT]
+    sources = digest_of_sources() or texts.digest_of_texts() or VERSION
+    parts = [sources, llvmlite.__version__, str(llvm.llvm_version_info), llvm.get_process_triple()]
+    parts += [texts.RECIPE, *processor(), str(HAVE_LIBMVEC), platform.libc_ver()[1], VARIANT]
     if not texts.are_current():
+        from importlib.metadata import version
+
         parts += [version("numba"), sys.version]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
 
@@ -79,7 +83,10 @@ def compile_elsewhere(module: str, function: str, arguments: list[list[str]]) ->
 
     Best effort: what the second process does not leave on disk is compiled in this one.
     """
-    if not sys.executable or (os.cpu_count() or 1) < 2:
+    import subprocess
+
+    python = interpreter()
+    if python is None or (os.cpu_count() or 1) < 2:
         return None
     program = (
         f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r})\nfrom {module} import {function} as compile_one\n"
@@ -87,8 +94,15 @@ def compile_elsewhere(module: str, function: str, arguments: list[list[str]]) ->
     program += "".join(f"compile_one(*{part!r})\n" for part in arguments)
     with contextlib.suppress(OSError):
         quiet = subprocess.DEVNULL
-        return subprocess.Popen([sys.executable, "-c", program], stdin=quiet, stdout=quiet, stderr=quiet)
+        return subprocess.Popen([python, "-c", program], stdin=quiet, stdout=quiet, stderr=quiet)
     return None
+
+
+def interpreter() -> str | None:
+    """Return the Python that runs this process; None in an application with Python in it: it would start again."""
+    packed = getattr(sys, "frozen", False) or "__compiled__" in globals()  # Nuitka notes it in each module
+    is_python = re.match(r"(python|pypy)[\w.-]*$", os.path.basename(sys.executable or ""), re.IGNORECASE)
+    return sys.executable if is_python and not packed else None
 
 
 def callable_at(address: int, dtype: np.dtype, integers: int, short: bool = False) -> Callable[..., int]:
@@ -127,7 +141,7 @@ def compile_shipped(name: str, title: str) -> int | None:
     if text is None:
         return None
     try:
-        code = texts.compile_text(text)
+        code = texts.compile_text(text, level=1 if looks_at_no_numbers(name) else 3)
     except RuntimeError:  # another LLVM wrote it
         return None
     symbol = texts.symbol_of(name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import math
 import os
 import threading
 import time
@@ -66,6 +67,8 @@ class Loop:
             self.next_look = now + LOOK_AGAIN
             if machinecode.is_kept(f"{LOOP}_{DOUBLE}") or (worth and not self.compiles_elsewhere()):
                 self.load()
+        except ImportError:  # an application that was packed without Numba
+            self.next_look = math.inf
         finally:
             self.looks.release()
         return self.call is not None
@@ -100,7 +103,7 @@ def claim_of(name: str) -> Path | bool | None:
     """Return a file that says that this process sees to the compilation; None if another does, False if nobody can."""
     path = machinecode.place(name).with_suffix(".claim")
     with contextlib.suppress(OSError):
-        if path.exists() and time.time() - path.stat().st_mtime > OLD:
+        if path.exists() and abs(time.time() - path.stat().st_mtime) > OLD:  # another machine may keep its time
             path.unlink()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

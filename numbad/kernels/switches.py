@@ -29,7 +29,8 @@ INTEGERS = {
     "reads_at": 2,
     "slopes_at": 2,
     "compress_at": 2,
-    "move_lanes_at": 2,
+    "pull_lanes_at": 2,
+    "push_lanes_at": 2,
     "gather_lanes_at": 2,
     "scatter_lanes_at": 2,
     "clear_at": 2,
@@ -105,6 +106,11 @@ def dtypes_of(name: str) -> tuple[str, ...]:
     """Return the dtypes of the numbers that a function is needed for."""
     if name in BY_NUMBA:
         return ("float64",)
-    if name == "emit_at":  # what it works on are rows alone
+    if name == "emit_at":
         return ("int64",)
     return ("float64",) if name in OF_ROWS else ("float64", "float32")
+
+
+def looks_at_no_numbers(name: str) -> bool:
+    """Whether a function works on rows alone."""
+    return name in OF_ROWS or name == "emit_at"

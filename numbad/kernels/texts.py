@@ -7,7 +7,6 @@ for all machines; what is left here takes some tens of milliseconds a function.
 from __future__ import annotations
 
 import functools
-import json
 import os
 import re
 import zlib
@@ -15,11 +14,13 @@ from pathlib import Path
 
 import llvmlite.binding as llvm
 
-from numbad.kernels.libmvec import is_usable
-from numbad.kernels.sources import digest_of_sources
+from numbad.kernels.libmvec import is_usable, processor
+from numbad.kernels.sources import digest_of_sources, read
 from numbad.limits import VARIANT
 
 ARCHIVE = Path(__file__).parent / "generated" / "texts"
+RECIPE = "2"  # of `compile_text`, another one for other machine code
+OLDEST_LLVM = (16, 0, 0)  # older ones know no `ptr`
 VARIANTS = re.compile(r' "vector-function-abi-variant"="([^"]*)"')
 DECLARED = re.compile(r"^declare .*@(_ZGV\w+)\(.*\n", re.MULTILINE)
 USED = re.compile(r"^@llvm\.compiler\.used = .*\n", re.MULTILINE)
@@ -31,14 +32,23 @@ def are_current() -> bool:
 
     `NUMBAD_TEXTS=0` leaves them out: then Numba compiles everything.
     """
-    if VARIANT or os.environ.get("NUMBAD_TEXTS") == "0":
+    if VARIANT or os.environ.get("NUMBAD_TEXTS") == "0" or llvm.llvm_version_info < OLDEST_LLVM:
         return False
-    begin = head_of(digest_of_sources())
+    made_of = digest_of_texts()
+    return made_of is not None and digest_of_sources() in (made_of, "")
+
+
+@functools.cache
+def digest_of_texts() -> str | None:
+    """Return the digest of the sources that the texts were made of, None if there are no texts."""
+    begin = head_of("")[:-1].decode()
     try:
         with ARCHIVE.open("rb") as file:
-            return file.read(len(begin)) == begin
+            line = file.read(len(begin) + 64)
     except OSError:
-        return False
+        line = (read(str(ARCHIVE)) or b"")[: len(begin) + 64]
+    found = re.match(re.escape(begin) + '([0-9a-f]+)"', line.decode(errors="replace"))
+    return found[1] if found else None
 
 
 def head_of(digest: str) -> bytes:
@@ -49,9 +59,12 @@ def head_of(digest: str) -> bytes:
 @functools.cache
 def archive() -> tuple[dict[str, list[int]], bytes]:
     """Return where the text of each function is, and the compressed texts."""
-    if not are_current():
+    content = read(str(ARCHIVE)) if are_current() else None
+    if content is None:
         return {}, b""
-    head, _, packed = ARCHIVE.read_bytes().partition(b"\n")
+    import json
+
+    head, _, packed = content.partition(b"\n")
     return json.loads(head)["texts"], packed
 
 
@@ -91,10 +104,11 @@ def host_machine() -> llvm.TargetMachine:
     """Return what compiles for this processor."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
+    name, features = processor()
     x86 = llvm.get_process_triple().startswith(("x86", "i686", "amd64"))
     return llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(
-        cpu=llvm.get_host_cpu_name(),
-        features=llvm.get_host_cpu_features().flatten(),
+        cpu=name,
+        features=features,
         opt=3,
         reloc="static" if x86 else "default",
         codemodel="jitdefault",
@@ -102,13 +116,17 @@ def host_machine() -> llvm.TargetMachine:
     )
 
 
-def compile_text(text: str) -> bytes:
-    """Optimise a text for this machine and return its machine code; RuntimeError if this LLVM cannot read the text."""
+def compile_text(text: str, level: int = 3) -> bytes:
+    """Optimise a text for this machine and return its machine code; RuntimeError if this LLVM cannot read the text.
+
+    At level 1 that takes half as long. What is done with rows, and not with numbers, is as fast then.
+    """
     machine = host_machine()
     module = llvm.parse_assembly(text)
     module.triple, module.data_layout = llvm.get_process_triple(), str(machine.target_data)
-    options = llvm.create_pipeline_tuning_options(speed_level=3)
-    options.loop_vectorization, options.slp_vectorization = True, False
+    options = llvm.create_pipeline_tuning_options(speed_level=level)
+    options.loop_vectorization = options.loop_unrolling = level > 1
+    options.slp_vectorization = False
     builder = llvm.create_pass_builder(machine, options)
     passes = builder.getModulePassManager()
     passes.run(module, builder)

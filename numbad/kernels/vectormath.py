@@ -58,7 +58,7 @@ def emit_call(builder: ir.IRBuilder, name: str, arguments: list[ir.Value]) -> ir
     if function is None:
         function = ir.Function(module, ir.FunctionType(kind, [kind] * len(arguments)), symbol)
     call = builder.call(function, arguments)
-    attributes = ["nounwind", "willreturn", "memory(none)"]
+    attributes = ["nounwind", "willreturn", "readnone"]
     found = versions(symbol, 4 if isinstance(kind, ir.FloatType) else 8, len(arguments))
     if found:
         declared = []

@@ -272,12 +272,12 @@ class Linearised:
         if shares > 1:
             block = -(-wide // (shares * FEWEST)) * FEWEST
             shares = min(shares, -(-wide // block))
-        numbers = (BLAS_WORTH, wide, block, row, back)
+        name, numbers = "pull_lanes_at" if back else "push_lanes_at", (BLAS_WORTH, wide, block, row)
         if small:
             own = (address_of(lanes.bases), len(lanes.bases), 0, 0)
-            return run_entry("move_lanes_at", self.dtype, 0, self.entries, *own, 1, *numbers)
+            return run_entry(name, self.dtype, 0, self.entries, *own, 1, *numbers)
         stopped = np.full(shares, row, np.int64)
-        run_shares("move_lanes_at", self.dtype, shares, (*self.arrays(), lanes.bases, stopped), *numbers)
+        run_shares(name, self.dtype, shares, (*self.arrays(), lanes.bases, stopped), *numbers)
         return int(stopped[0])
 
     # ------------------------------------------------------------ rows for Python

@@ -12,9 +12,11 @@ from numbad.kernels import libmvec
 @pytest.fixture(autouse=True)
 def forget() -> Iterator[None]:
     """Begin without answers for another machine, and leave none."""
-    libmvec.is_usable.cache_clear()
+    for function in (libmvec.is_usable, libmvec.processor):
+        function.cache_clear()
     yield
-    libmvec.is_usable.cache_clear()
+    for function in (libmvec.is_usable, libmvec.processor):
+        function.cache_clear()
 
 
 @pytest.mark.skipif(not libmvec.HAVE_LIBMVEC, reason="there is no libmvec here")
@@ -34,5 +36,28 @@ def test_a_machine_without_the_library_calls_nothing(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.skipif(not libmvec.HAVE_LIBMVEC, reason="there is no libmvec here")
 def test_a_machine_without_wide_registers_calls_the_narrow_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(libmvec.llvm, "get_host_cpu_features", dict)
+    monkeypatch.setenv("NUMBA_CPU_NAME", "x86-64")
+    monkeypatch.setenv("NUMBA_CPU_FEATURES", "+sse2,-avx2")
     assert [symbol for _, symbol, _ in libmvec.versions("exp", 8, 1)] == ["_ZGVbN2v_exp"]
+
+
+def test_the_processor_is_this_one_or_that_of_numbas_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NUMBA_CPU_NAME", raising=False)
+    monkeypatch.delenv("NUMBA_CPU_FEATURES", raising=False)
+    host = libmvec.processor()
+    assert host[0] == libmvec.llvm.get_host_cpu_name() and host[1]
+    libmvec.processor.cache_clear()
+    monkeypatch.setenv("NUMBA_CPU_NAME", "haswell")
+    assert libmvec.processor() == ("haswell", host[1])
+    libmvec.processor.cache_clear()
+    monkeypatch.setenv("NUMBA_CPU_NAME", "generic")
+    assert libmvec.processor() == ("generic", "")
+
+
+def test_a_processor_whose_features_llvm_does_not_know_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise RuntimeError("failed to get host cpu features")
+
+    monkeypatch.delenv("NUMBA_CPU_FEATURES", raising=False)
+    monkeypatch.setattr(libmvec.llvm, "get_host_cpu_features", fail)
+    assert libmvec.processor()[1] == ""

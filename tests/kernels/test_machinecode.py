@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import numbad
-from numbad.kernels import cache, machinecode, texts
+from numbad.kernels import cache, loading, machinecode, texts
 from numbad.limits import VARIANT
 from numbad.sweeps import whole
 
@@ -69,7 +71,7 @@ def test_processes_fill_an_empty_cache_together(tmp_path: Path) -> None:
         printed, complaints = process.communicate()
         assert printed.splitlines() == [*ANSWER, "False"], complaints
     (folder,) = tmp_path.iterdir()
-    assert all(path.suffix == ".o" for path in folder.iterdir()), "temporary files are left"
+    assert all(path.suffix == ".o" or path.name == cache.LOCK for path in folder.iterdir()), "temporary files are left"
 
 
 @of_texts
@@ -77,7 +79,7 @@ def test_processes_fill_an_empty_cache_together(tmp_path: Path) -> None:
 def test_damaged_machine_code_is_compiled_anew(tmp_path: Path) -> None:
     run(tmp_path)
     (folder,) = tmp_path.iterdir()
-    for k, path in enumerate(sorted(folder.iterdir())):
+    for k, path in enumerate(sorted(folder.glob(f"*{cache.SUFFIX}"))):
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 1
         path.write_bytes([b"", bytes(data), bytes(data[:40])][k % 3])
@@ -111,3 +113,98 @@ def test_a_gradient_in_one_call_agrees_with_that_of_an_execution(monkeypatch: py
     small = numbad.gradient(f, 0.7, 1.9)
     monkeypatch.setattr(whole, "SHORT", 0)
     assert numbad.gradient(f, 0.7, 1.9) == small
+
+
+# ---------------------------------------------------------------- what is said
+
+Clock = Callable[[float], None]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Return what lets a compilation of so many seconds pass; nothing has been said yet."""
+    now = [100.0]
+    due: list[tuple[float, Callable[..., None], tuple[str, ...]]] = []
+
+    class Timer:
+        daemon = False
+
+        def __init__(self, seconds: float, function: Callable[..., None], arguments: tuple[str, ...]) -> None:
+            self.entry = (now[0] + seconds, function, arguments)
+
+        def start(self) -> None:
+            due.append(self.entry)
+
+        def cancel(self) -> None:
+            due.clear()
+
+    def compile_for(seconds: float) -> None:
+        with loading.compile_notice(f"function {len(loading.compile_seconds)}"):
+            end = now[0] + seconds
+            if due and due[0][0] <= end:
+                now[0], function, arguments = due[0]
+                function(*arguments)
+            now[0] = end
+
+    monkeypatch.setattr(loading, "notices", loading.Notices())
+    monkeypatch.setattr(loading, "compile_seconds", {})
+    monkeypatch.setattr(loading.threading, "Timer", Timer)
+    monkeypatch.setattr(loading.time, "perf_counter", lambda: now[0])
+    return compile_for
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Return the lines on stderr since the last look."""
+    return capsys.readouterr().err.splitlines()
+
+
+def test_waiting_that_adds_up_to_a_second_is_said_once(
+    clock: Clock, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NUMBAD_CACHE_DIR", str(tmp_path))
+    clock(0.6)
+    clock(0.3)
+    assert said(capsys) == []
+    clock(0.2)
+    assert said(capsys) == [f"numbad: compiling function 2; it is kept for later programs in {tmp_path}"]
+    for _ in range(16):
+        clock(0.5)
+    assert said(capsys) == []
+    for _ in range(6):
+        clock(0.5)
+    assert len(said(capsys)) == 1
+
+
+def test_one_long_compilation_is_said_after_a_second(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    clock(8.0)
+    assert len(said(capsys)) == 1
+    clock(1.0)
+    assert said(capsys) == []
+    clock(4.0)
+    (line,) = said(capsys)
+    assert line == "numbad: compiling function 2 (function 3)"
+
+
+def test_where_nothing_can_be_kept_that_is_said(
+    clock: Clock, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("NUMBAD_CACHE_DIR", str(tmp_path / "file"))
+    clock(2.0)
+    (line,) = said(capsys)
+    assert "nothing can be kept" in line and "NUMBAD_CACHE_DIR names another folder" in line
+
+
+def test_nothing_is_said_where_it_is_not_wanted_or_cannot_be(
+    clock: Clock, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numbad.config, "notices", False)
+    clock(2.0)
+    assert said(capsys) == []
+    monkeypatch.setattr(numbad.config, "notices", True)
+    monkeypatch.setattr(sys, "stderr", None)
+    clock(20.0)
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stderr", closed)
+    clock(20.0)

@@ -178,9 +178,40 @@ def test_a_damaged_loop_is_compiled_anew(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.delitem(
         parallel.sweep.__globals__["_kernels"], ("shares_at", parallel.DOUBLE.num, False), raising=False
     )
+    monkeypatch.setattr(machinecode, "compile_elsewhere", lambda *_: None)
     found = worth()
     assert found.is_here()
     assert machinecode.load(TITLE) is not None
+
+
+def test_an_application_without_numba_works_in_one_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise ImportError("No module named 'numba'")
+
+    monkeypatch.setenv("NUMBAD_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(machinecode, "compile_elsewhere", lambda *_: None)
+    monkeypatch.setattr(parallel, "start", fail)
+    found = worth()
+    assert not found.is_here()
+    assert found.next_look == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("executable", "frozen"), [("/opt/app/viewer", False), ("/usr/bin/python3", True), ("", False), (None, False)]
+)
+def test_an_application_with_python_in_it_is_not_started_again(
+    executable: str | None, frozen: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", executable)
+    monkeypatch.setattr(sys, "frozen", frozen, raising=False)
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a process is started"))
+    assert machinecode.compile_elsewhere("numbad.kernels.parallel", "compile_loop", [["claim"]]) is None
+
+
+@pytest.mark.parametrize("executable", ["/usr/bin/python3.11", "C:/Python/python.exe", "/opt/pypy3", "/x/python3.13t"])
+def test_a_python_is_started_again(executable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", executable)
+    assert machinecode.interpreter() == executable
 
 
 # ---------------------------------------------------------------- what work alone tells

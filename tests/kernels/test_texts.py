@@ -23,10 +23,10 @@ pytestmark = pytest.mark.skipif(bool(VARIANT), reason="a variant's code has no t
 def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Return where another file of texts may be written, which is read instead of that of the package."""
     monkeypatch.setattr(texts, "ARCHIVE", tmp_path / "texts")
-    for function in (texts.are_current, texts.archive):
+    for function in (texts.are_current, texts.digest_of_texts, texts.archive):
         function.cache_clear()
     yield tmp_path / "texts"
-    for function in (texts.are_current, texts.archive):
+    for function in (texts.are_current, texts.digest_of_texts, texts.archive):
         function.cache_clear()
 
 
@@ -54,7 +54,7 @@ def test_a_text_of_other_sources_is_not_taken(archive: Path) -> None:
     data = make_texts.pack({"run_at_float64": "; run\n"})
     archive.write_bytes(data)
     assert texts.find("run_at_float64") == "; run\n"
-    for function in (texts.are_current, texts.archive):
+    for function in (texts.are_current, texts.digest_of_texts, texts.archive):
         function.cache_clear()
     digest = digest_of_sources().encode()
     archive.write_bytes(data.replace(digest, digest[::-1], 1))
