@@ -46,11 +46,12 @@ class Hook:
 
 
 class Hooks(NamedTuple):
-    """The classes of hooks: behind what makes a value, behind what loads one, and in the place of an assignment."""
+    """The classes of hooks: behind what makes a value or loads one, in the place of an assignment, and of x[key]."""
 
     made: type[Hook]
     loaded: type[Hook]
     stored: type[Hook]
+    read: type[Hook]
 
 
 class Name(NamedTuple):
@@ -91,7 +92,7 @@ class Rewritten:
             changed += self.hooked(steps, places[id(step)]) if isinstance(step, Instr) else [step]
         listing[:] = changed
         self.full = noted(listing.to_code(), FULL, VARIANTS)
-        self.lean_code: tuple[int, CodeType] | None = None
+        self.lean_code: CodeType | None = None
         self.original = weakref.ref(code)
 
     def hooked(self, steps: list[Instr], k: int) -> list[Any]:
@@ -111,10 +112,12 @@ class Rewritten:
             self.hooks.append(hook)
             return loading(step, hook)
         if makes(step):
+            reads = [self.classes.read()] if is_subscript(step) else []
             hook = self.classes.made()
-            self.hooks.append(hook)
+            self.hooks += [*reads, hook]
             self.makers.append((hook, stored_name(steps[k + 1 : k + 3])))
-            return [step, *calling(hook, step.location)]
+            made = reading(step, reads[0]) if reads else [step]
+            return [*made, *calling(hook, step.location)]
         return [step]
 
     def assignment(self, step: Instr, count: int) -> list[Any]:
@@ -131,13 +134,17 @@ class Rewritten:
         return [self, *(part for inner in self.inner for part in inner.every())]
 
     def lean(self) -> CodeType:
-        """Return the code with the hooks that have been needed so far."""
+        """Return the code with the hooks that had been needed when `forget` was called last."""
         if self.mixed:
             return self.full
-        needed = sum(hook.needed for part in self.every() for hook in part.hooks)
-        if self.lean_code is None or self.lean_code[0] != needed:
-            self.lean_code = needed, self.thinned()
-        return self.lean_code[1]
+        if self.lean_code is None:
+            self.lean_code = self.thinned()
+        return self.lean_code
+
+    def forget(self) -> None:
+        """Make the lean code anew when it is asked for: other hooks may be needed."""
+        for part in self.every():
+            part.lean_code = None
 
     def thinned(self) -> CodeType:
         """Return the code without the hooks that have not been needed."""
@@ -163,8 +170,10 @@ class Rewritten:
                 hook = next(hooks)
                 changed += loading(step, hook) if hook.needed else [step]
             elif makes(step):
+                read = next(hooks) if is_subscript(step) else None
                 hook = next(hooks)
-                changed += [step, *(calling(hook, step.location) if hook.needed else ())]
+                changed += reading(step, read) if read is not None and read.needed else [step]
+                changed += calling(hook, step.location) if hook.needed else ()
             else:
                 changed.append(step)
         listing[:] = changed
@@ -208,6 +217,18 @@ def makes(step: Instr) -> bool:
 def is_in_place(step: Instr) -> bool:
     """Whether an instruction is +=, -= and the like, which gives an array that is there already."""
     return step.name == "BINARY_OP" and getattr(step.arg, "name", "").startswith("INPLACE")
+
+
+def is_subscript(step: Instr) -> bool:
+    """Whether an instruction is x[key]."""
+    return step.name == "BINARY_SUBSCR" or (step.name == "BINARY_OP" and getattr(step.arg, "name", "") == "SUBSCR")
+
+
+def reading(step: Instr, hook: Hook) -> list[Instr]:
+    """Return what hands an array and its index to a hook, in the place of x[key]."""
+    from bytecode import Instr
+
+    return [Instr("BUILD_TUPLE", 2, location=step.location), *calling(hook, step.location)]
 
 
 def calling(hook: Any, at: Any) -> list[Instr]:

@@ -318,7 +318,7 @@ def compiled_loops() -> None:
     fast = compiled(f, sample(40))
     for seed in range(1, 3):
         x = sample(40, seed)
-        states, y = [], x[0]
+        states, y, start = [], x[0], 0.0
         for k in range(40):
             before = y
             middle = 0.9 * y + x[k] * x[1]
