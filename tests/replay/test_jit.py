@@ -472,7 +472,7 @@ def test_functions_that_cannot_be_recorded_by_themselves_are_called() -> None:
         total = inside(x) + inside(2.0 * x)
         return total + rooted(x, 4.0) + static(x, 3) + keyword(x, k=x)
 
-    rooted = numbad.jit(lambda x, k: x * math.sqrt(k))
+    rooted = numbad.jit(lambda x, k: x * math.sqrt(k.__float__()))
     static = numbad.jit(lambda x, n: x**n, static_argnums=1)
     keyword = numbad.jit(lambda x, k: x * k)
     for x in (2.0, 3.0):
