@@ -8,7 +8,7 @@ import numbad
 
 
 def test_the_setting_is_checked_and_restored() -> None:
-    assert repr(numbad.config) == "Config(debug_nans=False, notices=True, record_again=True)"
+    assert repr(numbad.config) == "Config(compile_tapes=True, debug_nans=False, notices=True, record_again=True)"
     with pytest.raises(RuntimeError), numbad.debug_nans():
         assert numbad.config.debug_nans
         with numbad.debug_nans(False):

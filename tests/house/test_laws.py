@@ -59,6 +59,7 @@ NUMBA = {
         "kernels.shell",
         "kernels.verification",
     },
+    "kernels.make_number_texts": {"kernels.generated.numbers"},
     "sweeps.execution": {"sweeps.fusion", "sweeps.nonfinite"},
     "sweeps.linearised": {"sweeps.matrix_rows"},
     "sweeps.python_rows": {"sweeps.branch_error", "sweeps.large_rows", "sweeps.matrix_rows"},
@@ -82,6 +83,12 @@ LATER = {  # parts of what a user holds, each the way to a whole wing
     },
     "recording.conversion": {"recording.cures"},  # for errors
     "replay.__init__": {"replay.jit"},  # for pickles that were written when it was a module
+    "replay.hot": {
+        "compilation.code",
+        "compilation.scalar_program",
+        "compilation.taking_apart",
+        "replay.compiled_machine",
+    },
     "replay.jit": {"replay.batches"},
     "replay.machines": {"replay.divided_machine", "replay.scalar_machine"},
     "replay.program": {"emission.splicing", "recording.knowns"},

@@ -61,6 +61,12 @@ ELSEWHERE = {
     "pictures/test_listing.py": ("tape naming", "names are what listings print"),
     "tapes/test_passes.py": (". passes; kernels passes", "the face, and the loops, of passes"),
     "tapes/test_points.py": ("kernels point_rows points; tapes lowering; replay batches", "points run lowered rows"),
+    "compilation/test_loops.py": (
+        "compilation backward forward operands text",
+        "both sweeps of a loop are right together, or not",
+    ),
+    "compilation/test_module.py": ("compilation code scalar_program; tapes adjoint_plans", "what a module is made of"),
+    "kernels/test_number_texts.py": ("kernels make_number_texts", "what is made is what is read"),
     "tapes/test_checks.py": ("kernels verification", "the compiled half of the check"),
     "sweeps/test_dependence.py": ("kernels dependence tables", "the compiled half of dependence"),
     "sweeps/test_linearised.py": ("kernels laneblocks lanes lanes_layout", "the compiled half of lanes"),
@@ -71,7 +77,7 @@ ELSEWHERE = {
     "kernels/test_texts.py": ("kernels make_texts", "what is made is what is read"),
     "kernels/test_checked_code.py": ("kernels checked_memory", "the two halves of the checked build"),
     "replay/test_jit.py": (
-        "replay machines output_copies program swept_machine",
+        "replay machines output_copies program swept_machine telling",
         "jit is the way to all of them",
     ),
 }

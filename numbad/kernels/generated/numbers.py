@@ -44,7 +44,6 @@ from numbad.kernels.vectormath import (
     sin,
     sinh,
     tan,
-    tanh,
     trunc,
 )
 from numbad.tape import layout
@@ -1497,7 +1496,8 @@ def slope0_cosh(x, y, z):
 
 def value_tanh(x, y):
     """Return tanh."""
-    z = tanh(x)
+    tanh_decay = expm1(-2.0 * abs(x))
+    z = np.copysign(tanh_decay / (2.0 + tanh_decay), x)
     return z
 
 
