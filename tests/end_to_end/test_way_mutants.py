@@ -308,7 +308,7 @@ def compiled_loops() -> None:
     """Loops that hand on, keep and walk: what stays is read in all iterations, and the last result after them."""
 
     def f(x: Any) -> Any:
-        y, start = x[0], None
+        y, start = x[0] * x[3], None
         for k in range(40):
             y = 0.9 * y + x[k] * x[1]
             start = y if start is None else start
@@ -318,7 +318,7 @@ def compiled_loops() -> None:
     fast = compiled(f, sample(40))
     for seed in range(1, 3):
         x = sample(40, seed)
-        states, y, start = [], x[0], 0.0
+        states, y, start = [], x[0] * x[3], 0.0
         for k in range(40):
             before = y
             middle = 0.9 * y + x[k] * x[1]
@@ -333,7 +333,8 @@ def compiled_loops() -> None:
             want[k] += x[1] * bar
             want[1] += x[k] * bar
             bar = 0.9 * bar
-        want[0] += bar
+        want[0] += bar * x[3]
+        want[3] += bar * x[0]
         close(fast(x), (y * y, want), 1e-11)
 
 
@@ -356,16 +357,18 @@ def compiled_sums() -> None:
 def compiled_matrices() -> None:
     """Determinants and inverses of matrices whose rows change places."""
 
+    weights = np.array([[1.0, 2.0], [3.0, 5.0]])
+
     def f(a: Any) -> Any:
-        return np.linalg.det(a) + np.sum(np.linalg.inv(a)) + sum(a[0, 0] * k for k in range(4))
+        return np.linalg.det(a) + np.sum(np.linalg.inv(a) * weights) + sum(a[0, 0] * k for k in range(4))
 
     fast = compiled(f, np.array([[0.1, 2.0], [3.0, 4.0]]))
     for a in (np.array([[0.1, 2.0], [3.0, 4.0]]), np.array([[5.0, 2.0], [3.0, 4.0]])):
         det, adjugate = a[0, 0] * a[1, 1] - a[0, 1] * a[1, 0], np.array([[a[1, 1], -a[0, 1]], [-a[1, 0], a[0, 0]]])
         inverse = adjugate / det
-        want = adjugate.T - np.outer(inverse.sum(axis=0), inverse.sum(axis=1))
+        want = adjugate.T - inverse.T @ weights @ inverse.T
         want[0, 0] += 6.0
-        close(fast(a), (det + inverse.sum() + 6.0 * a[0, 0], want))
+        close(fast(a), (det + np.sum(inverse * weights) + 6.0 * a[0, 0], want))
 
 
 def branches_of_numbers() -> None:
