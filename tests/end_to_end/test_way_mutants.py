@@ -312,7 +312,7 @@ def compiled_loops() -> None:
         for k in range(40):
             y = 0.9 * y + x[k] * x[1]
             start = y if start is None else start
-            y = y + 0.01 * start * x[2]
+            y = y + start * x[39 - k]
         return y * y
 
     fast = compiled(f, sample(40))
@@ -323,12 +323,12 @@ def compiled_loops() -> None:
             before = y
             middle = 0.9 * y + x[k] * x[1]
             start = middle if k == 0 else start
-            y = middle + 0.01 * start * x[2]
+            y = middle + start * x[39 - k]
             states.append((before, middle))
         want, bar, start_bar = np.zeros(40), 2.0 * y, 0.0
         for k in range(39, -1, -1):
-            start_bar += 0.01 * x[2] * bar
-            want[2] += 0.01 * start * bar
+            start_bar += x[39 - k] * bar
+            want[39 - k] += start * bar
             bar += start_bar if k == 0 else 0.0
             want[k] += x[1] * bar
             want[1] += x[k] * bar
