@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import platform
 import py_compile
 import subprocess
 import sys
@@ -20,6 +22,10 @@ from numbad.kernels import cache, loading, machinecode, texts
 from numbad.limits import VARIANT
 from numbad.sweeps import whole
 
+try:
+    CPU = Path("/proc/cpuinfo").read_text()
+except OSError:
+    CPU = ""
 SCRIPT = """
 import sys
 import numbad, numpy as np
@@ -243,6 +249,49 @@ def test_threads_and_spawned_processes_take_first_gradients_together(tmp_path: P
     given = {**os.environ, "NUMBAD_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(HERE)}
     done = subprocess.run([sys.executable, str(program)], env=given, capture_output=True, text=True, check=False)
     assert done.stdout.startswith("12 [0.841470984807896") and done.stdout.count("[") == 1, done.stderr
+
+
+# ---------------------------------------------------------------- other processors
+
+ELSEWHERE = """
+import json, sys, numpy as np, numbad
+from numbad.kernels import machinecode
+found = {}
+for dtype in (np.float64, np.float32):
+    x = np.linspace(0.1, 0.9, 203, dtype=dtype)
+    w = np.cos(np.arange(1421, dtype=dtype)).reshape(7, 203)
+    f = lambda v: np.sum(np.sin(v) ** 2 * np.exp(-v) + np.log(v) * np.arctan2(v, 1 - v) + np.tanh(v) ** 1.5)
+    tape = numbad.record(lambda a, b: np.sin(a) * np.exp(b) + np.power(a, b), x[3], x[5])
+    results = [numbad.gradient(f, x), numbad.gradient(lambda w: np.sum(np.tanh(w @ x)), w), numbad.hessian(f, x[:9])]
+    results.append(np.stack(tape.gradient_map(x, x[::-1].copy())))
+    found[np.dtype(dtype).name] = [result.ravel().tolist() for result in results]
+print(json.dumps([machinecode.digest(), found]))
+"""
+
+
+@of_texts
+@pytest.mark.subprocess
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the processors are of this kind")
+@pytest.mark.parametrize(
+    ("name", "features", "flag"),
+    [("x86-64", "", ""), ("x86-64-v2", "+sse4.2", "sse4_2"), ("haswell", "+avx2,+fma", "avx2")],
+)
+def test_other_processors_compute_the_same_but_for_last_bits(
+    name: str, features: str, flag: str, tmp_path: Path
+) -> None:
+    if flag and flag not in CPU.split():
+        pytest.skip("this processor cannot run what that one can")
+    answers = []
+    for chosen in ({}, {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features}):
+        given = {**os.environ, "NUMBAD_CACHE_DIR": str(tmp_path), **chosen}
+        done = subprocess.run([sys.executable, "-c", ELSEWHERE], env=given, capture_output=True, text=True, check=True)
+        answers.append(json.loads(done.stdout))
+    (digest, here), (other, there) = answers
+    assert digest != other  # neither is given the other's machine code
+    for dtype, results in here.items():
+        for one, two in zip(results, there[dtype], strict=True):
+            scale = np.spacing(np.abs(np.array(one, dtype)).max())
+            np.testing.assert_allclose(two, one, rtol=0.0, atol=8.0 * float(scale))
 
 
 # ---------------------------------------------------------------- what is said
