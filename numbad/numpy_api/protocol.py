@@ -13,6 +13,7 @@ from numbad.recording.active import Active, new
 from numbad.recording.arrays import Array
 from numbad.recording.elementwise import record, record_operator
 from numbad.recording.matmul import matrix_product
+from numbad.recording.recorder import refuse
 from numbad.recording.roots import WATCHED
 from numbad.recording.row_plans import CONTIGUOUS, append_row, plan_contiguous
 from numbad.recording.scalars import Scalar
@@ -98,6 +99,8 @@ def array_function(self: Active, function: Any, kinds: Any, arguments: Any, keyw
 
 def record_op(self: Active, op: Op, operands: tuple[Any, ...]) -> Any:
     """Record an op that was called by name."""
+    if op.partials_function is None:
+        refuse(f"the op {op.name} has no partials", f"declare them with @{op.name}.partials, or @op(smooth=False)")
     return record(op, *operands)
 
 

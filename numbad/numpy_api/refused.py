@@ -10,7 +10,7 @@ INTEGERS = "it is for integers: keep integers apart from what is differentiated"
 
 ADVICE.update(dict.fromkeys([f"np.fft.{name}" for name in (
     "fft ifft fft2 ifft2 fftn ifftn rfft irfft rfft2 irfft2 rfftn irfftn hfft ihfft").split()], COMPLEX))  # fmt: skip
-ADVICE.update(dict.fromkeys(["np.histogram", "np.histogram2d", "np.histogramdd", "np.histogram_bin_edges"], COUNTS))
+ADVICE.update(dict.fromkeys(["np.histogram2d", "np.histogramdd", "np.histogram_bin_edges"], COUNTS))
 ADVICE.update(dict.fromkeys([f"np.{name}" for name in (
     "packbits unpackbits ravel_multi_index unravel_index is_busday busday_count busday_offset").split()],
     INTEGERS))  # fmt: skip

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from numbad.errors import RecordingError, message
 from numbad.geometry import normal_axis
 from numbad.numpy_api.dispatch import check_casting, doubled, finish, implements, plain_integers, writable
+from numbad.numpy_api.refused import COUNTS
 from numbad.ops.definition import BY_NAME
-from numbad.recording.active import Active, Given
+from numbad.recording.active import Active, Given, involves
 from numbad.recording.arrays import as_array
 from numbad.recording.blocks import add_at, is_short, is_small, labelled
 from numbad.recording.decisions import truth_of
@@ -196,6 +198,22 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:
     if isinstance(places, Given):
         return places.add_up(array.recorder, array, places, (size,))
     return add_at(array.recorder, array, places, size)
+
+
+@implements("histogram")
+def histogram(a: Any, bins: Any = 10, range: Any = None, density: Any = None, weights: Any = None) -> Any:
+    """Sums of the weights of the numbers in each bin; numbers and bins are plain."""
+    if involves((a, bins, range)):
+        raise RecordingError(message("np.histogram is not recorded where numbers or bins are recording values", COUNTS))
+    numbers, weights = np.asarray(a), to_array(weights)
+    if weights.shape != numbers.shape:
+        raise ValueError("weights should have the same shape as a.")
+    _, edges = np.histogram(numbers, bins, range, weights=np.ones(numbers.shape))
+    count = len(edges) - 1
+    inside = (numbers >= edges[0]) & (numbers <= edges[-1])
+    places = np.minimum(np.searchsorted(edges, numbers[inside], "right") - 1, count - 1)
+    found = add_at(weights.recorder, weights[inside], places, count)
+    return (found / np.diff(edges) / np.sum(found) if density else found), edges
 
 
 # ---------------------------------------------------------------- writing

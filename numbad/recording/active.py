@@ -14,6 +14,8 @@ from numbad.recording.recorder import Recorder, refuse
 PLAIN = {int, float, bool, str, type(None)}  # hold nothing
 PLAIN_PARTS = PLAIN | {np.ndarray, type(Ellipsis), slice}
 
+OF_MEMORY = set("base byteswap ctypes data dump dumps getfield setfield tobytes tofile".split())
+
 Shape = tuple[int, ...]
 BOOL = np.dtype(bool)
 new = object.__new__
@@ -120,12 +122,11 @@ class Active:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or not (hasattr(np.ndarray, name) or hasattr(np.float64, name)):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        raise MissingError(
-            message(
-                f"x.{name} of a recording value is not recorded",
-                f"use a function that returns a new array, as np.{name}(x) if there is one",
-            )
-        )
+        what = f"x.{name} of a recording value is not recorded"
+        if name in OF_MEMORY:
+            raise MissingError(message(f"{what}: its numbers are not in memory yet", "do without it in this function"))
+        do = f"use np.{name}(x)" if hasattr(np, name) else "use a function that returns a new array"
+        raise MissingError(message(what, do))
 
     def __deepcopy__(self, memory: Any) -> Active:
         return self.copy("K")

@@ -12,6 +12,7 @@ import numpy as np
 from numbad.geometry import broadcast_strides, contiguous, normal_axis, reach, reshaped_strides, resolve_shape, spread
 from numbad.recording.active import Active, Shape, new
 from numbad.recording.conversion import concrete_float, is_whole, refuse_conversion, refuse_objects, warn_object_array
+from numbad.recording.flags import Flags, set_flags
 from numbad.recording.recorder import Recorder, refuse
 from numbad.recording.scalars import Scalar, Truth, make_scalar, make_scalars
 
@@ -33,6 +34,18 @@ class Storage:
         self.size = size
         self.step = step
         self.addresses: np.ndarray | None = None
+
+    @staticmethod
+    def read_only() -> type[Storage]:
+        """Return the class of a storage whose flags say that it is read-only."""
+        return ReadOnlyStorage
+
+
+class ReadOnlyStorage(Storage):
+    """A storage to which the program has forbidden itself to write: its views are read-only, too."""
+
+    __slots__ = ()
+    frozen = "its flags say that it is read-only"
 
 
 class SnapshotStorage(Storage):
@@ -364,6 +377,13 @@ class Array(Active):
             positions = spread(self.shape, self.steps()) + self.offset + self.storage.address
             return np.array(base[positions], self.dtype)
         return execution.values[self.address_view()].astype(self.dtype)
+
+    @property
+    def flags(self) -> Flags:
+        """The flags that NumPy's array would have."""
+        return Flags(self)
+
+    setflags = set_flags
 
     def __bool__(self) -> bool:
         if self.size == 1:

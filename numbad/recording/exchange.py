@@ -6,9 +6,8 @@ records nothing may run exchanged code, whose hooks then give back what they are
 
 from __future__ import annotations
 
-import contextlib
 import gc
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -44,27 +43,40 @@ def own_code(function: Any) -> CodeType:
     return function.__code__ if held is None or function.__code__ is not held.given else held.original
 
 
-@contextlib.contextmanager
-def exchanged(pairs: list[tuple[FunctionType, Rewritten]], looking: bool) -> Iterator[None]:
-    """Give functions the code with all hooks if `looking`, else with those that are needed."""
-    entered: list[Held] = []
-    try:
+class exchanged:
+    """Give functions the code with all hooks if `looking`, else with those that are needed, while a block runs."""
+
+    __slots__ = ("entered", "looking", "pairs")
+
+    def __init__(self, pairs: list[tuple[FunctionType, Rewritten]], looking: bool) -> None:
+        self.pairs, self.looking = pairs, looking
+        self.entered: list[Held] = []
+
+    def __enter__(self) -> None:
+        try:
+            with guard.lock:
+                for function, code in self.pairs:
+                    self.enter(function, code)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def enter(self, function: FunctionType, code: Rewritten) -> None:
+        """Exchange the code of one function, unless another recording looks at all that it makes."""
+        held = _held.get(id(function))
+        if held is None:
+            held = _held[id(function)] = Held(function)
+        held.users += 1
+        held.looked += self.looking
+        self.entered.append(held)
+        if self.looking or not held.looked:
+            held.given = function.__code__ = code.full if self.looking else code.lean()
+
+    def __exit__(self, *_: object) -> None:
         with guard.lock:
-            for function, code in pairs:
-                held = _held.get(id(function))
-                if held is None:
-                    held = _held[id(function)] = Held(function)
-                held.users += 1
-                held.looked += looking
-                entered.append(held)
-                if looking or not held.looked:
-                    held.given = function.__code__ = code.full if looking else code.lean()
-        yield
-    finally:
-        with guard.lock:
-            for held in entered:
+            for held in self.entered:
                 held.users -= 1
-                held.looked -= looking
+                held.looked -= self.looking
                 if not held.users:
                     del _held[id(held.function)]
                     if held.function.__code__ is held.given:

@@ -26,6 +26,7 @@ from numbad.recording.active import Active, involves
 from numbad.recording.arrays import Array, SnapshotStorage, as_array, memory_order, outside
 from numbad.recording.blocks import zeros
 from numbad.recording.exchange import closure_of, exchanged, functions_with, own_code, root_of
+from numbad.recording.matmul import matrix_product
 from numbad.recording.operands import constant_array, pack
 from numbad.recording.recorder import Recorder, current
 from numbad.recording.rewriting import VARIANTS, Hook, Hooks, Name, Rewritten, rewritten
@@ -100,6 +101,10 @@ class Loaded(Hook):
 
 def call_method(array: np.ndarray, name: str, *arguments: Any, **keywords: Any) -> Any:
     """Call a method of a plain array; that of recording values is the function of NumPy with the same name."""
+    if name == "dot" and len(arguments) == 1 and not keywords and type(arguments[0]) is Array:
+        found = matrix_product(arguments[0].recorder, array, arguments[0])
+        if found is not None:
+            return found
     if involves(arguments) or involves(keywords.values()):
         return getattr(np, name)(array, *arguments, **keywords)
     return getattr(array, name)(*arguments, **keywords)
@@ -378,6 +383,7 @@ class Plan:
         self.functions: list[tuple[weakref.ref[FunctionType], Rewritten]] = []
         self.codes: dict[int, Rewritten] = {}
         for function, code in looking.pairs:
+            code.forget()
             code.mixed = code.mixed or looking.mixed
             if code.mixed or any(hook.needed for part in code.every() for hook in part.hooks):
                 self.functions.append((weakref.ref(function), code))
@@ -385,12 +391,17 @@ class Plan:
 
     def pairs(self, root: FunctionType) -> list[tuple[FunctionType, Rewritten]]:
         """Return the functions to be given hooks, and their codes."""
-        found = {id(function): (function, code) for kept, code in self.functions if (function := kept()) is not None}
-        for function in closure_of(root):
-            code = self.codes.get(id(own_code(function)))
-            if code is not None:
-                found[id(function)] = function, code
-        return [pair for pair in found.values() if pair[1].original() is own_code(pair[0])]
+        found = []
+        for kept, code in self.functions:
+            function = kept()
+            if function is not None and code.original() is own_code(function):
+                found.append((function, code))
+        known = [function for function, _ in found]
+        for function in closure_of(root) if root.__closure__ else (root,):
+            fresh = self.codes.get(id(own_code(function)))
+            if fresh is not None and function not in known and fresh.original() is own_code(function):
+                found.append((function, fresh))
+        return found
 
 
 def plan_of(f: Any) -> tuple[Plan, FunctionType] | None:

@@ -37,7 +37,7 @@ def matrix_product(recorder: Recorder, a: Any, b: Any) -> Any:
 
 def walked_together(a: Any, b: Any) -> list[tuple[int, int]]:
     """Return the axes over which a @ b adds; none for scalars."""
-    ranks = np.ndim(a), np.ndim(b)
+    ranks = a.ndim, b.ndim
     return [(ranks[0] - 1, max(ranks[1] - 2, 0))] if all(ranks) else []
 
 

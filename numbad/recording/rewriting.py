@@ -91,7 +91,7 @@ class Rewritten:
             changed += self.hooked(steps, places[id(step)]) if isinstance(step, Instr) else [step]
         listing[:] = changed
         self.full = noted(listing.to_code(), FULL, VARIANTS)
-        self.lean_code: tuple[int, CodeType] | None = None
+        self.lean_code: CodeType | None = None
         self.original = weakref.ref(code)
 
     def hooked(self, steps: list[Instr], k: int) -> list[Any]:
@@ -131,13 +131,17 @@ class Rewritten:
         return [self, *(part for inner in self.inner for part in inner.every())]
 
     def lean(self) -> CodeType:
-        """Return the code with the hooks that have been needed so far."""
+        """Return the code with the hooks that had been needed when `forget` was called last."""
         if self.mixed:
             return self.full
-        needed = sum(hook.needed for part in self.every() for hook in part.hooks)
-        if self.lean_code is None or self.lean_code[0] != needed:
-            self.lean_code = needed, self.thinned()
-        return self.lean_code[1]
+        if self.lean_code is None:
+            self.lean_code = self.thinned()
+        return self.lean_code
+
+    def forget(self) -> None:
+        """Make the lean code anew when it is asked for: other hooks may be needed."""
+        for part in self.every():
+            part.lean_code = None
 
     def thinned(self) -> CodeType:
         """Return the code without the hooks that have not been needed."""

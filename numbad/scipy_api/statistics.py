@@ -239,6 +239,13 @@ def normal_parameters(mean: Any, cov: Any) -> tuple[int, Any, Any]:
     return side, mean, cov
 
 
+def is_singular(matrix: Any) -> bool:
+    """Whether SciPy takes a symmetric matrix to be singular, and projects on the eigenvectors that are left."""
+    values = np.linalg.eigvalsh(matrix)
+    cutoff = 1e6 * np.finfo(values.dtype).eps if values.dtype == np.float64 else 1e3 * np.finfo(np.float32).eps
+    return not bool(np.all(values > cutoff * np.max(np.abs(values))))
+
+
 def normal_log_density(x: Any, mean: Any, cov: Any) -> Any:
     """Return the logarithm of the multivariate normal density, by a Cholesky factor of the covariance."""
     side, mean, cov = normal_parameters(mean, cov)
@@ -255,7 +262,8 @@ def normal_log_density(x: Any, mean: Any, cov: Any) -> Any:
 @records("scipy.stats._multivariate", "multivariate_normal_gen.logpdf")
 def multivariate_normal_logpdf(self: Any, x: Any, mean: Any = None, cov: Any = 1, allow_singular: bool = False) -> Any:
     """Logarithm of the multivariate normal density; the covariance has to be positive definite."""
-    refuse_options("scipy.stats.multivariate_normal", allow_singular=(bool(allow_singular), False))
+    if allow_singular and is_singular(normal_parameters(mean, cov)[2]):
+        refuse_options("scipy.stats.multivariate_normal of a singular covariance", allow_singular=(True, False))
     return normal_log_density(recording(x), mean, cov)
 
 

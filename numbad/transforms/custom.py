@@ -308,7 +308,8 @@ class CustomFunction(Generic[P, R]):
                     f"make it a positional parameter of {self.name}",
                 )
             )
-        bound.apply_defaults()
+        if not isinstance(self.f, np.ufunc):  # whose defaults, out=None and the like, say nothing to a rule
+            bound.apply_defaults()
         return bound.args
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import numbad
 from numbad.ops import REGISTRY
 from numbad.ops.definition import BY_NAME, Op
 from numbad.testing import check_op
@@ -337,3 +339,11 @@ def test_nan_gives_nan_or_the_documented_number(op: Op, layout: str) -> None:
 
 
 SELECTIONS = {"keep", "drop", "maximum", "minimum", "fmax", "fmin", "relu"}
+
+
+def test_an_op_without_partials_is_refused_by_name() -> None:
+    unfinished = copy.copy(BY_NAME["sin"])
+    object.__setattr__(unfinished, "partials_function", None)
+    for f in (numbad.grad(unfinished), numbad.jit(unfinished), numbad.grad(lambda x: np.sum(unfinished(x)))):
+        with pytest.raises(numbad.RecordingError, match=r"the op sin has no partials[\s\S]*@sin\.partials"):
+            f(np.float64(2.0))

@@ -63,6 +63,13 @@ def test_multivariate_densities():
     check_against_numpy(lambda a: both(a, mean, S), x)
     check_against_numpy(lambda a: both(x, a, S + np.diag(a)), X)
     check_against_numpy(lambda a: both(x, mean, a[0] ** 2), X)
+    check_against_numpy(lambda a: stats.multivariate_normal.logpdf(x, a, S + np.diag(a), allow_singular=True), X)
+    for singular in (np.ones((3, 3)), np.zeros((3, 3))):
+        with pytest.raises(numbad.RecordingError, match="singular"):
+            numbad.gradient(lambda a, cov=singular: stats.multivariate_normal.logpdf(x[0], a, cov, True), X)
+    tape = numbad.record(lambda a: stats.multivariate_normal.logpdf(x[0], mean, np.diag(a), True), np.ones(3))
+    with pytest.raises(numbad.BranchError):
+        tape(np.array([1.0, 1.0, 1e-20]))
     frozen = stats.multivariate_normal(mean, S)
     check_against_numpy(lambda a: frozen.logpdf(a), X, value_rtol=1e-11)
     check_against_numpy(lambda a: stats.dirichlet.logpdf(np.array([0.2, 0.3, 0.5]), a), X)

@@ -673,3 +673,15 @@ def test_a_rule_whose_result_has_another_shape_is_named():
         numbad.jvp(partial, (x,), (x,))
     with pytest.raises(NumbadError, match="rule of partial returned results of shapes"):
         numbad.grad(lambda x: np.sum(partial(x)))(x)
+
+
+def test_a_ufunc_may_have_a_rule_of_the_users_own() -> None:
+    sine = numbad.custom_vjp(np.sin)
+    sine.defvjp(lambda x: (np.sin(x), x), lambda x, bar: (2.0 * bar * np.cos(x),))
+    assert numbad.gradient(sine, 2.0) == 2.0 * np.cos(2.0)
+    np.testing.assert_array_equal(numbad.gradient(lambda x: np.sum(sine(x)), np.ones(3)), np.full(3, 2.0 * np.cos(1.0)))
+    product = numbad.custom_jvp(np.multiply)
+    product.defjvp(lambda points, tangents: (points[0] * points[1], tangents[0] * points[1]))
+    assert numbad.jvp(product, (2.0, 3.0), (1.0, 1.0)) == (6.0, 3.0)
+    with pytest.raises(TypeError, match="by keyword"):
+        numbad.gradient(lambda x: sine(x, where=True), 2.0)
