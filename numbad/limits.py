@@ -61,6 +61,9 @@ LARGE = limit(1 << 15, 8)
 PIECE = limit(16 * BLOCK, 2 * BLOCK)
 # Elements that are added one after the other; longer sums are added in pairs of such runs.
 RUN = limit(128, 2)
+# Multiplications of a product of two matrices that the sweeps multiply block by block: fewer are done sooner without
+# blocks, and more by BLAS, whose call takes longer than small products do; and the shortest of its three axes.
+PRODUCT_LEAST, PRODUCT_MOST, PRODUCT_AXIS = limit(128, 8), limit(1 << 18, 64), limit(4, 2)
 # Units of parallel work of a matrix-vector product: fixed, so that sums do not depend on the number of threads.
 PIECES = limit(16, 3)
 # Elements: rows that are worth a fight for the second processor while BLAS's threads still spin.

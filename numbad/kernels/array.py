@@ -7,7 +7,8 @@ exchanged.
 
 What the sweeps and their parts are given, always in this order and under these names:
 
-    kernels                addresses, uint64: of LINEARISE, and of the tables of ops, PRIMAL and PARTIALS
+    kernels                addresses, uint64: of functions, LINEARISE and PRODUCT, and of the tables of ops, PRIMAL and
+                           PARTIALS
     code, words            the rows, shape (rows, 4) of uint32, and their operand words, int64
     bases                  where each space begins in memory, uint64
     bars, dots             the same of cotangents and of tangents; 0 for constants, which have none
@@ -32,6 +33,8 @@ from numbad.kernels.layout import (
     gather_place,
     host_inputs,
     host_space,
+    is_left,
+    is_product,
     listed_count,
     operand_address,
     operand_at,
@@ -48,13 +51,13 @@ from numbad.kernels.layout import (
     scatter_place,
     scatter_space,
 )
+from numbad.kernels.run_layout import LINEARISE, PRIMAL, PRODUCT
+from numbad.kernels.run_layout import PARTIALS_OF_OPS as PARTIALS
 from numbad.kernels.scalar import adjoint, tangent
 from numbad.kernels.tables import addresses_at, integers_at, table_at
 from numbad.kernels.vectormath import absent, call_at, pointer_of, room, rows_of, select, view
-from numbad.limits import BLOCK, LARGE, RUN
+from numbad.limits import BLOCK, RUN
 from numbad.tape.layout import ABSENT_KIND, ADD, CONTRACT, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER, WHOLE
-
-LINEARISE, PRIMAL, PARTIALS = 0, 1, 2  # places in the table of kernels
 
 compiled = njit(nogil=True, error_model="numpy")
 inlined = njit(nogil=True, error_model="numpy")
@@ -283,6 +286,8 @@ def map_adjoint(kernels, opcode, words, w, bases, bars, like, scratch, start, st
     x_bar = memory(words, x_at, bars, like)
     y_bar = memory(words, y_at, bars, like) if operands == 3 else np.uint64(0)
     z_bar = memory(words, out, bars, like)
+    if x_bar == 0 and y_bar == 0:
+        return 0
     unit_x, unit_y = unit(opcode, 0), unit(opcode, 1)
     for first in range(start, stop, BLOCK):
         count = min(BLOCK, stop - first)
@@ -423,6 +428,22 @@ def contract_strided(words, w, target, t_address, one, u_address, other, v_addre
 
 
 @inlined
+def multiply(kernels, words, w, target, t_address, one, u_address, other, v_address, like):
+    """Add the products of two operands to a target: block by block where they are matrices."""
+    if is_product(words, w):
+        places = (target, t_address, one, u_address, other, v_address)
+        call_at(kernels[PRODUCT], like.dtype.type(0), (pointer_of(words), w, *places))
+    else:
+        contract_strided(words, w, target, t_address, one, u_address, other, v_address, like)
+
+
+@inlined
+def is_missing(kernels, opcode, words, w):
+    """Whether a row is a product of matrices whose function has not been compiled yet."""
+    return opcode == CONTRACT and kernels[PRODUCT] == 0 and is_product(words, w)
+
+
+@inlined
 def clear(address, count, value):
     """Set a run of elements to a zero, +0.0 or -0.0."""
     target = view(address, count, value)
@@ -481,7 +502,7 @@ def guard_holds(code, values, i):
 
 
 @inlined
-def add_terms(opcode, words, w, bases, values):
+def add_terms(kernels, opcode, words, w, bases, values):
     """Add the terms of an ADD or CONTRACT row to its output."""
     out, one = operand_at(words, w, 0), operand_at(words, w, 1)
     target, source = memory(words, out, bases, values), memory(words, one, bases, values)
@@ -489,7 +510,8 @@ def add_terms(opcode, words, w, bases, values):
         add_strided(words, w, out, target, one, source, values)
     else:
         other = operand_at(words, w, 2)
-        contract_strided(words, w, out, target, one, source, other, memory(words, other, bases, values), values)
+        factor = memory(words, other, bases, values)
+        multiply(kernels, words, w, out, target, one, source, other, factor, values)
 
 
 @compiled
@@ -519,12 +541,12 @@ def forward_rows(kernels, code, words, bases, values, partials, scratch, start, 
         w = np.int64(code[i, 2])
         if opcode < 2 * MAP:
             elements = row_elements(words, w)
-            if elements >= LARGE:
+            if is_left(opcode, words, w):
                 return i
             if map_primal(kernels, opcode - MAP, words, w, bases, values, scratch, 0, elements) != 0:
                 return i
         elif opcode == ADD or opcode == CONTRACT:
-            if row_elements(words, w) >= LARGE:
+            if is_left(opcode, words, w) or is_missing(kernels, opcode, words, w):
                 return i
             cleared = row_cleared(words, w)
             if cleared:  # a sum of -0.0 alone, and a copy of it, is -0.0: so what is absent stays so
@@ -532,7 +554,7 @@ def forward_rows(kernels, code, words, bases, values, partials, scratch, start, 
                 absent_block = absent_block or names_each(words, w, cleared)
                 nothing = -zero if opcode == ADD and absent_block else zero
                 clear(memory_at(bases[0], code[i, 1], values), cleared, nothing)
-            add_terms(opcode, words, w, bases, values)
+            add_terms(kernels, opcode, words, w, bases, values)
         elif opcode == GATHER:
             out = np.int64(code[i, 1])
             for k in range(listed_count(words, w)):
@@ -567,12 +589,12 @@ def adjoint_rows(kernels, code, words, bases, values, partials, scratch, bars, b
         w = np.int64(code[row, 2])
         if opcode < 2 * MAP:
             elements = row_elements(words, w)
-            if elements >= LARGE:
+            if is_left(opcode, words, w):
                 return i
             if map_adjoint(kernels, opcode - MAP, words, w, bases, bars, values, scratch, 0, elements, 3) != 0:
                 return i
         elif opcode == ADD or opcode == CONTRACT:
-            if row_elements(words, w) >= LARGE:
+            if is_left(opcode, words, w) or is_missing(kernels, opcode, words, w):
                 return i
             out, one = operand_at(words, w, 0), operand_at(words, w, 1)
             start_of_out = memory(words, out, bars, values)
@@ -588,11 +610,11 @@ def adjoint_rows(kernels, code, words, bases, values, partials, scratch, bars, b
                 other = operand_at(words, w, 2)
                 if target != 0:
                     factor = memory(words, other, bases, values)
-                    contract_strided(words, w, one, target, out, start_of_out, other, factor, values)
+                    multiply(kernels, words, w, one, target, out, start_of_out, other, factor, values)
                 target = memory(words, other, bars, values)
                 if target != 0:
                     factor = memory(words, one, bases, values)
-                    contract_strided(words, w, other, target, out, start_of_out, one, factor, values)
+                    multiply(kernels, words, w, other, target, out, start_of_out, one, factor, values)
         elif opcode == GATHER:
             out = np.int64(code[row, 1])
             for k in range(listed_count(words, w)):
@@ -627,7 +649,7 @@ def tangent_rows(kernels, code, words, bases, values, partials, scratch, dots, d
             if map_tangent(kernels, opcode - MAP, words, w, bases, dots, values, scratch, 0, elements) != 0:
                 return i
         elif opcode == ADD or opcode == CONTRACT:
-            if opcode == CONTRACT and row_elements(words, w) >= LARGE:
+            if opcode == CONTRACT and (is_left(opcode, words, w) or is_missing(kernels, opcode, words, w)):
                 return i
             out, one = operand_at(words, w, 0), operand_at(words, w, 1)
             start_of_out = memory(words, out, dots, values)
@@ -642,11 +664,11 @@ def tangent_rows(kernels, code, words, bases, values, partials, scratch, dots, d
                 other = operand_at(words, w, 2)
                 if source != 0:
                     factor = memory(words, other, bases, values)
-                    contract_strided(words, w, out, start_of_out, one, source, other, factor, values)
+                    multiply(kernels, words, w, out, start_of_out, one, source, other, factor, values)
                 source = memory(words, other, dots, values)
                 if source != 0:
                     factor = memory(words, one, bases, values)
-                    contract_strided(words, w, out, start_of_out, one, factor, other, source, values)
+                    multiply(kernels, words, w, out, start_of_out, one, factor, other, source, values)
         elif opcode == GATHER:
             out = np.int64(code[i, 1])
             for k in range(listed_count(words, w)):
@@ -669,7 +691,7 @@ def tangent_rows(kernels, code, words, bases, values, partials, scratch, dots, d
 def tape_at(like, kernels, code, words, bases, values, partials, scratch, rows):
     """Return what all sweeps read, given by memory addresses, as arrays."""
     return (
-        view(np.uint64(kernels), 3, np.uint64(0)),
+        view(np.uint64(kernels), 4, np.uint64(0)),
         rows_of(view(np.uint64(code), 4 * rows, np.uint32(0)), 4),
         view(np.uint64(words), WHOLE, np.int64(0)),
         view(np.uint64(bases), WHOLE, np.uint64(0)),

@@ -14,6 +14,7 @@ import numpy as np
 
 from numbad.kernels import cache, machinecode
 from numbad.kernels.memory import address_of
+from numbad.kernels.run_layout import PRODUCT
 from numbad.kernels.switches import BY_NUMBA, INTEGERS, OF_OPS, count_integers, source_of
 from numbad.limits import CHECKED
 from numbad.ops.definition import REGISTRY
@@ -132,8 +133,21 @@ def block_kernels(dtype: np.dtype, scalar: bool = False) -> np.ndarray:
     if table is None:
         first = switch("linearise", dtype) if scalar else 0
         places = [address_of(op_table(kind, dtype)) for kind in BLOCKS]
-        table = _tables.setdefault((dtype.num, scalar), np.array([first, *places], np.uint64))
+        product = _kernels.get(("product_at", dtype.num), 0)
+        table = _tables.setdefault((dtype.num, scalar), np.array([first, *places, product], np.uint64))
     return table
+
+
+def make_products_ready(dtype: np.dtype) -> bool:
+    """Load or compile what multiplies matrices; return whether it was not in a table of kernels before."""
+    product = switch("product_at", dtype)
+    missed = False
+    for scalar in (False, True):
+        table = _tables.get((dtype.num, scalar))
+        if table is not None and not table[PRODUCT]:
+            table[PRODUCT] = product
+            missed = True
+    return missed
 
 
 # ---------------------------------------------------------------- notices

@@ -30,3 +30,5 @@ from __future__ import annotations
     PARTIAL_ROWS,  # how many rows have partials
     LENGTH,
 ) = range(23)
+
+LINEARISE, PRIMAL, PARTIALS_OF_OPS, PRODUCT = range(4)  # in the table of kernels: functions, and tables of those of ops

@@ -40,6 +40,7 @@ INTEGERS = {
     "totals_at": 2,
     "total_at": 3,
     "add_at": 2,
+    "product_at": 8,
     "matrix_vector_at": 2,
     "vector_matrix_at": 2,
     "add_pieces_at": 3,
@@ -86,6 +87,7 @@ def source_of(name: str) -> Any:
         pieces,
         point_rows,
         points,
+        products,
         run,
         scalar,
         scans,
@@ -97,7 +99,7 @@ def source_of(name: str) -> Any:
     from numbad.kernels.generated import scalar as ops
 
     of_ops = (ops, blocks, point_ops)
-    sweeps = (array, run, scalar, pieces, fused, matrix, lanes, laneblocks, points, point_rows, scans, shell)
+    sweeps = (array, run, scalar, pieces, fused, matrix, products, lanes, laneblocks, points, point_rows, scans, shell)
     modules = (*of_ops, *sweeps, emission, passes, dependence, verification)
     return next(vars(module)[name] for module in modules if name in vars(module))
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from numbad.numpy_api import functions, mathematics
-from numbad.recording.active import involves
+from numbad.recording.active import given_among, involves
 from numbad.recording.arrays import as_array
 from numbad.recording.recorder import current
 
@@ -26,9 +26,12 @@ def taking(own: Any, recorded: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function that hands recording values to a version of its own, and all else to NumPy's."""
 
     def make(*arguments: Any, **keywords: Any) -> Any:
-        if current() is None or not (involves(arguments) or involves(keywords.values())):
+        if current() is None:
             return own(*arguments, **keywords)
-        return recorded(*arguments, **keywords)
+        if involves(arguments) or involves(keywords.values()):
+            return recorded(*arguments, **keywords)
+        known = given_among(arguments)  # integers that may be others in the next run: then the array is
+        return own(*arguments, **keywords) if known is None else known.apply(own, *arguments, **keywords)
 
     make.__name__, make.__doc__ = own.__name__, own.__doc__
     return make

@@ -141,8 +141,9 @@ def cosh_partials(x):
 
 @op(reference="DLMF 4.34")
 def tanh(x):
-    """Hyperbolic tangent; its derivative comes from cosh, because 1 - z*z cancels in the tails."""
-    return np.tanh(x)
+    """Hyperbolic tangent, by expm1, which is quick; its derivative is cosh's, for 1 - z*z cancels in the tails."""
+    decay = np.expm1(-2.0 * abs(x))
+    return np.copysign(decay / (2.0 + decay), x)
 
 
 @tanh.partials

@@ -62,6 +62,13 @@ class FlatStorage(Storage):
     frozen = "they are x.flat of an array that is not contiguous"
 
 
+class RowStorage(Storage):
+    """A part of an array at a place that varies, W[k], or the array: the part is a copy where NumPy's is a view."""
+
+    __slots__ = ()
+    frozen = "a part at a place that varies from run to run has been taken of it"
+
+
 class RuleStorage(Storage):
     """What a rule of the user's own is given: elements that others read, too."""
 

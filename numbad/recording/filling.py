@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import operator
 import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numbad.limits import SMALL
-from numbad.recording.active import Active, involves
+from numbad.recording.active import Active, given_among, involves
 from numbad.recording.arrays import Array, SnapshotStorage, as_array, memory_order, outside
 from numbad.recording.blocks import zeros
 from numbad.recording.exchange import closure_of, exchanged, functions_with, own_code, root_of
@@ -46,7 +47,13 @@ from numbad.settings import config
 MOST_RECORDINGS = 50  # of one call: each finds another array, or another function
 
 SEQUENCES = (list, tuple)
-METHODS = {"dot", "clip", "searchsorted", "choose"}  # of plain arrays, which NumPy does not ask whether others record
+METHODS = {
+    "dot",
+    "clip",
+    "searchsorted",
+    "choose",
+    "take",
+}  # of plain arrays: NumPy asks nobody who records
 
 plans: dict[int, Plan] = {}  # by the code of the function that is recorded
 replacements: dict[int, tuple[Any, Any]] = {}  # by identity, functions of NumPy and Python, and ours
@@ -105,7 +112,7 @@ def call_method(array: np.ndarray, name: str, *arguments: Any, **keywords: Any) 
         found = matrix_product(arguments[0].recorder, array, arguments[0])
         if found is not None:
             return found
-    if involves(arguments) or involves(keywords.values()):
+    if involves(arguments) or involves(keywords.values()) or given_among(arguments) is not None:
         return getattr(np, name)(array, *arguments, **keywords)
     return getattr(array, name)(*arguments, **keywords)
 
@@ -125,7 +132,21 @@ class Stored(Hook):
         array[slice(*places) if len(places) == 2 else places[0]] = value
 
 
-HOOKS = Hooks(Made, Loaded, Stored)
+class Read(Hook):
+    """In the place of x[key]: of a plain array, what integers name that may be others in the next run, varies, too."""
+
+    __slots__ = ()
+
+    def __or__(self, parts: Any) -> Any:
+        array, key = parts
+        del parts
+        if type(array) is np.ndarray and current() is not None and (known := given_among(key)) is not None:
+            self.needed = True
+            return known.apply(operator.getitem, array, key)
+        return array[key]
+
+
+HOOKS = Hooks(Made, Loaded, Stored, Read)
 
 
 def numbers_of(value: Any, target: np.ndarray) -> Any:
@@ -177,7 +198,7 @@ def alone() -> References:
     def sample() -> Any:
         return np.arange(4).reshape(2, 2)
 
-    code = Rewritten(sample.__code__, Hooks(Measure, Loaded, Stored))
+    code = Rewritten(sample.__code__, Hooks(Measure, Loaded, Stored, Read))
     FunctionType(code.full, sample.__globals__)()
     last: Any = code.hooks[-1]
     found: References = last.found

@@ -12,7 +12,7 @@ from numbad.recording.active import Active, Given, Shape, given_among
 from numbad.recording.arrays import Array, Storage
 from numbad.recording.decisions import concrete_truth
 from numbad.recording.operands import as_active, holds_active
-from numbad.recording.recorder import refuse
+from numbad.recording.recorder import refuse, refuse_lastingly
 from numbad.recording.scalars import Scalar, make_scalar
 
 
@@ -41,7 +41,7 @@ def set_item(self: Array, key: Any, value: Any) -> None:
     if self.recorder.closed:
         self.recorder.extend(())  # raises
     if self.storage.frozen:
-        refuse(
+        refuse_lastingly(
             f"the elements of this array cannot be assigned: {self.storage.frozen}",
             "assign to a copy: y = x.copy()",
         )

@@ -10,22 +10,26 @@ from __future__ import annotations
 
 import functools
 import operator
+import sys
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 import numpy as np
 
+from numbad.errors import message
 from numbad.ops.places import pick, put
 from numbad.recording import strictness
 from numbad.recording.active import Active, Given, given_among, involves
-from numbad.recording.arrays import Array, make_block
+from numbad.recording.arrays import Array, RowStorage, Storage, make_block
 from numbad.recording.conversion import is_printed
 from numbad.recording.decisions import concrete_truth
 from numbad.recording.inputs import Leaf
 from numbad.recording.operands import as_active
 from numbad.recording.prologue import Index, Nest, Place, Prologue
-from numbad.recording.recorder import Recorder, refuse
+from numbad.recording.recorder import Recorder, refuse, refuse_lastingly
 from numbad.recording.scalars import make_scalar
+from numbad.recording.unfilled import follows_integers, unfilled
 
 WRITING = set("sort fill put partition resize setflags setfield byteswap".split())
 PLAIN_RESULTS = set("item tolist tobytes tofile dump dumps to_device view getfield".split())
@@ -189,7 +193,22 @@ class Known(Given):
         return self.apply(function, *arguments, **keywords)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        self.ask_for_hooks(sys._getframe(1), True)
         return np.array(self.settle(), dtype) if copy else np.asarray(read_only(self), dtype)
+
+    def ask_for_hooks(self, frame: FrameType, array: bool) -> None:
+        """Have the function recorded again where its code can be made to follow what is asked for in a frame.
+
+        NumPy asks for a number first, whose errors it does not pass on, and then for an `array`.
+        """
+        prologue, key = self.prologue, (frame.f_code, frame.f_lasti, array)
+        if not prologue.open or self.value.dtype.kind not in "iub" or key in prologue.asked:
+            return
+        if follows_integers(frame):
+            prologue.asked.add(key)  # once: where hooks do not help, they are not tried again
+            raise unfilled(
+                message("integers that jit was given are read as plain ones", "write np.take(table, labels)")
+            )
 
     # ------------------------------------------------------------ what Python asks
 
@@ -250,13 +269,12 @@ class Unsteady(Exception):
 
 def refuse_writing() -> None:
     """Refuse to change what later runs compute anew."""
-    refuse("integers or truth values that jit was given are written to", "write to a copy of them")
+    refuse_lastingly("integers or truth values that jit was given are written to", "write to a copy of them")
 
 
 # ---------------------------------------------------------------- operators
 
 CONVERSIONS: dict[str, Callable[..., Any]] = {"int": int, "float": float, "complex": complex, "round": round}
-CONVERSIONS["index"] = operator.index
 BINARY = "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift divmod".split()
 COMPARISONS = "lt le gt ge eq ne".split()
 UNARY = "neg pos abs invert".split()
@@ -305,6 +323,13 @@ def conversion(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda self, *digits: function(self.settle(), *digits)
 
 
+def as_index(self: Known) -> int:
+    """Return the plain number; in x[k] it may be followed."""
+    if not self.shape:
+        self.ask_for_hooks(sys._getframe(1), False)
+    return operator.index(self.settle())
+
+
 for _name in BINARY:
     _function = function_of(_name)
     setattr(Known, f"__{_name}__", binary(_function))
@@ -317,6 +342,7 @@ for _name in UNARY:
     setattr(Known, f"__{_name}__", unary(function_of(_name)))
 for _name, _convert in CONVERSIONS.items():
     setattr(Known, f"__{_name}__", conversion(_convert))
+Known.__index__ = as_index  # type: ignore[attr-defined]
 
 
 # ---------------------------------------------------------------- arguments
@@ -421,12 +447,28 @@ def look_up(known: Known, array: Array, key: Any) -> Any:
     parts = list(decided(key)) if type(key) is tuple else [decided(key)]
     prologue = known.prologue
     parts = [found for part in parts for found in positions(part)]
-    if not prologue.takes_part(array.recorder) or is_view(parts, array.ndim):
+    view = is_view(parts, array.ndim)
+    if not prologue.takes_part(array.recorder) or (view and not may_copy(prologue, parts)):
         return array[settled(tuple(parts))]
     index = Index(prologue, template(full(parts, array.ndim), prologue), array.shape)
     result = pick(array, prologue.tag_in(array.recorder), key=index, shape=array.shape)
     result = result if result.shape else result.item()
+    if view:
+        prologue.copied = True
+        freeze(array)
+        freeze(result)
     return result != 0.0 if array.boolean else result
+
+
+def may_copy(prologue: Prologue, parts: list[Any]) -> bool:
+    """Whether a view at places that vary may be a copy: nobody can tell, unless one of both is assigned to."""
+    return prologue.copies and any(type(part) is Known and part.dtype.kind != "b" for part in parts)
+
+
+def freeze(array: Array) -> None:
+    """Refuse assignments to an array from now on, which a view of it would show."""
+    if type(array.storage) is Storage:
+        array.storage.__class__ = RowStorage
 
 
 def positions(part: Any) -> tuple[Any, ...]:

@@ -67,6 +67,12 @@ class Prologue:
         What `now` was when it was recorded: a value that the function has kept somewhere stays that one.
     open, running : bool
         Whether the function is running that is recorded; whether its path is. Afterwards, values are what they are.
+    copies : bool
+        Whether a view of a recording array at a place that varies may be a copy, which is never assigned to.
+    copied : bool
+        Whether there has been one.
+    asked : set
+        The statements for which the function was to be recorded with hooks.
     missed : tuple or None
         The user's statement that the last run found to go another way.
     """
@@ -84,7 +90,16 @@ class Prologue:
         self.stand_in: Callable[[int], Any]
         self.first: list[Any] = []
         self.open, self.running = True, False
+        self.copies, self.copied = True, False
+        self.asked: set[Any] = set()
         self.missed: Site | None = None
+
+    def begin(self, recorder: Any) -> None:
+        """Begin with a recording: what one before has noted that was given up is forgotten."""
+        self.recorder = recorder
+        del self.now[self.count :]
+        self.steps, self.guards, self.guarded = [], [], set()
+        self.entries, self.blocks, self.tag = [], {}, None
 
     def value(self, number: int) -> Any:
         """Return a value as a program sees it."""
@@ -138,7 +153,17 @@ class Prologue:
         """Compute all steps for other inputs; return whether the path is the same."""
         now = self.now
         now[: self.count] = inputs
-        number = self.count
+        if self.steps and not self.run_steps():
+            return False
+        for guard in self.guards:
+            if not same(now[guard.number], guard.value):
+                self.missed = guard.site
+                return False
+        return True
+
+    def run_steps(self) -> bool:
+        """Compute all steps; return whether their results have the shapes and dtypes that they had."""
+        now, number = self.now, self.count
         with np.errstate(all="ignore"):
             for step in self.steps:
                 found = step.function(*fill(step.arguments, now), **fill(step.keywords, now))
@@ -147,10 +172,6 @@ class Prologue:
                         return False
                     now[number] = part
                     number += 1
-        for guard in self.guards:
-            if not same(now[guard.number], guard.value):
-                self.missed = guard.site
-                return False
         return True
 
     def values(self) -> list[Any]:

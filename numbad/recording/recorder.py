@@ -406,3 +406,12 @@ def set_current(recorder: Recorder | None) -> None:
 def refuse(what: str, do: str) -> NoReturn:
     """Raise a RecordingError at the user's statement."""
     raise RecordingError(message(what, do))
+
+
+def refuse_lastingly(what: str, do: str) -> NoReturn:
+    """Raise a RecordingError, which is raised again at the end if the program catches it: NumPy would raise none."""
+    error = RecordingError(message(what, do))
+    recorder = current()
+    if recorder is not None and recorder.unfilled is None:
+        recorder.unfilled = error
+    raise error

@@ -46,11 +46,12 @@ class Hook:
 
 
 class Hooks(NamedTuple):
-    """The classes of hooks: behind what makes a value, behind what loads one, and in the place of an assignment."""
+    """The classes of hooks: behind what makes a value or loads one, in the place of an assignment, and of x[key]."""
 
     made: type[Hook]
     loaded: type[Hook]
     stored: type[Hook]
+    read: type[Hook]
 
 
 class Name(NamedTuple):
@@ -111,10 +112,12 @@ class Rewritten:
             self.hooks.append(hook)
             return loading(step, hook)
         if makes(step):
+            reads = [self.classes.read()] if is_subscript(step) else []
             hook = self.classes.made()
-            self.hooks.append(hook)
+            self.hooks += [*reads, hook]
             self.makers.append((hook, stored_name(steps[k + 1 : k + 3])))
-            return [step, *calling(hook, step.location)]
+            made = reading(step, reads[0]) if reads else [step]
+            return [*made, *calling(hook, step.location)]
         return [step]
 
     def assignment(self, step: Instr, count: int) -> list[Any]:
@@ -167,8 +170,10 @@ class Rewritten:
                 hook = next(hooks)
                 changed += loading(step, hook) if hook.needed else [step]
             elif makes(step):
+                read = next(hooks) if is_subscript(step) else None
                 hook = next(hooks)
-                changed += [step, *(calling(hook, step.location) if hook.needed else ())]
+                changed += reading(step, read) if read is not None and read.needed else [step]
+                changed += calling(hook, step.location) if hook.needed else ()
             else:
                 changed.append(step)
         listing[:] = changed
@@ -212,6 +217,18 @@ def makes(step: Instr) -> bool:
 def is_in_place(step: Instr) -> bool:
     """Whether an instruction is +=, -= and the like, which gives an array that is there already."""
     return step.name == "BINARY_OP" and getattr(step.arg, "name", "").startswith("INPLACE")
+
+
+def is_subscript(step: Instr) -> bool:
+    """Whether an instruction is x[key]."""
+    return step.name == "BINARY_SUBSCR" or (step.name == "BINARY_OP" and getattr(step.arg, "name", "") == "SUBSCR")
+
+
+def reading(step: Instr, hook: Hook) -> list[Instr]:
+    """Return what hands an array and its index to a hook, in the place of x[key]."""
+    from bytecode import Instr
+
+    return [Instr("BUILD_TUPLE", 2, location=step.location), *calling(hook, step.location)]
 
 
 def calling(hook: Any, at: Any) -> list[Instr]:

@@ -21,6 +21,8 @@ from numbad.settings import config
 INSTALLED = ("site-packages", "dist-packages")  # folders of packages, which are not the user's
 CONVERTING = {f"numbad.recording.{name}" for name in ("arrays", "scalars", "conversion", "unfilled")}
 MAKERS = {np.array, np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray, np.fromiter}
+SUBSCRIPT = 26  # the argument of BINARY_OP that says x[key], in Python 3.14
+GATHERING = {"take", "searchsorted", "choose"}  # methods of plain arrays that convert integers
 NUMBERS = {float, np.float64, np.float32}  # make plain numbers; functions that are recorded again have others
 PYTHONS = {"math", "builtins", "functools", "_functools", "itertools"}  # modules whose functions call others
 CONSUMING = {"FOR_ITER", "UNPACK_SEQUENCE", "LIST_EXTEND"}  # may call what is not seen: for y in map(math.sin, x)
@@ -170,6 +172,23 @@ def makes_number(called: Any) -> bool:
         return True
     module, of_class = getattr(called, "__module__", None), type(called).__module__
     return module in PYTHONS or (of_class in PYTHONS and of_class != "builtins")
+
+
+def follows_integers(frame: FrameType) -> bool:
+    """Whether a statement of the user's makes an array of what it is given, or of the elements that this names.
+
+    A recording with hooks can follow integers through that: `table[labels]`, `np.asarray(labels)`.
+    """
+    if state.looking is not None or not config.record_again or not is_users(frame):
+        return False
+    code, place = frame.f_code.co_code, frame.f_lasti
+    operation = dis.opname[code[place]]
+    if operation == "BINARY_SUBSCR" or (operation == "BINARY_OP" and code[place + 1] == SUBSCRIPT):
+        return True
+    if "CALL" not in operation:
+        return False
+    called, name = named_by(frame)
+    return any(called is maker for maker in MAKERS) or (name in GATHERING and array_of_method(called) is not None)
 
 
 def is_numpys(frame: FrameType) -> bool:

@@ -14,9 +14,9 @@ from numbad.geometry import covers, overlaps
 from numbad.kernels import run_layout as layout
 from numbad.kernels.loading import sweep
 from numbad.kernels.parallel import note_blas
+from numbad.replay.lookups import Lookup
 from numbad.replay.recorded_path import Path
 from numbad.replay.whole_machine import WholeMachine
-from numbad.sweeps.dependence import mark_active
 from numbad.sweeps.matrix_rows import (
     MatrixVector,
     add_product,
@@ -163,12 +163,11 @@ class DividedMachine(WholeMachine):
         In the order of their rows.
     """
 
-    def __init__(self, path: Path, rows: Rows, found: list[int]) -> None:
-        super().__init__(path, rows)
+    def __init__(self, path: Path, rows: Rows, lookups: list[Lookup], found: list[int]) -> None:
+        super().__init__(path, rows, lookups)
         plan = self.plan
         self.slopes = path.wanted is not None
-        self.operands = np.frombuffer(self.words, np.int64)
-        self.products = [self.make_stop(row, flag) for row, flag in zip(found, self.flags(path, found), strict=True)]
+        self.products = [self.make_stop(row, flag) for row, flag in zip(found, self.flags[found].tolist(), strict=True)]
         self.forward_at, self.adjoint_at = (sweep(name, rows.dtype, True) for name in ("forward_at", "adjoint_at"))
         values, partials = plan[layout.VALUES], plan[layout.PARTIALS]
         tape = (plan[layout.KERNELS], plan[layout.CODE], plan[layout.WORDS], plan[layout.BASES])
@@ -179,17 +178,11 @@ class DividedMachine(WholeMachine):
         self.forwards = [(*forward, *part) for part in zip(starts, stops, strict=True)]
         self.adjoints = [(*back, *part) for part in zip(starts, stops, strict=True)]
 
-    def flags(self, path: Path, found: list[int]) -> list[int]:
-        """Return for rows which operands depend on what is differentiated by, as bits 1 and 2."""
-        active = np.zeros(self.rows.size, np.bool_)
-        for slot, wanted in zip(self.tape.inputs, path.wanted or [False] * len(self.tape.inputs), strict=True):
-            active[slot.address : slot.address + slot.size] = wanted
-        flags: list[int] = mark_active(self.tape.code, self.tape.words, active)[found].tolist()
-        return flags
-
     def value(self, space: int) -> np.ndarray:
         """Return the memory of a space, flat."""
-        return flat(self.spaces.get(-space, self.rows.spaces[space])) if space else self.values
+        if space in (0, self.steady):
+            return self.values
+        return flat(self.spaces.get(-space, self.rows.spaces[space]))
 
     def make_stop(self, row: int, flag: int) -> Stop:
         """Return what computes a row; `flag` says which of its operands have cotangents."""

@@ -37,11 +37,12 @@ from numbad.recording.scalars import Scalar
 from numbad.recording.trees import flatten
 from numbad.replay.paths import KnownPaths, Paths
 from numbad.replay.program import Program
-from numbad.replay.signatures import is_followed, leaves_key, static_key, static_positions
+from numbad.replay.signatures import Form, fits, form_of, is_followed, leaves_key, static_key, static_positions
 from numbad.replay.snapshot import JITTED, Snapshot
 from numbad.settings import config
 
 if TYPE_CHECKING:
+    from numbad.recording.prologue import Prologue
     from numbad.types import Argnums
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -102,9 +103,10 @@ def jit(f: Any = None, *, static_argnums: Any = (), static_argnames: Any = ()) -
     Each path keeps its tape and the memory of one run.
 
     Arrays of integers and truth values, labels and indices and masks, may be others at each call. What is computed from
-    them alone, NumPy computes anew; where the function makes plain values of them (`int(k[0])`, `range(k[0])`,
-    `plain_table[k]`: write `np.take(plain_table, k)`), or their contents decide a shape (`x[mask]`), other values make
-    another path. A function that writes to them is recorded for each of their values.
+    them alone, NumPy computes anew, `plain_table[k]` and `np.asarray(k)` included (the first call runs the function
+    twice then); where the function makes plain values of them (`int(k[0])`, `range(k[0])`), or their contents decide a
+    shape (`x[mask]`), other values make another path. A function that writes to them is recorded for each of their
+    values.
 
     A signature is the structure of the arguments with the shapes and dtypes of their leaves. Where a comparison
     comes out otherwise than when it was recorded, that path is recorded too, and both are kept. What the function
@@ -184,8 +186,12 @@ class Jitted(Generic[F]):
         self.programs: dict[Any, Paths] = {}
         self.point_tapes: dict[Any, list[Any]] = {}  # of jitted functions under vmap
         self.snapshot: Snapshot | None = None
+        self.last: tuple[Form, Paths] | None = None  # the form of the last arguments, and the paths for it
         self.clock = 0
         self.warned = self.told = self.anew = self.overflowed = False
+        self.prologue: Prologue | None = None  # of the last recording
+        self.copies = True  # see `Prologue`
+        self.asked: set[Any] = set()  # see there
         self.unfollowed: set[Any] = set()  # signatures of whose integers more is done than can be followed
         self.said: set[str] = set()  # what it does to its arguments, as far as the user was warned of it
         self.lock = threading.RLock()
@@ -235,6 +241,7 @@ class Jitted(Generic[F]):
         """Drop what was recorded."""
         self.programs, self.point_tapes = {}, {}
         self.refused, self.unfollowed = set(), set()
+        self.last = None
         self.snapshot = None
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
@@ -300,7 +307,8 @@ class Jitted(Generic[F]):
                 self.clock += 1
                 paths.used = self.clock
             else:
-                values, paths = self.look_up(arguments, keywords, kinds)
+                found = None if keywords else self.look_up_last(arguments)
+                values, paths = self.look_up(arguments, keywords, kinds) if found is None else found
             program = paths.run(values)
             if program is None:
                 return self.record_path(arguments, keywords, paths, values)
@@ -314,6 +322,18 @@ class Jitted(Generic[F]):
     else:
         __call__ = answer
 
+    def look_up_last(self, arguments: tuple[Any, ...]) -> tuple[list[Any], Paths] | None:
+        """Return what `look_up` does, if the arguments are of the form of those of the last call."""
+        if self.last is None or strictness.strict:
+            return None
+        form, paths = self.last
+        values: list[Any] = []
+        if not fits(arguments, form, values):
+            return None
+        self.clock += 1
+        paths.used = self.clock
+        return values, paths
+
     def look_up(self, arguments: Any, keywords: Any, kinds: Any) -> tuple[list[Any], Paths]:
         """Return the differentiable leaves of a call, and the tapes for its signature."""
         if not keywords and not self.static and kinds.count(float) == len(kinds):
@@ -323,7 +343,11 @@ class Jitted(Generic[F]):
             if key in self.unfollowed:
                 values, key = self.signature(arguments, keywords)
         asked = strictness.asked()  # a path that was recorded without does not look for errors
-        return values, self.paths_of((key, asked) if asked else key, values)
+        paths = self.paths_of((key, asked) if asked else key, values)
+        if not (keywords or self.static or asked or self.unfollowed):
+            form = form_of(arguments)
+            self.last = None if form is None else (form, paths)
+        return values, paths
 
     def paths_of(self, key: Any, values: list[Any]) -> Paths:
         """Return the recorded paths of a signature."""
@@ -435,6 +459,7 @@ class Jitted(Generic[F]):
                 ),
             )
         del self.programs[min(self.programs, key=lambda key: self.programs[key].used)]
+        self.last = None
 
     def warn_assigned(self, what: str) -> None:
         """Warn once of a function that changes what it was given."""
@@ -493,7 +518,10 @@ class Jitted(Generic[F]):
         try:
             return self.record(arguments, keywords, paths)
         except Exception:
-            return None
+            if not (self.copies and self.prologue is not None and self.prologue.copied):
+                return None
+        self.copies = False  # a row at a place that varies was assigned to: rows are views from now on, and guarded
+        return self.try_known(arguments, keywords, paths)
 
     def record_unfollowed(self, arguments: Any, keywords: Any, known: Any) -> Any:
         """Return what the function does with integers as they are; these are static from now on."""

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from numbad.replay.lookups import gather_lookups
 from numbad.replay.recorded_path import Path, is_scalar_tape
 from numbad.replay.swept_machine import SweptMachine
 from numbad.replay.whole_machine import WholeMachine, left_to_python
@@ -67,14 +68,15 @@ def choose_machine(path: Path) -> Machine:
         return ScalarMachine(path.tape, path.results, path.wanted, path.value)
     rows = path.rows()
     if not swept and is_short(rows, True) and not rows.input_spaces:
-        left = left_to_python(rows)
+        short, lookups = gather_lookups(rows)
+        left = left_to_python(short)
         stops: list[int] | None = left
         if stops or rows.hosts:
             from numbad.replay.divided_machine import DividedMachine, find_stops
 
-            stops = find_stops(rows, left)
+            stops = find_stops(short, left)
             if stops:
-                return DividedMachine(path, rows, stops)
+                return DividedMachine(path, short, lookups, stops)
         if stops is not None:  # passes may have left out the rows of all Python kernels
-            return WholeMachine(path, rows)
+            return WholeMachine(path, short, lookups)
     return SweptMachine(path, rows)

@@ -20,7 +20,7 @@ from numbad.replay.output_copies import ArrayResult
 from numbad.replay.paths import common_rows
 from numbad.replay.recorded_path import make_path
 from numbad.replay.signatures import is_followed, is_recorded
-from numbad.tape.layout import ADD, GUARD, GUARD_VALUE, HOST, row_elements, space_of
+from numbad.tape.layout import ADD, GUARD, GUARD_VALUE, HOST, operand_place, row_elements
 
 if TYPE_CHECKING:
     from numbad.emission.splicing import Splice
@@ -33,18 +33,20 @@ def is_assigned(leaf: Any) -> bool:
     if not isinstance(leaf.active, Array):
         return False
     storage = leaf.active.storage
-    places = copies_of(leaf.active.recorder, leaf) if leaf.space else [leaf.address]
+    places = copies_of(leaf.active.recorder, leaf)
+    places += [] if leaf.space else [leaf.address]
     if storage.addresses is None:
         return (storage.space, storage.address) not in ((leaf.space, leaf.address), *((0, place) for place in places))
     return not any(np.array_equal(storage.addresses.reshape(-1), place + np.arange(storage.size)) for place in places)
 
 
 def copies_of(recorder: Any, leaf: Any) -> list[int]:
-    """Return the addresses of the copies that were made of a large input, as when it is first read by elements."""
+    """Return the addresses of the copies of an input: of a large one that is read by elements, or one in columns."""
     code, words = np.frombuffer(recorder.code, np.uint32).reshape(-1, 4), recorder.words
     found = []
     for _, out, w, _ in code[code[:, 0] == ADD].tolist():
-        if row_elements(words, w) == np.size(leaf.value) and space_of(words, w, 1) == leaf.space:
+        whole = row_elements(words, w) == np.size(leaf.value)
+        if whole and operand_place(words, w, 1) == (leaf.space, leaf.address):
             found.append(out)
     return found
 
@@ -69,7 +71,7 @@ class Program:
         places = [k for k, leaf in enumerate(leaves) if k not in static and is_recorded(leaf)]
         values = [leaves[k] for k in places]
         followed = [k for k, leaf in enumerate(leaves) if known and k not in static and is_followed(leaf)]
-        self.follow(leaves, places, followed)
+        self.follow(owner, leaves, places, followed)
 
         changed = [False]
 
@@ -78,7 +80,7 @@ class Program:
             for k, active in zip(places, actives, strict=True):
                 given[k] = active
             if self.prologue is not None:
-                self.prologue.recorder = current()
+                self.prologue.begin(current())
                 for number, k in enumerate(followed):
                     given[k] = self.prologue.stand_in(number)
             passed = rebuild(given)
@@ -97,13 +99,14 @@ class Program:
             if self.prologue is not None:
                 self.prologue.close()
 
-    def follow(self, leaves: list[Any], places: list[int], followed: list[int]) -> None:
+    def follow(self, owner: Jitted[Any], leaves: list[Any], places: list[int], followed: list[int]) -> None:
         """Note which of the values of a call rows are recorded of, and which the prologue begins with."""
         self.prologue = None
         if followed:
             from numbad.recording.knowns import begin_prologue
 
-            self.prologue = begin_prologue([leaves[k] for k in followed])
+            self.prologue = owner.prologue = begin_prologue([leaves[k] for k in followed])
+            self.prologue.copies, self.prologue.asked = owner.copies, owner.asked
             order = sorted(places + followed)
             self.recorded = [order.index(k) for k in places]
             self.followed = [order.index(k) for k in followed]

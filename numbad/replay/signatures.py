@@ -80,6 +80,58 @@ def leaves_key(argument: Any, values: list[Any], known: bool = False) -> Any:
     return tree, tuple(parts)
 
 
+# ---------------------------------------------------------------- calls like the last one
+
+Form = tuple[Any, ...]  # the type of an argument, and what tells arrays, or the parts of a container, apart
+
+
+def form_of(value: Any) -> Form | None:
+    """Return the form of an argument, so that all that fits it has the same signature; None where `fits` cannot tell.
+
+    These are floats, arrays, and lists, tuples and dicts of them, whose keys are text.
+    """
+    kind = type(value)
+    if kind is float:
+        return (float,)
+    if kind is np.ndarray:
+        known = is_followed(value) or value.dtype in (np.float64, np.float32)
+        return (kind, value.shape, value.dtype, value.flags.c_contiguous) if known else None
+    if kind is dict:
+        if not all(type(name) is str for name in value):
+            return None
+        names = sorted(value)  # in the order of optree
+        parts = [form_of(value[name]) for name in names]
+        return None if None in parts else (kind, tuple(zip(names, parts, strict=True)))
+    if kind is list or kind is tuple:
+        parts = [form_of(part) for part in value]
+        return None if None in parts else (kind, tuple(parts))
+    return None
+
+
+def fits(value: Any, form: Any, values: list[Any]) -> bool:
+    """Whether an argument has a form; append its leaves."""
+    kind = form[0]
+    if type(value) is not kind:
+        return False
+    if kind is np.ndarray:
+        if value.shape != form[1] or value.dtype is not form[2] or value.flags.c_contiguous is not form[3]:
+            return False
+        values.append(value)
+    elif kind is float:
+        values.append(value)
+    elif len(value) != len(form[1]):
+        return False
+    elif kind is dict:
+        for name, part in form[1]:
+            if not fits(value.get(name), part, values):
+                return False
+    else:
+        for inner, part in zip(value, form[1]):
+            if not fits(inner, part, values):
+                return False
+    return True
+
+
 def is_recorded(leaf: Any) -> bool:
     """Whether a leaf varies from call to call: floats and arrays of floats do."""
     if isinstance(leaf, (np.ndarray, np.generic)):

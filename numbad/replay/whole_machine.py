@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from array import array
 from typing import Any
 
@@ -10,15 +11,37 @@ import numpy as np
 from numbad.errors import InternalError, message
 from numbad.geometry import table_of
 from numbad.kernels import run_layout as layout
-from numbad.kernels.loading import BLOCKS, make_rows_ready, sweep
+from numbad.kernels.loading import BLOCKS, make_products_ready, make_rows_ready, sweep
 from numbad.kernels.memory import address_of, empty
-from numbad.limits import BLOCK, CHECKED, LARGE, LOCKED_ROWS
+from numbad.limits import BLOCK, CHECKED, LOCKED_ROWS
 from numbad.ops.definition import REGISTRY
 from numbad.recording.inputs import FLOAT64
+from numbad.replay.lookups import Lookup
 from numbad.replay.recorded_path import Path
+from numbad.sweeps.dependence import mark_active
 from numbad.sweeps.whole import locate_spaces, new_plan
-from numbad.tape.layout import CLEAR, GATHER, GUARD, GUARD_VALUE, HOST, MAP, SCATTER, is_guard, row_elements
+from numbad.tape.layout import (
+    CLEAR,
+    CONTRACT,
+    GATHER,
+    GUARD,
+    GUARD_VALUE,
+    HOST,
+    MAP,
+    SCATTER,
+    has_index_space,
+    is_guard,
+    is_left,
+    is_product,
+    operand_at,
+    operand_count,
+    operand_reference,
+    reference_address,
+    reference_space,
+    set_reference,
+)
 from numbad.tape.rows import Rows
+from numbad.tapes.slots import Input
 
 if CHECKED:
     from numbad.kernels import checked_memory
@@ -37,9 +60,13 @@ class WholeMachine:
         The values, and the cotangents.
     plan : array of int64
         What the driver is told (see `run_layout`).
+    flags : ndarray of uint8
+        Of each row, which operands depend on what is differentiated by, as bits 1 and 2.
+    steady : int
+        Another name of the arena, as a space without cotangents: operands lie there that depend on none of it.
     """
 
-    def __init__(self, path: Path, rows: Rows) -> None:
+    def __init__(self, path: Path, rows: Rows, lookups: list[Lookup]) -> None:
         tape = path.tape
         self.rows, self.tape, self.outputs = rows, tape, path.results
         size, count, dtype = rows.size, rows.row_count(), rows.dtype
@@ -52,13 +79,47 @@ class WholeMachine:
         for address, block in rows.loads:
             self.values[address : address + block.size] = block
         self.code, self.words = array("I", rows.code.tobytes()), array("q", rows.words.tobytes())
+        self.operands = np.frombuffer(self.words, np.int64)
+        self.lookups = lookups
+        for lookup in lookups:
+            lookup.bind(self.operands)
+        self.steady = len(rows.spaces)
+        self.flags = self.find_flags(path)
+        self.set_steady()
         self.plan = self.make_plan(path.wanted is not None)
         self.plan_at = self.plan.buffer_info()[0]
         self.driver = sweep("run_at", dtype, count <= LOCKED_ROWS)
-        self.reads = [
-            slot.read if wanted else nothing for slot, wanted in zip(tape.inputs, path.wanted or (), strict=False)
+        self.targets = [
+            self.values[slot.address : slot.address + slot.size].reshape(slot.shape) for slot in tape.inputs
         ]
-        self.slots = [slice(slot.address, slot.address + slot.size) for slot in tape.inputs]
+        self.reads = [self.reader(slot, given) for slot, given in zip(tape.inputs, tape.examples, strict=True)]
+        for k, wanted in enumerate(path.wanted or ()):
+            self.reads[k] = self.reads[k] if wanted else nothing
+
+    def reader(self, slot: Input, given: Any) -> Any:
+        """Return a function that gives the derivative with respect to an input."""
+        if slot.shape and slot.dtype == self.rows.dtype:
+            return functools.partial(np.add, slot.place(self), 0.0)  # what is absent is shown as zero
+        return functools.partial(slot.read, self, given)
+
+    def find_flags(self, path: Path) -> np.ndarray:
+        """Return of each row which operands depend on what is differentiated by."""
+        if path.wanted is None or not self.words:
+            return np.zeros(self.count, np.uint8)
+        active = np.zeros(self.rows.size, np.bool_)
+        for slot, wanted in zip(self.tape.inputs, path.wanted, strict=True):
+            active[slot.address : slot.address + slot.size] = wanted
+        return mark_active(self.tape.code, self.tape.words, active)
+
+    def set_steady(self) -> None:
+        """Give operands no cotangents that depend on nothing that is differentiated by."""
+        words = self.operands
+        for row, flag in enumerate(self.flags.tolist()):
+            opcode, _, w, _ = self.code[4 * row : 4 * row + 4]
+            for k in range(1, operand_count(words, w) if has_index_space(opcode) else 0):
+                place = operand_reference(operand_at(words, w, k))
+                if not (flag & k or reference_space(words, place)):
+                    set_reference(words, place, self.steady, int(reference_address(words, place)))
 
     def make_plan(self, slopes: bool) -> array[int]:
         """Return the plan of a run; `slopes` for both sweeps."""
@@ -66,6 +127,8 @@ class WholeMachine:
         arrays = bool(self.words)
         self.scratch = empty(4 * BLOCK, dtype) if arrays else None
         self.bases, self.bars = locate_spaces(self.rows, self.spaces)
+        self.bases.append(address_of(self.memory))
+        self.bars.append(0)
         plan = new_plan(dtype, arrays, True, self.scratch)
         if CHECKED:
             parts = (self.code, self.words, self.bases, self.bars, plan)
@@ -74,6 +137,8 @@ class WholeMachine:
         plan[layout.CODE], plan[layout.STOP], plan[layout.SIZE] = self.code.buffer_info()[0], count, size
         if arrays:
             make_rows_ready(BLOCKS, dtype, np.array(self.code[::4]))
+            if has_product(self.rows):
+                make_products_ready(dtype)
             plan[layout.WORDS] = self.words.buffer_info()[0]
             plan[layout.BASES], plan[layout.BARS] = self.bases.buffer_info()[0], self.bars.buffer_info()[0]
         plan[layout.VALUES], plan[layout.PARTIALS] = at, at + 2 * size * width
@@ -84,9 +149,10 @@ class WholeMachine:
 
     def enter(self, values: list[Any]) -> None:
         """Put new inputs in their places."""
-        memory = self.values
-        for slot, value in zip(self.slots, values):
-            memory[slot] = value if type(value) is float or value.ndim < 2 else value.reshape(-1)
+        for target, value in zip(self.targets, values):
+            target[...] = value
+        for lookup in self.lookups:
+            lookup.refresh()
 
     def run(self, start: int = 0, source: Any = None) -> int:
         """Run the whole tape; return the row of a guard that does not hold, or -1."""
@@ -102,7 +168,7 @@ class WholeMachine:
     def read_gradient(self) -> tuple[Any, list[Any]]:
         """Return the value, and the derivative with respect to each input, after a run."""
         value = self.values[self.output]
-        slopes = [read(self, given) for read, given in zip(self.reads, self.tape.examples)]
+        slopes = [read() for read in self.reads]
         return float(value) if self.rows.dtype == FLOAT64 else value, slopes
 
     def fork(self, other: Any) -> tuple[int, bool] | None:
@@ -113,8 +179,14 @@ class WholeMachine:
         return self.tape.places[row]
 
 
-def nothing(bars: Any, given: Any) -> None:
+def nothing() -> None:
     """Read no cotangent: that of an input with respect to which nobody differentiates."""
+
+
+def has_product(rows: Rows) -> bool:
+    """Whether there is a product of matrices that has a function of its own."""
+    code = np.frombuffer(rows.code, np.uint32).reshape(-1, 4)
+    return any(is_product(rows.words, int(w)) for w in code[code[:, 0] == CONTRACT, 2])
 
 
 def left_to_python(rows: Rows) -> list[int]:
@@ -123,4 +195,4 @@ def left_to_python(rows: Rows) -> list[int]:
     by_scipy = [op.opcode for op in REGISTRY if op.host]
     found = np.flatnonzero(table_of(by_scipy + [MAP + opcode for opcode in by_scipy], CLEAR + 1)[code[:, 0]]).tolist()
     arrays = np.flatnonzero((code[:, 0] >= MAP) & ~table_of(SMALL, CLEAR + 1)[code[:, 0]]).tolist()
-    return found + [row for row in arrays if row_elements(words, int(code[row, 2])) >= LARGE]
+    return found + [row for row in arrays if is_left(int(code[row, 0]), words, int(code[row, 2]))]

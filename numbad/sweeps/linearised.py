@@ -131,7 +131,7 @@ class Linearised:
         """Compute the partials of elementwise array rows."""
         execution = self.execution
         scratch = execution.blocks()
-        own = (address_of(block_kernels(self.dtype)), 3, address_of(scratch), scratch.size)
+        own = (address_of(block_kernels(self.dtype)), 4, address_of(scratch), scratch.size)
         row = 0
         while row < self.rows:
             row = run_entry("slopes_at", self.dtype, row, self.entries, *own)

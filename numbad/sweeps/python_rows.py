@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.errors import describe_site
-from numbad.kernels.loading import BLOCKS, make_ready
+from numbad.kernels.loading import BLOCKS, make_products_ready, make_ready
 from numbad.ops.definition import REGISTRY, absent
 from numbad.recording.hostcalls import HostCall, alone
 from numbad.sweeps.dependence import mark_rows
 from numbad.sweeps.gradients import differentiate_alone
 from numbad.sweeps.operands import add_broadcast, bar_spaces, host_operands, operand, primal_spaces
-from numbad.tape.layout import ADD, CONTRACT, GUARD, GUARD_VALUE, HOST, MAP, host_places, space_of
+from numbad.tape.layout import ADD, CONTRACT, GUARD, GUARD_VALUE, HOST, MAP, host_places, is_product, space_of
 from numbad.tape.rows import Rows
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ def forward(execution: Execution, code: np.ndarray, words: Any, row: int) -> int
     """Compute a row; return the next, or the same if the sweep lacked a function that is there now."""
     opcode = int(code[row, 0])
     if opcode < 2 * MAP and make_ready(BLOCKS, execution.rows.dtype, (opcode % MAP,)):
+        return row
+    if lacks_product(execution, opcode, code, words, row):
         return row
     if opcode < MAP:
         scalar_forward(execution, code, row, opcode)
@@ -55,6 +57,8 @@ def backward(execution: Execution, code: np.ndarray, words: Any, row: int, bars:
         raise AssertionError("scalar rows go back in the compiled sweep")
     if opcode < 2 * MAP and make_ready(BLOCKS, execution.rows.dtype, (opcode - MAP,)):
         return row + 1
+    if lacks_product(execution, opcode, code, words, row):
+        return row + 1
     if opcode < 2 * MAP:
         if REGISTRY[opcode - MAP].host:
             map_backward(execution, words, int(code[row, 2]), opcode - MAP, bars)
@@ -75,6 +79,8 @@ def tangent(execution: Execution, code: np.ndarray, words: Any, row: int, dots: 
     opcode = int(code[row, 0])
     if MAP <= opcode < 2 * MAP and make_ready(BLOCKS, execution.rows.dtype, (opcode - MAP,)):
         return row
+    if lacks_product(execution, opcode, code, words, row):
+        return row
     if MAP <= opcode < 2 * MAP:
         map_tangent(execution, words, int(code[row, 2]), opcode - MAP, dots)
     elif opcode == CONTRACT:
@@ -83,6 +89,13 @@ def tangent(execution: Execution, code: np.ndarray, words: Any, row: int, dots: 
         with naming_site(execution, row):
             host_tangent(execution, words, int(code[row, 2]), dots)
     return row + 1
+
+
+def lacks_product(execution: Execution, opcode: int, code: np.ndarray, words: Any, row: int) -> bool:
+    """Whether a sweep stopped at a product of matrices for the want of a function, which is there now."""
+    if opcode != CONTRACT or not is_product(words, int(code[row, 2])):
+        return False
+    return make_products_ready(execution.rows.dtype)
 
 
 @contextlib.contextmanager

@@ -32,7 +32,7 @@ from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
-from numbad.limits import LARGE
+from numbad.limits import LARGE, PRODUCT_AXIS, PRODUCT_LEAST, PRODUCT_MOST
 
 MAP = 256
 WHOLE = 1 << 56  # the length of a view of memory whose end is not known: only the checked build looks it up
@@ -142,6 +142,32 @@ def operand_span(words: Words, w: int, k: int) -> tuple[int, int, int]:
         reach = (row_extent(words, w, axis) - 1) * operand_stride(words, d, axis)
         low, high = min(low, low + reach), max(high, high + reach)
     return operand_space(words, d), low, high
+
+
+def is_product(words: Words, w: int) -> bool:
+    """Whether a CONTRACT row multiplies two matrices that are neither tiny nor large: `kernels.products` does it.
+
+    Each of its three axes moves another two of the output and the factors. Exchanged in any way, as the adjoint and
+    the tangent sweep do, they are a product of this kind, too.
+    """
+    elements = row_elements(words, w)
+    if row_axes(words, w) != 3 or elements < PRODUCT_LEAST or elements > PRODUCT_MOST:
+        return False
+    out, one, other = operand_at(words, w, 0), operand_at(words, w, 1), operand_at(words, w, 2)
+    met = 0
+    for axis in range(3):
+        if row_extent(words, w, axis) < PRODUCT_AXIS:
+            return False
+        moved = 1 if operand_stride(words, out, axis) else 0
+        moved += 2 if operand_stride(words, one, axis) else 0
+        moved += 4 if operand_stride(words, other, axis) else 0
+        met |= 1 << moved
+    return met == (1 << 3) + (1 << 5) + (1 << 6)
+
+
+def is_left(opcode: int, words: Words, w: int) -> bool:
+    """Whether compiled sweeps leave a row over an index space to Python because it is long."""
+    return row_elements(words, w) >= LARGE and not (opcode == CONTRACT and is_product(words, w))
 
 
 def array_row_size(axes: int, operands: int) -> int:
@@ -393,7 +419,9 @@ READERS = (
     host_space,
     is_accumulation,
     is_guard,
+    is_left,
     is_output_address,
+    is_product,
     listed_count,
     listed_head,
     listed_step,

@@ -19,7 +19,16 @@ from numbad.ops.definition import DefinitionError, Op
 POINT = np.array([1.0, 2.0])
 CLASSES = [numbad.Tape, numbad.custom_vjp, numbad.custom_jvp, type(numbad.jit(np.sin))]
 HELPERS = {"split", "merge", "bind", "missing", "pull", "push", "forget", "without_plan", "numbad_map", "call_inside"}
-HELPERS |= {"look_up", "paths_of", "match", "signature_inside", "record_inside", "run_checked", "make_room"}
+HELPERS |= {
+    "look_up",
+    "look_up_last",
+    "paths_of",
+    "match",
+    "signature_inside",
+    "record_inside",
+    "run_checked",
+    "make_room",
+}
 HELPERS |= {"warn_assigned", "title", "signature", "record", "look_around", "tapes_of", "drop_outdated"}
 HELPERS |= {"make_lighter", "drop_oldest", "is_full", "record_path", "try_known", "record_unfollowed"}
 HELPERS.add("answer")

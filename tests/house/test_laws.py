@@ -47,6 +47,7 @@ NUMBA = {
         "kernels.laneblocks",
         "kernels.lanes",
         "kernels.matrix",
+        "kernels.products",
         "kernels.passes",
         "kernels.pieces",
         "kernels.point_rows",

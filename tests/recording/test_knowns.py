@@ -15,6 +15,7 @@ import numbad
 
 random = np.random.default_rng(8)
 N, K = 6, 4
+TABLE = random.standard_normal(K)
 SHAPES = {"x": (N,), "z": (N, K), "W": (K, 3), "b": (9,)}
 
 
@@ -38,6 +39,15 @@ def added(x: Any, y: Any) -> Any:
     total = np.zeros_like(x[:K])
     np.add.at(total, y, x)
     return np.sum(total**2)
+
+
+def filled(x: Any, y: Any) -> Any:
+    total = np.zeros(K)
+    np.add.at(total, y, x)
+    weights = np.zeros(N)
+    for i in range(N):
+        weights[i] = x[i] * y[i]
+    return np.sum(total**2) + np.sum(weights * TABLE[y])
 
 
 def softmax_loss(z: Any, y: Any) -> Any:
@@ -89,6 +99,18 @@ ONCE: dict[str, tuple[str, Callable[[], Any], Callable[..., Any]]] = {
     "negated": ("x", labels, lambda x, y: np.sum(x * -y) + np.sum(abs(y - 2) * x) + np.sum(x * +y)),
     "joined": ("x", labels, lambda x, y: np.sum(np.concatenate([x, y]) ** 2 * np.stack([y, y * 2]).sum())),
     "divided with a rest": ("x", labels, lambda x, y: np.sum(divmod(y, 3)[1] * x + y // 2 * x + y % 2)),
+    "one row": ("z", labels, lambda z, y: np.sum(z[y[0]] ** 2) + z[y[1], 2]),
+    "a loop over rows": ("z", labels, lambda z, y: sum(np.sum(np.sin(z[k])) for k in y)),
+    "plain table": ("x", labels, lambda x, y: np.sum(TABLE[y] * x)),
+    "rows of the identity": ("z", labels, lambda z, y: np.sum(np.eye(K)[y] * z)),
+    "a number of a plain table": ("x", labels, lambda x, y: sum(TABLE[k] * x[k] for k in y)),
+    "a table of places": ("z", labels, lambda z, y: np.sum(z[np.arange(N)[::-1][y]] ** 2)),
+    "an array of integers": ("x", labels, lambda x, y: np.sum(np.asarray(y) * x) + np.sum(x[np.array(y) % 3])),
+    "an array of floats": ("x", labels, lambda x, y: np.sum(np.asarray(y, dtype=float) * x)),
+    "a method of a table": ("x", labels, lambda x, y: np.sum(TABLE.take(y) * x)),
+    "found among others": ("x", labels, lambda x, y: np.sum(np.searchsorted(np.arange(K), y) * x)),
+    "small integers": ("x", lambda: labels().astype(np.uint8), lambda x, y: np.sum(TABLE[y] * x[y])),
+    "a filled array": ("x", labels, filled),
     "several results": ("x", labels, lambda x, y: np.sum(x[np.nonzero(y >= 0)[0]]) + np.sum(np.sort(y)[::-1] * x)),
 }
 
@@ -97,7 +119,8 @@ ONCE: dict[str, tuple[str, Callable[[], Any], Callable[..., Any]]] = {
 @pytest.mark.parametrize("name", ONCE)
 def test_new_integers_replay(name: str, dtype: Any) -> None:
     which, integers, f = ONCE[name]
-    runs = []
+    runs: list[None] = []
+    counts = []
 
     def counted(x: Any, k: Any) -> Any:
         runs.append(None)
@@ -114,13 +137,15 @@ def test_new_integers_replay(name: str, dtype: Any) -> None:
             assert slope.dtype == slopes.dtype
             np.testing.assert_allclose(value, wanted, rtol=1e-5 if dtype == np.float32 else 1e-13)
             np.testing.assert_allclose(slope, slopes, rtol=1e-5 if dtype == np.float32 else 1e-13, atol=1e-30)
-    assert len(runs) == 1
+            counts.append(len(runs))
+    assert counts[0] == counts[-1] <= 4  # the first call also finds plain tables, and arrays that are filled
 
 
 @pytest.mark.parametrize("name", ONCE)
 def test_new_integers_replay_in_all_modes(name: str) -> None:
     which, integers, f = ONCE[name]
-    runs = []
+    runs: list[None] = []
+    counts = []
 
     def modes(x: Any, k: Any) -> Any:
         g = lambda x: f(x, k)
@@ -138,7 +163,8 @@ def test_new_integers_replay_in_all_modes(name: str) -> None:
             x, k = floats(which, np.float64), integers()
             for found, wanted in zip(jitted(x, k), modes(x, k), strict=True):
                 np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-12)
-    assert len(runs) == 1
+            counts.append(len(runs))
+    assert counts[0] == counts[-1] <= 4
 
 
 # programs that are recorded for some of the integers, with these and the number of recordings
@@ -148,8 +174,8 @@ AGAIN: dict[str, tuple[str, list[Any], int, Callable[..., Any]]] = {
     "branch": ("b", [1, 2, 3, 4, 5], 2, lambda b, k: np.sum(b) if k[0] > 3 else np.sum(b**2)),
     "slice": ("b", [2, 3, 2, 3, 2], 2, lambda b, k: np.sum(b[: k[0]] ** 2)),
     "mask": ("b", [2, 3, 2, 3, 4], 3, lambda b, k: np.sum(b[np.arange(9) < k] ** 2)),
-    "a row is a view": ("z", [2, 3, 2, 3, 2], 2, lambda z, k: np.sum(z[k[0]] ** 2)),
-    "plain table": ("b", [2, 3, 2, 3, 2], 2, lambda b, k: np.arange(9.0)[k] @ b[:1]),
+    "plain list": ("b", [2, 3, 2, 3, 2], 2, lambda b, k: [0.0, 1.0, 2.0, 3.0][k[0]] * b[0]),
+    "set of rows": ("z", [2, 3, 2, 3, 2], 2, lambda z, k: sum(np.sum(z[i] ** 2) for i in set(k.tolist()))),
     "conversion": ("b", [2, 3, 2, 3, 2], 2, lambda b, k: math.sqrt(k[0]) * b[0]),
     "text": ("b", [2, 3, 2, 3, 2], 2, lambda b, k: float(f"{k[0]}") * b[0] + len(str(k)) * b[1]),
     "set": ("b", [2, 3, 2, 3, 2], 2, lambda b, k: len({*k.tolist(), 3}) * b[0] + (k[0] in {3}) * b[1]),

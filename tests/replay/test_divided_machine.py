@@ -100,26 +100,33 @@ def test_other_large_rows_are_swept_as_before(name):
 
 # ---------------------------------------------------------------- products of matrices, indices that vary
 
-A = RANDOM.standard_normal((64, 40))
-B = RANDOM.standard_normal((40, 36)) / 6.0
-C = RANDOM.standard_normal((64, 64)) / 8.0
+A = RANDOM.standard_normal((80, 60))  # products of more than `limits.PRODUCT_MOST`, of inputs that lie in the arena
+B = RANDOM.standard_normal((60, 68)) / 8.0
+C, D = RANDOM.standard_normal((2, 45, 88)) / 8.0
+
+
+def selected_away(c):
+    e = c.T @ D
+    return np.sum(np.where(e > 99.0, np.sqrt(e - 99.0), 1.0)) + np.sum(c)
+
+
 PRODUCTS = {
     "a layer": (lambda b: np.sum(np.tanh(A @ b) ** 2), B),
     "two layers": (lambda b: np.sum(np.tanh(np.tanh(A @ b) @ b.T)), B),
-    "by a constant": (lambda a: np.sum(np.sin(a @ B)), A),
-    "by a constant in columns": (lambda a: np.sum(np.sin(a @ np.asfortranarray(B))), A),
+    "by a constant": (lambda a: np.sum(np.sin(a @ B)), A[:68]),
+    "by a constant in columns": (lambda a: np.sum(np.sin(a @ np.asfortranarray(B))), A[:68]),
     "transposes": (lambda c: np.sum(np.sin(c.T @ c)), C),
-    "a square": (lambda c: np.sum(np.sin(c @ c)), C),
-    "a sum of products": (lambda c: np.sum(np.exp(0.1 * (c @ C + C @ c + c))), C),
-    "a part of a matrix": (lambda c: np.sum(np.tanh(c[:40].T @ c[10:50] * 0.1)), C),
+    "a product of two": (lambda c: np.sum(np.sin(c.T @ (c * c))), C),
+    "a sum of products": (lambda c: np.sum(np.exp(0.1 * (c.T @ D + D.T @ c + 1.0))), C),
+    "a part of a matrix": (lambda c: np.sum(np.tanh(c[:, :84].T @ c[:, 4:] * 0.1)), C),
     "einsum": (lambda b: np.sum(np.einsum("ij,jk->ki", A, np.sin(b))), B),
-    "selected": (lambda c: np.sum(np.where(c @ C > 0.0, c @ C, 0.0)), C),
-    "an infinite slope that is selected away": (lambda c: np.sum(np.where(c > 9.0, np.sqrt(c @ C - 99.0), c)), C),
-    "a branch": (lambda c: np.sum(c @ C) if c[0, 0] > 0.0 else np.sum(np.tanh(c @ C)), C),
+    "selected": (lambda c: np.sum(np.where(c.T @ D > 0.0, c.T @ D, 0.0)), C),
+    "an infinite slope that is selected away": (selected_away, C),
+    "a branch": (lambda c: np.sum(c.T @ D) if c[0, 0] > 0.0 else np.sum(np.tanh(c.T @ D)), C),
 }
 
 
-ALONE = ("a square", "transposes")  # without constants, which are in double precision
+ALONE = ("a product of two", "transposes")  # without constants, which are in double precision
 
 
 @pytest.mark.parametrize(
@@ -143,11 +150,11 @@ def test_products_of_matrices(name, dtype):
 
 def test_only_what_is_wanted_goes_back():
     def loss(w, x, labels):
-        return -np.mean((np.tanh(x @ w) @ w.T)[np.arange(64), labels])
+        return -np.mean((np.tanh(x @ w) @ w.T)[np.arange(68), labels])
 
     jitted = numbad.jit(numbad.value_and_grad(loss))
     for _ in range(4):
-        x, labels = RANDOM.standard_normal((64, 40)), RANDOM.integers(0, 40, 64)
+        x, labels = RANDOM.standard_normal((68, 60)), RANDOM.integers(0, 60, 68)
         value, slope = numbad.value_and_grad(loss)(B, x, labels)
         found, slopes = jitted(B, x, labels)
         assert np.isclose(found, value, rtol=1e-12)

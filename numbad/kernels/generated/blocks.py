@@ -46,7 +46,6 @@ from numbad.kernels.vectormath import (
     sin,
     sinh,
     tan,
-    tanh,
     trunc,
     view,
 )
@@ -2643,7 +2642,8 @@ def block_tanh(like, zs_at, xs_at, ys_at, n):
     xs = view(np.uint64(xs_at), n, like)
     for i in range(n):
         x = xs[i]
-        z = tanh(x)
+        tanh_decay = expm1(number(-2.0, x) * abs(x))
+        z = np.copysign(tanh_decay / (number(2.0, x) + tanh_decay), x)
         zs[i] = z
     return np.int64(0)
 

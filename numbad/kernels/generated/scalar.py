@@ -46,7 +46,6 @@ from numbad.kernels.vectormath import (
     sin,
     sinh,
     tan,
-    tanh,
     trunc,
     view,
 )
@@ -661,7 +660,8 @@ def primal(like, code_at, values_at, start, stop):
             values[code[i, OUT]] = z
         elif opcode == TANH:
             x = np.float64(values[code[i, A]])
-            z = tanh(x)
+            tanh_decay = expm1(-2.0 * abs(x))
+            z = np.copysign(tanh_decay / (2.0 + tanh_decay), x)
             values[code[i, OUT]] = z
         elif opcode == ARCSINH:
             x = np.float64(values[code[i, A]])
@@ -1610,7 +1610,8 @@ def linearise(like, code_at, values_at, partials_at, start, stop):
             partials[i, Q] = -0.0
         elif opcode == TANH:
             x = np.float64(values[code[i, A]])
-            z = tanh(x)
+            tanh_decay = expm1(-2.0 * abs(x))
+            z = np.copysign(tanh_decay / (2.0 + tanh_decay), x)
             values[code[i, OUT]] = z
             tanh_steep = cosh(x)
             p = 1.0 / tanh_steep / tanh_steep
