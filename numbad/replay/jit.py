@@ -298,6 +298,8 @@ class Jitted(Generic[F]):
             return self.spliced.call_inside(recorder, arguments, keywords)
         if config._debug_nans:
             return self.run_checked(arguments, keywords)
+        if keywords and self.plan is not None and not self.plan.is_of(keywords):
+            return self.spliced.answer(*arguments, **keywords)
         with self.lock:
             self.drop_outdated()
             kinds = tuple(map(type, arguments))

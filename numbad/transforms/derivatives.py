@@ -9,12 +9,55 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 
 from numbad.emission.regions import differentiate_inside
-from numbad.errors import check_function, message, name_of
+from numbad.errors import check_function, message, name_of, wraps
 from numbad.recording.recorder import current
 from numbad.sweeps.gradients import differentiate_alone
 
 if TYPE_CHECKING:
     from numbad.types import Argnums, Gradient, Several, T, U, Value, ValueAndGradient
+
+
+class GradientPlan:
+    """What `jit` needs to know of a gradient function, to run its two sweeps instead of emitted rows.
+
+    Attributes
+    ----------
+    argnums : int, tuple of int or None
+        None for all positional arguments.
+    options : bool
+        Whether a call may name `argnums` and `has_aux` itself: then the plan is not that of the call.
+    """
+
+    def __init__(self, f: Any, argnums: Any, name: str, with_value: bool, options: bool = False) -> None:
+        self.f, self.argnums, self.name, self.with_value, self.options = f, argnums, name, with_value, options
+
+    def places(self, count: int) -> tuple[int, ...]:
+        """Return the positions of the differentiated arguments."""
+        return tuple(range(count)) if self.argnums is None else positions(self.argnums, count, self.name)
+
+    def pack(self, value: Any, found: list[Any]) -> Any:
+        """Return value and gradients as the gradient function would."""
+        single = len(found) == 1 if self.argnums is None else is_single(self.argnums)
+        result = found[0] if single else tuple(found)
+        return (value, result) if self.with_value else result
+
+    def is_of(self, keywords: dict[str, Any]) -> bool:
+        """Whether this is the plan of a call with some keyword arguments."""
+        return not (self.options and keywords.keys() & {"argnums", "has_aux"})
+
+
+def later(transform: Any, f: Any, options: dict[str, Any], keywords: dict[str, Any]) -> Callable[..., Any]:
+    """Return the function of the points that a transform takes, for a call that comes later."""
+    notes = {"numbad_inner": f}
+    if not (keywords or options["has_aux"]):
+        with_value = transform is value_and_gradient
+        notes["numbad_plan"] = GradientPlan(f, options["argnums"], transform.__name__, with_value, True)
+
+    @wraps(f, **notes)
+    def derivative(*points: Any, **more: Any) -> Any:
+        return transform(f, *points, **(options | keywords | more))
+
+    return derivative
 
 
 def numbers_of(argnums: Any, name: str) -> tuple[int, ...]:
@@ -194,7 +237,7 @@ def gradient(f: Callable[..., Any], *points: Any, argnums: Any = None, has_aux: 
     """
     if not points:
         check_function(f, "gradient")
-        return lambda *points, **more: gradient(f, *points, **(own(argnums, has_aux) | keywords | more))
+        return later(gradient, f, own(argnums, has_aux), keywords)
     if not callable(f):
         check_callable(f, points, "gradient")
     if argnums is not None or has_aux:
@@ -279,7 +322,7 @@ def value_and_gradient(
     """
     if not points:
         check_function(f, "value_and_gradient")
-        return lambda *points, **more: value_and_gradient(f, *points, **(own(argnums, has_aux) | keywords | more))
+        return later(value_and_gradient, f, own(argnums, has_aux), keywords)
     if not callable(f):
         check_callable(f, points, "value_and_gradient")
     if argnums is not None or has_aux:

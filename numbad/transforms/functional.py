@@ -28,26 +28,10 @@ from numbad.settings import config
 from numbad.sweeps.execution import run, seed_of
 from numbad.sweeps.linearised import Linearised, LinearMap
 from numbad.tape.layout import MAP, is_guard
-from numbad.transforms.derivatives import differentiate, is_single, numbers_of, positions
+from numbad.transforms.derivatives import GradientPlan, differentiate, is_single, numbers_of, positions
 
 if TYPE_CHECKING:
     from numbad.types import Argnums, Arrays, Grad, R, S, T, Ts, Value, ValueAndGrad
-
-
-class GradientPlan:
-    """What `jit` needs to know of a gradient function, to run its two sweeps instead of emitted rows."""
-
-    def __init__(self, f: Any, argnums: Any, name: str, with_value: bool) -> None:
-        self.f, self.argnums, self.name, self.with_value = f, argnums, name, with_value
-
-    def places(self, count: int) -> tuple[int, ...]:
-        """Return the positions of the differentiated arguments."""
-        return positions(self.argnums, count, self.name)
-
-    def pack(self, value: Any, found: list[Any]) -> Any:
-        """Return value and gradients as the gradient function would."""
-        result = found[0] if is_single(self.argnums) else tuple(found)
-        return (value, result) if self.with_value else result
 
 
 def gradient_notes(f: Any, argnums: Any, name: str, with_value: bool, has_aux: bool) -> dict[str, Any]:

@@ -388,3 +388,33 @@ def test_debug_nans_and_signatures_without_floats() -> None:
         assert jitted(b, np.array([1, 0])) == 1.0
         with pytest.raises(numbad.NonFiniteError):
             jitted(-b, np.array([1, 1]))
+
+
+def test_a_refusal_that_the_program_catches_is_not_lost() -> None:
+    def written(x: Any, k: Any) -> Any:
+        try:
+            k[0] = 1
+        except Exception:
+            k = k * 0
+        return np.sum(x * k)
+
+    def looked_up(x: Any, k: Any) -> Any:
+        try:
+            weights = TABLE[k]
+        except Exception:
+            weights = 0.0
+        return np.sum(x * weights)
+
+    for f in (written, looked_up):
+        jitted = numbad.jit(numbad.grad(f))
+        for _ in range(4):
+            x, k = floats("x", np.float64), labels()
+            np.testing.assert_allclose(jitted(x, k.copy()), numbad.grad(f)(x, k.copy()), rtol=1e-13)
+
+
+def test_who_does_not_record_again_has_guards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numbad.config, "record_again", False)
+    jitted = numbad.jit(numbad.grad(lambda x, k: np.sum(x * TABLE[k])))
+    for k in ([0, 1, 2, 3, 0, 1], [1, 1, 2, 3, 0, 0], [0, 1, 2, 3, 0, 1]):
+        np.testing.assert_array_equal(jitted(np.ones(N), np.array(k)), TABLE[k])
+    assert jitted.paths == 2

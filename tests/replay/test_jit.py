@@ -465,14 +465,13 @@ def test_single_precision_inside() -> None:
 
 
 def test_functions_that_cannot_be_recorded_by_themselves_are_called() -> None:
-    import math
 
     def outer(x: Any) -> Any:
         inside = numbad.jit(lambda y: x * y**2)  # the closure holds a recording value
         total = inside(x) + inside(2.0 * x)
         return total + rooted(x, 4.0) + static(x, 3) + keyword(x, k=x)
 
-    rooted = numbad.jit(lambda x, k: x * math.sqrt(k))
+    rooted = numbad.jit(lambda x, k: x * abs(complex(k)) ** 0.5)
     static = numbad.jit(lambda x, n: x**n, static_argnums=1)
     keyword = numbad.jit(lambda x, k: x * k)
     for x in (2.0, 3.0):
@@ -1109,3 +1108,29 @@ def test_what_is_printed_into_a_buffer_is_a_decision():
     for _ in range(2):
         assert jitted(np.array([1.0, 2.0])).tolist() == [2.0, 0.0]
         assert jitted(np.array([1.0, 7.0])).tolist() == [3.0, 0.0]
+
+
+def test_gradient_functions_that_wait_for_points_are_run_by_their_sweeps() -> None:
+    def f(x: Any, y: Any, scale: float = 1.0) -> Any:
+        return np.sum(np.sin(x) * y) * scale + y * 2.0
+
+    def numbers(found: Any) -> np.ndarray:
+        return np.hstack([np.hstack(part) if isinstance(part, tuple) else part for part in found])
+
+    x = np.linspace(0.0, 1.0, 4)
+    for transform in (numbad.gradient, numbad.value_and_gradient):
+        jitted = numbad.jit(transform(f))
+        assert jitted.plan is not None
+        for point in ((x, 2.0), (2.0 * x, 3.0)):
+            close(numbers(jitted(*point)), numbers(transform(f, *point)))
+        close(numbers(jitted(x, 2.0, scale=3.0)), numbers(transform(f, x, 2.0, scale=3.0)))
+        found, wanted = (g(x, 2.0, argnums=(0,)) for g in (jitted, transform(f)))
+        close(numbers(found), numbers(wanted))
+        by_y = numbad.jit(transform(f, argnums=1))
+        close(np.hstack([by_y(x, 2.0)]), np.hstack([transform(f, x, 2.0, argnums=1)]))
+    alone = numbad.jit(numbad.gradient(lambda x: np.sum(x**2)))
+    close(alone(x), 2.0 * x)
+    assert numbad.jit(numbad.gradient(f, scale=2.0)).plan is None
+    assert numbad.jit(numbad.gradient(f))(x.astype(np.float32), np.float32(2.0))[0].dtype == np.float32
+    with pytest.raises(numbad.InputError, match="Python int"):
+        numbad.jit(numbad.gradient(f))(x, 3)
