@@ -146,7 +146,7 @@ def cut_loop(loop: Segment, free: np.ndarray) -> list[Segment]:
 
 def fit_loop(program: ScalarProgram, loop: Segment) -> Segment | None:
     """Return a loop, without its first iterations where only the others can be one; None if none can."""
-    for _ in range(2):
+    for _ in range(3):
         if loop.count < FEWEST_ITERATIONS or spared_rows(loop) < FEWEST_SPARED:
             return None
         if not has_conflict(program, loop):

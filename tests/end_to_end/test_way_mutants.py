@@ -882,8 +882,8 @@ PYTHON = {
     ),
     "new inputs are not entered": Damage(
         "replay.whole_machine.WholeMachine.enter",
-        "zip(self.slots, values)",
-        "zip(self.slots[1:], values[1:])",
+        "zip(self.targets, values)",
+        "zip(self.targets[1:], values[1:])",
         replayed_arrays,
     ),
     "the cotangents of the last replay are still there": Damage(
@@ -1148,7 +1148,7 @@ COMPILED = {
     ),
     "tangents of the second factor are forgotten": Damage(
         "kernels.array.forward",
-        "contract_strided(words, w, out, start_of_out, one, factor, other, source, values)",
+        "multiply(kernels, words, w, out, start_of_out, one, factor, other, source, values)",
         "pass",
         small_products,
     ),
