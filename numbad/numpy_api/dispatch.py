@@ -415,7 +415,9 @@ def in_dtype(result: Any, wanted: np.dtype) -> Any:
 
 
 def plain_integers(values: Any, what: str) -> Any:
-    """Return counts, shifts or indices as plain integers; refuse recording values by name."""
-    if isinstance(values, Active) or (isinstance(values, (list, tuple)) and holds_active(values)):
+    """Return counts, shifts or indices as plain integers; refuse by name recording values that have a derivative."""
+    if isinstance(values, Active):
+        return values.whole_now(f"{what} is a recording value")
+    if isinstance(values, (list, tuple)) and holds_active(values):
         raise RecordingError(message(f"{what} is a recording value", "write int(x): it gives the number and guards it"))
     return values

@@ -63,7 +63,7 @@ def astype(
         return self.copy(order) if self.boolean else self != 0.0
     if wanted.kind in "iu":
         if self.boolean:
-            return self.copy(order)
+            return np.multiply(self, 1.0)  # ones and zeros, which are no mask any more
         return decide("whole_numbers", self, keywords={"dtype": wanted})
     if wanted.kind != "f":
         return refuse(f"a recording value cannot become {wanted}", "use real floating-point numbers")

@@ -59,6 +59,9 @@ def labelled_strides(array: Array, names: str, labels: str) -> tuple[int, int, t
 
 def product_over(labels: str, one_labels: str, other_labels: str, out_labels: str, one: Array, other: Array) -> Any:
     """Contract two arrays over labelled axes, as np.einsum does: one row."""
+    if one.boolean and other.boolean:  # NumPy asks whether there is a pair of which both are true
+        numbers: Any = np.multiply(one, 1.0)
+        return product_over(labels, one_labels, other_labels, out_labels, numbers, other) != 0.0
     sizes = axis_lengths([one, other], [one_labels, other_labels])
     if len(set(one_labels)) == one.ndim and len(set(other_labels)) == other.ndim:
         shared = [(k, other_labels.index(name)) for k, name in enumerate(one_labels) if name in other_labels]

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from numbad.errors import message
+
 inf = math.inf
 ABSENT = -0.0  # a partial through which nothing flows: every sweep keeps these bits, and adding them changes nothing
 
@@ -344,7 +346,7 @@ def complain(function: Callable[..., Any], what: str) -> None:
 
 def body(function: Callable[..., Any]) -> tuple[list[ast.stmt], ast.expr]:
     """Return the assignments and the returned expression of a straight-line function."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+    tree = ast.parse(textwrap.dedent(source_of(function))).body[0]
     assert isinstance(tree, ast.FunctionDef)
     statements = tree.body
     if isinstance(statements[0], ast.Expr) and isinstance(statements[0].value, ast.Constant):
@@ -354,6 +356,17 @@ def body(function: Callable[..., Any]) -> tuple[list[ast.stmt], ast.expr]:
         complain(function, "the body of an op is assignments and one return; choose with where()")
     assert isinstance(last, ast.Return) and last.value is not None
     return assignments, last.value
+
+
+def source_of(function: Callable[..., Any]) -> str:
+    """Return the text of a function; OSError if there is none, and ImportError where it is one of numbad's own."""
+    try:
+        return inspect.getsource(function)
+    except OSError:
+        if function.__module__.partition(".")[0] == "numbad":
+            cure = 'pack them, too: with PyInstaller by module_collection_mode={"numbad": "pyz+py"}'
+            raise ImportError(message("numbad is packed without its source files", cure, where=False)) from None
+        raise
 
 
 @functools.cache

@@ -43,6 +43,7 @@ class Active:
     compress: Any
     put: Any
     truth_now: Any
+    whole_now: Any
 
     # ------------------------------------------------------------ attributes
 

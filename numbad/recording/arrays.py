@@ -11,7 +11,14 @@ import numpy as np
 
 from numbad.geometry import broadcast_strides, contiguous, normal_axis, reach, reshaped_strides, resolve_shape, spread
 from numbad.recording.active import Active, Shape, new
-from numbad.recording.conversion import concrete_float, is_whole, refuse_conversion, refuse_objects, warn_object_array
+from numbad.recording.conversion import (
+    concrete_float,
+    is_key,
+    is_whole,
+    refuse_conversion,
+    refuse_objects,
+    warn_object_array,
+)
 from numbad.recording.flags import Flags, set_flags
 from numbad.recording.recorder import Recorder, refuse
 from numbad.recording.scalars import Scalar, Truth, make_scalar, make_scalars
@@ -414,6 +421,8 @@ class Array(Active):
         if is_whole(dtype):
             return self.astype(dtype)
         refuse_conversion(dtype)
+        if dtype is None and is_key():
+            return np.asarray(self.whole_now())
         refuse_objects(dtype)
         warn_object_array()
         result = np.empty(self.shape, dtype=object)

@@ -20,6 +20,8 @@ from numbad.recording.recorder import refuse
 from numbad.recording.unfilled import objects_request, plain_request, unfilled
 from numbad.tape.layout import MAP, row_elements
 
+SUBSCRIPTS = {"BINARY_SUBSCR", "STORE_SUBSCR", "DELETE_SUBSCR"}
+GETTING = 26  # which of its operations BINARY_OP does for x[k], from Python 3.14 on
 REMAINDERS = (6, 19)  # which of its operations BINARY_OP does for % and %=
 
 
@@ -131,6 +133,13 @@ def cure(what: str, otherwise: str) -> tuple[str, str]:
 def is_whole(dtype: Any) -> bool:
     """Whether an array of integers is asked for: np.int64(x), np.asarray(x, int); as with x.astype(int), a decision."""
     return dtype is not None and np.dtype(dtype).kind in "iu"
+
+
+def is_key() -> bool:
+    """Whether the running statement looks elements up by what is converted, or assigns to them: plain[x]."""
+    code = sys._getframe(2).f_code.co_code
+    operation, which = code[sys._getframe(2).f_lasti : sys._getframe(2).f_lasti + 2]
+    return opname[operation] in SUBSCRIPTS or (opname[operation] == "BINARY_OP" and which == GETTING)
 
 
 def refuse_conversion(dtype: Any) -> None:

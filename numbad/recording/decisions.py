@@ -13,10 +13,12 @@ from numbad.recording.active import Active
 from numbad.recording.arrays import Array, as_array
 from numbad.recording.hostcalls import record_host
 from numbad.recording.operands import recorder_of, to_active
+from numbad.recording.recorder import Recorder, refuse
 from numbad.recording.scalars import Scalar
 from numbad.tape.layout import GUARD
 
 DECISIONS: dict[str, Callable[..., Any]] = {}
+dependence: list[Callable[[Recorder, np.ndarray], bool]] = []  # whether a derivative reaches some addresses
 
 
 def decision(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -123,4 +125,20 @@ def concrete_truth(mask: Any) -> Any:
     return truth
 
 
+def whole_now(value: Any, what: str = "a recording value is used as an index or a count") -> Any:
+    """Return counts and indices as plain integers, guarded: what no derivative passes, as sums of truth values."""
+    do = "write int(x): it gives the number and guards it"
+    array = as_array(value)
+    addresses = None if array.storage.space else array.address_view()
+    if value.boolean or addresses is None or any(depends(value.recorder, addresses) for depends in dependence):
+        refuse(what, do)
+    now = value.value()
+    if not np.all(now == np.rint(now)):
+        refuse(what, do)
+    if isinstance(value, Scalar):
+        return int(value.recorder.guard_value(value.address))
+    return decide("whole_numbers", value, keywords={"dtype": np.dtype(np.intp)})
+
+
+Active.whole_now = whole_now
 Active.truth_now = concrete_truth  # a truth value has no derivative that its conversion could lose

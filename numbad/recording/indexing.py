@@ -10,7 +10,7 @@ from numbad.errors import message
 from numbad.geometry import spread
 from numbad.recording.active import Active, Given, Shape, given_among
 from numbad.recording.arrays import Array, Storage
-from numbad.recording.decisions import concrete_truth
+from numbad.recording.decisions import concrete_truth, whole_now
 from numbad.recording.operands import as_active, holds_active
 from numbad.recording.recorder import refuse, refuse_lastingly
 from numbad.recording.scalars import Scalar, make_scalar
@@ -208,9 +208,7 @@ def concrete_key(key: Any) -> Any:
     if type(key) is tuple:
         return tuple(concrete_key(part) for part in key)
     if isinstance(key, Active):
-        if not key.boolean:
-            refuse("a recording value is used as an index", "write x[int(i)]: it gives the number and guards it")
-        return concrete_truth(key)
+        return concrete_truth(key) if key.boolean else whole_now(key)
     if isinstance(key, slice):
         return key
     if issubclass(type(key), Given):

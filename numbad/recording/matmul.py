@@ -16,6 +16,11 @@ from numbad.tape.layout import CONTRACT
 
 def matrix_product(recorder: Recorder, a: Any, b: Any) -> Any:
     """Return a @ b for vectors and matrices; None for stacks, scalars and shapes that do not fit."""
+    if (type(a) is Array and a.boolean) or (type(b) is Array and b.boolean):
+        a, b = as_active(recorder, a), as_active(recorder, b)
+        if a.boolean and b.boolean:  # NumPy asks whether there is a pair of which both are true
+            found = matrix_product(recorder, a * 1.0, b)
+            return None if found is None else found != 0.0
     if (type(a) is np.ndarray and may_have_zeros(a)) or (type(b) is np.ndarray and may_have_zeros(b)):
         a, b = leave_out_unread(a, b, walked_together(a, b))
     if type(a) is not Array or a.recorder is not recorder:

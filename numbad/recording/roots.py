@@ -72,7 +72,9 @@ def record_hypot(x: Any, y: Any) -> Any:
 
 
 def record_absolute(x: Any) -> Any:
-    """Record an absolute value."""
+    """Record an absolute value; that of a truth value is the truth value."""
+    if isinstance(x, Active) and x.boolean:
+        return x.copy()
     result = record(ABSOLUTE, x)
     remember(result, "square", x)
     return result

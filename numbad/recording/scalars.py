@@ -10,8 +10,8 @@ import numpy as np
 from numbad.errors import message
 from numbad.ops.definition import BY_NAME, Op
 from numbad.recording.active import Active, Shape, new
-from numbad.recording.conversion import concrete_float, is_whole, refuse_conversion, refuse_objects
-from numbad.recording.recorder import Recorder, refuse
+from numbad.recording.conversion import concrete_float, is_key, is_whole, refuse_conversion, refuse_objects
+from numbad.recording.recorder import Recorder
 
 
 class Scalar(Active):
@@ -81,9 +81,7 @@ class Scalar(Active):
         return np.round(self, digits)
 
     def __index__(self) -> int:
-        return refuse(
-            "a recording value is used as an index or a count", "write int(x): it gives the number and guards it"
-        )
+        return int(self.whole_now())
 
     def __getitem__(self, key: Any) -> Any:
         if key == () or key is Ellipsis:
@@ -105,6 +103,8 @@ class Scalar(Active):
         if is_whole(dtype):
             return np.asarray(self.astype(dtype))
         refuse_conversion(dtype)
+        if dtype is None and is_key():
+            return np.asarray(self.whole_now())
         refuse_objects(dtype)
         result = np.empty((), dtype=object)
         result[()] = self

@@ -9,6 +9,7 @@ import numpy as np
 from numbad.kernels.calls import call, call_table
 from numbad.kernels.memory import address_of
 from numbad.ops.definition import REGISTRY
+from numbad.recording import decisions
 from numbad.tape.layout import PINNED, is_guard
 from numbad.tape.rows import Rows
 
@@ -85,3 +86,19 @@ def mark_rows(rows: Rows, active: np.ndarray, spaces: np.ndarray = NONE, base: i
     """Mark the addresses of a recording that depend on those marked, from a row on; return the flags of its rows."""
     count = rows.row_count() - start
     return mark_active(rows.code, rows.words, active, spaces, base, first=start, count=count)
+
+
+def depends_on_inputs(recorder: Any, addresses: np.ndarray) -> bool:
+    """Whether a derivative with respect to the inputs, or to small constant arrays, reaches some addresses."""
+    active = np.zeros(recorder.size, bool)
+    active[np.array(recorder.numbers[0::2], np.int64)] = True
+    active[[0, recorder.zeros, *recorder.constants.values()]] = False
+    for address, values in recorder.loads:
+        active[address : address + len(values)] = True
+    spaces = np.zeros(len(recorder.spaces), bool)
+    spaces[list(recorder.input_spaces)] = True
+    mark_rows(recorder, active, spaces)
+    return bool(active[addresses].any())
+
+
+decisions.dependence.append(depends_on_inputs)

@@ -42,7 +42,7 @@ ELSEWHERE = {
         "what the dispatch refuses, and in which words",
     ),
     "recording/test_knowns.py": ("ops places; recording prologue", "what is computed from integers, and read by them"),
-    "recording/test_recorder.py": ("recording decisions hostcalls", "control flow on recorded values"),
+    "recording/test_recorder.py": ("recording hostcalls", "control flow on recorded values"),
     "recording/test_filling.py": (
         "recording exchange rewriting unfilled; numpy_api converting",
         "the parts of one way: recording again what fills plain arrays",

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import platform
+import py_compile
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +22,10 @@ from numbad.kernels import cache, loading, machinecode, texts
 from numbad.limits import VARIANT
 from numbad.sweeps import whole
 
+try:
+    CPU = Path("/proc/cpuinfo").read_text()
+except OSError:
+    CPU = ""
 SCRIPT = """
 import sys
 import numbad, numpy as np
@@ -113,6 +122,176 @@ def test_a_gradient_in_one_call_agrees_with_that_of_an_execution(monkeypatch: py
     small = numbad.gradient(f, 0.7, 1.9)
     monkeypatch.setattr(whole, "SHORT", 0)
     assert numbad.gradient(f, 0.7, 1.9) == small
+
+
+# ---------------------------------------------------------------- packages of other kinds, interruptions
+
+HERE = Path(numbad.__file__).parents[1]
+USE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import numbad, numpy as np
+print(numbad.gradient(lambda a, b: np.exp(a) - a * b + np.cos(b), 2.0, 4.0))
+print(numbad.gradient(lambda v: np.sum(np.sin(v) ** 2), np.array([0.5, 1.0])))
+print("numba" in sys.modules, numbad.__file__.startswith(sys.argv[1]))
+try:
+    print(numbad.hessian(lambda x: np.where(x > 0.0, np.sqrt(x), 0.0), 0.0))
+except ImportError as error:
+    print(error)
+"""
+
+
+def use(package: Path, folder: Path) -> list[str]:
+    """Take derivatives in a new process by the package of a folder or archive."""
+    given = {**os.environ, "NUMBAD_CACHE_DIR": str(folder), "PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", USE, str(package)], env=given, cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@of_texts
+@pytest.mark.subprocess
+def test_a_package_in_an_archive_is_as_any_other(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "numbad.zip", "w") as archive:
+        for path in sorted((HERE / "numbad").rglob("*")):
+            if path.suffix == ".py" or path.name == "texts":
+                archive.write(path, path.relative_to(HERE))
+    assert use(tmp_path / "numbad.zip", tmp_path) == [*ANSWER, "False True", "0.0"]
+
+
+@of_texts
+@pytest.mark.subprocess
+def test_a_package_without_sources_takes_gradients_and_refuses_what_needs_texts_of_ops(tmp_path: Path) -> None:
+    for path in (HERE / "numbad").rglob("*"):
+        place = tmp_path / path.relative_to(HERE)
+        if path.suffix == ".py":
+            place.parent.mkdir(parents=True, exist_ok=True)
+            py_compile.compile(str(path), str(place.with_suffix(".pyc")), str(place), doraise=True)
+        elif path.name == "texts":
+            place.write_bytes(path.read_bytes())
+    found = use(tmp_path, tmp_path)
+    assert found[:3] == [*ANSWER, "False True"]
+    assert found[3].startswith("numbad is packed without its source files")
+
+
+@of_texts
+@pytest.mark.parametrize("where", ["compile_text", "find"])
+def test_the_call_after_an_interruption_works(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual, seen = getattr(texts, where), []
+
+    def interrupted(*arguments: Any, **named: Any) -> Any:
+        seen.append(arguments)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return usual(*arguments, **named)
+
+    monkeypatch.setenv("NUMBAD_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(loading, "_kernels", {})
+    monkeypatch.setattr(loading, "_tables", {})
+    monkeypatch.setattr(whole, "_kept", whole.Kept())  # plans name the tables
+    monkeypatch.setattr(texts, where, interrupted)
+    f = lambda v: np.sum(np.sin(v) ** 2)
+    x = np.array([0.5, 1.0])
+    with pytest.raises(KeyboardInterrupt):
+        numbad.gradient(f, x)
+    np.testing.assert_allclose(numbad.gradient(f, x), np.sin(2.0 * x), rtol=1e-15)
+
+
+@of_texts
+@pytest.mark.subprocess
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_process_that_is_forked_while_another_thread_compiles_works(tmp_path: Path) -> None:
+    program = (
+        "import os, threading, warnings, numpy as np, numbad\n"
+        "from numbad.kernels import texts\n"
+        "warnings.simplefilter('ignore')\n"
+        "usual, begun = texts.compile_text, threading.Event()\n"
+        "def slow(*a, **k):\n"
+        "    begun.set()\n"
+        "    return usual(*a, **k)\n"
+        "texts.compile_text = slow\n"
+        "f = lambda v: np.sum(np.sin(v) ** 2)\n"
+        "work = lambda: numbad.gradient(f, np.array([0.5, 1.0]))\n"
+        "thread = threading.Thread(target=work)\n"
+        "thread.start()\n"
+        "begun.wait()\n"
+        "pid = os.fork()\n"
+        "if not pid:\n"
+        "    print(work(), flush=True)\n"
+        "    os._exit(0)\n"
+        "os.waitpid(pid, 0)\n"
+        "thread.join()\n"
+        "print(work())"
+    )
+    given = {**os.environ, "NUMBAD_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", program], env=given, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == [ANSWER[1]] * 2, done.stderr
+
+
+@of_texts
+@pytest.mark.subprocess
+def test_threads_and_spawned_processes_take_first_gradients_together(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import multiprocessing, threading, numpy as np, numbad\n"
+        "def work(_):\n"
+        "    return numbad.gradient(lambda v: np.sum(np.sin(v) ** 2), np.array([0.5, 1.0])).tolist()\n"
+        "if __name__ == '__main__':\n"
+        "    found = []\n"
+        "    threads = [threading.Thread(target=lambda: found.append(work(0))) for _ in range(8)]\n"
+        "    [thread.start() for thread in threads], [thread.join() for thread in threads]\n"
+        "    with multiprocessing.get_context('spawn').Pool(2) as pool:\n"
+        "        found += pool.map(work, range(4))\n"
+        "    print(len(found), *{str(part) for part in found})\n"
+    )
+    given = {**os.environ, "NUMBAD_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(HERE)}
+    done = subprocess.run([sys.executable, str(program)], env=given, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("12 [0.841470984807896") and done.stdout.count("[") == 1, done.stderr
+
+
+# ---------------------------------------------------------------- other processors
+
+ELSEWHERE = """
+import json, sys, numpy as np, numbad
+from numbad.kernels import machinecode
+found = {}
+for dtype in (np.float64, np.float32):
+    x = np.linspace(0.1, 0.9, 203, dtype=dtype)
+    w = np.cos(np.arange(1421, dtype=dtype)).reshape(7, 203)
+    f = lambda v: np.sum(np.sin(v) ** 2 * np.exp(-v) + np.log(v) * np.arctan2(v, 1 - v) + np.tanh(v) ** 1.5)
+    tape = numbad.record(lambda a, b: np.sin(a) * np.exp(b) + np.power(a, b), x[3], x[5])
+    results = [numbad.gradient(f, x), numbad.gradient(lambda w: np.sum(np.tanh(w @ x)), w), numbad.hessian(f, x[:9])]
+    results.append(np.stack(tape.gradient_map(x, x[::-1].copy())))
+    found[np.dtype(dtype).name] = [result.ravel().tolist() for result in results]
+print(json.dumps([machinecode.digest(), found]))
+"""
+
+
+@of_texts
+@pytest.mark.subprocess
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the processors are of this kind")
+@pytest.mark.parametrize(
+    ("name", "features", "flag"),
+    [("x86-64", "", ""), ("x86-64-v2", "+sse4.2", "sse4_2"), ("haswell", "+avx2,+fma", "avx2")],
+)
+def test_other_processors_compute_the_same_but_for_last_bits(
+    name: str, features: str, flag: str, tmp_path: Path
+) -> None:
+    if flag and flag not in CPU.split():
+        pytest.skip("this processor cannot run what that one can")
+    answers = []
+    for chosen in ({}, {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features}):
+        given = {**os.environ, "NUMBAD_CACHE_DIR": str(tmp_path), **chosen}
+        done = subprocess.run([sys.executable, "-c", ELSEWHERE], env=given, capture_output=True, text=True, check=True)
+        answers.append(json.loads(done.stdout))
+    (digest, here), (other, there) = answers
+    assert digest != other  # neither is given the other's machine code
+    for dtype, results in here.items():
+        for one, two in zip(results, there[dtype], strict=True):
+            scale = np.spacing(np.abs(np.array(one, dtype)).max())
+            np.testing.assert_allclose(two, one, rtol=0.0, atol=8.0 * float(scale))
 
 
 # ---------------------------------------------------------------- what is said
