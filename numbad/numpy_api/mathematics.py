@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from numbad.numpy_api import functions
+from numbad.ops.arithmetic import identity
 from numbad.recording.active import Active, involves
 from numbad.recording.conversion import is_held
 from numbad.recording.cures import of_math
+from numbad.recording.division import catches_division, note_python_number
 from numbad.recording.recorder import current
 
 Function = Callable[..., Any]
@@ -48,6 +50,9 @@ def taking_numbers(own: Function, recorded: Function) -> Function:
         numbers = [number_of(value, own) for value in arguments]
         result = recorded(*numbers)
         parts = result if isinstance(result, tuple) else (result,)
+        if catches_division():
+            for part in parts:
+                note_python_number(part)
         if not all(bool(np.isfinite(part)) for part in parts):
             own(*map(number_now, numbers))
         return result
@@ -121,7 +126,12 @@ def to_float(x: Any = 0.0, /) -> Any:
     if current() is None or not isinstance(x, Active) or x.boolean:
         return float(x)
     number = number_of(x)
-    return float(number) if is_held(number) else number
+    if is_held(number):
+        return float(number)
+    if catches_division():  # a division of it by zero is Python's error, one of x by zero is not
+        number = identity(number)
+        note_python_number(number)
+    return number
 
 
 def to_numpy(kind: type[np.floating[Any]]) -> Function:

@@ -45,6 +45,11 @@ def refuse_zero(number: Any, divisor: Any, what: str) -> None:
         raise ZeroDivisionError(what)
 
 
+def note_python_number(number: Any) -> None:
+    """Remember that a recording number is Python's own when nothing is recorded: float(x), or math.sqrt(x)."""
+    number.recorder.floats |= {number.address}
+
+
 def is_python_number(value: Any) -> bool:
     """Whether a number is Python's own when nothing is recorded: made by operators from inputs that are."""
     if type(value) in (float, int):
@@ -52,7 +57,7 @@ def is_python_number(value: Any) -> bool:
     recorder = getattr(value, "recorder", None)
     if recorder is None or value.shape or not hasattr(value, "address"):
         return False
-    given = set(recorder.numbers[::2]) - recorder.wide
+    given = (set(recorder.numbers[::2]) - recorder.wide) | recorder.floats
     pending, row = {value.address}, len(recorder.code) - 4
     given.add(0)
     while row >= 0 and not pending <= given:

@@ -94,6 +94,7 @@ class Recorder(Rows):
         "bases",
         "execution",
         "extend",
+        "floats",
         "identities",
         "masks",
         "roots",
@@ -111,6 +112,7 @@ class Recorder(Rows):
         self.size = 1
         self.constants = {}
         self.wide: AbstractSet[int] = frozenset()  # addresses of inputs that are numbers of NumPy's, not of Python's
+        self.floats: AbstractSet[int] = frozenset()  # addresses of numbers that float(x) or a function of math made
         self.zeros = 0  # address of -0.0 once it is needed
         self.numbers = array("d")  # pairs: address, value
         self.loads = []

@@ -231,3 +231,27 @@ def test_other_threads_and_plain_calls_have_pythons_own() -> None:
     assert type(f(1)) is float
     with pytest.raises(TypeError):
         f("no number")
+
+
+def test_a_float_is_divided_by_zero_as_pythons() -> None:
+    """NumPy's number gives infinity, the float that is made of it an error that the program catches."""
+
+    def f(x: Any) -> Any:
+        try:
+            return 1.0 / float(x[0] - 1.0)
+        except ZeroDivisionError:
+            return x[1] ** 2
+
+    def of_math(x: Any) -> Any:
+        try:
+            return 1.0 / math.log(x[0])
+        except ZeroDivisionError:
+            return x[1] ** 2
+
+    for function in (f, of_math):
+        replayed = numbad.jit(numbad.grad(function))
+        for x in (np.array([1.0, 3.0]), np.array([2.0, 3.0]), np.array([1.0, 3.0])):
+            value, found = numbad.value_and_gradient(function, x)
+            assert value == pytest.approx(function(x), rel=1e-15)
+            np.testing.assert_allclose(replayed(x), found)
+        np.testing.assert_array_equal(found, [0.0, 6.0])
