@@ -13,10 +13,7 @@ PACKAGE = Path(__file__).parent.parent
 IMPORT = re.compile(rb"from numbad((?:\.\w+)+) import (\([^)]*\)|[^\n]*)")
 
 
-SWITCHES = PACKAGE / "kernels" / "switches.py"  # it names all compiled functions
-
-
-def sources(first: Path = SWITCHES) -> dict[Path, bytes]:
+def sources(first: Path = PACKAGE / "kernels" / "switches.py") -> dict[Path, bytes]:
     """Return a file, what it imports of the package, what that imports, and so on."""
     texts: dict[str, bytes | None] = {}  # None where there is no such file
     pending: list[tuple[str, list[str]]] = [(str(first), [])]
@@ -44,9 +41,9 @@ def read(path: str) -> bytes | None:
 
 
 @functools.cache
-def digest_of_sources(first: Path = SWITCHES) -> str:
+def digest_of_sources(*first: Path) -> str:
     """Return a digest of the text of these files; an empty one where the package has no sources."""
-    files = sources(first)
+    files = sources(*first)
     if not files:
         return ""
     found = hashlib.sha256()

@@ -258,14 +258,14 @@ def matmul(a: Any, b: Any, /) -> Any:
     return product_over(labels, one, other, out, a, b)
 
 
-DIRECT = {Array, np.ndarray}  # whose products of vectors and matrices are one row
+DIRECT = {Array, np.ndarray}  # one of each: their products of vectors and matrices are one row
 
 
 @implements("dot")
 def dot(a: Any, b: Any, out: Any = None) -> Any:
     """Dot product, as np.dot has it."""
     recorder = recorder_of(a, b)
-    if out is None and DIRECT.issuperset((type(a), type(b))):
+    if out is None and {type(a), type(b)} == DIRECT:
         found = matrix_product(recorder, a, b)
         if found is not None:
             return found
@@ -287,7 +287,7 @@ def vdot(a: Any, b: Any, /) -> Any:
 @implements("inner")
 def inner(a: Any, b: Any, /) -> Any:
     """Sum of products over the last axes."""
-    if DIRECT.issuperset((type(a), type(b))) and a.ndim == b.ndim == 1:
+    if {type(a), type(b)} == DIRECT and a.ndim == b.ndim == 1:
         return dot(a, b)
     a, b = to_arrays(a, b)
     if not a.shape or not b.shape:

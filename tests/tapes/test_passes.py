@@ -250,7 +250,7 @@ def test_a_wrong_idea_of_what_partials_depend_on_would_be_seen(monkeypatch: pyte
     ready.enter([0.7])
     assert ready.run() == -1
     assert ready.bar[1] == tape.gradient(0.7)
-    monkeypatch.setattr("numbad.replay.scalar_machine.dependencies", lambda: np.zeros(256, np.uint8))
+    monkeypatch.setattr("numbad.tapes.adjoint_plans.dependencies", lambda: np.zeros(256, np.uint8))
     wrong = ScalarMachine(tape, results, [True])
     wrong.enter([0.7])
     wrong.run()
