@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from types import FrameType, FunctionType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from numbad.errors import (
     ABOUT_TYPES,
@@ -66,11 +66,18 @@ def find_culprit(error: BaseException) -> Culprit:
         own = package in INTERNAL
         if package and package.partition(".")[0] in LIBRARIES:
             library = library or library_name(frame)
-            recording = recording or involves(frame.f_locals.values())
+            recording = recording or involves(frame.f_locals.values()) or any(map(holds, frame.f_locals.values()))
         elif not own:
             site, library, recording = (frame.f_code, trace.tb_lasti), "", False
         trace = trace.tb_next
     return Culprit(site, library, recording, own)
+
+
+def holds(value: Any) -> bool:
+    """Whether an object of SciPy's, such as a linear operator, was made of recording values."""
+    if not type(value).__module__.startswith("scipy"):
+        return False
+    return involves(getattr(value, "__dict__", {}).values())
 
 
 def clarify(error: BaseException) -> None:

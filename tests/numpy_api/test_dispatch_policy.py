@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse.linalg
 import scipy.special
 
 import numbad
 from numbad.errors import BranchError, RecordingError
 from numbad.numpy_api import dispatch, functions
+from numbad.recording.complaints import holds
 from shared.oracle import check_against_numpy
 
 HERE = Path(__file__).name
@@ -294,3 +296,15 @@ def test_arrays_of_recording_values_have_the_dtype_that_is_asked_for() -> None:
         return numbad.array([x, x * x], np.float64).sum()
 
     assert numbad.gradient(f, 3.0) == 7.0
+
+
+def test_operators_of_scipys_that_hold_recording_values_are_known() -> None:
+    seen = []
+
+    def f(x):
+        operator = scipy.sparse.linalg.aslinearoperator(np.outer(x, x))
+        seen.extend([holds(operator), holds(scipy.sparse.linalg.aslinearoperator(np.eye(2))), holds(x)])
+        return x[0]
+
+    numbad.gradient(f, np.ones(2))
+    assert seen == [True, False, False]
