@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 import numbad
+from numbad.compilation.code import TAPE
 from numbad.kernels import cache, loading, machinecode, switches
 from numbad.kernels.machinecode import HAVE_LIBMVEC
 
@@ -139,10 +140,13 @@ def print_cache() -> None:
     for folder in cache.folders():
         found = cache.contents(folder)
         total += sum(found.values())
+        tapes = [name for name in found if name.startswith(TAPE)]
         whose = "these versions" if folder.name == current else "other versions, processors or sources"
-        print(f"  {folder.name}  {len(found):4} functions  {sum(found.values()) / 1e6:7.2f} MB  of {whose}")
+        functions = [name for name in found if name not in tapes]
+        count = f"{len(functions):4} functions, {len(tapes):3} tapes"
+        print(f"  {folder.name}  {count}  {sum(found.values()) / 1e6:7.2f} MB  of {whose}")
         if folder.name == current:
-            print(textwrap.fill(", ".join(found), 100, initial_indent=" " * 4, subsequent_indent=" " * 4))
+            print(textwrap.fill(", ".join(functions), 100, initial_indent=" " * 4, subsequent_indent=" " * 4))
     print(f"  together {total / 1e6:.2f} MB")
 
 

@@ -72,6 +72,7 @@ def test_the_cache_is_filled_shown_and_cleared(
     assert "0 functions compiled" in shown and "4 of 4" in shown
     assert str(cache_folder) in shown and machinecode.digest() in shown
     assert "block_cos_float32, block_cos_float64, block_sin_float32" in shown
+    assert "4 functions,   0 tapes" in shown
     run_main(monkeypatch, "--clear")
     assert "removed 0.0" in capsys.readouterr().out
     assert list(cache_folder.iterdir()) == []

@@ -11,6 +11,9 @@ from numbad.compilation.scalar_program import ScalarProgram
 from numbad.kernels import cache, machinecode, texts
 from numbad.limits import MOST_COMPILED, OPTIMISED
 
+TAPE = "tape_"  # the names of machine code of tapes begin so
+MOST_KEPT = 256  # in the user's cache; some 50 kB each
+
 
 @dataclasses.dataclass
 class Code:
@@ -34,7 +37,7 @@ class Code:
 def compile_program(program: ScalarProgram) -> Code:
     """Return the machine code of a program; raise `Uncompilable` where there can be none."""
     module = make_module(program, MOST_COMPILED)
-    title = f"tape_{hashlib.sha256(module.text.encode()).hexdigest()[:24]}"
+    title = f"{TAPE}{hashlib.sha256(module.text.encode()).hexdigest()[:24]}"
     kept = cache.read(machinecode.digest(), title)
     if kept is None:
         try:
@@ -42,5 +45,6 @@ def compile_program(program: ScalarProgram) -> Code:
         except RuntimeError as error:  # an LLVM that cannot read the text
             raise Uncompilable from error
         cache.write(machinecode.digest(), title, kept)
+        cache.keep_latest(machinecode.digest(), TAPE, MOST_KEPT)
     engine, address = machinecode.link_apart(ENTRANCE, kept)
     return Code(address, module, engine)

@@ -244,6 +244,15 @@ def contents(folder: Path) -> dict[str, int]:
     return found
 
 
+def keep_latest(digest: str, prefix: str, most: int) -> None:
+    """Remove entries whose names begin so, the oldest first, until so many are left."""
+    with contextlib.suppress(OSError):
+        found = list((root() / digest).glob(f"{prefix}*{SUFFIX}"))
+        if len(found) > most:
+            for path in sorted(found, key=lambda path: path.stat().st_mtime)[: len(found) - most]:
+                path.unlink(missing_ok=True)
+
+
 def clear() -> int:
     """Remove everything that is kept; return how many bytes that was."""
     import shutil

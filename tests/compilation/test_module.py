@@ -201,3 +201,20 @@ def test_cotangents_in_memory_are_made_ready_in_runs() -> None:
     assert sum("memcpy" in line for line in make_ready(program, flags)) == 1, "the inputs'"
     flags[[3, 5, 150]] = True
     assert sum("memcpy" in line for line in make_ready(program, flags)) == 3
+
+
+def test_machine_code_is_kept_and_used_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    from numbad.compilation import code
+    from numbad.kernels import cache, machinecode
+
+    monkeypatch.setenv("NUMBAD_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(code, "MOST_KEPT", 2)
+    made = []
+    monkeypatch.setattr(
+        code.texts, "compile_text", lambda *given, f=code.texts.compile_text: made.append(1) or f(*given)
+    )
+    for k in (3, 3, 4, 5):
+        tape = numbad.record(lambda x, k=k: sum(np.sin(x * j) for j in range(1, k)), 0.5)
+        code.compile_program(make_program(tape, [np.array(tape.outputs[0].address)], [True], True))
+    assert len(made) == 3
+    assert len(list((tmp_path / machinecode.digest()).glob(f"{code.TAPE}*{cache.SUFFIX}"))) == 2

@@ -274,3 +274,14 @@ def test_patience_grows_with_the_load(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, 0.0, 0.0), raising=False)
         found.append(cache.patience())
     assert found == [cache.PATIENCE, 10.0 * cache.PATIENCE]
+
+
+def test_the_latest_entries_of_a_kind_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NUMBAD_CACHE_DIR", str(tmp_path))
+    digest = "0" * 24
+    cache.keep_latest(digest, "tape_", 2)
+    for k, name in enumerate(["tape_old", "tape_new", "tape_newer", "block_sin"]):
+        cache.write(digest, name, b"code")
+        os.utime(cache.place(digest, name), (k, k))
+    cache.keep_latest(digest, "tape_", 2)
+    assert set(cache.contents(tmp_path / digest)) == {"tape_new", "tape_newer", "block_sin"}
