@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from numbad.compilation.operands import Body, Operand
-from numbad.compilation.scalar_program import RESULT, ZERO, ScalarProgram, X, Y, Z
+from numbad.compilation.scalar_program import RESULT, ZERO, ScalarProgram, X, Y, Z, read_back
 from numbad.compilation.text import Text, literal
 from numbad.ops.definition import REGISTRY
-from numbad.ops.texts import dependencies
 from numbad.tape.layout import GUARD, MAP
 
 
@@ -61,10 +60,10 @@ def mark_stored(program: ScalarProgram, bodies: list[Body]) -> np.ndarray:
 
 def slope_needs(program: ScalarProgram, row: int) -> int:
     """Return on which of X, Y and Z the slopes depend that a row computes going back."""
-    if not program.back[row] or not program.needs[row]:
+    if not program.back[row]:
         return 0
-    bits = int(dependencies()[program.opcodes[row]])
-    return (bits & 7 if program.carries[0, row] else 0) | (bits >> 3 if program.carries[1, row] else 0)
+    place = slice(row, row + 1)
+    return int(read_back(program.opcodes[place], program.carries[:, place], program.needs[place])[0])
 
 
 def is_read_back(program: ScalarProgram, row: int, which: int) -> bool:

@@ -18,6 +18,7 @@ from numbad.limits import FEWEST_ITERATIONS, FEWEST_SPARED
 from numbad.ops.definition import absent
 
 WINDOW = 4  # rows of the shortest run
+MULTIPLES = 17  # of periods: for what comes again only every few iterations
 PERIODS = 4  # distances that are tried, for each length of short runs
 MIX = np.uint64(0x9E3779B97F4A7C15)
 
@@ -55,7 +56,11 @@ def find_segments(program: ScalarProgram) -> list[Segment]:
     """Return the rows of a program as segments, one after another."""
     titles = title_rows(program)
     free = np.ones(len(program), bool)
-    found = [find_loops(program, titles, period) for period in find_periods(titles)]
+    periods = find_periods(titles)
+    found = [find_loops(program, titles, period) for period in periods]
+    if max((sum(map(spared_rows, loops)) for loops in found), default=0) < len(program) // 2:  # tables of k % 7, say
+        multiples = {period * m for period in periods[:2] for m in range(2, MULTIPLES)}
+        found += [find_loops(program, titles, period) for period in sorted(multiples.difference(periods))]
     chosen: list[Segment] = []
     for loops in sorted(found, key=lambda loops: -sum(map(spared_rows, loops))):
         left = np.concatenate([[0], np.cumsum(free)])

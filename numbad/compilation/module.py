@@ -17,7 +17,6 @@ from numbad.kernels import number_texts
 
 ENTRANCE = "numbad_tape"
 NOT_FINITE = -2  # returned where the gradient is not finite
-NEAR = 64  # rows: cotangents that are nearer are made ready together
 GROUP = re.compile(r"#(\d+)")  # of attributes
 MEMORY = ("given", "results", "tables", "given_bars", "result_bars", "first_bars")
 
@@ -116,7 +115,7 @@ def write_back(program: ScalarProgram, bodies: list[Body], text: Text, tables: T
     backward = Backward(program, text, tables)
     for body in reversed(bodies):
         backward.write(body)
-    text.lines[place:place] = make_ready(program, backward.in_memory)
+    text.lines[place:place] = make_ready(program, bodies, backward.in_memory)
     if program.given:
         rows = len(program)
         text.lines.append(FINITE.format(block=text.block, given=program.given, wrong=NOT_FINITE, rows=rows))
@@ -124,12 +123,13 @@ def write_back(program: ScalarProgram, bodies: list[Body], text: Text, tables: T
         text.line(f"ret i64 {len(program)}")
 
 
-def make_ready(program: ScalarProgram, in_memory: np.ndarray) -> list[str]:
-    """Return the lines that set the cotangents in memory to what they begin with."""
-    rows = np.flatnonzero(in_memory)
+def make_ready(program: ScalarProgram, bodies: list[Body], in_memory: np.ndarray) -> list[str]:
+    """Return the lines that set the cotangents in memory to what they begin with: for each segment one run."""
     parts = [(1, program.given)] if program.given else []
-    for part in np.split(rows, np.flatnonzero(np.diff(rows) > NEAR) + 1) if rows.size else []:
-        parts.append((program.first + int(part[0]), int(part[-1] - part[0]) + 1))
+    for segment in (body.segment for body in bodies):
+        rows = np.flatnonzero(in_memory[segment.start : segment.stop])
+        if rows.size:
+            parts.append((program.first + segment.start + int(rows[0]), int(rows[-1] - rows[0]) + 1))
     lines = []
     for k, (address, count) in enumerate(parts):
         base, start = ("given_bars", address) if address < program.first else ("result_bars", address - program.first)

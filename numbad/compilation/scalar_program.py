@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from numbad.ops.definition import REGISTRY, absent
+from numbad.ops.texts import dependencies
 from numbad.sweeps.dependence import mark_needed, wanted_rows
 from numbad.tape.layout import GUARD, GUARD_VALUE, MAP
 from numbad.tapes.adjoint_plans import AdjointPlan, make_plan
@@ -92,7 +93,8 @@ def make_program(
     """Return a tape of scalar rows as a program; parameters as of `replay.scalar_machine.ScalarMachine`."""
     code = tape.code
     plan = None if wanted is None else make_plan(tape, int(results[0]), wanted, value)
-    rows = np.flatnonzero(find_needed(tape, results) if plan is None else plan.forward | plan.back)
+    forward = find_needed(tape, results, value or plan is None, plan)
+    rows = np.flatnonzero(forward if plan is None else forward | plan.back)
     code = code[rows].astype(np.int64)
     rename, first = place_given(tape)
     rename = rename.astype(np.int64)
@@ -108,7 +110,7 @@ def make_program(
         operands=operands,
         kinds=kinds,
         truths=(code[:, 0] == GUARD) & (code[:, 1] != 0),
-        forward=np.ones(len(rows), bool),
+        forward=forward[rows],
         back=np.zeros(len(rows), bool),
         carries=np.zeros((2, len(rows)), bool),
         needs=np.zeros(len(rows), np.int64),
@@ -126,19 +128,33 @@ def make_program(
     return program
 
 
-def find_needed(tape: Tape, results: list[np.ndarray]) -> np.ndarray:
-    """Return a flag for each row: whether results or guards depend on it."""
+def find_needed(tape: Tape, results: list[np.ndarray], value: bool, plan: AdjointPlan | None) -> np.ndarray:
+    """Return a flag for each row: whether results, guards, or slopes that are computed going back, need its value."""
     needed, flags = np.zeros(tape.size, np.uint8), wanted_rows(tape.code)
-    for places in results:
+    for places in results if value else ():
         needed[places] = 1
+    if plan is not None:
+        rows = np.flatnonzero(plan.back)
+        opcodes, outs, *operands = tape.code[rows].astype(np.int64).T
+        active = plan.active[np.stack(operands)] != 0
+        bits = read_back(opcodes, active, plan.unfixed[rows])
+        for bit, addresses in ((X, operands[0]), (Y, operands[1]), (Z, outs)):
+            needed[addresses[bits & bit != 0]] = 1
     mark_needed(tape.code, tape.words, needed, flags)
     return flags != 0
+
+
+def read_back(opcodes: np.ndarray, carries: np.ndarray, needs: np.ndarray) -> np.ndarray:
+    """Return on which of X, Y and Z the slopes depend that rows compute going back."""
+    bits = dependencies()[opcodes].astype(np.int64)
+    found = np.where(carries[0], bits & 7, 0) | np.where(carries[1], bits >> 3, 0)
+    return np.where(needs != 0, found, 0)
 
 
 def take_plan(program: ScalarProgram, plan: AdjointPlan, rename: np.ndarray, old: np.ndarray) -> None:
     """Note what a gradient needs of each row; `old` has the operands as the tape has them."""
     rows = program.rows
-    program.forward, program.back = plan.forward[rows], plan.back[rows]
+    program.back = plan.back[rows]
     arity = np.array([op.arity for op in REGISTRY])[np.minimum(program.opcodes, len(REGISTRY) - 1)]
     active = plan.active[old] != 0
     program.carries = active & program.back & np.stack([arity > 0, arity > 1])

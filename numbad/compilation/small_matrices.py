@@ -1,7 +1,7 @@
 """Linear algebra of small matrices as rows of numbers: elimination with partial pivoting, and Cholesky's factor.
 
-The rows hold where the pivots are not zero (of a factor: where they are positive). A guard asks that; where it does not
-hold, the machine that was there before runs, and raises NumPy's own error.
+The rows hold where no pivot is zero or would be but for rounding (of a factor: where they are positive). A guard asks
+that; where it does not hold, the machine that was there before runs, and raises NumPy's own error.
 
 Golub and Van Loan (2013), *Matrix Computations*, 4th ed., algorithms 3.4.1 and 4.2.1. Derivatives go through the rows:
 those of pivoting are of the rows that were chosen.
@@ -19,6 +19,7 @@ from numbad.ops import arithmetic, exponential, selection
 if TYPE_CHECKING:
     from numbad.compilation.taking_apart import Parts
 
+ROUNDING, TINY = 1e-14, 1e-290  # of the largest element of a matrix; of all numbers
 MOST_SIDE = 6  # of a matrix: elimination has some n^3 rows
 Rows = list[np.ndarray]  # of a matrix: addresses of the elements of each row
 
@@ -44,6 +45,14 @@ class Numbers:
         """Return one - factor * other."""
         return self.compute(arithmetic.subtract, one, self.compute(arithmetic.multiply, factor, other))
 
+    def smallest_pivot(self, a: Rows) -> Any:
+        """Return what a pivot has to be larger than: the rounding of the largest element."""
+        largest: Any = 0
+        for number in np.concatenate(a):
+            largest = self.compute(selection.maximum, largest, self.compute(arithmetic.absolute, number))
+        rounding, tiny = self.parts.constant(ROUNDING), self.parts.constant(TINY)
+        return self.compute(arithmetic.add, self.compute(arithmetic.multiply, largest, rounding), tiny)
+
     def require(self, truth: Any) -> None:
         """Append a guard: a number is not zero."""
         self.parts.guard(int(truth), True)
@@ -55,6 +64,7 @@ def eliminate(numbers: Numbers, a: Rows, b: Rows, sign: Any = None) -> Any:
     Returns the sign, turned at each exchange of rows, if one is given.
     """
     side = len(a)
+    least = numbers.smallest_pivot(a)
     for k in range(side):
         for i in range(k + 1, side):
             sizes = [numbers.compute(arithmetic.absolute, row[k]) for row in (a[i], a[k])]
@@ -68,7 +78,7 @@ def eliminate(numbers: Numbers, a: Rows, b: Rows, sign: Any = None) -> Any:
             if sign is not None:
                 sign = numbers.choose(larger, numbers.compute(arithmetic.negative, sign), sign)
         size = numbers.compute(arithmetic.absolute, a[k][k])
-        numbers.require(numbers.compute(selection.greater, size, 0))
+        numbers.require(numbers.compute(selection.greater, size, least))
         for i in range(k + 1, side):
             factor = numbers.compute(arithmetic.divide, a[i][k], a[k][k])
             for rows, columns in ((a, slice(k + 1, None)), (b, slice(0, None))):

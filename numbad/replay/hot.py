@@ -31,13 +31,13 @@ class Promotion:
         self.done = False
         self.found: Any = None
         self.failure: Exception | None = None
-        self.next: float = NEVER
-        if config.compile_tapes:
-            self.next = max(2, WORTH_COMPILING // max(len(path.tape), 1))
+        self.next: float = max(2, WORTH_COMPILING // max(len(path.tape), 1))
 
     def look(self, calls: int) -> Any:
         """Begin to compile, or return the new machine if it is ready; None if it is not."""
-        if self.thread is None and not (config.compile_tapes and may_be_compiled(self.path)):
+        if not config.compile_tapes:
+            self.next = 2 * calls  # it may be switched on again
+        elif self.thread is None and not may_be_compiled(self.path):
             self.next = NEVER
         elif self.thread is None:
             self.thread = threading.Thread(target=self.compile, name="numbad compiles a tape")

@@ -102,6 +102,14 @@ def first_of_all(x: Any) -> Any:
     return total
 
 
+def cyclic(x: Any) -> Any:
+    """Numbers that come again every seventh iteration, and inputs that do."""
+    total = x[0]
+    for k in range(200):
+        total = 0.9 * total + 0.05 * total * x[1] + x[2] * (0.01 * (k % 7)) + x[k % 7]
+    return total
+
+
 def shared_inputs(x: Any) -> Any:
     """An input that stays is one of those that are walked over."""
     total = 0.0
@@ -119,6 +127,7 @@ PROGRAMS = (
     stored_and_read_later,
     differs_in_one,
     first_of_all,
+    cyclic,
     shared_inputs,
 )
 

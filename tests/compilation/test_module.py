@@ -9,7 +9,9 @@ import pytest
 
 import numbad
 from numbad.compilation import module as modules
+from numbad.compilation.loops import Segment
 from numbad.compilation.module import Uncompilable, make_module, make_ready
+from numbad.compilation.operands import Body
 from numbad.compilation.scalar_program import make_program
 from numbad.kernels import number_texts
 from numbad.ops import REGISTRY
@@ -194,13 +196,33 @@ def test_without_texts_there_is_no_code(monkeypatch: pytest.MonkeyPatch) -> None
     assert jitted(0.5) == pytest.approx(np.cos(0.5) * 0.5 + np.sin(0.5))
 
 
-def test_cotangents_in_memory_are_made_ready_in_runs() -> None:
+def test_cotangents_in_memory_are_made_ready_in_one_run_a_segment() -> None:
     tape = numbad.record(lambda x: sum(np.sin(x[k]) for k in range(200)), np.ones(200))
     program = make_program(tape, [np.array(tape.outputs[0].address)], [True], True)
+    bodies = [Body(program, Segment(0, 3)), Body(program, Segment(3, 2, (len(program) - 3) // 2))]
     flags = np.zeros(len(program), bool)
-    assert sum("memcpy" in line for line in make_ready(program, flags)) == 1, "the inputs'"
-    flags[[3, 5, 150]] = True
-    assert sum("memcpy" in line for line in make_ready(program, flags)) == 3
+    assert sum("memcpy" in line for line in make_ready(program, bodies, flags)) == 1, "the inputs'"
+    flags[[1, 5, 150]] = True
+    lines = [line for line in make_ready(program, bodies, flags) if "memcpy" in line]
+    assert [int(line.split("i64 ")[1].split(",")[0]) for line in lines] == [8 * 200, 8, 8 * 146]
+
+
+@pytest.mark.parametrize("transform", [numbad.grad, numbad.value_and_grad, numbad.jacfwd, numbad.hessian])
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: np.where(x > 0.3, x * 2.0, x * 3.0),
+        lambda x: np.where(x > 0.3, np.sin(x), np.exp(x)) * 2.0 + np.maximum(x, 0.1),
+        lambda x: np.sum(np.array([x, x * x, 1.0])) * 3.0,
+        lambda x: x * x + np.cos(x),
+    ],
+)
+def test_values_that_no_slope_needs_are_left_out(f: Any, transform: Any) -> None:
+    jitted = numbad.jit(transform(f))
+    jitted(0.5)
+    assert promote(jitted) is not None or transform is numbad.hessian
+    for x in (0.5, 0.1, -2.0):
+        np.testing.assert_allclose(jitted(x), transform(f)(x), rtol=1e-14)
 
 
 def test_machine_code_is_kept_and_used_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

@@ -79,6 +79,8 @@ def test_the_setting_switches_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(5):
         jitted(X)
     assert program_of(jitted).promotion.thread is None
+    monkeypatch.setattr(numbad.config, "compile_tapes", True)
+    assert call_until_compiled(jitted, X)
     with pytest.raises(TypeError, match="True or False"):
         numbad.config.compile_tapes = 1  # type: ignore[assignment]
 
