@@ -59,6 +59,8 @@ class CompiledMachine:
         self.slots = self.views(self.values, program)
         self.bar_slots = self.views(self.bars, program)
         self.readers = [reader_of(value) for value in self.tape.examples]
+        self.numbers = all(type(value) is float for value in self.tape.examples)
+        self.cotangents: Any = memoryview(self.bars)
         self.memory: Any = memoryview(self.values)
         self.gradient = program.gradient
         self.given: list[Any] = []
@@ -105,7 +107,10 @@ class CompiledMachine:
         if self.fell:
             found: tuple[Any, list[Any]] = self.inner.read_gradient()
             return found
-        return self.memory[self.output], [reader(bar) for reader, bar in zip(self.readers, self.bar_slots)]
+        value = self.memory[self.output]
+        if self.numbers:
+            return value, [self.cotangents[place] for place in self.places]
+        return value, [reader(bar) for reader, bar in zip(self.readers, self.bar_slots)]
 
     def row_of(self, row: int) -> int:
         """Return the number of a row of the tape."""

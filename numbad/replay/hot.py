@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import numpy as np
+
 from numbad.errors import message
 from numbad.kernels import loading
 from numbad.limits import WORTH_COMPILING
@@ -12,8 +14,10 @@ from numbad.recording.inputs import FLOAT64
 from numbad.replay.recorded_path import Path
 from numbad.replay.telling import warn
 from numbad.settings import config
+from numbad.tape.layout import HOST, MAP, is_guard
 
 NEVER = float("inf")
+ARRAY_ROW, PYTHON_ROW = 20, 5000  # times what a row of numbers costs
 
 
 class Promotion:
@@ -31,7 +35,7 @@ class Promotion:
         self.done = False
         self.found: Any = None
         self.failure: Exception | None = None
-        self.next: float = max(2, WORTH_COMPILING // max(len(path.tape), 1))
+        self.next: float = max(2, WORTH_COMPILING // cost_of(path))
 
     def look(self, calls: int) -> Any:
         """Begin to compile, or return the new machine if it is ready; None if it is not."""
@@ -39,17 +43,24 @@ class Promotion:
             self.next = 2 * calls  # it may be switched on again
         elif self.thread is None and not may_be_compiled(self.path):
             self.next = NEVER
+        elif self.thread is None and calls_python(self.path):
+            self.compile()  # a thread would wait for Python as long as the calls do
+            return self.take()
         elif self.thread is None:
             self.thread = threading.Thread(target=self.compile, name="numbad compiles a tape")
             self.thread.start()
             self.next = calls + 1
         elif self.done:
-            self.next = NEVER
             self.thread.join()
-            if self.failure is not None:
-                warn_of(self.failure)
-            return self.found
+            return self.take()
         return None
+
+    def take(self) -> Any:
+        """Return what the compiler has made; warn if it failed."""
+        self.next = NEVER
+        if self.failure is not None:
+            warn_of(self.failure)
+        return self.found
 
     def make(self) -> Any:
         """Return the new machine now, however often the path has run; None where it cannot be compiled."""
@@ -70,6 +81,18 @@ def warn_of(failure: Exception) -> None:
     what = f"a function that is replayed often could not be compiled: {type(failure).__name__}: {failure}"
     cure = "report it; numbad.config.compile_tapes = False leaves the compiler out"
     warn(message(what, cure, where=False))
+
+
+def cost_of(path: Path) -> int:
+    """Return what a run by the interpreter costs, in rows of numbers: rows over arrays and Python's take longer."""
+    opcodes = path.tape.code[:, 0]
+    arrays = np.count_nonzero((opcodes >= MAP) & ~is_guard(opcodes))
+    return 1 + len(opcodes) + ARRAY_ROW * int(arrays) + PYTHON_ROW * int(np.count_nonzero(opcodes == HOST))
+
+
+def calls_python(path: Path) -> bool:
+    """Whether the interpreter calls Python for rows of the path."""
+    return bool((path.tape.code[:, 0] == HOST).any())
 
 
 def may_be_compiled(path: Path) -> bool:

@@ -70,6 +70,19 @@ def test_longer_tapes_begin_after_fewer_calls() -> None:
     short, long = numbad.jit(lambda x: np.sin(x[0])), numbad.jit(lambda x: sum(np.sin(x[k]) for k in range(60)))
     short(X), long(X)
     assert program_of(long).promotion.next < program_of(short).promotion.next
+    matrices = numbad.jit(lambda x: np.linalg.det(x[:4].reshape(2, 2)))
+    matrices(X)
+    assert program_of(matrices).promotion.next < program_of(long).promotion.next
+
+
+@pytest.mark.usefixtures("eager")
+def test_a_path_with_rows_of_pythons_is_compiled_at_once() -> None:
+    f = lambda x: np.linalg.det(x[:4].reshape(2, 2)) + np.sum(np.linalg.inv(x[4:8].reshape(2, 2)))
+    jitted = numbad.jit(numbad.grad(f))
+    x = np.random.default_rng(2).random(60)
+    jitted(x), jitted(x), jitted(x)
+    assert program_of(jitted).compiled
+    np.testing.assert_allclose(jitted(x), numbad.grad(f)(x), rtol=1e-12)
 
 
 @pytest.mark.usefixtures("eager")
