@@ -69,7 +69,7 @@ class Compile:
     def track_bytes_a_row(self, name, n):
         """Bytes of values and cotangents for each row that runs."""
         machine = self.machine
-        return 0.0 if machine is None else (machine.values.nbytes + machine.bars.nbytes) / machine.count
+        return 0.0 if machine is None else (machine.values.nbytes + machine.bar.nbytes) / machine.count
 
 
 Compile.track_seconds.unit = "s"

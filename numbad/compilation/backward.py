@@ -258,6 +258,5 @@ class Backward:
         if operand.kind == ZERO:
             return literal(0.0)
         if operand.step is None:
-            values = self.program.values[self.program.operands[which, body.rows(row)]]
-            return self.text.load("%tables", self.tables.add(values), 1, turn)
+            return self.text.load("%tables", self.tables.add_constants(body, row, which), 1, turn)
         return load_operand(self.program, self.text, operand, turn)

@@ -18,17 +18,28 @@ class Tables:
     ----------
     parts : list of ndarray
         The numbers; `values` has them in one array.
+    constants : dict
+        Where the constants begin that an operand of a row reads.
     """
 
     def __init__(self) -> None:
         self.parts: list[np.ndarray] = []
         self.size = 0
+        self.constants: dict[tuple[int, int], int] = {}
 
     def add(self, values: np.ndarray) -> int:
         """Keep some numbers; return where they begin."""
         self.parts.append(np.ascontiguousarray(values, np.float64))
         self.size += values.size
         return self.size - values.size
+
+    def add_constants(self, body: Body, row: int, which: int) -> int:
+        """Keep the constants that a row of a loop reads, once for both sweeps; return where they begin."""
+        place = (body.segment.start + row, which)
+        if place not in self.constants:
+            program = body.program
+            self.constants[place] = self.add(program.values[program.operands[which, body.rows(row)]])
+        return self.constants[place]
 
     @property
     def values(self) -> np.ndarray:
@@ -148,7 +159,7 @@ class Forward:
             if operand.kind == ZERO:
                 return literal(0.0)
             if operand.step is None:
-                return self.read_table(body, row, which, turn)
+                return text.load("%tables", self.tables.add_constants(body, row, which), 1, turn)
             if operand.is_own and operand.back == 0:
                 return values[operand.row]
             if operand.is_own and operand.back == 1:
@@ -170,11 +181,6 @@ class Forward:
             if self.stored[place]:
                 text.store(values[row], "%results", place, segment.period, turn)
         return values
-
-    def read_table(self, body: Body, row: int, which: int, turn: str) -> str:
-        """Return a constant that changes with the iterations."""
-        first = self.tables.add(self.program.values[self.program.operands[which, body.rows(row)]])
-        return self.text.load("%tables", first, 1, turn)
 
     def write_guard(self, body: Body, row: int, turn: str, read: object) -> None:
         """Write a guard: the function returns its row where it does not hold."""

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from numbad.ops.definition import REGISTRY, absent
+from numbad.ops.definition import absent
 from numbad.ops.texts import dependencies
 from numbad.sweeps.dependence import mark_needed, wanted_rows
 from numbad.tape.layout import GUARD, GUARD_VALUE, MAP
@@ -155,9 +155,7 @@ def take_plan(program: ScalarProgram, plan: AdjointPlan, rename: np.ndarray, old
     """Note what a gradient needs of each row; `old` has the operands as the tape has them."""
     rows = program.rows
     program.back = plan.back[rows]
-    arity = np.array([op.arity for op in REGISTRY])[np.minimum(program.opcodes, len(REGISTRY) - 1)]
-    active = plan.active[old] != 0
-    program.carries = active & program.back & np.stack([arity > 0, arity > 1])
+    program.carries = (plan.active[old] != 0) & program.back  # address 0, of an operand that is not there, is inactive
     program.needs = np.where(program.back, plan.unfixed[rows], 0).astype(np.int64)
     program.partials = np.ascontiguousarray(plan.partials[rows].T)
     used = ~absent(plan.bar)

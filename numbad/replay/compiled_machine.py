@@ -17,11 +17,11 @@ from numbad.kernels.machinecode import callable_at
 from numbad.kernels.memory import address_of
 from numbad.limits import LOCKED_ROWS
 from numbad.recording.inputs import FLOAT64
-from numbad.replay.scalar_machine import reader_of
+from numbad.replay.number_memory import NumberMemory
 from numbad.tape.layout import is_guard
 
 
-class CompiledMachine:
+class CompiledMachine(NumberMemory):
     """The machine code of a path with its memory.
 
     Parameters
@@ -35,7 +35,7 @@ class CompiledMachine:
 
     Attributes
     ----------
-    values, bars : ndarray of float64
+    values, bar : ndarray of float64
         The arena, and the cotangents.
     fell : bool
         Whether the last gradient is that of the inner machine.
@@ -44,42 +44,27 @@ class CompiledMachine:
     def __init__(self, program: ScalarProgram, code: Code, inner: Any) -> None:
         self.inner, self.tape, self.code = inner, inner.tape, code
         self.values, self.tables, self.first_bars = program.values, code.module.tables, program.bar
-        self.bars = np.zeros(program.first + len(program))
+        self.bar = np.zeros(program.first + len(program))
         self.outputs = program.outputs
         self.output = int(program.outputs[0]) if program.gradient else 0
         begin = 8 * program.first
         parts = [address_of(self.values), address_of(self.values) + begin, address_of(self.tables)]
-        parts += [address_of(self.bars), address_of(self.bars) + begin, address_of(self.first_bars)]
+        parts += [address_of(self.bar), address_of(self.bar) + begin, address_of(self.first_bars)]
         self.plan = np.array(parts, np.int64)
         self.plan_at = address_of(self.plan)
         self.call = callable_at(code.address, FLOAT64, 1, len(program) <= LOCKED_ROWS)
         self.rows, self.opcodes = program.rows, self.tape.code[:, 0]
         self.count = len(program)
         self.places = [place for place, _ in program.inputs]
-        self.slots = self.views(self.values, program)
-        self.bar_slots = self.views(self.bars, program)
-        self.readers = [reader_of(value) for value in self.tape.examples]
-        self.numbers = all(type(value) is float for value in self.tape.examples)
-        self.cotangents: Any = memoryview(self.bars)
-        self.memory: Any = memoryview(self.values)
+        self.make_views()
         self.gradient = program.gradient
         self.given: list[Any] = []
         self.fell = False
 
-    def views(self, arena: np.ndarray, program: ScalarProgram) -> list[np.ndarray]:
-        """Return the inputs' part of an arena, each in its shape."""
-        parts = zip(program.inputs, self.tape.inputs, strict=True)
-        return [arena[place : place + size].reshape(slot.shape) for (place, size), slot in parts]
-
     def enter(self, values: list[Any]) -> None:
-        """Put new inputs in their places."""
-        memory = self.memory
+        """Put new inputs in their places, and keep them for the inner machine."""
         self.given = values
-        for place, slot, value in zip(self.places, self.slots, values):
-            if type(value) is float:
-                memory[place] = value
-            else:
-                slot[...] = value
+        super().enter(values)
 
     def run(self, start: int = 0, source: Any = None) -> int:
         """Run the code; return the row of a guard that does not hold, as the inner machine numbers it, or -1."""
@@ -107,10 +92,7 @@ class CompiledMachine:
         if self.fell:
             found: tuple[Any, list[Any]] = self.inner.read_gradient()
             return found
-        value = self.memory[self.output]
-        if self.numbers:
-            return value, [self.cotangents[place] for place in self.places]
-        return value, [reader(bar) for reader, bar in zip(self.readers, self.bar_slots)]
+        return super().read_gradient()
 
     def row_of(self, row: int) -> int:
         """Return the number of a row of the tape."""

@@ -25,6 +25,7 @@ from numbad.kernels.memory import address_of
 from numbad.limits import CHECKED, FEW_ROWS, LEVELLED, LOCKED_ROWS, WORTH_COPYING
 from numbad.ops.definition import absent
 from numbad.recording.inputs import FLOAT64
+from numbad.replay.number_memory import NumberMemory
 from numbad.sweeps.whole import new_plan
 from numbad.tape.layout import GUARD, GUARD_VALUE, MAP
 from numbad.tapes.adjoint_plans import make_plan
@@ -35,7 +36,7 @@ if CHECKED:
     from numbad.kernels import checked_memory
 
 
-class ScalarMachine:
+class ScalarMachine(NumberMemory):
     """A tape of scalar rows with the memory of its sweeps.
 
     Parameters
@@ -133,31 +134,12 @@ class ScalarMachine:
         self.plan_at = plan.buffer_info()[0]
         if CHECKED:
             checked_memory.ranges.watch(self.values, self.values, plan, anew=True)
-        self.slots = self.views(self.values)
-        self.bar_slots = self.views(self.bar) if self.gradient else []
-        self.readers = [reader_of(value) for value in tape.examples]
-        self.numbers = all(type(value) is float for value in tape.examples)
+        self.make_views()
         self.started = 0
         self.driver = sweep("run_at", FLOAT64, len(rows) <= LOCKED_ROWS)
         self.stop = len(rows)
-        self.memory: Any = memoryview(self.values)
-        self.cotangents = memoryview(self.bar) if self.gradient else None
-
-    def views(self, arena: np.ndarray) -> list[np.ndarray]:
-        """Return the inputs' part of an arena, each in its shape."""
-        places = zip(self.places, self.tape.inputs, strict=True)
-        return [arena[place : place + slot.size].reshape(slot.shape) for place, slot in places]
 
     # ------------------------------------------------------------ running
-
-    def enter(self, values: list[Any]) -> None:
-        """Put the values of the inputs into the arena."""
-        memory = self.memory
-        for place, slot, value in zip(self.places, self.slots, values):
-            if type(value) is float:
-                memory[place] = value
-            else:
-                slot[...] = value
 
     def run(self, start: int = 0, source: Any = None) -> int:
         """Run the sweeps; return the row of a guard that does not hold, or -1.
@@ -172,14 +154,6 @@ class ScalarMachine:
             self.plan[layout.START] = self.started = start
         done = self.driver(0.0, self.plan_at)
         return -1 if done == self.stop else done
-
-    def read_gradient(self) -> tuple[Any, list[Any]]:
-        """Return the value, and the derivative with respect to each input, after a run."""
-        value, cotangents = self.memory[self.output], self.cotangents
-        if self.numbers:
-            assert cotangents is not None
-            return value, [cotangents[place] for place in self.places]
-        return value, [reader(bar) for reader, bar in zip(self.readers, self.bar_slots)]
 
     def row_of(self, row: int) -> int:
         """Return which row of a run a row of the tape is."""
@@ -264,11 +238,3 @@ def order_by_levels(tape: Tape) -> np.ndarray:
     level, turn = np.zeros(tape.size, np.int64), np.zeros(len(tape), np.int64)
     run("mark_levels", tape.code, tape.words, level, turn)
     return np.lexsort((tape.code[:, 0], turn))
-
-
-def reader_of(value: Any) -> Any:
-    """Return the function that makes the cotangent of an input, given its value, out of a part of the arena."""
-    if isinstance(value, np.ndarray):
-        dtype = value.dtype
-        return np.ndarray.copy if dtype == FLOAT64 else lambda bar: bar.astype(dtype)
-    return float if type(value) is float else type(value)

@@ -77,7 +77,7 @@ ELSEWHERE = {
     "kernels/test_texts.py": ("kernels make_texts", "what is made is what is read"),
     "kernels/test_checked_code.py": ("kernels checked_memory", "the two halves of the checked build"),
     "replay/test_jit.py": (
-        "replay machines output_copies program swept_machine telling",
+        "replay machines number_memory output_copies program swept_machine telling",
         "jit is the way to all of them",
     ),
 }
