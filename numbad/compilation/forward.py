@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from numbad.compilation.operands import Body, Operand
-from numbad.compilation.scalar_program import RESULT, ZERO, ScalarProgram, X, Y, Z, read_back
+from numbad.compilation.scalar_program import RESULT, ZERO, ScalarProgram, X, Y, Z
 from numbad.compilation.text import Text, literal
 from numbad.ops.definition import REGISTRY
 from numbad.tape.layout import GUARD, MAP
@@ -69,22 +69,14 @@ def mark_stored(program: ScalarProgram, bodies: list[Body]) -> np.ndarray:
     return stored
 
 
-def slope_needs(program: ScalarProgram, row: int) -> int:
-    """Return on which of X, Y and Z the slopes depend that a row computes going back."""
-    if not program.back[row]:
-        return 0
-    place = slice(row, row + 1)
-    return int(read_back(program.opcodes[place], program.carries[:, place], program.needs[place])[0])
-
-
 def is_read_back(program: ScalarProgram, row: int, which: int) -> bool:
     """Whether going back reads the value of an operand."""
-    return bool(slope_needs(program, row) & (X, Y)[which])
+    return bool(program.slope_needs[row] & (X, Y)[which])
 
 
 def needs_result(program: ScalarProgram, row: int) -> bool:
     """Whether going back reads the value of a row."""
-    return bool(slope_needs(program, row) & Z)
+    return bool(program.slope_needs[row] & Z)
 
 
 class Forward:

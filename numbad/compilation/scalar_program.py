@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -78,6 +79,12 @@ class ScalarProgram:
     def given(self) -> int:
         """The number of addresses of inputs; they begin at 1."""
         return sum(size for _, size in self.inputs)
+
+    @functools.cached_property
+    def slope_needs(self) -> np.ndarray:
+        """On which of X, Y and Z the slopes depend that rows compute going back."""
+        opcodes = np.where(self.back, self.opcodes, 0)  # guards have none
+        return read_back(opcodes, self.carries, self.needs)
 
     def stored_outputs(self) -> np.ndarray:
         """Return the rows whose results are read when all is done."""

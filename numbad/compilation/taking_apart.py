@@ -6,12 +6,14 @@ an address of its own. What only moves numbers (GATHER, a copy) leaves no row.
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 from typing import Any
 
 import numpy as np
 
 from numbad.compilation import small_matrices
+from numbad.compilation.repeated_rows import find_places, find_repetitions, take_repetition
 from numbad.limits import FEW_A_ROW, MOST_APART, RUN
 from numbad.ops.arithmetic import add, multiply
 from numbad.ops.definition import REGISTRY
@@ -69,17 +71,27 @@ def take_apart(tape: Tape, results: list[np.ndarray]) -> tuple[Tape, list[np.nda
     starts, size = place_spaces(tape)
     taken = Parts(size)
     code, words = tape.program_code(), tape.program_words()
-    arrays = (code[:, 0] >= MAP) & (code[:, 0] != GUARD) & (code[:, 0] != GUARD_VALUE)
+    arrays = np.flatnonzero((code[:, 0] >= MAP) & ~is_guard(code[:, 0])).tolist()
+
+    def take(first: int, stop: int) -> None:
+        """Take rows apart one after another."""
+        done = first
+        for row in [*arrays[bisect.bisect_left(arrays, first) : bisect.bisect_left(arrays, stop)], stop]:
+            taken.add_numbers(code[done:row], done)
+            if row < stop:
+                taken.row = row
+                if code[row, 0] == HOST:
+                    take_call(taken, tape, int(code[row, 2]), starts)
+                else:
+                    take_row(taken, code[row], words, starts)
+            done = row + 1
+
     done = 0
-    for row in [*np.flatnonzero(arrays).tolist(), len(code)]:
-        taken.add_numbers(code[done:row], done)
-        if row < len(code):
-            taken.row = row
-            if code[row, 0] == HOST:
-                take_call(taken, tape, int(code[row, 2]), starts)
-            else:
-                take_row(taken, code[row], words, starts)
-        done = row + 1
+    for part in find_repetitions(tape):
+        take(done, part.start)
+        take_repetition(taken, part, find_places(code, words, np.array(starts), part), take)
+        done = part.stop
+    take(done, len(code))
     found = np.concatenate(taken.parts) if taken.parts else np.zeros((0, 4), np.uint32)
     inputs = tuple(
         dataclasses.replace(slot, space=0, address=starts[slot.space]) if slot.space else slot for slot in tape.inputs

@@ -371,6 +371,32 @@ def compiled_matrices() -> None:
         close(fast(a), (det + np.sum(inverse * weights) + 6.0 * a[0, 0], want))
 
 
+def compiled_copies() -> None:
+    """A loop over small arrays that reads ever older results; and one whose cotangents meet in its second half."""
+
+    def aging(x: Any) -> Any:
+        found = [x[:2], x[2:4]]
+        for k in range(240):
+            found.append(0.6 * found[-1] + 0.3 * x[4] * found[max(-1 - k // 40, -len(found))] * found[-2])
+        return found[-1] @ found[-2]
+
+    fast = compiled(aging, sample(5))
+    x = sample(5, 1)
+    want = [np.imag(aging(x + 1e-30j * unit)) / 1e-30 for unit in np.eye(5)]  # Squire and Trapp (1998)
+    close(fast(x), (aging(x), want), 1e-11)
+
+    def met(x: Any) -> Any:
+        table, total = x.reshape(100, 2), 0.0
+        for k in range(200):
+            total = total + (k + 1.0) * np.sum(table[k % 100] ** 3)
+        return total
+
+    fast = compiled(lambda x: np.sum(numbad.grad(met)(x) ** 2), sample(200))
+    x = sample(200, 1)
+    weights = 3.0 * (2.0 * np.repeat(np.arange(100), 2) + 102.0)
+    close(fast(x), (np.sum((weights * x**2) ** 2), 4.0 * weights**2 * x**3), 1e-11)
+
+
 def branches_of_numbers() -> None:
     """A long tape of numbers that asks for a value, with a branch that is not taken and whose slope is infinite."""
 
@@ -961,6 +987,21 @@ PYTHON = {
     ),
     "the right side of an elimination keeps its rows": Damage(
         "compilation.small_matrices.eliminate", "for rows in (a, b):", "for rows in (a,):", compiled_matrices
+    ),
+    "an iteration is copied whose places are others": Damage(
+        "compilation.repeated_rows.Pattern.copy", "np.array_equal(first, self.first)", "True", compiled_copies
+    ),
+    "an iteration is copied that adds to what held nothing": Damage(
+        "compilation.repeated_rows.Pattern.copy",
+        "np.array_equal(held == taken.nothing, self.empty)",
+        "True",
+        compiled_copies,
+    ),
+    "what a copied iteration computes is not handed on": Damage(
+        "compilation.repeated_rows.Pattern.copy",
+        "taken.now[addresses[self.changed]] = table[self.ends]",
+        "pass",
+        compiled_copies,
     ),
     "rows that are computed together need one another": Damage(
         "replay.scalar_machine.order_by_levels", "(tape.code[:, 0], turn)", "(turn, tape.code[:, 0])", replayed_chains
