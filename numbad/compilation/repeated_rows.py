@@ -179,7 +179,7 @@ def spans(lines: Lines, words: np.ndarray, starts: np.ndarray) -> Iterator[tuple
     else:
         firsts = []
         for reference in references(words, opcode, w):
-            places = at + (reference - w)
+            places: Any = at + (reference - w)
             firsts.append(starts[reference_space(words, places)] + reference_address(words, places))
         yield from zip(firsts, distances(words, opcode, w), strict=True)
         block = scatter_block(words, w) if opcode == SCATTER else row_cleared(words, w) if opcode != HOST else 0

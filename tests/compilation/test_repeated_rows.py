@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import numbad
-from compilation.test_taking_apart import PROGRAMS, agree
 from numbad.compilation import repeated_rows, taking_apart
 from numbad.compilation.repeated_rows import Marks, find_repetitions
 from numbad.compilation.taking_apart import take_apart
 from numbad.limits import FEWEST_ITERATIONS
 from numbad.tapes.tape import Tape
+from shared.small_arrays import PROGRAMS, agree
 
 POINT = np.random.default_rng(3).uniform(0.3, 0.8, 15)
 
