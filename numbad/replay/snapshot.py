@@ -33,6 +33,7 @@ from numbad.recording.active import Active
 from numbad.recording.borrowing import sample, written
 from numbad.recording.exchange import own_code
 from numbad.recording.unfilled import INSTALLED
+from numbad.replay.listed_pointers import Pointers, is_long_list
 
 FOREIGN_DEPTH = 4  # functions and objects of installed packages that are followed, one within the other
 MOST_NOTED = 1 << 17  # members of containers and objects: a call that takes more from outside is recorded anew
@@ -77,6 +78,8 @@ class Snapshot:
         self.arrays: list[tuple[np.ndarray, tuple[int, ...], bytes]] = []
         self.buffers: list[tuple[Any, bytes]] = []
         self.containers: list[tuple[Any, Any]] = []
+        self.lists: list[Pointers] = []  # those of them that are long lists
+        self.varying: list[tuple[Any, Any]] = []  # and the others, if they can change
         self.seen: set[int] = set()
         self.alive: list[Any] = []  # what `seen` has the identities of
         self.waiting: deque[tuple[Any, int]] = deque([(f, FOREIGN_DEPTH)])
@@ -250,6 +253,10 @@ class Snapshot:
             return
         members = members.copy()
         self.containers.append((value, members))
+        if is_long_list(value):
+            self.lists.append(Pointers(value, members))
+        elif type(value) not in (tuple, frozenset):  # these have the same members for as long as they live
+            self.varying.append((value, members))
         for part in members.values() if isinstance(members, dict) else members:
             self.meet(part, depth)
 
@@ -304,7 +311,10 @@ class Snapshot:
         for cache, state in self.caches:
             if state_of(cache) != state:
                 return True
-        for container, members in self.containers:
+        for pointers in self.lists:
+            if not pointers.same():
+                return True
+        for container, members in self.varying:
             if not same_members(members_of(container), members):
                 return True
         for values, shape, copy in self.arrays:
