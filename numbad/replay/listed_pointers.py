@@ -21,7 +21,7 @@ POINTER = ctypes.sizeof(ctypes.c_void_p)
 class Pointers:
     """The pointers of a list, and those of a copy that nobody changes."""
 
-    __slots__ = ("at", "compare", "copied", "count", "copy", "size", "values")
+    __slots__ = ("at", "compare", "copied", "copy", "count", "size", "values")
 
     def __init__(self, values: list[Any], copy: list[Any]) -> None:
         self.values, self.copy, self.count, self.size = values, copy, len(copy), POINTER * len(copy)
