@@ -13,8 +13,10 @@ import numpy as np
 
 from numbad.compilation.forward import Tables, load_operand
 from numbad.compilation.operands import Body, Operand
+from numbad.compilation.placing import own_walk, walk
 from numbad.compilation.scalar_program import GIVEN, RESULT, ZERO, ScalarProgram, X, Y, Z
 from numbad.compilation.text import Text, literal
+from numbad.compilation.windows import Stream, Window, find_windows
 from numbad.ops.definition import REGISTRY, absent
 from numbad.ops.texts import dependencies, unit_partials
 
@@ -31,11 +33,20 @@ class Cotangents:
         Of its results in the iteration before, by row.
     kept : dict
         Of what stays, by address.
+    windows : dict
+        The window of each stream that has one, and the stream's distance in it.
+    walked : dict
+        Of what walks by, by window and distance.
+    again : dict
+        Values that were computed again, by row.
     """
 
     own: dict[int, str] = dataclasses.field(default_factory=dict)
     before: dict[int, str] = dataclasses.field(default_factory=dict)
     kept: dict[int, str] = dataclasses.field(default_factory=dict)
+    windows: dict[Stream, tuple[Window, int]] = dataclasses.field(default_factory=dict)
+    walked: dict[tuple[Window, int], str] = dataclasses.field(default_factory=dict)
+    again: dict[int, str] = dataclasses.field(default_factory=dict)
 
 
 class Backward:
@@ -49,20 +60,30 @@ class Backward:
         Where the lines go.
     tables : Tables
         Where constants go that change with the iterations.
+    stored : ndarray of bool
+        Which rows have put their results into memory; the others' are computed again.
+    places : ndarray of int64
+        Where results and cotangents lie.
 
     Attributes
     ----------
-    in_memory : ndarray of bool
-        Which rows' cotangents are in memory when their turn comes: what is outside of their segment added to them, or
-        they begin with a number.
+    known : ndarray of bool
+        Which rows' cotangents begin with a number, as those of the terms of a sum.
+    added : ndarray of bool
+        Which are in memory when their turn comes, for what is outside of their segment added to them.
     """
 
-    def __init__(self, program: ScalarProgram, text: Text, tables: Tables) -> None:
-        self.program, self.text, self.tables = program, text, tables
-        self.in_memory = ~absent(program.bar[program.first :])
+    def __init__(
+        self, program: ScalarProgram, text: Text, tables: Tables, stored: np.ndarray, places: np.ndarray
+    ) -> None:
+        self.program, self.text, self.tables, self.stored, self.places = program, text, tables, stored, places
+        self.known = ~absent(program.bar[program.first :])
+        self.added = np.zeros(len(program), bool)
 
     def write(self, body: Body) -> None:
         """Write the rows of a segment, going back."""
+        if not self.program.back[body.segment.start : body.segment.start + body.segment.period].any():
+            return
         self.spread_memory(body)
         if body.segment.is_loop:
             self.write_loop(body)
@@ -70,7 +91,7 @@ class Backward:
             self.write_straight(body)
         for operand in self.targets(body):
             if operand.kind == RESULT and not operand.is_own:
-                self.in_memory[self.rows_of(body, operand)] = True
+                self.added[self.rows_of(body, operand)] = True
 
     # ------------------------------------------------------------ what is added to
 
@@ -97,17 +118,17 @@ class Backward:
         segment, targets = body.segment, self.targets(body)
         if not segment.is_loop:
             return
-        rows = self.in_memory[segment.start : segment.stop].reshape(segment.count, segment.period)
-        flags = rows.any(axis=0)
+        rows = self.added[segment.start : segment.stop].reshape(segment.count, segment.period)
+        flags = np.asarray(rows.any(axis=0))
         for operand in targets:
             if operand.is_own and operand.back > 1:
                 flags[operand.row] = True
         for row in {operand.row for operand in targets if operand.is_own and operand.back == 1}:
-            flags[row] |= self.in_memory[segment.start - segment.period + row]
+            flags[row] |= self.added[segment.start - segment.period + row]
         rows[:] = flags
         for operand in targets:
             if operand.is_own and operand.back > 1:
-                self.in_memory[self.rows_of(body, operand)] = True
+                self.added[self.rows_of(body, operand)] = True
 
     def keeps(self, body: Body) -> set[int]:
         """Return the addresses whose cotangents stay in registers for all of a loop."""
@@ -121,6 +142,21 @@ class Backward:
         staying = {operand.first for operand in targets if operand.stays}
         return {address for address in staying if not any(low <= address <= high for low, high in walks)}
 
+    def streams(self, body: Body) -> dict[Operand, Stream]:
+        """Return how the targets of a loop walk through the memory of cotangents, if they are no registers."""
+        found = {}
+        for operand in self.targets(body):
+            if not (operand.is_own and operand.back <= 1):
+                found[operand] = self.stream(operand)
+        return found
+
+    def stream(self, operand: Operand) -> Stream:
+        """Return how an operand walks through the memory of cotangents."""
+        if operand.kind == GIVEN:
+            assert operand.step is not None
+            return Stream("%given_bars", operand.first, operand.step)
+        return Stream("%result_bars", *walk(self.program, self.places, operand))
+
     # ------------------------------------------------------------ segments
 
     def write_straight(self, body: Body) -> None:
@@ -132,11 +168,15 @@ class Backward:
 
     def write_loop(self, body: Body) -> None:
         """Write a loop, from the last iteration to the first."""
-        text, segment = self.text, body.segment
+        text, segment, last = self.text, body.segment, body.segment.count - 1
         handed = sorted({o.row for o in self.targets(body) if o.is_own and o.back == 1})
         kept = sorted(self.keeps(body))
-        last = segment.start + segment.period * (segment.count - 1)
-        begin = [self.first_bar(last + row) or literal(-0.0) for row in handed] + [self.load_bar(a) for a in kept]
+        windows = find_windows(self.streams(body), segment.count)
+        moving = sorted({window for window, _ in windows.values()})
+        held = [(window, d) for window in moving for d in window.behind]
+        final = segment.start + segment.period * last
+        begin = [self.first_bar(final + row) or literal(-0.0) for row in handed] + [self.load_bar(a) for a in kept]
+        begin += [text.load(window.base, window.place(last, d)) for window, d in held]
         before, head, after = text.block, text.label(), text.label()
         text.line(f"br label %{head}")
         text.begin_loop(head)
@@ -144,10 +184,20 @@ class Backward:
         turn, left = text.name(), text.name()
         names = [text.name() for _ in begin]
         text.line(f"{turn} = sub nsw i64 {left}, 1")
-        cotangents = Cotangents(dict(zip(handed, names)), {}, dict(zip(kept, names[len(handed) :])))
+        named = iter(names)
+        cotangents = Cotangents(
+            {row: next(named) for row in handed},
+            {},
+            {address: next(named) for address in kept},
+            windows,
+            {which: next(named) for which in held},
+        )
         self.write_rows(body, turn, cotangents, set(kept))
         ends = [cotangents.before.get(row) or self.before_loop(body, row, turn) for row in handed]
         ends += [cotangents.kept[address] for address in kept]
+        ends += [self.walked(cotangents, window, d - 1, turn) for window, d in held]
+        for window in moving:
+            text.store(self.walked(cotangents, window, window.depth, turn), *window.stream(window.depth), turn)
         more = text.define(f"icmp sgt i64 {turn}, 0")
         text.line(f"br i1 {more}, label %{head}, label %{after}")
         lines = [f"  {left} = phi i64 [ {segment.count}, %{before} ], [ {turn}, %{text.block} ]"]
@@ -155,11 +205,20 @@ class Backward:
             lines.append(f"  {name} = phi double [ {first}, %{before} ], [ {end}, %{text.block} ]")
         text.lines[place:place] = lines
         text.begin_loop(after)
-        for row, end in zip(handed, ends):
-            self.text.store(end, "%result_bars", segment.start - segment.period + row)
-            self.in_memory[segment.start - segment.period + row] = True
-        for address, end in zip(kept, ends[len(handed) :]):
-            self.store_bar(address, end)
+        ended = iter(ends)
+        for row in handed:
+            source = segment.start - segment.period + row
+            text.store(next(ended), "%result_bars", int(self.places[source]))
+            self.added[source] = True
+        for address in kept:
+            self.store_bar(address, next(ended))
+        for window, d in held:
+            text.store(next(ended), window.base, window.place(-1, d))
+
+    def walked(self, cotangents: Cotangents, window: Window, distance: int, turn: str) -> str:
+        """Return the cotangent at a distance in a window, from memory where nothing was added to it yet."""
+        found = cotangents.walked.get((window, distance))
+        return found or self.text.load(*window.stream(distance), turn)
 
     def write_rows(self, body: Body, turn: str, cotangents: Cotangents, kept: set[int]) -> None:
         """Write the rows of a body once, going back."""
@@ -172,7 +231,7 @@ class Backward:
                 continue
             for which, operand in enumerate(body.operands[row]):
                 if program.carries[which, start + row]:
-                    added = self.multiply(body, row, which, turn, bar)
+                    added = self.multiply(body, row, which, turn, bar, cotangents)
                     self.add(body, operand, turn, added, cotangents, kept)
 
     def add(self, body: Body, operand: Operand, turn: str, added: str, cotangents: Cotangents, kept: set[int]) -> None:
@@ -185,12 +244,11 @@ class Backward:
         elif operand.stays and operand.first in kept:
             found = cotangents.kept.get(operand.first) or self.load_bar(operand.first)
             cotangents.kept[operand.first] = text.add(found, added)
+        elif (stream := self.stream(operand)) in cotangents.windows:
+            which = cotangents.windows[stream]
+            cotangents.walked[which] = text.add(self.walked(cotangents, *which, turn), added)
         else:
-            assert operand.step is not None
-            base, first = ("%result_bars", operand.first - self.program.first)
-            if operand.kind == GIVEN:
-                base, first = "%given_bars", operand.first
-            place = text.place(base, first, operand.step, turn)
+            place = text.place(*stream, turn)
             found = text.define(f"load double, ptr {place}, align 8")
             text.line(f"store double {text.add(found, added)}, ptr {place}, align 8")
 
@@ -202,31 +260,37 @@ class Backward:
 
     def first_bar(self, row: int) -> str | None:
         """Return the cotangent of a row before its segment adds to it; None where it is absent."""
-        return self.text.load("%result_bars", row) if self.in_memory[row] else None
+        if self.added[row]:
+            return self.text.load("%result_bars", int(self.places[row]))
+        return literal(float(self.program.bar[self.program.first + row])) if self.known[row] else None
 
     def first_bar_of(self, body: Body, row: int, turn: str, back: int = 0) -> str | None:
         """Return the cotangent of a row of a body, some iterations before, before the segment adds to it."""
-        place = body.segment.start + row
-        if not self.in_memory[place]:
+        if self.added[body.segment.start + row]:
+            first, step = own_walk(body, self.places, row)
+            return self.text.load("%result_bars", first - back * step, step, turn)
+        rows = body.rows(row) - back * body.segment.period
+        if not self.known[rows].any():
             return None
-        period = body.segment.period
-        return self.text.load("%result_bars", place - back * period, period, turn)
+        return self.tables.read(self.text, self.program.bar[self.program.first + rows], turn)
 
     def load_bar(self, address: int) -> str:
         """Return the cotangent that memory holds for an address."""
-        first = self.program.first
-        base, place = ("%given_bars", address) if address < first else ("%result_bars", address - first)
-        if base == "%result_bars" and not self.in_memory[place]:
-            return literal(-0.0)
+        base, place = self.bar_place(address)
+        if address >= self.program.first and not self.added[address - self.program.first]:
+            return literal(float(self.program.bar[address]))
         return self.text.load(base, place)
 
     def store_bar(self, address: int, name: str) -> None:
         """Put the cotangent of an address into memory."""
-        first = self.program.first
-        base, place = ("%given_bars", address) if address < first else ("%result_bars", address - first)
-        self.text.store(name, base, place)
+        self.text.store(name, *self.bar_place(address))
 
-    def multiply(self, body: Body, row: int, which: int, turn: str, bar: str) -> str:
+    def bar_place(self, address: int) -> tuple[str, int]:
+        """Return where the cotangent of an address lies."""
+        first = self.program.first
+        return ("%given_bars", address) if address < first else ("%result_bars", int(self.places[address - first]))
+
+    def multiply(self, body: Body, row: int, which: int, turn: str, bar: str, cotangents: Cotangents) -> str:
         """Return a cotangent times the slope of a row by one of its operands."""
         text, program = self.text, self.program
         place = body.segment.start + row
@@ -235,28 +299,38 @@ class Backward:
         if unit:
             return bar if unit > 0 else text.define(f"fneg double {bar}")
         if program.needs[place]:
-            return text.define(f"fmul double {self.slope(body, row, which, turn)}, {bar}")
-        slopes = program.partials[which, body.rows(row)]
-        if (slopes.view(np.int64) == slopes[:1].view(np.int64)).all():
-            return text.define(f"fmul double {literal(float(slopes[0]))}, {bar}")
-        slope = text.load("%tables", self.tables.add(slopes), 1, turn)
+            return text.define(f"fmul double {self.slope(body, row, which, turn, cotangents)}, {bar}")
+        slope = self.tables.read(text, program.partials[which, body.rows(row)], turn)
         return text.define(f"fmul double {slope}, {bar}")
 
-    def slope(self, body: Body, row: int, which: int, turn: str) -> str:
+    def slope(self, body: Body, row: int, which: int, turn: str, cotangents: Cotangents) -> str:
         """Return the slope of a row by one of its operands, computed of values in memory."""
-        place = body.segment.start + row
-        opcode = int(self.program.opcodes[place])
+        opcode = int(self.program.opcodes[body.segment.start + row])
         bits = int(dependencies()[opcode]) >> (3 * which) & 7
-        numbers = [self.read(body, row, k, turn) if bits & bit else literal(0.0) for k, bit in enumerate((X, Y))]
-        result = Operand(RESULT, self.program.first + place, body.segment.period)
-        z = load_operand(self.program, self.text, result, turn) if bits & Z else literal(0.0)
+        numbers = [
+            self.read(body, row, k, turn, cotangents) if bits & bit else literal(0.0) for k, bit in enumerate((X, Y))
+        ]
+        z = self.result(body, row, turn, cotangents) if bits & Z else literal(0.0)
         return self.text.call(f"slope{which}_{REGISTRY[opcode].name}", *numbers, z)
 
-    def read(self, body: Body, row: int, which: int, turn: str) -> str:
-        """Return the value of an operand, from memory."""
+    def read(self, body: Body, row: int, which: int, turn: str, cotangents: Cotangents) -> str:
+        """Return the value of an operand."""
         operand = body.operands[row][which]
         if operand.kind == ZERO:
             return literal(0.0)
         if operand.step is None:
             return self.text.load("%tables", self.tables.add_constants(body, row, which), 1, turn)
-        return load_operand(self.program, self.text, operand, turn)
+        if operand.is_own and operand.back == 0:
+            return self.result(body, operand.row, turn, cotangents)
+        return load_operand(self.program, self.text, self.places, operand, turn)
+
+    def result(self, body: Body, row: int, turn: str, cotangents: Cotangents) -> str:
+        """Return the value of a row, from memory, or computed again of its operands."""
+        place = body.segment.start + row
+        if self.stored[place]:
+            return self.text.load("%results", *own_walk(body, self.places, row), turn)
+        if row not in cotangents.again:
+            op = REGISTRY[int(self.program.opcodes[place])]
+            numbers = [self.read(body, row, which, turn, cotangents) for which in (0, 1)]
+            cotangents.again[row] = self.text.call(f"value_{op.name}", *numbers)
+        return cotangents.again[row]

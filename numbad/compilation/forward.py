@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from numbad.compilation.operands import Body, Operand
-from numbad.compilation.scalar_program import RESULT, ZERO, ScalarProgram, X, Y, Z
+from numbad.compilation.placing import own_walk, walk
+from numbad.compilation.scalar_program import RESULT, ZERO, ScalarProgram
 from numbad.compilation.text import Text, literal
 from numbad.ops.definition import REGISTRY
 from numbad.tape.layout import GUARD, MAP
@@ -41,42 +42,16 @@ class Tables:
             self.constants[place] = self.add(program.values[program.operands[which, body.rows(row)]])
         return self.constants[place]
 
+    def read(self, text: Text, values: np.ndarray, turn: str) -> str:
+        """Return one of some numbers, by iteration: written out if all have the same bits."""
+        if (values.view(np.int64) == values[:1].view(np.int64)).all():
+            return literal(float(values[0]))
+        return text.load("%tables", self.add(values), 1, turn)
+
     @property
     def values(self) -> np.ndarray:
         """All numbers."""
         return np.concatenate(self.parts) if self.parts else np.zeros(1)
-
-
-def mark_stored(program: ScalarProgram, bodies: list[Body]) -> np.ndarray:
-    """Return which rows put their results into memory: those that are read elsewhere, going forward or back."""
-    stored = np.zeros(len(program), bool)
-    stored[program.stored_outputs()] = True
-    for body in bodies:
-        start = body.segment.start
-        for row, operands in enumerate(body.operands):
-            for which, operand in enumerate(operands):
-                if operand.kind == RESULT:
-                    read = program.operands[which, body.rows(row)] - program.first
-                    if is_read_back(program, start + row, which) or not operand.is_own or operand.back > 1:
-                        stored[read] = True
-                    elif operand.back == 1:
-                        stored[read[0]] = True
-            if needs_result(program, start + row):
-                stored[body.rows(row)] = True
-    for segment in (body.segment for body in bodies if body.segment.is_loop):
-        rows = slice(segment.start, segment.stop)
-        stored[rows] = np.tile(stored[rows].reshape(segment.count, -1).any(axis=0), segment.count)
-    return stored
-
-
-def is_read_back(program: ScalarProgram, row: int, which: int) -> bool:
-    """Whether going back reads the value of an operand."""
-    return bool(program.slope_needs[row] & (X, Y)[which])
-
-
-def needs_result(program: ScalarProgram, row: int) -> bool:
-    """Whether going back reads the value of a row."""
-    return bool(program.slope_needs[row] & Z)
 
 
 class Forward:
@@ -92,10 +67,14 @@ class Forward:
         Where constants go that change with the iterations.
     stored : ndarray of bool
         Which rows put their results into memory.
+    places : ndarray of int64
+        Where these lie.
     """
 
-    def __init__(self, program: ScalarProgram, text: Text, tables: Tables, stored: np.ndarray) -> None:
-        self.program, self.text, self.tables, self.stored = program, text, tables, stored
+    def __init__(
+        self, program: ScalarProgram, text: Text, tables: Tables, stored: np.ndarray, places: np.ndarray
+    ) -> None:
+        self.program, self.text, self.tables, self.stored, self.places = program, text, tables, stored, places
 
     def write(self, body: Body) -> None:
         """Write the rows of a segment."""
@@ -107,9 +86,14 @@ class Forward:
     def write_loop(self, body: Body) -> None:
         """Write a loop: what iterations hand on is in registers."""
         text, segment = self.text, body.segment
-        carried = {o.row: o for pair in body.operands for o in pair if o.is_own and o.back == 1}
+        runs = self.program.forward[segment.start : segment.start + segment.period]
+        if not runs.any():
+            return
+        pairs = [pair for pair, runs_forward in zip(body.operands, runs) if runs_forward]
+        carried = {o.row: o for pair in pairs for o in pair if o.is_own and o.back == 1}
         known = self.load_invariants(body)
-        start = {row: text.load("%results", segment.start - segment.period + row) for row in carried}
+        earlier = segment.start - segment.period
+        start = {row: text.load("%results", int(self.places[earlier + row])) for row in carried}
         before, head, after = text.block, text.label(), text.label()
         text.line(f"br label %{head}")
         text.begin_loop(head)
@@ -139,7 +123,7 @@ class Forward:
 
     def load(self, operand: Operand, turn: str) -> str:
         """Return an operand from memory."""
-        return load_operand(self.program, self.text, operand, turn)
+        return load_operand(self.program, self.text, self.places, operand, turn)
 
     def write_rows(self, body: Body, turn: str, known: dict[int, str], phis: dict[int, str]) -> dict[int, str]:
         """Write the rows of a body once; return the names of their results."""
@@ -171,7 +155,7 @@ class Forward:
             op = REGISTRY[opcode]
             values[row] = text.call(f"value_{op.name}", read(row, 0), read(row, 1))
             if self.stored[place]:
-                text.store(values[row], "%results", place, segment.period, turn)
+                text.store(values[row], "%results", *own_walk(body, self.places, row), turn)
         return values
 
     def write_guard(self, body: Body, row: int, turn: str, read: object) -> None:
@@ -195,9 +179,9 @@ class Forward:
         text.begin(good)
 
 
-def load_operand(program: ScalarProgram, text: Text, operand: Operand, turn: str) -> str:
+def load_operand(program: ScalarProgram, text: Text, places: np.ndarray, operand: Operand, turn: str) -> str:
     """Return an operand that is in memory."""
     assert operand.step is not None
     if operand.kind == RESULT:
-        return text.load("%results", operand.first - program.first, operand.step, turn)
+        return text.load("%results", *walk(program, places, operand), turn)
     return text.load("%given", operand.first, operand.step, turn)

@@ -58,7 +58,11 @@ def find_segments(program: ScalarProgram) -> list[Segment]:
     free = np.ones(len(program), bool)
     periods = find_periods(titles)
     found = [find_loops(program, titles, period) for period in periods]
-    if max((sum(map(spared_rows, loops)) for loops in found), default=0) < len(program) // 2:  # tables of k % 7, say
+    if spares_little(program, found):  # rows that are alike may read from another distance
+        nearer = [period for period in find_periods(titles + distances(program)) if period not in periods]
+        found += [find_loops(program, titles, period) for period in nearer]
+        periods += nearer
+    if spares_little(program, found):  # tables of k % 7, say
         multiples = {period * m for period in periods[:2] for m in range(2, MULTIPLES)}
         found += [find_loops(program, titles, period) for period in sorted(multiples.difference(periods))]
     chosen: list[Segment] = []
@@ -73,6 +77,20 @@ def find_segments(program: ScalarProgram) -> list[Segment]:
                     chosen.append(usable)
                     free[usable.start : usable.stop] = False
     return fill_gaps(sorted(chosen, key=lambda loop: loop.start), len(program))
+
+
+def spares_little(program: ScalarProgram, found: list[list[Segment]]) -> bool:
+    """Whether most rows are in no loop of any period."""
+    return max((sum(map(spared_rows, loops)) for loops in found), default=0) < len(program) // 2
+
+
+def distances(program: ScalarProgram) -> np.ndarray:
+    """Return a number for each row that tells how far back its operands are computed."""
+    found = np.zeros(len(program), np.int64)
+    own = program.first + np.arange(len(program))
+    for kinds, addresses in zip(program.kinds, program.operands):
+        found = found * np.int64(1 << 20) + np.where(kinds == RESULT, own - addresses, 0)
+    return found << 32
 
 
 def spared_rows(loop: Segment) -> int:

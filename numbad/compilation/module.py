@@ -8,17 +8,19 @@ import re
 import numpy as np
 
 from numbad.compilation.backward import Backward
-from numbad.compilation.forward import Forward, Tables, mark_stored
+from numbad.compilation.forward import Forward, Tables
+from numbad.compilation.keeping import mark_stored
 from numbad.compilation.loops import Segment, find_segments
 from numbad.compilation.operands import Body
+from numbad.compilation.placing import place_rows
 from numbad.compilation.scalar_program import ScalarProgram
-from numbad.compilation.text import Text
+from numbad.compilation.text import Text, literal
 from numbad.kernels import number_texts
 
 ENTRANCE = "numbad_tape"
 NOT_FINITE = -2  # returned where the gradient is not finite
 GROUP = re.compile(r"#(\d+)")  # of attributes
-MEMORY = ("given", "results", "tables", "given_bars", "result_bars", "first_bars")
+MEMORY = ("given", "results", "tables", "given_bars", "result_bars")
 
 HEAD = """define i64 @{entrance}(double %like, i64 %plan) {{
 entry:
@@ -32,6 +34,22 @@ entry:
 {lines}
 }}
 """
+FILL = """define internal void @fill(ptr %to, i64 %count, double %value) nounwind {
+entry:
+  br label %each
+each:
+  %at = phi i64 [ 0, %entry ], [ %next, %each ]
+  %place = getelementptr inbounds double, ptr %to, i64 %at
+  store double %value, ptr %place, align 8
+  %next = add nuw nsw i64 %at, 1
+  %more = icmp ult i64 %next, %count
+  br i1 %more, label %each, label %done
+done:
+  ret void
+}
+"""
+COPY = "llvm.memcpy.p0.p0.i64"
+MOST_RUNS = 64  # of cotangents in a segment that are set one by one
 FINITE = """  br label %look
 look:
   %at = phi i64 [ 1, %{block} ], [ %next, %look ]
@@ -67,11 +85,19 @@ class Module:
         Constants that change with the iterations of a loop.
     segments : list of Segment
         Straight rows and loops, in the order of the tape.
+    places : ndarray of int64
+        Where the results of rows lie, behind the inputs and constants.
     """
 
     text: str
     tables: np.ndarray
     segments: list[Segment]
+    places: np.ndarray
+
+    @property
+    def size(self) -> int:
+        """How many places there are for results."""
+        return int(self.places.max(initial=-1)) + 1
 
     @property
     def rows(self) -> int:
@@ -86,11 +112,13 @@ def make_module(program: ScalarProgram, most: int) -> Module:
         raise Uncompilable
     bodies = [Body(program, segment) for segment in segments]
     text, tables = Text(), Tables()
-    forward = Forward(program, text, tables, mark_stored(program, bodies))
+    stored = mark_stored(program, bodies)
+    places = place_rows(program, bodies, stored)
+    forward = Forward(program, text, tables, stored, places)
     for body in bodies:
         forward.write(body)
     if program.gradient:
-        write_back(program, bodies, text, tables)
+        write_back(program, bodies, Backward(program, text, tables, stored, places))
     else:
         text.line(f"ret i64 {len(program)}")
     names = [f"ptr noalias %{name}" for name in MEMORY]
@@ -106,16 +134,18 @@ def make_module(program: ScalarProgram, most: int) -> Module:
         parameters=", ".join(names),
         lines="\n".join(text.lines),
     )
-    return Module(whole + link_numbers(text.called), tables.values, segments)
+    return Module(whole + FILL + link_numbers(text.called), tables.values, segments, places)
 
 
-def write_back(program: ScalarProgram, bodies: list[Body], text: Text, tables: Tables) -> None:
+def write_back(program: ScalarProgram, bodies: list[Body], backward: Backward) -> None:
     """Write the adjoint sweep, and the look at whether the gradient is finite."""
+    text = backward.text
     place = len(text.lines)
-    backward = Backward(program, text, tables)
     for body in reversed(bodies):
         backward.write(body)
-    text.lines[place:place] = make_ready(program, bodies, backward.in_memory)
+    written, text.lines = text.lines[place:], text.lines[:place]
+    make_ready(program, bodies, backward)
+    text.lines += written
     if program.given:
         rows = len(program)
         text.lines.append(FINITE.format(block=text.block, given=program.given, wrong=NOT_FINITE, rows=rows))
@@ -123,27 +153,41 @@ def write_back(program: ScalarProgram, bodies: list[Body], text: Text, tables: T
         text.line(f"ret i64 {len(program)}")
 
 
-def make_ready(program: ScalarProgram, bodies: list[Body], in_memory: np.ndarray) -> list[str]:
-    """Return the lines that set the cotangents in memory to what they begin with: for each segment one run."""
-    parts = [(1, program.given)] if program.given else []
+def make_ready(program: ScalarProgram, bodies: list[Body], backward: Backward) -> None:
+    """Write the lines that set the cotangents in memory to what they begin with."""
+    first, bars = program.first, program.bar
+    if program.given:
+        fill(backward, "%given_bars", 1, bars[1 : 1 + program.given])
     for segment in (body.segment for body in bodies):
-        rows = np.flatnonzero(in_memory[segment.start : segment.stop])
-        if rows.size:
-            parts.append((program.first + segment.start + int(rows[0]), int(rows[-1] - rows[0]) + 1))
-    lines = []
-    for k, (address, count) in enumerate(parts):
-        base, start = ("given_bars", address) if address < program.first else ("result_bars", address - program.first)
-        lines += [
-            f"  %to{k} = getelementptr inbounds double, ptr %{base}, i64 {start}",
-            f"  %from{k} = getelementptr inbounds double, ptr %first_bars, i64 {address}",
-            f"  call void @llvm.memcpy.p0.p0.i64(ptr %to{k}, ptr %from{k}, i64 {8 * count}, i1 false)",
-        ]
-    return lines
+        rows = segment.start + np.flatnonzero(backward.added[segment.start : segment.stop])
+        places = backward.places[rows]
+        order = np.argsort(places)
+        rows, places = rows[order], places[order]
+        cuts = np.flatnonzero(np.diff(places) != 1) + 1
+        if len(cuts) < MOST_RUNS:
+            for part in np.split(rows, cuts) if len(rows) else ():
+                fill(backward, "%result_bars", int(backward.places[part[0]]), bars[first + part])
+        else:  # what lies between them is not read
+            begins = np.full(places[-1] + 1 - places[0], -0.0)
+            begins[places - places[0]] = bars[first + rows]
+            fill(backward, "%result_bars", int(places[0]), begins)
+
+
+def fill(backward: Backward, base: str, place: int, values: np.ndarray) -> None:
+    """Write the lines that set a run of cotangents."""
+    text, count = backward.text, len(values)
+    if count == 1:
+        text.store(literal(float(values[0])), base, place)
+    elif (values.view(np.int64) == values[:1].view(np.int64)).all():
+        text.line(f"call void @fill(ptr {text.place(base, place)}, i64 {count}, double {literal(float(values[0]))})")
+    else:
+        source = text.place("%tables", backward.tables.add(values))
+        text.line(f"call void @{COPY}(ptr {text.place(base, place)}, ptr {source}, i64 {8 * count}, i1 false)")
 
 
 def link_numbers(called: set[str]) -> str:
     """Return the texts of functions of numbers, to be put behind the sweeps."""
-    lines, declared, attributes = ["declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)"], set(), 0
+    lines, declared, attributes = [f"declare void @{COPY}(ptr, ptr, i64, i1)"], set(), 0
     for name in sorted(called):
         text = number_texts.find(name)
         if text is None:

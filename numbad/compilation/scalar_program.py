@@ -43,8 +43,8 @@ class ScalarProgram:
         The partials of the others.
     bar : ndarray of float64, shape (first + rows,)
         What cotangents are at the start; -0.0 where they are absent.
-    values : ndarray of float64, shape (first + rows,)
-        The arena, with its constants.
+    values : ndarray of float64, shape (first,)
+        The arena up to the results, with its constants.
     inputs : list of (int, int)
         First address and number of elements of each input.
     outputs : list of ndarray of int64
@@ -123,7 +123,7 @@ def make_program(
         needs=np.zeros(len(rows), np.int64),
         partials=np.zeros((2, len(rows))),
         bar=np.full(first + len(rows), -0.0),
-        values=arena(tape, rename, first + len(rows)),
+        values=arena(tape, rename, first),
         inputs=[(int(rename[slot.address]) if slot.size else 0, slot.size) for slot in tape.inputs],
         outputs=[rename[places] for places in results],
         first=first,

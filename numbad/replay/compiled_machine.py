@@ -43,13 +43,14 @@ class CompiledMachine(NumberMemory):
 
     def __init__(self, program: ScalarProgram, code: Code, inner: Any) -> None:
         self.inner, self.tape, self.code = inner, inner.tape, code
-        self.values, self.tables, self.first_bars = program.values, code.module.tables, program.bar
-        self.bar = np.zeros(program.first + len(program))
-        self.outputs = program.outputs
-        self.output = int(program.outputs[0]) if program.gradient else 0
+        size, self.tables = program.first + code.module.size, code.module.tables
+        self.values, self.bar = np.zeros(size), np.zeros(size)
+        self.values[: program.first] = program.values
+        self.outputs = [place_results(program, code, addresses) for addresses in program.outputs]
+        self.output = int(self.outputs[0]) if program.gradient else 0
         begin = 8 * program.first
         parts = [address_of(self.values), address_of(self.values) + begin, address_of(self.tables)]
-        parts += [address_of(self.bar), address_of(self.bar) + begin, address_of(self.first_bars)]
+        parts += [address_of(self.bar), address_of(self.bar) + begin]
         self.plan = np.array(parts, np.int64)
         self.plan_at = address_of(self.plan)
         self.call = callable_at(code.address, FLOAT64, 1, len(program) <= LOCKED_ROWS)
@@ -106,3 +107,12 @@ class CompiledMachine(NumberMemory):
     def site(self, row: int) -> Any:
         """Return the user's statement of a row at which a run stopped."""
         return self.inner.site(row)
+
+
+def place_results(program: ScalarProgram, code: Code, addresses: np.ndarray) -> np.ndarray:
+    """Return where results lie that have addresses of the program."""
+    if not len(program):
+        return addresses
+    rows = addresses - program.first
+    computed = rows >= 0
+    return np.where(computed, program.first + code.module.places[np.where(computed, rows, 0)], addresses)

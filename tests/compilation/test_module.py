@@ -9,12 +9,16 @@ import pytest
 
 import numbad
 from numbad.compilation import module as modules
+from numbad.compilation.backward import Backward
+from numbad.compilation.forward import Tables
 from numbad.compilation.loops import Segment
-from numbad.compilation.module import Uncompilable, make_module, make_ready
+from numbad.compilation.module import MOST_RUNS, Uncompilable, make_module, make_ready
 from numbad.compilation.operands import Body
 from numbad.compilation.scalar_program import make_program
+from numbad.compilation.text import Text
 from numbad.kernels import number_texts
 from numbad.ops import REGISTRY
+from numbad.replay.compiled_machine import place_results
 from shared.compiled import bits, compare, promote
 from shared.op_points import points
 
@@ -55,10 +59,11 @@ def runner(program: Any) -> Any:
     from numbad.kernels.memory import address_of
 
     code = compile_program(program)
-    values, bars = program.values, np.zeros(program.first + len(program))
+    values, bars = np.zeros((2, program.first + code.module.size))
+    values[: program.first] = program.values
     begin = 8 * program.first
     places = [address_of(values), address_of(values) + begin, address_of(code.module.tables)]
-    places += [address_of(bars), address_of(bars) + begin, address_of(program.bar)]
+    places += [address_of(bars), address_of(bars) + begin]
     plan = np.array(places, np.int64)
     call = callable_at(code.address, np.dtype(float), 1)
 
@@ -66,7 +71,7 @@ def runner(program: Any) -> Any:
         values[1 : 1 + len(numbers)] = numbers
         call(0.0, address_of(plan))
         assert code is not None
-        return float(values[program.outputs[0]]), bars[1 : 1 + len(numbers)].tolist()
+        return float(values[place_results(program, code, program.outputs[0])]), bars[1 : 1 + len(numbers)].tolist()
 
     return run
 
@@ -196,15 +201,20 @@ def test_without_texts_there_is_no_code(monkeypatch: pytest.MonkeyPatch) -> None
     assert jitted(0.5) == pytest.approx(np.cos(0.5) * 0.5 + np.sin(0.5))
 
 
-def test_cotangents_in_memory_are_made_ready_in_one_run_a_segment() -> None:
+@pytest.mark.parametrize("gaps", [1, MOST_RUNS, MOST_RUNS + 1])
+def test_cotangents_in_memory_are_set_in_few_runs(gaps: int) -> None:
     tape = numbad.record(lambda x: sum(np.sin(x[k]) for k in range(200)), np.ones(200))
     program = make_program(tape, [np.array(tape.outputs[0].address)], [True], True)
-    bodies = [Body(program, Segment(0, 3)), Body(program, Segment(3, 2, (len(program) - 3) // 2))]
-    flags = np.zeros(len(program), bool)
-    assert sum("memcpy" in line for line in make_ready(program, bodies, flags)) == 1, "the inputs'"
-    flags[[1, 5, 150]] = True
-    lines = [line for line in make_ready(program, bodies, flags) if "memcpy" in line]
-    assert [int(line.split("i64 ")[1].split(",")[0]) for line in lines] == [8 * 200, 8, 8 * 146]
+    places, text = np.arange(len(program)), Text()
+    backward = Backward(program, text, Tables(), np.ones(len(program), bool), places)
+    backward.added[3 : 3 + 2 * gaps : 2] = True
+    make_ready(program, [Body(program, Segment(0, len(program)))], backward)
+    lines = [line for line in text.lines if "store" in line or "@fill" in line or "memcpy" in line]
+    assert len(lines) == 1 + (gaps if gaps <= MOST_RUNS else 1), "the inputs', and those of rows"
+    program.bar[1:3] = 0.5, 0.25
+    text.lines = []
+    make_ready(program, [], backward)
+    assert "memcpy" in text.lines[-1], "inputs that begin with different numbers"
 
 
 @pytest.mark.parametrize("transform", [numbad.grad, numbad.value_and_grad, numbad.jacfwd, numbad.hessian])

@@ -372,6 +372,46 @@ def compiled_matrices() -> None:
         close(fast(a), (det + np.sum(inverse * weights) + 6.0 * a[0, 0], want))
 
 
+def compiled_walks() -> None:
+    """Loops that read what others have stored, in both directions, and inputs side by side."""
+
+    def f(x: Any) -> Any:
+        kept = [x[0]]
+        for i in range(40):
+            kept.append(0.9 * np.sin(kept[-1]) + x[i])
+        total = 0.0
+        for i in range(41):
+            total = total + kept[i] / (2.0 + kept[40 - i]) * x[i]
+        for i in range(20):
+            total = total * x[3] + kept[2 * i] * np.cos(kept[i])
+        for i in range(58):
+            total = total + (x[i + 1] - x[i]) ** 2 * x[i + 2]
+        for i in range(58):
+            total = total + np.sin(x[i]) * x[59 - i] * x[i + 1]
+        return total
+
+    def both(x: Any) -> Any:
+        """Two results of each iteration, which the next loop goes through one by one."""
+        kept, total = [x[1]], x[0]
+        for i in range(40):
+            kept.append(np.sin(kept[-1]) * x[i])
+            kept.append(np.cos(kept[-1]) * x[i])
+        for i in range(60):
+            total = total * 0.99 + kept[i + 5] * x[i]
+        return total
+
+    for g in (f, both):
+        fast = compiled(g, sample(60))
+        for seed in (1, 2):
+            x = sample(60, seed)
+            close(fast(x), (g(x), complex_step(g, x)), 1e-11)
+
+
+def complex_step(f: Any, x: np.ndarray) -> np.ndarray:
+    """Return the gradient of an analytic function: Squire and Trapp (1998), *SIAM Review* 40(1)."""
+    return np.array([np.imag(f(x + 1e-30j * unit)) / 1e-30 for unit in np.eye(x.size)])
+
+
 def compiled_copies() -> None:
     """A loop over small arrays that reads ever older results; and one whose cotangents meet now and then."""
 
@@ -383,8 +423,7 @@ def compiled_copies() -> None:
 
     fast = compiled(aging, sample(5))
     x = sample(5, 1)
-    want = [np.imag(aging(x + 1e-30j * unit)) / 1e-30 for unit in np.eye(5)]  # Squire and Trapp (1998)
-    close(fast(x), (aging(x), want), 1e-11)
+    close(fast(x), (aging(x), complex_step(aging, x)), 1e-11)
 
     def met(x: Any) -> Any:
         copy, total = x * 1.0, 0.0
@@ -965,15 +1004,30 @@ PYTHON = {
     ),
     "the cotangent of a loop's last result is begun anew": Damage(
         "compilation.backward.Backward.write_loop",
-        "self.first_bar(last + row) or literal(-0.0)",
+        "self.first_bar(final + row) or literal(-0.0)",
         "literal(-0.0)",
         compiled_loops,
     ),
     "the cotangent of what stays is not put back": Damage(
-        "compilation.backward.Backward.write_loop", "self.store_bar(address, end)", "pass", compiled_loops
+        "compilation.backward.Backward.write_loop",
+        "self.store_bar(address, next(ended))",
+        "next(ended)",
+        compiled_loops,
     ),
     "what an iteration reads of the one before is not in memory before the loop": Damage(
-        "compilation.forward.mark_stored", "stored[read[0]] = True", "pass", compiled_loops
+        "compilation.keeping.mark_read", "stored[read[0]] = True", "pass", compiled_loops
+    ),
+    "what is left in a window after a loop is lost": Damage(
+        "compilation.backward.Backward.write_loop",
+        "text.store(next(ended), window.base, window.place(-1, d))",
+        "next(ended)",
+        compiled_walks,
+    ),
+    "a window is moved over what another walk meets": Damage(
+        "compilation.windows.find_windows", "meet(stream, window, count)", "False", compiled_walks
+    ),
+    "a difference that is computed again has its operands exchanged": Damage(
+        "compilation.backward.Backward.result", "which in (0, 1)", "which in (1, 0)", compiled_walks
     ),
     "machine code leaves out cotangents that are known": Damage(
         "compilation.scalar_program.take_plan", "program.bar[rename[used]] = plan.bar[used]", "pass", compiled_sums
