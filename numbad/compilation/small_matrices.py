@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.ops import arithmetic, exponential, selection
+from numbad.ops.lanes import Laned
 
 if TYPE_CHECKING:
     from numbad.compilation.taking_apart import Parts
@@ -153,13 +154,33 @@ RULES: dict[str, Callable[..., list[Any]]] = {
 
 
 def has_rule(call: Any) -> bool:
-    """Whether a row of a Python kernel is of small matrices, and can be taken apart."""
-    shapes = call.operand_shapes
+    """Whether a row of a Python kernel is of small matrices, and can be taken apart; of many lanes, each for itself."""
+    shapes, op = call.operand_shapes, call.op
+    if isinstance(op, Laned):
+        op = op.op
+        shapes = [shape if same else shape[:-1] for shape, same in zip(shapes, call.settings["shared"], strict=True)]
     return (
-        call.op is not None
-        and call.op.name in RULES
+        op is not None
+        and op.name in RULES
         and all(1 <= len(shape) <= 2 for shape in shapes)
         and len(shapes[0]) == 2
         and max(map(max, shapes)) <= MOST_SIDE
         and min(map(min, shapes)) > 0
     )
+
+
+def apply_rule(numbers: Numbers, call: Any, operands: list[np.ndarray]) -> list[np.ndarray]:
+    """Append the rows of a call; return the addresses of its results."""
+    if not isinstance(call.op, Laned):
+        return RULES[call.op.name](numbers, *operands, **call.settings)
+    settings = dict(call.settings)
+    shared = settings.pop("shared")
+    each = [
+        RULES[call.op.op.name](
+            numbers,
+            *(part if same else part[..., lane] for part, same in zip(operands, shared, strict=True)),
+            **settings,
+        )
+        for lane in range(call.result_shapes[0][-1])
+    ]
+    return [np.stack([np.asarray(part) for part in parts], axis=-1) for parts in zip(*each, strict=True)]

@@ -229,8 +229,7 @@ def take_call(taken: Parts, tape: Tape, w: int, starts: list[int]) -> None:
         taken.now[starts[space] + first + np.arange(count)].reshape(shape)
         for (space, first, count), shape in zip(inputs, call.operand_shapes, strict=True)
     ]
-    rule = small_matrices.RULES[call.op.name]
-    found = rule(small_matrices.Numbers(taken), *operands, **call.settings)
+    found = small_matrices.apply_rule(small_matrices.Numbers(taken), call, operands)
     for (space, first, count), result in zip(outputs, found, strict=True):
         taken.now[starts[space] + first + np.arange(count)] = np.reshape(result, -1)
 

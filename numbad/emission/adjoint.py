@@ -12,6 +12,7 @@ from numbad.kernels.emission_layout import ADJOINT
 from numbad.ops.definition import REGISTRY, absences
 from numbad.recording.active import Active
 from numbad.recording.arrays import Array
+from numbad.recording.hostcalls import repeated, with_seeds
 from numbad.recording.scalars import make_scalar
 from numbad.tape.layout import ADD, CONTRACT, GATHER, HOST, MAP, SCATTER, gather_places, scatter_places, scatter_source
 
@@ -119,7 +120,13 @@ def host_adjoint(linear: Linear, row: Any) -> None:
     wanted = [linear.varies(operand) for operand in operands]
     call.refuse_unknown(wanted)
     lanes = (linear.lanes,) if linear.lanes else ()
-    if lanes and not getattr(call.op, "linear", False):
+    separate = bool(lanes) and not getattr(call.op, "linear", False)
+    together = with_seeds(call, linear.lanes) if separate else None
+    if together is not None:
+        given = [np.zeros((*r.shape, *lanes)) if bar is None else bar for bar, r in zip(bars, results, strict=True)]
+        at = repeated(results, linear.lanes), repeated(operands, linear.lanes)
+        found: list[Any] = list(together.pull(given, *at, wanted))
+    elif separate:
         each = [
             call.pull([bar_lane(bar, r, k) for bar, r in zip(bars, results, strict=True)], results, operands, wanted)
             for k in range(linear.lanes)
@@ -134,7 +141,7 @@ def host_adjoint(linear: Linear, row: Any) -> None:
     carries = call.carries()
     for addend, operand, needed in zip(found, operands, wanted, strict=True):
         if needed and isinstance(addend, Active):
-            addend = addend if carries else addend + 0.0  # a zero that was computed is no -0.0
+            addend = addend if carries else np.add(addend, 0.0)  # a zero that was computed is no -0.0
             linear.add(operand.storage.address, operand.shape, contiguous(operand.shape), addend)
 
 

@@ -13,6 +13,7 @@ from numbad.kernels.emission_layout import TANGENT
 from numbad.ops.definition import REGISTRY, absences
 from numbad.recording.active import Active
 from numbad.recording.arrays import constant
+from numbad.recording.hostcalls import repeated, with_seeds
 from numbad.recording.scalars import make_scalar
 from numbad.tape.layout import ADD, CONTRACT, GATHER, HOST, MAP, SCATTER, gather_places, scatter_places, scatter_source
 
@@ -126,15 +127,22 @@ def host_tangent(linear: Linear, row: Any) -> None:
     zeros = [np.zeros(r.shape) for r in results]
 
     def pull(*bars: Any) -> Any:
-        return call.pull(list(bars), results, operands)
+        return call.pull(list(bars), values, operands)
 
-    separate = linear.lanes and not getattr(call.op, "linear", False)
+    separate = bool(linear.lanes) and not getattr(call.op, "linear", False)
+    together = with_seeds(call, linear.lanes) if separate else None
+    if together is not None:
+        call, separate = together, False
+        zeros = [np.zeros((*r.shape, linear.lanes)) for r in results]
+        operands, values = repeated(operands, linear.lanes), repeated(results, linear.lanes)
+    else:
+        values = results
     lanes = range(linear.lanes) if separate else [None]
     found: list[Any] = []
     for lane in lanes:
         given = [None if dot is None else dot if lane is None else dot[..., lane] for dot in dots]
         if call.op.jvp_function is not None:
-            found.append(call.push(results, operands, given))
+            found.append(call.push(values, operands, given))
         else:
             found.append(pull_inside(linear.recorder, pull, zeros, given))
     for k, result in enumerate(results):

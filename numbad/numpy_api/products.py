@@ -11,7 +11,7 @@ import numpy as np
 from numbad.errors import message
 from numbad.geometry import broadcast, contiguous
 from numbad.numpy_api.dispatch import check_casting, finish, implements, implements_ufunc, unsupported, widened
-from numbad.ops import reductions as ops
+from numbad.ops.convolution import convolved_box
 from numbad.recording.arrays import Array, make_block
 from numbad.recording.blocks import operand_of
 from numbad.recording.matmul import matrix_product, walked_together
@@ -401,6 +401,11 @@ def linalg_cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
 @implements("convolve")
 def convolve(a: Any, v: Any, mode: Any = "full") -> Any:
     """Discrete convolution of two sequences."""
+    return convolve_sequences(a, v, mode, False)
+
+
+def convolve_sequences(a: Any, v: Any, mode: Any, late: bool) -> Any:
+    """Record the convolution of two sequences: the part that a mode asks for, of two in the middle the `late` one."""
     a, v = to_arrays(a, v)
     modes = {"f": "full", "s": "same", "v": "valid"}
     name = ["valid", "same", "full"][mode] if isinstance(mode, int) else modes.get(str(mode)[:1].lower())
@@ -411,11 +416,14 @@ def convolve(a: Any, v: Any, mode: Any = "full") -> Any:
     a, v = np.atleast_1d(a), np.atleast_1d(v)
     if not a.size or not v.size:
         raise ValueError("a cannot be empty" if not a.size else "v cannot be empty")
-    return ops.convolution(a, v, mode=name)
+    longer, less = max(a.size, v.size), min(a.size, v.size) - 1
+    places = {"full": (0, longer + less), "same": ((less + late) // 2, longer), "valid": (less, longer - less)}
+    first, length = places[str(name)]
+    return convolved_box(a, v, first=(first,), shape=(length,), fast=False)
 
 
 @implements("correlate")
 def correlate(a: Any, v: Any, mode: Any = "valid") -> Any:
-    """Cross-correlation of two sequences."""
+    """Cross-correlation of two sequences; NumPy exchanges them where the second one is longer, and turns the result."""
     a, v = to_arrays(a, v)
-    return convolve(a, np.atleast_1d(v)[::-1], mode)
+    return convolve_sequences(a, np.atleast_1d(v)[::-1], mode, v.size > a.size)

@@ -8,6 +8,7 @@ import numpy as np
 
 from numbad.numpy_api.axes import last, normal_axes, reduced_shape
 from numbad.numpy_api.dispatch import called_name, doubled, finish, implements, plain_integers, unsupported
+from numbad.ops.reductions import pick_at
 from numbad.recording.active import Active
 from numbad.recording.decisions import truth_of
 from numbad.recording.operands import holds_active, recorder_of, to_array
@@ -167,6 +168,46 @@ def median(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = Fa
     return finish(np.reshape(result, reduced_shape(array.shape, axes, bool(keepdims))), None, out)
 
 
+def middle_of_present(a: Any, axis: Any, keepdims: Any, out: Any) -> Any:
+    """Return the median of the elements of each slice that are not NaN: counted, and found among the sorted ones."""
+    array = to_array(a)
+    axes = normal_axes(axis, array.ndim)
+    kept = reduced_shape(array.shape, axes, keepdims is True)
+    if not array.size:
+        return np.full(kept, np.nan, array.dtype)[()]
+    ordered, count = sorted_present(last(array, axes))
+    below, above = (pick_at(ordered, np.floor(0.5 * place)) for place in (count - 1.0, count))
+    result = np.where(count > 0.0, 0.5 * below + 0.5 * above, np.nan)
+    return finish(np.reshape(result, kept), None, out)
+
+
+def quantiles_of_present(a: Any, q: Any, axis: Any, method: str, keepdims: Any, out: Any) -> Any:
+    """Return quantiles of the elements of each slice that are not NaN, as `middle_of_present` does its own."""
+    array = to_array(a)
+    axes = normal_axes(axis, array.ndim)
+    kept = reduced_shape(array.shape, axes, keepdims is True)
+    ordered, count = sorted_present(last(array, axes))
+    found = []
+    for part in np.ravel(q):
+        place = np.where(count > 0.0, virtual_place_of(part, count, method), 0.0)
+        low = np.floor(place)
+        below, above = pick_at(ordered, low), pick_at(ordered, np.minimum(low + 1.0, np.maximum(count - 1.0, 0.0)))
+        found.append(np.where(count > 0.0, below + (above - below) * (place - low), np.nan))
+    return finish(np.reshape(np.stack(found), (*np.shape(q), *kept)), None, out)
+
+
+def is_counted(a: Any, q: Any, method: str) -> bool:
+    """Whether quantiles are found by counts, numbers of the tape: in double precision, by most methods."""
+    plain = not isinstance(q, Active) and not (isinstance(q, (list, tuple)) and holds_active(q))
+    known = method in CONTINUOUS or method in ("lower", "higher", "nearest", "midpoint")
+    return plain and known and np.size(a) > 0 and recorder_of(a).dtype == np.float64
+
+
+def sorted_present(a: Any) -> tuple[Any, Any]:
+    """Return the sorted elements along the last axis, NaN behind all others, and how many others there are."""
+    return np.sort(a, axis=-1), np.sum(np.where(np.isnan(a), 0.0, 1.0), axis=-1)
+
+
 def without_missing(function: Any, a: Any, axis: Any, keepdims: Any, out: Any) -> Any:
     """Apply a function of one axis to the elements of each slice that are not NaN."""
     array = to_array(a)
@@ -185,16 +226,19 @@ def without_missing(function: Any, a: Any, axis: Any, keepdims: Any, out: Any) -
 
 @implements("nanmedian")
 def nanmedian(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: Any = False) -> Any:
-    """Median of the elements that are not NaN; which they are is guarded."""
-    return without_missing(median, a, axis, keepdims, out)
+    """Median of the elements that are not NaN."""
+    return middle_of_present(a, axis, keepdims, out)
 
 
 @implements("nanquantile")
 def nanquantile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False,
                 method: str = "linear", keepdims: Any = False, *, weights: Any = None,
                 interpolation: Any = None) -> Any:  # fmt: skip
-    """Quantiles of the elements that are not NaN; which they are is guarded."""
+    """Quantiles of the elements that are not NaN."""
     refuse_options(weights, interpolation)
+    if is_counted(a, q, method):
+        q = plain_quantiles(q, 1.0, "Quantiles")
+        return quantiles_of_present(a, np.asarray(q, float), axis, method, keepdims, out)
     return without_missing(lambda part: quantile(part, q, method=method), a, axis, keepdims, out)
 
 
@@ -202,8 +246,11 @@ def nanquantile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_inp
 def nanpercentile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False,
                   method: str = "linear", keepdims: Any = False, *, weights: Any = None,
                   interpolation: Any = None) -> Any:  # fmt: skip
-    """Quantiles in percent of the elements that are not NaN; which they are is guarded."""
+    """Quantiles in percent of the elements that are not NaN."""
     refuse_options(weights, interpolation)
+    if is_counted(a, q, method):
+        q = plain_quantiles(q, 100.0, "Percentiles")
+        return quantiles_of_present(a, np.asarray(q, float) / 100.0, axis, method, keepdims, out)
     return without_missing(lambda part: percentile(part, q, method=method), a, axis, keepdims, out)
 
 

@@ -43,15 +43,24 @@ class ArrayOp:
     linear : bool
         Whether it is linear in its first operand and `takes_lanes`, and its rules do too: then lanes go through a rule
         at once.
+    stacks : bool
+        Whether kernel and rules take stacks: operands that all have a further axis in front give results that have it
+        too. Then many lanes are computed at once (`ops/lanes.py`).
+    takes_columns : bool
+        Whether the second operand may be a vector, which a stack takes as a matrix of one column.
+    columns_kernel : bool
+        Whether it is a system of equations whose second operand may have any number of columns, in two axes at most.
+    stacked_kernel : callable
+        What computes a stack; the primal, where nothing else is given.
     """
 
-    carries_absence = takes_wanted = takes_lanes = linear = False
+    carries_absence = takes_wanted = takes_lanes = linear = stacks = takes_columns = columns_kernel = False
 
     def __init__(
         self, primal: Callable[..., Any], shapes: Callable[..., list[Shape]] | None, raises: bool = False
     ) -> None:
         self.name = primal.__name__
-        self.kernel = primal
+        self.kernel = self.stacked_kernel = primal
         self.raises = raises
         shapes = shapes or first_shape
         self.primal = attempting(primal, shapes) if raises else primal
@@ -69,6 +78,11 @@ class ArrayOp:
         """Register a pullback that moves cotangents and so keeps what is absent (used as a decorator)."""
         self.carries_absence = True
         return self.vjp(function)
+
+    def for_stacks(self, kernel: Callable[..., Any]) -> Callable[..., Any]:
+        """Register what computes a stack (used as a decorator); the rules take stacks, too."""
+        self.stacked_kernel, self.stacks = kernel, True
+        return kernel
 
     def __call__(self, *operands: Any, **settings: Any) -> Any:
         """Record the op if an operand is recording, else compute it."""
@@ -110,11 +124,13 @@ def array_op(
     *,
     shapes: Callable[..., list[Shape]] | None = None,
     raises: bool = False,
+    stacks: bool = False,
 ) -> Any:
     """Declare an array op from its primal (used as a decorator); `.vjp` registers its pullback."""
     if primal is None:
-        return lambda primal: array_op(primal, shapes=shapes, raises=raises)
+        return lambda primal: array_op(primal, shapes=shapes, raises=raises, stacks=stacks)
     entry = ArrayOp(primal, shapes, raises)
+    entry.stacks = stacks
     ARRAY_OPS[entry.name] = entry
     return entry
 

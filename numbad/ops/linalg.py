@@ -58,10 +58,13 @@ def require_finite(*arrays: Any) -> None:
             raise ValueError("array must not contain infs or NaNs")
 
 
-@array_op(shapes=solution_shape, raises=True)
+@array_op(shapes=solution_shape, raises=True, stacks=True)
 def solve(a: Any, b: Any) -> Any:
     """Solution of a @ x = b."""
     return np.linalg.solve(a, b)
+
+
+solve.takes_columns = solve.columns_kernel = True
 
 
 @solve.vjp
@@ -92,7 +95,7 @@ def inverse_shape(a: Shape) -> list[Shape]:
     return [a]
 
 
-@array_op(shapes=inverse_shape, raises=True)
+@array_op(shapes=inverse_shape, raises=True, stacks=True)
 def inverse(a: Any) -> Any:
     """Inverse matrix."""
     return np.linalg.inv(a)
@@ -118,7 +121,7 @@ def per_matrix(bar: Any) -> Any:
     return np.reshape(bar, (*np.shape(bar), 1, 1))
 
 
-@array_op(shapes=number_shape)
+@array_op(shapes=number_shape, stacks=True)
 def determinant(a: Any) -> Any:
     """Determinant; its derivative, the matrix of cofactors, is exact for singular matrices."""
     return np.linalg.det(a)
@@ -132,13 +135,15 @@ def determinant_vjp(bars: Any, results: Any, operands: Any) -> Any:
 MOST_MINORS = 1 << 24  # numbers of the table of products that a derivative of a determinant needs: 128 MB
 
 
-@array_op
+@array_op(stacks=True)
 def cofactors(a: Any, *directions: Any) -> Any:
     """The matrix of cofactors; with k directions, its k-th derivative along them. Exact for singular matrices.
 
     For a = u s v' these are det(u v) u (...) v', where the middle has sums over products of singular values without
     k + 1 of them, so nothing is divided by.
     """
+    if not directions and 0 < np.shape(a)[-1] <= 3:
+        return small_cofactors(np.asarray(a))
     try:
         u, s, v = np.linalg.svd(a)
     except np.linalg.LinAlgError:  # of NaN
@@ -146,6 +151,31 @@ def cofactors(a: Any, *directions: Any) -> Any:
     turned = [transposed(u) @ direction @ transposed(v) for direction in directions]
     sign = per_matrix(np.sign(np.linalg.det(u) * np.linalg.det(v)))
     return sign * (u @ mixed_minors(s, turned) @ v)
+
+
+@cofactors.for_stacks
+def cofactors_of_stack(a: Any, *directions: Any) -> Any:
+    """The same of a stack, of which some matrices may hold NaN."""
+    known = np.isfinite(a).all(axis=tuple(range(1, a.ndim)))
+    if known.all() or not len(a) or (not directions and a.shape[-1] <= 3):
+        return cofactors.kernel(a, *directions)
+    found = np.full(np.shape(a), np.nan, a.dtype)
+    found[known] = cofactors.kernel(a[known], *(direction[known] for direction in directions))
+    return found
+
+
+def small_cofactors(a: np.ndarray) -> np.ndarray:
+    """Return the cofactors of matrices of one to three rows: products of two elements."""
+    side = a.shape[-1]
+    if side == 1:
+        return np.ones_like(a)
+    if side == 2:
+        return a[..., ::-1, ::-1] * np.array([[1.0, -1.0], [-1.0, 1.0]], a.dtype)
+    found = np.empty_like(a)
+    for row, column in np.ndindex(3, 3):
+        one, two, left, right = (row + 1) % 3, (row + 2) % 3, (column + 1) % 3, (column + 2) % 3
+        found[..., row, column] = a[..., one, left] * a[..., two, right] - a[..., one, right] * a[..., two, left]
+    return found
 
 
 @cofactors.vjp
@@ -211,7 +241,7 @@ def sign_log_shape(a: Shape) -> list[Shape]:
     return [a[:-2], a[:-2]]
 
 
-@array_op(shapes=sign_log_shape)
+@array_op(shapes=sign_log_shape, stacks=True)
 def sign_log_determinant(a: Any) -> Any:
     """Sign and logarithm of the absolute value of the determinant."""
     return tuple(np.linalg.slogdet(a))
@@ -246,7 +276,7 @@ def same_square(a: Shape, **_: Any) -> list[Shape]:
     return [a]
 
 
-@array_op(shapes=same_square, raises=True)
+@array_op(shapes=same_square, raises=True, stacks=True)
 def cholesky(a: Any, upper: bool, finite: bool = False) -> Any:
     """Triangular factor of a positive definite matrix, of which one triangle is read."""
     if finite:
@@ -276,7 +306,7 @@ def spectrum_shape(a: Shape, upper: bool) -> list[Shape]:
     return [a[:-1], a]
 
 
-@array_op(shapes=spectrum_shape, raises=True)
+@array_op(shapes=spectrum_shape, raises=True, stacks=True)
 def symmetric_eigen(a: Any, upper: bool) -> Any:
     """Eigenvalues in ascending order and eigenvectors of a symmetric matrix, of which one triangle is read.
 
@@ -297,7 +327,7 @@ def symmetric_eigen_vjp(bars: Any, results: Any, operands: Any, upper: bool) -> 
     return (to_triangle(v @ inner @ transposed(v), upper),)
 
 
-@array_op(shapes=lambda a, upper: spectrum_shape(a, upper)[:1], raises=True)
+@array_op(shapes=lambda a, upper: spectrum_shape(a, upper)[:1], raises=True, stacks=True)
 def symmetric_eigenvalues(a: Any, upper: bool) -> Any:
     """Eigenvalues in ascending order of a symmetric matrix, of which one triangle is read."""
     return np.linalg.eigh(a, "U" if upper else "L")[0]
@@ -316,7 +346,7 @@ def symmetric_eigenvalues_jvp(operands: Any, dots: Any, upper: bool) -> Any:
 symmetric_eigenvalues.jvp_function = symmetric_eigenvalues_jvp
 
 
-@array_op(shapes=lambda a, weights, upper: [a])
+@array_op(shapes=lambda a, weights, upper: [a], stacks=True)
 def with_eigenvalues(a: Any, weights: Any, upper: bool) -> Any:
     """The symmetric matrix that has the eigenvectors of another and given eigenvalues.
 
@@ -338,7 +368,7 @@ def with_eigenvalues_vjp(bars: Any, results: Any, operands: Any, upper: bool) ->
     return a_bar, np.diagonal(turned, axis1=-2, axis2=-1) + apart
 
 
-@array_op(shapes=lambda a, direction, upper: [a[:-1]])
+@array_op(shapes=lambda a, direction, upper: [a[:-1]], stacks=True)
 def eigenvalue_slopes(a: Any, direction: Any, upper: bool) -> Any:
     """The derivatives of the eigenvalues of a symmetric matrix in a symmetric direction.
 
@@ -384,7 +414,7 @@ def aligned(a: Any, direction: Any, upper: bool) -> tuple[Any, Any, Any]:
     return w, v, even(transposed(v) @ direction @ v)
 
 
-@array_op(shapes=lambda w, x: [x])
+@array_op(shapes=lambda w, x: [x], stacks=True)
 def rotation_of_equals(w: Any, x: Any) -> Any:
     """The rotation among sorted numbers that are equal which makes a symmetric matrix diagonal there; kept fixed."""
     side = w.shape[-1]
@@ -462,7 +492,7 @@ def torn_apart(w: Any, weights: Any) -> Any:
     return undefined(difference, equal_pairs(w) & ~(np.abs(difference) <= limit))
 
 
-@array_op
+@array_op(stacks=True)
 def undefined(x: Any, where: Any) -> Any:
     """Zero, but NaN at chosen places where x is not zero: a term that is infinite unless nothing flows into it."""
     return np.where((where != 0.0) & (x != 0.0), np.nan, 0.0)
@@ -491,6 +521,17 @@ def real_eigen(a: Any) -> Any:
     return w, v
 
 
+@real_eigen.for_stacks
+def real_eigen_of_stack(a: Any) -> Any:
+    """The same of a stack, of which some matrices may have complex eigenvalues."""
+    w, v = np.linalg.eig(a)
+    if np.iscomplexobj(w):
+        mixed = (w.imag != 0.0).any(axis=tuple(range(1, w.ndim)))
+        w, v = w.real.copy(), v.real.copy()
+        w[mixed], v[mixed] = np.nan, np.nan
+    return w, v
+
+
 @real_eigen.vjp
 def real_eigen_vjp(bars: Any, results: Any, operands: Any) -> Any:
     w, v = results
@@ -512,7 +553,7 @@ def qr_shape(a: Shape) -> list[Shape]:
     return [(*a[:-2], rows, side), (*a[:-2], side, columns)]
 
 
-@array_op(shapes=qr_shape)
+@array_op(shapes=qr_shape, stacks=True)
 def reduced_qr(a: Any) -> Any:
     """Orthonormal columns and a triangle whose product is the matrix."""
     return tuple(np.linalg.qr(a))
@@ -543,7 +584,7 @@ def rest_shape(a: Shape, name: str, left: bool) -> list[Shape]:
     return [(*a[:-2], rows, rows - columns) if left else (*a[:-2], columns - rows, columns)]
 
 
-@array_op(shapes=rest_shape)
+@array_op(shapes=rest_shape, stacks=True)
 def rest_of_basis(a: Any, name: str, left: bool) -> Any:
     """The vectors by which a full factorization completes the basis of a reduced one; they have no derivative."""
     try:
@@ -582,7 +623,7 @@ def svd_shape(a: Shape, full: bool) -> list[Shape]:
     return [(*stack, rows, side), (*stack, side), (*stack, side, columns)]
 
 
-@array_op(shapes=svd_shape, raises=True)
+@array_op(shapes=svd_shape, raises=True, stacks=True)
 def singular_values(a: Any, full: bool) -> Any:
     """Thin singular vectors and singular values; `full` says how LAPACK is asked, which may change signs.
 
@@ -628,7 +669,7 @@ def over_values(s: Any, x: Any) -> Any:
     return inverse_s[..., None, :] * x + undefined(x, np.broadcast_to(zero[..., None, :], np.shape(x)))
 
 
-@array_op(shapes=lambda a: [(*a[:-2], min(a[-2:]))], raises=True)
+@array_op(shapes=lambda a: [(*a[:-2], min(a[-2:]))], raises=True, stacks=True)
 def singular_values_only(a: Any) -> Any:
     """Singular values."""
     return np.linalg.svd(a, compute_uv=False)
@@ -647,7 +688,7 @@ def singular_values_only_jvp(operands: Any, dots: Any) -> Any:
 singular_values_only.jvp_function = singular_values_only_jvp
 
 
-@array_op(shapes=lambda a, weights: [a])
+@array_op(shapes=lambda a, weights: [a], stacks=True)
 def with_singular_values(a: Any, weights: Any) -> Any:
     """The matrix that has the singular vectors of another and given singular values.
 
@@ -682,7 +723,7 @@ def leads_outside(u: Any, v: Any, g: Any) -> list[Any]:
     return found
 
 
-@array_op(shapes=lambda a, direction: [(*a[:-2], min(a[-2:]))])
+@array_op(shapes=lambda a, direction: [(*a[:-2], min(a[-2:]))], stacks=True)
 def singular_value_slopes(a: Any, direction: Any) -> Any:
     """The derivatives of singular values in a direction; NaN at zero, where they have a kink.
 
@@ -766,7 +807,7 @@ def cut_off(s: Any, rtol: Any) -> Any:
     return s > np.asarray(rtol)[..., None] * np.max(s, axis=-1, initial=0.0, keepdims=True)
 
 
-@array_op(shapes=lambda a, rtol: [(*a[:-2], a[-1], a[-2])], raises=True)
+@array_op(shapes=lambda a, rtol: [(*a[:-2], a[-1], a[-2])], raises=True, stacks=True)
 def pseudoinverse(a: Any, rtol: Any) -> Any:
     """Pseudoinverse of which nothing but rounding is cut off, differentiated at constant rank."""
     return np.linalg.pinv(a, rtol)
@@ -782,7 +823,7 @@ def pseudoinverse_vjp(bars: Any, results: Any, operands: Any, rtol: Any) -> Any:
     return (bar,)
 
 
-@array_op(shapes=lambda a, rtol: [(*a[:-2], a[-1], a[-2])], raises=True)
+@array_op(shapes=lambda a, rtol: [(*a[:-2], a[-1], a[-2])], raises=True, stacks=True)
 def truncated_pseudoinverse(a: Any, rtol: Any) -> Any:
     """Pseudoinverse without small singular values, which turn the vectors of the others nevertheless."""
     return np.linalg.pinv(a, rtol)
@@ -819,6 +860,20 @@ def truncated_slope(u: Any, s: Any, v: Any, inverse_s: Any, kept: Any, turned: A
 def least_squares(a: Any, b: Any, rcond: Any) -> Any:
     """The shortest of the vectors x that minimize the norm of a @ x - b, differentiated at constant rank."""
     return np.linalg.lstsq(a, b, rcond)[0]
+
+
+least_squares.takes_columns = True
+
+
+@least_squares.for_stacks
+def least_squares_of_stack(a: Any, b: Any, rcond: Any) -> Any:
+    """The same of a stack, by singular values as LAPACK's gelsd."""
+    u, s, v = np.linalg.svd(a, full_matrices=False)
+    least = np.finfo(s.dtype).eps * max(np.shape(a)[-2:]) if rcond is None else rcond
+    least = np.finfo(s.dtype).eps if least < 0.0 else least
+    kept = cut_off(s, least)
+    inverse_s = np.where(kept, 1.0 / np.where(kept, s, 1.0), 0.0)
+    return transposed(v) @ (inverse_s[..., None] * (transposed(u) @ b))
 
 
 @least_squares.vjp

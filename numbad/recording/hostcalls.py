@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,10 +14,13 @@ from numbad.errors import NumbadError, RecordingError, message
 from numbad.geometry import contiguous
 from numbad.limits import SMALL
 from numbad.ops.host import ArrayOp, Shape, as_tuple
+from numbad.ops.lanes import laned
 from numbad.recording.active import Active
 from numbad.recording.arrays import as_array, make_block
 from numbad.recording.operands import as_active
 from numbad.recording.recorder import current, set_current
+
+MOST_REPEATED = 1 << 20  # elements of the operands of a rule that are repeated for each seed: 8 MB
 
 
 class HostCall:
@@ -108,7 +112,7 @@ class HostCall:
             dots = [None if k in self.plain else dot for k, dot in enumerate(dots)]
             return as_tuple(self.op.jvp_function(given, dots, results=results, **self.settings))
         found = as_tuple(self.op.jvp_function(given, dots, **self.settings))
-        return (*found, np.zeros(())) if getattr(self.op, "raises", False) else found
+        return (*found, np.zeros(self.result_shapes[-1])) if getattr(self.op, "raises", False) else found
 
     def check(self, found: Any, shape: Shape, what: str) -> None:
         """Raise when a rule gives an array of another shape."""
@@ -121,6 +125,24 @@ class HostCall:
                     where=False,
                 )
             )
+
+
+def with_seeds(call: HostCall, lanes: int) -> HostCall | None:
+    """Return a call at one point as one whose operands have the lanes of seeds as last axis; None if it takes none.
+
+    The rule then runs once. Operands are repeated for it, so large ones take their seeds one by one.
+    """
+    op = call.op
+    if not getattr(op, "stacks", False) or lanes * sum(map(math.prod, call.operand_shapes)) > MOST_REPEATED:
+        return None
+    settings = {**call.settings, "shared": (False,) * len(call.operand_shapes)}
+    operands, results = ([(*shape, lanes) for shape in shapes] for shapes in (call.operand_shapes, call.result_shapes))
+    return HostCall(laned(op), settings, operands, results)
+
+
+def repeated(values: list[Any], lanes: int) -> list[Any]:
+    """Return arrays with an axis of lanes behind their own, which are all alike."""
+    return [np.broadcast_to(value.reshape((*value.shape, 1)), (*value.shape, lanes)) for value in values]
 
 
 @contextlib.contextmanager

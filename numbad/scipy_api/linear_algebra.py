@@ -77,7 +77,23 @@ def structured_solve(a: Any, b: Any, *, assume_a: Any, lower: bool, transposed: 
     """Solution of a system of which SciPy reads what the structure has."""
     from scipy.linalg import solve
 
+    if np.ndim(a) > 2:
+        return structured_solve_of_stack(a, b, assume_a=assume_a, lower=lower, transposed=transposed, finite=finite)
     return solve(a, b, lower=lower, check_finite=finite, assume_a=assume_a, transposed=transposed)
+
+
+structured_solve.takes_columns = True
+
+
+@structured_solve.for_stacks
+def structured_solve_of_stack(a: Any, b: Any, *, assume_a: Any, lower: bool, transposed: bool, finite: bool) -> Any:
+    """The same of a stack: the part that is read, made a full matrix; one that is to be positive definite is tried."""
+    if finite:
+        ops.require_finite(a, b)
+    whole = ops.from_triangle(a, not lower) if assume_a in FOLDED else to_structure(a, assume_a, lower)
+    if assume_a in FOLDED and str(assume_a).startswith("pos"):
+        np.linalg.cholesky(whole)
+    return np.linalg.solve(np.swapaxes(whole, -1, -2) if transposed else whole, b)
 
 
 @structured_solve.vjp
@@ -116,18 +132,48 @@ def solve(
 
 
 def triangular_shape(a: Any, b: Any, **_: Any) -> list[Any]:
-    """The shape of the solution of a triangular system."""
-    if square_side(a, "solve_triangular") != b[0] or len(a) != 2 or len(b) > 2:
+    """The shape of the solution of a triangular system, or of a stack of them."""
+    side = square_side(a, "solve_triangular")
+    if len(a) > 2 and a[:-2] == b[:-2] and b[-2] == side:
+        return [b]
+    if side != b[0] or len(a) != 2 or len(b) > 2:
         raise ValueError(f"shapes of a {a} and b {b} are incompatible")
     return [b]
 
 
-@array_op(shapes=triangular_shape, raises=True)
+@array_op(shapes=triangular_shape, raises=True, stacks=True)
 def triangular_solve(a: Any, b: Any, *, lower: bool, trans: bool, unit: bool, finite: bool = False) -> Any:
     """Solution of a triangular system, of which one triangle is read."""
     from scipy.linalg import solve_triangular
 
+    if np.ndim(a) > 2:
+        return substitute(a, b, lower=lower, trans=trans, unit=unit, finite=finite)
     return solve_triangular(a, b, lower=lower, trans=int(trans), unit_diagonal=unit, check_finite=finite)
+
+
+triangular_solve.takes_columns = triangular_solve.columns_kernel = True
+
+
+def substitute(a: Any, b: Any, *, lower: bool, trans: bool, unit: bool, finite: bool) -> Any:
+    """Return the solutions of a stack of triangular systems: row by row, for all of the stack at once.
+
+    Golub and Van Loan (2013), Matrix Computations, 4th ed., algorithms 3.1.1 and 3.1.2.
+    """
+    if finite:
+        ops.require_finite(a, b)
+    if trans:
+        a, lower = np.swapaxes(a, -1, -2), not lower
+    side = np.shape(a)[-1]
+    if not unit and not np.diagonal(a, axis1=-2, axis2=-1).all():
+        raise np.linalg.LinAlgError("singular matrix")
+    x = np.array(b)
+    for row in range(side) if lower else reversed(range(side)):
+        known = slice(row) if lower else slice(row + 1, side)
+        if known.indices(side)[0] < known.indices(side)[1]:
+            x[..., row, :] -= np.einsum("...i,...ij->...j", a[..., row, known], x[..., known, :])
+        if not unit:
+            x[..., row, :] /= a[..., row, row, None]
+    return x
 
 
 @triangular_solve.vjp
@@ -138,7 +184,7 @@ def triangular_solve_vjp(bars: Any, results: Any, operands: Any, *, lower: bool,
     if np.ndim(x) == 1:
         outer = -np.outer(x, bar) if trans else -np.outer(bar, x)
     else:
-        outer = -x @ bar.T if trans else -bar @ x.T
+        outer = -x @ transposed(bar) if trans else -bar @ transposed(x)
     part = np.tril(outer, -1 if unit else 0) if lower else np.triu(outer, 1 if unit else 0)
     return part, bar
 
@@ -156,12 +202,21 @@ def solve_triangular(a: Any, b: Any, trans: Any = 0, lower: bool = False, unit_d
     )
 
 
-@array_op(shapes=lambda a, **_: ops.inverse_shape(a), raises=True)
+@array_op(shapes=lambda a, **_: ops.inverse_shape(a), raises=True, stacks=True)
 def structured_inverse(a: Any, *, assume_a: Any, lower: bool, finite: bool) -> Any:
     """Inverse of a matrix of which SciPy reads what the structure has."""
     from scipy.linalg import inv
 
+    if np.ndim(a) > 2:
+        return structured_inverse_of_stack(a, assume_a=assume_a, lower=lower, finite=finite)
     return inv(a, check_finite=finite, assume_a=assume_a, lower=lower)
+
+
+@structured_inverse.for_stacks
+def structured_inverse_of_stack(a: Any, *, assume_a: Any, lower: bool, finite: bool) -> Any:
+    """The same of a stack, by its systems of equations."""
+    one = np.broadcast_to(np.eye(np.shape(a)[-1], dtype=a.dtype), np.shape(a))
+    return structured_solve_of_stack(a, one, assume_a=assume_a, lower=lower, transposed=False, finite=finite)
 
 
 @structured_inverse.vjp

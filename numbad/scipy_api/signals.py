@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from numbad.numpy_api.functions import asarray
+from numbad.ops.convolution import convolved_box, filtered
 from numbad.recording.active import Active
 from numbad.recording.operands import recorder_of, to_array
 from numbad.scipy_api.dispatch import records, refuse_options
@@ -14,38 +15,8 @@ from numbad.scipy_api.dispatch import records, refuse_options
 MODULE = "scipy.signal"
 
 
-def convolve_all(one: Any, other: Any) -> Any:
-    """Return the full convolution of two arrays over all of their axes."""
-    if one.ndim == 1:
-        return np.convolve(one, other)
-    if one.ndim != other.ndim:
-        raise ValueError("in1 and in2 should have the same dimensionality")
-    if one.size < other.size:
-        one, other = other, one
-    shape = tuple(n + m - 1 for n, m in zip(one.shape, other.shape, strict=True))
-    total: Any = 0.0
-    for place in np.ndindex(other.shape):
-        around = [(k, n - k - m) for k, n, m in zip(place, shape, one.shape, strict=True)]
-        total = total + np.pad(one, around) * other[place]
-    return total
-
-
-def cut(full: Any, one: tuple[int, ...], other: tuple[int, ...], mode: str) -> Any:
-    """Return the part of a full convolution that a mode asks for."""
-    if mode == "full":
-        return full
-    if mode == "same":
-        wanted = one
-    elif mode == "valid":
-        wanted = tuple(abs(n - m) + 1 for n, m in zip(one, other, strict=True))
-    else:
-        raise ValueError("acceptable mode flags are 'valid', 'same', or 'full'")
-    first = [(n - m) // 2 for n, m in zip(np.shape(full), wanted, strict=True)]
-    return full[tuple(slice(k, k + n) for k, n in zip(first, wanted, strict=True))]
-
-
-def convolved(in1: Any, in2: Any, mode: str) -> Any:
-    """Return the convolution of arrays of the same number of axes, summed directly."""
+def convolved(in1: Any, in2: Any, mode: str, fast: bool) -> Any:
+    """Return the convolution of arrays of the same number of axes; `fast` says that SciPy may compute it by FFT."""
     recorder = recorder_of(in1, in2)
     one, other = (to_array(asarray(part), recorder) for part in (in1, in2))
     if one.ndim == other.ndim == 0:
@@ -58,29 +29,39 @@ def convolved(in1: Any, in2: Any, mode: str) -> Any:
             raise ValueError("For 'valid' mode, one must be at least as large as the other in every dimension")
     if not one.size or not other.size:
         return np.zeros(0)
-    return cut(convolve_all(one, other), one.shape, other.shape, mode)
+    full = [n + m - 1 for n, m in zip(one.shape, other.shape, strict=True)]
+    if mode == "full":
+        wanted = full
+    elif mode == "same":
+        wanted = list(one.shape)
+    elif mode == "valid":
+        wanted = [abs(n - m) + 1 for n, m in zip(one.shape, other.shape, strict=True)]
+    else:
+        raise ValueError("acceptable mode flags are 'valid', 'same', or 'full'")
+    first = tuple((n - m) // 2 for n, m in zip(full, wanted, strict=True))
+    return convolved_box(one, other, first=first, shape=tuple(wanted), fast=fast)
 
 
 @records(MODULE, "convolve")
 def convolve(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> Any:
-    """Convolution; the method decides on rounding only, and does not matter."""
+    """Convolution; the method decides on rounding only."""
     if method not in ("auto", "direct", "fft"):
         raise ValueError("Acceptable method flags are 'auto', 'direct', or 'fft'.")
-    return convolved(in1, in2, mode)
+    return convolved(in1, in2, mode, method != "direct")
 
 
 @records(MODULE, "fftconvolve")
 def fftconvolve(in1: Any, in2: Any, mode: str = "full", axes: Any = None) -> Any:
     """Convolution over all axes."""
     refuse_options("scipy.signal.fftconvolve", axes=(axes, None))
-    return convolved(in1, in2, mode)
+    return convolved(in1, in2, mode, True)
 
 
 @records(MODULE, "oaconvolve")
 def oaconvolve(in1: Any, in2: Any, mode: str = "full", axes: Any = None) -> Any:
     """Convolution over all axes."""
     refuse_options("scipy.signal.oaconvolve", axes=(axes, None))
-    return convolved(in1, in2, mode)
+    return convolved(in1, in2, mode, True)
 
 
 @records(MODULE, "correlate")
@@ -97,27 +78,26 @@ def convolve2d(in1: Any, in2: Any, mode: str = "full", boundary: str = "fill", f
         refuse_options("scipy.signal.convolve2d", fillvalue=(fillvalue, 0))
     if np.ndim(in1) != 2 or np.ndim(in2) != 2:
         raise ValueError("convolve2d inputs must both be 2-D arrays")
-    return convolved(in1, in2, mode)
+    return convolved(in1, in2, mode, False)
 
 
 @records(MODULE, "lfilter")
 def lfilter(b: Any, a: Any, x: Any, axis: int = -1, zi: Any = None) -> Any:
-    """A linear filter along an axis, written as its difference equation."""
+    """A linear filter along an axis; with an initial state, written as its difference equation."""
     recorder = recorder_of(b, a, x, zi)
     b, a = (to_array(np.atleast_1d(asarray(part)), recorder) for part in (b, a))
     x = np.moveaxis(to_array(asarray(x), recorder), axis, 0)
     order = max(len(a), len(b))
     b, a = (np.pad(part, (0, order - len(part))) / a[0] for part in (b, a))
-    state = (
-        [np.zeros(x.shape[1:])] * order if zi is None else [*np.moveaxis(asarray(zi), axis, 0), np.zeros(x.shape[1:])]
-    )
+    if zi is None:
+        return np.moveaxis(filtered(b, a, np.moveaxis(x, 0, -1)), -1, axis) if x.size else x
+    state = [*np.moveaxis(asarray(zi), axis, 0), np.zeros(x.shape[1:])]
     found = []
     for value in x:
         y = b[0] * value + state[0]
         state = [state[k + 1] + b[k + 1] * value - a[k + 1] * y for k in range(order - 1)] + state[-1:]
         found.append(y)
-    result = np.moveaxis(np.stack(found), 0, axis)
-    return result if zi is None else (result, np.moveaxis(np.stack(state[:-1]), 0, axis))
+    return np.moveaxis(np.stack(found), 0, axis), np.moveaxis(np.stack(state[:-1]), 0, axis)
 
 
 @records("scipy.integrate", "trapezoid")

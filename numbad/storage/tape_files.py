@@ -15,6 +15,7 @@ from numbad.errors import SourceLine, TapeError, message, read_line
 from numbad.ops import REGISTRY
 from numbad.ops.definition import BY_NAME
 from numbad.ops.host import ARRAY_OPS, ArrayOp, Shape
+from numbad.ops.lanes import PREFIX, laned
 from numbad.recording.decisions import DECISIONS
 from numbad.recording.hostcalls import HostCall
 from numbad.recording.structures import count_leaves
@@ -138,6 +139,9 @@ def describe_host(tape: Tape, index: int, encoder: Encoder) -> dict[str, Any]:
 
 def find_array_op(name: str) -> ArrayOp | None:
     """Return the array op of a name, importing the library's modules that declare them."""
+    if name.startswith(PREFIX):
+        op = find_array_op(name.removeprefix(PREFIX))
+        return None if op is None else laned(op)
     if name in ARRAY_OPS:
         return ARRAY_OPS[name]
     from numbad.numpy_api import tables as numpy_tables
@@ -463,7 +467,7 @@ def read_host(entry: dict[str, Any], decoder: Decoder) -> HostCall:
         complain(f"{name} does not take operands of the shapes {operands} with the settings of the file: {error}")
     if not fits:
         complain(f"{name} of operands of the shapes {operands} has no results of the shapes {results}")
-    if name == "agrees":
+    if name.removeprefix(PREFIX) == "agrees":
         decision = settings["decision"]
         if type(decision) is not str or decision not in DECISIONS or type(settings["settings"]) is not dict:
             complain(f"the tape guards a decision {shorten(decision)}, which is not known here")

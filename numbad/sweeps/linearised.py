@@ -17,7 +17,7 @@ from numbad.kernels.parallel import count_shares, note_blas
 from numbad.limits import BLAS_WORTH, CACHED, FEWEST, MOST_MEMORY, PARALLEL_WORTH, WORTH_READING
 from numbad.ops.host import as_tuple
 from numbad.recording.active import Active
-from numbad.recording.hostcalls import HostCall, record_host
+from numbad.recording.hostcalls import HostCall, record_host, with_seeds
 from numbad.recording.inputs import places_of
 from numbad.sweeps.dependence import mark_active, mark_needed
 from numbad.sweeps.execution import Execution, seed_of
@@ -379,7 +379,10 @@ class Linearised:
         for part in parts[changed]:
             if part is not None:
                 part[...] = -0.0
-        for lane in range(lanes.wide):
+        together = with_seeds(call, lanes.wide) if isinstance(call, HostCall) and lanes.wide > 1 else None
+        if together is not None:
+            host_together(together, values, parts, inputs, back, lanes.wide)
+        for lane in range(lanes.wide if together is None else 0):
             one = [None if part is None else part[:, lane].copy() for part in parts]
             one = [part if k not in held else None for k, part in enumerate(one)]
             if back:
@@ -571,6 +574,19 @@ class LaneMemory:
         """Give the memory back."""
         for part in (self.arena, *self.spaces.values()):
             give_back(part)
+
+
+def host_together(
+    call: HostCall, values: list[np.ndarray], parts: list[np.ndarray | None], inputs: int, back: bool, lanes: int
+) -> None:
+    """Take all lanes through a Python kernel at once; `parts` have a row of lanes for each element."""
+    wide = [np.repeat(value, lanes) for value in values]
+    flat = [None if part is None else part.reshape(-1) for part in parts]
+    if back:
+        call.backward(wide[:inputs], wide[inputs:], flat[:inputs], flat[inputs:])
+        return
+    dots = [np.full_like(v, -0.0) if dot is None else dot for v, dot in zip(wide, flat, strict=True)]
+    push_call(call, wide[:inputs], wide[inputs:], dots[:inputs], dots[inputs:])
 
 
 def add_columns(out: np.ndarray, table: np.ndarray, wide: int, lane: int, factors: np.ndarray | None) -> None:

@@ -15,16 +15,18 @@ from numbad.errors import InputError, NumbadError, check_function, message, note
 from numbad.geometry import compact, contiguous, is_run
 from numbad.ops.definition import REGISTRY
 from numbad.ops.host import as_tuple
+from numbad.ops.lanes import call_with_lanes
 from numbad.recording.active import Active
 from numbad.recording.arrays import Array, constant, filled, make_block
 from numbad.recording.decisions import concrete_truth
 from numbad.recording.filling import record_planned
 from numbad.recording.inputs import as_leaf, check_meaning
 from numbad.recording.outputs import is_narrow, is_slope, narrowed
-from numbad.recording.recorder import Recorder, current
+from numbad.recording.recorder import Recorder, current, structural_words
 from numbad.recording.scalars import make_scalar
 from numbad.recording.structures import unflatten
 from numbad.recording.trees import flatten, same_structure, spread_prefix
+from numbad.settings import config
 from numbad.tape.layout import (
     ADD,
     CONTRACT,
@@ -35,7 +37,9 @@ from numbad.tape.layout import (
     MAP,
     SCATTER,
     gather_places,
+    host_places,
     is_absent_sum,
+    is_guard,
     row_cleared,
     row_elements,
     scatter_block,
@@ -285,12 +289,16 @@ def record_example(call: Any, recorder: Recorder, first: list[Any], mapped: list
 
 
 def run_empty(call: Any, recorder: Recorder, batch: list[Any], axes: list[Any]) -> Any:
-    """Return empty results: the function is recorded for an example of zeros to learn their shapes."""
+    """Return empty results: the function is recorded for an example of zeros to learn their shapes, else of ones."""
     first = []
     for part, axis in zip(batch, axes, strict=True):
         first.append(part if axis is None else np.zeros(np.shape(part)[1:], getattr(part, "dtype", None)))
     mapped = [k for k, axis in enumerate(axes) if axis is not None and is_real(batch[k])]
-    _, outputs, restore = record_example(call, recorder, first, mapped)
+    try:
+        _, outputs, restore = record_example(call, recorder, first, mapped)
+    except (ArithmeticError, ValueError):  # such as the inverse of a matrix of zeros
+        first = [harmless(part) if k in mapped else part for k, part in enumerate(first)]
+        _, outputs, restore = record_example(call, recorder, first, mapped)
     results: list[Any] = []
     for leaf, addresses in outputs:
         if addresses is None or getattr(leaf, "boolean", False):
@@ -298,6 +306,13 @@ def run_empty(call: Any, recorder: Recorder, batch: list[Any], axes: list[Any]) 
         else:
             results.append(constant(recorder, np.zeros((0, *addresses.shape))))
     return results, restore
+
+
+def harmless(part: Any) -> Any:
+    """Return a positive definite matrix, a stack of them, or ones."""
+    shape = np.shape(part)
+    square = len(shape) > 1 and shape[-1] == shape[-2]
+    return np.broadcast_to(np.eye(shape[-1]) if square else 1.0, shape).astype(getattr(part, "dtype", float))
 
 
 def fixed_groups(batch: list[Any], axes: list[Any]) -> list[np.ndarray]:
@@ -426,7 +441,20 @@ class Lanes(Linear):
 
 
 def emit_lanes(lanes: Lanes) -> np.ndarray | None:
-    """Append the rows of a region for all examples; return a mask of examples where a branch divides them."""
+    """Append the rows of a region for all examples; return a mask of examples where a branch divides them.
+
+    The Python kernels of the first example, and the guards on what follows from them, do nothing afterwards. Until
+    then they stay: a guard that is met asks for a sweep.
+    """
+    replaced: list[int] = []
+    split = append_lanes(lanes, replaced)
+    for k in replaced:
+        silence(lanes.recorder, lanes.start + k)
+    return split
+
+
+def append_lanes(lanes: Lanes, replaced: list[int]) -> np.ndarray | None:
+    """Append the rows of a region for all examples, and note those of the first example that nothing reads any more."""
     base, places, words = lanes.base, lanes.places, lanes.words
     for k, row in enumerate(lanes.code.tolist()):
         opcode, out, a, b = row
@@ -456,20 +484,35 @@ def emit_lanes(lanes: Lanes) -> np.ndarray | None:
             scatter_lanes(lanes, row)
         elif opcode == HOST:
             if host_lanes(lanes, row):
-                silence(lanes.recorder, lanes.start + k)  # and the guards on its results, below
+                replaced.append(k)  # and the guards on its results, below
         elif opcode in (GUARD, GUARD_VALUE):
             split = check_guard(lanes, row)
-            if split is not None:
-                return split
             if a >= base and places[a - base]:
-                silence(lanes.recorder, lanes.start + k)
+                replaced.append(k)
+            if split is not None:
+                kinds = lanes.code[k + 1 :, 0]
+                replaced += (k + 1 + np.flatnonzero((kinds == HOST) | is_guard(kinds))).tolist()
+                return split
     return None
 
 
 def silence(recorder: Recorder, row: int) -> None:
-    """Make an expensive row of the first example do nothing: its readers read the results with lanes instead."""
-    recorder.code[4 * row : 4 * row + 4] = array("I", (GUARD, 0, 0, 0))
-    recorder.sites.pop(row, None)
+    """Make a row of the first example cost nothing: its readers read the results with lanes instead.
+
+    A guard asks nothing then, and zeros take the place of what a Python kernel computes, for rows that nothing needs
+    read them still. Where NaNs are looked for, the kernel stays: zeros might make one.
+    """
+    opcode, out, w, _ = recorder.code[4 * row : 4 * row + 4]
+    if opcode != HOST:
+        recorder.code[4 * row : 4 * row + 4] = array("I", (GUARD, 0, 0, 0))
+        recorder.sites.pop(row, None)
+        return
+    count = sum(size for _, _, size in host_places(recorder.words, w)[1])
+    if config._debug_nans or not count:
+        return
+    position = len(recorder.words)
+    recorder.words.extend(structural_words((count,), count, ((0, out, (1,)), (0, 0, (0,)))))
+    recorder.code[4 * row : 4 * row + 4] = array("I", (ADD, out, position, 2))
 
 
 def repeat(lanes: Lanes, address: int) -> int:
@@ -538,11 +581,9 @@ def host_lanes(lanes: Lanes, row: Any) -> bool:
     if not any(lanes.laned(*entry) for entry in entries):
         return False
     values = [lanes.value(*entry) for entry in entries]
-    if getattr(call.op, "takes_lanes", False):
-        spread = [np.broadcast_to(value, (*value.shape[:-1], lanes.lanes)) for value in values]
-        for k, value in getattr(call, "plain", {}).items():
-            spread[k] = np.asarray(value)[..., None]
-        for result, part in zip(results, as_tuple(call.op(*spread, **call.settings)), strict=True):
+    together = call_with_lanes(call.op, values, lanes.lanes, call.settings, getattr(call, "plain", {}))
+    if together is not None:
+        for result, part in zip(results, together, strict=True):
             lanes.store((0, result.storage.address, result.shape, contiguous(result.shape)), part)
         return True
     record = getattr(call.op, "every_result", call.op)

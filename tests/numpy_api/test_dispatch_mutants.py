@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import numbad.numpy_api
@@ -21,7 +22,14 @@ CAUGHT_BY = {
     "running_least": "minimum.accumulate",
     "sort_last": "sort",
     "partition_last": "partition",
-    "convolution": "convolve",
+    "take_in_order": "",
+    "put_in_order": "",
+    "pick_knot": "",
+    "put_knot": "",
+    "convolved_box": "convolve",
+    "filtered": "",
+    "pick_at": "",
+    "put_at": "",
     "interpolation": "interp",
     "solve": "solve",
     "inverse": "inv",
@@ -80,6 +88,13 @@ def test_mutants_are_caught(name, mutate, monkeypatch):
             a, b = matrix_cases.A, matrix_cases.STACK[0]
             operands, settings = {
                 "linear_recurrence": ([a, b], {}),
+                "filtered": ([a[0], np.append(1.0, a[1, 1:]), b], {}),
+                "pick_at": ([a, np.array([0.0, 2.0, 1.0])], {}),
+                "put_at": ([a[0], np.array([0.0, 2.0, 1.0])], {"count": 4}),
+                "take_in_order": ([a, numbad.stop_gradient(b)], {"kth": None}),
+                "put_in_order": ([a, numbad.stop_gradient(b)], {"kth": 1}),
+                "pick_knot": ([a[0], b, np.sort(a[1])], {"right": False}),
+                "put_knot": ([b, b, np.sort(a[1])], {"right": True}),
                 "cofactors": ([a, b], {}),
                 "with_eigenvalues": ([a, a[0]], {"upper": True}),
                 "eigenvalue_slopes": ([a, b + b.T], {"upper": False}),
