@@ -66,16 +66,14 @@ def find_segments(program: ScalarProgram) -> list[Segment]:
         multiples = {period * m for period in periods[:2] for m in range(2, MULTIPLES)}
         found += [find_loops(program, titles, period) for period in sorted(multiples.difference(periods))]
     chosen: list[Segment] = []
-    for loops in sorted(found, key=lambda loops: -sum(map(spared_rows, loops))):
-        left = np.concatenate([[0], np.cumsum(free)])
-        for loop in loops:
-            if left[loop.stop] - left[loop.start] < FEWEST_SPARED:
-                continue
-            for part in cut_loop(loop, free):
-                usable = fit_loop(program, part)
-                if usable is not None:
-                    chosen.append(usable)
-                    free[usable.start : usable.stop] = False
+    for loop in sorted((loop for loops in found for loop in loops), key=lambda loop: (-spared_rows(loop), loop.start)):
+        if np.count_nonzero(free[loop.start : loop.stop]) < FEWEST_SPARED:
+            continue
+        for part in cut_loop(loop, free):
+            usable = fit_loop(program, part)
+            if usable is not None:
+                chosen.append(usable)
+                free[usable.start : usable.stop] = False
     return fill_gaps(sorted(chosen, key=lambda loop: loop.start), len(program))
 
 
@@ -181,23 +179,19 @@ def fit_loop(program: ScalarProgram, loop: Segment) -> Segment | None:
 def has_conflict(program: ScalarProgram, loop: Segment) -> bool:
     """Whether an operand of a body walks through the loop's own results otherwise than from one iteration to the next.
 
-    Operands that stay where they are have to lie before the loop, and before what its first iteration reads of the one
-    before it, for their cotangents are kept in registers.
+    Nor may it meet what the first iteration reads of the one before it, for the cotangents of that are handed on in
+    registers: whether it stays there or walks by.
     """
     body = slice(loop.start, loop.start + loop.period)
     begin = program.first + loop.start
-    for kinds, addresses in zip(program.kinds, program.operands):
-        first = addresses[body]
-        step = addresses[loop.start + loop.period : loop.start + 2 * loop.period] - first
-        last = first + step * (loop.count - 1)
-        result = kinds[body] == RESULT
-        steady = step == 0
-        if (result & steady & (first >= begin - loop.period)).any():
-            return True
-        walking = result & ~steady & (step != loop.period)
-        if (walking & (np.maximum(first, last) >= begin - loop.period)).any():
-            return True
-    return False
+    results, firsts = program.kinds[:, body] == RESULT, program.operands[:, body]
+    steps = program.operands[:, loop.start + loop.period : loop.start + 2 * loop.period] - firsts
+    handed = np.unique(firsts[results & (steps == loop.period) & (firsts >= begin - loop.period)])
+    ends = firsts + steps * (loop.count - 1)
+    others = results & (steps != loop.period)
+    low, high = np.minimum(firsts, ends)[others], np.maximum(firsts, ends)[others]
+    meets = np.searchsorted(handed, low) < np.searchsorted(handed, high, side="right")
+    return bool((meets | (high >= begin)).any())
 
 
 def fill_gaps(loops: list[Segment], rows: int) -> list[Segment]:

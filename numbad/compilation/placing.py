@@ -24,10 +24,11 @@ MOST_STREAMS = 16  # results that a body keeps: of more, those of an iteration l
 def place_rows(program: ScalarProgram, bodies: list[Body], stored: np.ndarray) -> np.ndarray:
     """Return for each row where its result lies; there may be gaps."""
     segments = [body.segment for body in bodies]
+    earlier = [body.segment.period if hands_on(body) else 0 for body in bodies]
     starts = [segment.start for segment in segments]
     plain: set[int] = set()
     while True:
-        places = place_by_body(segments, stored, plain)
+        places = place_by_body(segments, earlier, stored, plain)
         uneven: set[int] = set()
         for body in bodies:
             for first, last in find_uneven(program, body, places) if body.segment.is_loop else ():
@@ -37,8 +38,16 @@ def place_rows(program: ScalarProgram, bodies: list[Body], stored: np.ndarray) -
         plain |= uneven
 
 
-def place_by_body(segments: list[Segment], stored: np.ndarray, plain: set[int]) -> np.ndarray:
-    """Return places by bodies, but for the segments that are to lie in the order of their rows."""
+def hands_on(body: Body) -> bool:
+    """Whether a loop reads results of earlier iterations."""
+    return any(operand.is_own and operand.back > 0 for operands in body.operands for operand in operands)
+
+
+def place_by_body(segments: list[Segment], earlier: list[int], stored: np.ndarray, plain: set[int]) -> np.ndarray:
+    """Return places by bodies, but for the segments that are to lie in the order of their rows.
+
+    `earlier` says how many rows before a loop are left to it, and not to the loop before them.
+    """
     places = np.full(len(stored), -1, np.int64)
     at = done = 0
     for k, segment in enumerate(segments):
@@ -47,17 +56,17 @@ def place_by_body(segments: list[Segment], stored: np.ndarray, plain: set[int]) 
             start = segment.start - (min(segments[k - 1].period, MOST_PEELED * segment.period) if free else 0)
             start = max(done, start)
             at = place_straight(places, done, start, at)
-            done = segment.stop + count_after(segments, k, plain)
+            done = segment.stop + count_after(segments, k, earlier, plain)
             at = place_loop(places, segment, start, done, at, stored)
     place_straight(places, done, len(stored), at)
     return places
 
 
-def count_after(segments: list[Segment], k: int, plain: set[int]) -> int:
-    """Return how many straight rows after a loop lie with it: one iteration of the next loop is left to that."""
+def count_after(segments: list[Segment], k: int, earlier: list[int], plain: set[int]) -> int:
+    """Return how many straight rows after a loop lie with it."""
     if k + 1 == len(segments) or segments[k + 1].is_loop or k + 1 in plain:
         return 0
-    left = segments[k + 2].period if k + 2 < len(segments) else 0
+    left = earlier[k + 2] if k + 2 < len(segments) else 0
     return max(0, min(segments[k + 1].period - left, MOST_PEELED * segments[k].period))
 
 

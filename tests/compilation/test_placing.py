@@ -27,9 +27,10 @@ def test_no_two_results_lie_at_one_place(seed: int) -> None:
     for segment in segments:
         rows = stored[segment.start : segment.stop].reshape(segment.count, segment.period)
         rows[:] = rows[0]
+    earlier = [segment.period if random.random() < 0.5 else 0 for segment in segments]
     plain = set(np.flatnonzero(random.random(len(segments)) < 0.3).tolist())
     for chosen in (set(), plain, set(range(len(segments)))):
-        places = place_by_body(segments, stored, chosen)
+        places = place_by_body(segments, earlier, stored, chosen)
         assert len(np.unique(places)) == row
         assert places.min() >= 0
         for k, segment in enumerate(segments):
@@ -40,14 +41,14 @@ def test_no_two_results_lie_at_one_place(seed: int) -> None:
 
 
 def test_results_of_a_row_lie_together_and_peeled_ones_with_them() -> None:
-    places = place_by_body([Segment(0, 7), Segment(7, 3, 5), Segment(22, 4)], np.ones(26, bool), set())
+    places = place_by_body([Segment(0, 7), Segment(7, 3, 5), Segment(22, 4)], [0, 3, 0], np.ones(26, bool), set())
     assert np.diff(places[1:25:3]).tolist() == [1] * 7, "two iterations before, five, one after"
 
 
 def test_of_many_results_those_of_an_iteration_lie_together() -> None:
     period = MOST_STREAMS + 2
     stored = np.tile(np.arange(period) != 0, 5)
-    places = place_by_body([Segment(0, period, 5)], stored, set()).reshape(5, period)
+    places = place_by_body([Segment(0, period, 5)], [0], stored, set()).reshape(5, period)
     assert np.diff(places[:, 1:].reshape(-1)).tolist() == [1] * (5 * (period - 1) - 1)
     assert np.diff(places[:, 0]).tolist() == [1] * 4
 
@@ -116,7 +117,7 @@ def test_a_loop_that_is_walked_through_unevenly_lies_in_the_order_of_its_rows() 
 
 
 def test_all_may_lie_in_the_order_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(placing, "place_by_body", lambda segments, stored, plain: np.arange(len(stored)))
+    monkeypatch.setattr(placing, "place_by_body", lambda segments, earlier, stored, plain: np.arange(len(stored)))
     for f in (crossing, two_in_a_row):
         compare(f, (np.random.default_rng(5).uniform(0.2, 0.9, 60),))
 
