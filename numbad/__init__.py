@@ -63,6 +63,12 @@ if TYPE_CHECKING:
     from numbad import passes as passes
     from numbad import testing as testing
     from numbad.replay.jit import jit
+    from numbad.sparsity.derivatives import (
+        sparse_hessian,
+        sparse_jacobian,
+        value_and_sparse_hessian,
+        value_and_sparse_jacobian,
+    )
     from numbad.storage.tape_files import load
     from numbad.tapes.checks import verify
     from numbad.tapes.freezing import record
@@ -116,9 +122,13 @@ __all__ = [
     "sigmoid",
     "softmax",
     "softplus",
+    "sparse_hessian",
+    "sparse_jacobian",
     "stop_gradient",
     "value_and_grad",
     "value_and_gradient",
+    "value_and_sparse_hessian",
+    "value_and_sparse_jacobian",
     "verify",
     "vjp",
     "vmap",
@@ -139,6 +149,10 @@ if not TYPE_CHECKING:  # where types are checked, a name that numbad does not ha
             from numbad.transforms import custom
 
             found = getattr(custom, name)
+        elif name.endswith(("sparse_jacobian", "sparse_hessian")) and name in __all__:
+            from numbad.sparsity import derivatives
+
+            found = getattr(derivatives, name)
         elif name == "record":
             from numbad.tapes.freezing import record as found
         elif name == "Tape":

@@ -134,7 +134,12 @@ def jit(f: Any = None, *, static_argnums: Any = (), static_argnames: Any = ()) -
     if f is None:
         return functools.partial(jit, static_argnums=static_argnums, static_argnames=static_argnames)
     check_function(f, "jit")
-    return Jitted(f, static_positions(f, static_argnums, static_argnames))
+    static, sparse = static_positions(f, static_argnums, static_argnames), noted_on(f, "numbad_sparse")
+    if sparse is not None:
+        from numbad.replay.sparse_paths import SparseJitted
+
+        return SparseJitted(sparse, static)
+    return Jitted(f, static)
 
 
 CURES = (  # what a line says, and what does not branch

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from numbad.recording.hostcalls import HostCall
     from numbad.recording.structures import Structure
+    from numbad.sparsity.patterns import Pattern
     from numbad.tape.rows import Rows
     from numbad.tapes.passes import PassRecord
     from numbad.types import Argnums, Arrays, Several, Space, T, Ts, U, Value
@@ -861,6 +862,153 @@ class Tape:
         from numbad.tapes.jacobians import hessian_at
 
         return hessian_at(self, points)
+
+    # ------------------------------------------------------------ sparse derivatives
+
+    def sparsity(self, second: bool = False) -> Pattern:
+        """Return where the Jacobian may have entries on the tape's path, or the second derivatives.
+
+        Parameters
+        ----------
+        second : bool
+            Whether the pattern of the second derivatives is asked for; the tape returns one number then.
+
+        Returns
+        -------
+        Pattern
+            With a row for each element of the outputs (of the inputs for second derivatives), and a column for each
+            element of the inputs: `structure()` gives rows and columns, `spy()` draws it.
+
+        Raises
+        ------
+        OutputError
+            When the recorded function returned truth values; for second derivatives when it did not return one number.
+        MemoryError
+            When the pattern does not fit into the free memory; it is not made then.
+        TapeError
+            When the tape does not pass verification, or when it is `forward_only`.
+
+        Notes
+        -----
+        Sets of inputs are propagated over the rows as lists of intervals: some ten nanoseconds an element. Found at the
+        first call, with how the entries are computed, and kept.
+
+        References
+        ----------
+        .. [1] A. Griewank and A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM, 2008, section 7.1.
+
+        Examples
+        --------
+        >>> import numpy as np, numbad
+        >>> numbad.record(lambda x: x[1:] * x[:-1], np.ones(3)).sparsity().to_scipy().toarray().astype(int)
+        array([[1, 1, 0],
+               [0, 1, 1]])
+        """
+        from numbad.sparsity.of_tapes import pattern_of_tape
+
+        return pattern_of_tape(self, second)
+
+    def sparse_jacobian(self, *points: Any, format: str = "csr") -> Any:
+        """Return the Jacobian at a point as a sparse matrix, as numbad.sparse_jacobian does.
+
+        Parameters
+        ----------
+        *points : float, ndarray or tree
+            The arguments of the recorded function, with the recorded structure, shapes and dtypes.
+        format : {"csr", "csc", "coo"}
+            Of the matrix.
+
+        Returns
+        -------
+        csr_array, csc_array or coo_array
+            A row for each element of the outputs, a column for each element of all inputs, with the structure of
+            `sparsity()`: the same at each call.
+
+        Raises
+        ------
+        OutputError
+            When the recorded function returned truth values.
+        BranchError
+            When a branch would be taken otherwise than when it was recorded.
+        InputError
+            When an argument has another structure, shape or dtype than the recorded one.
+        MemoryError
+            When the pattern does not fit into the free memory; it is not made then.
+        TapeError
+            When the tape does not pass verification, or when it is `forward_only`.
+        ValueError
+            When the format is not known.
+
+        Notes
+        -----
+        Prepared at the first call: pattern, colours or instructions, which are kept with the tape.
+
+        References
+        ----------
+        .. [1] A. Griewank and A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM, 2008, chapter 7.
+
+        Examples
+        --------
+        >>> import numpy as np, numbad
+        >>> tape = numbad.record(lambda x: x[1:] * x[:-1], np.ones(3))
+        >>> tape.sparse_jacobian(np.array([1.0, 2.0, 3.0])).toarray()
+        array([[2., 1., 0.],
+               [0., 3., 2.]])
+        """
+        from numbad.sparsity.of_tapes import matrix_at
+
+        return matrix_at(self, False, points, format)
+
+    def sparse_hessian(self, *points: Any, format: str = "csr") -> Any:
+        """Return the second derivatives at a point as a sparse matrix, as numbad.sparse_hessian does.
+
+        Parameters
+        ----------
+        *points : float, ndarray or tree
+            The arguments of the recorded function, with the recorded structure, shapes and dtypes.
+        format : {"csr", "csc", "coo"}
+            Of the matrix.
+
+        Returns
+        -------
+        csr_array, csc_array or coo_array
+            A row and a column for each element of all inputs, with the structure of `sparsity(second=True)`.
+
+        Raises
+        ------
+        OutputError
+            When the recorded function did not return one number.
+        BranchError
+            When a branch would be taken otherwise than when it was recorded.
+        InputError
+            When an argument has another structure, shape or dtype than the recorded one.
+        MemoryError
+            When the pattern does not fit into the free memory; it is not made then.
+        TapeError
+            When the tape does not pass verification, or when it is `forward_only`.
+        ValueError
+            When the format is not known.
+
+        Notes
+        -----
+        Prepared at the first call: the gradient as rows, pattern, colours or instructions, which are kept with the tape.
+
+        References
+        ----------
+        .. [1] A. Griewank and A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM, 2008, section 7.3.
+
+        Examples
+        --------
+        >>> import numpy as np, numbad
+        >>> tape = numbad.record(lambda x: np.sum(x[1:] * x[:-1] ** 2), np.ones(3))
+        >>> tape.sparse_hessian(np.array([1.0, 2.0, 3.0])).toarray()
+        array([[4., 2., 0.],
+               [2., 6., 4.],
+               [0., 4., 0.]])
+        """
+        from numbad.sparsity.of_tapes import matrix_at
+
+        return matrix_at(self, True, points, format)
 
     # ------------------------------------------------------------ many points
 

@@ -27,6 +27,7 @@ FLOORS = (
     ("emission",),
     ("transforms",),
     ("tapes",),
+    ("sparsity",),
     ("compilation",),
     ("storage",),
     ("pictures",),
@@ -59,6 +60,7 @@ NUMBA = {
         "kernels.shell",
         "kernels.verification",
     },
+    "sparsity.compiled": {"sparsity.colours", "sparsity.propagation"},
     "kernels.make_number_texts": {"kernels.generated.numbers"},
     "sweeps.execution": {"sweeps.fusion", "sweeps.nonfinite"},
     "sweeps.linearised": {"sweeps.matrix_rows"},
@@ -73,6 +75,7 @@ LATER = {  # parts of what a user holds, each the way to a whole wing
     "__init__": {
         "passes",
         "replay.jit",
+        "sparsity.derivatives",
         "storage.tape_files",
         "tapes.checks",
         "tapes.freezing",
@@ -89,7 +92,7 @@ LATER = {  # parts of what a user holds, each the way to a whole wing
         "compilation.taking_apart",
         "replay.compiled_machine",
     },
-    "replay.jit": {"replay.batches"},
+    "replay.jit": {"replay.batches", "replay.sparse_paths"},
     "replay.machines": {"replay.divided_machine", "replay.scalar_machine"},
     "replay.program": {"emission.splicing", "recording.knowns"},
     "replay.recorded_path": {"tapes.passes"},
@@ -103,8 +106,10 @@ FACE = {  # a tape's methods for the eye and for files: the one place that reach
         "pictures.explaining",
         "pictures.listing",
         "pictures.notebook",
+        "sparsity.of_tapes",
         "storage.tape_files",
     },
+    "sparsity.patterns": {"pictures.spying"},
 }
 
 LAYOUT = ("tape.layout",)  # modules that know where a word of a row lies

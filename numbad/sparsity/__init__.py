@@ -1,0 +1,1 @@
+"""Sparse Jacobians and Hessians: patterns, colours, compressed sweeps and entries."""

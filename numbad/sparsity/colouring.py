@@ -1,0 +1,311 @@
+"""Colours: which columns or rows of a pattern one seed may stand for, and where each entry is then read.
+
+Columns without an entry in a common row are computed together (Curtis, Powell and Reid, 1974; Coleman and Moré, 1983).
+With columns and rows at once, and for symmetric patterns, two colours form stars (Coleman and Moré, 1984): in the graph
+of rows and columns for the former (Gebremedhin, Manne and Pothen, 2005, section 6; Montoison, Dalle and Gebremedhin,
+2025), where colours that no entry is read from are left out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from numbad.sparsity.compiled import call
+from numbad.sparsity.patterns import Pattern
+
+ORDERS = ("natural", "largest_first", "smallest_last", "incidence_degree", "dynamic_largest_first")
+KINDS = {"largest_first": 0, "incidence_degree": 1, "smallest_last": 2, "dynamic_largest_first": 3}
+DENSE = 64  # neighbours: a vertex with at least so many, and DENSER times the mean, has a colour of its own
+DENSER = 8
+MOST_PAIRS = 1 << 31  # of columns in common rows, that are looked at for one colouring
+ENOUGH_PAIRS = 1 << 24  # beyond so many, one order is tried, not all
+
+
+@dataclasses.dataclass(eq=False)
+class Colouring:
+    """The colours of a pattern, and from where its entries are read.
+
+    Attributes
+    ----------
+    kind : str
+        "columns", "rows", "both" or "star".
+    columns : ndarray of int64, shape (columns,)
+        The colour of each column, -1 where it needs none.
+    rows : ndarray of int64, shape (rows,)
+        The colour of each row, -1 where it needs none.
+    by_column : ndarray of bool, shape (entries,)
+        Whether an entry is read from its column's colour, at `places`; else from its row's.
+    places : ndarray of int64, shape (entries,)
+        Where an entry is read, in compressed columns of shape (rows, colours), or in compressed rows of shape
+        (colours, columns).
+    """
+
+    kind: str
+    columns: np.ndarray
+    rows: np.ndarray
+    by_column: np.ndarray
+    places: np.ndarray
+
+    @property
+    def column_colours(self) -> int:
+        """Number of colours of columns: tangents."""
+        return int(self.columns.max(initial=-1)) + 1
+
+    @property
+    def row_colours(self) -> int:
+        """Number of colours of rows: cotangents."""
+        return int(self.rows.max(initial=-1)) + 1
+
+    @property
+    def colours(self) -> int:
+        """Number of colours in all."""
+        return self.column_colours + self.row_colours
+
+
+class Uncoloured(Exception):
+    """A colouring of this kind would take too long: a row is too dense."""
+
+
+@dataclasses.dataclass
+class Graph:
+    """Rows and columns of a pattern with their neighbours: the columns of each row, the rows of each column."""
+
+    row_pointers: np.ndarray
+    row_columns: np.ndarray
+    column_pointers: np.ndarray
+    column_rows: np.ndarray
+
+    @property
+    def transposed(self) -> Graph:
+        """The graph with rows and columns exchanged."""
+        return Graph(self.column_pointers, self.column_rows, self.row_pointers, self.row_columns)
+
+
+def graph_of(pattern: Pattern) -> Graph:
+    """Return rows and columns of a pattern with their neighbours."""
+    rows, columns = (part.astype(np.int64) for part in pattern.structure())
+    order = np.argsort(columns, kind="stable")
+    counts = np.bincount(columns, minlength=pattern.shape[1])
+    return Graph(pattern.indptr.astype(np.int64), columns, pointers_of(counts), rows[order])
+
+
+def pointers_of(counts: np.ndarray) -> np.ndarray:
+    """Return where runs of some lengths begin, and where the last ends."""
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+def pairs_of(graph: Graph) -> int:
+    """Return how many pairs of columns in common rows there are."""
+    counts = np.diff(graph.row_pointers).astype(np.float64)
+    return int(np.sum(counts * counts))
+
+
+# ---------------------------------------------------------------- columns, rows
+
+
+def order_of(name: str, graph: Graph, distance: int = 2) -> np.ndarray:
+    """Return the order in which columns get their colours; at distance 1, vertices of a graph given by its columns."""
+    count = len(graph.column_pointers) - 1
+    if name == "natural":
+        return np.arange(count)
+    back = graph.row_pointers if distance == 2 else np.zeros(0, np.int64)
+    columns = graph.row_columns if distance == 2 else np.zeros(0, np.int64)
+    degrees, order, marks, found, keys = (np.zeros(count + 1, np.int64) for _ in range(5))
+    heads, after, before = (np.full(count + 1, -1, np.int64) for _ in range(3))
+    arrays = (graph.column_pointers, graph.column_rows, back, columns, degrees[:count], order, marks, found, keys)
+    call("order_at", KINDS[name], (*arrays, heads, after, before))
+    return np.argsort(-degrees[:count], kind="stable") if name == "largest_first" else order[:count]
+
+
+def colour_columns(graph: Graph, order: str = "natural") -> np.ndarray:
+    """Return colours of columns, so that no two with an entry in a common row have the same.
+
+    Raises
+    ------
+    Uncoloured
+        When the rows are so dense that it would take long, and could not help.
+    """
+    if pairs_of(graph) > MOST_PAIRS:
+        raise Uncoloured
+    count = len(graph.column_pointers) - 1
+    colours, forbidden = np.full(count, -1, np.int64), np.full(count + 1, -1, np.int64)
+    arrays = (order_of(order, graph), graph.column_pointers, graph.column_rows, graph.row_pointers, graph.row_columns)
+    call("colour_columns_at", 0, (*arrays, colours, forbidden))
+    return colours
+
+
+def best_columns(graph: Graph) -> np.ndarray:
+    """Return the colours of columns of the order that needs the fewest; -1 for columns without an entry."""
+    least = int(np.diff(graph.row_pointers).max(initial=0))
+    best = colour_columns(graph)
+    if pairs_of(graph) <= ENOUGH_PAIRS:
+        for order in ORDERS[1:]:
+            if best.max(initial=-1) + 1 <= least:
+                break
+            found = colour_columns(graph, order)
+            best = found if found.max(initial=-1) < best.max(initial=-1) else best
+    return without_empty(best, graph)
+
+
+def without_empty(colours: np.ndarray, graph: Graph) -> np.ndarray:
+    """Return the colours with those that only columns without entries have left out."""
+    used = np.diff(graph.column_pointers) > 0
+    names, found = np.unique(colours[used], return_inverse=True)
+    result = np.full(colours.size, -1, np.int64)
+    result[used] = found
+    return result
+
+
+def by_columns(pattern: Pattern, graph: Graph) -> Colouring:
+    """Return the colouring of a pattern's columns."""
+    colours = best_columns(graph)
+    rows, columns = pattern.structure()
+    places = rows.astype(np.int64) * (colours.max(initial=-1) + 1) + colours[columns]
+    return Colouring("columns", colours, np.full(pattern.shape[0], -1), np.ones(len(rows), np.bool_), places)
+
+
+def by_rows(pattern: Pattern, graph: Graph) -> Colouring:
+    """Return the colouring of a pattern's rows."""
+    colours = best_columns(graph.transposed)
+    rows, columns = pattern.structure()
+    places = colours[rows] * pattern.shape[1] + columns
+    return Colouring("rows", np.full(pattern.shape[1], -1), colours, np.zeros(len(rows), np.bool_), places)
+
+
+# ---------------------------------------------------------------- stars
+
+
+def colour_stars(
+    count: int, one: np.ndarray, other: np.ndarray, order: str = "natural"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return star colours of the vertices of a graph, and for each edge which of its ends is the hub: 0, 1, or -1.
+
+    A vertex with very many edges has a colour of its own, and is the hub of its edges: a path of four vertices with
+    two colours has each colour twice, so it cannot go through such a vertex.
+
+    Parameters
+    ----------
+    count : int
+        Number of vertices.
+    one, other : ndarray of int64, shape (edges,)
+        The ends of each edge, different from one another, each edge once.
+    """
+    degrees = np.bincount(one, minlength=count) + np.bincount(other, minlength=count)
+    dense = degrees > max(DENSE, DENSER * degrees.mean() if count else 0)
+    hubs = np.where(dense[one], 0, np.where(dense[other], 1, -1))
+    left = np.flatnonzero(hubs < 0)
+    heads, tails = np.concatenate([one[left], other[left]]), np.concatenate([other[left], one[left]])
+    sorting = np.argsort(heads, kind="stable")
+    pointers = pointers_of(np.bincount(heads, minlength=count))
+    others, edges = tails[sorting], np.tile(np.arange(left.size), 2)[sorting]
+    empty = np.zeros(0, np.int64)
+    sequence = order_of(order, Graph(empty, empty, pointers, others), 1)
+    colours, treated = (np.full(count, -1, np.int64) for _ in range(2))
+    forbidden, first_v, first_w = (np.full(count + 1, -1, np.int64) for _ in range(3))
+    stars, found = np.zeros(left.size + 1, np.int64), np.full(left.size + 1, -1, np.int64)
+    arrays = (sequence[~dense[sequence]], pointers, others, edges, colours, forbidden, first_v, first_w, treated)
+    call("colour_stars_at", 0, (*arrays, stars, found))
+    hub = found[stars[: left.size]]
+    hubs[left] = np.where(hub < 0, -1, np.where(hub == one[left], 0, 1))
+    colours[dense] = colours.max(initial=-1) + 1 + np.arange(np.count_nonzero(dense))
+    return colours, hubs
+
+
+def best_stars(count: int, one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return star colours of the order that needs the fewest."""
+    found = colour_stars(count, one, other, "largest_first")
+    if one.size <= ENOUGH_PAIRS >> 4:
+        for order in ("natural", "smallest_last", "incidence_degree", "dynamic_largest_first"):
+            next_one = colour_stars(count, one, other, order)
+            found = next_one if next_one[0].max(initial=-1) < found[0].max(initial=-1) else found
+    return found
+
+
+def by_stars(pattern: Pattern) -> Colouring:
+    """Return the colouring of a symmetric pattern: an entry off the diagonal is read in its hub's column."""
+    rows, columns = (part.astype(np.int64) for part in pattern.structure())
+    above = np.flatnonzero(rows < columns)
+    colours, hubs = best_stars(pattern.shape[0], rows[above], columns[above])
+    met = np.zeros(pattern.shape[0], np.bool_)
+    met[rows] = True
+    colours[~met] = -1
+    width = pattern.shape[1]
+    keys = rows * width + columns
+    hub_is_row = np.zeros(rows.size, np.bool_)
+    hub_is_row[above] = hubs == 0
+    below = np.flatnonzero(rows > columns)
+    mirrored = np.searchsorted(keys, columns[below] * width + rows[below])
+    hub_is_row[below] = ~hub_is_row[mirrored]
+    spoke, hub = np.where(hub_is_row, columns, rows), np.where(hub_is_row, rows, columns)
+    names = np.unique(np.concatenate([colours[hub], np.zeros(0, np.int64)]))
+    renamed = np.full(pattern.shape[0] + 1, -1, np.int64)
+    renamed[names] = np.arange(names.size)
+    colours = np.where(colours < 0, -1, renamed[colours])
+    places = spoke * names.size + colours[hub]
+    return Colouring("star", colours, np.full(width, -1), np.ones(rows.size, np.bool_), places)
+
+
+def by_both(pattern: Pattern) -> Colouring:
+    """Return the colouring of columns and rows at once: an entry is read from the end that is its star's hub."""
+    rows, columns = (part.astype(np.int64) for part in pattern.structure())
+    height, width = pattern.shape
+    colours, hubs = best_stars(width + height, columns, width + rows)
+    of_columns, of_rows = colours[:width].copy(), colours[width:].copy()
+    by_column = hubs == 0
+    wanted = [np.zeros(colours.max(initial=-1) + 2, np.bool_) for _ in range(2)]
+    wanted[0][of_columns[columns[by_column]]] = True
+    wanted[1][of_rows[rows[hubs == 1]]] = True
+    free = hubs < 0  # an edge alone: from whichever end is computed anyway
+    by_column |= free & (wanted[0][of_columns[columns]] | ~wanted[1][of_rows[rows]])
+    wanted[0][of_columns[columns[by_column]]] = True
+    for part, mine in ((of_columns, wanted[0]), (of_rows, wanted[1])):
+        names = np.cumsum(mine) - 1
+        part[:] = np.where(mine[part], names[part], -1)
+    from_columns = rows * (of_columns.max(initial=-1) + 1) + of_columns[columns]
+    places = np.where(by_column, from_columns, of_rows[rows] * width + columns)
+    return Colouring("both", of_columns, of_rows, by_column, places)
+
+
+# ---------------------------------------------------------------- the choice
+
+ROW_COST = 1.5  # of a cotangent, in tangents
+
+
+def cost_of(colouring: Colouring) -> float:
+    """Return what the sweeps of a colouring are predicted to cost, in tangents."""
+    both = 1.0 if colouring.column_colours and colouring.row_colours else 0.0
+    return colouring.column_colours + ROW_COST * colouring.row_colours + both
+
+
+def choose_colouring(pattern: Pattern, kind: str = "auto") -> Colouring:
+    """Return the colouring of a kind, or of the kind that is predicted to cost least.
+
+    Raises
+    ------
+    Uncoloured
+        When the kind is given, and its colouring would take too long.
+    """
+    graph = graph_of(pattern)
+    makers: dict[str, Any] = {
+        "columns": lambda: by_columns(pattern, graph),
+        "rows": lambda: by_rows(pattern, graph),
+        "both": lambda: by_both(pattern),
+        "star": lambda: by_stars(pattern),
+    }
+    if kind != "auto":
+        return makers[kind]()
+    best = None
+    for name in ("star",) if pattern.symmetric else ("columns", "rows", "both"):
+        if best is not None and name == "both" and best.colours <= 3:
+            break
+        try:
+            found = makers[name]()
+        except Uncoloured:
+            continue
+        if best is None or cost_of(found) < cost_of(best):
+            best = found
+    assert best is not None
+    return best

@@ -1,0 +1,267 @@
+"""Greedy colours of columns and of vertices, and the orders in which they are given.
+
+Each is a C function of an address, compiled by Numba when it is first called; `sparsity.compiled` loads it.
+
+Orders and the greedy colours of columns (at distance 2 in the graph of rows and columns): Coleman and Moré, 1983;
+Gebremedhin, Manne and Pothen, 2005, "What color is your Jacobian?", SIAM Review 47, sections 3 and 5. Star colours:
+Gebremedhin, Tarafdar, Manne and Pothen, 2007, "New acyclic and star coloring algorithms", SIAM J. Sci. Comput. 29,
+algorithm 4.1.
+"""
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+import numpy as np
+
+from numbad.kernels.tables import compiled, integers_at, table_at
+
+INCIDENCE, SMALLEST_LAST, DYNAMIC = 1, 2, 3  # orders that look at what is left
+
+# ---------------------------------------------------------------- neighbours
+
+
+@compiled
+def near(v, pointers, rows, back, columns, marks, stamp, found):
+    """List the neighbours of a vertex at distance 2, or at distance 1 where `back` is empty; return how many."""
+    count = np.int64(0)
+    marks[v] = stamp
+    for k in range(pointers[v], pointers[v + 1]):
+        w = rows[k]
+        if back.size == 0:
+            if marks[w] != stamp:
+                marks[w] = stamp
+                found[count] = w
+                count += 1
+            continue
+        for j in range(back[w], back[w + 1]):
+            u = columns[j]
+            if marks[u] != stamp:
+                marks[u] = stamp
+                found[count] = u
+                count += 1
+    return count
+
+
+# ---------------------------------------------------------------- orders
+
+
+@compiled
+def unlink(v, keys, heads, after, before):
+    """Take a vertex out of the list of its key."""
+    if before[v] >= 0:
+        after[before[v]] = after[v]
+    else:
+        heads[keys[v]] = after[v]
+    if after[v] >= 0:
+        before[after[v]] = before[v]
+
+
+@compiled
+def link(v, keys, heads, after, before):
+    """Put a vertex at the head of the list of its key."""
+    head = heads[keys[v]]
+    after[v], before[v] = head, -1
+    if head >= 0:
+        before[head] = v
+    heads[keys[v]] = v
+
+
+@compiled
+def order_vertices(kind, pointers, rows, back, columns, degrees, order, marks, found, keys, heads, after, before):
+    """Write an order of the vertices.
+
+    `kind` is 0 for their degrees alone (`degrees` is written), INCIDENCE (most neighbours in the order so far first),
+    SMALLEST_LAST (fewest among those left last), DYNAMIC (most among those left first).
+    """
+    count = degrees.size
+    stamp = np.int64(0)
+    for v in range(count):
+        stamp += 1
+        degrees[v] = near(np.int64(v), pointers, rows, back, columns, marks, stamp, found)
+    if kind == 0:
+        return
+    for v in range(count - 1, -1, -1):
+        keys[v] = 0 if kind == INCIDENCE else degrees[v]
+        link(np.int64(v), keys, heads, after, before)
+    low, step = np.int64(0), 1 if kind == INCIDENCE else -1
+    high = np.int64(count - 1)
+    for k in range(count):
+        if kind == SMALLEST_LAST:
+            while heads[low] < 0:
+                low += 1
+            v = heads[low]
+        else:
+            while heads[high] < 0:
+                high -= 1
+            v = heads[high]
+        unlink(v, keys, heads, after, before)
+        keys[v] = -1
+        order[count - 1 - k if kind == SMALLEST_LAST else k] = v
+        stamp += 1
+        for j in range(near(v, pointers, rows, back, columns, marks, stamp, found)):
+            u = found[j]
+            if keys[u] >= 0:
+                unlink(u, keys, heads, after, before)
+                keys[u] += step
+                link(u, keys, heads, after, before)
+                low, high = min(low, keys[u]), max(high, keys[u])
+
+
+# ---------------------------------------------------------------- columns
+
+
+@compiled
+def first_free(forbidden, v):
+    """Return the first colour that is not forbidden for a vertex."""
+    colour = np.int64(0)
+    while forbidden[colour] == v:
+        colour += 1
+    return colour
+
+
+@compiled
+def colour_columns(order, pointers, rows, back, columns, colours, forbidden):
+    """Give columns colours, so that no two with an entry in one row have the same."""
+    for k in range(order.size):
+        v = order[k]
+        for i in range(pointers[v], pointers[v + 1]):
+            row = rows[i]
+            for j in range(back[row], back[row + 1]):
+                if colours[columns[j]] >= 0:
+                    forbidden[colours[columns[j]]] = v
+        colours[v] = first_free(forbidden, v)
+
+
+# ---------------------------------------------------------------- stars
+
+
+@compiled
+def treat(v, w, pointers, others, colours, forbidden, treated):
+    """Forbid a vertex the colours of the neighbours of one of its neighbours."""
+    for k in range(pointers[w], pointers[w + 1]):
+        if colours[others[k]] >= 0:
+            forbidden[colours[others[k]]] = v
+    treated[w] = v
+
+
+@compiled
+def colour_stars(
+    order, pointers, others, edges, colours, forbidden, first_v, first_w, treated, stars, hubs
+):
+    """Give vertices colours, so that the vertices of any two colours form stars; note the hub of each edge's star.
+
+    Parameters
+    ----------
+    pointers, others, edges : ndarray of int64
+        The neighbours of each vertex, without itself, and the number of the edge to each.
+    stars : ndarray of int64, shape (edges,)
+        Becomes the star of each edge.
+    hubs : ndarray of int64, shape (edges,)
+        Becomes the hub of each star; -1 of a star of one edge.
+    """
+    count = np.int64(0)
+    for k in range(order.size):
+        v = order[k]
+        for i in range(pointers[v], pointers[v + 1]):
+            w = others[i]
+            colour = colours[w]
+            if colour < 0:
+                continue
+            forbidden[colour] = v
+            if first_v[colour] == v:
+                q = first_w[colour]
+                if treated[q] != v:
+                    treat(v, q, pointers, others, colours, forbidden, treated)
+                treat(v, w, pointers, others, colours, forbidden, treated)
+            else:
+                first_v[colour], first_w[colour] = v, w
+                for j in range(pointers[w], pointers[w + 1]):
+                    x = others[j]
+                    if x != v and colours[x] >= 0 and hubs[stars[edges[j]]] == x:
+                        forbidden[colours[x]] = v
+        colours[v] = first_free(forbidden, v)
+        for i in range(pointers[v], pointers[v + 1]):
+            w, edge = others[i], edges[i]
+            if colours[w] < 0:
+                continue
+            joined = False
+            for j in range(pointers[w], pointers[w + 1]):
+                x = others[j]
+                if x != v and colours[x] == colours[v]:
+                    stars[edge] = stars[edges[j]]
+                    hubs[stars[edge]] = w
+                    joined = True
+                    break
+            if joined:
+                continue
+            q = first_w[colours[w]]
+            if first_v[colours[w]] == v and q != w:
+                for j in range(pointers[v], pointers[v + 1]):
+                    if others[j] == q:
+                        stars[edge] = stars[edges[j]]
+                        hubs[stars[edge]] = v
+                        break
+            else:
+                stars[edge], hubs[count] = count, -1
+                count += 1
+
+
+# ---------------------------------------------------------------- entries
+
+
+def order_at(like, kind, at):
+    """Run `order_vertices`. Compiled to a C function."""
+    table = table_at(at)
+    pointers, rows, back, columns = (
+        integers_at(table, 0),
+        integers_at(table, 1),
+        integers_at(table, 2),
+        integers_at(table, 3),
+    )
+    degrees, order, marks, found = (
+        integers_at(table, 4),
+        integers_at(table, 5),
+        integers_at(table, 6),
+        integers_at(table, 7),
+    )
+    keys, heads, after, before = (
+        integers_at(table, 8),
+        integers_at(table, 9),
+        integers_at(table, 10),
+        integers_at(table, 11),
+    )
+    order_vertices(kind, pointers, rows, back, columns, degrees, order, marks, found, keys, heads, after, before)
+    return np.int64(0)
+
+
+def colour_columns_at(like, _, at):
+    """Run `colour_columns`. Compiled to a C function."""
+    table = table_at(at)
+    order, pointers, rows, back = (
+        integers_at(table, 0),
+        integers_at(table, 1),
+        integers_at(table, 2),
+        integers_at(table, 3),
+    )
+    colour_columns(order, pointers, rows, back, integers_at(table, 4), integers_at(table, 5), integers_at(table, 6))
+    return np.int64(0)
+
+
+def colour_stars_at(like, _, at):
+    """Run `colour_stars`. Compiled to a C function."""
+    table = table_at(at)
+    order, pointers, others, edges = (
+        integers_at(table, 0),
+        integers_at(table, 1),
+        integers_at(table, 2),
+        integers_at(table, 3),
+    )
+    colours, forbidden, first_v, first_w = (
+        integers_at(table, 4),
+        integers_at(table, 5),
+        integers_at(table, 6),
+        integers_at(table, 7),
+    )
+    treated, stars, hubs = integers_at(table, 8), integers_at(table, 9), integers_at(table, 10)
+    colour_stars(order, pointers, others, edges, colours, forbidden, first_v, first_w, treated, stars, hubs)
+    return np.int64(0)

@@ -1,0 +1,199 @@
+"""A tape as rows over single elements, in which patterns are found and derivatives' entries computed.
+
+An elementwise row of n elements becomes n scalar rows, a sum or product over an index space a row for each of its
+terms, those of one result next to one another. The results of a row that Python computes depend on all that it reads:
+a JOIN row collects this at an address of its own, and each result is a copy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from numbad.kernels.memory import check_memory
+from numbad.ops.arithmetic import identity
+from numbad.ops.definition import REGISTRY
+from numbad.tape.layout import (
+    ADD,
+    CLEAR,
+    CONTRACT,
+    GATHER,
+    GUARD,
+    GUARD_VALUE,
+    HOST,
+    MAP,
+    SCATTER,
+    gather_places,
+    host_places,
+    is_absent_sum,
+    row_cleared,
+    row_operands,
+    row_shape,
+    scatter_block,
+    scatter_places,
+    scatter_source,
+    step_count,
+)
+from numbad.tapes.lowering import clear_rows, make_rows, place_spaces, spread
+
+if TYPE_CHECKING:
+    from numbad.sweeps.execution import Execution
+    from numbad.tapes.slots import Input, Output
+    from numbad.tapes.tape import Tape
+
+JOIN = 1032  # out depends on a, and on all that it depended on before; Python knows its value
+ROW_BYTES = 64  # of an element row, while patterns are found
+MOST_ADDRESSES = 1 << 32  # what the words of a row can hold
+
+
+@dataclasses.dataclass
+class Elements:
+    """A tape whose rows are rows over single elements.
+
+    Attributes
+    ----------
+    code : ndarray of uint32, shape (rows, 4)
+        (opcode, out, a, b): scalar rows and guards; CLEAR, ADD, CONTRACT and JOIN.
+    size : int
+        Number of addresses: of the arena, then of each space, then those of JOIN rows.
+    starts : list of int
+        Where the addresses of each space begin.
+    python : bool
+        Whether Python computes some of the rows.
+    """
+
+    code: np.ndarray
+    size: int
+    starts: list[int]
+    python: bool
+
+
+def take_elements(tape: Tape) -> Elements:
+    """Return a tape as rows over single elements.
+
+    Raises
+    ------
+    MemoryError
+        When the rows do not fit into the free memory; nothing is allocated then.
+    """
+    code, words = tape.program_code(), tape.program_words()
+    starts, size = place_spaces(tape)
+    opcodes = code[:, 0]
+    whole = (opcodes >= MAP) & (opcodes != GUARD) & (opcodes != GUARD_VALUE)
+    check_memory(ROW_BYTES * (len(code) + size + count_terms(tape, np.flatnonzero(whole))))
+    pieces: list[np.ndarray] = []
+    done = 0
+    for row in np.flatnonzero(whole).tolist():
+        pieces.append(code[done:row])
+        if code[row, 0] == HOST:
+            joined, size = join_rows(words, int(code[row, 2]), starts, size)
+            pieces += joined
+        else:
+            pieces += element_rows(code[row], words, starts)
+        done = row + 1
+    pieces.append(code[done:])
+    if size >= MOST_ADDRESSES:
+        raise MemoryError(f"the tape has {size:,} addresses, and a row can name {MOST_ADDRESSES:,}")
+    hosts = np.array([op.host for op in REGISTRY], np.bool_)
+    python = bool((opcodes == HOST).any() or hosts[opcodes[opcodes < 2 * MAP] % MAP].any())
+    return Elements(np.ascontiguousarray(np.concatenate(pieces), np.uint32), size, starts, python)
+
+
+def count_terms(tape: Tape, rows: np.ndarray) -> int:
+    """Return how many element rows there will be for array rows, about."""
+    code, words = tape.program_code(), tape.program_words()
+    total = 0
+    for row in rows.tolist():
+        w = int(code[row, 2])
+        if code[row, 0] == HOST:
+            total += sum(count for part in host_places(words, w) for _, _, count in part)
+        else:
+            total += int(step_count(words, w))
+    return total
+
+
+def element_rows(row: np.ndarray, words: np.ndarray, starts: list[int]) -> list[np.ndarray]:
+    """Return the rows of an array row that is no Python kernel's."""
+    opcode, out, w = int(row[0]), int(row[1]), int(row[2])
+    if opcode == GATHER:
+        listed = gather_places(words, w)
+        return [make_rows(identity.opcode, out + np.arange(listed.size), listed)]
+    if opcode == SCATTER:
+        space, source, count = scatter_source(words, w)
+        targets = out + scatter_places(words, w)
+        return sum_rows(ADD, out, int(scatter_block(words, w)), False, targets, starts[space] + source + np.arange(count))
+    shape = row_shape(words, w)
+    operands = [spread(starts[space] + first, shape, steps).reshape(-1) for space, first, steps in row_operands(words, w)]
+    if opcode < 2 * MAP:
+        return [make_rows(opcode - MAP, *operands)]
+    absent = opcode == ADD and is_absent_sum(words, w)
+    cleared = int(row_cleared(words, w))
+    if opcode == ADD and cleared == operands[0].size and covers(operands[0], out, cleared):
+        return [make_rows(identity.opcode, *operands)]
+    return sum_rows(opcode, out, cleared, absent, *operands)
+
+
+def covers(targets: np.ndarray, first: int, count: int) -> bool:
+    """Whether each of a run of addresses is written once."""
+    if not count or targets[0] == first and (np.diff(targets) == 1).all():
+        return True
+    met = np.zeros(count, np.bool_)
+    met[targets - first] = True
+    return bool(met.all())
+
+
+def sum_rows(opcode: int, out: int, cleared: int, absent: bool, *operands: np.ndarray) -> list[np.ndarray]:
+    """Return rows that clear a block and add terms to it, the terms of one result next to one another.
+
+    What takes terms is cleared to -0.0, for sums of what is absent (-0.0) are; the rest to zero, unless it is `absent`.
+    """
+    targets = operands[0]
+    if targets.size > 1 and (targets[1:] < targets[:-1]).any():
+        order = np.argsort(targets, kind="stable")
+        operands = tuple(part[order] for part in operands)
+    clear = clear_rows(out, cleared)
+    if cleared and absent:
+        clear[:, 2] = 1
+    elif cleared:
+        inside = targets - out
+        clear[inside[(inside >= 0) & (inside < cleared)], 2] = 1
+    return [clear, make_rows(opcode, *operands)]
+
+
+def join_rows(words: np.ndarray, w: int, starts: list[int], size: int) -> tuple[list[np.ndarray], int]:
+    """Return rows that say on what the results of a Python kernel depend, and the next free address."""
+    read, made = host_places(words, w)
+    sources = [starts[space] + first + np.arange(count) for space, first, count in read]
+    rows = [clear_rows(size, 1)]
+    rows += [make_rows(JOIN, np.full(part.size, size), part) for part in sources]
+    for space, first, count in made:
+        rows.append(make_rows(JOIN, starts[space] + first + np.arange(count), np.full(count, size)))
+    return rows, size + 1
+
+
+def input_places(slot: Input, elements: Elements) -> np.ndarray:
+    """Return the addresses of an input's elements, in C order."""
+    places = elements.starts[slot.space] + slot.address + np.arange(slot.size)
+    order: Any = slot.order
+    return places.reshape(slot.shape, order=order).reshape(-1) if slot.space else places
+
+
+def output_places(slot: Output, elements: Elements) -> np.ndarray:
+    """Return the addresses of a result's elements, in C order; zeros, which is a constant's, for a constant."""
+    if slot.constant is not None:
+        return np.zeros(math.prod(slot.shape), np.int64)
+    return spread(elements.starts[slot.space] + slot.address, slot.shape, slot.strides).reshape(-1)
+
+
+def values_of(tape: Tape, elements: Elements, execution: Execution) -> np.ndarray:
+    """Return the values of all addresses at the point of an execution."""
+    values = np.zeros(elements.size, tape.dtype)
+    values[: tape.size] = execution.values[: tape.size]
+    for space, start in enumerate(elements.starts[1:], start=1):
+        memory: Any = execution.spaces[space]
+        flat = memory.reshape(-1) if memory.flags.c_contiguous else memory.T.reshape(-1)
+        values[start : start + flat.size] = flat
+    return values

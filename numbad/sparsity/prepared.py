@@ -1,0 +1,215 @@
+"""A tape's sparse derivative, prepared: its pattern, the way its entries are computed, and the matrices made of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from numbad.emission.regions import addresses_of
+from numbad.errors import message
+from numbad.ops.definition import REGISTRY
+from numbad.ops.host import ArrayOp
+from numbad.recording.recorder import set_current
+from numbad.sparsity.colouring import Colouring, choose_colouring
+from numbad.sparsity.elements import output_places
+from numbad.sparsity.entries import Entries, Untold
+from numbad.sparsity.lanes import Lanes
+from numbad.sparsity.patterns import Analysis, Pattern, both_ways
+from numbad.tape.layout import HOST, MAP, host_call
+from numbad.tapes.freezing import freeze
+from numbad.tapes.jacobians import Copy
+
+if TYPE_CHECKING:
+    from numbad.tapes.tape import Tape
+
+METHODS = ("auto", "entries", "columns", "rows", "both", "star")
+STEP, ROW, LANE, SWEEP = 1.5, 4.0, 0.4, 2e5  # predicted nanoseconds: an instruction, a row, a lane of it, a sweep's own
+
+
+class Prepared:
+    """The sparse Jacobian of a tape, or with `second` the Jacobian of its gradient, on the tape's path.
+
+    Attributes
+    ----------
+    pattern : Pattern
+        Its rows are the elements of the outputs, or of the inputs.
+    method : str
+        "entries", or the kind of the colouring.
+    colouring : Colouring, optional
+        Of the pattern; None while no sweep needs one.
+    seconds : float
+        What the preparation took.
+
+    Parameters
+    ----------
+    tape : Tape
+    wanted, rows : list of int
+        Inputs that are differentiated by; outputs that are differentiated.
+    reads : list of int
+        Outputs whose values are wanted beside the entries.
+    point : list
+        The leaves of a point of the path.
+    """
+
+    def __init__(
+        self,
+        tape: Tape,
+        wanted: list[int],
+        rows: list[int],
+        reads: list[int],
+        point: list[Any],
+        second: bool = False,
+        method: str = "auto",
+    ) -> None:
+        start = time.perf_counter()
+        self.source = tape
+        if second:
+            tape, rows, reads = gradient_tape(tape, wanted, rows, reads, point)
+        elif any(slot.space for slot in tape.outputs):
+            tape = inside_arena(tape, point)
+        self.tape, self.wanted, self.rows, self.reads, self.second = tape, wanted, rows, reads, second
+        self.analysis: Analysis | None = Analysis(tape, wanted, rows, tape.rebuild_inputs(list(point)))
+        self.pattern = self.analysis.pattern()
+        if second and is_symmetric(self.source):
+            self.pattern = both_ways(self.pattern)
+        self.lock = threading.Lock()  # of the memory of the entries
+        self.colouring: Colouring | None = None
+        self.entries: Entries | None = None
+        self.lanes: Lanes | None = None
+        self.choose(method)
+        self.analysis = None
+        self.seconds = time.perf_counter() - start
+
+    def choose(self, method: str) -> None:
+        """Choose how the entries are computed."""
+        analysis, pattern = self.analysis, self.pattern
+        assert analysis is not None
+        if method in ("auto", "entries"):
+            read = [analysis.outputs[:0]] + [read_places(self.tape, k, analysis) for k in self.reads]
+            try:
+                self.entries = Entries(analysis, pattern, np.concatenate(read).astype(np.int64))
+            except Untold:
+                if method == "entries":
+                    raise ValueError(
+                        message(
+                            f"the entries of the derivative of {self.source.name} cannot be computed one by one: "
+                            "they are too many, or Python computes some of the rows",
+                            'leave method="entries" away',
+                            where=False,
+                        )
+                    ) from None
+        if self.entries is not None and (method == "entries" or self.predict_entries() < SWEEP):
+            self.method = "entries"
+            return
+        kind = "auto" if method == "entries" else method
+        self.colouring = choose_colouring(pattern, kind)
+        if self.entries is not None and self.predict_entries() <= self.predict_lanes(analysis):
+            self.method = "entries"
+            return
+        self.entries = None
+        self.method = self.colouring.kind
+        self.lanes = Lanes(self.tape, self.wanted, self.rows, self.colouring)
+
+    def predict_entries(self) -> float:
+        """Return the predicted nanoseconds of a run of the entries."""
+        assert self.entries is not None
+        return STEP * (self.entries.steps.size // 3 + self.pattern.entries) + ROW * len(self.entries.code)
+
+    def predict_lanes(self, analysis: Analysis) -> float:
+        """Return the predicted nanoseconds of the compressed sweeps."""
+        assert self.colouring is not None
+        return SWEEP + len(analysis.elements.code) * (ROW + LANE * self.colouring.colours)
+
+    def compute(self, given: list[Any]) -> tuple[np.ndarray, list[Any]] | None:
+        """Return the entries at a point, and the values that are read; None where a guard does not hold."""
+        if self.entries is not None:
+            with self.lock:
+                stopped, data = self.entries.compute(given)
+                return None if stopped >= 0 else (data, self.read_values())
+        assert self.lanes is not None
+        data, values = self.lanes.compute(self.tape.rebuild_inputs(list(given)), given)
+        return data, [values[k] for k in self.reads]
+
+    def bytes(self) -> int:
+        """Return about how many bytes this takes."""
+        tape, found = self.tape, 8 * self.pattern.entries
+        found += tape.code.nbytes + tape.words.nbytes + 2 * tape.size * tape.dtype.itemsize
+        if self.entries is not None:
+            found += sum(part.nbytes for part in (self.entries.memory, self.entries.steps, self.entries.code))
+        return found
+
+    def read_values(self) -> list[Any]:
+        """Return the values that are read beside the entries."""
+        assert self.entries is not None
+        found: list[Any] = []
+        if not self.reads:
+            return found
+        flat, start = self.entries.read(), 0
+        for k in self.reads:
+            slot = self.tape.outputs[k]
+            if slot.constant is not None:
+                found.append(slot.constant)
+                continue
+            count = int(np.prod(slot.shape, dtype=np.int64))
+            part = flat[start : start + count].reshape(slot.shape)
+            part = part != 0.0 if slot.boolean else part
+            found.append(part if slot.shape else float(part) if part.dtype == np.float64 else part[()])
+            start += count
+        return found
+
+
+def read_places(tape: Tape, k: int, analysis: Analysis) -> np.ndarray:
+    """Return the addresses of an output that is read, none for a constant."""
+    slot = tape.outputs[k]
+    return output_places(slot, analysis.elements) if slot.constant is None else np.zeros(0, np.int64)
+
+
+def gradient_tape(
+    tape: Tape, wanted: list[int], rows: list[int], reads: list[int], point: list[Any]
+) -> tuple[Tape, list[int], list[int]]:
+    """Return a tape of the gradient of one output of a tape, with the outputs that are read behind it.
+
+    Its Jacobian's pattern is that of the second derivatives: cotangents depend on an input where an operation is not
+    linear in what depends on it, so nonlinear interactions are propagated and linear ones are not (Gower and Mello,
+    2012; Griewank and Walther, 2008, section 7.3).
+    """
+    copy = Copy(tape, point)
+    set_current(copy.recorder)
+    try:
+        output = copy.outputs[rows[0]]
+        slopes = copy.region.pull([addresses_of(output)], [1.0])
+        results = [slopes[k] for k in wanted] + [copy.outputs[k] for k in reads]
+    finally:
+        set_current(None)
+    try:
+        found = freeze(copy.recorder, copy.leaves, results, None, [slot.name for slot in tape.inputs])
+    finally:
+        copy.recorder.close()
+    found.name = f"gradient of {tape.name}"
+    count = len(wanted)
+    return found, list(range(count)), list(range(count, count + len(reads)))
+
+
+def inside_arena(tape: Tape, point: list[Any]) -> Tape:
+    """Return a tape whose large inputs are copied into the arena, where results may be views of them."""
+    copy = Copy(tape, point)
+    set_current(None)
+    try:
+        found = freeze(copy.recorder, copy.leaves, copy.outputs, None, [slot.name for slot in tape.inputs])
+    finally:
+        copy.recorder.close()
+    found.name, found.output_tree = tape.name, tape.output_tree
+    return found
+
+
+def is_symmetric(tape: Tape) -> bool:
+    """Whether second derivatives are symmetric: not where a rule of the user's own says what a derivative is."""
+    code, words = tape.program_code(), tape.program_words()
+    opcodes = code[:, 0]
+    ops = np.flatnonzero(np.bincount(opcodes[opcodes < 2 * MAP] % MAP)) if len(code) else []
+    ours = all(REGISTRY[opcode].primal.__module__.startswith("numbad.") for opcode in ops)
+    calls = [tape.hosts[host_call(words, int(w))] for w in code[opcodes == HOST, 2]]
+    return ours and all(isinstance(getattr(call, "op", None), ArrayOp) for call in calls)
