@@ -442,6 +442,97 @@ def check_dot_product(
             fail(f"<J v, w> is {one:.15g} and <v, J' w> is {other:.15g}", "mend the rule of one of the two modes")
 
 
+def check_sparsity(
+    f: Callable[..., Any], *points: Any, second: bool = False, samples: int = 3, rtol: float = 1e-10, seed: int = 0
+) -> None:
+    """Check the sparse derivatives of a function against dense ones, at a point and at random points near it.
+
+    Parameters
+    ----------
+    f : callable
+        A function that `numbad.sparse_jacobian` takes, or with `second` `numbad.sparse_hessian`.
+    *points : float, ndarray of float64 or float32, or tree
+        The arguments at which to check. All are differentiated.
+    second : bool
+        Whether the second derivatives are checked.
+    samples : int
+        At how many random points besides, each up to a tenth away.
+    rtol : float
+        How far entries may differ, relative to the largest one and at least to 1. In single precision at least 1e-4.
+    seed : int
+        Of the random points.
+
+    Raises
+    ------
+    AssertionError
+        When the pattern misses an entry of the dense derivative that is not zero, or an entry differs.
+
+    Notes
+    -----
+    One dense derivative for each point: meant for some hundred inputs. A random point that takes another path
+    is checked on that path.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numbad.testing import check_sparsity
+    >>> check_sparsity(lambda x: x[1:] * x[:-1], np.array([1.0, 2.0, 3.0]))
+    >>> check_sparsity(lambda x: np.sum(x[1:] * x[:-1] ** 2), np.array([1.0, 2.0, 3.0]), second=True)
+    """
+    random = np.random.default_rng(seed)
+    layout = Layout(points)
+    start = np.concatenate([np.ravel(leaf).astype(np.float64) for leaf in flatten(points)[0]] or [np.zeros(0)])
+    places = tuple(range(len(points)))
+    for k in range(samples + 1):
+        near = start if k == 0 else start + 0.1 * np.maximum(1.0, np.abs(start)) * random.uniform(-1, 1, start.shape)
+        at = layout.tree(near, True)
+        sparse: Any = (numbad.sparse_hessian if second else numbad.sparse_jacobian)(f, *at, argnums=places)
+        dense: Any = (numbad.hessian if second else numbad.jacobian)(f, *at, argnums=places)
+        sizes = [Layout(point).size for point in at]
+        what = f"{'second ' if second else ''}derivative at point {k}"
+        for whole, found in zip(dense, sparse, strict=True) if second else ((dense, sparse),):
+            for block, matrix in zip(columns_of_blocks(whole, at, sizes), found, strict=True):
+                compare_sparse(block, matrix, rtol, what)
+
+
+def columns_of_blocks(dense: Any, at: Any, sizes: list[int]) -> list[np.ndarray]:
+    """Return a dense Jacobian, which has its blocks in trees, as one matrix for each argument."""
+    parts: list[list[np.ndarray]] = [[] for _ in at]
+    outputs = flatten(dense)[0]
+    counts = [len(flatten(point)[0]) for point in at]
+    shapes = [[np.shape(leaf) for leaf in flatten(point)[0]] for point in at]
+    while outputs:
+        for k, count in enumerate(counts):
+            blocks, outputs = outputs[:count], outputs[count:]
+            sized = [
+                np.reshape(block, (-1, math.prod(shape))) if math.prod(shape) else np.zeros((0, 0))
+                for block, shape in zip(blocks, shapes[k], strict=True)
+            ]
+            if sized:
+                parts[k].append(np.concatenate(sized, axis=1))
+    return [np.concatenate(part) if part else np.zeros((0, size)) for part, size in zip(parts, sizes, strict=True)]
+
+
+def compare_sparse(dense: np.ndarray, sparse: Any, rtol: float, where: str) -> None:
+    """Raise an AssertionError where a sparse matrix is not a dense one."""
+    if sparse.dtype == np.float32:
+        rtol = max(rtol, 1e-4)
+    stored = sparse.copy()
+    stored.data = np.ones_like(stored.data)
+    missed = np.argwhere((dense != 0.0) & (stored.toarray() == 0.0))
+    if missed.size:
+        row, column = missed[0].tolist()
+        text = f"the pattern of the {where} misses {len(missed)} entries, the first in row {row} and column {column}"
+        raise AssertionError(f"{text}, which is {dense[row, column]} in the dense one")
+    scale = max(1.0, float(np.max(np.abs(dense), initial=0.0, where=np.isfinite(dense))))
+    found = sparse.toarray()
+    unlike = ~np.isclose(found, dense, rtol=rtol, atol=rtol * scale, equal_nan=True)
+    if unlike.any():
+        row, column = np.argwhere(unlike)[0].tolist()
+        text = f"{int(unlike.sum())} entries of the {where} differ, the first in row {row} and column {column}"
+        raise AssertionError(f"{text}: {found[row, column]} sparse, {dense[row, column]} dense")
+
+
 def check_grads(
     f: Callable[..., Any],
     args: Sequence[Any],

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from numbad.ops import reach
 from numbad.ops.host import array_op
 
 Shape = tuple[int, ...]
@@ -37,8 +38,8 @@ def convolved_box(a: Any, v: Any, first: Shape, shape: Shape, fast: bool) -> Any
         return np.zeros((*a.shape[: a.ndim - axes], *shape), a.dtype)
     if fast and costs_less_by_fft(a.shape[a.ndim - axes :], taps, shape, a.size // math.prod(a.shape[a.ndim - axes :])):
         return box_by_fft(a, v, first, shape)
-    reach = tuple(n + m - 1 for n, m in zip(shape, taps, strict=True))
-    inner = boxed(a, tuple(n - m + 1 for n, m in zip(first, taps, strict=True)), reach)
+    wide = tuple(n + m - 1 for n, m in zip(shape, taps, strict=True))
+    inner = boxed(a, tuple(n - m + 1 for n, m in zip(first, taps, strict=True)), wide)
     if a.ndim == 1:
         return np.convolve(inner, v, "valid")
     turned = np.flip(v, tuple(range(v.ndim - axes, v.ndim)))
@@ -109,6 +110,9 @@ def box_by_fft(a: np.ndarray, v: np.ndarray, first: Shape, shape: Shape) -> np.n
 
 
 convolved_box.takes_wanted = True
+
+
+convolved_box.reach = reach.convolved
 
 
 @convolved_box.vjp

@@ -40,6 +40,9 @@ class ArrayOp:
         Whether the pullback takes `wanted=`, a bool for each operand: whether its cotangent is asked for.
     takes_lanes : bool
         Whether operands that all have a further axis of lanes at the end give results that have it too.
+    reach : callable or None
+        `reach(operand_shapes, result_shapes, **settings)`: which elements of the operands the results depend on (see
+        `ops.reach`); None where each depends on all. The flag of an op that raises has no derivative.
     linear : bool
         Whether it is linear in its first operand and `takes_lanes`, and its rules do too: then lanes go through a rule
         at once.
@@ -55,6 +58,7 @@ class ArrayOp:
     """
 
     carries_absence = takes_wanted = takes_lanes = linear = stacks = takes_columns = columns_kernel = False
+    reach: Callable[..., Any] | None = None
 
     def __init__(
         self, primal: Callable[..., Any], shapes: Callable[..., list[Shape]] | None, raises: bool = False

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from numbad.errors import NumbadError, RecordingError, message
+from numbad.ops import reach
 from numbad.ops.host import array_op
 
 Shape = tuple[int, ...]
@@ -67,6 +68,9 @@ def solve(a: Any, b: Any) -> Any:
 solve.takes_columns = solve.columns_kernel = True
 
 
+solve.reach = reach.in_stacks
+
+
 @solve.vjp
 def solve_vjp(bars: Any, results: Any, operands: Any) -> Any:
     a, b = operands
@@ -101,6 +105,9 @@ def inverse(a: Any) -> Any:
     return np.linalg.inv(a)
 
 
+inverse.reach = reach.in_stacks
+
+
 @inverse.vjp
 def inverse_vjp(bars: Any, results: Any, operands: Any) -> Any:
     x = transposed(results[0])
@@ -127,6 +134,9 @@ def determinant(a: Any) -> Any:
     return np.linalg.det(a)
 
 
+determinant.reach = reach.in_stacks
+
+
 @determinant.vjp
 def determinant_vjp(bars: Any, results: Any, operands: Any) -> Any:
     return (per_matrix(bars[0]) * cofactors(operands[0]),)
@@ -151,6 +161,9 @@ def cofactors(a: Any, *directions: Any) -> Any:
     turned = [transposed(u) @ direction @ transposed(v) for direction in directions]
     sign = per_matrix(np.sign(np.linalg.det(u) * np.linalg.det(v)))
     return sign * (u @ mixed_minors(s, turned) @ v)
+
+
+cofactors.reach = reach.in_stacks
 
 
 @cofactors.for_stacks
@@ -247,6 +260,9 @@ def sign_log_determinant(a: Any) -> Any:
     return tuple(np.linalg.slogdet(a))
 
 
+sign_log_determinant.reach = reach.in_stacks
+
+
 @sign_log_determinant.vjp
 def sign_log_determinant_vjp(bars: Any, results: Any, operands: Any) -> Any:
     bar = per_matrix(bars[1])
@@ -285,6 +301,9 @@ def cholesky(a: Any, upper: bool, finite: bool = False) -> Any:
     return transposed(factor) if upper else factor
 
 
+cholesky.reach = reach.in_stacks
+
+
 @cholesky.vjp
 def cholesky_vjp(bars: Any, results: Any, operands: Any, upper: bool, finite: bool = False) -> Any:
     factor, bar = results[0], bars[0]
@@ -316,6 +335,9 @@ def symmetric_eigen(a: Any, upper: bool) -> Any:
     return tuple(np.linalg.eigh(a, "U" if upper else "L"))
 
 
+symmetric_eigen.reach = reach.in_stacks
+
+
 @symmetric_eigen.vjp
 def symmetric_eigen_vjp(bars: Any, results: Any, operands: Any, upper: bool) -> Any:
     w, v = results
@@ -331,6 +353,9 @@ def symmetric_eigen_vjp(bars: Any, results: Any, operands: Any, upper: bool) -> 
 def symmetric_eigenvalues(a: Any, upper: bool) -> Any:
     """Eigenvalues in ascending order of a symmetric matrix, of which one triangle is read."""
     return np.linalg.eigh(a, "U" if upper else "L")[0]
+
+
+symmetric_eigenvalues.reach = reach.in_stacks
 
 
 @symmetric_eigenvalues.vjp
@@ -675,6 +700,9 @@ def singular_values_only(a: Any) -> Any:
     return np.linalg.svd(a, compute_uv=False)
 
 
+singular_values_only.reach = reach.in_stacks
+
+
 @singular_values_only.vjp
 def singular_values_only_vjp(bars: Any, results: Any, operands: Any) -> Any:
     return (with_singular_values(operands[0], bars[0]),)
@@ -811,6 +839,9 @@ def cut_off(s: Any, rtol: Any) -> Any:
 def pseudoinverse(a: Any, rtol: Any) -> Any:
     """Pseudoinverse of which nothing but rounding is cut off, differentiated at constant rank."""
     return np.linalg.pinv(a, rtol)
+
+
+pseudoinverse.reach = reach.in_stacks
 
 
 @pseudoinverse.vjp

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from numbad.ops.definition import ABSENT
+from numbad.ops import reach
 from numbad.ops.host import array_op
 
 Shape = tuple[int, ...]
@@ -27,6 +28,9 @@ def greatest(x: Any) -> Any:
     return np.max(x, axis=-1)
 
 
+greatest.reach = reach.along_last
+
+
 @greatest.moving_vjp
 def greatest_vjp(bars: Any, results: Any, operands: Any) -> Any:
     return share(bars[0], results[0], operands[0])
@@ -36,6 +40,9 @@ def greatest_vjp(bars: Any, results: Any, operands: Any) -> Any:
 def least(x: Any) -> Any:
     """The smallest element along the last axis; NaN if one is; ties share the derivative evenly."""
     return np.min(x, axis=-1)
+
+
+least.reach = reach.along_last
 
 
 @least.moving_vjp
@@ -85,6 +92,9 @@ def running_sum(x: Any) -> Any:
 running_sum.for_stacks(by_steps(np.add, running_sum.kernel))
 
 
+running_sum.reach = reach.running
+
+
 @running_sum.moving_vjp
 def running_sum_vjp(bars: Any, results: Any, operands: Any) -> Any:
     return (backwards(running_sum(backwards(bars[0]))),)
@@ -110,6 +120,9 @@ def linear_recurrence(a: Any, b: Any) -> Any:
     the same recurrence from the other end.
     """
     return recurrence(a, b)
+
+
+linear_recurrence.reach = reach.running
 
 
 @linear_recurrence.for_stacks
@@ -147,6 +160,9 @@ def running_product(x: Any) -> Any:
 running_product.for_stacks(by_steps(np.multiply, running_product.kernel))
 
 
+running_product.reach = reach.running
+
+
 @running_product.vjp
 def running_product_vjp(bars: Any, results: Any, operands: Any) -> Any:
     return (delay(results[0], 1.0) * backward_recurrence(operands[0], bars[0]),)
@@ -156,6 +172,9 @@ def running_product_vjp(bars: Any, results: Any, operands: Any) -> Any:
 def product(x: Any) -> Any:
     """Product along the last axis; its derivative multiplies what is before by what is behind."""
     return np.prod(x, axis=-1)
+
+
+product.reach = reach.along_last
 
 
 @product.vjp
@@ -185,6 +204,9 @@ def running_greatest(x: Any) -> Any:
 running_greatest.for_stacks(by_steps(np.maximum, running_greatest.kernel))
 
 
+running_greatest.reach = reach.running
+
+
 @running_greatest.moving_vjp
 def running_greatest_vjp(bars: Any, results: Any, operands: Any) -> Any:
     return (collect_runs(bars[0], results[0], operands[0]),)
@@ -197,6 +219,9 @@ def running_least(x: Any) -> Any:
 
 
 running_least.for_stacks(by_steps(np.minimum, running_least.kernel))
+
+
+running_least.reach = reach.running
 
 
 @running_least.moving_vjp
@@ -222,6 +247,9 @@ def sort_last(x: Any) -> Any:
     return np.sort(x, axis=-1, kind="stable")
 
 
+sort_last.reach = reach.within_last
+
+
 @sort_last.moving_vjp
 def sort_last_vjp(bars: Any, results: Any, operands: Any) -> Any:
     return (put_in_order(bars[0], operands[0], kth=None),)
@@ -231,6 +259,9 @@ def sort_last_vjp(bars: Any, results: Any, operands: Any) -> Any:
 def partition_last(x: Any, kth: Any) -> Any:
     """Partition along the last axis as np.partition does."""
     return np.partition(x, kth, axis=-1)
+
+
+partition_last.reach = reach.within_last
 
 
 @partition_last.moving_vjp
@@ -273,6 +304,9 @@ def pick_at(y: Any, index: Any) -> Any:
     return np.take_along_axis(y, whole(index, y.shape[-1]), axis=-1)[..., 0]
 
 
+pick_at.reach = reach.along_last
+
+
 @pick_at.moving_vjp
 def pick_at_vjp(bars: Any, results: Any, operands: Any) -> Any:
     return put_at(bars[0], operands[1], count=np.shape(operands[0])[-1]), None
@@ -284,6 +318,9 @@ def put_at(y: Any, index: Any, count: int) -> Any:
     found = np.full((*y.shape, count), ABSENT, y.dtype)
     np.put_along_axis(found, whole(index, count), y[..., None], axis=-1)
     return found
+
+
+put_at.reach = reach.spread_last
 
 
 @put_at.moving_vjp
@@ -308,6 +345,9 @@ def interpolated_shape(x: Shape, xp: Shape, fp: Shape) -> list[Shape]:
 def interpolation(x: Any, xp: Any, fp: Any) -> Any:
     """Piecewise linear interpolation through (xp, fp), constant outside."""
     return np.interp(x, xp, fp)
+
+
+interpolation.reach = reach.interpolated
 
 
 @interpolation.for_stacks

@@ -26,7 +26,9 @@ def spy(pattern: Pattern, axes: Axes | None, colours: Any, **options: Any) -> Ax
     rows, columns = pattern.structure()
     if colours is not None and np.shape(colours) != (pattern.shape[1],):
         do = "pass the colours of the columns, as Colouring.columns has them"
-        raise ValueError(message(f"there are {np.size(colours)} colours for {pattern.shape[1]} columns", do, where=False))
+        raise ValueError(
+            message(f"there are {np.size(colours)} colours for {pattern.shape[1]} columns", do, where=False)
+        )
     if axes is None:
         axes = plt.figure().add_subplot()
     longest = max(*pattern.shape, 1)

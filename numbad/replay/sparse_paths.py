@@ -188,7 +188,7 @@ class SparseJitted(Jitted[Any]):
             became = f"{other.entries} entries before, {path.shaped.entries} now"
             do = 'ask for structure="union", which keeps what was met before, or give a pattern'
             if union:
-                do = "give a pattern that holds the entries of all paths, if the solver wants one structure from the start"
+                do = "give a pattern that holds the entries of all paths, if a solver wants one from the start"
             warn(
                 message(
                     f"{self.title()} takes another path, on which its derivative has another structure ({became})",

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from numbad.ops import reach
 from numbad.ops.definition import ABSENT, BY_NAME, absent, find_ufunc
 from numbad.ops.host import ARRAY_OPS, ArrayOp
 from numbad.ops.linalg import unbroadcast
@@ -31,7 +32,7 @@ class Elementwise(ArrayOp):
 
     def __init__(self, primal: Callable[..., Any], title: str, slopes: tuple[Slope, ...]) -> None:
         super().__init__(primal, lambda *shapes: [np.broadcast_shapes(*shapes)])
-        self.title, self.slopes = title, slopes
+        self.title, self.slopes, self.reach = title, slopes, reach.broadcast
         self.vjp_function, self.jvp_function = self.pull, self.push
 
     def slope(self, k: int, result: Any, operands: Any) -> Any:

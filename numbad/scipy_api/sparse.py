@@ -9,6 +9,7 @@ import numpy as np
 
 from numbad.errors import RecordingError, message
 from numbad.numpy_api.functions import asarray
+from numbad.ops import reach
 from numbad.ops.host import array_op
 from numbad.recording.active import Active
 from numbad.scipy_api.dispatch import records
@@ -25,6 +26,9 @@ def product_shape(x: Any, *, matrix: Any) -> list[Any]:
 def sparse_product(x: Any, *, matrix: Any) -> Any:
     """A constant sparse matrix times a vector or a matrix."""
     return matrix @ x
+
+
+sparse_product.reach = reach.multiplied
 
 
 @sparse_product.vjp

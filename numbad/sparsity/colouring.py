@@ -21,6 +21,7 @@ KINDS = {"largest_first": 0, "incidence_degree": 1, "smallest_last": 2, "dynamic
 DENSE = 64  # neighbours: a vertex with at least so many, and DENSER times the mean, has a colour of its own
 DENSER = 8
 MOST_PAIRS = 1 << 31  # of columns in common rows, that are looked at for one colouring
+MOST_KEYS = 1 << 16  # of saturated columns: colours of neighbours, and neighbours
 ENOUGH_PAIRS = 1 << 24  # beyond so many, one order is tried, not all
 
 
@@ -130,11 +131,27 @@ def colour_columns(graph: Graph, order: str = "natural") -> np.ndarray:
     """
     if pairs_of(graph) > MOST_PAIRS:
         raise Uncoloured
+    return colour_in(order_of(order, graph), graph)
+
+
+def colour_in(sequence: np.ndarray, graph: Graph) -> np.ndarray:
+    """Return colours of columns that are taken one after the other, each the first that is free."""
     count = len(graph.column_pointers) - 1
     colours, forbidden = np.full(count, -1, np.int64), np.full(count + 1, -1, np.int64)
-    arrays = (order_of(order, graph), graph.column_pointers, graph.column_rows, graph.row_pointers, graph.row_columns)
+    arrays = (sequence, graph.column_pointers, graph.column_rows, graph.row_pointers, graph.row_columns)
     call("colour_columns_at", 0, (*arrays, colours, forbidden))
     return colours
+
+
+def colour_saturated(graph: Graph) -> np.ndarray | None:
+    """Return colours of columns, the most constrained ones first; None where they would be very many."""
+    count = len(graph.column_pointers) - 1
+    degrees, masks, marks, found, keys = (np.zeros(count + 1, np.int64) for _ in range(5))
+    colours, after, before = (np.full(count + 1, -1, np.int64) for _ in range(3))
+    heads = np.full(MOST_KEYS, -1, np.int64)
+    arrays = (graph.column_pointers, graph.column_rows, graph.row_pointers, graph.row_columns, degrees[:count])
+    done = call("colour_saturated_at", 0, (*arrays, colours, masks, marks, found, keys, heads, after, before))
+    return colours[:count] if done else None
 
 
 def best_columns(graph: Graph) -> np.ndarray:
@@ -147,13 +164,16 @@ def best_columns(graph: Graph) -> np.ndarray:
                 break
             found = colour_columns(graph, order)
             best = found if found.max(initial=-1) < best.max(initial=-1) else best
+        saturated = colour_saturated(graph) if best.max(initial=-1) + 1 > least else None
+        if saturated is not None and saturated.max(initial=-1) < best.max(initial=-1):
+            best = saturated
     return without_empty(best, graph)
 
 
 def without_empty(colours: np.ndarray, graph: Graph) -> np.ndarray:
     """Return the colours with those that only columns without entries have left out."""
     used = np.diff(graph.column_pointers) > 0
-    names, found = np.unique(colours[used], return_inverse=True)
+    _, found = np.unique(colours[used], return_inverse=True)
     result = np.full(colours.size, -1, np.int64)
     result[used] = found
     return result
@@ -298,7 +318,7 @@ def choose_colouring(pattern: Pattern, kind: str = "auto") -> Colouring:
     if kind != "auto":
         return makers[kind]()
     best = None
-    for name in ("star",) if pattern.symmetric else ("columns", "rows", "both"):
+    for name in ("star", "columns") if pattern.symmetric else ("columns", "rows", "both"):
         if best is not None and name == "both" and best.colours <= 3:
             break
         try:

@@ -3,9 +3,9 @@
 Each is a C function of an address, compiled by Numba when it is first called; `sparsity.compiled` loads it.
 
 Orders and the greedy colours of columns (at distance 2 in the graph of rows and columns): Coleman and Moré, 1983;
-Gebremedhin, Manne and Pothen, 2005, "What color is your Jacobian?", SIAM Review 47, sections 3 and 5. Star colours:
-Gebremedhin, Tarafdar, Manne and Pothen, 2007, "New acyclic and star coloring algorithms", SIAM J. Sci. Comput. 29,
-algorithm 4.1.
+Gebremedhin, Manne and Pothen, 2005, "What color is your Jacobian?", SIAM Review 47, sections 3 and 5. By saturation:
+Brélaz, 1979, "New methods to color the vertices of a graph". Star colours: Gebremedhin, Tarafdar, Manne and Pothen,
+2007, "New acyclic and star coloring algorithms", SIAM J. Sci. Comput. 29, algorithm 4.1.
 """
 # mypy: disable-error-code="no-untyped-def"
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from numbad.kernels.tables import compiled, integers_at, table_at
 
+MOST_BITS = 62  # colours in a mask
 INCIDENCE, SMALLEST_LAST, DYNAMIC = 1, 2, 3  # orders that look at what is left
 
 # ---------------------------------------------------------------- neighbours
@@ -132,6 +133,48 @@ def colour_columns(order, pointers, rows, back, columns, colours, forbidden):
         colours[v] = first_free(forbidden, v)
 
 
+@compiled
+def colour_saturated(pointers, rows, back, columns, degrees, colours, masks, marks, found, keys, heads, after, before):
+    """Give columns colours, next always the one whose neighbours have most; return False where 64 are too few.
+
+    Of several the one with most neighbours. The key of a column in `heads` says both.
+    """
+    count, widest, stamp = degrees.size, np.int64(0), np.int64(0)
+    for v in range(count):
+        stamp += 1
+        degrees[v] = near(np.int64(v), pointers, rows, back, columns, marks, stamp, found)
+        widest = max(widest, degrees[v] + 1)
+    if MOST_BITS * widest + widest > heads.size:
+        return False
+    high = np.int64(0)
+    for v in range(count - 1, -1, -1):
+        keys[v] = degrees[v]
+        high = max(high, keys[v])
+        link(np.int64(v), keys, heads, after, before)
+    for _ in range(count):
+        while heads[high] < 0:
+            high -= 1
+        v = heads[high]
+        unlink(v, keys, heads, after, before)
+        colour = np.int64(0)
+        while colour < MOST_BITS and masks[v] >> colour & 1:
+            colour += 1
+        if colour == MOST_BITS:
+            return False
+        colours[v] = colour
+        bit = np.int64(1) << colour
+        stamp += 1
+        for j in range(near(v, pointers, rows, back, columns, marks, stamp, found)):
+            u = found[j]
+            if colours[u] < 0 and not masks[u] & bit:
+                masks[u] |= bit
+                unlink(u, keys, heads, after, before)
+                keys[u] += widest
+                link(u, keys, heads, after, before)
+                high = max(high, keys[u])
+    return True
+
+
 # ---------------------------------------------------------------- stars
 
 
@@ -145,9 +188,7 @@ def treat(v, w, pointers, others, colours, forbidden, treated):
 
 
 @compiled
-def colour_stars(
-    order, pointers, others, edges, colours, forbidden, first_v, first_w, treated, stars, hubs
-):
+def colour_stars(order, pointers, others, edges, colours, forbidden, first_v, first_w, treated, stars, hubs):
     """Give vertices colours, so that the vertices of any two colours form stars; note the hub of each edge's star.
 
     Parameters
@@ -245,6 +286,29 @@ def colour_columns_at(like, _, at):
     )
     colour_columns(order, pointers, rows, back, integers_at(table, 4), integers_at(table, 5), integers_at(table, 6))
     return np.int64(0)
+
+
+def colour_saturated_at(like, _, at):
+    """Run `colour_saturated`. Compiled to a C function."""
+    table = table_at(at)
+    pointers, rows, back, columns = (
+        integers_at(table, 0),
+        integers_at(table, 1),
+        integers_at(table, 2),
+        integers_at(table, 3),
+    )
+    degrees, colours, masks, marks = (
+        integers_at(table, 4),
+        integers_at(table, 5),
+        integers_at(table, 6),
+        integers_at(table, 7),
+    )
+    found, keys, heads = integers_at(table, 8), integers_at(table, 9), integers_at(table, 10)
+    after, before = integers_at(table, 11), integers_at(table, 12)
+    done = colour_saturated(
+        pointers, rows, back, columns, degrees, colours, masks, marks, found, keys, heads, after, before
+    )
+    return np.int64(done)
 
 
 def colour_stars_at(like, _, at):

@@ -32,7 +32,7 @@ def derive(f: Any, points: tuple[Any, ...], second: bool, with_value: bool, opti
         check_callable(f, points, name)
     check_function(f, name)
     check_options(name, options)
-    check_names(f, {key: value for key, value in options.items() if value != DEFAULTS[key]}, name)
+    check_names(f, {key: value is not DEFAULTS[key] for key, value in options.items()}, name)
     argnums = options["argnums"]
     if argnums is None:
         options["argnums"] = tuple(range(len(points))) if len(points) > 1 else 0
@@ -280,8 +280,8 @@ def sparse_hessian(
     Notes
     -----
     One run of `f`, whose gradient is made of it as rows; the pattern is that of the gradient's Jacobian, so it holds
-    what interacts in an operation that is not linear, and no more [1]_. An entry is kept where the one opposite is there,
-    too. Colours of symmetric matrices form stars, so that each entry is alone in its row or its column [2]_.
+    what interacts in an operation that is not linear, and no more [1]_. An entry is kept where the one opposite is
+    there, too. Colours of symmetric matrices form stars, so that each entry is alone in its row or its column [2]_.
 
     References
     ----------

@@ -16,10 +16,9 @@ import numpy as np
 from numbad.kernels.memory import check_memory
 from numbad.ops.arithmetic import identity
 from numbad.ops.definition import REGISTRY
+from numbad.ops.reach import Unknown
 from numbad.tape.layout import (
     ADD,
-    CLEAR,
-    CONTRACT,
     GATHER,
     GUARD,
     GUARD_VALUE,
@@ -27,6 +26,7 @@ from numbad.tape.layout import (
     MAP,
     SCATTER,
     gather_places,
+    host_call,
     host_places,
     is_absent_sum,
     row_cleared,
@@ -40,6 +40,7 @@ from numbad.tape.layout import (
 from numbad.tapes.lowering import clear_rows, make_rows, place_spaces, spread
 
 if TYPE_CHECKING:
+    from numbad.ops.reach import Link
     from numbad.sweeps.execution import Execution
     from numbad.tapes.slots import Input, Output
     from numbad.tapes.tape import Tape
@@ -89,7 +90,7 @@ def take_elements(tape: Tape) -> Elements:
     for row in np.flatnonzero(whole).tolist():
         pieces.append(code[done:row])
         if code[row, 0] == HOST:
-            joined, size = join_rows(words, int(code[row, 2]), starts, size)
+            joined, size = join_rows(tape, int(code[row, 2]), starts, size)
             pieces += joined
         else:
             pieces += element_rows(code[row], words, starts)
@@ -124,9 +125,10 @@ def element_rows(row: np.ndarray, words: np.ndarray, starts: list[int]) -> list[
     if opcode == SCATTER:
         space, source, count = scatter_source(words, w)
         targets = out + scatter_places(words, w)
-        return sum_rows(ADD, out, int(scatter_block(words, w)), False, targets, starts[space] + source + np.arange(count))
-    shape = row_shape(words, w)
-    operands = [spread(starts[space] + first, shape, steps).reshape(-1) for space, first, steps in row_operands(words, w)]
+        cleared, sources = int(scatter_block(words, w)), starts[space] + source + np.arange(count)
+        return sum_rows(ADD, out, cleared, False, targets, sources)
+    shape, places = row_shape(words, w), row_operands(words, w)
+    operands = [spread(starts[space] + first, shape, steps).reshape(-1) for space, first, steps in places]
     if opcode < 2 * MAP:
         return [make_rows(opcode - MAP, *operands)]
     absent = opcode == ADD and is_absent_sum(words, w)
@@ -138,7 +140,7 @@ def element_rows(row: np.ndarray, words: np.ndarray, starts: list[int]) -> list[
 
 def covers(targets: np.ndarray, first: int, count: int) -> bool:
     """Whether each of a run of addresses is written once."""
-    if not count or targets[0] == first and (np.diff(targets) == 1).all():
+    if not count or (targets[0] == first and (np.diff(targets) == 1).all()):
         return True
     met = np.zeros(count, np.bool_)
     met[targets - first] = True
@@ -163,15 +165,35 @@ def sum_rows(opcode: int, out: int, cleared: int, absent: bool, *operands: np.nd
     return [clear, make_rows(opcode, *operands)]
 
 
-def join_rows(words: np.ndarray, w: int, starts: list[int], size: int) -> tuple[list[np.ndarray], int]:
+def join_rows(tape: Tape, w: int, starts: list[int], size: int) -> tuple[list[np.ndarray], int]:
     """Return rows that say on what the results of a Python kernel depend, and the next free address."""
+    words: Any = tape.program_words()
     read, made = host_places(words, w)
     sources = [starts[space] + first + np.arange(count) for space, first, count in read]
+    targets = [starts[space] + first + np.arange(count) for space, first, count in made]
+    links = links_of(tape.hosts[host_call(words, w)])
+    if links is not None:
+        pairs = [(targets[r][one], (targets[r] if k < 0 else sources[k])[other]) for r, one, k, other in links]
+        ends, begins = (np.concatenate([part[k] for part in pairs]) for k in range(2))
+        order = np.argsort(ends, kind="stable")
+        return [make_rows(JOIN, ends[order], begins[order])], size
     rows = [clear_rows(size, 1)]
     rows += [make_rows(JOIN, np.full(part.size, size), part) for part in sources]
-    for space, first, count in made:
-        rows.append(make_rows(JOIN, starts[space] + first + np.arange(count), np.full(count, size)))
+    rows += [make_rows(JOIN, part, np.full(part.size, size)) for part in targets]
     return rows, size + 1
+
+
+def links_of(call: Any) -> list[Link] | None:
+    """Return on which elements the results of a Python kernel depend; None where each depends on all."""
+    reach = getattr(getattr(call, "op", None), "reach", None)
+    if reach is None:
+        return None
+    results = call.result_shapes[:-1] if call.op.raises else call.result_shapes
+    try:
+        found: list[Link] = reach(call.operand_shapes, results, **call.settings)
+    except Unknown:
+        return None
+    return found
 
 
 def input_places(slot: Input, elements: Elements) -> np.ndarray:

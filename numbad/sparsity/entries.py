@@ -84,7 +84,7 @@ class Entries:
         self.code = np.ascontiguousarray(code[chosen])
         self.rows = chosen
         moved = np.zeros(memory.size, np.int64)
-        moved[: partials_at] = np.arange(partials_at)
+        moved[:partials_at] = np.arange(partials_at)
         begin = partials_at + 2 * len(chosen)
         own = needed.copy()
         own[:partials_at] = 0
@@ -203,5 +203,3 @@ def inside(rows: np.ndarray, columns: np.ndarray, pattern: Pattern) -> np.ndarra
 def grown(values: np.ndarray, count: int) -> np.ndarray:
     """Return an array with more zeros behind it."""
     return np.concatenate([values, np.zeros(count - values.size, values.dtype)])
-
-

@@ -95,7 +95,8 @@ def places_in(pattern: Pattern, wider: Pattern) -> np.ndarray | None:
     if np.array_equal(pattern.indptr, wider.indptr) and np.array_equal(pattern.indices, wider.indices):
         return None
     width = np.int64(max(pattern.shape[1], 1))
-    own, others = (rows.astype(np.int64) * width + columns for rows, columns in map(Pattern.structure, (pattern, wider)))
+    pairs = (pattern.structure(), wider.structure())
+    own, others = (rows.astype(np.int64) * width + columns for rows, columns in pairs)
     found = np.searchsorted(others, own)
     inside = found < others.size
     inside[inside] = others[found[inside]] == own[inside]

@@ -15,12 +15,11 @@ from numbad.ops.arithmetic import multiply
 from numbad.ops.definition import REGISTRY
 from numbad.ops.texts import dependencies
 from numbad.sparsity.compiled import call
-from numbad.sparsity.elements import Elements, input_places, output_places, take_elements, values_of
+from numbad.sparsity.elements import input_places, output_places, take_elements, values_of
 from numbad.sweeps.dependence import operands_that_carry
 from numbad.tape.layout import CONTRACT, MAP
 
 if TYPE_CHECKING:
-    from numbad.pictures.spying import Axes
     from numbad.tapes.tape import Tape
 
 MOST_COLUMNS = (1 << 31) - 2  # of an interval's ends
@@ -149,7 +148,7 @@ class Pattern:
         inside = np.isin(rows * width + columns, own[0].astype(np.int64) * width + own[1])
         return rows[~inside], columns[~inside]
 
-    def spy(self, axes: Axes | None = None, colours: Any = None, **options: Any) -> Axes:
+    def spy(self, axes: Any = None, colours: Any = None, **options: Any) -> Any:
         """Draw the entries with Matplotlib.
 
         Parameters
@@ -248,15 +247,13 @@ class Analysis:
             hosts = np.array([op.host for op in REGISTRY], np.bool_)
             scalar = code[:, 0] < MAP
             self.partials[scalar] = np.where(hosts[code[scalar, 0]][:, None], np.nan, self.partials[scalar])
-        call(
-            "mark_rows_at", 0, (code.reshape(-1), self.varies, self.uses, self.flags, self.binary, dependencies())
-        )
-        scalar = np.flatnonzero(code[:, 0] < MAP)
-        products = np.array([op.name == multiply.name for op in REGISTRY], np.bool_)[code[scalar, 0]]
+        call("mark_rows_at", 0, (code.reshape(-1), self.varies, self.uses, self.flags, self.binary, dependencies()))
+        rows = np.flatnonzero(code[:, 0] < MAP)
+        products = code[rows, 0] == multiply.opcode
         for column, constant, none in ((0, P_CONSTANT, P_NONE), (1, Q_CONSTANT, Q_NONE)):
-            partial = self.partials[scalar, column]
+            partial = self.partials[rows, column]
             zero = (partial == 0) & (np.signbit(partial) | products)
-            self.flags[scalar[zero & (self.flags[scalar] & constant != 0)]] |= none
+            self.flags[rows[zero & (self.flags[rows] & constant != 0)]] |= none
         rows = np.flatnonzero(code[:, 0] == CONTRACT)
         for other, constant, none in ((3, P_CONSTANT, P_NONE), (2, Q_CONSTANT, Q_NONE)):
             zero = (self.values[code[rows, other]] == 0) & (self.flags[rows] & constant != 0)
@@ -335,5 +332,3 @@ def both_ways(pattern: Pattern) -> Pattern:
     found.sort_indices()
     dtype = pattern.indices.dtype
     return Pattern(pattern.shape, found.indptr.astype(dtype), found.indices.astype(dtype), True)
-
-

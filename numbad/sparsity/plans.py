@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from numbad.sparsity.prepared import Prepared
 from numbad.tape.naming import name_arguments, name_spaces
 from numbad.tapes.freezing import freeze, own_constants
 from numbad.transforms.derivatives import is_single, positions
+
 
 @dataclasses.dataclass(frozen=True)
 class SparsePlan:
@@ -74,7 +76,10 @@ class SparsePath:
             if plan.second:
                 scalar_output(recorder, result, plan.name)
             outputs, self.rebuild = real_outputs(recorder, result, bool(leaves))
-            self.auxiliary, self.rebuild_auxiliary = flatten(auxiliary) if plan.has_aux else ([], None)
+            self.auxiliary: list[Any] = []
+            self.rebuild_auxiliary: Any = None
+            if plan.has_aux:
+                self.auxiliary, self.rebuild_auxiliary = flatten(auxiliary)
             computed = [leaf for leaf in self.auxiliary if isinstance(leaf, Active)]
             names = name_arguments(plan.f, arguments)
             starts = np.cumsum([0] + [len(flatten(argument)[0]) for argument in arguments]).tolist()
@@ -109,8 +114,10 @@ class SparsePath:
         self.pattern = self.prepared.pattern
         sizes = [sum(tape.inputs[k].size for k in group) for group in self.groups]
         ends = np.cumsum([0, *sizes]).tolist()
-        self.bounds = list(zip(ends[:-1], ends[1:], strict=True))
-        self.dtypes = [np.result_type(*[tape.inputs[k].dtype for k in group]) if group else np.dtype(float) for group in self.groups]
+        self.bounds = list(itertools.pairwise(ends))
+        self.dtypes = [
+            np.result_type(*[tape.inputs[k].dtype for k in group] or [np.dtype(float)]) for group in self.groups
+        ]
         wider = None
         if plan.pattern is not None:
             wider = pattern_from(plan.pattern, self.pattern.shape, plan.name)
@@ -147,9 +154,8 @@ class SparsePath:
                 for row, dtype in zip(pairs, self.dtypes, strict=True)
             ]
         else:
-            self.blocks = [
-                [Block(wider, whole, bounds, plan.format, dtype) for bounds, dtype in zip(self.bounds, self.dtypes, strict=True)]
-            ]
+            parts = zip(self.bounds, self.dtypes, strict=True)
+            self.blocks = [[Block(wider, whole, bounds, plan.format, dtype) for bounds, dtype in parts]]
         self.only = self.blocks[0][0] if is_single(plan.argnums) else None
 
     def compute(self, given: list[Any]) -> Any:
@@ -180,7 +186,6 @@ class SparsePath:
             return value, matrices
         computed = iter(values[count:])
         leaves = [next(computed) if isinstance(leaf, Active) else leaf for leaf in self.auxiliary]
-        assert self.rebuild_auxiliary is not None
         auxiliary = self.rebuild_auxiliary(leaves)
         return ((value, auxiliary), matrices) if plan.with_value else (matrices, auxiliary)
 
@@ -197,4 +202,3 @@ def run_once(plan: SparsePlan, arguments: tuple[Any, ...], keywords: dict[str, A
 def leaves_of(arguments: tuple[Any, ...], inputs: tuple[int, ...]) -> list[Any]:
     """Return the leaves of the arguments that vary."""
     return [as_leaf(leaf) for k in inputs for leaf in flatten(arguments[k])[0]]
-

@@ -1,4 +1,4 @@
-"""A tape's sparse derivative, prepared: its pattern, the way its entries are computed, and the matrices made of them."""
+"""A tape's sparse derivative, prepared: its pattern, and the way its entries are computed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from numbad.errors import message
 from numbad.ops.definition import REGISTRY
 from numbad.ops.host import ArrayOp
 from numbad.recording.recorder import set_current
-from numbad.sparsity.colouring import Colouring, choose_colouring
+from numbad.sparsity.colouring import Colouring, Uncoloured, choose_colouring
 from numbad.sparsity.elements import output_places
 from numbad.sparsity.entries import Entries, Untold
 from numbad.sparsity.lanes import Lanes
-from numbad.sparsity.patterns import Analysis, Pattern, both_ways
+from numbad.sparsity.patterns import Analysis, both_ways
 from numbad.tape.layout import HOST, MAP, host_call
 from numbad.tapes.freezing import freeze
 from numbad.tapes.jacobians import Copy
@@ -105,7 +105,17 @@ class Prepared:
             self.method = "entries"
             return
         kind = "auto" if method == "entries" else method
-        self.colouring = choose_colouring(pattern, kind)
+        try:
+            self.colouring = choose_colouring(pattern, kind)
+        except Uncoloured:
+            raise ValueError(
+                message(
+                    f"the {kind} of the derivative of {self.source.name} have so many common entries that each has "
+                    "nearly a colour of its own",
+                    f'leave method="{kind}" away',
+                    where=False,
+                )
+            ) from None
         if self.entries is not None and self.predict_entries() <= self.predict_lanes(analysis):
             self.method = "entries"
             return
@@ -209,7 +219,7 @@ def is_symmetric(tape: Tape) -> bool:
     """Whether second derivatives are symmetric: not where a rule of the user's own says what a derivative is."""
     code, words = tape.program_code(), tape.program_words()
     opcodes = code[:, 0]
-    ops = np.flatnonzero(np.bincount(opcodes[opcodes < 2 * MAP] % MAP)) if len(code) else []
+    ops = np.unique(opcodes[opcodes < 2 * MAP] % MAP)
     ours = all(REGISTRY[opcode].primal.__module__.startswith("numbad.") for opcode in ops)
     calls = [tape.hosts[host_call(words, int(w))] for w in code[opcodes == HOST, 2]]
     return ours and all(isinstance(getattr(call, "op", None), ArrayOp) for call in calls)

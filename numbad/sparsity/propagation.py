@@ -1,7 +1,7 @@
 """What depends on which inputs, element by element: sets of columns as lists of intervals, and entries with places.
 
-Each is a C function of an address, compiled by Numba when it is first called; `sparsity.compiled` loads it. An entry that needs more
-memory returns the row where it stopped, and goes on from there when it is called again.
+Each is a C function of an address, compiled by Numba when it is first called; `sparsity.compiled` loads it. An entry
+that needs more memory returns the row where it stopped, and goes on from there when it is called again.
 
 Sets of columns are lists of intervals, in order and apart (for dense results one interval, however long they are), and
 are shared between addresses. A set that only one other row reads is not made: its row stands in for it, and the reader

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from numbad.recording.hostcalls import HostCall
     from numbad.recording.structures import Structure
-    from numbad.sparsity.patterns import Pattern
     from numbad.tape.rows import Rows
     from numbad.tapes.passes import PassRecord
     from numbad.types import Argnums, Arrays, Several, Space, T, Ts, U, Value
@@ -865,7 +864,7 @@ class Tape:
 
     # ------------------------------------------------------------ sparse derivatives
 
-    def sparsity(self, second: bool = False) -> Pattern:
+    def sparsity(self, second: bool = False) -> Any:
         """Return where the Jacobian may have entries on the tape's path, or the second derivatives.
 
         Parameters
@@ -991,7 +990,7 @@ class Tape:
 
         Notes
         -----
-        Prepared at the first call: the gradient as rows, pattern, colours or instructions, which are kept with the tape.
+        Prepared at the first call: the gradient as rows, pattern, colours or instructions, kept with the tape.
 
         References
         ----------

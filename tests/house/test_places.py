@@ -66,6 +66,15 @@ ELSEWHERE = {
         "both sweeps of a loop are right together, or not",
     ),
     "compilation/test_module.py": ("compilation code scalar_program; tapes adjoint_plans", "what a module is made of"),
+    "sparsity/test_patterns.py": (
+        "ops reach; sparsity compiled elements propagation",
+        "what is propagated is a pattern",
+    ),
+    "sparsity/test_colouring.py": ("sparsity colours", "the compiled half of colours"),
+    "sparsity/test_derivatives.py": (
+        "sparsity entries lanes matrices of_tapes plans prepared",
+        "every method, option and way to a matrix, against dense derivatives",
+    ),
     "kernels/test_number_texts.py": ("kernels make_number_texts", "what is made is what is read"),
     "tapes/test_checks.py": ("kernels verification", "the compiled half of the check"),
     "sweeps/test_dependence.py": ("kernels dependence tables", "the compiled half of dependence"),

@@ -1,0 +1,146 @@
+"""Colours: each entry can be read, the least number where it is known, no more than networkx in the same order."""
+
+import numpy as np
+import pytest
+from scipy.sparse import block_diag, csr_array, diags_array, eye_array, kron, random_array
+
+from numbad.sparsity import colouring
+from numbad.sparsity.colouring import ORDERS, choose_colouring, colour_columns, graph_of, order_of
+from numbad.sparsity.patterns import Pattern
+
+
+def pattern_from(matrix, symmetric=False):
+    """Return the pattern of a matrix."""
+    found = csr_array(matrix)
+    found.sort_indices()
+    return Pattern(found.shape, found.indptr, found.indices, symmetric)
+
+
+def check(pattern, found, seed=0):
+    """Compress a random matrix of the pattern, and read it back."""
+    rows, columns = pattern.structure()
+    matrix = pattern.to_scipy().toarray() * np.random.default_rng(seed).uniform(1.0, 2.0, pattern.shape)
+    if pattern.symmetric:
+        matrix = matrix + matrix.T
+    tangents = np.equal.outer(found.columns, np.arange(found.column_colours)).astype(float)
+    cotangents = np.equal.outer(np.arange(found.row_colours), found.rows).astype(float)
+    sources = ((matrix @ tangents).reshape(-1), (cotangents @ matrix).reshape(-1))
+    values = np.zeros(pattern.entries)
+    for source, which in zip(sources, (found.by_column, ~found.by_column), strict=True):
+        values[which] = source[found.places[which]]
+    np.testing.assert_allclose(values, matrix[rows, columns], rtol=1e-12)
+
+
+def arrowhead(count):
+    """Return a diagonal with a dense first row and column."""
+    matrix = np.eye(count)
+    matrix[0] = matrix[:, 0] = 1.0
+    return matrix
+
+
+def grid(side):
+    """Return the five-point stencil of a square."""
+    line = diags_array([1.0, 1.0, 1.0], offsets=[-1, 0, 1], shape=(side, side))
+    return kron(line, eye_array(side)) + kron(eye_array(side), line)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_entries_are_read_back(seed):
+    random = np.random.default_rng(seed)
+    height, width = random.integers(1, 30, 2)
+    matrix = random_array((height, width), density=random.uniform(0.0, 0.5), rng=random)
+    for kind in ("columns", "rows", "both", "auto"):
+        check(pattern_from(matrix), choose_colouring(pattern_from(matrix), kind), seed)
+    square = random_array((width, width), density=random.uniform(0.0, 0.4), rng=random)
+    symmetric = pattern_from(square + square.T, True)
+    for kind in ("star", "auto", "both"):
+        check(symmetric, choose_colouring(symmetric, kind), seed)
+
+
+def test_a_wrong_colour_is_noticed():
+    pattern = pattern_from(grid(5), True)
+    found = choose_colouring(pattern)
+    found.columns[3] = found.columns[4]
+    with pytest.raises(AssertionError):
+        check(pattern, found)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_bands(width):
+    offsets = range(-width, width + 1)
+    matrix = diags_array([1.0] * len(offsets), offsets=offsets, shape=(50, 50))
+    assert choose_colouring(pattern_from(matrix), "columns").colours == 2 * width + 1
+    assert choose_colouring(pattern_from(matrix, True)).colours <= 2 * width + 1
+
+
+@pytest.mark.parametrize("side", [5, 10, 33])
+def test_grids(side):
+    assert choose_colouring(pattern_from(grid(side)), "columns").colours == 5
+    found = choose_colouring(pattern_from(grid(side), True))
+    assert found.colours <= 5
+    check(pattern_from(grid(side), True), found)
+
+
+def test_blocks():
+    matrix = block_diag([np.ones((4, 3))] * 20)
+    assert choose_colouring(pattern_from(matrix), "columns").colours == 3
+    assert choose_colouring(pattern_from(matrix), "rows").colours == 4
+
+
+@pytest.mark.parametrize("count", [300, 100_000])
+def test_arrowheads(count):
+    where = np.arange(count)
+    ones, first = np.ones(count), np.zeros(count, int)
+    places = np.concatenate([where, first, where]), np.concatenate([where, where, first])
+    matrix = csr_array((np.concatenate([ones] * 3), places), shape=(count, count))
+    both, star = choose_colouring(pattern_from(matrix)), choose_colouring(pattern_from(matrix, True))
+    assert both.colours <= 3 and star.colours == 2
+    if count < 1000:
+        check(pattern_from(matrix), both)
+        check(pattern_from(matrix, True), star)
+
+
+def first_free(sequence, meets):
+    """Colour the vertices of a graph in some order, as networkx does: each gets the first colour that is free."""
+    colours = {}
+    for v in sequence:
+        taken = {colours[u] for u in np.flatnonzero(meets[v]).tolist() if u in colours and u != v}
+        colours[v] = next(k for k in range(len(sequence)) if k not in taken)
+    return colours
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_the_colours_of_plain_greedy_colouring_in_the_same_order(order):
+    for seed in range(6):
+        random = np.random.default_rng(seed)
+        pattern = pattern_from(random_array((60, 50), density=0.05, rng=random))
+        dense = pattern.to_scipy().toarray().astype(int)
+        sequence = order_of(order, graph_of(pattern)).tolist()
+        assert sorted(sequence) == list(range(50))
+        found = colour_columns(graph_of(pattern), order)
+        assert found.tolist() == [colour for _, colour in sorted(first_free(sequence, dense.T @ dense).items())]
+
+
+def test_orders_look_at_what_is_left():
+    graph = graph_of(pattern_from(arrowhead(6)[:1]))  # all columns meet
+    assert order_of("natural", graph).tolist() == list(range(6))
+    star = graph_of(pattern_from(np.eye(4)[[0, 0, 0]] + np.eye(4)[1:]))  # column 0 meets each of the others
+    assert order_of("largest_first", star)[0] == order_of("dynamic_largest_first", star)[0] == 0
+    assert order_of("smallest_last", star)[0] in (0, 1, 2, 3)
+    assert set(order_of("incidence_degree", star)[:2].tolist()) >= {0}
+
+
+def test_dense_rows_are_not_coloured_by_columns(monkeypatch):
+    monkeypatch.setattr(colouring, "MOST_PAIRS", 100)
+    pattern = pattern_from(arrowhead(30))
+    with pytest.raises(colouring.Uncoloured):
+        choose_colouring(pattern, "columns")
+    assert choose_colouring(pattern).kind == "both"
+
+
+def test_empty_patterns():
+    for shape in ((0, 0), (0, 3), (3, 0), (2, 2)):
+        pattern = pattern_from(np.zeros(shape))
+        for kind in ("columns", "rows", "both", "auto"):
+            assert choose_colouring(pattern, kind).colours == 0
+    assert choose_colouring(pattern_from(np.zeros((2, 2)), True)).colours == 0

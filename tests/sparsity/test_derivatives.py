@@ -1,0 +1,307 @@
+"""Sparse Jacobians and Hessians against dense ones, by each method; their options, structures, and wrong input."""
+
+import threading
+
+import numpy as np
+import pytest
+import scipy.special
+
+import numbad
+from numbad.errors import BranchError, InputError, OutputError, RecordingError
+from numbad.sparsity import entries, lanes, prepared
+from numbad.sparsity.patterns import Pattern
+from numbad.testing import check_sparsity
+
+X = np.linspace(0.5, 2.0, 9)
+METHODS = ("auto", "entries", "columns", "rows", "both")
+W = np.random.default_rng(0).normal(size=(6, 9))
+
+
+def loop(x):
+    """Return a program of numbers: a double loop over neighbours."""
+    found = np.zeros(9)
+    for i in range(3):
+        for j in range(3):
+            u = x[3 * i + j]
+            found[3 * i + j] = u * u * x[3 * ((i + 1) % 3) + j] - 4.4 * u + 0.1 * x[3 * i + (j + 1) % 3]
+    return found
+
+
+FUNCTIONS = {
+    "slices": lambda x: x[:-2] + x[1:-1] * x[2:],
+    "a loop": loop,
+    "an arrowhead": lambda x: np.concatenate([[np.sum(x**2)], x[0] * x[1:] ** 2]),
+    "a network": lambda x: np.tanh(W @ np.tanh(x)),
+    "sums": lambda x: np.sum(np.sin(x).reshape(3, 3) * x[:3], axis=0),
+    "both sides": lambda x: np.maximum(x, 1.0) * np.where(x > 1.0, x[::-1], 0.0),
+    "views": lambda x: (x.reshape(3, 3).T[::-1] * 2.0, x[0], x),
+    "scatter": lambda x: np.bincount([0, 1, 1, 0, 2, 2, 2, 1, 0], x) ** 2,
+    "constants": lambda x: (np.ones(2), x[1] * 3.0, 4.0),
+    "no derivative": lambda x: (np.where(x > 1.0, np.sqrt(x - 1.0), 0.0), x[0] / x[1]),
+    "python": lambda x: np.linalg.inv(np.diag(x) + 0.1)[0] * x,
+    "scipy": lambda x: scipy.special.jv(1.0, x) * x[::-1],
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_jacobians(name, method):
+    f = FUNCTIONS[name]
+    for x in (X, X.astype(np.float32)):
+        try:
+            found = numbad.sparse_jacobian(f, x, method=method)
+        except ValueError as error:
+            assert method == "entries" and "cannot be computed one by one" in str(error)
+            assert name in ("a network", "python", "scipy")
+            continue
+        dense = numbad.jacobian(f, x)
+        parts = [np.reshape(part, (-1, 9)) for part in (dense if isinstance(dense, tuple) else (dense,))]
+        close = {"rtol": 1e-12, "atol": 1e-12} if x.dtype == np.float64 else {"rtol": 2e-5, "atol": 2e-5}
+        np.testing.assert_allclose(found.toarray(), np.concatenate(parts), **close)
+        assert found.dtype == x.dtype and found.has_canonical_format
+
+
+SCALARS = {
+    "rosenbrock": lambda x: np.sum((x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2),
+    "square of a sum": lambda x: np.sum(x) ** 2,
+    "arrowhead": lambda x: np.sum(x**4) + x[0] * np.sum(np.sin(x)),
+    "logistic": lambda x: np.sum(np.log1p(np.exp(W @ x))),
+    "determinant": lambda x: np.linalg.slogdet(np.diag(x) + 0.1)[1] + np.prod(x),
+    "a branch": lambda x: x[0] ** 2 * x[1] if x[0] > 0 else x[2],
+    "linear": lambda x: np.sum(x * 3.0),
+    "a constant": lambda x: 1.5,
+    "an input": lambda x: x[2],
+}
+
+
+@pytest.mark.parametrize("method", ("auto", "entries", "star", "columns", "rows", "both"))
+@pytest.mark.parametrize("name", SCALARS)
+def test_hessians(name, method):
+    try:
+        found = numbad.sparse_hessian(SCALARS[name], X, method=method)
+    except ValueError as error:
+        assert method == "entries" and "cannot be computed one by one" in str(error)
+        return
+    np.testing.assert_allclose(found.toarray(), numbad.hessian(SCALARS[name], X), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", ("entries", "columns", "both"))
+def test_large_inputs_in_any_memory_order(method):
+    x = np.asfortranarray(np.linspace(1.0, 2.0, 1200).reshape(40, 30))
+
+    def f(x):
+        return x.T[::-1] * 2.0 + x[0, 0], x, x[::2, 1]
+
+    found = numbad.sparse_jacobian(f, x, method=method)
+    dense = numbad.jacobian(f, x)
+    np.testing.assert_allclose(found.toarray(), np.concatenate([part.reshape(-1, 1200) for part in dense]), rtol=1e-14)
+    tape = numbad.record(lambda x: np.sum(x[1:] * x[:-1] ** 2), x)
+    other = np.ascontiguousarray(x[::-1]) + 0.1
+    dense = numbad.hessian(lambda x: np.sum(x[1:] * x[:-1] ** 2), other).reshape(1200, 1200)
+    np.testing.assert_allclose(tape.sparse_hessian(other).toarray(), dense, rtol=1e-12, atol=1e-12)
+
+
+def test_absent_is_not_zero_times_infinity():
+    def f(x):
+        return np.where(x > 0.0, np.sqrt(np.abs(x)), 0.0) * x[::-1], x / 0.0
+
+    at = np.array([0.0, 1.0, np.inf])
+    with np.errstate(all="ignore"):
+        for method in METHODS:
+            dense = np.concatenate([np.reshape(part, (-1, 3)) for part in numbad.jacobian(f, at)])
+            np.testing.assert_array_equal(numbad.sparse_jacobian(f, at, method=method).toarray(), dense)
+
+
+def test_arguments_trees_values_and_auxiliary_results():
+    def f(p, scale, k):
+        return {"a": p["u"] * scale, "b": p["v"][k] * p["u"]}, (np.sum(p["u"]), "text")
+
+    p = {"u": np.array([1.0, 2.0]), "v": np.array([3.0, 4.0, 5.0])}
+    matrix, auxiliary = numbad.sparse_jacobian(f, p, 2.0, 1, argnums=0, has_aux=True)
+    assert matrix.toarray().tolist() == [[2, 0, 0, 0, 0], [0, 2, 0, 0, 0], [4, 0, 0, 1, 0], [0, 4, 0, 2, 0]]
+    assert auxiliary == (3.0, "text")
+    (value, auxiliary), pair = numbad.value_and_sparse_jacobian(f, p, 2.0, 1, argnums=(0, 1), has_aux=True)
+    assert value["a"].tolist() == [2.0, 4.0] and pair[1].toarray().tolist() == [[1], [2], [0], [0]]
+    value, blocks = numbad.value_and_sparse_hessian(lambda x, y: np.sum(x * x) * y, np.array([1.0, 2.0]), 3.0)
+    assert value == 15.0 and [[block.toarray().tolist() for block in row] for row in blocks] == [
+        [[[6, 0], [0, 6]], [[2], [4]]],
+        [[[2, 4]], [[0]]],
+    ]
+    later = numbad.sparse_jacobian(lambda x, scale=1.0: scale * x * x, scale=2.0)
+    assert later(np.array([1.0, 2.0])).data.tolist() == [4.0, 8.0]
+    assert later(np.array([1.0, 2.0]), scale=3.0).data.tolist() == [6.0, 12.0]
+
+
+def test_formats_and_a_structure_that_stays():
+    tape = numbad.record(lambda x: x[1:] * x[:-1], X)
+    for form in ("csr", "csc", "coo"):
+        one, other = tape.sparse_jacobian(X, format=form), tape.sparse_jacobian(0.0 * X, format=form)
+        assert one.format == form and one.nnz == other.nnz == 16 and not other.data.any()
+        np.testing.assert_array_equal(one.toarray(), numbad.jacobian(lambda x: x[1:] * x[:-1], X))
+        parts = one.coords if form == "coo" else (one.indices, one.indptr)
+        for part, same in zip(parts, other.coords if form == "coo" else (other.indices, other.indptr), strict=True):
+            np.testing.assert_array_equal(part, same)
+            assert not np.shares_memory(part, same)
+    one.data[:] = 0.0
+    one.eliminate_zeros()
+    np.testing.assert_array_equal(tape.sparse_jacobian(X).toarray(), tape.jacobian(X))
+    rows, columns = tape.sparsity().structure()
+    np.testing.assert_array_equal(tape.sparse_jacobian(X).data, tape.jacobian(X)[rows, columns])
+
+
+def test_a_pattern_of_the_users():
+    def f(x):
+        return x[1:] * x[:-1]
+
+    wide = numbad.sparse_jacobian(f, X, pattern=np.ones((8, 9)))
+    assert wide.nnz == 72
+    np.testing.assert_array_equal(wide.toarray(), numbad.jacobian(f, X))
+    band = np.eye(8, 9)
+    with pytest.raises(ValueError, match="misses 8 entries of f, the first in row 0 and column 1"):
+        numbad.sparse_jacobian(f, X, pattern=band)
+    part = numbad.sparse_jacobian(f, X, pattern=band, check=False)
+    np.testing.assert_array_equal(part.toarray(), numbad.jacobian(f, X) * band)
+    with pytest.raises(ValueError, match=r"of shape \(2, 2\), the matrix of \(8, 9\)"):
+        numbad.sparse_jacobian(f, X, pattern=np.eye(2))
+    again = numbad.sparse_jacobian(f, X, pattern=numbad.record(f, X).sparsity())
+    assert again.nnz == 16
+
+
+def test_sizes_of_zero_and_no_derivative():
+    assert numbad.sparse_jacobian(lambda x: x * 2.0, np.zeros(0)).shape == (0, 0)
+    assert numbad.sparse_jacobian(lambda x: x[:0] * 2.0, X).shape == (0, 9)
+    assert numbad.sparse_jacobian(lambda x: np.ones(3), np.zeros(0)).shape == (3, 0)
+    assert numbad.sparse_hessian(lambda x: np.sum(x * x), np.zeros(0)).shape == (0, 0)
+    assert numbad.sparse_jacobian(lambda x: np.ones(3) * 2.0, X).nnz == 0
+    assert numbad.sparse_jacobian(lambda x: 2.0 * x, 3.0).toarray().tolist() == [[2.0]]
+
+
+def test_wrong_input():
+    with pytest.raises(OutputError, match="truth value"):
+        numbad.sparse_jacobian(lambda x: x > 1.0, X)
+    with pytest.raises(OutputError, match="return one number"):
+        numbad.sparse_hessian(lambda x: x * x, X)
+    with pytest.raises(InputError):
+        numbad.sparse_jacobian(lambda x: x * x, np.arange(3))
+    with pytest.raises(ValueError, match="format is 'bsr'"):
+        numbad.sparse_jacobian(lambda x: x, X, format="bsr")
+    with pytest.raises(ValueError, match="method is 'best'"):
+        numbad.sparse_jacobian(lambda x: x, X, method="best")
+    with pytest.raises(ValueError, match="structure is 'all'"):
+        numbad.sparse_jacobian(lambda x: x, structure="all")
+    with pytest.raises(ValueError, match="for symmetric matrices"):
+        numbad.sparse_jacobian(lambda x: x, X, method="star")
+    with pytest.raises(TypeError, match="sparse_jacobian takes format itself"):
+        numbad.sparse_jacobian(lambda x, format: x, X, format="csc")
+    with pytest.raises(TypeError, match="takes the function first"):
+        numbad.sparse_jacobian(X, lambda x: x)
+    with pytest.raises(RecordingError, match="called while another function is recorded"):
+        numbad.gradient(lambda x: np.sum(numbad.sparse_jacobian(lambda z: z * z, x).data), X)
+    with pytest.raises(OutputError, match="form a matrix"):
+        numbad.record(lambda x: x, X).sparse_hessian(X)
+    with pytest.raises(ValueError, match="nearly a colour of its own"):
+        colours = prepared.choose_colouring
+        try:
+            prepared.choose_colouring = refuse
+            numbad.sparse_jacobian(lambda x: np.linalg.inv(np.diag(x)), X, method="rows")
+        finally:
+            prepared.choose_colouring = colours
+
+
+def refuse(pattern, kind="auto"):
+    """Raise what dense patterns raise."""
+    raise prepared.Uncoloured
+
+
+def test_tapes_stop_at_guards_and_are_right_on_either_method():
+    def f(x):
+        return x * x if x[0] > 0 else x[::-1]
+
+    def g(x):
+        return np.linalg.inv(np.diag(x)) if x[0] > 0 else x[::-1]
+
+    for function in (f, g):
+        tape = numbad.record(function, X)
+        found, dense = tape.sparse_jacobian(X + 1.0), np.reshape(tape.jacobian(X + 1.0), (-1, 9))
+        np.testing.assert_allclose(found.toarray(), dense)
+        with pytest.raises(BranchError):
+            tape.sparse_jacobian(-X)
+
+
+def test_a_rule_of_the_users_need_not_be_symmetric():
+    @numbad.custom_vjp
+    def twice(x, y):
+        return x * y
+
+    twice.defvjp(lambda x, y: (x * y, (x, y)), lambda kept, bar: (bar * kept[1] * 2.0, bar * 0.0))
+
+    def f(x):
+        return twice(x[0], x[1])
+
+    for method in ("auto", "columns"):
+        np.testing.assert_array_equal(
+            numbad.sparse_hessian(f, X[:2], method=method).toarray(), numbad.hessian(f, X[:2])
+        )
+
+
+def test_threads_share_a_tape():
+    tape = numbad.record(lambda x: np.exp(x[1:]) * x[:-1], np.ones(400))
+    points = [np.random.default_rng(k).normal(size=400) for k in range(8)]
+    expected = [numbad.jacobian(lambda x: np.exp(x[1:]) * x[:-1], x) for x in points]
+    wrong = []
+
+    def run(k):
+        for _ in range(50):
+            if not np.allclose(tape.sparse_jacobian(points[k]).toarray(), expected[k], rtol=1e-12):
+                wrong.append(k)
+
+    threads = [threading.Thread(target=run, args=(k,)) for k in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_a_damaged_instruction_is_noticed(monkeypatch):
+    whole = entries.Entries.bind
+
+    def damaged(self):
+        if self.steps.size:
+            self.steps[2] = 0
+        whole(self)
+
+    monkeypatch.setattr(entries.Entries, "bind", damaged)
+    with pytest.raises(AssertionError, match="differ"):
+        check_sparsity(lambda x: np.exp(np.sin(x[1:]) * x[:-1]), X)
+
+
+def test_a_damaged_seed_is_noticed(monkeypatch):
+    whole = lanes.seeds_of
+
+    def damaged(colours, count, dtype):
+        found = whole(colours, count, dtype)
+        found[-1:] = 2.0
+        return found
+
+    monkeypatch.setattr(lanes, "seeds_of", damaged)
+    with pytest.raises(AssertionError, match="differ"):
+        check_sparsity(lambda x: np.linalg.inv(np.diag(x) + 0.1), X)
+
+
+def test_check_sparsity_looks_at_trees_and_second_derivatives():
+    check_sparsity(lambda p, y: (p["a"] * y, p["b"][::-1]), {"a": X[:2], "b": X[2:5]}, 2.0)
+    check_sparsity(lambda p, y: np.sum(p["a"] ** 2) * y, {"a": X[:2], "b": X[2:5]}, 2.0, second=True)
+    check_sparsity(lambda x: x * x, X.astype(np.float32))
+
+
+def test_the_cheaper_way_is_taken():
+    assert numbad.record(FUNCTIONS["slices"], X).kept == {}
+    for name, kind in (("slices", "entries"), ("a loop", "entries"), ("python", "columns")):
+        tape = numbad.record(FUNCTIONS[name], X)
+        assert isinstance(tape.sparsity(), Pattern)
+        assert tape.kept["sparse", False].method == kind
+    dense = np.random.default_rng(1).normal(size=(300, 300))
+    tape = numbad.record(lambda x: np.tanh(dense @ np.tanh(dense @ x)), np.ones(300))
+    tape.sparsity()
+    assert tape.kept["sparse", False].method == "columns"

@@ -1,0 +1,164 @@
+"""Patterns of tapes: they hold each nonzero, and no more than algebra asks for; every kind of row."""
+
+import numpy as np
+import pytest
+import scipy.special
+from scipy.sparse import csr_array
+
+import numbad
+from numbad.sparsity import patterns
+from numbad.sparsity.matrices import pattern_of
+
+X = np.linspace(0.5, 2.0, 9)
+BAND = np.triu(np.tril(np.ones((9, 9)), 2), -1)
+
+
+def lower(x):
+    """Return running sums, one by one."""
+    found = [x[0]]
+    for k in range(1, 9):
+        found.append(found[-1] * 0.5 + x[k])
+    return numbad.array(found)
+
+
+KNOWN = {  # a function of nine numbers, and how many entries its Jacobian has
+    "elementwise": (lambda x: np.exp(x) * x, 9),
+    "broadcast": (lambda x: x[:3, None] * x[None, :4], 3 * 4 * 2 - 3),
+    "slices": (lambda x: x[:-2] + x[1:-1] * x[2:], 21),
+    "steps": (lambda x: x[::-2] * 2.0, 5),
+    "gather": (lambda x: x[[0, 0, 3]] * x[[1, 2, 4]], 6),
+    "sum": (lambda x: np.sum(x * x), 9),
+    "sums of rows": (lambda x: np.sum(x.reshape(3, 3) ** 2, axis=1), 9),
+    "sums of columns": (lambda x: np.sum(x.reshape(3, 3) ** 2, axis=0), 9),
+    "product with a band": (lambda x: BAND @ x, int(BAND.sum())),
+    "products of matrices": (lambda x: x.reshape(3, 3) @ x.reshape(3, 3), 9 * 5),
+    "concatenation": (lambda x: np.concatenate([x[:2], x[5:] * x[0], np.ones(2)]), 2 + 8),
+    "windows": (lambda x: np.lib.stride_tricks.sliding_window_view(x, 3).sum(axis=1), 21),
+    "convolution": (lambda x: np.convolve(x, np.ones(3), "valid"), 21),
+    "maxima of rows": (lambda x: np.max(x.reshape(3, 3), axis=1), 9),
+    "products of rows": (lambda x: np.prod(x.reshape(3, 3), axis=1), 9),
+    "running sums of all": (lambda x: np.cumsum(x), 45),
+    "running products of rows": (lambda x: np.cumprod(x.reshape(3, 3), axis=1), 18),
+    "running maxima": (lambda x: np.maximum.accumulate(x), 45),
+    "sorted rows": (lambda x: np.sort(x.reshape(3, 3), axis=1), 27),
+    "interpolation": (lambda x: np.interp(x, np.arange(4.0), np.arange(4.0) ** 2), 9),
+    "a sparse matrix": (lambda x: csr_array(np.eye(9, k=1) + np.eye(9)) @ x, 17),
+    "a sparse matrix times a matrix": (lambda x: csr_array(np.eye(3)[[0, 0, 1]]) @ x.reshape(3, 3), 9),
+    "a stack of inverses": (lambda x: np.linalg.inv(x[:2, None, None] * np.eye(3) + 0.1), 18),
+    "a stack of systems": (lambda x: np.linalg.solve(np.eye(3) * x[:3, None, None] + 0.1, np.ones((3, 3, 1))), 9),
+    "a convolution in the middle": (lambda x: np.convolve(x, np.ones(3), "same"), 25),
+    "a convolution with itself": (lambda x: np.convolve(x[:3], x[3:6], "full"), 2 * 9),
+    "roll": (lambda x: np.roll(x, 1) - x, 18),
+    "differences": (lambda x: np.diff(x**2), 16),
+    "running sums": (lower, 45),
+    "scatter": (lambda x: np.bincount([0, 1, 1, 0, 2, 2, 2, 1, 0], x), 9),
+    "both sides": (lambda x: np.where(x > 1.0, x, x[::-1]), 17),
+    "maximum": (lambda x: np.maximum(x, np.roll(x, 1)), 18),
+    "a constant choice": (lambda x: np.where(np.arange(9) > 4, x, np.roll(x, 1)), 9),
+    "zero as a factor": (lambda x: x * np.array([0.0, 1, 0, 2, 0, 3, 0, 4, 0]), 4),
+    "times the number zero": (lambda x: x * 0.0 + x[0], 9),
+    "a value that is zero": (lambda x: (x - X) * np.roll(x, 1), 18),
+    "steps pass nothing": (lambda x: np.floor(x) * np.roll(x, 1), 9),
+    "stopped": (lambda x: numbad.stop_gradient(x) * np.roll(x, 1), 9),
+    "the inputs": (lambda x: x, 9),
+    "constants": (lambda x: np.ones(3), 0),
+    "outputs twice": (lambda x: (x[0], x[0], x[1:3]), 4),
+    "an op of SciPy's": (lambda x: scipy.special.jv(1.0, x[:4]), 4),
+}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_known_counts(name):
+    f, count = KNOWN[name]
+    pattern = numbad.record(f, X).sparsity()
+    dense = numbad.jacobian(f, X + 0.01)
+    parts = [np.reshape(part, (-1, 9)) for part in (dense if isinstance(dense, tuple) else (dense,))]
+    assert pattern.contains(np.concatenate(parts))
+    assert pattern.entries == count
+
+
+def test_a_python_kernel_depends_on_all_that_it_reads():
+    pattern = numbad.record(lambda x: np.linalg.inv(np.diag(x[:3])) @ x[6:], X).sparsity()
+    assert pattern.to_scipy().toarray()[:, :3].all() and not pattern.to_scipy().toarray()[:, 3:6].any()
+
+
+SECOND = {
+    "sum of squares": (lambda x: np.sum(x**2), 9),
+    "linear": (lambda x: np.sum(3.0 * x), 0),
+    "chain": (lambda x: np.sum(x[1:] * x[:-1]), 16),
+    "rosenbrock": (lambda x: np.sum((x[1:] - x[:-1] ** 2) ** 2), 25),
+    "square of a sum": (lambda x: np.sum(x) ** 2, 81),
+    "partially separable": (lambda x: np.exp(x[0] + x[1]) + x[2] * x[3] + x[4], 4 + 2),
+    "a quotient": (lambda x: x[0] / x[1], 3),
+    "arrowhead": (lambda x: np.sum(x**4) + x[0] * np.sum(x), 9 + 16),
+    "a constant": (lambda x: 1.5, 0),
+}
+
+
+@pytest.mark.parametrize("name", SECOND)
+def test_known_counts_of_second_derivatives(name):
+    f, count = SECOND[name]
+    pattern = numbad.record(f, X).sparsity(second=True)
+    assert pattern.contains(numbad.hessian(f, X))
+    assert pattern.entries == count and pattern.symmetric
+
+
+def test_the_pattern_does_not_depend_on_values():
+    def f(x):
+        return x[1:] * x[:-1]
+
+    one, other = numbad.record(f, X).sparsity(), numbad.record(f, np.full(9, np.nan)).sparsity()
+    np.testing.assert_array_equal(one.indices, other.indices)
+    assert numbad.record(f, np.zeros(9)).sparsity().entries == 16
+
+
+def test_long_loops_of_numbers_cost_what_their_rows_cost():
+    def skips(x):
+        total = x[0]
+        for k in range(2, x.size, 2):
+            total = total + x[k] ** 2  # sets that never become one interval
+        return total
+
+    assert numbad.record(skips, np.ones(20_001)).sparsity().entries == 10_001
+
+
+def test_more_memory_is_taken_when_sets_need_it():
+    def f(x):
+        return np.concatenate([x[::2] + x[1::2].sum(), (np.eye(400)[::3] @ x) ** 2])
+
+    x = np.linspace(1.0, 2.0, 400)
+    pattern = numbad.record(f, x).sparsity()
+    assert pattern.contains(numbad.jacobian(f, x)) and pattern.entries == 200 * 201 + 134
+
+
+def test_what_would_not_fit_is_said_before_it_is_tried(monkeypatch):
+    monkeypatch.setattr(patterns, "available_memory", lambda: 1e6)
+    monkeypatch.setattr(patterns, "COMPARED_MEMORY", 0)
+    with pytest.raises(MemoryError, match="a pattern of 1,000 x 1,000 with 1,000,000 entries need"):
+        numbad.record(lambda x: np.full(1000, 2.0) * np.sum(x), np.ones(1000)).sparsity()
+
+
+def test_structure_missing_and_wide_indices():
+    pattern = numbad.record(lambda x: x[1:] * x[:-1], np.ones(3)).sparsity()
+    rows, columns = pattern.structure()
+    assert rows.tolist() == [0, 0, 1, 1] and columns.tolist() == [0, 1, 1, 2] and rows.dtype == np.int32
+    assert [part.tolist() for part in pattern.missing(np.ones((2, 3)))] == [[0, 1], [2, 0]]
+    assert patterns.index_dtype(2**31 - 1) is np.int32 and patterns.index_dtype(5, 2**31) is np.int64
+    assert pattern_of(np.array([4, 2**33 + 1]), (5, 2**33)).indices.dtype == np.int64
+    assert repr(pattern) == "<pattern of 2 x 3 with 4 entries>"
+
+
+def test_a_dropped_entry_is_noticed(monkeypatch):
+    def f(x):
+        return x[1:] * x[:-1]
+
+    whole = patterns.Analysis.pattern
+
+    def without_one(self):
+        found = whole(self)
+        return patterns.Pattern(found.shape, np.minimum(found.indptr, found.entries - 1), found.indices[:-1])
+
+    monkeypatch.setattr(patterns.Analysis, "pattern", without_one)
+    assert not numbad.record(f, X).sparsity().contains(numbad.jacobian(f, X))
+    with pytest.raises(AssertionError, match="misses"):
+        numbad.testing.check_sparsity(f, X)
