@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from numbad.ops.definition import ABSENT
 from numbad.ops import reach
+from numbad.ops.definition import ABSENT
 from numbad.ops.host import array_op
 
 Shape = tuple[int, ...]
