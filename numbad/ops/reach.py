@@ -63,16 +63,17 @@ def convolved(
     stack = operands[0][: len(operands[0]) - axes]
     numbers = [number(part).reshape(-1, *part[len(stack) :]) for part in (results[0], *operands)]
     links: list[Link] = []
+    every: Any = slice(None)
     for tap in np.ndindex(operands[1][len(stack) :]):
         places = [np.arange(n) + k - t for n, k, t in zip(shape, first, tap, strict=True)]
         inside = [
             np.flatnonzero((part >= 0) & (part < m)) for part, m in zip(places, operands[0][len(stack) :], strict=True)
         ]
         read = [part[kept] for part, kept in zip(places, inside, strict=True)]
-        targets = numbers[0][(slice(None), *np.ix_(*inside))].reshape(-1)
-        links.append((0, targets, 0, numbers[1][(slice(None), *np.ix_(*read))].reshape(-1)))
+        targets = numbers[0][(every, *np.ix_(*inside))].reshape(-1)
+        links.append((0, targets, 0, numbers[1][(every, *np.ix_(*read))].reshape(-1)))
         each = targets.size // max(len(numbers[2]), 1)
-        links.append((0, targets, 1, np.repeat(numbers[2][(slice(None), *tap)], each)))
+        links.append((0, targets, 1, np.repeat(numbers[2][(every, *tap)], each)))
     return links
 
 
