@@ -20,6 +20,7 @@ from numbad.errors import (
     TapeError,
 )
 from numbad.kernels.threads import set_num_threads
+from numbad.numba_api import noticing as numba_noticing  # noqa: F401  what Numba compiles
 from numbad.numpy_api import methods, protocol  # noqa: F401  these, and those below that nothing here names, complete
 from numbad.numpy_api.functions import (
     array,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from sys import _getframe
 from typing import Any
 
@@ -19,6 +20,7 @@ OF_MEMORY = set("base byteswap ctypes data dump dumps getfield setfield tobytes 
 Shape = tuple[int, ...]
 BOOL = np.dtype(bool)
 new = object.__new__
+strangers: list[Callable[[int], None]] = []  # modules above look who asks for a value's class, frames further out
 
 
 class Active:
@@ -52,6 +54,8 @@ class Active:
         """What others take the value for when they ask isinstance(x, np.ndarray) or (x, float); numbad sees its own."""
         if _getframe(1).f_globals.get("__package__") in INTERNAL:
             return type(self)
+        for notice in strangers:
+            notice(2)
         return self.stands_for()
 
     def stands_for(self) -> type:

@@ -35,6 +35,7 @@ class Held:
 
 
 _held: dict[int, Held] = {}
+_running: list[exchanged] = []  # recordings with exchanged code, of all threads
 
 
 def own_code(function: Any) -> CodeType:
@@ -55,6 +56,7 @@ class exchanged:
     def __enter__(self) -> None:
         try:
             with guard.lock:
+                _running.append(self)
                 for function, code in self.pairs:
                     self.enter(function, code)
         except BaseException:
@@ -74,6 +76,8 @@ class exchanged:
 
     def __exit__(self, *_: object) -> None:
         with guard.lock:
+            if self in _running:
+                _running.remove(self)
             for held in self.entered:
                 held.users -= 1
                 held.looked -= self.looking
@@ -81,6 +85,18 @@ class exchanged:
                     del _held[id(held.function)]
                     if held.function.__code__ is held.given:
                         held.function.__code__ = held.original
+
+
+def join(function: FunctionType) -> None:
+    """Give a function that has just been made the code that others have whose code is the same."""
+    if not _running:
+        return
+    with guard.lock:
+        for block in _running:
+            for other, code in block.pairs:
+                if code.original() is function.__code__ and other is not function:
+                    block.enter(function, code)
+                    break
 
 
 def functions_with(codes: Iterable[CodeType]) -> list[FunctionType]:

@@ -91,9 +91,9 @@ class Rewritten:
         for step in listing:
             changed += self.hooked(steps, places[id(step)]) if isinstance(step, Instr) else [step]
         listing[:] = changed
-        self.full = noted(listing.to_code(), FULL, VARIANTS)
-        self.lean_code: CodeType | None = None
         self.original = weakref.ref(code)
+        self.full = self.note(listing.to_code(), FULL)
+        self.lean_code: CodeType | None = None
 
     def hooked(self, steps: list[Instr], k: int) -> list[Any]:
         """Return an instruction with its hook."""
@@ -128,6 +128,15 @@ class Rewritten:
         self.hooks.append(hook)
         at = step.location
         return [Instr("BUILD_TUPLE", count, location=at), *calling(hook, at), Instr("POP_TOP", location=at)]
+
+    def note(self, code: CodeType, *kinds: set[int]) -> CodeType:
+        """Note that a code object is a variant of this one's."""
+        original = self.original()
+        kernels = (KERNELS,) if id(original) in KERNELS else ()
+        place = id(code)
+        _originals[place] = self.original
+        weakref.finalize(code, _originals.pop, place, None).atexit = False
+        return noted(code, VARIANTS, *kinds, *kernels)
 
     def every(self) -> list[Rewritten]:
         """Return this one and all that are inside."""
@@ -177,11 +186,13 @@ class Rewritten:
             else:
                 changed.append(step)
         listing[:] = changed
-        return noted(listing.to_code(), VARIANTS)
+        return self.note(listing.to_code())
 
 
 FULL: set[int] = set()  # the identities of codes with all hooks
 VARIANTS: set[int] = set()  # and of all that have hooks, or none of them
+KERNELS: set[int] = set()  # of codes that stand for what another compiler has made of them, and of their variants
+_originals: dict[int, weakref.ref[CodeType]] = {}  # of variants, by their identities
 _known: dict[int, tuple[weakref.ref[CodeType], Rewritten]] = {}
 
 
@@ -194,6 +205,13 @@ def rewritten(code: CodeType, hooks: Hooks) -> Rewritten:
     place = id(code)
     _known[place] = weakref.ref(code, lambda _: _known.pop(place, None)), found
     return found
+
+
+def plain_code(code: CodeType) -> CodeType:
+    """Return the code that the user wrote, of a variant that has hooks."""
+    known = _originals.get(id(code))
+    original = None if known is None else known()
+    return code if original is None else original
 
 
 def noted(code: CodeType, *kinds: set[int]) -> CodeType:

@@ -15,7 +15,7 @@ import numpy as np
 
 from numbad.errors import INTERNAL, LIBRARIES, RecordingError, Site, message, site_of, user_frame, user_site
 from numbad.recording.recorder import current
-from numbad.recording.rewriting import ASSIGNS, FULL, Name, path_of, step_of
+from numbad.recording.rewriting import ASSIGNS, FULL, KERNELS, Name, path_of, step_of
 from numbad.settings import config
 
 INSTALLED = ("site-packages", "dist-packages")  # folders of packages, which are not the user's
@@ -274,7 +274,12 @@ def is_installed(file: str) -> bool:
 
 
 def is_users(frame: FrameType) -> bool:
-    """Whether a frame runs a function of the user's: not one of numbad, Python or an installed package."""
+    """Whether a frame runs a function of the user's: not one of numbad, Python or an installed package.
+
+    A function that Numba compiles is the user's wherever it stands: nothing else of it runs.
+    """
+    if id(frame.f_code) in KERNELS:
+        return True
     package = frame.f_globals.get("__package__")
     if package in INTERNAL or (package and package.partition(".")[0] in LIBRARIES):
         return False

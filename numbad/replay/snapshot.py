@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from numbad.errors import attribute, noted_on
+from numbad.numba_api.sources import functions_behind, holds_memory, is_numbas
 from numbad.recording.active import Active
 from numbad.recording.borrowing import sample, written
 from numbad.recording.exchange import own_code
@@ -125,6 +126,11 @@ class Snapshot:
             self.meet(value.__func__, depth)
         elif noted_on(value, "numbad_inner") is not None:
             self.meet(value.numbad_inner, depth)
+        elif is_numbas(value):
+            for function in functions_behind(value):
+                self.meet(function, depth)
+            if holds_memory(value):
+                self.unbounded = self.unbounded or f"an object whose memory is Numba's ({type(value).__name__})"
         elif isinstance(value, np.ndarray) and value.dtype != object:
             self.arrays.append((value, value.shape, sample(value)))
             if type(value) is not np.ndarray:

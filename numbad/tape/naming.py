@@ -57,6 +57,7 @@ def name_spaces(f: Callable[..., Any], tape: NamedTape, origins: dict[int, Any])
     """Return a name for each space: the variable that holds the array it is made of, where the function has one."""
     names = [""]
     known: dict[int, str] = {}
+    f = attribute(f, "py_func", f)  # of what Numba compiles
     code = attribute(f, "__code__")
     if code is not None:
         visible = {name: f.__globals__[name] for name in code.co_names if name in f.__globals__}

@@ -1,0 +1,1 @@
+"""Functions that Numba compiles: their Python source is recorded, and computes what Numba's machine code does."""

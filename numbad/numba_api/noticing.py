@@ -1,0 +1,45 @@
+"""Whether a program has imported Numba: its compiled functions are taught to record when a recording begins."""
+
+from __future__ import annotations
+
+from sys import _getframe, modules
+from typing import Any
+
+from numbad.errors import RecordingError, message
+from numbad.recording import active
+from numbad.recording.recorder import Recorder, beginnings
+
+NUMBA = "numba.core.registry"  # which imports the dispatchers
+ASKING = ("functools", "numba.core.typing.typeof")  # modules in which Numba asks for the class of an argument
+_taught = False
+
+
+def notice_numba(recorder: Recorder) -> None:
+    """Teach what Numba compiles, once it has been imported."""
+    global _taught
+    if _taught or NUMBA not in modules or not hasattr(modules.get("numba"), "njit"):
+        return
+    from numbad.numba_api.dispatching import teach_dispatcher
+    from numbad.numba_api.shadows import teach_classes
+    from numbad.numba_api.ufuncs import teach_others
+
+    _taught = True
+    teach_dispatcher()
+    teach_classes()
+    teach_others()
+
+
+def notice_late(depth: int) -> None:
+    """Refuse a call of a compiled function where Numba has been imported by the function that is recorded."""
+    if _taught or NUMBA not in modules:
+        return
+    if _getframe(depth).f_globals.get("__name__") in ASKING:
+        recorder: Any = None
+        notice_numba(recorder)
+        raise RecordingError(
+            message("Numba has been imported while a function is recorded", "import numba before it is recorded")
+        )
+
+
+beginnings.append(notice_numba)
+active.strangers.append(notice_late)
