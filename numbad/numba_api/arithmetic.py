@@ -147,8 +147,7 @@ class Operation:
         """Compute in place element by element, as Numba's loops do: what has been written is read again."""
         for index in np.ndindex(target.shape):
             place = tuple(
-                0 if length == 1 else k
-                for k, length in zip(index[len(index) - other.ndim :], other.shape, strict=True)
+                0 if length == 1 else k for k, length in zip(index[len(index) - other.ndim :], other.shape, strict=True)
             )
             target[index] = self.compute(target[index], other[place])
         return target
@@ -254,6 +253,6 @@ def shares_elsewhere(one: np.ndarray, other: np.ndarray) -> bool:
     if where == there and one.shape == other.shape and one.strides == other.strides:
         return False
     try:
-        return bool(np.shares_memory(one, other, max_work=MOST_COMPARED))
+        return bool(np.shares_memory(one, other, max_work=MOST_COMPARED))  # type: ignore[arg-type]
     except np.exceptions.TooHardError:
         return True

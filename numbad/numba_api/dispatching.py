@@ -1,9 +1,9 @@
 """Functions that Numba compiles, called with recording values: their twins run.
 
 Numba's dispatcher looks in compiled code for a version that takes the types of its arguments, and asks Python where it
-finds none: `typeof_pyval` for the type of a value that it does not know, and `_compile_for_args` for a new version. Both
-methods are taught to look for recording values. A call with plain arguments of types that have been met passes through
-neither, so it takes as long as it did.
+finds none: `typeof_pyval` for the type of a value that it does not know, and `_compile_for_args` for a new version.
+Both methods are taught to look for recording values. A call with plain arguments of types that have been met passes
+through neither, so it takes as long as it did.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from numbad.errors import RecordingError, message
+from numbad.errors import ReadOnlyError, RecordingError, message, site_of
 from numbad.numba_api.twins import Constants, refuse_changed, twin_of
 from numbad.recording.active import Active, Given, given_among, involves
 from numbad.recording.exchange import own_code
-from numbad.recording.rewriting import plain_code
+from numbad.recording.rewriting import KERNELS, plain_code
 from numbad.settings import config
 
 KERNEL = "_numbad_kernel"  # the attribute of a dispatcher that keeps what is known of it
@@ -106,6 +106,9 @@ class Kernel:
         try:
             with np.errstate(all="ignore"):  # Numba tells nobody of errors of numbers
                 return function(*given, **options)
+        except ValueError as error:
+            explain_constant(error)
+            raise
         finally:
             state.depth -= 1
             if not self.told and time.perf_counter() - start > NOTICE_AFTER:
@@ -117,6 +120,14 @@ class Kernel:
         if config.notices and sys.stderr is not None:
             what = f"numbad: recording {self.function.__name__}, which Numba compiles, by its Python source took"
             print(f"{what} {seconds:.1f} s; numbad.jit keeps a recording for later calls", file=sys.stderr)
+
+
+def explain_constant(error: ValueError) -> None:
+    """Raise numbad's own error where a function writes to an array that is a constant for Numba."""
+    site = site_of(error)
+    if "read-only" in str(error) and site is not None and id(site[0]) in KERNELS:
+        what = "a function that Numba compiles writes to an array from outside of it, which Numba takes for a constant"
+        raise ReadOnlyError(message(what, "make the array an argument", site)) from error
 
 
 def settled(value: Any) -> Any:
@@ -202,7 +213,8 @@ def check_signatures(dispatcher: Any, arguments: tuple[Any, ...]) -> None:
     found = [result for result in dispatcher.overloads.values() if len(result.signature.args) == len(arguments)]
     for result in found:
         pairs = list(zip(arguments, result.signature.args, strict=True))
-        if all(fits(value, kind, types) for value, kind in pairs) and keeps(result.signature.return_type, types):
+        exact = keeps(result.signature.return_type, arguments, types)
+        if exact and all(fits(value, kind, types) for value, kind in pairs):
             return
     given = ", ".join(map(str, dispatcher.signatures))
     raise RecordingError(
@@ -228,10 +240,16 @@ def fits_number(value: Any, kind: Any, types: Any) -> bool:
     return value.boolean or (isinstance(kind, types.Float) and kind.bitwidth >= 8 * value.dtype.itemsize)
 
 
-def keeps(kind: Any, types: Any) -> bool:
-    """Whether a result's type keeps numbers in double precision, or has none."""
-    parts = kind.types if isinstance(kind, types.BaseTuple) else (kind,)
-    return not any(isinstance(part, (types.Integer, types.Boolean)) or part == types.float32 for part in parts)
+def keeps(kind: Any, arguments: tuple[Any, ...], types: Any) -> bool:
+    """Whether a result's type keeps numbers of a recording, or has none."""
+    bits = max((8 * value.dtype.itemsize for value in arguments if isinstance(value, Active)), default=64)
+    for part in kind.types if isinstance(kind, types.BaseTuple) else (kind,):
+        number = part.dtype if isinstance(part, types.Array) else part
+        if isinstance(number, (types.Integer, types.Boolean)) or (
+            isinstance(number, types.Float) and number.bitwidth < bits
+        ):
+            return False
+    return True
 
 
 # ---------------------------------------------------------------- what Numba has compiled
@@ -286,10 +304,12 @@ def teach_dispatcher() -> None:
             self.__dict__[KERNEL].stale = True
 
     base.typeof_pyval, base._compile_for_args = typeof_pyval, compile_for_args
-    dispatcher.Dispatcher.recompile = recompile
-    own_code_object = bytecode.get_code_object
+    dispatching: Any = dispatcher.Dispatcher
+    dispatching.recompile = recompile
+    reading: Any = bytecode
+    own_code_object = reading.get_code_object
 
     def get_code_object(function: Any) -> Any:
         return plain_code(own_code(function)) if type(function) is FunctionType else own_code_object(function)
 
-    bytecode.get_code_object = dispatcher.get_code_object = get_code_object
+    reading.get_code_object = get_code_object

@@ -86,7 +86,8 @@ def to_float(x: Any = 0.0) -> Any:
     """As float(x)."""
     if not isinstance(x, Active):
         return float(x)
-    return x * 1.0 if x.boolean else mathematics.number_of(x)
+    number: Any = x
+    return number * 1.0 if x.boolean else mathematics.number_of(x)
 
 
 def power_of(x: Any, y: Any) -> Any:

@@ -140,12 +140,13 @@ def teach_classes() -> None:
     """Teach the constructors of classes that Numba compiles."""
     from numba.experimental.jitclass import base
 
-    own = base.JitClassType.__call__
+    classes: Any = base.JitClassType
+    own = classes.__call__
 
     def make(cls: Any, *arguments: Any, **keywords: Any) -> Any:
         if any(takes_part(value) for value in (*arguments, *keywords.values())):
             return construct(cls, *arguments, **keywords)
         return own(cls, *arguments, **keywords)
 
-    base.JitClassType.__call__ = make
+    classes.__call__ = make
     methods.append(method_of)

@@ -13,14 +13,15 @@ HOLDING = ("numba.typed", "numba.experimental.jitclass.boxing", "numba.experimen
 
 
 @functools.lru_cache(1024)
-def is_of_numba(kind: type) -> bool:
+def is_of_numba(kind: Any) -> bool:
     """Whether a class is one of Numba's, or inherits from one."""
     return any((base.__module__ or "").partition(".")[0] == TOP for base in kind.__mro__)
 
 
 def is_numbas(value: Any) -> bool:
     """Whether an object, or a class, is one that Numba has made."""
-    return is_of_numba(type(value))
+    kind: Any = type(value)
+    return is_of_numba(kind)
 
 
 def functions_behind(value: Any) -> list[Any]:

@@ -21,7 +21,17 @@ from numbad.numba_api.arithmetic import Operation
 from numbad.numba_api.replacing import is_users_function, table
 from numbad.recording.borrowing import sample, written
 from numbad.recording.exchange import join, own_code
-from numbad.recording.rewriting import KERNELS, calling, is_called, is_subscript, loading, loads, noted, plain_code
+from numbad.recording.rewriting import (
+    KERNELS,
+    Hook,
+    calling,
+    is_called,
+    is_subscript,
+    loading,
+    loads,
+    noted,
+    plain_code,
+)
 
 Twins = dict[tuple[bool, bool], FunctionType]
 MISSING: Any = object()
@@ -35,12 +45,13 @@ _views: dict[int, tuple[weakref.ref[np.ndarray], np.ndarray]] = {}
 # ---------------------------------------------------------------- code
 
 
-class Called:
+class Called(Hook):
     """Behind what loads a function to be called: what Numba has under this name."""
 
     __slots__ = ("raising",)
 
     def __init__(self, raising: bool) -> None:
+        super().__init__()
         self.raising = raising
 
     def __or__(self, value: Any) -> Any:
@@ -48,11 +59,32 @@ class Called:
         if found is not None:
             return found[1]
         if is_users_function(value) and id(own_code(value)) not in KERNELS:
+            refuse_overloaded(value)
             return twin_of(value, self.raising)
         return value
 
 
-class Captured:
+def refuse_overloaded(function: FunctionType) -> None:
+    """Refuse a function that stands for another one in what Numba compiles (`numba.extending.overload`)."""
+    from numba.core.registry import cpu_target
+
+    try:
+        found = cpu_target.typing_context.resolve_value_type(function)
+    except Exception:  # Numba knows nothing of it, or cannot tell
+        return
+    for template in getattr(found, "templates", ()):
+        written = getattr(template, "_overload_func", None)
+        if written is not None and written.__module__ != "numba.core.extending":  # where register_jitable has its own
+            raise RecordingError(
+                message(
+                    f"what Numba compiles for {function.__name__} is another function, which numba.extending.overload"
+                    " gives it",
+                    "call the other function, or give the one that is differentiated a rule with numbad.custom_vjp",
+                )
+            )
+
+
+class Captured(Hook):
     """Behind what loads a global or a variable of an enclosing function: arrays among them are constants."""
 
     __slots__ = ()
@@ -107,7 +139,8 @@ def changed_step(steps: list[Any], k: int, raising: bool) -> list[Any]:
 
     step = steps[k]
     if step.name == "LOAD_CONST" and isinstance(step.arg, CodeType):
-        return [Instr(step.name, changed_code(step.arg, raising), location=step.location)]
+        inner: Any = changed_code(step.arg, raising)
+        return [Instr(step.name, inner, location=step.location)]
     if step.name == "BINARY_OP" and not is_subscript(step):
         operation = Operation(step.arg.name, raising)
         return [Instr("BUILD_TUPLE", 2, location=step.location), *calling(operation, step.location)]
@@ -164,7 +197,7 @@ class Constants:
         code = plain_code(own_code(function))
         self.names = sorted(set(global_names(code)) & function.__globals__.keys())
         self.cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
-        self.values = {name: value for name, value in self.current()}
+        self.values = dict(self.current())
         self.arrays = {
             name: (value, value.shape, sample(value))
             for name, value in self.values.items()

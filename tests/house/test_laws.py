@@ -229,7 +229,7 @@ def facts_elsewhere(package: Path) -> list[str]:
     known = {op.name for op in REGISTRY}
     found = []
     for module, path in module_names(package).items():
-        if module in OPS_NAMED or module.split(".")[0] in ("ops", "numpy_api", "scipy_api"):
+        if module in OPS_NAMED or module.split(".")[0] in ("ops", "numpy_api", "scipy_api", "numba_api"):
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             parts, most = ast.iter_child_nodes(node), 0 if isinstance(node, ast.Compare) else 1

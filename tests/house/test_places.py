@@ -53,6 +53,10 @@ ELSEWHERE = {
         "scipy_api distances elementwise linear_algebra noticing signals tables",
         "one table of functions, whichever module records them",
     ),
+    "numba_api/test_dispatching.py": (
+        "numba_api noticing sources twins",
+        "a call of a compiled function is the way to all of them",
+    ),
     "storage/test_tape_files.py": (
         "storage container plaindata",
         "a tape file is a container with plain data",

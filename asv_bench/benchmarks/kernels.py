@@ -1,0 +1,90 @@
+"""Functions that Numba compiles: recorded by their Python source, replayed, and Numba's own value beside them."""
+
+import numpy as np
+
+import numbad
+
+from .problems import fastest, need
+
+
+def rosenbrock(x):
+    """Rosenbrock's function, a loop over numbers."""
+    total = 0.0
+    for i in range(x.size - 1):
+        total += 100.0 * (x[i + 1] - x[i] ** 2) ** 2 + (1.0 - x[i]) ** 2
+    return total
+
+
+def heat(u):
+    """Twenty steps of an explicit scheme, in place."""
+    u = u.copy()
+    for _ in range(20):
+        for i in range(1, u.size - 1):
+            u[i] += 0.2 * (u[i - 1] - 2.0 * u[i] + u[i + 1])
+    return (u * u).sum()
+
+
+def attraction(x):
+    """The energy of points in a plane, pairs with a branch."""
+    energy = 0.0
+    for i in range(x.size // 2):
+        for j in range(i):
+            d = (x[2 * i] - x[2 * j]) ** 2 + (x[2 * i + 1] - x[2 * j + 1]) ** 2
+            if d < 0.5:
+                energy += 1.0 / np.sqrt(d + 0.01)
+    return energy
+
+
+def tridiagonal(x):
+    """Thomas' algorithm for a matrix with x + 2 on its diagonal."""
+    n = x.size
+    c, d = np.zeros(n), np.zeros(n)
+    c[0], d[0] = 1.0 / (x[0] + 2.0), 1.0 / (x[0] + 2.0)
+    for i in range(1, n):
+        pivot = x[i] + 2.0 - 0.5 * c[i - 1]
+        c[i] = 1.0 / pivot
+        d[i] = (1.0 - 0.5 * d[i - 1]) / pivot
+    for i in range(n - 2, -1, -1):
+        d[i] -= c[i] * d[i + 1]
+    return d.sum()
+
+
+KERNELS = {f.__name__: f for f in (rosenbrock, heat, attraction, tridiagonal)}
+
+
+class Kernels:
+    """Each kernel with 100 variables."""
+
+    params = list(KERNELS)
+    param_names = ["kernel"]
+
+    def setup(self, kernel):
+        need("jit", "value_and_grad", "gradient")
+        from numba import njit
+
+        self.x = np.random.default_rng(7).random(100)
+        self.f = njit(KERNELS[kernel])
+        self.f(self.x)
+        self.replayed = numbad.jit(numbad.value_and_grad(self.f))
+        try:
+            numbad.gradient(self.f, self.x)
+        except Exception as error:
+            raise NotImplementedError("this numbad records no functions that Numba compiles") from error
+        for _ in range(100):
+            self.replayed(self.x)
+
+    def time_record_and_gradient(self, kernel):
+        numbad.gradient(self.f, self.x)
+
+    def time_replayed_64(self, kernel):
+        for _ in range(64):
+            self.replayed(self.x)
+
+    def time_value_of_numba_64(self, kernel):
+        for _ in range(64):
+            self.f(self.x)
+
+    def track_replayed_over_value(self, kernel):
+        return fastest(lambda: self.replayed(self.x)) / fastest(lambda: self.f(self.x))
+
+    track_replayed_over_value.unit = "ratio"
