@@ -183,8 +183,8 @@ class InternalError(NumbadError, RuntimeError):
     """The checked build has seen compiled code touch memory that it was not given, or that nobody has written."""
 
 
-WINGS = ("ops", "tape", "kernels", "recording", "numpy_api", "scipy_api", "numba_api", "sweeps", "emission") + (
-    ("transforms", "tapes", "compilation", "storage", "pictures", "replay")
+WINGS = ("ops", "tape", "kernels", "recording", "numpy_api", "scipy_api", "sweeps", "emission", "transforms") + (
+    ("tapes", "compilation", "storage", "pictures", "replay")
 )
 INTERNAL = {"numbad", *(f"numbad.{wing}" for wing in WINGS)}  # packages whose frames are not the user's
 FRAMES = ("pandas", "xarray")  # which keep recording values as objects at best
