@@ -20,6 +20,8 @@ from numbad.ops.definition import absent
 WINDOW = 4  # rows of the shortest run
 MULTIPLES = 17  # of periods: for what comes again only every few iterations
 PERIODS = 4  # distances that are tried, for each length of short runs
+LONG = 1 << 16  # rows: in a longer program periods are looked for in pieces
+PIECE, PIECES = 1 << 14, 16  # rows of one, and how many are looked at
 MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -56,6 +58,21 @@ def find_segments(program: ScalarProgram) -> list[Segment]:
     """Return the rows of a program as segments, one after another."""
     titles = title_rows(program)
     free = np.ones(len(program), bool)
+    found = find_in_pieces(program, titles) if len(program) > LONG else find_all(program, titles)
+    chosen: list[Segment] = []
+    for loop in sorted(found, key=lambda loop: (-spared_rows(loop), loop.start)):
+        if np.count_nonzero(free[loop.start : loop.stop]) < FEWEST_SPARED:
+            continue
+        for part in cut_loop(loop, free):
+            usable = fit_loop(program, part)
+            if usable is not None:
+                chosen.append(usable)
+                free[usable.start : usable.stop] = False
+    return fill_gaps(sorted(chosen, key=lambda loop: loop.start), len(program))
+
+
+def find_all(program: ScalarProgram, titles: np.ndarray) -> list[Segment]:
+    """Return the loops of all periods that runs of equal rows tell of; they may share rows."""
     periods = find_periods(titles)
     found = [find_loops(program, titles, period) for period in periods]
     if spares_little(program, found):  # rows that are alike may read from another distance
@@ -65,16 +82,50 @@ def find_segments(program: ScalarProgram) -> list[Segment]:
     if spares_little(program, found):  # tables of k % 7, say
         multiples = {period * m for period in periods[:2] for m in range(2, MULTIPLES)}
         found += [find_loops(program, titles, period) for period in sorted(multiples.difference(periods))]
-    chosen: list[Segment] = []
-    for loop in sorted((loop for loops in found for loop in loops), key=lambda loop: (-spared_rows(loop), loop.start)):
-        if np.count_nonzero(free[loop.start : loop.stop]) < FEWEST_SPARED:
-            continue
-        for part in cut_loop(loop, free):
-            usable = fit_loop(program, part)
-            if usable is not None:
-                chosen.append(usable)
-                free[usable.start : usable.stop] = False
-    return fill_gaps(sorted(chosen, key=lambda loop: loop.start), len(program))
+    return [loop for loops in found for loop in loops]
+
+
+def find_in_pieces(program: ScalarProgram, titles: np.ndarray) -> list[Segment]:
+    """Return loops of a long program: periods are looked for in a piece of what is left, and tried on all rows.
+
+    So the search is linear. A body has fewer rows than a piece, or it is not compiled.
+    """
+    left, tried, found = np.ones(len(program), bool), set[int](), list[Segment]()
+    for _ in range(PIECES):
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], left, [False]]).astype(np.int8))).reshape(-1, 2)
+        if not len(edges):
+            break
+        start, stop = edges[np.argmax(edges[:, 1] - edges[:, 0])].tolist()
+        if stop - start < FEWEST_SPARED:
+            break
+        stop = min(start + PIECE, stop)
+        left[start:stop] = False
+        for period in best_periods(program, titles, slice(start, stop)):
+            if period not in tried:
+                tried.add(period)
+                for loop in find_loops(program, titles, period):
+                    left[loop.start : loop.stop] = False
+                    found.append(loop)
+    return found
+
+
+def best_periods(program: ScalarProgram, titles: np.ndarray, piece: slice) -> list[int]:
+    """Return the period that spares most rows of a piece, and others that spare rows which it does not."""
+    spared: dict[int, np.ndarray] = {}
+    for period in find_periods(titles[piece]):
+        rows = np.zeros(piece.stop - piece.start, bool)
+        for loop in find_loops(program, titles, period, piece):
+            rows[loop.start - piece.start + loop.period : loop.stop - piece.start] = True
+        spared[period] = rows
+    chosen: list[int] = []
+    while spared:
+        period = max(spared, key=lambda period: (np.count_nonzero(spared[period]), -period))
+        rows = spared.pop(period)
+        if np.count_nonzero(rows) < FEWEST_SPARED:
+            break
+        chosen.append(period)
+        spared = {other: flags & ~rows for other, flags in spared.items()}
+    return chosen
 
 
 def spares_little(program: ScalarProgram, found: list[list[Segment]]) -> bool:
@@ -141,12 +192,13 @@ def common_distances(runs: np.ndarray) -> list[int]:
     return [int(period) for period in found if counts[period]]
 
 
-def find_loops(program: ScalarProgram, titles: np.ndarray, period: int) -> list[Segment]:
-    """Return the loops with bodies of so many rows."""
+def find_loops(program: ScalarProgram, titles: np.ndarray, period: int, part: slice = slice(None)) -> list[Segment]:
+    """Return the loops with bodies of so many rows, of the whole program or a part of it."""
+    titles = titles[part]
     if len(titles) < FEWEST_ITERATIONS * period:
         return []
     steady = (titles[: -2 * period] == titles[period:-period]) & (titles[period:-period] == titles[2 * period :])
-    for kinds, addresses in zip(program.kinds, program.operands):
+    for kinds, addresses in zip(program.kinds[:, part], program.operands[:, part]):
         steps = addresses[period:] - addresses[:-period]
         steady &= (kinds[: -2 * period] == CONSTANT) | (steps[:-period] == steps[period:])
     edges = np.flatnonzero(np.diff(np.concatenate([[False], steady, [False]]).astype(np.int8)))
@@ -154,7 +206,7 @@ def find_loops(program: ScalarProgram, titles: np.ndarray, period: int) -> list[
     for start, stop in zip(edges[::2].tolist(), edges[1::2].tolist()):
         count = (stop - start) // period + 2
         if stop - start >= period and count >= FEWEST_ITERATIONS and (count - 1) * period >= FEWEST_SPARED:
-            found.append(Segment(start, period, count))
+            found.append(Segment((part.start or 0) + start, period, count))
     return found
 
 

@@ -87,17 +87,18 @@ class Module:
         Straight rows and loops, in the order of the tape.
     places : ndarray of int64
         Where the results of rows lie, behind the inputs and constants.
+    size : int
+        How many places there are for results.
+    used : int
+        How many numbers the code has in memory: inputs and constants, results, and cotangents.
     """
 
     text: str
     tables: np.ndarray
     segments: list[Segment]
     places: np.ndarray
-
-    @property
-    def size(self) -> int:
-        """How many places there are for results."""
-        return int(self.places.max(initial=-1)) + 1
+    size: int
+    used: int
 
     @property
     def rows(self) -> int:
@@ -117,8 +118,11 @@ def make_module(program: ScalarProgram, most: int) -> Module:
     forward = Forward(program, text, tables, stored, places)
     for body in bodies:
         forward.write(body)
+    used = program.first + int(np.count_nonzero(stored))
     if program.gradient:
-        write_back(program, bodies, Backward(program, text, tables, stored, places))
+        backward = Backward(program, text, tables, stored, places)
+        write_back(program, bodies, backward)
+        used += program.given + int(np.count_nonzero(backward.added))
     else:
         text.line(f"ret i64 {len(program)}")
     names = [f"ptr noalias %{name}" for name in MEMORY]
@@ -134,7 +138,8 @@ def make_module(program: ScalarProgram, most: int) -> Module:
         parameters=", ".join(names),
         lines="\n".join(text.lines),
     )
-    return Module(whole + FILL + link_numbers(text.called), tables.values, segments, places)
+    size = int(places.max(initial=-1)) + 1
+    return Module(whole + FILL + link_numbers(text.called), tables.values, segments, places, size, used)
 
 
 def write_back(program: ScalarProgram, bodies: list[Body], backward: Backward) -> None:

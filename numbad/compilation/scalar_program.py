@@ -25,11 +25,11 @@ class ScalarProgram:
 
     Attributes
     ----------
-    opcodes : ndarray of int64, shape (rows,)
+    opcodes : ndarray of int16, shape (rows,)
         Of the rows that are needed, in the order of the tape.
     operands : ndarray of int64, shape (2, rows)
         The addresses that each row reads; 0 where it reads none.
-    kinds : ndarray of int64, shape (2, rows)
+    kinds : ndarray of int8, shape (2, rows)
         What is at these addresses: ZERO, GIVEN, CONSTANT or RESULT.
     truths : ndarray of bool, shape (rows,)
         What a guard was when it was recorded.
@@ -37,7 +37,7 @@ class ScalarProgram:
         Whether a row goes forward, and back.
     carries : ndarray of bool, shape (2, rows)
         Whether a row going back adds to the cotangent of an operand.
-    needs : ndarray of int64, shape (rows,)
+    needs : ndarray of uint8, shape (rows,)
         On which of X, Y and Z the partials depend that are computed at each run.
     partials : ndarray of float64, shape (2, rows)
         The partials of the others.
@@ -111,16 +111,16 @@ def make_program(
     old = np.stack([code[:, 2], others])
     operands = rename[old]
     given = 1 + sum(slot.size for slot in tape.inputs)
-    kinds = np.select([operands == 0, operands < given, operands < first], [ZERO, GIVEN, CONSTANT], RESULT)
+    kinds = sum((operands >= least).astype(np.int8) for least in (1, given, first))  # ZERO, GIVEN, CONSTANT, RESULT
     program = ScalarProgram(
-        opcodes=code[:, 0],
+        opcodes=code[:, 0].astype(np.int16),
         operands=operands,
         kinds=kinds,
         truths=(code[:, 0] == GUARD) & (code[:, 1] != 0),
         forward=forward[rows],
         back=np.zeros(len(rows), bool),
         carries=np.zeros((2, len(rows)), bool),
-        needs=np.zeros(len(rows), np.int64),
+        needs=np.zeros(len(rows), np.uint8),
         partials=np.zeros((2, len(rows))),
         bar=np.full(first + len(rows), -0.0),
         values=arena(tape, rename, first),
@@ -163,7 +163,7 @@ def take_plan(program: ScalarProgram, plan: AdjointPlan, rename: np.ndarray, old
     rows = program.rows
     program.back = plan.back[rows]
     program.carries = (plan.active[old] != 0) & program.back  # address 0, of an operand that is not there, is inactive
-    program.needs = np.where(program.back, plan.unfixed[rows], 0).astype(np.int64)
+    program.needs = np.where(program.back, plan.unfixed[rows], 0).astype(np.uint8)
     program.partials = np.ascontiguousarray(plan.partials[rows].T)
     used = ~absent(plan.bar)
     program.bar[rename[used]] = plan.bar[used]

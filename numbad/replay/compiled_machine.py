@@ -6,6 +6,8 @@ is not is computed again by the interpreter.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from numbad.kernels.memory import address_of
 from numbad.limits import LOCKED_ROWS
 from numbad.recording.inputs import FLOAT64
 from numbad.replay.number_memory import NumberMemory
-from numbad.tape.layout import is_guard
+from numbad.tape.layout import MAP, is_guard
 
 
 class CompiledMachine(NumberMemory):
@@ -39,10 +41,16 @@ class CompiledMachine(NumberMemory):
         The arena, and the cotangents.
     fell : bool
         Whether the last gradient is that of the inner machine.
+    stops, rows : ndarray of int64
+        The guards of the code, and the rows of the tape that they belong to.
+    guards : ndarray of bool
+        Whether these are guards, and not rows whose pivot must not be zero.
     """
 
     def __init__(self, program: ScalarProgram, code: Code, inner: Any) -> None:
-        self.inner, self.tape, self.code = inner, inner.tape, code
+        self.kept: Any = inner
+        self.make_inner: Callable[[], Any] | None = None
+        self.tape, self.code = inner.tape, code
         size, self.tables = program.first + code.module.size, code.module.tables
         self.values, self.bar = np.zeros(size), np.zeros(size)
         self.values[: program.first] = program.values
@@ -54,13 +62,34 @@ class CompiledMachine(NumberMemory):
         self.plan = np.array(parts, np.int64)
         self.plan_at = address_of(self.plan)
         self.call = callable_at(code.address, FLOAT64, 1, len(program) <= LOCKED_ROWS)
-        self.rows, self.opcodes = program.rows, self.tape.code[:, 0]
+        self.stops = np.flatnonzero(program.opcodes >= MAP)
+        self.rows = program.rows[self.stops]
+        self.guards = is_guard(self.tape.code[self.rows, 0])
         self.count = len(program)
         self.places = [place for place, _ in program.inputs]
         self.make_views()
         self.gradient = program.gradient
         self.given: list[Any] = []
         self.fell = False
+
+    @property
+    def inner(self) -> Any:
+        """The machine that was there before, made again if it was given up."""
+        if self.kept is None:
+            assert self.make_inner is not None
+            self.kept = self.make_inner()
+        return self.kept
+
+    def give_up_inner(self, make: Callable[[], Any]) -> None:
+        """Free the memory of the machine that was there before; `make` returns it again when it is needed."""
+        self.kept, self.make_inner = None, make
+        self.tape = dataclasses.replace(self.tape, code=self.tape.code[:0].copy(), sites=self.tape.sites[:0].copy())
+        self.code.module.places = self.code.module.places[:0].copy()
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes of memory the code reads and writes."""
+        return 8 * self.code.module.used + self.tables.nbytes
 
     def enter(self, values: list[Any]) -> None:
         """Put new inputs in their places, and keep them for the inner machine."""
@@ -73,10 +102,10 @@ class CompiledMachine(NumberMemory):
         self.fell = False
         if done == self.count:
             return -1
-        row = -1 if done == NOT_FINITE else int(self.rows[done])
-        if row < 0 or not is_guard(self.opcodes[row]):  # a pivot of a small matrix is zero
+        stop = -1 if done == NOT_FINITE else int(np.searchsorted(self.stops, done))
+        if stop < 0 or not self.guards[stop]:  # a pivot of a small matrix is zero
             return self.fall_back()
-        return int(self.inner.row_of(row))
+        return int(self.inner.row_of(int(self.rows[stop])))
 
     def fall_back(self) -> int:
         """Let the inner machine run; return the row of a guard that does not hold, or -1."""

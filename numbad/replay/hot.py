@@ -11,12 +11,15 @@ from numbad.errors import message
 from numbad.kernels import loading
 from numbad.limits import WORTH_COMPILING
 from numbad.recording.inputs import FLOAT64
+from numbad.replay.machines import choose_machine
+from numbad.replay.packed_paths import PackedPath
 from numbad.replay.recorded_path import Path
 from numbad.replay.telling import warn
 from numbad.settings import config
 from numbad.tape.layout import HOST, MAP, is_guard
 
 NEVER = float("inf")
+LONG = 1 << 16  # rows: of a longer path they are packed when it is compiled
 ARRAY_ROW, PYTHON_ROW = 20, 5000  # times what a row of numbers costs
 
 
@@ -30,7 +33,9 @@ class Promotion:
     """
 
     def __init__(self, path: Path, machine: Any) -> None:
-        self.path, self.machine = path, machine
+        self.path: Any = path
+        self.machine = machine
+        self.packed: PackedPath | None = None
         self.thread: threading.Thread | None = None
         self.done = False
         self.found: Any = None
@@ -60,7 +65,17 @@ class Promotion:
         self.next = NEVER
         if self.failure is not None:
             warn_of(self.failure)
+        if self.found is not None and len(self.path.tape) > LONG:
+            self.give_up_rows()
         return self.found
+
+    def give_up_rows(self) -> None:
+        """Keep the rows of a long path in few bytes, for what its machine code leaves to the machine before it."""
+        segments = self.found.code.module.segments
+        longest = max(segments, key=lambda segment: segment.count)
+        self.packed = packed = PackedPath(self.path, longest.period)
+        self.found.give_up_inner(lambda: choose_machine(packed.unpack()))
+        self.path = self.machine = None
 
     def make(self) -> Any:
         """Return the new machine now, however often the path has run; None where it cannot be compiled."""

@@ -27,8 +27,6 @@ class Paths:
         For a program (its id) and the row of a guard that failed: the programs that go on from there.
     used : int
         When they ran last, on the clock of the jitted function.
-    bytes : int
-        What the programs take, with the memory of their runs.
     """
 
     def __init__(self) -> None:
@@ -36,9 +34,14 @@ class Paths:
         self.forks: dict[tuple[int, int], tuple[int, bool]] = {}
         self.after: dict[tuple[int, int], list[Any]] = {}
         self.certain = True
-        self.used = self.bytes = 0
+        self.used = 0
         self.key: Any = None  # the signature
         self.missed: tuple[Any, int] | None = None
+
+    @property
+    def bytes(self) -> int:
+        """What the programs take, with the memory of their runs."""
+        return sum(program.bytes() for program in self.programs)
 
     def add(self, program: Any) -> None:
         """Keep a program, and note where it leaves each of the others."""
@@ -47,7 +50,6 @@ class Paths:
             self.forks[id(other), id(program)] = self.forks[id(program), id(other)] = fork
             self.certain = self.certain and fork[1]
         self.programs.append(program)
-        self.bytes += program.bytes()
         self.after = {}
 
     def run(self, values: Any) -> Any:
@@ -124,7 +126,6 @@ class KnownPaths(Paths):
     def add(self, program: Any) -> None:
         """Keep a program."""
         self.programs.append(program)
-        self.bytes += program.bytes()
 
     def run(self, values: Any) -> Any:
         """Run the path that the values take; return its program, or None if it has not been recorded."""

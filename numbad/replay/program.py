@@ -145,7 +145,7 @@ class Program:
         self.machine = machine
         self.places = [find_result(*given) for given in zip(self.outputs, machine.outputs, self.fixed, strict=True)]
         self.computed = False
-        self.compiled = hasattr(machine, "inner")
+        self.compiled = hasattr(type(machine), "inner") or "inner" in vars(machine)  # which may have to be made
 
     def promote(self) -> None:
         """Compile the path, or run its machine code if it is there, when it has run often enough."""
@@ -259,10 +259,13 @@ class Program:
     def bytes(self) -> int:
         """Return about how many bytes the program takes: the recording, the tape, and the memory of its runs."""
         recorder, tape = self.recorder, self.machine.tape
+        own = int(getattr(self.machine, "nbytes", 0))
+        if self.promotion.packed is not None:
+            return 4 * len(recorder.code) + self.promotion.packed.nbytes + own
         rows = 4 * len(recorder.code) + 2 * tape.code.nbytes + 8 * len(recorder.words) + 2 * tape.words.nbytes
         blocks = sum(block.nbytes for _, block in (*recorder.loads, *tape.loads))
         spaces = sum(space.nbytes for space in tape.spaces if space is not None)
-        return int(rows + blocks + spaces + 2 * (tape.size + len(tape)) * tape.dtype.itemsize)
+        return own + int(rows + blocks + spaces + 2 * (tape.size + len(tape)) * tape.dtype.itemsize)
 
     def fork(self, other: Program) -> tuple[int, bool]:
         """Return how many first rows two programs share, and whether a guard tells them apart there."""

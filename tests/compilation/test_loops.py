@@ -151,6 +151,37 @@ def test_values_alone_have_them_too(f: Any) -> None:
         assert jitted(point) == interpreted(point)
 
 
+@pytest.mark.parametrize("f", PROGRAMS, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("piece", [48, 300])
+def test_long_programs_are_searched_in_pieces(f: Any, piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.random.default_rng(4).uniform(0.1, 0.9, 80)
+    whole = sum(part.period for part in compare(f, (x,)).code.module.segments)
+    monkeypatch.setattr(finder, "LONG", 0)
+    monkeypatch.setattr(finder, "PIECE", piece)
+    machine = compare(f, (x,), (x[::-1].copy(),))
+    if piece > 100 and f is not cyclic:  # whose multiples are not tried
+        assert sum(part.period for part in machine.code.module.segments) <= 1.2 * whole
+
+
+def test_a_search_in_pieces_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finder, "LONG", 0)
+    monkeypatch.setattr(finder, "PIECE", 32)
+    picks = np.random.default_rng(3).integers(0, 80, 400).tolist()
+    f = lambda x: sum((np.sin, np.cos, np.tanh, np.exp)[i % 4](x[i]) * x[79 - i] for i in picks)
+    compare(f, (np.linspace(0.1, 0.8, 80),))
+
+
+def test_bodies_whose_rows_are_alike_are_found_by_what_they_read() -> None:
+    def f(x: Any) -> Any:
+        state = [x[k] for k in range(19)]
+        for i in range(20):
+            state = [np.sin(one) + 0.1 * other * x[i] for one, other in zip(state, state[1:] + state[:1])]
+        return sum(state)
+
+    machine = compare(f, (np.linspace(0.2, 0.8, 40),))
+    assert any(period == 4 * 19 for period, _ in loops(machine)) or len(loops(machine)) > 10
+
+
 def test_rows_without_a_pattern_are_no_loop() -> None:
     random = np.random.default_rng(3)
     picks = random.integers(0, 80, (60, 2)).tolist()
