@@ -18,6 +18,7 @@ from numbad.recording.scalars import Scalar
 from numbad.tape.layout import GUARD
 
 DECISIONS: dict[str, Callable[..., Any]] = {}
+placing: list[Callable[..., Any]] = []  # records positions that examples do not share (see `positions`)
 dependence: list[Callable[[Recorder, np.ndarray], bool]] = []  # whether a derivative reaches some addresses
 
 
@@ -34,11 +35,25 @@ def decide(name: str, *operands: Any, **settings: Any) -> Any:
     and one guard row stops the sweep when it differs: two rows, however many numbers the answer has.
     """
     recorder = recorder_of(*operands)
+    if recorder.positions:
+        for record_position in placing:
+            found = record_position(recorder, name, operands, settings)
+            if found is not None:
+                return found
     arrays = [as_array(to_active(part, recorder)) for part in operands]
     answer = DECISIONS[name](*(current_value(a) for a in arrays), **settings)
-    flag = record_host(recorder, agrees, tuple(arrays), {"decision": name, "answer": answer, "settings": settings})
+    flag = record_host(
+        recorder, agrees, tuple(arrays), {"decision": name, "answer": kept(answer), "settings": settings}
+    )
     recorder.append(GUARD, 1, flag.address, 0)
     return answer
+
+
+def kept(answer: Any) -> Any:
+    """Return an answer as later runs compare theirs with it: the program may write to its own."""
+    if isinstance(answer, tuple):
+        return tuple(kept(part) for part in answer)
+    return answer.copy() if isinstance(answer, np.ndarray) else answer
 
 
 @decision

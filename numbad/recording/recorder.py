@@ -97,6 +97,7 @@ class Recorder(Rows):
         "floats",
         "identities",
         "masks",
+        "positions",
         "roots",
         "slopes",
         "unfilled",
@@ -123,6 +124,7 @@ class Recorder(Rows):
         self.large = []
         self.varied = self.tape = None
         self.sites = {}
+        self.positions = 0  # from 1 on, positions vary between examples (see `positions`); one more for each of them
         self.slopes: set[int] = set()  # where derivatives begin that a program may return: its caller sees no -0.0
         self.borrowed: dict[int, Borrowed] = {}
         self.masks: dict[int, np.ndarray] = {}

@@ -16,6 +16,7 @@ from numbad.geometry import compact, contiguous, is_run
 from numbad.ops.definition import REGISTRY
 from numbad.ops.host import as_tuple
 from numbad.ops.lanes import call_with_lanes
+from numbad.recording import positions, strictness
 from numbad.recording.active import Active
 from numbad.recording.arrays import Array, constant, filled, make_block
 from numbad.recording.decisions import concrete_truth
@@ -26,6 +27,7 @@ from numbad.recording.recorder import Recorder, current, structural_words
 from numbad.recording.scalars import make_scalar
 from numbad.recording.structures import unflatten
 from numbad.recording.trees import flatten, same_structure, spread_prefix
+from numbad.recording.unfilled import UnfilledError
 from numbad.settings import config
 from numbad.tape.layout import (
     ADD,
@@ -50,6 +52,9 @@ from numbad.transforms.linearbatch import map_examples
 
 if TYPE_CHECKING:
     from numbad.types import Arrays
+
+
+assert positions  # importing it lets examples have positions of their own
 
 
 def vmap(
@@ -242,7 +247,7 @@ def run_batch(call: Any, recorder: Recorder, batch: list[Any], axes: list[Any], 
         return run_groups(call, recorder, batch, axes, groups)
     mapped = [k for k, axis in enumerate(axes) if axis is not None and is_real(batch[k])]
     first = [part if axis is None else part[0] for part, axis in zip(batch, axes, strict=True)]
-    region, outputs, restore = record_example(call, recorder, first, mapped)
+    region, outputs, restore = record_one_of(call, recorder, first, mapped, len(which))
     swept = map_examples(recorder, region, outputs, [batch[k] for k in mapped], len(which))
     if swept is not None:
         silence(recorder, region.start)
@@ -281,11 +286,34 @@ def record_example(call: Any, recorder: Recorder, first: list[Any], mapped: list
     given = list(first)
     for k, value in zip(mapped, region.inputs, strict=True):
         given[k] = value
-    result = call(given)
+    leaves, restore = flatten(call(given))
+    leaves = [leaf.settle() if type(leaf) is positions.Position else leaf for leaf in leaves]
     region.close()
-    leaves, restore = flatten(result)
     outputs = [(leaf, None if is_whole(leaf) else addresses_of(output_value(recorder, leaf))) for leaf in leaves]
     return region, outputs, restore
+
+
+def record_one_of(
+    call: Any, recorder: Recorder, first: list[Any], mapped: list[int], count: int
+) -> tuple[Region, list[Any], Any]:
+    """Record the function for one of some examples, which may each have positions of their own (np.argmax(x)).
+
+    Where the program does with them what they cannot, the function runs once more, with plain integers.
+    """
+    before, told = recorder.positions, strictness.asked() or config._debug_nans
+    recorder.positions = 0 if told or count < 2 else max(before, 1)
+    started = recorder.positions
+    try:
+        return record_example(call, recorder, first, mapped)
+    except UnfilledError:
+        raise
+    except Exception:
+        if recorder.positions == started or recorder.unfilled is not None:
+            raise
+        recorder.positions = 0
+        return record_example(call, recorder, first, mapped)
+    finally:
+        recorder.positions = before
 
 
 def run_empty(call: Any, recorder: Recorder, batch: list[Any], axes: list[Any]) -> Any:
