@@ -212,3 +212,20 @@ def test_damages_are_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None
             check(*TOGETHER[case])
         else:
             test_what_is_not_there_raises_as_in_numpy()
+
+
+@pytest.mark.parametrize("factor", [1.001, -1.0])
+@pytest.mark.parametrize("op", [positions.pick_rows, positions.put_rows])
+def test_damaged_rules_are_noticed(op: Any, factor: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    rule = op.vjp_function
+
+    def wrong(*arguments: Any, **settings: Any) -> Any:
+        first, *rest = rule(*arguments, **settings)
+        return (factor * first, *rest)
+
+    monkeypatch.setattr(op, "vjp_function", wrong)
+    f, batch = TOGETHER["sorted" if op is positions.pick_rows else "added to"]
+    slope = numbad.grad(lambda x: np.sum(np.sin(f(x))))
+    expected = np.stack([slope(x) for x in batch])
+    with pytest.raises(AssertionError):
+        np.testing.assert_allclose(numbad.vmap(slope)(batch), expected, rtol=1e-6)
