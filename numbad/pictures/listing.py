@@ -11,6 +11,7 @@ from numbad.errors import NumbadError, describe_site
 from numbad.ops.definition import REGISTRY, Op
 from numbad.pictures.costs import predict_costs, write_seconds
 from numbad.pictures.graph import host_name
+from numbad.pictures.iterations import describe_loops, fold_rows
 from numbad.tape.layout import (
     ADD,
     CONTRACT,
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 def list_tape(tape: Tape, *points: Any, adjoints: bool = False, rows: int = 30) -> str:
     """Return the rows of a tape as a table.
 
-    Without points the values are those at the point of the recording.
+    Without points the values are those at the point of the recording. Of loops in a longer tape first and last
+    iteration are listed.
     """
     names = Names(tape)
     execution, bars, note = run_for_listing(tape, points, adjoints)
@@ -46,11 +48,10 @@ def list_tape(tape: Tape, *points: Any, adjoints: bool = False, rows: int = 30) 
 
 def tabulate_rows(tape: Tape, names: Names, execution: Any, bars: Any, rows: int) -> list[list[str]]:
     """Return a title and the cells of about as many rows as are wanted, without columns that are empty."""
-    chosen, skipped = choose_rows(len(tape), rows)
     table = [["row", "result", "", "operation", "value", "adjoint", "where"]]
-    for row in chosen:
-        if row < 0:
-            table.append(["...", f"{skipped} rows", "", "", "", "", ""])
+    for row in fold_rows(tape, rows):
+        if isinstance(row, str):
+            table.append(["...", row, "", "", "", "", ""])
             continue
         table.append(describe_row(tape, names, row, execution, bars))
     kept = [k for k in range(7) if k == 2 or any(line[k] for line in table[1:])]
@@ -71,14 +72,6 @@ def run_for_listing(tape: Tape, points: tuple[Any, ...], adjoints: bool) -> tupl
         return execution, None, ""
     output = tape.scalar_output()
     return execution, execution.backward([(output.address, 1.0)] if output.constant is None else []), ""
-
-
-def choose_rows(count: int, wanted: int) -> tuple[list[int], int]:
-    """Return the rows to print, with -1 for those left out in the middle, and how many those are."""
-    if count <= wanted:
-        return list(range(count)), 0
-    head, tail = (wanted + 1) // 2, wanted // 2
-    return [*range(head), -1, *range(count - tail, count)], count - head - tail
 
 
 def describe_row(tape: Tape, names: Names, row: int, execution: Any, bars: Any) -> list[str]:
@@ -209,4 +202,4 @@ def summarise(tape: Tape) -> str:
     costs = ", ".join(f"{sweep} {write_seconds(time)}" for sweep, time in predict_costs(tape).items())
     predicted = f"  predicted time of the sweeps: {costs}"
     passes = [f"  {record}" for record in tape.passes]
-    return "\n".join([repr(tape)[1:-1], align(table), sizes, running, predicted, *passes])
+    return "\n".join([repr(tape)[1:-1], align(table), sizes, running, predicted, *describe_loops(tape), *passes])
