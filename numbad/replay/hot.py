@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ class Promotion:
     ----------
     next : float
         After how many calls there is something to do.
+    seconds : float
+        What compiling took.
     """
 
     def __init__(self, path: Path, machine: Any) -> None:
@@ -40,6 +43,7 @@ class Promotion:
         self.done = False
         self.found: Any = None
         self.failure: Exception | None = None
+        self.seconds = 0.0
         self.next: float = max(2, WORTH_COMPILING // cost_of(path))
 
     def look(self, calls: int) -> Any:
@@ -65,7 +69,7 @@ class Promotion:
         self.next = NEVER
         if self.failure is not None:
             warn_of(self.failure)
-        if self.found is not None and len(self.path.tape) > LONG:
+        if hasattr(self.found, "give_up_inner") and len(self.path.tape) > LONG:
             self.give_up_rows()
         return self.found
 
@@ -83,11 +87,13 @@ class Promotion:
 
     def compile(self) -> None:
         """Compile the path: in a thread, for LLVM lets the others run."""
+        begin = time.perf_counter()
         try:
             self.found = compile_path(self.path, self.machine)
         except Exception as error:  # whatever it is, the interpreter goes on
             self.failure = error
         finally:
+            self.seconds = time.perf_counter() - begin
             self.done = True
 
 

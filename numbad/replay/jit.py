@@ -76,7 +76,8 @@ def jit(f: Any = None, *, static_argnums: Any = (), static_argnames: Any = ()) -
     -------
     Jitted
         Call it as `f`: it returns the structure, shapes and dtypes that `f` does, in new memory. `paths` counts the
-        tapes, `hits` lists how often each has run, `cache_clear()` drops them. Without `f`, a decorator.
+        tapes, `hits` lists how often each has run, `summary()` says how, `cache_clear()` drops them. Without `f`, a
+        decorator.
 
     Raises
     ------
@@ -215,6 +216,35 @@ class Jitted(Generic[F]):
         """How often each tape has been run, in the order in which they are tried."""
         counts = [program.hits for found in self.programs.values() for program in found.programs]
         return counts + [tape.hits for found in self.point_tapes.values() for tape in found]
+
+    def summary(self) -> str:
+        """Return what is known of the recorded paths, as text: rows, runs, bytes, and how they are run.
+
+        Returns
+        -------
+        str
+            A few lines for each path: whether it is interpreted, or machine code; then which loops were found, what
+            compiling has cost, and what a run takes by either.
+
+        Notes
+        -----
+        Paths of machine code are run a few times to be timed, with the arguments of their last call.
+
+        Examples
+        --------
+        >>> import numbad
+        >>> f = numbad.jit(lambda x: x * x)
+        >>> f(3.0)
+        9.0
+        >>> print(f.summary())  # doctest: +ELLIPSIS
+        <lambda>: 1 recorded path
+          1 rows, 1 runs, ... bytes
+            interpreted; compiled after ... runs
+        """
+        from numbad.replay.path_summaries import summarise
+
+        with self.lock:
+            return summarise([p for paths in self.programs.values() for p in paths.programs], self.title())
 
     def cache_clear(self) -> None:
         """Drop all tapes.

@@ -94,7 +94,7 @@ LATER = {  # parts of what a user holds, each the way to a whole wing
         "compilation.taking_apart",
         "replay.compiled_machine",
     },
-    "replay.jit": {"replay.batches", "replay.sparse_paths"},
+    "replay.jit": {"replay.batches", "replay.path_summaries", "replay.sparse_paths"},
     "replay.machines": {"replay.divided_machine", "replay.scalar_machine"},
     "replay.program": {"emission.splicing", "recording.knowns"},
     "replay.recorded_path": {"tapes.passes"},
