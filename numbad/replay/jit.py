@@ -35,7 +35,16 @@ from numbad.recording.scalars import Scalar
 from numbad.recording.trees import flatten
 from numbad.replay.paths import KnownPaths, Paths
 from numbad.replay.program import Program
-from numbad.replay.signatures import Form, fits, form_of, is_followed, leaves_key, static_key, static_positions
+from numbad.replay.signatures import (
+    Form,
+    fits,
+    fits_flat,
+    form_of,
+    is_followed,
+    leaves_key,
+    static_key,
+    static_positions,
+)
 from numbad.replay.snapshot import JITTED, Snapshot
 from numbad.replay.telling import warn
 from numbad.settings import config
@@ -327,16 +336,16 @@ class Jitted(Generic[F]):
         if keywords and self.plan is not None and not self.plan.is_of(keywords):
             return self.spliced.answer(*arguments, **keywords)
         with self.lock:
-            self.drop_outdated()
-            kinds = tuple(map(type, arguments))
-            paths = self.programs.get(kinds) if not (keywords or strictness.strict) else None
-            if paths is not None:
-                values: Any = arguments
-                self.clock += 1
-                paths.used = self.clock
+            snapshot = self.snapshot
+            if snapshot is not None and snapshot.changed():
+                self.forget()
+            values: Any = arguments
+            last = self.last
+            if last is None or keywords or strictness.strict or not fits_flat(arguments, last[0]):
+                values, paths = self.find_paths(arguments, keywords)
             else:
-                found = None if keywords else self.look_up_last(arguments)
-                values, paths = self.look_up(arguments, keywords, kinds) if found is None else found
+                paths = last[1]
+                paths.used = self.clock = self.clock + 1
             program = paths.run(values)
             if program is None:
                 return self.record_path(arguments, keywords, paths, values)
@@ -349,6 +358,16 @@ class Jitted(Generic[F]):
 
     else:
         __call__ = answer
+
+    def find_paths(self, arguments: tuple[Any, ...], keywords: Any) -> tuple[Any, Paths]:
+        """Return what `look_up` does, by the shortest way."""
+        kinds = tuple(map(type, arguments))
+        paths = self.programs.get(kinds) if not (keywords or strictness.strict) else None
+        if paths is not None:
+            paths.used = self.clock = self.clock + 1
+            return arguments, paths
+        found = None if keywords else self.look_up_last(arguments)
+        return self.look_up(arguments, keywords, kinds) if found is None else found
 
     def look_up_last(self, arguments: tuple[Any, ...]) -> tuple[list[Any], Paths] | None:
         """Return what `look_up` does, if the arguments are of the form of those of the last call."""

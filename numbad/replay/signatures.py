@@ -132,6 +132,23 @@ def fits(value: Any, form: Any, values: list[Any]) -> bool:
     return True
 
 
+def fits_flat(values: tuple[Any, ...], form: Any) -> bool:
+    """Whether arguments have a form in which there are floats and arrays alone: these are their leaves then."""
+    parts = form[1]
+    if len(values) != len(parts):
+        return False
+    for value, part in zip(values, parts):
+        kind = part[0]
+        if type(value) is not kind:
+            return False
+        if kind is np.ndarray:
+            if value.shape != part[1] or value.dtype is not part[2] or value.flags.c_contiguous is not part[3]:
+                return False
+        elif kind is not float:
+            return False
+    return True
+
+
 def is_recorded(leaf: Any) -> bool:
     """Whether a leaf varies from call to call: floats and arrays of floats do."""
     if isinstance(leaf, (np.ndarray, np.generic)):

@@ -306,7 +306,9 @@ class Snapshot:
             if table.get(name, MISSING) is not value:
                 return True
         for f, code, defaults, keywords in self.functions:
-            if own_code(f) is not code or f.__defaults__ is not defaults or f.__kwdefaults__ is not keywords:
+            if f.__code__ is not code and own_code(f) is not code:
+                return True
+            if f.__defaults__ is not defaults or f.__kwdefaults__ is not keywords:
                 return True
         for value, kind in self.kinds:
             if type(value) is not kind:

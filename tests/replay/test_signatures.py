@@ -10,6 +10,7 @@ import pytest
 
 import numbad
 from numbad import InputError
+from numbad.replay.signatures import fits, fits_flat, form_of
 from shared.jitting import Counted, close
 
 generator = np.random.default_rng(21)
@@ -208,3 +209,34 @@ def test_the_memory_of_the_paths_of_one_signature_is_bounded(monkeypatch: pytest
     with pytest.warns(UserWarning, match="has taken 1 different paths"):
         close(jitted(x[::-1].copy()), np.cos(x[::-1]))
     assert jitted.paths == 1
+
+
+def test_flat_arguments_fit_where_all_arguments_do() -> None:
+    one, other = np.ones(3), np.ones((3, 3))
+    calls: list[tuple[Any, ...]] = [
+        (1.0,),
+        (one,),
+        (one, 2.0),
+        (2.0, one),
+        (other,),
+        (other.T,),
+        (other[:, :2],),
+        (one.astype(np.float32),),
+        (one.astype(int),),
+        (one.astype(">f8"),),
+        (),
+        (1,),
+        ([1.0],),
+        ((one,),),
+        (np.float64(1.0),),
+        (one.view(np.recarray),),
+        (1.0, 1.0),
+    ]
+    for known in calls:
+        form = form_of(known)
+        for call in calls:
+            if form is not None and fits_flat(call, form):
+                assert fits(call, form, [])
+                assert form_of(call) == form
+            elif form is not None and fits(call, form, []):
+                assert any(isinstance(part, (list, tuple)) for part in call), "what has parts of its own"
