@@ -164,6 +164,22 @@ MOST_APART = limit(1 << 18, 3000)
 # Elements a row, on average: block kernels are quicker for more.
 FEW_A_ROW = limit(32, 32)
 
+# Rectangles that a list of addresses may have, however short it is; more are read one by one.
+FEW_RECTANGLES = limit(16, 2)
+# Rows of a group: LLVM thinks about a loop for longer than about so many rows.
+GROUPED_ROWS = limit(100, 5)
+# Axes of a group's index space.
+MOST_AXES = limit(5, 3)
+# Groups of which a row looks for one to join, from the last on.
+NEAR_GROUPS = limit(8, 2)
+# Elements of the outermost axis that a call of a group's code takes: the sums of each call are added to those of the
+# others, so long sums err less.
+STRETCH = limit(1 << 11, 4)
+# Multiplications of a product that NumPy does, which calls BLAS: fewer are loops.
+PRODUCT_WORTH = limit(1 << 12, 64)
+# Functions of groups that a path may have: each takes LLVM some milliseconds.
+MOST_GROUPS = limit(120, 120)
+
 # ---------------------------------------------------------------- emission
 
 # Blocks of cotangents that are kept in mind: they are looked through one by one.

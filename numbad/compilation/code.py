@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 from typing import Any
 
-from numbad.compilation.module import ENTRANCE, Module, Uncompilable, make_module
+from numbad.compilation.module import ENTRANCE, Uncompilable, make_module
 from numbad.compilation.scalar_program import ScalarProgram
 from numbad.kernels import cache, machinecode, texts
 from numbad.limits import MOST_COMPILED, OPTIMISED
@@ -30,21 +30,26 @@ class Code:
     """
 
     address: int
-    module: Module
+    module: Any
     engine: Any
 
 
 def compile_program(program: ScalarProgram) -> Code:
     """Return the machine code of a program; raise `Uncompilable` where there can be none."""
     module = make_module(program, MOST_COMPILED)
-    title = f"{TAPE}{hashlib.sha256(module.text.encode()).hexdigest()[:24]}"
+    return compile_module(module.text, ENTRANCE, module, 3 if module.rows <= OPTIMISED else 1)
+
+
+def compile_module(text: str, entrance: str, module: Any, level: int) -> Code:
+    """Return the machine code of a module's text, from the user's cache if it is there."""
+    title = f"{TAPE}{hashlib.sha256(text.encode()).hexdigest()[:24]}"
     kept = cache.read(machinecode.digest(), title)
     if kept is None:
         try:
-            kept = texts.compile_text(module.text, 3 if module.rows <= OPTIMISED else 1)
+            kept = texts.compile_text(text, level)
         except RuntimeError as error:  # an LLVM that cannot read the text
             raise Uncompilable from error
         cache.write(machinecode.digest(), title, kept)
         cache.keep_latest(machinecode.digest(), TAPE, MOST_KEPT)
-    engine, address = machinecode.link_apart(ENTRANCE, kept)
+    engine, address = machinecode.link_apart(entrance, kept)
     return Code(address, module, engine)

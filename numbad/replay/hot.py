@@ -118,16 +118,18 @@ def calls_python(path: Path) -> bool:
 
 def may_be_compiled(path: Path) -> bool:
     """Whether a path has rows of numbers or of small arrays alone, in double precision, and something to compute."""
+    from numbad.compilation.array_code import may_be_grouped
     from numbad.compilation.taking_apart import may_be_taken_apart
 
     if path.tape.dtype != FLOAT64 or not len(path.tape) or (path.wanted is not None and not path.results):
         return False
-    return may_be_taken_apart(path.tape)
+    return may_be_taken_apart(path.tape) or may_be_grouped(path.tape)
 
 
 def compile_path(path: Path, machine: Any) -> Any:
     """Return a machine of a path's own machine code, None where there can be none."""
     from numbad.compilation.code import Uncompilable, compile_program
+    from numbad.compilation.taking_apart import may_be_taken_apart
     from numbad.compilation.scalar_program import make_program
     from numbad.compilation.taking_apart import take_apart
     from numbad.replay.compiled_machine import CompiledMachine
@@ -135,6 +137,8 @@ def compile_path(path: Path, machine: Any) -> Any:
     tape, results = path.tape, path.results
     try:
         with loading.compiling():
+            if not may_be_taken_apart(tape):
+                return compile_groups(path, machine)
             if len(tape.words):
                 tape, results = take_apart(tape, results)
             program = make_program(tape, results, path.wanted, path.value)
@@ -143,3 +147,14 @@ def compile_path(path: Path, machine: Any) -> Any:
             return CompiledMachine(program, compile_program(program), machine)
     except Uncompilable:
         return None
+
+
+def compile_groups(path: Path, machine: Any) -> Any:
+    """Return a machine of the machine code of a path's groups of rows over arrays."""
+    from numbad.compilation.array_code import compile_arrays
+    from numbad.replay.grouped_machine import GroupedMachine
+    from numbad.replay.lookups import gather_lookups
+
+    rows, lookups = gather_lookups(path.rows())
+    program, code = compile_arrays(path.tape, rows, {lookup.w: lookup.table for lookup in lookups}, path.results, path.wanted)
+    return GroupedMachine(path, rows, lookups, program, code, machine)

@@ -1,0 +1,64 @@
+"""Which paths over arrays are compiled by groups, and how: rows into groups, groups into text, text into machine code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from numbad.compilation.array_module import ENTRANCE
+from numbad.compilation.array_program import ArrayProgram, make_array_program
+from numbad.compilation.code import compile_module, Code
+from numbad.compilation.grouping import Grouping
+from numbad.ops.definition import REGISTRY
+from numbad.sweeps.dependence import mark_active
+from numbad.tape.layout import ADD, CONTRACT, GATHER, HOST, MAP, SCATTER, is_guard
+from numbad.tape.rows import Rows
+from numbad.tapes.tape import Tape
+
+KINDS = (ADD, CONTRACT, GATHER, SCATTER, HOST)
+
+
+def may_be_grouped(tape: Tape) -> bool:
+    """Whether a tape has rows over arrays, and none that SciPy computes element by element."""
+    opcodes = tape.code[:, 0]
+    hosts = np.array([op.host for op in REGISTRY])
+    elementwise = opcodes[opcodes < 2 * MAP] % MAP
+    known = is_guard(opcodes) | (opcodes < 2 * MAP) | np.isin(opcodes, KINDS)
+    return bool(len(tape.words)) and bool(known.all()) and not hosts[elementwise].any()
+
+
+def compile_arrays(
+    tape: Tape, rows: Rows, tables: dict[int, np.ndarray], results: list[np.ndarray], wanted: list[bool] | None
+) -> tuple[ArrayProgram, Code]:
+    """Return the program of a path and its machine code.
+
+    `rows` are those that the tape runs by, and `tables` has where the elements lie that rows look up at each run.
+    """
+    code = np.frombuffer(rows.code, np.uint32).reshape(-1, 4)
+    words = np.array(rows.words, np.int64)
+    varied = {
+        row: tables[int(code[row, 2])].reshape(-1)
+        for row in np.flatnonzero(code[:, 0] == GATHER).tolist()
+        if int(code[row, 2]) in tables
+    }
+    flags = find_flags(tape, rows, wanted)
+    grouping = Grouping(code, words, rows.size, flags, varied)
+    sizes = [rows.size] + [
+        values.size if k in rows.input_spaces else 0 for k, values in enumerate(rows.spaces) if k
+    ]
+    program = make_array_program(grouping, words, sizes, results, wanted is not None)
+    return program, compile_module(program.module.write(), ENTRANCE, program.module, 3)
+
+
+def find_flags(tape: Tape, rows: Rows, wanted: list[bool] | None) -> np.ndarray:
+    """Return of each row which operands depend on what is differentiated by, as bits 1 and 2."""
+    if wanted is None:
+        return np.zeros(len(tape), np.uint8)
+    active, spaces = np.zeros(rows.size, np.bool_), np.zeros(len(rows.spaces), np.bool_)
+    for slot, one in zip(tape.inputs, wanted, strict=True):
+        if slot.space:
+            spaces[slot.space] = one
+        else:
+            active[slot.address : slot.address + slot.size] = one
+    return mark_active(tape.code, tape.words, active, spaces)  # `rows` do not say yet what is looked up
