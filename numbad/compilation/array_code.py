@@ -47,7 +47,8 @@ def compile_arrays(
     sizes = [rows.size] + [
         values.size if k in rows.input_spaces else 0 for k, values in enumerate(rows.spaces) if k
     ]
-    program = make_array_program(grouping, words, sizes, results, wanted is not None)
+    given = [(slot.address, slot.address + slot.size) for slot in tape.inputs if slot.size and not slot.space]
+    program = make_array_program(grouping, words, sizes, given, results, wanted is not None)
     return program, compile_module(program.module.write(), ENTRANCE, program.module, 3)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import struct
 from typing import Any
@@ -10,10 +11,11 @@ import numpy as np
 
 from numbad.compilation import array_module
 from numbad.compilation.array_module import ArrayModule
-from numbad.compilation.grouping import Fill, Group, Grouping, Listing, Stop, keep_for_back
+from numbad.compilation.grouping import Fill, Group, Grouping, Listing, Step, Stop, keep_for_back
 from numbad.compilation.module import Uncompilable
 from numbad.compilation.nests import BAR, NUMBER, VALUE, Back, Kernel, Pull, targets_of, write_forward
 from numbad.compilation.places import Place
+from numbad.compilation.reused_memory import Units, make_units, note_uses, share_memory
 from numbad.geometry import Shape
 from numbad.limits import MOST_GROUPS, STRETCH
 from numbad.tape.layout import (
@@ -28,7 +30,7 @@ from numbad.tape.layout import (
     scatter_places,
 )
 
-WORDS, PRODUCT = 3, 4  # kinds of arguments beside those of nests: where a word is; the function of products
+WORDS, PRODUCT, POOL = 3, 4, 5  # kinds of arguments beside those of nests: a word; the function of products; shared memory
 Argument = tuple[int, int, int]
 ZERO, MINUS_ZERO = 0, struct.unpack("<q", struct.pack("<d", -0.0))[0]
 
@@ -44,12 +46,15 @@ class Call:
     arguments : list
     start, stop : int
         The part of the outermost axis.
+    anchor : int
+        An address that is read through an argument which is the beginning of the arena; -1 without such a one.
     """
 
     function: int
     arguments: list[Argument]
     start: int = 0
     stop: int = 1
+    anchor: int = -1
 
 
 Item = Call | Stop
@@ -65,11 +70,14 @@ class ArrayProgram:
         In their order.
     module : ArrayModule
         The functions.
+    pools : list of int
+        How many numbers the pools of values and of cotangents have.
     """
 
     forward: list[Item]
     back: list[Item]
     module: ArrayModule
+    pools: list[int]
 
 
 class Planner:
@@ -87,56 +95,124 @@ class Planner:
 
     def __init__(self, grouping: Grouping, words: np.ndarray, sizes: list[int]) -> None:
         self.steps, self.words, self.sizes = grouping.steps, words, sizes
-        self.varied = grouping.varied
+        self.varied, self.maker, self.blocks = grouping.varied, grouping.maker, grouping.blocks
+        self.writer = grouping.writer
         self.module = ArrayModule()
         self.items: list[Item] = []
+        self.intervals: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])  # of values, and of cotangents
+        self.back: list[Item] = []
+        self.kept: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])  # those that stay where they are
         self.plan_forward(grouping.fills)
 
     # ------------------------------------------------------------ forward
 
     def plan_forward(self, fills: list[Fill]) -> None:
-        """Note the calls of the forward sweep."""
-        for fill in fills:
-            self.fill(VALUE, fill.place.address, fill.count, MINUS_ZERO if fill.absent else ZERO)
+        """Note the calls of the forward sweep: blocks are set to zero when the first row adds to them."""
+        starts = sorted((fill.place.address, k) for k, fill in enumerate(fills))
+        firsts = [first for first, _ in starts]
+        waiting = {k: fill for k, fill in enumerate(fills)}
+        before: list[list[int]] = []
         for step in self.steps:
-            if isinstance(step, Group):
-                self.call_group(write_forward(step), step.shape)
-            elif isinstance(step, Listing):
-                self.call_list(step)
-            elif is_compiled_product(step, self.words):
-                self.call_product(step.w, (VALUE, 0), (VALUE, 1), (VALUE, 2))
-            else:
-                self.items.append(step)
+            found = {starts[bisect.bisect_right(firsts, out) - 1][1] for out in self.added_to(step)}
+            before.append([k for k in sorted(found) if k in waiting])
+            for k in before[-1]:
+                del waiting[k]
+        for fill in waiting.values():
+            self.fill_block(fill)
+        for step, chosen in zip(self.steps, before):
+            for k in chosen:
+                self.fill_block(fills[k])
+            self.call_step(step)
         self.forward, self.items = self.items, []
+
+    def call_step(self, step: Step) -> None:
+        """Compute a step."""
+        if isinstance(step, Group):
+            self.call_group(write_forward(step), step.shape)
+        elif isinstance(step, Listing):
+            self.call_list(step)
+        elif is_compiled_product(step, self.words):
+            self.call_product(step.w, (VALUE, 0), (VALUE, 1), (VALUE, 2))
+        else:
+            self.keep_places(step, VALUE)
+            self.items.append(step)
+
+    def added_to(self, step: Step) -> list[int]:
+        """Return addresses in the blocks to which a step adds."""
+        if isinstance(step, Group):
+            return [member.out.reach(step.shape)[0] for member in step.members if member.adds]
+        if isinstance(step, Listing):
+            return [] if step.gathers else [step.block.address]
+        if step.opcode != CONTRACT:
+            return []
+        return [Place(*row_operands(self.words, step.w)[0]).reach(row_shape(self.words, step.w))[0]]
+
+    def fill_block(self, fill: Fill) -> None:
+        """Set a block to zero."""
+        self.fill(VALUE, fill.place.address, fill.count, MINUS_ZERO if fill.absent else ZERO)
+
+    def note(self, kind: int, place: Place, shape: Shape) -> tuple[int, int]:
+        """Note which addresses are spoken of; return them, half-open."""
+        low, high = place.reach(shape)
+        if place.space == 0:
+            self.intervals[kind].append((low, high + 1))
+        return low, high + 1
+
+    def keep_places(self, step: Stop, kind: int) -> None:
+        """Let what a row outside of compiled functions reads and writes stay where it is."""
+        for place, shape in stop_places(step, self.words):
+            run = self.note(kind, place, shape)
+            if place.space == 0:
+                self.kept[kind].append(run)
 
     def fill(self, kind: int, address: int, count: int, bits: int, space: int = 0) -> None:
         """Set a block to a number; as part of the call before, if that fills what lies before it."""
+        self.note(kind, Place(space, address, (1,)), (count,))
         last = self.items[-1] if self.items else None
         number = self.module.add(array_module.FILL)
         if isinstance(last, Call) and last.function == number:
             (at, where, first), (_, _, before) = last.arguments
             if (at, where, first + last.stop, before) == (kind, space, address, bits):
                 last.stop += count
+                self.note(kind, Place(space, first, (1,)), (last.stop,))
                 return
         self.items.append(Call(number, [(kind, space, address), (NUMBER, 0, bits)], 0, count))
 
     def call_group(self, kernel: Kernel, shape: Shape) -> None:
         """Call the function of a group, in stretches where it adds everything to one number."""
         number = self.module.add_kernel(kernel)
+        for kind, place in kernel.places:
+            self.note(kind, place, shape)
         if len(self.module.numbers) > MOST_GROUPS:
             raise Uncompilable
         length = shape[0] if shape else 1
         inner = int(np.prod(shape[1:]))
         stretch = max(1, STRETCH // inner) if kernel.sums and shape else length
         for start in range(0, length, stretch):
-            self.items.append(Call(number, kernel.arguments, start, min(length, start + stretch)))
+            self.items.append(Call(number, list(kernel.arguments), start, min(length, start + stretch)))
 
     def call_list(self, step: Listing) -> None:
         """Read a list of places, or add to them."""
         text, base = (array_module.GATHERED, 0) if step.gathers else (array_module.SCATTERED, step.block.address)
         block = step.block if step.gathers else step.other
         arguments = [self.list_of(step), (VALUE, 0, base), (VALUE, block.space, block.address)]
-        self.items.append(Call(self.module.add(text), arguments, 0, step.count))
+        self.note(VALUE, block, (step.count,))
+        self.items.append(Call(self.module.add(text), arguments, 0, step.count, self.note_list(VALUE, step)))
+
+    def note_list(self, kind: int, step: Listing) -> int:
+        """Note that all is spoken of between the listed addresses; return the first."""
+        places = self.listed(step)
+        low, high = int(places.min()), int(places.max())
+        self.note(kind, Place(0, low, (1,)), (high + 1 - low,))
+        return low
+
+    def listed(self, step: Listing) -> np.ndarray:
+        """Return the addresses that a row lists; all that it may, if they are new at each run."""
+        if not step.gathers:
+            found: np.ndarray = step.block.address + np.asarray(scatter_places(self.words, step.w))
+            return found
+        varied = self.varied.get(step.row)
+        return np.asarray(gather_places(self.words, step.w)) if varied is None else varied
 
     def list_of(self, step: Listing) -> Argument:
         """Return where the list of a row is."""
@@ -146,6 +222,8 @@ class Planner:
         """Call the function of products of matrices: the target and two factors, by kind and number of operand."""
         words = self.words
         operands = row_operands(words, w)
+        for kind, k in places:
+            self.note(kind, Place(*operands[k]), row_shape(words, w))
         arguments: list[Argument] = [(PRODUCT, 0, 0), (WORDS, 0, 0), (NUMBER, 0, w)]
         for kind, k in places:
             space, address, _ = operands[k]
@@ -158,6 +236,7 @@ class Planner:
         """Note the calls of the adjoint sweep."""
         self.touched = [np.zeros(size, bool) for size in self.sizes]
         self.touched[0][output] = True
+        self.kept[BAR].append((output, output + 1))
         for step in reversed(self.steps):
             if isinstance(step, Group):
                 self.pull_group(step)
@@ -186,7 +265,14 @@ class Planner:
         if self.region(place, shape).all():
             return
         low, high = place.reach(shape)
+        if place.space == 0:  # whole blocks, for what is left between the elements of a place would be filled in bits
+            low, high = min(low, self.block_of(low)[0]), max(high, self.block_of(high)[1])
         self.make_run_ready(place.space, low, high + 1)
+
+    def block_of(self, address: int) -> tuple[int, int]:
+        """Return the first and the last address of the result that an address is a part of."""
+        maker = int(self.maker[address])
+        return self.blocks[maker] if maker >= 0 else (address, address)
 
     def make_run_ready(self, space: int, low: int, stop: int) -> None:
         """Set the cotangents of a run of addresses that have not been set to absent."""
@@ -212,8 +298,7 @@ class Planner:
                 continue
             fresh = set()
             for place in targets:
-                apart = all(place.strides) and place.names_each(group.shape)
-                if apart and not self.region(place, group.shape).any():
+                if place.is_block(group.shape) and not self.region(place, group.shape).any():
                     fresh.add(place)
                     self.region(place, group.shape)[...] = True
                 else:
@@ -225,23 +310,21 @@ class Planner:
         count = (step.count,)
         if not step.active:
             return
+        places, low = self.listed(step), 0
         if step.gathers:
-            if self.is_reached(step.block, count):
-                varied = self.varied.get(step.row)
-                places = np.asarray(gather_places(self.words, step.w)) if varied is None else varied
-                self.make_run_ready(0, int(places.min()), int(places.max()) + 1)
-                block = (BAR, 0, step.block.address)
-                arguments = [self.list_of(step), (BAR, 0, 0), block]
-                self.items.append(Call(self.module.add(array_module.SCATTERED), arguments, 0, step.count))
-            return
-        places = step.block.address + np.asarray(scatter_places(self.words, step.w))
-        if not self.touched[0][places].any():
-            return
+            if not self.is_reached(step.block, count):
+                return
+            other, base, text = step.block, 0, array_module.SCATTERED
+        else:
+            if not self.touched[0][places].any():
+                return
+            other, base, text = step.other, step.block.address, array_module.GATHER_ADDED
+            self.make_ready(other, count)
         self.make_run_ready(0, int(places.min()), int(places.max()) + 1)
-        self.make_ready(step.other, count)
-        other = (BAR, step.other.space, step.other.address)
-        arguments = [self.list_of(step), (BAR, 0, step.block.address), other]
-        self.items.append(Call(self.module.add(array_module.GATHER_ADDED), arguments, 0, step.count))
+        low = self.note_list(BAR, step)
+        self.note(BAR, other, count)
+        arguments = [self.list_of(step), (BAR, 0, base), (BAR, other.space, other.address)]
+        self.items.append(Call(self.module.add(text), arguments, 0, step.count, low))
 
     def pull_stop(self, step: Stop) -> None:
         """Take a product of matrices or a row of Python's back."""
@@ -258,6 +341,7 @@ class Planner:
             for space, first, count in read:
                 if self.sizes[space]:
                     self.make_ready(Place(space, first, (1,)), (count,))
+            self.keep_places(step, BAR)
             self.items.append(step)
             return
         shape = row_shape(words, w)
@@ -268,11 +352,63 @@ class Planner:
             if step.active & k:
                 self.make_ready(places[k], shape)
         if not is_compiled_product(step, words):
+            self.keep_places(step, BAR)
             self.items.append(step)
             return
         for k in (1, 2):
             if step.active & k:
                 self.call_product(w, (BAR, k), (BAR, 0), (VALUE, 3 - k))
+
+
+    # ------------------------------------------------------------ memory
+
+    def share(self, given: list[tuple[int, int]], results: list[np.ndarray]) -> list[int]:
+        """Let values and cotangents that are not needed for long share memory; return the sizes of the pools.
+
+        `given` are the addresses of the inputs, half-open.
+        """
+        self.kept[BAR].extend(given)
+        return [self.share_kind(VALUE, results), self.share_kind(BAR, [])]
+
+    def share_kind(self, kind: int, results: list[np.ndarray]) -> int:
+        """Let the values share memory, or the cotangents."""
+        units = make_units(self.intervals[kind] + self.kept[kind])
+        uses = [
+            (call.anchor if call.anchor >= 0 and k == 1 else number, i, call, k)
+            for i, call in enumerate([*self.forward, *self.back])
+            if isinstance(call, Call)
+            for k, (sort, space, number) in enumerate(call.arguments)
+            if sort == kind and space == 0
+        ]
+        if not uses:
+            return 0
+        addresses = np.array([use[0] for use in uses])
+        note_uses(units, addresses, np.array([use[1] for use in uses]))
+        self.mark_staying(kind, units, results)
+        places, size = share_memory(units)
+        for unit, (_, _, call, k) in zip(units.find(addresses).tolist(), uses):
+            if unit >= 0 and places[unit] >= 0:
+                number = call.arguments[k][2] - int(units.lows[unit]) + int(places[unit])
+                call.arguments[k] = POOL, kind, number
+        return size
+
+    def mark_staying(self, kind: int, units: Units, results: list[np.ndarray]) -> None:
+        """Mark what keeps its own memory."""
+        stays = [np.array([low for low, _ in self.kept[kind]], np.int64), *(found.reshape(-1) for found in results)]
+        if kind == VALUE:
+            written = np.append(0, np.cumsum(self.writer < 0))
+            units.stays |= written[units.stops] > written[units.lows]  # inputs and constants
+        found = units.find(np.concatenate(stays))
+        units.stays[found[found >= 0]] = True
+
+
+def stop_places(step: Stop, words: Any) -> list[tuple[Place, Shape]]:
+    """Return what a row outside of compiled functions reads and writes."""
+    if step.opcode == CONTRACT:
+        shape = row_shape(words, step.w)
+        return [(Place(*operand), shape) for operand in row_operands(words, step.w)]
+    read, made = host_places(words, step.w)
+    return [(Place(space, first, (1,)), (count,)) for space, first, count in read + made]
 
 
 def listed_head_of(step: Listing) -> int:
@@ -305,9 +441,14 @@ def reach_targets(group: Group, bars: set[int]) -> set[Place]:
 
 
 def make_array_program(
-    grouping: Grouping, words: np.ndarray, sizes: list[int], results: list[np.ndarray], gradient: bool
+    grouping: Grouping,
+    words: np.ndarray,
+    sizes: list[int],
+    given: list[tuple[int, int]],
+    results: list[np.ndarray],
+    gradient: bool,
 ) -> ArrayProgram:
-    """Return the program of a path; `sizes` are 0 for spaces of constants."""
+    """Return the program of a path; `sizes` are 0 for spaces of constants, and `given` the addresses of inputs."""
     for places in results:
         grouping.note_reads(places.reshape(-1))
     if gradient:
@@ -315,4 +456,5 @@ def make_array_program(
     planner = Planner(grouping, words, sizes)
     if gradient:
         planner.plan_back(int(results[0]))
-    return ArrayProgram(planner.forward, planner.back if gradient else [], planner.module)
+    pools = planner.share(given, results)
+    return ArrayProgram(planner.forward, planner.back, planner.module, pools)

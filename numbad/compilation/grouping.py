@@ -212,6 +212,7 @@ class Grouping:
         self.writer = np.full(size, -1, np.int32)  # the step that writes an address
         self.maker = np.full(size, -1, np.int32)  # and the member of all that does
         self.made: list[Member] = []
+        self.blocks: list[tuple[int, int]] = []  # the first and the last address that a member writes to
         for row, (opcode, out, a, b) in enumerate(code.tolist()):
             self.take(row, opcode, out, a, b)
 
@@ -397,6 +398,7 @@ class Grouping:
         self.view(self.writer, member.out, shape)[...] = k
         self.view(self.maker, member.out, shape)[...] = len(self.made)
         self.made.append(member)
+        self.blocks.append(member.out.reach(shape))
 
     def note_place(self, place: Place, shape: Shape, reader: int = -1) -> int:
         """Note that a place is read, by a step that is not its own; return the last step that writes to it."""

@@ -27,6 +27,8 @@ class Kernel:
         Its lines; functions that do the same have the same.
     arguments : list of (int, int, int)
         What it is given, by its kind: space and address, or a number.
+    places : list of (int, Place)
+        The places among them.
     called : set of str
         The functions of numbers that it calls.
     sums : bool
@@ -35,6 +37,7 @@ class Kernel:
 
     text: str
     arguments: list[tuple[int, int, int]]
+    places: list[tuple[int, Place]]
     called: frozenset[str]
     sums: bool
 
@@ -180,7 +183,7 @@ class Nest:
     def finish(self) -> Kernel:
         """Return what was written."""
         sums = any(self.home(place) == 0 for place in self.sums)
-        return Kernel("\n".join(self.text.lines), self.arguments, frozenset(self.text.called), sums)
+        return Kernel("\n".join(self.text.lines), self.arguments, list(self.places), frozenset(self.text.called), sums)
 
 
 def write_forward(group: Group) -> Kernel:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from numbad.compilation.array_module import ENTRANCE, PLAN
-from numbad.compilation.array_program import PRODUCT, WORDS, ArrayProgram, Call, Item
+from numbad.compilation.array_program import POOL, PRODUCT, WORDS, ArrayProgram, Call, Item
 from numbad.compilation.grouping import Stop
 from numbad.compilation.nests import BAR, NUMBER, VALUE
 from numbad.kernels.loading import switch
@@ -69,6 +69,7 @@ class GroupedMachine:
         ]
         self.wanted = self.find_wanted(path.wanted or [])
         self.call = callable_at(code.address, FLOAT64, 3)
+        self.pools = [np.empty(max(size, 1)) for size in program.pools]
         self.keep: list[np.ndarray] = []
         self.forward = self.resolve(program.forward, False)
         self.back = self.resolve(program.back, True)
@@ -129,12 +130,13 @@ class GroupedMachine:
         plan[:, 2] = [one.start for one in calls]
         plan[:, 3] = [one.stop for one in calls]
         kinds, spaces, numbers = arguments.T
-        bases = np.zeros((PRODUCT + 1, max(self.memory) + 1), np.int64)
+        bases = np.zeros((POOL + 1, max(2, *self.memory) + 1), np.int64)
         for space, memory in self.memory.items():
             bases[VALUE, space] = address_of(memory)
         bases[BAR, 0] = address_of(self.arena)
         for space, memory in self.spaces.items():
             bases[BAR, space] = address_of(memory)
+        bases[POOL, VALUE], bases[POOL, BAR] = (address_of(pool) for pool in self.pools)
         bases[WORDS, 0] = address_of(self.words)
         if (kinds == PRODUCT).any():
             bases[PRODUCT, 0] = switch("product_at", FLOAT64)
