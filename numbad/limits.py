@@ -177,6 +177,8 @@ NEAR_GROUPS = limit(8, 2)
 STRETCH = limit(1 << 11, 4)
 # Multiplications of a product that NumPy does, which calls BLAS: fewer are loops.
 PRODUCT_WORTH = limit(1 << 12, 64)
+# Rows of one element between two looks at Python's signals: some tenths of a second.
+MOST_AT_ONCE = limit(1 << 28, 64)
 # Functions of groups that a path may have: each takes LLVM some milliseconds.
 MOST_GROUPS = limit(120, 120)
 

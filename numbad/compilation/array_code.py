@@ -1,14 +1,12 @@
-"""Which paths over arrays are compiled by groups, and how: rows into groups, groups into text, text into machine code."""
+"""Which paths over arrays are compiled by groups, and how: rows into groups, these into text, that into machine code."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
 from numbad.compilation.array_module import ENTRANCE
 from numbad.compilation.array_program import ArrayProgram, make_array_program
-from numbad.compilation.code import compile_module, Code
+from numbad.compilation.code import Code, compile_module
 from numbad.compilation.grouping import Grouping
 from numbad.ops.definition import REGISTRY
 from numbad.sweeps.dependence import mark_active
@@ -44,9 +42,7 @@ def compile_arrays(
     }
     flags = find_flags(tape, rows, wanted)
     grouping = Grouping(code, words, rows.size, flags, varied)
-    sizes = [rows.size] + [
-        values.size if k in rows.input_spaces else 0 for k, values in enumerate(rows.spaces) if k
-    ]
+    sizes = [rows.size] + [values.size if k in rows.input_spaces else 0 for k, values in enumerate(rows.spaces) if k]
     given = [(slot.address, slot.address + slot.size) for slot in tape.inputs if slot.size and not slot.space]
     program = make_array_program(grouping, words, sizes, given, results, wanted is not None)
     return program, compile_module(program.module.write(), ENTRANCE, program.module, 3)

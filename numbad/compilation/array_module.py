@@ -79,7 +79,9 @@ def listed(*lines: str) -> str:
         element("there", "base", "index"),
         element("here", "block", "turn"),
     ]
-    return "\n".join((read_arguments("list_in", "base_in", "block_in"), pointers, LOOP.format(lines="\n".join([*head, *lines]))))
+    return "\n".join(
+        (read_arguments("list_in", "base_in", "block_in"), pointers, LOOP.format(lines="\n".join([*head, *lines])))
+    )
 
 
 def moved(source: str, target: str, adds: bool) -> str:
@@ -97,7 +99,11 @@ FILL = "\n".join(
         LOOP.format(lines=element("here", "block", "turn") + "\n  store i64 %value, ptr %here, align 8"),
     )
 )
-GATHERED, GATHER_ADDED, SCATTERED = moved("there", "here", False), moved("there", "here", True), moved("here", "there", True)
+GATHERED, GATHER_ADDED, SCATTERED = (
+    moved("there", "here", False),
+    moved("there", "here", True),
+    moved("here", "there", True),
+)
 PRODUCT_ARGUMENTS = ("function_in", "words", "w", "out", "t", "one", "u", "other", "v")
 PRODUCT = "\n".join(
     (
@@ -161,7 +167,9 @@ def attach_vectors(text: str) -> str:
         return f'{found[1]} "vector-function-abi-variant"="{mappings}"' if mappings else found[1]
 
     text = CALL.sub(attach, text)
-    text = re.sub(r"(define internal double @\w+\([^)]*\)) local_unnamed_addr", r"\1 local_unnamed_addr alwaysinline", text)
+    text = re.sub(
+        r"(define internal double @\w+\([^)]*\)) local_unnamed_addr", r"\1 local_unnamed_addr alwaysinline", text
+    )
     if not declared:
         return text
     used = ", ".join(f"ptr @{symbol}" for symbol in declared)

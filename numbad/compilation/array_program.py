@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
+import math
 import struct
 from typing import Any
 
@@ -13,11 +14,11 @@ from numbad.compilation import array_module
 from numbad.compilation.array_module import ArrayModule
 from numbad.compilation.grouping import Fill, Group, Grouping, Listing, Step, Stop, keep_for_back
 from numbad.compilation.module import Uncompilable
-from numbad.compilation.nests import BAR, NUMBER, VALUE, Back, Kernel, Pull, targets_of, write_forward
+from numbad.compilation.nests import BAR, NUMBER, VALUE, Back, Kernel, Pull, describe, targets_of, write_forward
 from numbad.compilation.places import Place
 from numbad.compilation.reused_memory import Units, make_units, note_uses, share_memory
 from numbad.geometry import Shape
-from numbad.limits import MOST_GROUPS, STRETCH
+from numbad.limits import MOST_AT_ONCE, MOST_GROUPS, STRETCH
 from numbad.tape.layout import (
     CONTRACT,
     gather_places,
@@ -30,7 +31,11 @@ from numbad.tape.layout import (
     scatter_places,
 )
 
-WORDS, PRODUCT, POOL = 3, 4, 5  # kinds of arguments beside those of nests: a word; the function of products; shared memory
+WORDS, PRODUCT, POOL = (
+    3,
+    4,
+    5,
+)  # kinds of arguments beside those of nests: a word; the function of products; shared memory
 Argument = tuple[int, int, int]
 ZERO, MINUS_ZERO = 0, struct.unpack("<q", struct.pack("<d", -0.0))[0]
 
@@ -48,6 +53,8 @@ class Call:
         The part of the outermost axis.
     anchor : int
         An address that is read through an argument which is the beginning of the arena; -1 without such a one.
+    rows : int
+        What the function does for each element of the outermost axis, in rows of one element.
     """
 
     function: int
@@ -55,6 +62,7 @@ class Call:
     start: int = 0
     stop: int = 1
     anchor: int = -1
+    rows: int = 1
 
 
 Item = Call | Stop
@@ -98,6 +106,7 @@ class Planner:
         self.varied, self.maker, self.blocks = grouping.varied, grouping.maker, grouping.blocks
         self.writer = grouping.writer
         self.module = ArrayModule()
+        self.known: dict[Any, tuple[int, list[tuple[int, int]], bool]] = {}  # the functions of groups, by what they do
         self.items: list[Item] = []
         self.intervals: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])  # of values, and of cotangents
         self.back: list[Item] = []
@@ -110,7 +119,7 @@ class Planner:
         """Note the calls of the forward sweep: blocks are set to zero when the first row adds to them."""
         starts = sorted((fill.place.address, k) for k, fill in enumerate(fills))
         firsts = [first for first, _ in starts]
-        waiting = {k: fill for k, fill in enumerate(fills)}
+        waiting = dict(enumerate(fills))
         before: list[list[int]] = []
         for step in self.steps:
             found = {starts[bisect.bisect_right(firsts, out) - 1][1] for out in self.added_to(step)}
@@ -128,7 +137,7 @@ class Planner:
     def call_step(self, step: Step) -> None:
         """Compute a step."""
         if isinstance(step, Group):
-            self.call_group(write_forward(step), step.shape)
+            self.call_group(step)
         elif isinstance(step, Listing):
             self.call_list(step)
         elif is_compiled_product(step, self.words):
@@ -178,18 +187,41 @@ class Planner:
                 return
         self.items.append(Call(number, [(kind, space, address), (NUMBER, 0, bits)], 0, count))
 
-    def call_group(self, kernel: Kernel, shape: Shape) -> None:
-        """Call the function of a group, in stretches where it adds everything to one number."""
+    def call_group(self, group: Group, pull: Pull | None = None) -> None:
+        """Call the function of a group, forward or back, in stretches where it adds everything to one number."""
+        places, key = describe(group)
+        if pull is not None:
+            numbers = {place: k for k, place in enumerate(places)}
+            targets = [(numbers[place], place in pull.fresh) for place in pull.targets]
+            key += tuple(targets), tuple(sorted(pull.bars))
+        if key not in self.known:
+            self.known[key] = self.add_function(
+                write_forward(group) if pull is None else Back(group, pull).write(), places
+            )
+        number, parts, sums = self.known[key]
+        for kind, k in parts:
+            if kind != NUMBER:
+                self.note(kind, places[k], group.shape)
+        arguments = [
+            (NUMBER, 0, group.members[k].row) if kind == NUMBER else (kind, places[k].space, places[k].address)
+            for kind, k in parts
+        ]
+        shape = group.shape
+        length = shape[0] if shape else 1
+        inner = math.prod(shape[1:])
+        stretch = max(1, STRETCH // inner) if sums and shape else max(1, MOST_AT_ONCE // (inner * len(parts)))
+        for start in range(0, length, stretch):
+            stop = min(length, start + stretch)
+            self.items.append(Call(number, list(arguments), start, stop, rows=inner * len(parts)))
+
+    def add_function(self, kernel: Kernel, places: list[Place]) -> tuple[int, list[tuple[int, int]], bool]:
+        """Return the number of a function, what it is given by kind and number of the place, and whether it sums."""
+        numbers = {place: k for k, place in enumerate(places)}
+        parts = [(kind, what if isinstance(what, int) else numbers[what]) for kind, what in kernel.arguments]
         number = self.module.add_kernel(kernel)
-        for kind, place in kernel.places:
-            self.note(kind, place, shape)
         if len(self.module.numbers) > MOST_GROUPS:
             raise Uncompilable
-        length = shape[0] if shape else 1
-        inner = int(np.prod(shape[1:]))
-        stretch = max(1, STRETCH // inner) if kernel.sums and shape else length
-        for start in range(0, length, stretch):
-            self.items.append(Call(number, list(kernel.arguments), start, min(length, start + stretch)))
+        return number, parts, kernel.sums
 
     def call_list(self, step: Listing) -> None:
         """Read a list of places, or add to them."""
@@ -303,7 +335,7 @@ class Planner:
                     self.region(place, group.shape)[...] = True
                 else:
                     self.make_ready(place, group.shape)
-            self.call_group(Back(group, Pull(targets, fresh, bars)).write(), group.shape)
+            self.call_group(group, Pull(targets, fresh, bars))
 
     def pull_list(self, step: Listing) -> None:
         """Take a row of listed addresses back."""
@@ -334,7 +366,7 @@ class Planner:
         if step.opcode != CONTRACT:
             read, made = host_places(words, w)
             blocks = [(Place(0, first, (1,)), (count,)) for _, first, count in made]
-            if not any([self.region(*block).any() for block in blocks]):
+            if not any(self.region(*block).any() for block in blocks):
                 return
             for block in blocks:
                 self.make_ready(*block)
@@ -358,7 +390,6 @@ class Planner:
         for k in (1, 2):
             if step.active & k:
                 self.call_product(w, (BAR, k), (BAR, 0), (VALUE, 3 - k))
-
 
     # ------------------------------------------------------------ memory
 
@@ -396,8 +427,9 @@ class Planner:
         """Mark what keeps its own memory."""
         stays = [np.array([low for low, _ in self.kept[kind]], np.int64), *(found.reshape(-1) for found in results)]
         if kind == VALUE:
-            written = np.append(0, np.cumsum(self.writer < 0))
-            units.stays |= written[units.stops] > written[units.lows]  # inputs and constants
+            edges = np.stack([units.lows, units.stops]).T.reshape(-1)
+            writers = np.minimum.reduceat(np.append(self.writer, 0), edges)[::2]
+            units.stays |= writers < 0  # inputs and constants
         found = units.find(np.concatenate(stays))
         units.stays[found[found >= 0]] = True
 

@@ -9,12 +9,13 @@ of Griewank and Walther (2008, chapter 12), within one iteration of a loop.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
 
 from numbad.compilation.places import Place, common_shape, drop_ones, find_rectangles
-from numbad.geometry import Shape
+from numbad.geometry import Shape, table_of
 from numbad.kernels import number_texts
 from numbad.limits import GROUPED_ROWS, MOST_AXES, NEAR_GROUPS, PRODUCT_WORTH
 from numbad.ops.definition import REGISTRY, Op
@@ -31,7 +32,6 @@ from numbad.tape.layout import (
     gather_places,
     host_places,
     is_absent_sum,
-    is_guard,
     is_product,
     row_cleared,
     row_elements,
@@ -205,13 +205,16 @@ class Grouping:
         What is set to zero before the first of them.
     """
 
-    def __init__(self, code: np.ndarray, words: np.ndarray, size: int, flags: np.ndarray, varied: dict[int, np.ndarray]) -> None:
+    def __init__(
+        self, code: np.ndarray, words: np.ndarray, size: int, flags: np.ndarray, varied: dict[int, np.ndarray]
+    ) -> None:
         self.words, self.flags, self.varied = words, flags, varied
         self.steps: list[Step] = []
         self.fills: list[Fill] = []
         self.writer = np.full(size, -1, np.int32)  # the step that writes an address
         self.maker = np.full(size, -1, np.int32)  # and the member of all that does
         self.made: list[Member] = []
+        self.last_guard = -1  # the step of the last guard: one that does not hold is the first on the tape
         self.blocks: list[tuple[int, int]] = []  # the first and the last address that a member writes to
         for row, (opcode, out, a, b) in enumerate(code.tolist()):
             self.take(row, opcode, out, a, b)
@@ -248,7 +251,7 @@ class Grouping:
                 self.join(shape, Member(row, opcode - MAP, places[0], places[1:], active))
             return
         sets = opcode == ADD and cleared and not empty and places[0].is_block(shape)
-        sets = sets and cleared == np.prod(shape, dtype=np.int64) and places[0].reach(shape)[0] == out
+        sets = sets and cleared == math.prod(shape) and places[0].reach(shape)[0] == out
         absent = opcode == ADD and (is_absent_sum(words, w) or names_each(shape, places[0], cleared))
         if cleared and not (sets and absent):
             self.fill(out, cleared, absent)
@@ -283,7 +286,7 @@ class Grouping:
             return
         listed = out + np.asarray(scatter_places(words, w))
         rectangles = find_rectangles(listed)
-        apart = len(np.unique(listed)) == len(listed)
+        apart = np.count_nonzero(table_of(listed - out, int(scatter_block(words, w)))) == len(listed)
         self.note_place(Place(space, source, (1,)), (count,))
         if rectangles is None or not apart:
             step = Listing(row, w, False, Place(0, out, (1,)), Place(space, source, (1,)), count, active)
@@ -336,6 +339,8 @@ class Grouping:
         earliest = max(writers, default=-1)
         if member.adds:
             earliest = max(earliest, self.last_writer(member.out, shape) + 1)
+        if member.is_guard:
+            earliest = max(earliest, self.last_guard)
         near = max(0, len(self.steps) - NEAR_GROUPS, earliest)
         for k in range(near, len(self.steps)):
             if self.accepts(k, shape, member, writers):
@@ -349,7 +354,7 @@ class Grouping:
         group = self.steps[k]
         if not isinstance(group, Group) or not group.is_open or len(group.members) >= GROUPED_ROWS:
             return False
-        if bool(shape) != bool(group.shape) or np.prod(shape) != np.prod(group.shape):
+        if bool(shape) != bool(group.shape) or math.prod(shape) != math.prod(group.shape):
             return False
         common = common_shape(shape, group.shape)
         if common is None or len(common) > MOST_AXES:
@@ -367,6 +372,8 @@ class Grouping:
         """Put a row into a group."""
         group = self.steps[k]
         assert isinstance(group, Group)
+        if member.is_guard:
+            self.last_guard = k
         for place in member.operands:
             self.note_place(place, shape, k)
         common = common_shape(shape, group.shape)

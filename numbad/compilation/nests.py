@@ -25,10 +25,8 @@ class Kernel:
     ----------
     text : str
         Its lines; functions that do the same have the same.
-    arguments : list of (int, int, int)
-        What it is given, by its kind: space and address, or a number.
-    places : list of (int, Place)
-        The places among them.
+    arguments : list of (int, Place or int)
+        What it is given, by its kind: a place, or a member, whose number on the tape that is.
     called : set of str
         The functions of numbers that it calls.
     sums : bool
@@ -36,8 +34,7 @@ class Kernel:
     """
 
     text: str
-    arguments: list[tuple[int, int, int]]
-    places: list[tuple[int, Place]]
+    arguments: list[tuple[int, Place | int]]
     called: frozenset[str]
     sums: bool
 
@@ -61,7 +58,7 @@ class Nest:
     def __init__(self, shape: Shape) -> None:
         self.shape, self.levels = shape, len(shape)
         self.text = Text()
-        self.arguments: list[tuple[int, int, int]] = []
+        self.arguments: list[tuple[int, Place | int]] = []
         self.places: dict[tuple[int, Place], int] = {}
         self.pointers: dict[tuple[int, Place], str] = {}
         self.loaded: dict[tuple[int, Place], str] = {}
@@ -76,7 +73,7 @@ class Nest:
         """Note that a place is spoken of; before the loops are written."""
         if (kind, place) not in self.places:
             self.places[kind, place] = len(self.arguments)
-            self.arguments.append((kind, place.space, place.address))
+            self.arguments.append((kind, place))
 
     def declare_sum(self, kind: int, place: Place) -> None:
         """Note that a place is added to."""
@@ -84,9 +81,9 @@ class Nest:
         if self.home(place) < self.levels and place not in self.sums:
             self.sums.append(place)
 
-    def number(self, number: int) -> int:
-        """Let the function be given a number; return its place among the arguments."""
-        self.arguments.append((NUMBER, 0, number))
+    def number(self, member: int) -> int:
+        """Let the function be given the number of a member on the tape; return its place among the arguments."""
+        self.arguments.append((NUMBER, member))
         return len(self.arguments) - 1
 
     def argument(self, k: int) -> str:
@@ -183,13 +180,13 @@ class Nest:
     def finish(self) -> Kernel:
         """Return what was written."""
         sums = any(self.home(place) == 0 for place in self.sums)
-        return Kernel("\n".join(self.text.lines), self.arguments, list(self.places), frozenset(self.text.called), sums)
+        return Kernel("\n".join(self.text.lines), self.arguments, frozenset(self.text.called), sums)
 
 
 def write_forward(group: Group) -> Kernel:
     """Return the function that computes a group."""
     nest = Nest(group.shape)
-    rows = {k: nest.number(member.row) for k, member in enumerate(group.members) if member.is_guard}
+    rows = {k: nest.number(k) for k, member in enumerate(group.members) if member.is_guard}
     reads = declare_reads(nest, group)
     for member in group.members:
         if member.adds:
@@ -245,8 +242,11 @@ def add_to(nest: Nest, kind: int, place: Place, term: str, terms: dict[Place, st
     if nest.home(place) < nest.levels:
         terms[place] = nest.text.add(terms[place], term) if place in terms else term
     else:
-        nest.store(kind, place, nest.text.add(nest.text.define(
-            f"load double, ptr {nest.pointers[kind, place]}, align 8{nest.mark}"), term))
+        nest.store(
+            kind,
+            place,
+            nest.text.add(nest.text.define(f"load double, ptr {nest.pointers[kind, place]}, align 8{nest.mark}"), term),
+        )
 
 
 def write_guard(nest: Nest, member: Member, operands: list[str], row: int) -> None:
@@ -309,6 +309,20 @@ def targets_of(group: Group) -> list[list[Place]]:
             else:
                 found.append([place])
     return found
+
+
+def describe(group: Group) -> tuple[list[Place], tuple[Any, ...]]:
+    """Return the places that a group speaks of, and all else that its functions depend on.
+
+    Groups for which the latter is the same have the same functions, which are given other places.
+    """
+    numbers: dict[Place, int] = {}
+    parts = []
+    for member in group.members:
+        places = tuple(numbers.setdefault(place, len(numbers)) for place in (*member.operands, member.out))
+        flags = member.truth, member.adds, member.stored, member.active
+        parts.append((member.opcode, *flags, *member.sources, *places))
+    return list(numbers), (group.shape, tuple(parts), tuple(place.strides for place in numbers))
 
 
 class Back:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 
 import numpy as np
 
@@ -43,7 +44,7 @@ class Place:
     def is_block(self, shape: Shape) -> bool:
         """Whether the addresses are all from the first to the last, each once."""
         low, high = self.reach(shape)
-        return self.names_each(shape) and high - low + 1 == np.prod(shape, dtype=np.int64)
+        return self.names_each(shape) and high - low + 1 == math.prod(shape)
 
     def split(self, shape: Shape, wanted: Shape) -> Place:
         """Return the same place over an index space whose axes are parts of those that it has."""
@@ -75,7 +76,9 @@ def common_shape(one: Shape, other: Shape) -> Shape | None:
     """Return the index space with the fewest axes of which those of both are made; None if there is none."""
     if one == other:
         return one
-    marks = sorted({*itertools.accumulate(reversed(one), int.__mul__), *itertools.accumulate(reversed(other), int.__mul__)})
+    marks = sorted(
+        {*itertools.accumulate(reversed(one), int.__mul__), *itertools.accumulate(reversed(other), int.__mul__)}
+    )
     lengths, before = [], 1
     for mark in marks:
         if mark % before:
@@ -127,7 +130,7 @@ def find_rectangles(listed: np.ndarray) -> list[Rectangle] | None:
 
 
 def find_runs(listed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return where runs of even steps begin in a list, their lengths, and their steps: of neighbours where there are."""
+    """Return where runs of even steps begin in a list, their lengths and steps: of neighbours where there are."""
     count = len(listed)
     differences = np.diff(listed)
     starts = np.concatenate([[0], np.flatnonzero(differences != 1) + 1])

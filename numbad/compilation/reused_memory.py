@@ -1,6 +1,6 @@
 """Memory that results take only while they are needed: what lies in a small pool is read while the caches have it.
 
-Addresses that are spoken of together are one *unit*. A unit lives from the first call that speaks of it to the last, and
+Addresses that are spoken of together are one *unit*. It lives from the first call that speaks of it to the last, and
 units that never live together may share memory (the first place that is large enough is taken). Inputs, constants,
 results, and what rows outside of compiled functions read or write stay where they are.
 """

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from numbad.compilation.array_module import ENTRANCE, PLAN
+from numbad.compilation.array_module import PLAN
 from numbad.compilation.array_program import POOL, PRODUCT, WORDS, ArrayProgram, Call, Item
 from numbad.compilation.grouping import Stop
 from numbad.compilation.nests import BAR, NUMBER, VALUE
 from numbad.kernels.loading import switch
 from numbad.kernels.machinecode import callable_at
 from numbad.kernels.memory import address_of
+from numbad.limits import MOST_AT_ONCE
 from numbad.recording.inputs import FLOAT64
 from numbad.replay.lookups import Lookup
 from numbad.replay.recorded_path import Path
@@ -69,7 +70,7 @@ class GroupedMachine:
         ]
         self.wanted = self.find_wanted(path.wanted or [])
         self.call = callable_at(code.address, FLOAT64, 3)
-        self.pools = [np.empty(max(size, 1)) for size in program.pools]
+        self.pools = [np.zeros(max(size, 1)) for size in program.pools]
         self.keep: list[np.ndarray] = []
         self.forward = self.resolve(program.forward, False)
         self.back = self.resolve(program.back, True)
@@ -92,7 +93,8 @@ class GroupedMachine:
 
     def find_wanted(self, wanted: list[bool]) -> list[np.ndarray]:
         """Return the cotangents that are read in the end: inputs that lie side by side are one array."""
-        found, runs = [], []
+        found: list[np.ndarray] = []
+        runs: list[list[int]] = []
         for slot, one in zip(self.tape.inputs, wanted):
             if one and slot.size and slot.space:
                 found.append(self.spaces[slot.space])
@@ -106,19 +108,23 @@ class GroupedMachine:
     # ------------------------------------------------------------ making
 
     def resolve(self, items: list[Item], back: bool) -> list[Any]:
-        """Return functions that run parts of a program, one after another."""
+        """Return functions that run parts of a program, one after another: between them Ctrl-C is answered."""
         found: list[Any] = []
         calls: list[Call] = []
-        for item in items:
-            if isinstance(item, Call):
+        rows = 0
+        for item in [*items, None]:
+            if isinstance(item, Call) and rows < MOST_AT_ONCE:
                 calls.append(item)
+                rows += item.rows * (item.stop - item.start)
                 continue
             if calls:
                 found.append(self.run_calls(calls))
-                calls = []
-            found.append(self.run_stop(item, back))
-        if calls:
-            found.append(self.run_calls(calls))
+                calls, rows = [], 0
+            if isinstance(item, Call):
+                calls.append(item)
+                rows = item.rows * (item.stop - item.start)
+            elif item is not None:
+                found.append(self.run_stop(item, back))
         return found
 
     def run_calls(self, calls: list[Call]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import Any
@@ -117,7 +118,7 @@ def calls_python(path: Path) -> bool:
 
 
 def may_be_compiled(path: Path) -> bool:
-    """Whether a path has rows of numbers or of small arrays alone, in double precision, and something to compute."""
+    """Whether a path has rows of numbers or arrays that can be compiled, in double precision."""
     from numbad.compilation.array_code import may_be_grouped
     from numbad.compilation.taking_apart import may_be_taken_apart
 
@@ -127,26 +128,35 @@ def may_be_compiled(path: Path) -> bool:
 
 
 def compile_path(path: Path, machine: Any) -> Any:
-    """Return a machine of a path's own machine code, None where there can be none."""
-    from numbad.compilation.code import Uncompilable, compile_program
+    """Return a machine of a path's own machine code, None where there can be none.
+
+    Small arrays are taken apart into numbers; where that is too much code, or arrays are larger, rows are grouped.
+    """
+    from numbad.compilation.array_code import may_be_grouped
+    from numbad.compilation.module import Uncompilable
     from numbad.compilation.taking_apart import may_be_taken_apart
+
+    for may_be, compile_them in ((may_be_taken_apart, compile_numbers), (may_be_grouped, compile_groups)):
+        if may_be(path.tape):
+            with contextlib.suppress(Uncompilable), loading.compiling():
+                return compile_them(path, machine)
+    return None
+
+
+def compile_numbers(path: Path, machine: Any) -> Any:
+    """Return a machine of the machine code of a path of numbers and small arrays."""
+    from numbad.compilation.code import compile_program
     from numbad.compilation.scalar_program import make_program
     from numbad.compilation.taking_apart import take_apart
     from numbad.replay.compiled_machine import CompiledMachine
 
     tape, results = path.tape, path.results
-    try:
-        with loading.compiling():
-            if not may_be_taken_apart(tape):
-                return compile_groups(path, machine)
-            if len(tape.words):
-                tape, results = take_apart(tape, results)
-            program = make_program(tape, results, path.wanted, path.value)
-            if len(path.tape.words):
-                program.rows = tape.sites[program.rows]
-            return CompiledMachine(program, compile_program(program), machine)
-    except Uncompilable:
-        return None
+    if len(tape.words):
+        tape, results = take_apart(tape, results)
+    program = make_program(tape, results, path.wanted, path.value)
+    if len(path.tape.words):
+        program.rows = tape.sites[program.rows]
+    return CompiledMachine(program, compile_program(program), machine)
 
 
 def compile_groups(path: Path, machine: Any) -> Any:
@@ -156,5 +166,6 @@ def compile_groups(path: Path, machine: Any) -> Any:
     from numbad.replay.lookups import gather_lookups
 
     rows, lookups = gather_lookups(path.rows())
-    program, code = compile_arrays(path.tape, rows, {lookup.w: lookup.table for lookup in lookups}, path.results, path.wanted)
+    tables = {lookup.w: lookup.table for lookup in lookups}
+    program, code = compile_arrays(path.tape, rows, tables, path.results, path.wanted)
     return GroupedMachine(path, rows, lookups, program, code, machine)

@@ -35,6 +35,7 @@ from numbad.tape.layout import operand_kinds
 from numbad.tapes import points
 from shared import ways
 from shared.compiled import promote
+from shared.grouped import group
 from shared.ways import KERNEL, WIDE, close, sample, windows
 
 # ---------------------------------------------------------------- programs that notice by numbers of NumPy's own
@@ -337,6 +338,96 @@ def compiled_loops() -> None:
         want[0] += bar * x[3]
         want[3] += bar * x[0]
         close(fast(x), (y * y, want), 1e-11)
+
+
+def grouped(f: Any, *points: Any, argnums: Any = 0) -> Any:
+    """Return a function's value and gradient, replayed by machine code of its groups."""
+    fast = numbad.jit(numbad.value_and_grad(f, argnums=argnums))
+    fast(*points)
+    group(fast)
+    return fast
+
+
+def grouped_rows() -> None:
+    """Chains, sums over axes, rows that repeat, results that are read twice, at three points in turn."""
+
+    def f(x: Any) -> Any:
+        y = np.exp(x) * x[0]
+        return np.sum(y * y) + np.sum(y.sum(axis=0) * y.sum(axis=0)) + np.sum(y[::-1, ::-1] * y) + 3.0 * y[2, 3]
+
+    fast = grouped(f, sample(60).reshape(6, 10))
+    for seed in range(1, 4):
+        x = sample(60, seed).reshape(6, 10)
+        e = np.exp(x)
+        y = e * x[0]
+        bar = 2.0 * y + 2.0 * y.sum(axis=0) + 2.0 * y[::-1, ::-1]
+        bar[2, 3] += 3.0
+        want = bar * y
+        want[0] += (bar * e).sum(axis=0)
+        close(
+            fast(x),
+            ((y**2).sum() + (y.sum(axis=0) ** 2).sum() + (y[::-1, ::-1] * y).sum() + 3.0 * y[2, 3], want),
+            1e-11,
+        )
+
+
+def grouped_neighbours() -> None:
+    """Operands that share addresses, in-place updates, and lists of places, regular and not."""
+    places = np.random.default_rng(4).integers(0, 300, 700)
+
+    def f(x: Any) -> Any:
+        y = x * 1.0
+        y[1:-1] += 0.5 * (x[2:] * x[:-2])
+        return np.sum(y[1:] * y[:-1]) + np.sum(np.sin(y[places])) + np.sum(y[::-1] * x)
+
+    fast = grouped(f, sample(300))
+    for seed in range(1, 3):
+        x = sample(300, seed)
+        y = x.copy()
+        y[1:-1] += 0.5 * x[2:] * x[:-2]
+        bar = np.zeros(300)
+        bar[1:] += y[:-1]
+        bar[:-1] += y[1:]
+        np.add.at(bar, places, np.cos(y[places]))
+        bar += x[::-1]
+        want = bar + y[::-1]
+        want[2:] += 0.5 * x[:-2] * bar[1:-1]
+        want[:-2] += 0.5 * x[2:] * bar[1:-1]
+        close(fast(x), ((y[1:] * y[:-1]).sum() + np.sin(y[places]).sum() + y[::-1] @ x, want), 1e-11)
+
+
+def grouped_products() -> None:
+    """Products of matrices by loops, by compiled blocks and by NumPy; and a long sum."""
+    a, b, n = sample(9).reshape(3, 3), sample(400, 1).reshape(20, 20), limits.STRETCH + 5
+
+    def f(x: Any) -> Any:
+        return np.sum((x[:9].reshape(3, 3) @ a) ** 2) + np.sum((x[:400].reshape(20, 20) @ b) ** 2) + np.sum(x * x)
+
+    size = max(400, n)
+    fast = grouped(f, sample(size))
+    for seed in range(1, 3):
+        x = sample(size, seed)
+        one, other, want = x[:9].reshape(3, 3) @ a, x[:400].reshape(20, 20) @ b, 2.0 * x
+        want[:9] += (2.0 * one @ a.T).reshape(-1)
+        want[:400] += (2.0 * other @ b.T).reshape(-1)
+        close(fast(x), ((one**2).sum() + (other**2).sum() + x @ x, want), 1e-11)
+
+
+def grouped_labels() -> None:
+    """Elements of a result that are other ones at each call, and a value beside which the gradient is not finite."""
+
+    def f(x: Any, labels: Any) -> Any:
+        z = x * x
+        return np.sum(z[np.arange(20), labels] ** 2) + np.sum(np.where(x > 0.0, np.sqrt(np.abs(x)), 0.0))
+
+    rows = np.arange(20)
+    fast = grouped(f, sample(100).reshape(20, 5), rows % 5)
+    for seed in range(1, 3):
+        x, labels = sample(100, seed).reshape(20, 5), np.random.default_rng(seed).integers(0, 5, 20)
+        x[seed, 2] *= seed - 1.0
+        want = np.where(x > 0.0, 0.5 / np.sqrt(np.where(x > 0.0, x, 1.0)), 0.0)
+        want[rows, labels] += 4.0 * x[rows, labels] ** 3
+        close(fast(x, labels), ((x[rows, labels] ** 4).sum() + np.sqrt(x).sum(), want), 1e-11)
 
 
 def compiled_sums() -> None:
@@ -1073,6 +1164,61 @@ PYTHON = {
         "other.values[other.first : other.first + row]",
         "other.values[other.first + 1 : other.first + row + 1]",
         replayed_numbers,
+    ),
+    # groups of rows over arrays
+    "what going back adds is lost where it has added before": Damage(
+        "compilation.array_program.Planner.pull_group",
+        "not self.region(place, group.shape).any()",
+        "True",
+        grouped_neighbours,
+    ),
+    "cotangents of the last call are not cleared": Damage(
+        "compilation.array_program.Planner.make_run_ready", "self.fill(", "(lambda *_: None)(", grouped_neighbours
+    ),
+    "sums of the last call are not cleared": Damage(
+        "compilation.array_program.Planner.plan_forward", "self.fill_block(fills[k])", "pass", grouped_rows
+    ),
+    "results that live together share memory": Damage(
+        "compilation.reused_memory.share_memory",
+        "free[j : j + 1] = [(begin + need, end)] if end - begin > need else []",
+        "pass",
+        grouped_neighbours,
+    ),
+    "memory is shared by what is read once more": Damage(
+        "compilation.reused_memory.note_uses", "np.maximum.at(units.last", "np.minimum.at(units.last", grouped_rows
+    ),
+    "a sum is what the last stretch adds": Damage(
+        "compilation.nests.Nest.enter_level", "text.add(held, found[place])", "found[place]", grouped_products
+    ),
+    "a row is thought to read what it does not": Damage(
+        "compilation.grouping.Grouping.accepts",
+        "place.split(shape, common) not in outputs",
+        "False",
+        grouped_rows,
+    ),
+    "a product's slopes are its own operands": Damage(
+        "compilation.nests.Back.multiply", "self.operand(k, 1 - which)", "self.operand(k, which)", grouped_products
+    ),
+    "factors of a compiled product change places": Damage(
+        "compilation.array_program.Planner.pull_stop", "(VALUE, 3 - k)", "(VALUE, k)", grouped_products
+    ),
+    "what is looked up is not in memory": Damage(
+        "compilation.grouping.Grouping.take_list",
+        "self.note_reads(listed if varied is None else varied)",
+        "pass",
+        grouped_labels,
+    ),
+    "a gradient of groups that is not finite is taken": Damage(
+        "replay.grouped_machine.GroupedMachine.run",
+        "all(np.isfinite(bar).all() for bar in self.wanted)",
+        "True",
+        grouped_labels,
+    ),
+    "rectangles of a list are one element off": Damage(
+        "compilation.grouping.Grouping.take_list",
+        "out + part.start",
+        "out + part.start - part.start % 2",
+        grouped_neighbours,
     ),
     # points
     "later points are those of the first chunk": Damage(

@@ -1,0 +1,68 @@
+"""The module of groups: each text once, vector versions of functions, and the driver."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from numbad.compilation import array_module
+from numbad.compilation.array_module import ENTRANCE, ArrayModule, attach_vectors
+from numbad.compilation.code import compile_module
+from numbad.kernels.libmvec import versions
+from numbad.kernels.machinecode import callable_at
+from numbad.kernels.memory import address_of
+from numbad.recording.inputs import FLOAT64
+
+
+def run(module: ArrayModule, plan: list[list[int]], *arguments: np.ndarray) -> int:
+    """Run calls of a module: function, number of the arguments, start, stop."""
+    code = compile_module(module.write(), ENTRANCE, module, 1)
+    table = np.array(plan, np.int64)
+    table[:, 1] = [address_of(arguments[k]) for k in table[:, 1]]
+    return callable_at(code.address, FLOAT64, 3)(0.0, address_of(table), 0, len(table))
+
+
+def test_equal_texts_are_one_function() -> None:
+    module = ArrayModule()
+    assert [module.add(text) for text in ("a", "b", "a")] == [0, 1, 0]
+
+
+def test_lists_are_read_and_added_to() -> None:
+    module = ArrayModule()
+    numbers = [
+        module.add(text)
+        for text in (array_module.GATHERED, array_module.GATHER_ADDED, array_module.SCATTERED, array_module.FILL)
+    ]
+    base, block = np.arange(10.0), np.full(4, 100.0)
+    places = np.array([7, 2, 7, 0])
+    given = np.array([address_of(places), address_of(base), address_of(block)])
+    assert run(module, [[numbers[0], 0, 1, 4]], given) == 0
+    assert block.tolist() == [100.0, 2.0, 7.0, 0.0]
+    run(module, [[numbers[1], 0, 0, 4], [numbers[2], 0, 0, 3]], given)
+    assert block.tolist() == [107.0, 4.0, 14.0, 0.0]
+    assert base[[7, 2]].tolist() == [7.0 + 107.0 + 14.0, 2.0 + 4.0]
+    zero = np.array([address_of(block), np.float64(-0.0).view(np.int64)])
+    run(module, [[numbers[3], 0, 1, 3]], zero)
+    assert np.signbit(block).tolist() == [False, True, True, False]
+
+
+def test_the_driver_ends_where_a_function_says_so() -> None:
+    module = ArrayModule()
+    stops = module.add("  ret i64 %start")
+    fills = module.add(array_module.FILL)
+    block = np.ones(3)
+    given = np.array([address_of(block), 0])
+    plan = [[stops, 0, 0, 0], [fills, 0, 0, 1], [stops, 0, 41, 0], [fills, 0, 1, 3]]
+    assert run(module, plan, given) == 41
+    assert block.tolist() == [0.0, 1.0, 1.0]
+
+
+def test_vector_versions_are_those_of_the_machine() -> None:
+    text = "  %a = tail call double @exp(double %b) #2\n  %c = tail call double @pow(double %a, double %b) #2\n"
+    found = attach_vectors(text)
+    for name, arity in (("exp", 1), ("pow", 2)):
+        usable = versions(name, 8, arity)
+        assert len(re.findall(rf"declare .*_{name}\(", found)) == len(usable)
+        assert all(mapping in found for mapping, _, _ in usable)
+    assert attach_vectors("  %a = fadd double %b, %c\n") == "  %a = fadd double %b, %c\n"
