@@ -170,6 +170,8 @@ FEW_RECTANGLES = limit(16, 2)
 GROUPED_ROWS = limit(100, 5)
 # Axes of a group's index space.
 MOST_AXES = limit(5, 3)
+# Elements of the innermost axis: rows with fewer do not take axes apart over which others run.
+SHORT_AXIS = limit(24, 3)
 # Groups of which a row looks for one to join, from the last on.
 NEAR_GROUPS = limit(8, 2)
 # Elements of the outermost axis that a call of a group's code takes: the sums of each call are added to those of the

@@ -1,4 +1,4 @@
-"""Which paths over arrays are compiled by groups, and how: rows into groups, these into text, that into machine code."""
+"""Which paths over arrays are compiled by groups, and how: rows to groups, groups to text, text to machine code."""
 
 from __future__ import annotations
 
@@ -44,8 +44,22 @@ def compile_arrays(
     grouping = Grouping(code, words, rows.size, flags, varied)
     sizes = [rows.size] + [values.size if k in rows.input_spaces else 0 for k, values in enumerate(rows.spaces) if k]
     given = [(slot.address, slot.address + slot.size) for slot in tape.inputs if slot.size and not slot.space]
-    program = make_array_program(grouping, words, sizes, given, results, wanted is not None)
+    program = make_array_program(grouping, words, sizes, given, results, find_wanted(tape, wanted))
     return program, compile_module(program.module.write(), ENTRANCE, program.module, 3)
+
+
+def find_wanted(tape: Tape, wanted: list[bool] | None) -> list[tuple[int, int, int]] | None:
+    """Return space and addresses of what a gradient is wanted with respect to: inputs side by side are one run."""
+    if wanted is None:
+        return None
+    found: list[tuple[int, int, int]] = []
+    for slot, one in zip(tape.inputs, wanted, strict=True):
+        if one and slot.size:
+            place = slot.space, slot.address, slot.address + slot.size
+            if found and found[-1][0] == slot.space == 0 and found[-1][2] == slot.address:
+                place = 0, found.pop()[1], place[2]
+            found.append(place)
+    return found
 
 
 def find_flags(tape: Tape, rows: Rows, wanted: list[bool] | None) -> np.ndarray:

@@ -99,6 +99,27 @@ FILL = "\n".join(
         LOOP.format(lines=element("here", "block", "turn") + "\n  store i64 %value, ptr %here, align 8"),
     )
 )
+FINITE = "\n".join(
+    (
+        read_arguments("block_in"),
+        "  %block = inttoptr i64 %block_in to ptr",
+        """  br label %head
+head:
+  %turn = phi i64 [ %start, %entry ], [ %next, %head ]
+  %wrong = phi i64 [ 0, %entry ], [ %more, %head ]
+  %here = getelementptr i64, ptr %block, i64 %turn
+  %bits = load i64, ptr %here, align 8
+  %masked = and i64 %bits, 9218868437227405312
+  %infinite = icmp eq i64 %masked, 9218868437227405312
+  %flag = zext i1 %infinite to i64
+  %more = or i64 %wrong, %flag
+  %next = add nuw nsw i64 %turn, 1
+  %left = icmp ult i64 %next, %stop
+  br i1 %left, label %head, label %done
+done:
+  ret i64 %more""",
+    )
+)
 GATHERED, GATHER_ADDED, SCATTERED = (
     moved("there", "here", False),
     moved("there", "here", True),

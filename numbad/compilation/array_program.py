@@ -12,7 +12,7 @@ import numpy as np
 
 from numbad.compilation import array_module
 from numbad.compilation.array_module import ArrayModule
-from numbad.compilation.grouping import Fill, Group, Grouping, Listing, Step, Stop, keep_for_back
+from numbad.compilation.grouping import Fill, Group, Grouping, Listing, Step, Stop, keep_for_back, target_is_block
 from numbad.compilation.module import Uncompilable
 from numbad.compilation.nests import BAR, NUMBER, VALUE, Back, Kernel, Pull, describe, targets_of, write_forward
 from numbad.compilation.places import Place
@@ -21,6 +21,8 @@ from numbad.geometry import Shape
 from numbad.limits import MOST_AT_ONCE, MOST_GROUPS, STRETCH
 from numbad.tape.layout import (
     CONTRACT,
+    GATHER,
+    SCATTER,
     gather_places,
     host_places,
     is_product,
@@ -248,7 +250,7 @@ class Planner:
 
     def list_of(self, step: Listing) -> Argument:
         """Return where the list of a row is."""
-        return WORDS, 0, step.w + listed_head_of(step)
+        return WORDS, 0, step.w + int(listed_head(GATHER if step.gathers else SCATTER))
 
     def call_product(self, w: int, *places: tuple[int, int]) -> None:
         """Call the function of products of matrices: the target and two factors, by kind and number of operand."""
@@ -264,8 +266,8 @@ class Planner:
 
     # ------------------------------------------------------------ back
 
-    def plan_back(self, output: int) -> None:
-        """Note the calls of the adjoint sweep."""
+    def plan_back(self, output: int, wanted: list[tuple[int, int, int]]) -> None:
+        """Note the calls of the adjoint sweep; `wanted` are the space and addresses of what it is for."""
         self.touched = [np.zeros(size, bool) for size in self.sizes]
         self.touched[0][output] = True
         self.kept[BAR].append((output, output + 1))
@@ -276,6 +278,9 @@ class Planner:
                 self.pull_list(step)
             else:
                 self.pull_stop(step)
+        for space, start, stop in wanted:
+            if self.touched[space][start:stop].any():  # 1 is returned where a derivative is not finite
+                self.items.append(Call(self.module.add(array_module.FINITE), [(BAR, space, start)], 0, stop - start))
         self.back, self.items = self.items, []
 
     def region(self, place: Place, shape: Shape) -> np.ndarray:
@@ -380,12 +385,17 @@ class Planner:
         places = [Place(*operand) for operand in row_operands(words, w)]
         if not self.is_reached(places[0], shape):
             return
+        fresh = [False, False, False]
         for k in (1, 2):
             if step.active & k:
+                region = self.region(places[k], shape)
+                fresh[k] = not (is_compiled_product(step, words) or region.any()) and target_is_block(shape, places[k])
+                if fresh[k]:
+                    region[...] = True
                 self.make_ready(places[k], shape)
         if not is_compiled_product(step, words):
             self.keep_places(step, BAR)
-            self.items.append(step)
+            self.items.append(dataclasses.replace(step, fresh=(False, fresh[1], fresh[2])))
             return
         for k in (1, 2):
             if step.active & k:
@@ -443,13 +453,6 @@ def stop_places(step: Stop, words: Any) -> list[tuple[Place, Shape]]:
     return [(Place(space, first, (1,)), (count,)) for space, first, count in read + made]
 
 
-def listed_head_of(step: Listing) -> int:
-    """Return how many words lie before the list of a row."""
-    from numbad.tape.layout import GATHER, SCATTER
-
-    return int(listed_head(GATHER if step.gathers else SCATTER))
-
-
 def is_compiled_product(step: Stop, words: Any) -> bool:
     """Whether a row is multiplied by a compiled function."""
     return step.opcode == CONTRACT and bool(is_product(words, step.w))
@@ -478,15 +481,19 @@ def make_array_program(
     sizes: list[int],
     given: list[tuple[int, int]],
     results: list[np.ndarray],
-    gradient: bool,
+    wanted: list[tuple[int, int, int]] | None,
 ) -> ArrayProgram:
-    """Return the program of a path; `sizes` are 0 for spaces of constants, and `given` the addresses of inputs."""
+    """Return the program of a path.
+
+    `sizes` are 0 for spaces of constants, `given` the addresses of inputs in the arena, and `wanted` the space and
+    addresses of those with respect to which a gradient is wanted, if one is.
+    """
     for places in results:
         grouping.note_reads(places.reshape(-1))
-    if gradient:
+    if wanted is not None:
         keep_for_back(grouping.steps)
     planner = Planner(grouping, words, sizes)
-    if gradient:
-        planner.plan_back(int(results[0]))
+    if wanted is not None:
+        planner.plan_back(int(results[0]), wanted)
     pools = planner.share(given, results)
     return ArrayProgram(planner.forward, planner.back, planner.module, pools)

@@ -17,7 +17,7 @@ import numpy as np
 from numbad.compilation.places import Place, common_shape, drop_ones, find_rectangles
 from numbad.geometry import Shape, table_of
 from numbad.kernels import number_texts
-from numbad.limits import GROUPED_ROWS, MOST_AXES, NEAR_GROUPS, PRODUCT_WORTH
+from numbad.limits import GROUPED_ROWS, MOST_AXES, NEAR_GROUPS, PRODUCT_WORTH, SHORT_AXIS
 from numbad.ops.definition import REGISTRY, Op
 from numbad.ops.texts import dependencies
 from numbad.tape.layout import (
@@ -163,12 +163,15 @@ class Stop:
     ----------
     row, opcode, w : int
     active : int
+    fresh : tuple of bool
+        Of the result and of the cotangents of both factors of a product: whether they are set, and not added to.
     """
 
     row: int
     opcode: int
     w: int
     active: int
+    fresh: tuple[bool, bool, bool] = (False, False, False)
 
 
 @dataclasses.dataclass
@@ -319,9 +322,11 @@ class Grouping:
         for factor in factors:
             self.note_place(factor, shape)
         cleared = int(row_cleared(self.words, w))
-        if cleared:
+        sets = bool(cleared) and not is_product(self.words, w) and names_each(shape, target, cleared)
+        sets = sets and target_is_block(shape, target)
+        if cleared and not sets:
             self.fill(out, cleared, False)
-        self.steps.append(Stop(row, opcode, w, active))
+        self.steps.append(Stop(row, opcode, w, active, (sets, False, False)))
         self.view(self.writer, target, shape)[...] = len(self.steps) - 1
 
     def append(self, step: Listing, out: int, count: int = 0) -> None:
@@ -359,6 +364,8 @@ class Grouping:
         common = common_shape(shape, group.shape)
         if common is None or len(common) > MOST_AXES:
             return False
+        if common and common[-1] < min(SHORT_AXIS, max(shape[-1], group.shape[-1])):
+            return False  # the others go through memory in longer runs without it
         for place, writer in zip(member.operands, writers):
             if writer == k:
                 outputs = group.outputs
@@ -436,6 +443,13 @@ class Grouping:
 def is_worth_a_function(words: Any, w: int) -> bool:
     """Whether a CONTRACT row is left to functions for products of matrices."""
     return bool(is_product(words, w)) or int(row_elements(words, w)) > PRODUCT_WORTH
+
+
+def target_is_block(shape: Shape, place: Place) -> bool:
+    """Whether a place, its repetitions apart, is all from the first address to the last, each once."""
+    kept = [axis for axis, step in enumerate(place.strides) if step]
+    once = Place(place.space, place.address, tuple(place.strides[axis] for axis in kept))
+    return once.is_block(tuple(shape[axis] for axis in kept))
 
 
 def names_each(shape: Shape, place: Place, count: int) -> bool:

@@ -62,7 +62,7 @@ class Product:
 
     __slots__ = ("bar", "clears", "matrix", "result", "row", "target", "transposed", "vector")
 
-    def __init__(self, row: int, found: MatrixVector, replay: WholeMachine, matrix: np.ndarray, clears: bool) -> None:
+    def __init__(self, row: int, found: MatrixVector, replay: Any, matrix: np.ndarray, clears: bool) -> None:
         self.row, self.transposed, self.clears = row, found.transposed, clears
 
         def value(space: int) -> np.ndarray:

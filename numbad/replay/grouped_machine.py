@@ -16,6 +16,7 @@ from numbad.kernels.machinecode import callable_at
 from numbad.kernels.memory import address_of
 from numbad.limits import MOST_AT_ONCE
 from numbad.recording.inputs import FLOAT64
+from numbad.replay.divided_machine import Product, find_vector
 from numbad.replay.lookups import Lookup
 from numbad.replay.recorded_path import Path
 from numbad.sweeps.matrix_rows import is_absent, multiply_add
@@ -68,7 +69,6 @@ class GroupedMachine:
             self.reader(slot, given, wanted)
             for slot, given, wanted in zip(tape.inputs, tape.examples, path.wanted or [False] * len(tape.inputs))
         ]
-        self.wanted = self.find_wanted(path.wanted or [])
         self.call = callable_at(code.address, FLOAT64, 3)
         self.pools = [np.zeros(max(size, 1)) for size in program.pools]
         self.keep: list[np.ndarray] = []
@@ -87,23 +87,9 @@ class GroupedMachine:
         """Return a function that gives the derivative with respect to an input."""
         if not wanted:
             return nothing
-        if slot.shape and slot.dtype == FLOAT64 and not slot.space:
+        if slot.shape and slot.dtype == FLOAT64:
             return functools.partial(np.add, slot.place(self), 0.0)  # what is absent is shown as zero
         return functools.partial(slot.read, self, given)
-
-    def find_wanted(self, wanted: list[bool]) -> list[np.ndarray]:
-        """Return the cotangents that are read in the end: inputs that lie side by side are one array."""
-        found: list[np.ndarray] = []
-        runs: list[list[int]] = []
-        for slot, one in zip(self.tape.inputs, wanted):
-            if one and slot.size and slot.space:
-                found.append(self.spaces[slot.space])
-            elif one and slot.size:
-                if runs and runs[-1][1] == slot.address:
-                    runs[-1][1] += slot.size
-                else:
-                    runs.append([slot.address, slot.address + slot.size])
-        return found + [self.arena[start:stop] for start, stop in runs]
 
     # ------------------------------------------------------------ making
 
@@ -155,11 +141,16 @@ class GroupedMachine:
         """Return what computes a row that is not compiled."""
         words, w = self.words, stop.w
         if stop.opcode == CONTRACT:
+            found = find_vector(self.rows, words, w)
+            if found is not None:
+                product = Product(stop.row, found, self, self.memory[found.matrix[0]], stop.fresh[0])
+                return functools.partial(pull_back, product, any(stop.fresh)) if back else product.forward
             values = [operand(self.memory.get, words, w, k) for k in range(3)]
             if not back:
-                return functools.partial(multiply, [values])
+                return functools.partial(multiply, [(*values, stop.fresh[0])])
             bars = [operand(self.bars, words, w, k) if not k or stop.active & k else None for k in range(3)]
-            return functools.partial(multiply, [(bars[k], bars[0], values[3 - k]) for k in (1, 2) if stop.active & k])
+            products = [(bars[k], bars[0], values[3 - k], stop.fresh[k]) for k in (1, 2) if stop.active & k]
+            return functools.partial(multiply, products)
         call, read, made = host_operands(self.memory.get, words, w)
         kernel = self.rows.hosts[call]
         if not back:
@@ -193,12 +184,11 @@ class GroupedMachine:
                 return -1
             self.arena[self.output] = 1.0
             for part in self.back:
-                part()
+                if part():
+                    return self.fall_back()  # a derivative is not finite
         except Exception:  # of a row of Python's: the inner machine raises it, and names the user's line
             return self.fall_back()
-        if all(np.isfinite(bar).all() for bar in self.wanted):
-            return -1
-        return self.fall_back()
+        return -1
 
     def fall_back(self) -> int:
         """Let the inner machine run; return the row of a guard that does not hold, or -1."""
@@ -235,10 +225,17 @@ def nothing() -> None:
     """Read no cotangent: that of an input with respect to which nobody differentiates."""
 
 
+def pull_back(product: Product, fresh: bool) -> None:
+    """Take a product of a matrix and a vector back; a fresh cotangent is set."""
+    if fresh:
+        product.target[:] = -0.0
+    product.backward({})
+
+
 def multiply(products: list[Any]) -> None:
     """Add products to their targets."""
-    for target, one, other in products:
-        multiply_add(target, one, other)
+    for target, one, other, fresh in products:
+        multiply_add(target, one, other, fresh)
 
 
 def call_forward(kernel: Any, read: list[Any], made: list[Any]) -> None:

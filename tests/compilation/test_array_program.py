@@ -9,6 +9,7 @@ import pytest
 
 import numbad
 from numbad.compilation import array_module, array_program
+from numbad.compilation.array_code import find_wanted
 from numbad.compilation.array_program import POOL, ArrayProgram, Call, make_array_program
 from numbad.compilation.module import Uncompilable
 from numbad.compilation.nests import BAR, VALUE
@@ -23,7 +24,7 @@ def program_of(f: Any, *arguments: Any) -> ArrayProgram:
     results = [np.array(slot.address) for slot in tape.outputs]
     given = [(slot.address, slot.address + slot.size) for slot in tape.inputs]
     grouping = grouping_of(f, *arguments)
-    return make_array_program(grouping, np.array(tape.words), [tape.size], given, results, True)
+    return make_array_program(grouping, np.array(tape.words), [tape.size], given, results, find_wanted(tape, [True]))
 
 
 def count_of(program: ArrayProgram, text: str, items: list[Any]) -> int:

@@ -20,10 +20,15 @@ def test_a_chain_and_its_sum_are_one_group() -> None:
 
 
 def test_rows_of_other_shapes_split_axes() -> None:
-    table = X.reshape(6, 10)
+    table = X.reshape(2, 30)
     found = groups_of(lambda x: np.sum(np.tanh(x * 2.0 + x[0])), table)
-    assert found[0].shape == (6, 10)
+    assert found[0].shape == (2, 30)
     assert [member.op.name for member in found[0].members[:3]] == ["multiply", "add", "tanh"]
+
+
+def test_short_axes_do_not_take_long_ones_apart() -> None:
+    found = groups_of(lambda x: np.sum(np.tanh(x * 2.0 + x[:, :1])), X.reshape(30, 2))
+    assert [group.shape for group in found] == [(60,), (30, 2), (60,)]
 
 
 def test_a_row_joins_over_rows_between() -> None:

@@ -353,20 +353,20 @@ def grouped_rows() -> None:
 
     def f(x: Any) -> Any:
         y = np.exp(x) * x[0]
-        return np.sum(y * y) + np.sum(y.sum(axis=0) * y.sum(axis=0)) + np.sum(y[::-1, ::-1] * y) + 3.0 * y[2, 3]
+        return np.sum(y * y) + np.sum(y.sum(axis=0) * y.sum(axis=0)) + np.sum(y[::-1, ::-1] * y) + 3.0 * y[1, 3]
 
-    fast = grouped(f, sample(60).reshape(6, 10))
+    fast = grouped(f, sample(60).reshape(2, 30))
     for seed in range(1, 4):
-        x = sample(60, seed).reshape(6, 10)
+        x = sample(60, seed).reshape(2, 30)
         e = np.exp(x)
         y = e * x[0]
         bar = 2.0 * y + 2.0 * y.sum(axis=0) + 2.0 * y[::-1, ::-1]
-        bar[2, 3] += 3.0
+        bar[1, 3] += 3.0
         want = bar * y
         want[0] += (bar * e).sum(axis=0)
         close(
             fast(x),
-            ((y**2).sum() + (y.sum(axis=0) ** 2).sum() + (y[::-1, ::-1] * y).sum() + 3.0 * y[2, 3], want),
+            ((y**2).sum() + (y.sum(axis=0) ** 2).sum() + (y[::-1, ::-1] * y).sum() + 3.0 * y[1, 3], want),
             1e-11,
         )
 
@@ -1210,8 +1210,8 @@ PYTHON = {
     ),
     "a gradient of groups that is not finite is taken": Damage(
         "replay.grouped_machine.GroupedMachine.run",
-        "all(np.isfinite(bar).all() for bar in self.wanted)",
-        "True",
+        "return self.fall_back()  # a derivative",
+        "pass  # a derivative",
         grouped_labels,
     ),
     "rectangles of a list are one element off": Damage(

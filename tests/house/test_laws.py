@@ -89,10 +89,14 @@ LATER = {  # parts of what a user holds, each the way to a whole wing
     "recording.conversion": {"recording.cures"},  # for errors
     "replay.__init__": {"replay.jit"},  # for pickles that were written when it was a module
     "replay.hot": {
+        "compilation.array_code",
         "compilation.code",
+        "compilation.module",
         "compilation.scalar_program",
         "compilation.taking_apart",
         "replay.compiled_machine",
+        "replay.grouped_machine",
+        "replay.lookups",
     },
     "replay.jit": {"replay.batches", "replay.path_summaries", "replay.sparse_paths"},
     "replay.machines": {"replay.divided_machine", "replay.scalar_machine"},

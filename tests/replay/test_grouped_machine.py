@@ -10,6 +10,7 @@ import pytest
 import numbad
 from numbad.compilation.module import Uncompilable
 from numbad.limits import LARGE_INPUT, MOST_AT_ONCE, PRODUCT_WORTH, STRETCH
+from numbad.recording.trees import flatten
 from shared.grouped import agree, group, random_program
 
 A = np.random.default_rng(0).normal(size=(40, 40)) / 8.0
@@ -184,15 +185,18 @@ def test_errors_of_libraries_name_the_users_line() -> None:
 
 
 def test_results_are_the_callers_own() -> None:
-    fast = numbad.jit(lambda x: (x * 2.0, np.sin(x), x))
-    x = sample(80)
-    fast(x)
-    group(fast)
-    first = fast(x)
-    kept = [part.copy() for part in first]
-    fast(x + 1.0)
-    for part, other in zip(first, kept, strict=True):
-        np.testing.assert_array_equal(part, other)
+    gradient = numbad.grad(lambda x: np.sum(np.sin(x) * x))
+    for f in (lambda x: (x * 2.0, np.sin(x), x), lambda x: (gradient(x),), gradient):
+        for count in (80, LARGE_INPUT + 1):
+            fast = numbad.jit(f)
+            x = sample(count)
+            fast(x)
+            group(fast)
+            first = flatten(fast(x))[0]
+            kept = [part.copy() for part in first]
+            fast(x + 1.0)
+            for part, other in zip(first, kept, strict=True):
+                np.testing.assert_array_equal(part, other)
 
 
 def test_single_numbers_and_other_dtypes_among_the_inputs() -> None:
