@@ -89,7 +89,7 @@ class CompiledMachine(NumberMemory):
     @property
     def nbytes(self) -> int:
         """How many bytes of memory the code reads and writes."""
-        return 8 * self.code.module.used + self.tables.nbytes
+        return int(8 * self.code.module.used + self.tables.nbytes)
 
     def enter(self, values: list[Any]) -> None:
         """Put new inputs in their places, and keep them for the inner machine."""
