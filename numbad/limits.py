@@ -66,6 +66,8 @@ RUN = limit(128, 2)
 PRODUCT_LEAST, PRODUCT_MOST, PRODUCT_AXIS = limit(128, 8), limit(1 << 18, 64), limit(4, 2)
 # Units of parallel work of a matrix-vector product: fixed, so that sums do not depend on the number of threads.
 PIECES = limit(16, 3)
+# Rows of a matrix: larger triangular ones are solved, and Cholesky's factor is differentiated, in blocks of so many.
+FEW_ROWS_OF_MATRIX, TRIANGLE = limit(128, 3), limit(64, 2)
 # Elements: rows that are worth a fight for the second processor while BLAS's threads still spin.
 MANY_ELEMENTS = limit(1 << 19, 16)
 # Seconds that more threads would have spared a process before it imports Numba for them, which takes 0.35.
@@ -79,6 +81,8 @@ FUSED_BLOCK = limit(1024, 4)
 FUSED_PIECE = limit(16 * FUSED_BLOCK, 2 * FUSED_BLOCK)
 # Rows of a group: their slots of scratch stay in the second cache.
 FUSED_ROWS = limit(48, 5)
+# Constants of a tape: among more it is not looked up which operands of groups are constants.
+MANY_CONSTANTS = limit(1 << 12, 3)
 
 # ---------------------------------------------------------------- recording
 
@@ -98,6 +102,10 @@ SAMPLED = limit(1 << 22, 1 << 22)
 LARGE_INPUT = limit(1 << 12, 6)
 # Elements: up to here a table of addresses is cheaper than a row that copies.
 RELABEL = limit(4096, 6)
+# Elements: an assignment to fewer lists addresses, to more it copies a block.
+FEWEST_ASSIGNED = limit(64, 4)
+# Parts of an array: an assignment to a smaller one is not worth a copy of the rest.
+ASSIGNED_SHARE = limit(4, 4)
 # Tangents of a region of scalar rows: up to so many are emitted one by one, by compiled code.
 FEW_SEEDS = limit(8, 2)
 # Rows for each row over arrays: a region with more counts as one of scalar rows.
@@ -115,8 +123,11 @@ MOST_PLANS = limit(8192, 3)
 CHUNK = limit(1 << 21, 3)
 # Rows: a tape with arrays that has more is worth the compilation of the scalar machine, and is not a short one.
 MANY_ROWS = limit(2000, 8)
-# Bytes of an array whose memory is kept for the next sweeps: less is as fast without, and more is much.
+# Bytes of an array whose memory is kept for the next sweeps: less is as fast without. More is not kept by one tape for
+# itself, and comes from the system untouched where it is for a part only.
 KEPT_LEAST, KEPT_MOST = limit(1 << 14, 32), limit(1 << 26, 1 << 10)
+# Bytes of an array that is kept for the sweeps of one thread alone; larger ones are kept for all threads.
+KEPT_BY_THREAD = limit(1 << 22, 1 << 8)
 # Bytes: smaller requests for memory are not compared with what the machine has.
 COMPARED_MEMORY = limit(1 << 28, 1 << 16)
 # Workspaces of a tape and a kind of run: threads beyond these take memory of their own.

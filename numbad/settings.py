@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,10 @@ class Config:
     debug_nans : bool
         Whether sweeps stop at the first value, cotangent or tangent that is not finite (see `debug_nans`).
         False unless set.
+    kept_memory : int
+        The most bytes of large arrays that are kept from one sweep to the next, of all threads together, for fresh
+        memory costs more than the sweeps. 268,435,456 (256 MB) unless set; 0 keeps none. What is kept is given back
+        after ten seconds without a sweep. Each thread keeps up to three arrays of at most 4 MB beside these.
     notices : bool
         Whether numbad says on stderr that a call takes long because it compiles. True unless set.
     record_again : bool
@@ -30,7 +35,9 @@ class Config:
     Raises
     ------
     TypeError
-        When a setting is set to something else than True or False.
+        When a setting is set to something else than True or False, or `kept_memory` to something else than an int.
+    ValueError
+        When `kept_memory` is negative.
     AttributeError
         When an attribute is set that is no setting.
 
@@ -38,14 +45,15 @@ class Config:
     --------
     >>> import numbad
     >>> numbad.config
-    Config(compile_tapes=True, debug_nans=False, notices=True, record_again=True)
+    Config(compile_tapes=True, debug_nans=False, kept_memory=268435456, notices=True, record_again=True)
     """
 
-    __slots__ = ("_compile_tapes", "_debug_nans", "_notices", "_record_again")
+    __slots__ = ("_compile_tapes", "_debug_nans", "_kept_memory", "_notices", "_record_again")
 
     def __init__(self) -> None:
         self._compile_tapes = True
         self._debug_nans = False
+        self._kept_memory = 1 << 28
         self._notices = True
         self._record_again = True
 
@@ -66,6 +74,19 @@ class Config:
     @debug_nans.setter
     def debug_nans(self, on: Any) -> None:
         self._debug_nans = truth("debug_nans", on)
+
+    @property
+    def kept_memory(self) -> int:
+        """The most bytes of large arrays that are kept from one sweep to the next."""
+        return self._kept_memory
+
+    @kept_memory.setter
+    def kept_memory(self, size: Any) -> None:
+        if isinstance(size, bool) or not hasattr(size, "__index__"):
+            raise TypeError(f"config.kept_memory is an int, not {size!r}")
+        if operator.index(size) < 0:
+            raise ValueError(f"config.kept_memory is at least 0, not {size!r}")
+        self._kept_memory = operator.index(size)
 
     @property
     def notices(self) -> bool:

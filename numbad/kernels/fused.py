@@ -3,6 +3,7 @@
 What the sweeps and their parts are given:
 
     kernels     table of compiled switches (see `array`)
+    words       operand words of the tape
     group       the rows, shape (rows, COLUMNS) of int64, with the columns of `fused_layout`
     scalars     where the scalar operands are in memory, uint64
     cotangents  where their cotangents are; 0 for constants
@@ -16,16 +17,27 @@ from __future__ import annotations
 
 import numpy as np
 
-from numbad.kernels.array import PARTIALS, PRIMAL, all_absent, op_function, shifted, total
+from numbad.kernels.array import PARTIALS, PRIMAL, all_absent, deposit, fetch, op_function, shifted, total
 from numbad.kernels.fused_layout import (
+    AGAIN,
     COLUMNS,
+    COMPUTED,
+    FETCH,
+    MINUS,
+    NONE,
+    OF_X,
+    OF_Y,
     OPCODE,
     OUT,
     OUT_BAR,
+    PLUS,
     SUM,
     UNARY,
     X_BAR,
+    X_FACTOR,
     X_SLOT,
+    Y_FACTOR,
+    Y_SLOT,
     X,
     Y,
 )
@@ -104,11 +116,17 @@ def fill_scalars(scalars, scratch, slots, like):
             fill_run(scratch[slots + k], view(scalars[k], 1, like)[0])
 
 
+@compiled
+def fetch_block(words, group, k, first, count, like, target):
+    """Copy a block of an operand that is neither contiguous nor a scalar."""
+    fetch(words, group[k, Y], group[k, Y_SLOT], np.uint64(group[k, X]), first, count, like, target)
+
+
 # ---------------------------------------------------------------- forward
 
 
 @compiled
-def forward_piece(kernels, group, scalars, like, start, stop, scratch, sums, piece):
+def forward_piece(kernels, words, group, scalars, like, start, stop, scratch, sums, piece):
     """Compute elements start .. stop of a group; add its sums to those of a piece."""
     slots = group.shape[0]
     zero = like.dtype.type(0)
@@ -116,6 +134,9 @@ def forward_piece(kernels, group, scalars, like, start, stop, scratch, sums, pie
     for first in range(start, stop, FUSED_BLOCK):
         count = min(FUSED_BLOCK, stop - first)
         for k in range(slots):
+            if group[k, OPCODE] == FETCH:
+                fetch_block(words, group, k, first, count, like, scratch[k])
+                continue
             xs = operand_of(group, k, X, scratch, first, like)
             if group[k, OPCODE] == SUM:
                 sums[k, piece] += total(view(xs, count, like))
@@ -131,30 +152,64 @@ def forward_piece(kernels, group, scalars, like, start, stop, scratch, sums, pie
 
 
 @compiled
-def add_scaled(partials, bar, target, fresh):
-    """Add partials times cotangents to a target, or set it if it is fresh; absent times anything is absent."""
-    zero = partials.dtype.type(0)
-    if fresh:
+def add_scaled(factor, partials, bar, target, fresh):
+    """Add a factor times cotangents to a target, or set it if it is fresh; absent times anything is absent.
+
+    A factor that is an operand's value, or the result's, is no absent one: only computed partials may be.
+    """
+    zero = bar.dtype.type(0)
+    if factor == PLUS:
+        if fresh:
+            copy_run(target, bar)
+        else:
+            for j in range(bar.size):
+                target[j] += bar[j]
+    elif factor == MINUS:
+        if fresh:
+            for j in range(bar.size):
+                target[j] = select(absent(bar[j]), -zero, zero - bar[j])
+        else:
+            for j in range(bar.size):
+                target[j] += select(absent(bar[j]), -zero, zero - bar[j])
+    elif factor == COMPUTED:
+        if fresh:
+            for j in range(bar.size):
+                p, b = partials[j], bar[j]
+                target[j] = select(absent(p) | absent(b), -zero, p * b + zero)
+        else:
+            for j in range(bar.size):
+                p, b = partials[j], bar[j]
+                target[j] += select(absent(p) | absent(b), -zero, p * b + zero)
+    elif fresh:
         for j in range(bar.size):
-            p, b = partials[j], bar[j]
-            target[j] = select(absent(p) | absent(b), -zero, p * b + zero)
+            target[j] = select(absent(bar[j]), -zero, partials[j] * bar[j] + zero)
     else:
         for j in range(bar.size):
-            p, b = partials[j], bar[j]
-            target[j] += select(absent(p) | absent(b), -zero, p * b + zero)
+            target[j] += select(absent(bar[j]), -zero, partials[j] * bar[j] + zero)
 
 
 @compiled
-def add_to(group, k, column, first, partials, bar, bars, used, like):
-    """Add a block of partials times cotangents to the cotangents of an operand."""
+def add_to(group, k, column, first, factor, partials, bar, bars, used, like):
+    """Add a block of factors times cotangents to the cotangents of an operand."""
     if group[k, column] != 0:
-        if group[k, column + 2] != 0:
-            target = view(shifted(group[k, column + 2], first, like), bar.size, like)
-            add_scaled(partials, bar, target, False)
+        target = view(shifted(group[k, column + 2], first, like), bar.size, like)
+        add_scaled(factor, partials, bar, target, False)
         return
     slot = group[k, column + 1]
-    add_scaled(partials, bar, bars[slot, : bar.size], used[slot] == 0)
+    add_scaled(factor, partials, bar, bars[slot, : bar.size], used[slot] == 0)
     used[slot] = 1
+
+
+@compiled
+def factor_of(factor, computed, xs, ys, zs, count, like):
+    """Return the values of a factor: of an operand, of the result, or what was computed."""
+    if factor == OF_X:
+        return view(xs, count, like)
+    if factor == OF_Y:
+        return view(ys, count, like)
+    if factor == COMPUTED:
+        return computed
+    return view(zs, count, like)
 
 
 @compiled
@@ -176,42 +231,66 @@ def spread_to(group, k, first, count, bar, bars, used, like):
 
 
 @compiled
-def backward_piece(kernels, group, scalars, cotangents, like, start, stop, scratch, bars, sums, piece):
+def compute_again(kernels, words, group, like, first, count, scratch, bars, used):
+    """Compute what the adjoint sweep reads of a block, and note the cotangents that come from outside."""
+    zero = like.dtype.type(0)
+    for k in range(group.shape[0]):
+        if group[k, OUT_BAR] != 0 and group[k, OPCODE] != SUM:
+            copy_run(bars[k, :count], view(shifted(group[k, OUT_BAR], first, like), count, like))
+            used[k] = 1
+        if group[k, AGAIN] == 0:
+            continue
+        if group[k, OPCODE] == FETCH:
+            fetch_block(words, group, k, first, count, like, scratch[k])
+        elif group[k, OUT] != 0:
+            copy_run(scratch[k, :count], view(shifted(group[k, OUT], first, like), count, like))
+        else:
+            xs = operand_of(group, k, X, scratch, first, like)
+            ys = xs if group[k, UNARY] else operand_of(group, k, Y, scratch, first, like)
+            call_at(op_function(kernels, PRIMAL, group[k, OPCODE]), zero, (pointer_of(scratch[k]), xs, ys, count))
+
+
+@compiled
+def take_back(kernels, words, group, k, like, first, count, scratch, ps, qs, bars, used):
+    """Take back a block of one row."""
+    if group[k, OPCODE] == SUM:
+        if group[k, X_FACTOR] != NONE:
+            spread_to(group, k, first, count, view(np.uint64(group[k, OUT_BAR]), 1, like)[0], bars, used, like)
+        return
+    x_factor, y_factor = group[k, X_FACTOR], group[k, Y_FACTOR]
+    if used[k] == 0 or (x_factor == NONE and y_factor == NONE) or all_absent(bars[k, :count]):
+        return
+    bar = bars[k, :count]
+    if group[k, OPCODE] == FETCH:
+        deposit(words, group[k, Y], group[k, Y_SLOT], np.uint64(group[k, X_BAR]), first, bar)
+        return
+    xs = operand_of(group, k, X, scratch, first, like)
+    ys = xs if group[k, UNARY] else operand_of(group, k, Y, scratch, first, like)
+    zs = pointer_of(scratch[k])
+    if x_factor == COMPUTED or y_factor == COMPUTED:
+        places = (pointer_of(ps), pointer_of(qs), xs, ys, zs, count)
+        call_at(op_function(kernels, PARTIALS, group[k, OPCODE]), like.dtype.type(0), places)
+    if x_factor != NONE:
+        factors = factor_of(x_factor, ps[:count], xs, ys, zs, count, like)
+        add_to(group, k, X, first, x_factor, factors, bar, bars, used, like)
+    if y_factor != NONE:
+        factors = factor_of(y_factor, qs[:count], xs, ys, zs, count, like)
+        add_to(group, k, Y, first, y_factor, factors, bar, bars, used, like)
+
+
+@compiled
+def backward_piece(kernels, words, group, scalars, cotangents, like, start, stop, scratch, bars, sums, piece):
     """Take back elements start .. stop of a group; add the scalars' cotangents to those of a piece."""
     slots = group.shape[0]
-    zero = like.dtype.type(0)
     fill_scalars(scalars, scratch, slots, like)
     ps, qs = scratch[slots + scalars.size], scratch[slots + scalars.size + 1]
     used = view(room(MOST_SLOTS, np.uint8(0)), slots + scalars.size, np.uint8(0))
     for first in range(start, stop, FUSED_BLOCK):
         count = min(FUSED_BLOCK, stop - first)
         fill_run(used, np.uint8(0))
-        for k in range(slots):
-            if group[k, OPCODE] == SUM:
-                continue
-            if group[k, OUT] != 0:
-                copy_run(scratch[k, :count], view(shifted(group[k, OUT], first, like), count, like))
-                if group[k, OUT_BAR] != 0:
-                    copy_run(bars[k, :count], view(shifted(group[k, OUT_BAR], first, like), count, like))
-                    used[k] = 1
-                continue
-            xs = operand_of(group, k, X, scratch, first, like)
-            ys = xs if group[k, UNARY] else operand_of(group, k, Y, scratch, first, like)
-            call_at(op_function(kernels, PRIMAL, group[k, OPCODE]), zero, (pointer_of(scratch[k]), xs, ys, count))
+        compute_again(kernels, words, group, like, first, count, scratch, bars, used)
         for k in range(slots - 1, -1, -1):
-            if group[k, OPCODE] == SUM:
-                spread_to(group, k, first, count, view(np.uint64(group[k, OUT_BAR]), 1, like)[0], bars, used, like)
-                continue
-            if used[k] == 0 or all_absent(bars[k, :count]):
-                continue
-            xs = operand_of(group, k, X, scratch, first, like)
-            ys = xs if group[k, UNARY] else operand_of(group, k, Y, scratch, first, like)
-            zs = pointer_of(scratch[k])
-            places = (pointer_of(ps), pointer_of(qs), xs, ys, zs, count)
-            call_at(op_function(kernels, PARTIALS, group[k, OPCODE]), zero, places)
-            add_to(group, k, X, first, ps, bars[k, :count], bars, used, like)
-            if not group[k, UNARY]:
-                add_to(group, k, Y, first, qs, bars[k, :count], bars, used, like)
+            take_back(kernels, words, group, k, like, first, count, scratch, ps, qs, bars, used)
         for k in range(scalars.size):
             if used[slots + k] and cotangents[k] != 0:
                 sums[k, piece] += total(bars[slots + k, :count])
@@ -232,31 +311,32 @@ def fused_reads_at(like, _, at):
 @compiled
 def parts_at(table, share, like):
     """Return what both sweeps read, the scratch memory of a share, and which pieces it takes."""
-    group = rows_of(integers_at(table, 1), COLUMNS)
-    memory, shares, pieces = array_at(table, 5, like), table[12], (table[13] + FUSED_PIECE - 1) // FUSED_PIECE
+    group = rows_of(integers_at(table, 2), COLUMNS)
+    memory, shares, pieces = array_at(table, 6, like), table[14], (table[15] + FUSED_PIECE - 1) // FUSED_PIECE
     size = memory.size // shares
     scratch = rows_of(memory[share * size : (share + 1) * size], FUSED_BLOCK)
-    sums = rows_of(array_at(table, 4, like), pieces)
-    return places_at(table, 0), group, places_at(table, 2), scratch, sums, share_of(pieces, share, shares)
+    sums = rows_of(array_at(table, 5, like), pieces)
+    tape = places_at(table, 0), integers_at(table, 1)
+    return tape, group, places_at(table, 3), scratch, sums, share_of(pieces, share, shares)
 
 
 def fused_forward_at(like, share, at):
     """Compute a share of a group. Compiled to a C function."""
     table = table_at(at)
-    kernels, group, scalars, scratch, sums, (begin, end) = parts_at(table, share, like)
+    (kernels, words), group, scalars, scratch, sums, (begin, end) = parts_at(table, share, like)
     for piece in range(begin, end):
-        stop = min(table[13], (piece + 1) * FUSED_PIECE)
-        forward_piece(kernels, group, scalars, scratch, piece * FUSED_PIECE, stop, scratch, sums, piece)
+        stop = min(table[15], (piece + 1) * FUSED_PIECE)
+        forward_piece(kernels, words, group, scalars, scratch, piece * FUSED_PIECE, stop, scratch, sums, piece)
     return np.int64(0)
 
 
 def fused_backward_at(like, share, at):
     """Take back a share of a group. Compiled to a C function."""
     table = table_at(at)
-    kernels, group, scalars, memory, sums, (begin, end) = parts_at(table, share, like)
+    (kernels, words), group, scalars, memory, sums, (begin, end) = parts_at(table, share, like)
     blocks = group.shape[0] + scalars.size
-    scratch, bars = memory[: blocks + 2], memory[blocks + 2 :]
+    scratch, bars, cotangents = memory[: blocks + 2], memory[blocks + 2 :], places_at(table, 4)
     for piece in range(begin, end):
-        start, stop = piece * FUSED_PIECE, min(table[13], (piece + 1) * FUSED_PIECE)
-        backward_piece(kernels, group, scalars, places_at(table, 3), scratch, start, stop, scratch, bars, sums, piece)
+        start, stop = piece * FUSED_PIECE, min(table[15], (piece + 1) * FUSED_PIECE)
+        backward_piece(kernels, words, group, scalars, cotangents, scratch, start, stop, scratch, bars, sums, piece)
     return np.int64(0)

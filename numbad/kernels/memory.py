@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import threading
 from collections.abc import Callable
 from ctypes import addressof, c_char
@@ -11,7 +10,8 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 
 from numbad.errors import message
-from numbad.limits import CHECKED, COMPARED_MEMORY, KEPT_LEAST, KEPT_MOST
+from numbad.kernels import pool
+from numbad.limits import CHECKED, COMPARED_MEMORY, KEPT_BY_THREAD, KEPT_LEAST, KEPT_MOST
 
 if CHECKED:
     from numbad.kernels import checked_memory
@@ -20,6 +20,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 empty: Callable[..., np.ndarray] = checked_memory.fresh if CHECKED else np.empty  # an array of anything
 _thread = threading.local()
+MANY = 1 << 20  # elements: up to here a mask of them stays in the cache
 FEW = 1 << 12  # elements: up to here counting is the faster way to look for zeros
 # The compiled half of np.count_nonzero: a quarter of the time.
 count_nonzero = getattr(getattr(getattr(np, "_core", None), "multiarray", None), "count_nonzero", np.count_nonzero)
@@ -32,7 +33,9 @@ def handed_out(function: Callable[P, R]) -> Callable[P, R]:
 
 def contains_zero(values: np.ndarray) -> bool:
     """Whether an array of numbers has zeros."""
-    return bool(not values.all() if values.size > FEW else count_nonzero(values) < values.size)
+    if values.size <= FEW:
+        return bool(count_nonzero(values) < values.size)
+    return bool((values == 0).any() if values.size <= MANY else not values.all())
 
 
 def address_of(values: Any) -> int:
@@ -48,35 +51,42 @@ if CHECKED:
 
 
 def take_memory(count: int, dtype: np.dtype, sparse: bool) -> np.ndarray:
-    """Return uninitialised memory; lazily zeroed pages if `sparse` and very large.
+    """Return uninitialised memory; pages that are made when they are touched if `sparse` and very large.
 
-    A fresh page of memory costs about as much as a thousand additions, so `give_back` keeps what was used,
-    and very large arenas that are hardly touched (see `fusion`) come from the system, untouched.
+    A fresh page of memory costs about as much as a thousand additions, so `give_back` keeps what was used, small
+    memory for this thread, and large memory for all (see `pool`). Very large arenas that are hardly touched (see
+    `fusion`) come from the system, untouched.
     """
     size = count * dtype.itemsize
-    if sparse and size > KEPT_MOST:
-        return np.frombuffer(mmap.mmap(-1, size), dtype)
     if CHECKED:
-        return checked_memory.fresh(count, dtype)
-    kept = _thread.__dict__.get("kept")
-    if kept and KEPT_LEAST < size <= KEPT_MOST:
-        for k, buffer in enumerate(kept):
+        return pool.untouched(size).view(dtype) if sparse and size > KEPT_MOST else checked_memory.fresh(count, dtype)
+    if size <= KEPT_LEAST:
+        return np.empty(count, dtype)
+    if size <= KEPT_BY_THREAD:
+        for k, buffer in enumerate(_thread.__dict__.get("kept", ())):
             if buffer.nbytes >= size:
-                del kept[k]
+                del _thread.kept[k]
                 return buffer[:size].view(dtype)
-    if KEPT_LEAST < size <= KEPT_MOST:
-        return np.empty(size, np.uint8).view(dtype)
-    return np.empty(count, dtype)
+    else:
+        known = pool.pool.take(size)
+        if known is not None:
+            return known[:size].view(dtype)
+    fresh = pool.untouched(size) if sparse and size > KEPT_MOST else np.empty(size, np.uint8)
+    return fresh.view(dtype)
 
 
-def give_back(values: np.ndarray) -> None:
-    """Keep the memory of an array that nobody reads any more for the next sweeps of this thread."""
+def give_back(values: np.ndarray, untouched: int = 0) -> None:
+    """Keep the memory of an array that nobody reads any more for the next sweeps, of which `untouched` bytes are fresh."""
     if CHECKED:
         checked_memory.give_back(values)
         return
+    size = values.nbytes
     while isinstance(values.base, np.ndarray):
         values = values.base
-    if values.dtype != np.uint8 or not KEPT_LEAST < values.nbytes <= KEPT_MOST:
+    if values.dtype != np.uint8 or values.nbytes <= KEPT_LEAST:
+        return
+    if values.nbytes > KEPT_BY_THREAD:
+        pool.pool.keep(values, size - untouched if values.base is not None else values.nbytes)
         return
     kept = _thread.__dict__.setdefault("kept", [])
     kept.append(values)

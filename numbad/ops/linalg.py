@@ -12,12 +12,14 @@ A rule calls the ops, not NumPy's functions: an op that fails inside of a rule g
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import Any
 
 import numpy as np
 
 from numbad.errors import NumbadError, RecordingError, message
+from numbad.limits import FEW_ROWS_OF_MATRIX, TRIANGLE
 from numbad.ops import reach
 from numbad.ops.host import array_op
 
@@ -61,7 +63,12 @@ def require_finite(*arrays: Any) -> None:
 
 @array_op(shapes=solution_shape, raises=True, stacks=True)
 def solve(a: Any, b: Any) -> Any:
-    """Solution of a @ x = b."""
+    """Solution of a @ x = b: by blocks of rows, without a factorization, where the matrix is triangular."""
+    if a.ndim == 2 and len(a) > FEW_ROWS_OF_MATRIX and b.ndim <= 2:
+        if a[0, -1] == 0.0 and not np.triu(a, 1).any():
+            return substituted(a, b, range(0, len(a), TRIANGLE))
+        if a[-1, 0] == 0.0 and not np.tril(a, -1).any():
+            return substituted(a, b, range(0, len(a), TRIANGLE)[::-1])
     return np.linalg.solve(a, b)
 
 
@@ -69,6 +76,23 @@ solve.takes_columns = solve.columns_kernel = True
 
 
 solve.reach = reach.in_stacks
+
+
+def substituted(a: Any, b: Any, starts: Any) -> Any:
+    """Return the solution of a triangular system: block after block, in the order that the matrix allows.
+
+    Golub and Van Loan, *Matrix Computations*, 4th ed., Johns Hopkins, 2013, section 3.1.4. NumPy has no function for it,
+    and the threads of SciPy's BLAS would fight with those of NumPy's for the processors.
+    """
+    x = np.array(b, np.result_type(a, b))
+    lower = starts[0] == 0
+    for start in starts:
+        rows = slice(start, start + TRIANGLE)
+        x[rows] = np.linalg.solve(a[rows, rows], x[rows])
+        rest = slice(start + TRIANGLE, None) if lower else slice(0, start)
+        if len(x[rest]):
+            x[rest] -= a[rest, rows] @ x[rows]
+    return x
 
 
 @solve.vjp
@@ -275,6 +299,10 @@ def sign_log_determinant_vjp(bars: Any, results: Any, operands: Any) -> Any:
 
 def to_triangle(bar: Any, upper: bool) -> Any:
     """Return the cotangent of a matrix of which one triangle is read, given that of the symmetric matrix."""
+    if type(bar) is np.ndarray and bar.ndim == 2:
+        found = bar + bar.T
+        np.fill_diagonal(found, bar.diagonal())
+        return np.where(lower_triangle(len(bar)).T if upper else lower_triangle(len(bar)), found, 0.0)
     both = bar + transposed(bar)
     off = np.triu(both, 1) if upper else np.tril(both, -1)
     return off + np.triu(np.tril(bar))
@@ -309,13 +337,54 @@ def cholesky_vjp(bars: Any, results: Any, operands: Any, upper: bool, finite: bo
     factor, bar = results[0], bars[0]
     if upper:
         factor, bar = transposed(factor), transposed(bar)
+    if type(bar) is np.ndarray and bar.ndim == 2 and len(bar) > FEW_ROWS_OF_MATRIX:
+        found = blocks_pulled_back(np.asarray(factor), bar)
+        return (transposed(found) if upper else found,)
+    return (pulled_back(factor, bar, upper),)
+
+
+def pulled_back(factor: Any, bar: Any, upper: bool) -> Any:
+    """Return the cotangent of the triangle that is read, given the lower factor and its cotangent (Giles, 2008)."""
     inner = halved(transposed(factor) @ bar)
     left = solve(transposed(factor), inner)
-    return (to_triangle(transposed(solve(transposed(factor), transposed(left))), upper),)
+    return to_triangle(transposed(solve(transposed(factor), transposed(left))), upper)
+
+
+def blocks_pulled_back(factor: Any, bar: Any) -> Any:
+    """Return the same for the lower triangle of a large matrix, block after block, the last one first.
+
+    Murray, *Differentiation of the Cholesky decomposition*, 2016, section 3.4: a sixth of the multiplications.
+    """
+    found = np.where(lower_triangle(len(bar)), bar, 0.0)
+    stop = len(bar)
+    while stop:
+        start = (stop - 1) // TRIANGLE * TRIANGLE
+        left, rows, below = slice(0, start), slice(start, stop), slice(stop, None)
+        corner, under = factor[rows, rows], found[below, rows]
+        if len(under):
+            under[...] = np.linalg.solve(corner.T, under.T).T
+            found[below, left] -= under @ factor[rows, left]
+            found[rows, rows] -= np.tril(under.T @ factor[below, rows])
+            found[rows, left] -= under.T @ factor[below, left]
+        found[rows, rows] = pulled_back(corner, found[rows, rows], False)
+        both = found[rows, rows] + found[rows, rows].T
+        found[rows, left] -= both @ factor[rows, left]
+        stop = start
+    return found
+
+
+@functools.lru_cache(8)
+def lower_triangle(side: int) -> Any:
+    """Return the truth for each element of a square matrix whether it lies in the lower triangle; not to be changed."""
+    return np.tri(side, dtype=bool)
 
 
 def halved(a: Any) -> Any:
     """Return the lower triangle with half the diagonal."""
+    if type(a) is np.ndarray and a.ndim == 2:
+        found = np.where(lower_triangle(len(a)), a, 0.0)
+        np.fill_diagonal(found, 0.5 * a.diagonal())
+        return found
     return np.tril(a) * (1.0 - 0.5 * np.eye(np.shape(a)[-1], dtype=a.dtype))
 
 

@@ -53,7 +53,9 @@ def least_vjp(bars: Any, results: Any, operands: Any) -> Any:
 def share(bar: Any, extreme: Any, x: Any) -> Any:
     """Split a cotangent evenly between the elements that attain the extreme."""
     extreme = extreme[..., None]
-    attained = (x == extreme) | (np.isnan(x) & np.isnan(extreme))
+    attained = x == extreme
+    if not isinstance(extreme, np.ndarray) or np.isnan(extreme).any():
+        attained = attained | (np.isnan(x) & np.isnan(extreme))
     parts = np.broadcast_to((bar / np.sum(attained, axis=-1))[..., None], x.shape)
     return (np.where(attained, parts, ABSENT),)
 

@@ -75,3 +75,17 @@ def unit_partials(op: Op) -> tuple[int, int]:
     found = found if isinstance(found, tuple) else (found, 0.0)
     x, y = (int(p) if p in (1.0, -1.0) else 0 for p in found)
     return x, y
+
+
+@functools.cache
+def named_partials(opcode: int) -> tuple[str, str]:
+    """Return the partials of an op that are "1", "-1", or the value of "x", "y" or "z"; "" for one that is computed."""
+    op = REGISTRY[opcode]
+    if op.host or not op.smooth:
+        return "", ""
+    assignments, value = body(op.partials_function)
+    parts = value.elts if isinstance(value, ast.Tuple) else [value]
+    names = [part.id if isinstance(part, ast.Name) and not assignments else "" for part in parts]
+    found = [str(unit) if unit else name for unit, name in zip(unit_partials(op), [*names, ""], strict=False)]
+    x, y = (name if name in ("1", "-1", "x", "y", "z") else "" for name in found)
+    return x, y

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from numbad.geometry import broadcast_strides, contiguous, normal_axis, reach, reshaped_strides, resolve_shape, spread
+from numbad.limits import FEWEST_ASSIGNED
 from numbad.recording.active import Active, Shape, new
 from numbad.recording.conversion import (
     concrete_float,
@@ -204,7 +205,15 @@ class Array(Active):
         return storage.space, storage.address + self.offset
 
     def collect(self) -> tuple[int, int, Shape | None]:
-        """Gather scattered elements into a new block, which the storage takes over if it is whole."""
+        """Gather scattered elements into a new block, which the storage takes over if it is whole.
+
+        Where half of the storage or more is read, all of it is gathered: other parts are mostly read next.
+        """
+        storage = self.storage
+        if FEWEST_ASSIGNED <= storage.size <= 2 * self.size and not self.is_whole():
+            Array(self.recorder, storage, (storage.size,)).collect()
+            if storage.addresses is None:
+                return self.place()
         addresses = self.address_view().reshape(-1)
         count = addresses.size
         first = int(addresses[0]) if count else 0

@@ -66,7 +66,8 @@ class HostCall:
         for view, addend, shape in zip(input_bars, pulled, self.operand_shapes, strict=True):
             if view is not None and addend is not None:
                 self.check(addend, shape, "cotangent")
-                view += np.asarray(addend).reshape(-1) + (-0.0 if self.carries() else 0.0)
+                addend = np.asarray(addend).reshape(-1)
+                view += addend if self.carries() else addend + 0.0
 
     def carries(self) -> bool:
         """Whether zeros that the op's rules return are -0.0 just where they are absent."""

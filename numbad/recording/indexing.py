@@ -7,13 +7,20 @@ from typing import Any
 import numpy as np
 
 from numbad.errors import message
-from numbad.geometry import spread
-from numbad.recording.active import Active, Given, Shape, given_among
+from numbad.geometry import contiguous, spread
+from numbad.limits import MOST_PLANS
+from numbad.recording.active import Active, Given, Shape, given_among, new
 from numbad.recording.arrays import Array, Storage
+from numbad.recording.block_assignment import assign_block
 from numbad.recording.decisions import concrete_truth, whole_now
 from numbad.recording.operands import as_active, holds_active
 from numbad.recording.recorder import refuse, refuse_lastingly
 from numbad.recording.scalars import Scalar, make_scalar
+
+PLAIN = frozenset((int, type(None)))  # types of the ends of most slices
+VIEWS: dict[
+    Any, tuple[Shape, int, Shape | None]
+] = {}  # shape, strides and index -> those of the view, and how far it begins
 
 
 def get_item(self: Array, key: Any) -> Any:
@@ -57,13 +64,25 @@ def set_item(self: Array, key: Any, value: Any) -> None:
     elif type(key) is int and type(value) is Scalar and len(self.shape) == 1:
         self.own_addresses()[key] = value.address
     else:
-        self.own_addresses()[concrete_key(key)] = addresses_of(value)
+        target = basic_view(self, key)
+        if type(target) is not Array or not assign_part(target, value):
+            self.own_addresses()[concrete_key(key)] = addresses_of(value)
 
 
 Array.__getitem__, Array.__setitem__ = get_item, set_item
 
 
 # ---------------------------------------------------------------- assignment
+
+
+def assign_part(target: Array, value: Any) -> bool:
+    """Assign to a view without a list of addresses; False where that takes one."""
+    if type(value) is Array:
+        if value.shared is target.shared and value.shape == target.shape and value.offset == target.offset:
+            if value.steps() == target.steps():
+                return True  # x[key] += y has assigned to the view already
+        value = broadcast_value(value, target.shape)
+    return assign_block(target, value)
 
 
 def overwrite(array: Array, value: Any) -> None:
@@ -115,59 +134,104 @@ def addresses_of(value: Any) -> Any:
 
 
 def basic_view(array: Array, key: Any) -> Any:
+    """Return the view that a basic index makes, or None when the index is an advanced one.
+
+    Hot path: what slices and plain numbers make of a geometry is worked out once.
+    """
+    memo: list[Any] = [array.shape, array.pitches]
+    for part in key if type(key) is tuple else (key,):
+        kind = type(part)
+        if kind is slice:
+            start, stop, step = part.start, part.stop, part.step
+            if type(start) not in PLAIN or type(stop) not in PLAIN or type(step) not in PLAIN:
+                return make_view(array, key)
+            memo.append((start, stop, step))
+        elif kind is int:
+            memo.append(part)
+        else:
+            return make_view(array, key)
+    known = VIEWS.get(found := tuple(memo))
+    if known is None:
+        view = make_view(array, key)
+        if type(view) is Array:
+            if len(VIEWS) >= MOST_PLANS:
+                VIEWS.clear()
+            VIEWS[found] = view.shape, view.offset - array.offset, view.pitches
+        return view
+    result = new(Array)
+    result.recorder, result.shared, result.first, result.boolean = array.recorder, array.storage, None, array.boolean
+    result.shape, distance, result.pitches = known
+    result.offset = array.offset + distance
+    return result
+
+
+def make_view(array: Array, key: Any) -> Any:
     """Return the view that a basic index makes, or None when the index is an advanced one."""
     keys = key if type(key) is tuple else (key,)
-    consumed = 0
+    consumed = omitted = 0
     for part in keys:
         kind = type(part)
-        if kind is int or kind is slice:
+        if kind is slice or kind is int:
             consumed += 1
+        elif part is Ellipsis:
+            omitted += 1
         elif issubclass(kind, Given):
             return None
         elif isinstance(part, np.integer):
             consumed += 1
-        elif part is not None and part is not Ellipsis:
+        elif part is not None:
             return None
-    ndim = len(array.shape)
+    lengths = array.shape
+    ndim = len(lengths)
     if consumed > ndim:
         raise IndexError(f"too many indices for array: array is {ndim}-dimensional, but {consumed} were indexed")
-    if keys.count(Ellipsis) > 1:
+    if omitted > 1:
         raise IndexError("an index can only have a single ellipsis ('...')")
-    steps = array.steps()
+    steps = contiguous(lengths) if array.pitches is None else array.pitches
     shape: list[int] = []
     strides: list[int] = []
     offset = array.offset
     axis = 0
     for part in keys:
-        if part is None:
+        kind = type(part)
+        if kind is slice:
+            length, pitch = lengths[axis], steps[axis]
+            start, stop, step = indices_of(part, length)
+            length = max(0, stop - start) if step == 1 else len(range(start, stop, step))
+            shape.append(length)
+            strides.append(pitch * step)
+            if length:
+                offset += start * pitch
+            axis += 1
+        elif part is None:
             shape.append(1)
             strides.append(0)
         elif part is Ellipsis:
             rest = ndim - consumed
-            shape += array.shape[axis : axis + rest]
+            shape += lengths[axis : axis + rest]
             strides += steps[axis : axis + rest]
             axis += rest
-        elif type(part) is slice:
-            part = slice(*(None if end is None else int(end) for end in (part.start, part.stop, part.step)))
-            start, stop, step = part.indices(array.shape[axis])
-            length = len(range(start, stop, step))
-            shape.append(length)
-            strides.append(steps[axis] * step)
-            offset += start * steps[axis] if length else 0
-            axis += 1
         else:
-            length = array.shape[axis]
+            length = lengths[axis]
             place = int(part)
             if not -length <= place < length:
                 raise IndexError(f"index {place} is out of bounds for axis {axis} with size {length}")
             offset += (place % length) * steps[axis]
             axis += 1
     if axis < ndim:
-        shape += array.shape[axis:]
+        shape += lengths[axis:]
         strides += steps[axis:]
-    if not shape and Ellipsis not in keys:
+    if not shape and not omitted:
         return array.scalar_at(offset)
     return array.view(tuple(shape), offset, tuple(strides))
+
+
+def indices_of(part: slice, length: int) -> tuple[int, int, int]:
+    """Return the first index, the end and the step of a slice; its ends may be numbers of the recording."""
+    if type(part.start) in PLAIN and type(part.stop) in PLAIN and type(part.step) in PLAIN:
+        return part.indices(length)
+    ends = (None if end is None else int(end) for end in (part.start, part.stop, part.step))
+    return slice(*ends).indices(length)
 
 
 def take_elements(array: Array, key: Any) -> Any:

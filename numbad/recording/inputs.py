@@ -9,7 +9,7 @@ import numpy as np
 
 from numbad.errors import InputError, NumbadError, attribute, explain_lock, message, other_meaning, site_of
 from numbad.kernels.memory import handed_out
-from numbad.limits import LARGE_INPUT
+from numbad.limits import COPIED, LARGE_INPUT
 from numbad.recording.active import Active
 from numbad.recording.arrays import Array, make_block, memory_order, outside
 from numbad.recording.borrowing import Borrowed
@@ -251,9 +251,16 @@ def record_call_once(
     given = list(arguments)
     for k, active in zip(argnums, regroup([leaf.active for leaf in leaves], rebuilds)):
         given[k] = active
+    recorder.arguments = large_among(given, keywords)
     result = run_recorded(recorder, f, given, keywords)
     note_inputs(recorder, leaves)
     return recorder, leaves, rebuilds, result
+
+
+def large_among(arguments: list[Any], keywords: dict[str, Any]) -> tuple[np.ndarray, ...]:
+    """Return the large plain arrays that a function is given: parts of them are read where they lie."""
+    given = (*arguments, *keywords.values())
+    return tuple(part for part in given if type(part) is np.ndarray and part.size > COPIED and part.flags.c_contiguous)
 
 
 def note_inputs(recorder: Recorder, leaves: list[Any]) -> None:

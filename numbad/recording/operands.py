@@ -79,6 +79,9 @@ def constant_array(recorder: Recorder, values: np.ndarray) -> Array:
     if values.dtype != recorder.dtype:
         values = values.astype(recorder.dtype)
         return Array(recorder, *outside(recorder.refer(values), values), boolean)
+    part = recorder.part_of_argument(values) if recorder.arguments and values.flags.c_contiguous else None
+    if part is not None:
+        return Array(recorder, Storage(*part, values.size), values.shape, 0, None, boolean)
     return Array(recorder, *outside(recorder.borrow(values), values), boolean)
 
 
@@ -115,7 +118,7 @@ def constant_values(array: Any) -> np.ndarray | None:
         return None
     if storage.space:
         values = recorder.spaces[storage.space]
-        flat = values.reshape(-1, order="C" if values.flags.c_contiguous else "F")
+        flat = values.reshape(-1, order="C" if values.flags.c_contiguous else "F")[storage.address :]
     elif storage.address in recorder.masks:
         flat = recorder.masks[storage.address]
     else:

@@ -16,7 +16,7 @@ from numbad.recording.division import catches_division, refuse_zero
 from numbad.recording.elementwise import BY_CONSTANT, MULTIPLY, record, record_operator
 from numbad.recording.operands import load_like
 from numbad.recording.roots import SQUARE, record_absolute, record_power, record_square, remember_scaled, square_of_root
-from numbad.recording.row_plans import CONTIGUOUS, append_row, plan_contiguous
+from numbad.recording.row_plans import CONTIGUOUS, append_row, plan_contiguous, strided_row
 from numbad.recording.scalars import Scalar, Truth, scalar_row
 from numbad.tape.layout import MAP
 
@@ -110,6 +110,10 @@ def array_operator(op: Op, reflected: bool) -> Method:
         mine = self.first
         recorder = self.recorder
         if mine is None or (op.of_truths and self.boolean):
+            if mine is None and type(other) is Array and other.recorder is recorder and not reflected:
+                found = strided_row(opcode, self, other, product)
+                if found is not None:
+                    return found
             return record_operator(op, other, self) if reflected else record_operator(op, self, other)
         shape = self.shape
         plans = CONTIGUOUS.get(shape) or plan_contiguous(shape)
@@ -133,6 +137,10 @@ def array_operator(op: Op, reflected: bool) -> Method:
             if product and its is not None and count_nonzero(other) != other.size:
                 return append_row(recorder, by_constant, plan, mine, its, False)
         if its is None:
+            if kind is Array and not reflected and other.recorder is recorder:
+                found = strided_row(opcode, self, other, product)
+                if found is not None:
+                    return found
             return record_operator(op, other, self) if reflected else record_operator(op, self, other)
         if reflected:
             result = append_row(recorder, opcode, plan, its, mine, False)

@@ -91,6 +91,7 @@ class Recorder(Rows):
     words: array[int]
     numbers: array[float]  # pairs: address, value
     __slots__ = (
+        "arguments",
         "bases",
         "execution",
         "extend",
@@ -127,6 +128,9 @@ class Recorder(Rows):
         self.positions = 0  # from 1 on, positions vary between examples (see `positions`); one more for each of them
         self.slopes: set[int] = set()  # where derivatives begin that a program may return: its caller sees no -0.0
         self.borrowed: dict[int, Borrowed] = {}
+        self.arguments: tuple[
+            np.ndarray, ...
+        ] = ()  # large arrays that the function was given, and is not differentiated by
         self.masks: dict[int, np.ndarray] = {}
         self.roots: dict[int, Root] = {}
         self.dtype = np.dtype(dtype)
@@ -211,6 +215,19 @@ class Recorder(Rows):
         found = self.borrowed[space] = Borrowed(values)
         self.spaces.append(found.memory)
         return space
+
+    def part_of_argument(self, values: np.ndarray) -> tuple[int, int] | None:
+        """Return space and place in it of a contiguous part of a large argument, which needs no copy of its own."""
+        start = values.__array_interface__["data"][0]
+        for whole in self.arguments:
+            distance = start - whole.__array_interface__["data"][0]
+            if 0 <= distance <= whole.nbytes - values.nbytes and whole.dtype == values.dtype == self.dtype:
+                if distance % whole.itemsize:
+                    return None
+                known = self.identities.get(id(whole))
+                space = self.borrow(whole) if known is None or known not in self.borrowed else known
+                return (space, distance // whole.itemsize) if self.borrowed[space].memory is whole else None
+        return None
 
     def check_borrowed(self) -> None:
         """Raise a RecordingError if the program wrote to an array that the sweeps read where it lies."""

@@ -143,3 +143,17 @@ def append_placed(recorder: Recorder, opcode: int, plan: Plan, one: Any, other: 
     if other[0]:
         recorder.words[position + plan.b_space] = other[0]
     return result
+
+
+def strided_row(opcode: int, x: Array, y: Array, product: bool) -> Any:
+    """Append an elementwise row of two arrays whose plan is known; None where more has to be asked.
+
+    Truth values and factors that may hold a zero which does not vary are asked about (see `elementwise.record`).
+    """
+    if x.boolean or y.boolean:
+        return None
+    one, two = x.spot(), y.spot()
+    if one is None or two is None or (product and (one[0] or two[0] or x.recorder.masks)):
+        return None
+    plan = PLANS.get((x.shape, x.pitches, y.shape, y.pitches))
+    return None if plan is None else append_placed(x.recorder, opcode, plan, one, two)

@@ -152,8 +152,10 @@ class Execution:
 
     def release(self, *bars: Cotangents) -> None:
         """Give the memory back; the values must not be read afterwards."""
-        for values in (self.values, self.partials, *(bar.arena for bar in bars)):
-            give_back(values)
+        virtual = sum(count for _, count in self.virtual_blocks()) * self.values.itemsize
+        for values in (self.values, *(bar.arena for bar in bars)):
+            give_back(values, virtual)
+        give_back(self.partials)
         self.values = self.partials = NOTHING
         self.placed = None
 

@@ -1,29 +1,56 @@
 """Fusion: large elementwise rows that follow one another run block by block, and keep what only they need in cache.
 
-A *group* is a run of large MAP rows of one length whose operands are contiguous or scalars, with the
-full sums over them. It goes forward and backward in blocks of some hundred elements. An output
-that nothing outside of the group reads is *virtual*: it has no memory but a block of scratch, and the
-adjoint sweep computes it again (the trade of Griewank and Walther, 2008, chapter 12, at the scale of
-the cache). So sum(sin(x)**2 * exp(-x)) reads x and writes the gradient, and nothing else.
+A *group* is a run of large MAP rows of one length, with the full sums over them. It goes forward and backward in
+blocks of some hundred elements. An output that nothing outside of the group reads is *virtual*: it has no memory but a
+block of scratch, and the adjoint sweep computes it again (the trade of Griewank and Walther, 2008, chapter 12, at the
+scale of the cache). So sum(sin(x)**2 * exp(-x)) reads x and writes the gradient, and nothing else.
+
+Operands that are neither contiguous nor scalars, such as a bias, a factor for each row, a part of a matrix, are
+*fetched*: copied into a block of scratch, forward, and added back to their places from one, backward.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from numbad.kernels.calls import call, run_shares, total
-from numbad.kernels.fused_layout import COLUMNS, OPCODE, OUT, OUT_BAR, SUM, UNARY, X, Y
+from numbad.kernels.fused_layout import (
+    AGAIN,
+    COLUMNS,
+    COMPUTED,
+    FETCH,
+    MINUS,
+    NONE,
+    OF_X,
+    OF_Y,
+    OF_Z,
+    OPCODE,
+    OUT,
+    OUT_BAR,
+    PLUS,
+    SUM,
+    UNARY,
+    X_BAR,
+    X_FACTOR,
+    Y_FACTOR,
+    Y_SLOT,
+    X,
+    Y,
+)
 from numbad.kernels.loading import BLOCKS, block_kernels, make_ready
 from numbad.kernels.memory import address_of, give_back, take_memory
 from numbad.kernels.parallel import count_shares
-from numbad.limits import FUSED_BLOCK, FUSED_PIECE, FUSED_ROWS
+from numbad.limits import FUSED_BLOCK, FUSED_PIECE, FUSED_ROWS, MANY_CONSTANTS
 from numbad.ops.definition import REGISTRY
+from numbad.ops.texts import named_partials
 from numbad.tape.layout import (
     ADD,
     MAP,
+    operand_at,
     operand_kinds,
+    operand_span,
     row_axes,
     row_cleared,
     row_elements,
@@ -32,6 +59,20 @@ from numbad.tape.layout import (
 
 if TYPE_CHECKING:
     from numbad.sweeps.execution import Cotangents, Execution
+
+FACTORS = {"": COMPUTED, "1": PLUS, "-1": MINUS, "x": OF_X, "y": OF_Y, "z": OF_Z}  # by what the op's text says
+
+
+class Operand(NamedTuple):
+    """What a row reads: kind, space and first address, the lowest and highest address, and where its words are."""
+
+    kind: int
+    space: int
+    address: int
+    low: int
+    high: int
+    w: int = 0
+    d: int = 0
 
 
 class Group:
@@ -45,11 +86,15 @@ class Group:
         Elements of each row.
     rows : list of tuple
         (opcode, out, operands) where an operand is ("slot", k), ("memory", space, address) or
-        ("scalar", k), the k-th of `scalars`.
+        ("scalar", k), the k-th of `scalars`. The operand of a FETCH row is ("words", space, address, w, d).
     virtual : list of bool
         Whether a row's output has no memory.
-    scalars : list of (int, int)
-        Space and address of each scalar operand.
+    scalars : dict of (int, int) to int
+        Space and address of each scalar operand, and its number.
+    shared : bool
+        Whether operands share addresses, so that one thread has to add up their cotangents.
+    constants : set of (int, int)
+        Space and address of numbers that the program gave: they have no cotangents.
     """
 
     def __init__(self, first: int, count: int) -> None:
@@ -58,44 +103,44 @@ class Group:
         self.count = count
         self.rows: list[tuple[int, int, list[Any]]] = []
         self.virtual: list[bool] = []
-        self.scalars: list[tuple[int, int]] = []
+        self.scalars: dict[tuple[int, int], int] = {}
         self.outputs: dict[int, int] = {}
         self.sums: set[int] = set()
         self.memory: set[tuple[int, int]] = set()
+        self.fetched: dict[tuple[Any, ...], int] = {}
+        self.constants: set[tuple[int, int]] = set()
+        self.shared = False
         self.needed = True
 
-    def accepts(self, out: int, operands: list[tuple[int, int, int]]) -> bool:
-        """Whether a row with these operands (kind, space, address) can join."""
-        if len(self.rows) >= FUSED_ROWS:
+    def accepts(self, operands: list[Operand]) -> bool:
+        """Whether a row with these operands can join."""
+        if len(self.rows) + sum(operand.kind == 0 for operand in operands) >= FUSED_ROWS:
             return False
-        blocks = [(space, address) for kind, space, address in operands if kind == 1]
-        for kind, space, address in operands:
-            if kind == 0:
-                return False
-            length = 1 if kind == 2 else self.count
-            if space == 0 and any(0 <= a - address < length for a in self.sums):
+        for kind, space, address, low, high, _, _ in operands:
+            if space:
+                continue
+            if any(low <= a <= high for a in self.sums):
                 return False  # a sum is known when the whole group has run, not before
-            if kind == 2:
-                if space == 0 and any(0 <= address - start < self.count for start in self.outputs):
-                    return False
+            if kind == 1 and address in self.outputs:
                 continue
-            if space == 0 and address in self.outputs:
-                continue
-            near = [*self.memory, *blocks, *((0, start) for start in self.outputs)]
-            if any(s == space and 0 < abs(a - address) < self.count for s, a in near):
-                return False  # operands that overlap would be written by two threads in the adjoint sweep
+            if any(start <= high and low < start + self.count for start in self.outputs):
+                return False
         return True
 
-    def add(self, opcode: int, out: int, operands: list[tuple[int, int, int]]) -> None:
+    def add(self, opcode: int, out: int, operands: list[Operand], words: Any = None) -> None:
         """Append a row."""
         places: list[Any] = []
-        for kind, space, address in operands:
+        for operand in operands:
+            kind, space, address = operand[:3]
             if kind == 2:
-                self.scalars.append((space, address))
-                places.append(("scalar", len(self.scalars) - 1))
+                places.append(("scalar", self.scalars.setdefault((space, address), len(self.scalars))))
+            elif kind == 0:
+                places.append(("slot", self.fetch(operand, words)))
             elif space == 0 and address in self.outputs:
                 places.append(("slot", self.outputs[address]))
             else:
+                near = (abs(a - address) for s, a in self.memory if s == space)
+                self.shared = self.shared or any(0 < distance < self.count for distance in near)
                 self.memory.add((space, address))
                 places.append(("memory", space, address))
         if opcode == SUM:
@@ -106,6 +151,21 @@ class Group:
         self.virtual.append(True)
         self.last += 1
 
+    def fetch(self, operand: Operand, words: Any) -> int:
+        """Return the slot of an operand that is neither contiguous nor a scalar; fetch it once."""
+        _, space, address, _, _, w, d = operand
+        axes = int(row_axes(words, w))
+        steps = words[d + 3 : d + 3 + axes].tolist()
+        key = (space, address, *steps, *words[w + 4 : w + 4 + axes].tolist())
+        slot = self.fetched.get(key)
+        if slot is None:
+            slot = self.fetched[key] = len(self.rows)
+            self.rows.append((FETCH, 0, [("words", space, address, w, d)]))
+            self.virtual.append(True)
+        return slot
+
+    # ------------------------------------------------------------ tables
+
     def table(self, execution: Execution, bars: Cotangents | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the table, and the memory of the scalars and of their cotangents (0 for none)."""
         item = execution.values.itemsize
@@ -114,7 +174,7 @@ class Group:
         def memory(cotangents: bool, space: int, address: int) -> int:
             if not cotangents:
                 base = address_of(execution.values) if space == 0 else address_of(execution.spaces[space])
-            elif bars is None:
+            elif bars is None or (space, address) in self.constants:
                 return 0
             elif space == 0:
                 base = address_of(bars.arena)
@@ -130,6 +190,10 @@ class Group:
             table[k, UNARY] = len(places) == 1
             if not self.virtual[k]:
                 table[k, OUT], table[k, OUT_BAR] = memory(False, 0, out), memory(True, 0, out)
+            if opcode == FETCH:
+                _, space, address, table[k, Y], table[k, Y_SLOT] = places[0]
+                table[k, X], table[k, X_BAR] = memory(False, space, address), memory(True, space, address)
+                continue
             for place, column in zip(places, (X, Y), strict=False):
                 if place[0] == "memory":
                     table[k, column], table[k, column + 2] = memory(False, *place[1:]), memory(True, *place[1:])
@@ -137,7 +201,41 @@ class Group:
                     table[k, column + 1] = place[1] + (slots if place[0] == "scalar" else 0)
         values = np.array([memory(False, *scalar) for scalar in self.scalars] or [0], np.uint64)
         cotangents = np.array([memory(True, *scalar) for scalar in self.scalars] or [0], np.uint64)
+        if bars is not None:
+            self.plan_back(table, cotangents)
         return table, values, cotangents
+
+    def plan_back(self, table: np.ndarray, cotangents: np.ndarray) -> None:
+        """Note by what each operand's cotangent follows, where it is asked for, and which values that takes."""
+        wanted = [False] * (len(self.rows) + len(cotangents))
+        wanted[len(self.rows) :] = (cotangents != 0).tolist()
+        for k, (opcode, _, places) in enumerate(self.rows):
+            if opcode == FETCH:
+                wanted[k] = bool(table[k, X_BAR])
+                table[k, X_FACTOR] = PLUS if wanted[k] else NONE
+                continue
+            names = ("1",) if opcode == SUM else named_partials(opcode)
+            for place, name, column, factor in zip(places, names, (X, Y), (X_FACTOR, Y_FACTOR), strict=False):
+                asked = table[k, column + 2] if place[0] == "memory" else wanted[table[k, column + 1]]
+                table[k, factor] = FACTORS[name] if asked else NONE
+            wanted[k] = bool(table[k, X_FACTOR] or table[k, Y_FACTOR])
+        self.mark_read(table)
+
+    def mark_read(self, table: np.ndarray) -> None:
+        """Mark the rows whose values the adjoint sweep reads: those that follow from memory alone are computed again."""
+        again = [False] * len(self.rows)
+        for k in range(len(self.rows) - 1, -1, -1):
+            opcode, _, places = self.rows[k]
+            if opcode in (SUM, FETCH):
+                continue
+            factors = (int(table[k, X_FACTOR]), int(table[k, Y_FACTOR]))
+            every = COMPUTED in factors
+            again[k] = again[k] or every or OF_Z in factors
+            computed = again[k] and self.virtual[k]
+            for place, factor in zip(places, (OF_X, OF_Y), strict=False):
+                if place[0] == "slot" and (computed or every or factor in factors):
+                    again[place[1]] = True
+        table[:, AGAIN] = again
 
 
 # ---------------------------------------------------------------- planning
@@ -147,6 +245,7 @@ def plan(execution: Execution, code: np.ndarray, words: np.ndarray, wanted: tupl
     """Return the groups of a finished tape, by their first and by their last row."""
     groups = find_groups(execution, code, words)
     mark_virtual(groups, code, words, wanted)
+    mark_constants(groups, execution)
     found = {}
     for group in groups:
         found[group.first] = group
@@ -165,13 +264,10 @@ def find_groups(execution: Execution, code: np.ndarray, words: np.ndarray) -> li
             join_sums(group, code, words, row)
         w = int(code[row, 2])
         out, count, operands = int(code[row, 1]), int(row_elements(words, w)), memory_operands(words, w)
-        if group is None or group.last != row or group.count != count or not group.accepts(out, operands):
+        if group is None or group.last != row or group.count != count or not group.accepts(operands):
             group = Group(row, count)
-            if not group.accepts(out, operands):
-                group = None
-                continue
             groups.append(group)
-        group.add(int(code[row, 0]) - MAP, out, operands)
+        group.add(int(code[row, 0]) - MAP, out, operands, words)
     for group in groups:
         join_sums(group, code, words, len(code))
     return groups
@@ -184,15 +280,24 @@ def join_sums(group: Group, code: np.ndarray, words: np.ndarray, stop: int) -> N
         if row_axes(words, w) != 1 or row_elements(words, w) != group.count or row_cleared(words, w) != 1:
             return
         out, operands = int(code[group.last, 1]), memory_operands(words, w)
-        if operand_kinds(words, w)[0] != 2 or operands[0][0] != 1 or not group.accepts(out, operands):
+        if operand_kinds(words, w)[0] != 2 or operands[0].kind != 1 or not group.accepts(operands):
             return
         group.add(SUM, out, operands)
 
 
-def memory_operands(words: np.ndarray, w: int) -> list[tuple[int, int, int]]:
-    """Return kind, space and address of what a row over an index space reads."""
-    operands = zip(operand_kinds(words, w), row_operands(words, w), strict=True)
-    return [(kind, space, address) for kind, (space, address, _) in operands][1:]
+def memory_operands(words: np.ndarray, w: int) -> list[Operand]:
+    """Return what a row over an index space reads."""
+    kinds, places = operand_kinds(words, w), row_operands(words, w)
+    found = []
+    for k in range(1, len(kinds)):
+        space, address, _ = places[k]
+        if kinds[k]:
+            span = (address, address + (0 if kinds[k] == 2 else int(row_elements(words, w)) - 1), 0, 0)
+        else:
+            _, low, high = operand_span(words, w, k)
+            span = (int(low), int(high), w, int(operand_at(words, w, k)))
+        found.append(Operand(kinds[k], space, address, *span))
+    return found
 
 
 def mark_virtual(groups: list[Group], code: np.ndarray, words: np.ndarray, wanted: tuple[Any, ...]) -> None:
@@ -219,6 +324,15 @@ def mark_virtual(groups: list[Group], code: np.ndarray, words: np.ndarray, wante
             groups[g].virtual[k] = False
     for group in groups:
         group.needed = not all(group.virtual) or sums_are_read(group, code, words, wanted)
+
+
+def mark_constants(groups: list[Group], execution: Execution) -> None:
+    """Note which scalars are numbers that the program gave: nobody asks for their cotangents."""
+    constants = execution.rows.constants
+    if groups and len(constants) < MANY_CONSTANTS:
+        known = {(0, address) for address in constants.values()}
+        for group in groups:
+            group.constants = known
 
 
 def sums_are_read(group: Group, code: np.ndarray, words: np.ndarray, wanted: tuple[Any, ...]) -> bool:
@@ -250,9 +364,9 @@ def backward(execution: Execution, group: Group, bars: Cotangents) -> None:
         if opcode == SUM:
             table[k, OUT_BAR] = address_of(bars.arena) + out * execution.values.itemsize
     sums = run(execution, group, (table, scalars, cotangents), len(scalars), True)
-    for k, (space, address) in enumerate(group.scalars):
-        if cotangents[k]:
-            (bars.arena if space == 0 else bars.spaces[space])[address] += total(sums[k])
+    for (space, address), parts, asked in zip(group.scalars, sums, cotangents, strict=False):
+        if asked:
+            (bars.arena if space == 0 else bars.spaces[space])[address] += total(parts)
 
 
 def run(
@@ -264,10 +378,12 @@ def run(
     blocks = len(table) + len(scalars)
     size = (2 * blocks + 2 if back else blocks) * FUSED_BLOCK
     sums = np.full((rows, -(-group.count // FUSED_PIECE)), -0.0, dtype)
-    shares = count_shares(group.count)
+    alone = back and (group.shared or bool(table[table[:, OPCODE] == FETCH, X_BAR].any()))
+    shares = 1 if alone else count_shares(group.count)
     scratch = take_memory(shares * size, dtype, False)
-    make_ready(BLOCKS, dtype, [opcode for opcode in table[:, OPCODE].tolist() if opcode != SUM])
-    arrays = (block_kernels(dtype), *tables, sums, scratch)
+    make_ready(BLOCKS, dtype, {opcode for opcode in table[:, OPCODE].tolist() if opcode >= 0})
+    words = np.frombuffer(execution.rows.words, np.int64)
+    arrays = (block_kernels(dtype), words, *tables, sums, scratch)
     run_shares("fused_backward_at" if back else "fused_forward_at", dtype, shares, arrays, group.count)
     give_back(scratch)
     return sums

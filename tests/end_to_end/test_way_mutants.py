@@ -160,16 +160,46 @@ def at(places: Any, n: int) -> np.ndarray:
 
 
 def unlike_operands() -> None:
-    """Large rows whose operands are not alike: contiguous, broadcast, strided, a number."""
+    """Large rows whose operands are not alike: contiguous, broadcast, strided, a number; in groups and one by one."""
     x = sample(M)
     pairs = x.reshape(-1, 2)
     want = np.zeros_like(pairs)
     want += pairs[:, :1]
     want[:, 0] += pairs.sum(axis=1)
-    close(numbad.gradient(lambda x: np.sum(x.reshape(-1, 2)[:, :1] * x.reshape(-1, 2)), x), want.reshape(-1))
+    f = lambda x: np.sum(x.reshape(-1, 2)[:, :1] * x.reshape(-1, 2))
+    close(numbad.gradient(f, x), want.reshape(-1))
+    close(numbad.vjp(f, x)[1](1.0)[0], want.reshape(-1))
     want = np.zeros_like(pairs) + np.sin(pairs[:, 1:])
     want[:, 1] += np.cos(pairs[:, 1]) * pairs.sum(axis=1)
-    close(numbad.gradient(lambda x: np.sum(x.reshape(-1, 2) * np.sin(x.reshape(-1, 2)[:, 1:])), x), want.reshape(-1))
+    f = lambda x: np.sum(x.reshape(-1, 2) * np.sin(x.reshape(-1, 2)[:, 1:]))
+    close(numbad.gradient(f, x), want.reshape(-1))
+    close(numbad.vjp(f, x)[1](1.0)[0], want.reshape(-1))
+    x = x[: 2 * (N // 2)]
+    f = lambda x: np.sum(x[2:] * np.sin(x[:-2]) - 3.0 * x[1:-1]) * 1.0
+    want = np.zeros_like(x)
+    want[2:] += np.sin(x[:-2])
+    want[:-2] += x[2:] * np.cos(x[:-2])
+    want[1:-1] -= 3.0
+    close(numbad.gradient(f, x), want)
+
+
+def overlapping_parts() -> None:
+    """Parts of a matrix that overlap, and the matrix turned over."""
+    x = sample(2 * LARGE // 8 * 8).reshape(-1, 8)
+    f = lambda m: np.sum(m[1:, 1:] * m[:-1, :-1] - m[1:, :-1] * np.sin(m[:-1, 1:] * m[1:, 1:])) + np.sum(m[::-1] * m)
+    s, c = np.sin(x[:-1, 1:] * x[1:, 1:]), x[1:, :-1] * np.cos(x[:-1, 1:] * x[1:, 1:])
+    want = 2.0 * x[::-1]
+    want[1:, 1:] += x[:-1, :-1] - c * x[:-1, 1:]
+    want[:-1, :-1] += x[1:, 1:]
+    want[1:, :-1] -= s
+    want[:-1, 1:] -= c * x[1:, 1:]
+    close(numbad.gradient(f, x), want)
+    close(numbad.gradient(lambda m: np.sum(np.exp(m)), x), np.exp(x))
+    side = int(LARGE**0.5) + 5
+    x = sample((side + 1) ** 2).reshape(side + 1, -1)
+    want = np.zeros_like(x)
+    want[:-1, :-1] = 2.0 * x[:-1, :-1].T
+    close(numbad.gradient(lambda m: np.sum(m[:-1, :-1] * m[:-1, :-1].T), x), want)
 
 
 def sums_and_copies() -> None:
@@ -891,7 +921,7 @@ PYTHON = {
         "sweeps.fusion.mark_virtual",
         "addresses = np.asarray(addresses, np.int64).reshape(-1)",
         "addresses = np.array([np.min(addresses), np.max(addresses)])",
-        results("rows that are assigned"),
+        results("elements of three arrays"),
     ),
     "results are not in memory": Damage(
         "sweeps.fusion.mark_virtual", "for value in wanted:", "for value in ():", results("every other element")
@@ -904,7 +934,7 @@ PYTHON = {
     ),
     "a scalar of its own group is read too early": Damage(
         "sweeps.fusion.Group.accepts",
-        "if space == 0 and any(0 <= address - start < self.count for start in self.outputs):",
+        "if any(start <= high and low < start + self.count for start in self.outputs):",
         "if False:",
         chains,
     ),
@@ -929,6 +959,27 @@ PYTHON = {
         "memory(False, place[1], place[2] and place[2] - 1),",
         joined_groups,
     ),
+    "a fetched operand is that of another place": Damage(
+        "sweeps.fusion.Group.fetch", "key = (space, address, *steps,", "key = (space, *steps,", overlapping_parts
+    ),
+    "a fetched operand steps as another": Damage(
+        "sweeps.fusion.Group.fetch", "key = (space, address, *steps,", "key = (space, address,", overlapping_parts
+    ),
+    "cotangents of fetched operands are forgotten": Damage(
+        "sweeps.fusion.Group.plan_back", "wanted[k] = bool(table[k, X_BAR])", "wanted[k] = False", unlike_operands
+    ),
+    "a value that a slope reads is not computed again": Damage(
+        "sweeps.fusion.Group.mark_read", "again[k] or every or OF_Z in factors", "again[k] or every", overlapping_parts
+    ),
+    "an operand that a slope reads is not computed again": Damage(
+        "sweeps.fusion.Group.mark_read", "(computed or every or factor in factors)", "(computed)", overlapping_parts
+    ),
+    "all numbers are constants": Damage(
+        "sweeps.fusion.mark_constants",
+        "constants.values()}",
+        "range(1 << 17)}",
+        chains,
+    ),
     "scalars take the slots of rows": Damage(
         "sweeps.fusion.Group.table", '(slots if place[0] == "scalar" else 0)', "0", chains
     ),
@@ -938,9 +989,7 @@ PYTHON = {
     "the last piece of a fused sum is lost": Damage(
         "sweeps.fusion.forward", "total(sums[k])", "total(sums[k, :-1])", ends("a sum")
     ),
-    "a scalar's cotangents are forgotten": Damage(
-        "sweeps.fusion.backward", "if cotangents[k]:", "if cotangents[k] == 1:", chains
-    ),
+    "a scalar's cotangents are forgotten": Damage("sweeps.fusion.backward", "if asked:", "if asked == 1:", chains),
     "memory of cotangents is not cleared": Damage(
         "sweeps.execution.Cotangents.clear", "self.arena[start:] = -0.0", "pass", sums_and_copies
     ),

@@ -247,15 +247,25 @@ def test_examples_whose_gradients_are_many(n: int, parameters: int) -> None:
     close(fast(p, z), want)
 
 
-def test_operands_that_overlap_are_not_in_one_group() -> None:
+def test_what_joins_a_group() -> None:
+    def reads(kind: int, address: int, count: int = 100) -> list[fusion.Operand]:
+        return [fusion.Operand(kind, 0, address, address, address + (1 if kind == 2 else count) - 1)]
+
     group = fusion.Group(0, 100)
-    assert group.accepts(500, [(1, 0, 10), (1, 0, 10)])
-    assert group.accepts(500, [(1, 0, 10), (1, 0, 110)])
-    assert not group.accepts(500, [(1, 0, 10), (1, 0, 11)])  # two threads would add to one element
-    group.add(fusion.SUM, 700, [(1, 0, 10)])
-    assert not group.accepts(500, [(1, 0, 650)])  # the sum is not known before the group has run
-    assert not group.accepts(500, [(2, 0, 700)])
-    assert group.accepts(500, [(2, 0, 699)])
+    assert group.accepts(reads(1, 10) + reads(1, 11))
+    group.add(0, 500, reads(1, 10) + reads(1, 110))
+    assert not group.shared
+    group.add(0, 600, reads(1, 10) + reads(1, 11))
+    assert group.shared  # one thread adds up the cotangents of what both read
+    assert group.accepts(reads(1, 500))
+    assert not group.accepts(reads(1, 501))  # a part of what the group has not written yet
+    assert not group.accepts(reads(0, 401))
+    assert group.accepts(reads(0, 400))
+    assert not group.accepts(reads(2, 599))
+    group.add(fusion.SUM, 700, reads(1, 10))
+    assert not group.accepts(reads(1, 650))  # the sum is not known before the group has run
+    assert not group.accepts(reads(2, 700))
+    assert group.accepts(reads(2, 701))
 
 
 def test_neighbours_at_the_ends_of_pieces() -> None:

@@ -135,6 +135,7 @@ RESULTS: dict[str, Callable[[Any], Any]] = {
     "every other element": lambda x: (np.sin(x) * 2.0)[::2],
     "an element": lambda x: np.exp(np.sin(x))[5],
     "some elements": lambda x: (np.sin(x) * x)[[6, 3, -1]],
+    "elements of three arrays": lambda x: np.stack([np.sin(x)[1], np.cos(x)[2], np.exp(x)[3]]),
     "two arrays": lambda x: (np.sin(x) * x, np.cos(x) + 1.0),
     "a group and its sum": lambda x: (np.sin(x), np.sum(np.sin(x) * x)),
     "the middle one": lambda x: [np.cos(np.sin(x) * 2.0), np.sum(np.cos(np.sin(x) * 2.0) ** 2)][0],
