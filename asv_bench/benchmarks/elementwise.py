@@ -55,3 +55,59 @@ class Branches:
     def time_gradient(self, n):
         for _ in range(self.calls):
             numbad.gradient(branches, self.x)
+
+
+def layer(x, w, b):
+    """A layer of a network without its product: a factor and a bias for each column."""
+    return np.sum(np.tanh(x * w + b))
+
+
+def normalised(x):
+    """Rows divided by their sums."""
+    e = np.exp(x)
+    return np.sum((e / e.sum(axis=1, keepdims=True)) ** 2)
+
+
+class Broadcasts:
+    """The gradient where rows and columns of a matrix have factors of their own."""
+
+    params = [[30, 300, 1000], ["layer", "normalised"]]
+    param_names = ["n", "what"]
+
+    def setup(self, n, what):
+        need("gradient")
+        rng = np.random.default_rng(5)
+        x, w, b = rng.random((n, n)), rng.random(n), rng.random(n)
+        self.run = lambda: numbad.gradient(layer, x, w, b) if what == "layer" else numbad.gradient(normalised, x)
+        self.run()
+
+    def time_gradient(self, n, what):
+        self.run()
+
+
+def diffused(u):
+    """Ten steps of a stencil, in place."""
+    u = u * 1.0
+    for _ in range(10):
+        u[1:-1, 1:-1] += 0.2 * (u[2:, 1:-1] + u[:-2, 1:-1] + u[1:-1, 2:] + u[1:-1, :-2] - 4.0 * u[1:-1, 1:-1])
+    return np.sum(u**2)
+
+
+class Stencils:
+    """The gradient of explicit steps in the plane, in place."""
+
+    params = [30, 100, 300]
+    param_names = ["n"]
+
+    def setup(self, n):
+        need("gradient")
+        self.u = np.random.default_rng(6).random((n, n))
+        numbad.gradient(diffused, self.u)
+
+    def time_gradient(self, n):
+        numbad.gradient(diffused, self.u)
+
+    def track_gradient_over_primal(self, n):
+        return fastest(lambda: numbad.gradient(diffused, self.u)) / fastest(lambda: diffused(self.u))
+
+    track_gradient_over_primal.unit = "ratio"

@@ -76,7 +76,7 @@ def take_memory(count: int, dtype: np.dtype, sparse: bool) -> np.ndarray:
 
 
 def give_back(values: np.ndarray, untouched: int = 0) -> None:
-    """Keep the memory of an array that nobody reads any more for the next sweeps, of which `untouched` bytes are fresh."""
+    """Keep the memory of an array that nobody reads any more for the next sweeps; `untouched` bytes of it are fresh."""
     if CHECKED:
         checked_memory.give_back(values)
         return

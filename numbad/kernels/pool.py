@@ -53,7 +53,7 @@ class Pool:
             return buffer
 
     def keep(self, buffer: np.ndarray, touched: int) -> None:
-        """Keep an array of which so many bytes have been touched since it was taken; drop the oldest beyond the bound."""
+        """Keep an array of which so many bytes have been touched since it was taken; the oldest go."""
         most = config.kept_memory
         with self.lock:
             touched = min(buffer.nbytes, touched + self.lent.pop(id(buffer), 0))

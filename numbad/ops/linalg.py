@@ -81,8 +81,8 @@ solve.reach = reach.in_stacks
 def substituted(a: Any, b: Any, starts: Any) -> Any:
     """Return the solution of a triangular system: block after block, in the order that the matrix allows.
 
-    Golub and Van Loan, *Matrix Computations*, 4th ed., Johns Hopkins, 2013, section 3.1.4. NumPy has no function for it,
-    and the threads of SciPy's BLAS would fight with those of NumPy's for the processors.
+    Golub and Van Loan, *Matrix Computations*, 4th ed., Johns Hopkins, 2013, section 3.1.4. NumPy has no function for
+    it, and the threads of SciPy's BLAS would fight with those of NumPy's for the processors.
     """
     x = np.array(b, np.result_type(a, b))
     lower = starts[0] == 0

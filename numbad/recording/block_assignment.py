@@ -1,8 +1,8 @@
 """Assignment to a large part of an array, as in u[1:-1, 1:-1] += flow: a new block, copied together by strided sums.
 
-An assignment to few elements lists addresses anew (see `indexing`), and each reading of such an array gathers them. Where
-a rectangular part of some size is assigned, what lies around it and the value are copied into one new block instead, so
-that all that is read later is a strided view of it. What is copied is worked out once for a geometry, and kept.
+An assignment to few elements lists addresses anew (see `indexing`), and each reading of the array gathers them. Where a
+rectangular part of some size is assigned, what lies around it and the value are copied into one new block instead:
+all that is read later is a view of it. What is copied is worked out once for a geometry, and kept.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def plan_pieces(size: int, step: int, shape: Shape, offset: int, steps: Shape, s
     if box is None:
         return None
     whole, low, high = box
-    pieces = []
+    pieces: list[Piece] = []
     for part, pitches, first in around(whole, low, high):
         source = pitches if step else (0,) * len(part)
         pieces.append(piece_of(part, 0 if pieces else size, (first, pitches), (first * step, source), False))

@@ -222,7 +222,7 @@ class Group:
         self.mark_read(table)
 
     def mark_read(self, table: np.ndarray) -> None:
-        """Mark the rows whose values the adjoint sweep reads: those that follow from memory alone are computed again."""
+        """Mark the rows whose values the adjoint sweep reads: they are computed again."""
         again = [False] * len(self.rows)
         for k in range(len(self.rows) - 1, -1, -1):
             opcode, _, places = self.rows[k]

@@ -1,4 +1,4 @@
-"""Assignment to large parts of arrays: by new blocks, as NumPy does it, whatever the box, the value and what is read."""
+"""Assignment to large parts of arrays: by new blocks, whatever the box, the value and what is read later."""
 
 from collections.abc import Callable
 from typing import Any

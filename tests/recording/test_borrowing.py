@@ -16,6 +16,7 @@ import pytest
 
 import numbad
 from numbad import limits
+from numbad.limits import COPIED, SMALL
 from numbad.recording import borrowing
 
 # ---------------------------------------------------------------- iteration, closures, captured arrays
@@ -289,3 +290,66 @@ def test_a_large_array_that_is_written_to_and_restored_is_noticed(derivative: An
     with pytest.raises(numbad.errors.RecordingError, match="was written to after the function had used it"):
         derivative(f, np.ones(weights.size))
     assert memory.flags.writeable and view.flags.writeable and weights.flags.writeable
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1, 5])
+def test_parts_of_a_large_argument_are_read_where_they_lie(more: int) -> None:
+    rows = 3
+    columns = max(COPIED // rows, SMALL) + more + 1
+    z = np.random.default_rng(more + 1).uniform(0.5, 1.5, (rows, columns))
+    x = np.linspace(0.5, 1.0, columns)
+    seen = []
+
+    def f(x: Any, z: Any, scale: Any = None) -> Any:
+        total = 0.0
+        for row in z:
+            total = total + np.sum(np.sin(x * row)) + np.sum(row[1:-1] * x[2:] * row[2:])
+        seen.append(z.flags.writeable)
+        return total if scale is None else total * 2.0 + np.sum(scale[-1] * x)
+
+    want = sum(row * np.cos(x * row) for row in z)
+    want[2:] += sum(row[1:-1] * row[2:] for row in z)
+    np.testing.assert_allclose(numbad.gradient(f, x, z, argnums=0), want, rtol=1e-12)
+    assert seen == [z.size <= COPIED]
+    assert z.flags.writeable
+    np.testing.assert_allclose(numbad.gradient(f, x, z, argnums=0, scale=z), 2.0 * want + z[-1], rtol=1e-12)
+    for _ in range(2):
+        np.testing.assert_allclose(
+            numbad.jit(numbad.grad(lambda x, z: np.sum(np.sin(x * z[1]))))(x, z), z[1] * np.cos(x * z[1])
+        )
+    z[1, 3] = 0.0  # a factor that does not vary and is zero
+    found = numbad.gradient(
+        lambda x, z: np.sum(np.log(x) * z[1]), np.where(np.arange(columns) == 3, 0.0, x), z, argnums=0
+    )
+    assert found[3] == 0.0
+    assert found[4] == z[1, 4] / x[4]
+
+
+def test_parts_that_are_no_rows_of_the_argument() -> None:
+    z = np.random.default_rng(1).uniform(0.5, 1.5, (3, max(COPIED // 2, SMALL) + 7))
+    x = np.linspace(0.5, 1.0, z.shape[1])
+    single = z.astype(np.float32)
+    parts = {
+        "another precision": (single, lambda z: z[1]),
+        "backwards": (z, lambda z: z[1, ::-1]),
+        "a copy": (z, lambda z: z[1] * 2.0),
+        "a part between rows": (z, lambda z: z.reshape(-1)[5 : 5 + x.size]),
+        "read-only": (z, lambda z: np.broadcast_to(z[2], (1, x.size))[0]),
+    }
+    for name, (given, part) in parts.items():
+        found = numbad.gradient(lambda x, z, part=part: np.sum(x * part(z)), x, given, argnums=0)
+        np.testing.assert_allclose(found, part(given), err_msg=name)
+
+
+def test_a_part_of_an_argument_that_is_written_to_later_is_noticed() -> None:
+    z = np.ones((3, max(COPIED // 2, SMALL) + 7))
+    older = z[1]
+    x = np.linspace(0.5, 1.0, z.shape[1])
+
+    def f(x: Any, z: Any) -> Any:
+        total = np.sum(x * z[1])
+        older[:] = 2.0
+        return total
+
+    with pytest.raises(numbad.RecordingError, match="written to after"):
+        numbad.gradient(f, x, z, argnums=0)
