@@ -25,6 +25,8 @@ from numbad.kernels.threads import count_threads, loaded_numba, parallel_section
 from numbad.limits import MANY_ELEMENTS, WORTH_THREADS
 
 BLAS_SPINS = 0.02  # seconds that OpenBLAS's threads spin after a call
+LEAST_REST, MOST_REST = 0.05, 1.6  # seconds of one share after another thread has come too late
+LATE = 2.0  # times what this thread has computed
 LOOK_AGAIN = 0.2  # seconds between two looks for a loop that is being compiled
 OLD = 60.0  # seconds after which nobody is compiling any more
 LOOP, DOUBLE, SINGLE = "shares_at", np.dtype(np.float64), np.dtype(np.float32)
@@ -45,6 +47,8 @@ class Loop:
         The process that compiles it.
     claim : Path, optional
         The file that tells other processes so.
+    rest, until : float
+        How many seconds, and until when, work is done in one share, for the processors are busy with something else.
     """
 
     def __init__(self) -> None:
@@ -52,6 +56,8 @@ class Loop:
         self.spared = 0.0
         self.child: Any = None
         self.claim: Path | None = None
+        self.rest = 0.0
+        self.until = 0.0
         self.looks = threading.Lock()
         self.next_look = 0.0
 
@@ -72,6 +78,14 @@ class Loop:
         finally:
             self.looks.release()
         return self.call is not None
+
+    def note(self, wall: float, own: float) -> None:
+        """Remember how long a loop took, and how long this thread computed: the rest it has waited for the others."""
+        if wall > LATE * own + 1e-4:
+            self.rest = min(MOST_REST, max(LEAST_REST, 2.0 * self.rest))
+            self.until = time.perf_counter() + self.rest
+        elif self.rest:
+            self.rest = 0.5 * self.rest if self.rest > LEAST_REST else 0.0
 
     def load(self) -> None:
         """Load the loop, or compile it in this process."""
@@ -152,10 +166,15 @@ def count_shares(elements: int = MANY_ELEMENTS) -> int:
     """Return in how many shares work over so many elements is to be done: one while BLAS's threads spin.
 
     A step of a network, whose rows have some ten thousand elements between matrix products, takes 6.5 ms so,
-    and 8 to 13 ms where Numba's second thread waits for a processor that OpenBLAS's holds.
+    and 8 to 13 ms where Numba's second thread waits for a processor that OpenBLAS's holds. Other libraries' threads
+    (PyTorch's, JAX's) and other programs hold processors, too: where a thread has come late, there is one share for a
+    while, twice as long each time.
     """
     threads = count_threads()
-    if threads == 1 or (elements < MANY_ELEMENTS and time.perf_counter() - _blas_ran < BLAS_SPINS):
+    if threads == 1:
+        return 1
+    now = time.perf_counter()
+    if now < loop.until or (elements < MANY_ELEMENTS and now - _blas_ran < BLAS_SPINS):
         return 1
     return threads if loop.is_here() else 1
 
@@ -174,4 +193,6 @@ def run_side_by_side(name: str, dtype: np.dtype, shares: int, at: int) -> None:
     body = int(switch(name, dtype))
     assert loop.call is not None
     with parallel_section:
+        begin, computed = time.perf_counter(), time.thread_time()
         loop.call(0.0, body, dtype == SINGLE, shares, at)
+        loop.note(time.perf_counter() - begin, time.thread_time() - computed)
