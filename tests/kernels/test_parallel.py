@@ -231,11 +231,46 @@ def test_work_alone_notes_what_threads_would_have_spared(monkeypatch: pytest.Mon
 
 def test_few_elements_are_left_to_one_thread_while_blas_spins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "count_threads", lambda: 2)
+    monkeypatch.setattr(parallel.loop, "until", 0.0)
     parallel.note_blas()
     assert parallel.count_shares(limits.MANY_ELEMENTS - 1) == 1
     assert parallel.count_shares() == 2
     monkeypatch.setattr(parallel, "_blas_ran", -1.0)
     assert parallel.count_shares(1) == 2
+
+
+def test_work_is_done_alone_for_a_while_after_a_thread_came_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = parallel.Loop()
+    found.call = lambda *_: 0
+    monkeypatch.setattr(parallel, "loop", found)
+    monkeypatch.setattr(parallel, "count_threads", lambda: 2)
+    monkeypatch.setattr(parallel, "_blas_ran", -1.0)
+    for wall, own in [(0.002, 0.0019), (0.0021, 0.0011), (0.00009, 0.00001)]:  # balanced, uneven, too short to tell
+        found.note(wall, own)
+        assert parallel.count_shares() == 2
+    rests = []
+    for _ in range(8):
+        found.note(0.024, 0.0003)
+        assert parallel.count_shares() == 1
+        assert 0.0 < found.until - time.perf_counter() <= found.rest
+        rests.append(found.rest)
+        found.until = 0.0
+        assert parallel.count_shares() == 2
+    assert rests[:2] == [parallel.LEAST_REST, 2.0 * parallel.LEAST_REST]
+    assert rests[-1] == parallel.MOST_REST
+    for _ in range(8):
+        found.note(0.002, 0.0019)
+    assert found.rest == 0.0
+
+
+def test_the_loop_notes_how_long_the_other_threads_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = parallel.Loop()
+    found.call = lambda *_: time.sleep(0.03) or 0  # waits, and computes nothing
+    monkeypatch.setattr(parallel, "loop", found)
+    monkeypatch.setattr(parallel, "switch", lambda *_: 0)
+    parallel.run_side_by_side("totals_at", np.dtype(np.float64), 2, 0)
+    assert found.until > time.perf_counter() - 1.0
+    assert found.rest == parallel.LEAST_REST
 
 
 # ---------------------------------------------------------------- threads
