@@ -55,6 +55,7 @@ from numbad.tape.layout import (
     row_cleared,
     row_elements,
     row_operands,
+    row_shape,
 )
 
 if TYPE_CHECKING:
@@ -64,13 +65,14 @@ FACTORS = {"": COMPUTED, "1": PLUS, "-1": MINUS, "x": OF_X, "y": OF_Y, "z": OF_Z
 
 
 class Operand(NamedTuple):
-    """What a row reads: kind, space and first address, the lowest and highest address, and where its words are."""
+    """What a row reads: kind, space and first address, the lowest and highest one, strides, and where its words are."""
 
     kind: int
     space: int
     address: int
     low: int
     high: int
+    steps: tuple[int, ...] = ()
     w: int = 0
     d: int = 0
 
@@ -116,7 +118,7 @@ class Group:
         """Whether a row with these operands can join."""
         if len(self.rows) + sum(operand.kind == 0 for operand in operands) >= FUSED_ROWS:
             return False
-        for kind, space, address, low, high, _, _ in operands:
+        for kind, space, address, low, high, *_ in operands:
             if space:
                 continue
             if any(low <= a <= high for a in self.sums):
@@ -127,15 +129,15 @@ class Group:
                 return False
         return True
 
-    def add(self, opcode: int, out: int, operands: list[Operand], words: Any = None) -> None:
-        """Append a row."""
+    def add(self, opcode: int, out: int, operands: list[Operand], shape: tuple[int, ...] = ()) -> None:
+        """Append a row over an index space of some shape."""
         places: list[Any] = []
         for operand in operands:
             kind, space, address = operand[:3]
             if kind == 2:
                 places.append(("scalar", self.scalars.setdefault((space, address), len(self.scalars))))
             elif kind == 0:
-                places.append(("slot", self.fetch(operand, words)))
+                places.append(("slot", self.fetch(operand, shape)))
             elif space == 0 and address in self.outputs:
                 places.append(("slot", self.outputs[address]))
             else:
@@ -151,12 +153,10 @@ class Group:
         self.virtual.append(True)
         self.last += 1
 
-    def fetch(self, operand: Operand, words: Any) -> int:
+    def fetch(self, operand: Operand, shape: tuple[int, ...]) -> int:
         """Return the slot of an operand that is neither contiguous nor a scalar; fetch it once."""
-        _, space, address, _, _, w, d = operand
-        axes = int(row_axes(words, w))
-        steps = words[d + 3 : d + 3 + axes].tolist()
-        key = (space, address, *steps, *words[w + 4 : w + 4 + axes].tolist())
+        _, space, address, _, _, steps, w, d = operand
+        key = (space, address, *steps, *shape)
         slot = self.fetched.get(key)
         if slot is None:
             slot = self.fetched[key] = len(self.rows)
@@ -267,7 +267,7 @@ def find_groups(execution: Execution, code: np.ndarray, words: np.ndarray) -> li
         if group is None or group.last != row or group.count != count or not group.accepts(operands):
             group = Group(row, count)
             groups.append(group)
-        group.add(int(code[row, 0]) - MAP, out, operands, words)
+        group.add(int(code[row, 0]) - MAP, out, operands, row_shape(words, w))
     for group in groups:
         join_sums(group, code, words, len(code))
     return groups
@@ -290,12 +290,12 @@ def memory_operands(words: np.ndarray, w: int) -> list[Operand]:
     kinds, places = operand_kinds(words, w), row_operands(words, w)
     found = []
     for k in range(1, len(kinds)):
-        space, address, _ = places[k]
+        space, address, steps = places[k]
         if kinds[k]:
-            span = (address, address + (0 if kinds[k] == 2 else int(row_elements(words, w)) - 1), 0, 0)
+            span = (address, address + (0 if kinds[k] == 2 else int(row_elements(words, w)) - 1), steps, 0, 0)
         else:
             _, low, high = operand_span(words, w, k)
-            span = (int(low), int(high), w, int(operand_at(words, w, k)))
+            span = (int(low), int(high), steps, w, int(operand_at(words, w, k)))
         found.append(Operand(kinds[k], space, address, *span))
     return found
 
