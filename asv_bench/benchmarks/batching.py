@@ -67,3 +67,49 @@ class PerExample:
 
     def time_vmap_of_grad(self, examples):
         self.function(self.weights, self.inputs)
+
+
+FUNCTIONS = {
+    "max": lambda x: np.max(x, axis=1),
+    "sort": lambda x: np.sort(x, axis=1),
+    "cumprod": lambda x: np.cumprod(x, axis=1),
+    "softmax": lambda x: np.exp(x - x.max()) / np.sum(np.exp(x - x.max())),
+    "interp": lambda x: np.interp(x, np.linspace(-2.0, 2.0, 8), np.sin(np.arange(8.0))),
+    "median": lambda x: np.median(x),
+    "solve": lambda x: np.linalg.solve(x, np.arange(3.0)),
+    "det": lambda x: np.linalg.det(x),
+    "cholesky": lambda x: np.linalg.cholesky(x @ x.T + np.eye(3)),
+    "eigvalsh": lambda x: np.linalg.eigvalsh(x),
+    "argmax": lambda x: x.reshape(-1)[np.argmax(x)],
+    "argsort": lambda x: x.reshape(-1)[np.argsort(x, axis=None)],
+    "take_along_axis": lambda x: np.take_along_axis(x, np.argsort(x, axis=1), axis=1),
+}
+
+
+class ArrayFunctions:
+    """Functions that are no elementwise rows, of 3 x 3 numbers: all examples at once."""
+
+    params = [list(FUNCTIONS), [400, 4000]]
+    param_names = ["function", "examples"]
+
+    def setup(self, function, examples):
+        need("vmap", "grad", "jit")
+        f = FUNCTIONS[function]
+        self.inputs = np.random.default_rng(5).standard_normal((examples, 3, 3))
+        slope = numbad.grad(lambda x: np.sum(np.sin(f(x))))
+        self.values, self.slopes = numbad.vmap(f), numbad.vmap(slope)
+        self.replayed, self.replayed_slopes = numbad.jit(self.values), numbad.jit(self.slopes)
+        for run in (self.values, self.slopes, self.replayed, self.replayed_slopes):
+            run(self.inputs)
+
+    def time_values(self, function, examples):
+        self.values(self.inputs)
+
+    def time_gradients(self, function, examples):
+        self.slopes(self.inputs)
+
+    def time_values_replayed(self, function, examples):
+        self.replayed(self.inputs)
+
+    def time_gradients_replayed(self, function, examples):
+        self.replayed_slopes(self.inputs)

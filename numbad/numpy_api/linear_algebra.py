@@ -11,7 +11,7 @@ from numbad.numpy_api.dispatch import implements, unsupported
 from numbad.ops import linalg as ops
 from numbad.ops.definition import BY_NAME
 from numbad.recording.arrays import Array, as_array
-from numbad.recording.decisions import decide, decision
+from numbad.recording.decisions import decide, decision, of_stacks
 from numbad.recording.operands import holds_active, to_array, to_arrays
 from numbad.recording.recorder import refuse
 from numbad.recording.roots import record_root
@@ -36,6 +36,13 @@ def spectrum_is_real(a: np.ndarray) -> bool:
     return not np.iscomplexobj(np.linalg.eigvals(a))
 
 
+@of_stacks("spectrum_is_real")
+def which_spectra_are_real(a: np.ndarray) -> Any:
+    """The same for each lane of a stack."""
+    w = np.linalg.eigvals(a)
+    return (w.imag == 0.0).all(axis=tuple(range(1, w.ndim)))
+
+
 # ---------------------------------------------------------------- systems
 
 
@@ -57,6 +64,13 @@ def cuts_off(a: np.ndarray, *, rtol: Any) -> bool:
     """Whether singular values are cut off that are not zero but for rounding."""
     s = np.linalg.svd(a, compute_uv=False)
     return bool(np.any(~ops.cut_off(s, rtol) & ~ops.negligible(s)))
+
+
+@of_stacks("cuts_off")
+def which_cut_off(a: np.ndarray, *, rtol: Any) -> Any:
+    """The same for each lane of a stack."""
+    s = np.linalg.svd(a, compute_uv=False)
+    return np.any(~ops.cut_off(s, rtol) & ~ops.negligible(s), axis=tuple(range(1, s.ndim)))
 
 
 def truncates(a: Any, rtol: Any) -> bool:

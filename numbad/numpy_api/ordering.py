@@ -11,7 +11,7 @@ from numbad.numpy_api.axes import one_axis
 from numbad.numpy_api.dispatch import ADVICE, implements, plain_integers
 from numbad.ops import reductions as ops
 from numbad.recording.arrays import Array, as_array
-from numbad.recording.decisions import decide, decision, truth_of
+from numbad.recording.decisions import decide, decision, of_stacks, truth_of
 from numbad.recording.operands import demote, to_array, to_arrays
 
 for _function in (np.argmax, np.argmin, np.nanargmax, np.nanargmin, np.argsort, np.argpartition, np.searchsorted,
@@ -40,6 +40,14 @@ def all_close(one: np.ndarray, other: np.ndarray, rtol: float, atol: float, equa
 @decision
 def matrix_ranks(values: np.ndarray, keywords: dict[str, Any]) -> Any:
     """The ranks of matrices."""
+    return np.linalg.matrix_rank(values, **keywords)
+
+
+@of_stacks("matrix_ranks")
+def ranks_of_stack(values: np.ndarray, keywords: dict[str, Any]) -> Any:
+    """The same for each lane of a stack, where all have one tolerance."""
+    if any(np.ndim(part) for part in keywords.values()):
+        raise ValueError("a tolerance for each matrix")
     return np.linalg.matrix_rank(values, **keywords)
 
 

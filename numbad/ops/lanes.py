@@ -17,6 +17,17 @@ from numbad.ops.host import ArrayOp, Shape, as_tuple, recording_among
 PREFIX = "lanes of "  # of the names of these ops
 
 
+def to_last(part: Any) -> Any:
+    """Return a view of an array with its first axis as the last; np.moveaxis takes microseconds to find out which."""
+    return part.transpose((*range(1, len(part.shape)), 0))
+
+
+def to_first(part: Any) -> Any:
+    """Return a view of an array with its last axis as the first."""
+    last = len(part.shape) - 1
+    return part.transpose((last, *range(last)))
+
+
 class Laned(ArrayOp):
     """An array op over many lanes.
 
@@ -74,7 +85,7 @@ class Laned(ArrayOp):
         )
         if columns:
             found = (found[0][..., 0], *found[1:])
-        return tuple(np.moveaxis(np.asarray(part), 0, -1) for part in found)
+        return tuple(to_last(np.asarray(part)) for part in found)
 
     def lane_by_lane(self, *stacks: Any, **settings: Any) -> tuple[Any, ...]:
         """Compute each lane for itself; an op that may raise does so."""
@@ -107,8 +118,8 @@ class Laned(ArrayOp):
         """Return the cotangents of the operands; those of shared ones are summed over the lanes."""
         lanes = count_lanes([np.shape(part) for part in operands], shared)
         stacks = to_front(operands, shared, lanes)
-        bars = [np.moveaxis(part, -1, 0) for part in bars]
-        results = [np.moveaxis(part, -1, 0) for part in results]
+        bars = [to_first(part) for part in bars]
+        results = [to_first(part) for part in results]
         shapes = [np.shape(part) for part in stacks]
         columns = self.has_vectors([shape[1:] for shape in shapes])
         stacks = self.aligned(stacks)
@@ -121,7 +132,7 @@ class Laned(ArrayOp):
         if self.op.takes_columns:
             found = [None if part is None else part.reshape(shape) for part, shape in zip(found, shapes, strict=True)]
         return tuple(
-            None if part is None else np.sum(part, axis=0) if same else np.moveaxis(part, 0, -1)
+            None if part is None else np.sum(part, axis=0) if same else to_last(part)
             for part, same in zip(found, shared, strict=True)
         )
 
@@ -149,7 +160,7 @@ class Laned(ArrayOp):
             None if dot is None else to_front([dot], [same], lanes)[0] for dot, same in zip(dots, shared, strict=True)
         ]
         if self.op.stacks and not self.has_vectors([np.shape(part)[1:] for part in stacks]):
-            return tuple(np.moveaxis(part, 0, -1) for part in as_tuple(rule(stacks, moved, **settings)))
+            return tuple(to_last(part) for part in as_tuple(rule(stacks, moved, **settings)))
         each = [
             as_tuple(rule([s[lane] for s in stacks], [None if dot is None else dot[lane] for dot in moved], **settings))
             for lane in range(lanes)
@@ -176,7 +187,7 @@ def count_lanes(shapes: Any, shared: Any) -> int:
 def to_front(operands: Any, shared: Any, lanes: int) -> list[Any]:
     """Return operands as stacks, by views; one that all lanes share is repeated."""
     return [
-        np.broadcast_to(part, (lanes, *np.shape(part))) if same else np.moveaxis(part, -1, 0)
+        np.broadcast_to(part, (lanes, *np.shape(part))) if same else to_first(part)
         for part, same in zip(operands, shared, strict=True)
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from numbad.recording.scalars import Scalar
 from numbad.tape.layout import GUARD
 
 DECISIONS: dict[str, Callable[..., Any]] = {}
+OF_STACKS: dict[str, Callable[..., Any]] = {}  # the same for stacks of operands: an answer for each lane
 placing: list[Callable[..., Any]] = []  # records positions that examples do not share (see `positions`)
 dependence: list[Callable[[Recorder, np.ndarray], bool]] = []  # whether a derivative reaches some addresses
 
@@ -26,6 +28,16 @@ def decision(function: Callable[..., Any]) -> Callable[..., Any]:
     """Register a function from arrays to plain integers or truth values, by its name."""
     DECISIONS[function.__name__] = function
     return function
+
+
+def of_stacks(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register what gives a decision's answers for a stack of operands (used as a decorator)."""
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        OF_STACKS[name] = function
+        return function
+
+    return register
 
 
 def decide(name: str, *operands: Any, **settings: Any) -> Any:
@@ -69,6 +81,10 @@ def truths(values: np.ndarray) -> np.ndarray:
     return values != 0
 
 
+of_stacks("truths")(truths)
+of_stacks("whole_numbers")(whole_numbers)
+
+
 @decision
 def text(values: np.ndarray, *, keywords: dict[str, Any]) -> str:
     """The text of a number or an array: str(x), repr(x) or format(x, specification)."""
@@ -102,6 +118,20 @@ def agrees(*operands: Any, decision: str, answer: Any, settings: dict[str, Any])
     except (ValueError, IndexError, ArithmeticError):
         return 0.0
     return float(same_answer(found, answer))
+
+
+@agrees.for_stacks
+def agrees_of_stack(*operands: Any, decision: str, answer: Any, settings: dict[str, Any]) -> np.ndarray:
+    """The same of a stack: for each lane."""
+    rule, lanes = OF_STACKS.get(decision), len(operands[0])
+    if rule is not None:
+        with contextlib.suppress(ValueError, IndexError, ArithmeticError, TypeError):
+            found = np.asarray(rule(*operands, **settings))
+            if found.shape == (lanes, *np.shape(answer)):
+                return np.all((found == answer).reshape(lanes, -1), axis=1).astype(float)
+    each = [agrees.kernel(*(part[k] for part in operands), decision=decision, answer=answer, settings=settings)
+            for k in range(lanes)]  # fmt: skip
+    return np.array(each)
 
 
 @agrees.vjp

@@ -17,7 +17,7 @@ from numbad.numpy_api.functions import asarray
 from numbad.ops import linalg as ops
 from numbad.ops.host import array_op
 from numbad.ops.linalg import solution_shape, square_side, to_triangle, transposed
-from numbad.recording.decisions import decide, decision
+from numbad.recording.decisions import decide, decision, of_stacks
 from numbad.recording.operands import recorder_of, to_array
 from numbad.scipy_api.dispatch import records
 
@@ -45,6 +45,12 @@ def no_stacks(name: str, *values: Any) -> None:
 def are_finite(*values: np.ndarray) -> bool:
     """Whether all numbers are finite."""
     return all(bool(np.isfinite(part).all()) for part in values)
+
+
+@of_stacks("are_finite")
+def which_are_finite(*stacks: np.ndarray) -> Any:
+    """For each lane, whether all numbers are finite."""
+    return np.all([np.isfinite(part).all(axis=tuple(range(1, part.ndim))) for part in stacks], axis=0)
 
 
 def check(check_finite: bool, *values: Any) -> None:
@@ -709,7 +715,40 @@ class ComplexResultError(RecordingError, ValueError):
     """A function of a real matrix is complex."""
 
 
-@array_op(shapes=square_shape, raises=True)
+MANY_EXPONENTIALS = 8  # of which on they are computed together; SciPy goes matrix by matrix
+PADE = (64764752532480000.0, 32382376266240000.0, 7771770303897600.0, 1187353796428800.0, 129060195264000.0,
+        10559470521600.0, 670442572800.0, 33522128640.0, 1323241920.0, 40840800.0, 960960.0, 16380.0, 182.0,
+        1.0)  # fmt: skip
+MOST_PADE = 5.371920351148152  # the norm up to which the approximant of degree 13 is exact but for rounding
+
+
+def exponentials(a: np.ndarray) -> np.ndarray:
+    """Return the exponentials of a stack of matrices: scaled, the approximant of degree 13, and squared again.
+
+    Higham, The scaling and squaring method for the matrix exponential revisited, SIAM J. Matrix Anal. Appl. 26 (2005)
+    1179, algorithm 2.3. A matrix that is not finite gives NaN.
+    """
+    stack = a.reshape(-1, *a.shape[-2:]).astype(float)
+    known = np.isfinite(stack).all(axis=(-2, -1))
+    stack = np.where(known[:, None, None], stack, 0.0)
+    norms = np.abs(stack).sum(axis=-2).max(axis=-1, initial=0.0)
+    halvings = np.maximum(np.ceil(np.log2(np.maximum(norms, MOST_PADE) / MOST_PADE)), 0.0).astype(int)
+    x = np.ldexp(stack, -halvings[:, None, None])
+    one, b = np.eye(a.shape[-1]), PADE
+    x2 = x @ x
+    x4 = x2 @ x2
+    x6 = x4 @ x2
+    odd = x @ (x6 @ (b[13] * x6 + b[11] * x4 + b[9] * x2) + b[7] * x6 + b[5] * x4 + b[3] * x2 + b[1] * one)
+    even = x6 @ (b[12] * x6 + b[10] * x4 + b[8] * x2) + b[6] * x6 + b[4] * x4 + b[2] * x2 + b[0] * one
+    found = np.linalg.solve(even - odd, even + odd)
+    for step in range(int(halvings.max(initial=0))):
+        left = halvings > step
+        found[left] = found[left] @ found[left]
+    found[~known] = np.nan
+    return found.reshape(a.shape).astype(a.dtype)
+
+
+@array_op(shapes=square_shape, raises=True, stacks=True)
 def matrix_function(a: Any, *, name: str) -> Any:
     """A function of scipy.linalg from square matrices to square matrices that has a power series.
 
@@ -719,6 +758,11 @@ def matrix_function(a: Any, *, name: str) -> Any:
     """
     import scipy.linalg
 
+    if name == "expm" and np.ndim(a) > 2 and np.size(a) > MANY_EXPONENTIALS * np.shape(a)[-1] ** 2:
+        return exponentials(a)
+    if np.ndim(a) > 2:
+        each = [matrix_function.kernel(part, name=name) for part in a.reshape(-1, *a.shape[-2:])]
+        return np.array(each, a.dtype).reshape(a.shape)
     found = getattr(scipy.linalg, name)(a)
     if np.iscomplexobj(found) and not np.iscomplexobj(a):
         if np.abs(found.imag).max(initial=0.0) > 1e-10 * np.abs(found).max(initial=0.0):

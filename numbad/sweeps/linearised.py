@@ -16,6 +16,7 @@ from numbad.kernels.memory import address_of, check_memory, empty, give_back, ha
 from numbad.kernels.parallel import count_shares, note_blas
 from numbad.limits import BLAS_WORTH, CACHED, FEWEST, MOST_MEMORY, PARALLEL_WORTH, WORTH_READING
 from numbad.ops.host import as_tuple
+from numbad.ops.lanes import to_first, to_last
 from numbad.recording.active import Active
 from numbad.recording.hostcalls import HostCall, record_host, with_seeds
 from numbad.recording.inputs import places_of
@@ -172,7 +173,7 @@ class Linearised:
                     bars.scatter(addresses, seed[..., first:last])
             self.sweep_back(bars)
             for leaf, result in zip(self.leaves, found, strict=True):
-                np.add(np.moveaxis(bars.read(leaf), -1, 0), 0.0, out=result[first:last])  # absent is shown as zero
+                np.add(to_first(bars.read(leaf)), 0.0, out=result[first:last])  # absent is shown as zero
             bars.release()
         return found
 
@@ -653,7 +654,7 @@ class LinearMap:
         if self.sows:
             seeds = [seed_of(seed) for seed in seeds]
         if self.back:
-            found = [np.moveaxis(part, 0, -1) for part in linear.pull(seeds)]
+            found = [to_last(part) for part in linear.pull(seeds)]
         else:
             found = linear.push(seeds)
         return tuple(part.reshape(shape + extra) for part, shape in zip(found, self.result_shapes, strict=True))

@@ -15,7 +15,7 @@ from numbad.errors import InputError, NumbadError, check_function, message, note
 from numbad.geometry import compact, contiguous, is_run
 from numbad.ops.definition import REGISTRY
 from numbad.ops.host import as_tuple
-from numbad.ops.lanes import call_with_lanes
+from numbad.ops.lanes import call_with_lanes, to_first, to_last
 from numbad.recording import positions, strictness
 from numbad.recording.active import Active
 from numbad.recording.arrays import Array, constant, filled, make_block
@@ -250,7 +250,7 @@ def run_batch(call: Any, recorder: Recorder, batch: list[Any], axes: list[Any], 
     region, outputs, restore = record_one_of(call, recorder, first, mapped, len(which))
     swept = map_examples(recorder, region, outputs, [batch[k] for k in mapped], len(which))
     if swept is not None:
-        silence(recorder, region.start)
+        recorder.code[4 * region.start : 4 * region.stop] = array("I", (GUARD, 0, 0, 0))  # nothing reads the row
         return swept, restore
     lanes = Lanes(recorder, region.base, region.start, region.stop, len(which))
     for addresses, k in zip(region.addresses, mapped, strict=True):
@@ -409,7 +409,7 @@ class Lanes(Linear):
         if not addresses.size:
             return
         values = values if isinstance(values, Active) else np.asarray(values)
-        moved = np.moveaxis(values, 0, -1)
+        moved = to_last(values)
         if not isinstance(moved, Active):
             address = self.recorder.load(np.ascontiguousarray(moved))
             moved = make_block(self.recorder, address, moved.shape)
@@ -454,7 +454,7 @@ class Lanes(Linear):
         lanes = np.arange(self.lanes, dtype=np.int64)
         spread = np.where(places[..., None] == 0, addresses[..., None], places[..., None] + lanes)
         storage = make_block(self.recorder, 0, (spread.size,)).storage
-        storage.addresses = np.ascontiguousarray(np.moveaxis(spread, -1, 0)).reshape(-1)
+        storage.addresses = np.ascontiguousarray(to_first(spread)).reshape(-1)
         return Array(self.recorder, storage, (self.lanes, *addresses.shape))
 
     def store(self, target: Any, value: Any) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from numbad.geometry import is_run
 from numbad.ops.host import as_tuple
+from numbad.ops.lanes import to_first, to_last
 from numbad.recording.active import Active
 from numbad.tape.layout import HOST, host_call, host_places
 
@@ -43,7 +44,7 @@ def map_examples(recorder: Any, region: Any, outputs: list[Any], batch: list[Any
     if -1 in order or UNKNOWN in wanted:
         return None
     shapes = [(*shape, lanes) for shape in host.operand_shapes]
-    operands = [np.moveaxis(np.asarray(batch[k]), 0, -1).reshape(shape) for k, shape in zip(order, shapes, strict=True)]
+    operands = [to_last(np.asarray(batch[k])).reshape(shape) for k, shape in zip(order, shapes, strict=True)]
     with np.errstate(all="ignore"):
         found = as_tuple(host.op.primal(*operands))
     batched = []
@@ -52,7 +53,7 @@ def map_examples(recorder: Any, region: Any, outputs: list[Any], batch: list[Any
             batched.append(np.repeat(np.asarray(leaf)[None], lanes, axis=0))
         else:
             part = found[k] if wanted.count(k) == 1 else found[k].copy()
-            batched.append(np.moveaxis(part.reshape(*leaf.shape, lanes), -1, 0))
+            batched.append(to_first(part.reshape(*leaf.shape, lanes)))
     return batched
 
 

@@ -9,6 +9,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import mpmath
 import numpy as np
 import pytest
 import scipy.integrate
@@ -26,7 +27,7 @@ from scipy.stats import norm
 import numbad
 from numbad.errors import RecordingError
 from numbad.ops.host import ARRAY_OPS
-from numbad.scipy_api import dispatch
+from numbad.scipy_api import dispatch, linear_algebra
 from numbad.scipy_api import tables as scipy_api
 from numbad.scipy_api.elementwise import Elementwise
 from shared.oracle import check_against_numpy
@@ -300,3 +301,32 @@ def test_wrong_shapes_are_scipys_errors():
         numbad.gradient(lambda x: scipy.linalg.solve_triangular(S, x).sum(), np.ones(2))
     with pytest.raises(ValueError, match="mismatch"):
         numbad.gradient(lambda x: (scipy.sparse.csr_array(M) @ x).sum(), np.ones(2))
+
+
+@pytest.mark.parametrize("size", [1e-6, 0.3, 3.0, 40.0])
+@pytest.mark.parametrize("count", [2, 9, 60])
+def test_exponentials_of_many_matrices(count, size):
+    a = size * np.random.default_rng(count).normal(size=(count, 3, 3))
+    found = numbad.vmap(scipy.linalg.expm)(a)
+    for one, matrix in zip(found, a, strict=True):
+        exact = mpmath.expm(mpmath.matrix(matrix.tolist()), method="taylor")
+        expected = np.array([[float(x) for x in row] for row in exact.tolist()])
+        close = 1e-12 if count > linear_algebra.MANY_EXPONENTIALS else 1e-10  # SciPy's own
+        np.testing.assert_allclose(one, expected, atol=close * np.abs(expected).max(), rtol=0.0)
+    a[0, 1, 1] = np.nan
+    with np.errstate(all="ignore"):
+        found = numbad.vmap(scipy.linalg.expm)(a)
+    assert np.isnan(found[0]).all() and not np.isnan(found[1:]).any()
+
+
+def test_ranks_and_signs_of_many_matrices():
+    a = np.random.default_rng(0).normal(size=(20, 4, 3))
+    a[3] = np.outer(np.arange(4.0), [1.0, 2.0, 0.0])
+    solve = lambda m: np.linalg.lstsq(m, np.arange(4.0), rcond=1e-9)[0]
+    expected = np.stack([solve(m) for m in a])
+    for run in (numbad.vmap(solve), numbad.jit(numbad.vmap(solve))):
+        for batch, wanted in ((a, expected), (a[4:], expected[4:]), (a[::-1].copy(), expected[::-1])):
+            np.testing.assert_allclose(run(batch), wanted, rtol=1e-9, atol=1e-11)
+    s = a[:, :3]
+    checked = lambda m: scipy.linalg.lu_factor(m @ m.T + np.eye(3))[0]
+    np.testing.assert_allclose(numbad.vmap(checked)(s), np.stack([checked(m) for m in s]), rtol=1e-10, atol=1e-12)
