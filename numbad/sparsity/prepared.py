@@ -101,7 +101,7 @@ class Prepared:
                             where=False,
                         )
                     ) from None
-        if self.entries is not None and (method == "entries" or self.predict_entries() < SWEEP):
+        if self.entries is not None and (method == "entries" or self.predict_entries() <= self.predict_lanes(1)):
             self.method = "entries"
             return
         kind = "auto" if method == "entries" else method
@@ -116,7 +116,7 @@ class Prepared:
                     where=False,
                 )
             ) from None
-        if self.entries is not None and self.predict_entries() <= self.predict_lanes(analysis):
+        if self.entries is not None and self.predict_entries() <= self.predict_lanes(self.colouring.colours):
             self.method = "entries"
             return
         self.entries = None
@@ -128,10 +128,10 @@ class Prepared:
         assert self.entries is not None
         return STEP * (self.entries.steps.size // 3 + self.pattern.entries) + ROW * len(self.entries.code)
 
-    def predict_lanes(self, analysis: Analysis) -> float:
-        """Return the predicted nanoseconds of the compressed sweeps."""
-        assert self.colouring is not None
-        return SWEEP + len(analysis.elements.code) * (ROW + LANE * self.colouring.colours)
+    def predict_lanes(self, colours: int) -> float:
+        """Return the predicted nanoseconds of compressed sweeps of so many colours."""
+        assert self.analysis is not None
+        return SWEEP + len(self.analysis.elements.code) * (ROW + LANE * colours)
 
     def compute(self, given: list[Any]) -> tuple[np.ndarray, list[Any]] | None:
         """Return the entries at a point, and the values that are read; None where a guard does not hold."""
