@@ -89,3 +89,26 @@ def named_partials(opcode: int) -> tuple[str, str]:
     found = [str(unit) if unit else name for unit, name in zip(unit_partials(op), [*names, ""], strict=False)]
     x, y = (name if name in ("1", "-1", "x", "y", "z") else "" for name in found)
     return x, y
+
+
+def scaled_partials(op: Op) -> list[tuple[int, float]]:
+    """Return for both partials whether they are x, y or z (1, 2, 3) or neither (0), and what that is multiplied by."""
+    if op.host or not op.smooth:
+        return [(0, 1.0)] * 2
+    assignments, value = body(op.partials_function)
+    named = [part for line in assignments for part in ast.walk(line) if isinstance(part, ast.Name)]
+    if any(part.id in "xyz" and isinstance(part.ctx, ast.Store) for part in named):
+        return [(0, 1.0)] * 2
+    parts = value.elts if isinstance(value, ast.Tuple) else [value]
+    return ([scaled_part(part) for part in parts] + [(0, 1.0)])[:2]
+
+
+def scaled_part(node: ast.expr) -> tuple[int, float]:
+    """Return what `scaled_partials` does of one text."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "as_is":
+        return scaled_part(node.args[0])
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult) and isinstance(node.left, ast.Constant):
+        name, factor = scaled_part(node.right)
+        return name, factor * float(node.left.value)  # type: ignore[arg-type]
+    found = {"x": 1, "y": 2, "z": 3}.get(node.id, 0) if isinstance(node, ast.Name) else 0
+    return found, 1.0

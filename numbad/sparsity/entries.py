@@ -1,31 +1,36 @@
 """Derivatives entry by entry: what each row of a tape does to the entries of its operands, as instructions.
 
 Forward accumulation of sparse rows (Griewank and Walther, 2008, *Evaluating Derivatives*, section 7.2; with the rows
-taken in their order it is the elimination of vertices of Griewank and Reese, 1991). Entries that do not vary, such as
-those of a linear part, are computed once; a run computes the partials that the others need, and the instructions.
+taken in their order it is the elimination of vertices of Griewank and Reese, 1991). An entry is a number in memory,
+times a constant, plus a constant: what is linear makes no instruction, and entries that do not vary are computed once.
 """
 
 from __future__ import annotations
 
-from array import array
+import functools
 from typing import Any
 
 import numpy as np
 
 from numbad.kernels.calls import entries_of
 from numbad.kernels.loading import switch
+from numbad.kernels.memory import empty
 from numbad.limits import CHECKED
+from numbad.ops.arithmetic import identity, multiply, multiply_by_constant, negative, opposite, weigh
+from numbad.ops.definition import REGISTRY
+from numbad.ops.texts import scaled_partials
 from numbad.sparsity.compiled import call, function
 from numbad.sparsity.elements import input_places
-from numbad.sparsity.patterns import P_CONSTANT, Q_CONSTANT, Analysis, Pattern
-from numbad.tape.layout import MAP
+from numbad.sparsity.patterns import Analysis, Pattern
+from numbad.tape.layout import CLEAR, CONTRACT, GUARD, MAP
 
 if CHECKED:
     from numbad.kernels import checked_memory
 
-VALUES_AT = 2  # where values begin in the memory of entries: behind the seed, at an even place
+VALUES_AT = 2  # where values begin in the memory of entries: behind the number 1, at an even place
 ENTRIES_A_ROW = 48  # on average, of the tape's rows: beyond that, entries are not followed
 MOST_PLACES = 1 << 30
+FEW_PAIRS = 64  # of a scale and an offset, that many entries have in common
 
 
 class Untold(Exception):
@@ -40,13 +45,17 @@ class Entries:
     code : ndarray of uint32
         The rows of numbers that a run computes, guards among them.
     memory : ndarray
-        The seed 1; values of all addresses; partials of the rows; numbers of entries.
+        The number 1; values of all addresses; partials of the rows; numbers of entries, and constants.
     steps : ndarray of int32, shape (3 * instructions,)
         (target, factor, source): memory[target] = memory[factor] * memory[source], added where the target is negative.
     template : ndarray
         The entries, with those that do not vary in place.
-    targets, sources : ndarray of int64
-        Which of the entries vary, and their places in the memory.
+    targets, sources : ndarray of int32
+        Which of the entries vary (none are listed where all do), and their places in the memory.
+    pairs, which : ndarray, shape (pairs, 2), and ndarray of int32
+        What numbers are multiplied by, and what is added; and which of these pairs each varying entry has.
+    whole : bool
+        Whether partials are computed besides values.
     """
 
     def __init__(self, analysis: Analysis, pattern: Pattern, reads: np.ndarray) -> None:
@@ -54,67 +63,63 @@ class Entries:
             raise Untold
         self.dtype = analysis.values.dtype
         self.columns_of = [input_places(slot, analysis.elements) + VALUES_AT for slot in analysis.tape.inputs]
-        self.contiguous = [run_of(places) for places in self.columns_of]
-        places, memory, steps, partials_at = follow(analysis, pattern)
         self.reads = reads + VALUES_AT
-        self.keep_needed(analysis, places, memory, steps, partials_at)
-        self.linearise = int(switch("linearise", self.dtype))
+        self.keep_needed(analysis, *follow(analysis, pattern))
         self.bind()
 
     def keep_needed(
-        self, analysis: Analysis, places: np.ndarray, memory: np.ndarray, steps: np.ndarray, partials_at: int
+        self, analysis: Analysis, places: np.ndarray, pairs: np.ndarray, memory: np.ndarray, steps: np.ndarray
     ) -> None:
         """Leave out instructions and rows that no entry needs, and give what is left its places."""
         code = analysis.elements.code
-        varying = places & 1 != 0
-        places = places >> 1
-        needed = np.zeros(memory.size, np.uint8)
+        partials_at = partials_of(analysis)
+        begin = partials_at + 2 * len(code)
+        varying = places >= 0
+        needed, kept = np.zeros(memory.size, np.uint8), np.zeros(steps.size // 3, np.uint8)
         needed[places[varying]] = 1
-        kept = np.zeros(steps.size // 3, np.uint8)
         call("mark_steps_at", 0, (steps, needed, kept))
-        steps = steps.reshape(-1, 3)[kept != 0]
         values, rows = needed[VALUES_AT : VALUES_AT + analysis.elements.size].copy(), np.zeros(len(code), np.uint8)
         values[self.reads - VALUES_AT] = 1
-        partials = needed[partials_at : partials_at + 2 * len(code)].copy().reshape(-1, 2)
-        partials[analysis.flags & P_CONSTANT != 0, 0] = 0
-        partials[analysis.flags & Q_CONSTANT != 0, 1] = 0
-        arrays = (code.reshape(-1), analysis.varies, values, partials.reshape(-1), rows, analysis.binary)
-        call("mark_values_at", 0, arrays)
-        chosen = np.flatnonzero(rows)
-        self.code = np.ascontiguousarray(code[chosen])
-        self.rows = chosen
-        moved = np.zeros(memory.size, np.int64)
-        moved[:partials_at] = np.arange(partials_at)
-        begin = partials_at + 2 * len(chosen)
-        own = needed.copy()
-        own[:partials_at] = 0
-        for column, constant in ((0, P_CONSTANT), (1, Q_CONSTANT)):
-            runs = chosen[(code[chosen, 0] < MAP) & (analysis.flags[chosen] & constant == 0)]
-            position = np.zeros(len(code), np.int64)
-            position[chosen] = np.arange(len(chosen))
-            moved[partials_at + 2 * runs + column] = partials_at + 2 * position[runs] + column
-            own[partials_at + 2 * runs + column] = 0
-        kept_places = np.flatnonzero(own)
-        moved[kept_places] = begin + np.arange(kept_places.size)
-        self.partials_at = partials_at
-        self.memory = np.zeros(begin + kept_places.size, self.dtype)
-        self.memory[:partials_at] = memory[:partials_at]
-        self.memory[begin:] = memory[kept_places]
-        signs = np.sign(steps[:, :1]).astype(np.int32)
-        self.steps = moved[np.abs(steps)].astype(np.int32)
-        self.steps[:, :1] *= signs
-        self.steps = np.ascontiguousarray(self.steps).reshape(-1)
-        self.template = memory[places] + self.dtype.type(0)
-        self.targets = np.flatnonzero(varying)
+        partials = needed[partials_at:begin].copy()
+        self.whole = bool(partials.any())
+        call("mark_values_at", 0, (code.reshape(-1), analysis.varies, values, partials, rows, analysis.binary))
+        self.rows = np.flatnonzero(rows)
+        given = [part - VALUES_AT for part in (*self.columns_of, self.reads)]
+        self.code, address, used = compact(code[self.rows], needed[VALUES_AT:partials_at], given)
+        self.columns_of = [address[part - VALUES_AT] + VALUES_AT for part in self.columns_of]
+        self.reads = address[self.reads - VALUES_AT] + VALUES_AT
+        self.contiguous = [run_of(part) for part in self.columns_of]
+        own = np.flatnonzero(needed[begin:])
+        self.partials_at = VALUES_AT + used.size + used.size % 2
+        start = self.partials_at + (2 * len(self.rows) if self.whole else 0)
+        moved = np.zeros(memory.size, np.int32)
+        moved[VALUES_AT : VALUES_AT + address.size] = address + VALUES_AT
+        if self.whole:
+            moved[partials_at + 2 * self.rows] = self.partials_at + 2 * np.arange(len(self.rows), dtype=np.int32)
+            moved[partials_at + 2 * self.rows + 1] = moved[partials_at + 2 * self.rows] + 1
+        moved[begin + own] = start + np.arange(own.size, dtype=np.int32)
+        self.memory = np.zeros(start + own.size, self.dtype)
+        self.memory[0] = 1
+        self.memory[VALUES_AT : VALUES_AT + used.size] = memory[VALUES_AT + used]
+        self.memory[start:] = memory[begin + own]
+        steps = steps.reshape(-1, 3)[kept != 0]
+        self.steps = moved[np.abs(steps)]
+        self.steps[:, 0] *= np.sign(steps[:, 0])
+        self.steps = self.steps.reshape(-1)
+        self.template = np.where(varying, 0, pairs[:, 1]) + self.dtype.type(0)
+        self.targets = np.flatnonzero(varying).astype(np.int32) if not varying.all() else np.zeros(0, np.int32)
         self.sources = moved[places[varying]]
+        self.pairs, self.which = distinct_rows(pairs[varying])
 
     def bind(self) -> None:
         """Note the addresses of the memory for the calls to come."""
-        arrays = (self.code.reshape(-1), self.memory, self.steps, self.targets, self.sources)
-        template = self.template if self.targets.size < self.template.size else self.template[:0]
-        self.table = entries_of(*arrays, template)
+        template = self.template[:0] if self.sources.size == self.template.size else self.template
+        self.lent: tuple[np.ndarray, ...] = (self.code.reshape(-1), self.memory, self.steps, self.targets, self.sources)
+        self.lent = (*self.lent, self.pairs.reshape(-1), self.which, template)
+        self.table = entries_of(*self.lent)
         start, item = self.table[2], self.dtype.itemsize
-        self.tail = (self.linearise, start + item * VALUES_AT, start + item * self.partials_at)
+        machine = int(switch("linearise" if self.whole else "primal", self.dtype))
+        self.tail = (machine, start + item * VALUES_AT, start + item * self.partials_at)
         self.run = function("run_entries_at", self.dtype)
 
     def enter(self, given: list[Any]) -> None:
@@ -124,30 +129,60 @@ class Entries:
             if run is None:
                 memory[places] = np.ravel(value)
             elif run[1] == run[0] + 1:
-                memory[run[0]] = value
+                memory[run[0]] = value if np.ndim(value) == 0 else np.ravel(value)[0]
             else:
                 memory[run[0] : run[1]] = value if np.ndim(value) == 1 else np.ravel(value)
 
     def compute(self, given: list[Any]) -> tuple[int, np.ndarray]:
-        """Return -1 and the entries at a point, or the row of the tape's elements whose guard does not hold."""
+        """Return the entries at a point, with -1; -2 where one is not finite; or the row whose guard does not hold."""
         self.enter(given)
-        data = np.empty(self.template.size, self.dtype)
+        data = empty(self.template.size, self.dtype)
         table = self.table[:]
         table.extend((data.__array_interface__["data"][0] if data.size else 0, data.size, *self.tail))
-        stopped = self.call(table, 0)
-        if stopped == -2:
-            self.call(table, 1)
-        return (int(self.rows[stopped]) if stopped >= 0 else -1), data
-
-    def call(self, table: array[int], careful: int) -> int:
-        """Run the program."""
         if CHECKED:
-            checked_memory.lend(table)
-        return int(self.run(0.0, careful, table.buffer_info()[0]))
+            checked_memory.lend(table, *self.lent, data)
+        stopped = int(self.run(0.0, self.whole, table.buffer_info()[0]))
+        return (int(self.rows[stopped]) if stopped >= 0 else stopped), data
 
     def read(self) -> np.ndarray:
         """Return the values of the addresses that are read beside the entries."""
         return self.memory[self.reads]
+
+
+def compact(code: np.ndarray, needed: np.ndarray, given: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return rows whose addresses follow one another, the new address of each, and the old ones of those in use.
+
+    In use are addresses that are needed, or given, or that the rows name; and address 0.
+    """
+    opcodes = code[:, 0]
+    is_address = np.ones((len(code), 3), np.bool_)  # out, a, b
+    is_address[opcodes == GUARD, 0] = is_address[opcodes == CLEAR, 1] = False
+    is_address[(opcodes >= MAP) & (opcodes != CONTRACT), 2] = False
+    used = needed != 0
+    used[0] = True
+    used[code[:, 1:][is_address]] = True
+    for part in given:
+        used[part] = True
+    address = np.cumsum(used) - 1
+    moved = np.ascontiguousarray(code)
+    moved[:, 1:] = np.where(is_address, address[code[:, 1:] * is_address], code[:, 1:])
+    return moved, np.where(used, address, 0), np.flatnonzero(used)
+
+
+def distinct_rows(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a few distinct pairs of numbers, and which of them each is; all as they are where they are not few."""
+    bits = np.ascontiguousarray(pairs).view(f"u{pairs.dtype.itemsize}")
+    which = np.full(len(pairs), -1, np.int32)
+    found: list[Any] = []
+    left = np.arange(len(pairs))
+    while left.size:
+        if len(found) == FEW_PAIRS:
+            return np.ascontiguousarray(pairs), np.arange(len(pairs), dtype=np.int32)
+        same = (bits[left, 0] == bits[left[0], 0]) & (bits[left, 1] == bits[left[0], 1])
+        which[left[same]] = len(found)
+        found.append(left[0])
+        left = left[~same]
+    return np.ascontiguousarray(pairs[np.array(found, np.int64)]), which
 
 
 def run_of(places: np.ndarray) -> tuple[int, int] | None:
@@ -157,40 +192,78 @@ def run_of(places: np.ndarray) -> tuple[int, int] | None:
     return (int(places[0]), int(places[-1]) + 1) if (np.diff(places) == 1).all() else None
 
 
-def follow(analysis: Analysis, pattern: Pattern) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """Return the places of the entries, the memory, the instructions, and where partials begin in the memory."""
+def partials_of(analysis: Analysis) -> int:
+    """Return where partials begin in the memory of entries."""
+    return VALUES_AT + analysis.elements.size + analysis.elements.size % 2
+
+
+@functools.lru_cache(2)
+def partials_by_name(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return for both partials of each op whether they are an operand or the result, and times what."""
+    found = [part for op in REGISTRY[:count] for part in scaled_partials(op)]
+    return np.array([name for name, _ in found], np.uint8), np.array([scale for _, scale in found])
+
+
+@functools.lru_cache(2)
+def multiples(count: int) -> np.ndarray:
+    """Return for each op whether it is a multiple of its first operand (1), or of either (2), the other given."""
+    found = np.zeros(count, np.uint8)
+    found[[identity.opcode, negative.opcode, opposite.opcode, multiply_by_constant.opcode]] = 1
+    found[[multiply.opcode, weigh.opcode]] = 2
+    return found
+
+
+def follow(analysis: Analysis, pattern: Pattern) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the places of the entries (-1 for constants), their scales and offsets, the memory, the instructions."""
     code, size, dtype = analysis.elements.code, analysis.elements.size, analysis.values.dtype
-    partials_at = VALUES_AT + size + size % 2
-    begin = partials_at + 2 * len(code)
-    count = analysis.columns.size
+    partials_at = partials_of(analysis)
+    begin, count = partials_at + 2 * len(code), analysis.columns.size
     starts, counts = np.zeros(size, np.int64), np.zeros(size, np.int64)
     starts[analysis.columns], counts[analysis.columns] = np.arange(count), 1
-    room = 2 * count + 4 * len(code) + 2 * pattern.entries + 64
-    most = ENTRIES_A_ROW * (len(code) + count + pattern.entries + 64)
-    columns, places, keys = (np.zeros(room, np.int64) for _ in range(3))
-    columns[:count] = np.arange(count)
+    room = count + 2 * len(code) + pattern.entries + 256
+    most = ENTRIES_A_ROW * room
+    columns, places, keys = np.zeros(room, np.int64), np.full(room, -1, np.int64), np.zeros(count + 256, np.int64)
+    numbers = np.zeros((room, 2), dtype)
+    columns[:count], numbers[:count, 1] = np.arange(count), 1
     memory, steps = np.zeros(begin + room, dtype), np.zeros(3 * room, np.int32)
     memory[0] = 1
     memory[VALUES_AT : VALUES_AT + size] = analysis.values
-    memory[partials_at:begin] = analysis.partials.reshape(-1)
-    state, numbers = np.array([count, begin, 0, 0]), np.array([VALUES_AT, partials_at])
+    state = np.array([count, begin, 0, 0, 0, VALUES_AT, partials_at])
+    named, scales = partials_by_name(len(REGISTRY))
+    fixed = (code.reshape(-1), analysis.flags, analysis.carries, analysis.partials.reshape(-1), starts, counts)
+    recent, scales = np.zeros(16, np.int64), scales.astype(dtype)
+    alike, ratios = np.arange(size, dtype=np.uint32), np.ones(size, dtype)
     while True:
-        arrays = (code.reshape(-1), analysis.flags, analysis.carries, starts, counts, columns, places, keys, memory)
-        if call("make_entries_at", 0, (*arrays, steps, state, numbers), dtype=dtype) == len(code):
+        arrays = (*fixed, columns, places, numbers.reshape(-1), keys, memory, steps, state, recent, named, scales)
+        if call("make_entries_at", 0, (*arrays, multiples(len(REGISTRY)), alike, ratios), dtype=dtype) == len(code):
             break
         room *= 2
-        if room > most or begin + room > MOST_PLACES:
+        if room > most or begin + 2 * room > MOST_PLACES:
             raise Untold
-        columns, places, keys = (grown(part, room) for part in (columns, places, keys))
-        memory, steps = grown(memory, begin + room), grown(steps, 3 * room)
+        columns, places, memory, steps = (
+            grown(part, more)
+            for part, more in ((columns, room), (places, room), (memory, begin + room), (steps, 3 * room))
+        )
+        numbers, keys = grown(numbers.reshape(-1), 2 * room).reshape(-1, 2), np.zeros(2 * keys.size, np.int64)
     rows = counts[analysis.outputs]
-    if rows.sum() != pattern.entries and not pattern.symmetric:
-        raise Untold  # never: the two ways agree on the pattern
     which = np.repeat(starts[analysis.outputs] - np.cumsum(rows) + rows, rows) + np.arange(rows.sum())
-    found = places[which]
     if pattern.symmetric:
-        found = found[inside(np.repeat(np.arange(rows.size), rows), columns[which], pattern)]
-    return found, memory, steps[: 3 * state[2]].copy(), partials_at
+        which = which[inside(np.repeat(np.arange(rows.size), rows), columns[which], pattern)]
+    if which.size != pattern.entries:
+        raise Untold  # never: the two ways agree on the pattern
+    if pattern.symmetric:
+        which = mirrored(which, pattern)
+    return places[which], numbers[which], memory[: state[1]], steps[: 3 * state[2]].copy()
+
+
+def mirrored(which: np.ndarray, pattern: Pattern) -> np.ndarray:
+    """Return for entries below the diagonal what the ones opposite have."""
+    rows, columns = (part.astype(np.int64) for part in pattern.structure())
+    below = rows > columns
+    opposite_ones = np.searchsorted(rows * pattern.shape[1] + columns, columns[below] * pattern.shape[1] + rows[below])
+    which = which.copy()
+    which[below] = which[opposite_ones]
+    return which
 
 
 def inside(rows: np.ndarray, columns: np.ndarray, pattern: Pattern) -> np.ndarray:

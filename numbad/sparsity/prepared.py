@@ -134,11 +134,23 @@ class Prepared:
         return SWEEP + len(self.analysis.elements.code) * (ROW + LANE * colours)
 
     def compute(self, given: list[Any]) -> tuple[np.ndarray, list[Any]] | None:
-        """Return the entries at a point, and the values that are read; None where a guard does not hold."""
+        """Return the entries at a point, and the values that are read; None where a guard does not hold.
+
+        Raises
+        ------
+        BranchError
+            From sweeps, where a guard does not hold.
+        """
         if self.entries is not None:
             with self.lock:
                 stopped, data = self.entries.compute(given)
-                return None if stopped >= 0 else (data, self.read_values())
+                if stopped >= 0:
+                    return None
+                if stopped == -1:
+                    return data, self.read_values()
+                if self.lanes is None:  # what is absent is told from zeros by the sweeps
+                    self.colouring = choose_colouring(self.pattern)
+                    self.lanes = Lanes(self.tape, self.wanted, self.rows, self.colouring)
         assert self.lanes is not None
         data, values = self.lanes.compute(self.tape.rebuild_inputs(list(given)), given)
         return data, [values[k] for k in self.reads]

@@ -272,188 +272,323 @@ def write_pattern(outputs, starts, counts, pool, pointers, columns):
     return total
 
 
-# ---------------------------------------------------------------- entries: a place in memory for each of some columns
+# ---------------------------------------------------------------- entries: numbers in memory, scaled and moved
 
-# An entry is a column and a place; the lowest bit of a place says that the number varies. Instructions are three
-# places (target, factor, source): memory[target] = memory[factor] * memory[source], added if the target is negative.
+# An entry of an address is a column with (place, scale, offset): the number scale * memory[place] + offset, where place
+# CONSTANT stands for the offset alone. What is linear thus makes no instruction. Instructions are three places
+# (target, factor, source): memory[target] = memory[factor] * memory[source], added if the target is negative.
 
-
-@compiled
-def nothing(memory):
-    """Return -0.0 in the type of a memory, whose place 0 holds 1: what is absent adds it."""
-    return -(memory[0] - memory[0])
-
-
-@compiled
-def add_term(memory, state, steps, target, factor, source, more, varies):
-    """Compute a term of an entry now, and note the instruction if it varies; `more` adds to the terms before."""
-    number = memory[factor] * memory[source]
-    if absent(memory[factor]) or absent(memory[source]):
-        number = nothing(memory)
-    memory[target] = memory[target] + number if more else number
-    if varies:
-        k = state[2]
-        steps[3 * k], steps[3 * k + 1], steps[3 * k + 2] = (-target if more else target), factor, source
-        state[2] = k + 1
+CONSTANT = -1
+RECENT = 16  # constants that are looked at before another place is given to one
+NEXT, STEPS, LAST = 1, 2, 4  # of the state: next place, instructions, constants so far
 
 
 @compiled
-def merge_entries(code, i, which, flags, starts, counts, columns, places, memory, steps, state, values_at, partials_at):
-    """Make the entries of a row of one or two operands that pass them on; return False where memory is short."""
-    opcode, out = code[i, 0], np.int64(code[i, 1])
-    a, b = np.int64(code[i, 2]), np.int64(code[i, 3])
-    p = (partials_at + 2 * i) if opcode < MAP else values_at + b
-    q = (partials_at + 2 * i + 1) if opcode < MAP else values_at + a
-    p_varies, q_varies = not flags[i] & P_CONSTANT, not flags[i] & Q_CONSTANT
-    first, x = state[0], starts[a]
-    y, x_stop, y_stop = starts[b], starts[a] + counts[a], starts[b] + counts[b]
-    if not which & 1:
-        x_stop = x
-    if not which & 2:
-        y_stop = y
-    most = x_stop - x + y_stop - y
-    if first + most > columns.size or state[1] + most > memory.size or 3 * (state[2] + 2 * most) > steps.size:
-        return False
-    made = np.int64(0)
+def constant_place(memory, state, recent, value):
+    """Return a place that holds a constant."""
+    if value == 1:
+        return np.int64(0)
+    for k in range(min(state[LAST], RECENT)):
+        if memory[recent[k]] == value:
+            return recent[k]
+    place = state[NEXT]
+    state[NEXT] = place + 1
+    memory[place] = value
+    recent[state[LAST] % RECENT] = place
+    state[LAST] += 1
+    return place
+
+
+@compiled
+def add_step(steps, state, target, factor, source):
+    """Write an instruction."""
+    k = 3 * state[STEPS]
+    steps[k], steps[k + 1], steps[k + 2] = target, factor, source
+    state[STEPS] += 1
+
+
+@compiled
+def new_place(state):
+    """Return a place for a number."""
+    state[NEXT] += 1
+    return state[NEXT] - 1
+
+
+@compiled
+def settled(memory, steps, state, recent, place, scale, offset):
+    """Return a place that holds an entry's number itself."""
+    if scale == 1 and offset == 0:
+        return place
+    target = new_place(state)
+    add_step(steps, state, target, constant_place(memory, state, recent, scale), place)
+    if offset != 0:
+        add_step(steps, state, -target, np.int64(0), constant_place(memory, state, recent, offset))
+    return target
+
+
+@compiled
+def times(memory, steps, state, recent, factor, place, scale, offset):
+    """Return an entry times a factor (place, scale), which is a constant where its place is CONSTANT."""
+    at, by = factor
+    if at == CONSTANT:
+        return place, scale * by, offset * by
+    if place == CONSTANT:
+        return at, offset * by, offset * 0
+    source = place
+    if offset != 0:
+        source, scale = settled(memory, steps, state, recent, place, scale, offset), memory[0]
+    target = new_place(state)
+    add_step(steps, state, target, at, source)
+    return target, scale * by, offset * 0
+
+
+@compiled
+def plus(memory, steps, state, recent, one, other, fresh):
+    """Return the sum of two entries (place, scale, offset); places from `fresh` on are of one of them alone."""
+    p, s, o = one
+    q, t, r = other
+    if p == CONSTANT:
+        return q, t, o + r
+    if q == CONSTANT:
+        return p, s, o + r
+    if p == q:
+        return p, s + t, o + r
+    if s == t and s != 0 and p >= fresh:
+        add_step(steps, state, -p, np.int64(0), q)
+        return p, s, o + r
+    if s == t and s != 0 and q >= fresh:
+        add_step(steps, state, -q, np.int64(0), p)
+        return q, s, o + r
+    target = new_place(state)
+    if s != 0 and (s == t or s == -t):
+        add_step(steps, state, target, np.int64(0), p)
+        add_step(steps, state, -target, constant_place(memory, state, recent, t / s), q)
+        return target, s, o + r
+    add_step(steps, state, target, constant_place(memory, state, recent, s), p)
+    add_step(steps, state, -target, constant_place(memory, state, recent, t), q)
+    return target, memory[0], o + r
+
+
+@compiled
+def factor_of(code, i, k, flags, partials, starts_at, named, scales, alike, ratios):
+    """Return the k-th partial of a row as place and scale: of a constant, a value, or a place of its own.
+
+    A value that is a multiple of an earlier one is that one (`alike`), scaled.
+    """
+    opcode = code[i, 0]
+    values_at, partials_at = starts_at
+    if flags[i] & (P_CONSTANT if k == 0 else Q_CONSTANT):
+        return np.int64(CONSTANT), partials[i, k]
+    name = named[2 * opcode + k]
+    if name:
+        address = np.int64(code[i, 3 if name == 2 else (2 if name == 1 else 1)])
+        return values_at + np.int64(alike[address]), scales[2 * opcode + k] * ratios[address]
+    return partials_at + 2 * i + k, partials.dtype.type(1)
+
+
+@compiled
+def follow_multiple(code, i, flags, partials, linear, alike, ratios):
+    """Note that a result is a constant times a value, if the op is a product with what does not vary."""
+    opcode, out = code[i, 0], code[i, 1]
+    if not linear[opcode]:
+        return
+    if flags[i] & P_CONSTANT and not absent(partials[i, 0]):
+        k = 0
+    elif flags[i] & Q_CONSTANT and linear[opcode] == 2 and not absent(partials[i, 1]):
+        k = 1
+    else:
+        return
+    source = code[i, 2 + k]
+    if ratios[source] * partials[i, k] != 0:
+        alike[out], ratios[out] = alike[source], ratios[source] * partials[i, k]
+
+
+@compiled
+def merge_entries(code, i, which, flags, starts, counts, columns, places, numbers, memory, steps, state, recent, p, q):
+    """Make the entries of a row of one or two operands that pass them on, whose partials are p and q."""
+    out, a, b = np.int64(code[i, 1]), np.int64(code[i, 2]), np.int64(code[i, 3])
+    x, y, made = starts[a], starts[b], state[0]
+    x_stop, y_stop = x + (counts[a] if which & 1 else 0), y + (counts[b] if which & 2 else 0)
+    first, fresh = made, state[NEXT]
     while x < x_stop or y < y_stop:
         left = x < x_stop and (y >= y_stop or columns[x] <= columns[y])
         right = y < y_stop and (x >= x_stop or columns[y] <= columns[x])
-        if left != right:
-            source, factor, varies = (places[x], p, p_varies) if left else (places[y], q, q_varies)
-            columns[first + made] = columns[x] if left else columns[y]
-            places[first + made] = one_term(memory, state, steps, factor, source, varies)
+        columns[made] = columns[x] if left else columns[y]
+        if left:
+            found = times(memory, steps, state, recent, p, places[x], numbers[x, 0], numbers[x, 1])
         else:
-            columns[first + made] = columns[x]
-            target = state[1]
-            state[1] = target + 1
-            one, other = p_varies or places[x] & 1, q_varies or places[y] & 1
-            both = bool(one or other)
-            add_term(memory, state, steps, target, p, places[x] >> 1, False, both)
-            add_term(memory, state, steps, target, q, places[y] >> 1, True, both)
-            places[first + made] = 2 * target + both
+            found = times(memory, steps, state, recent, q, places[y], numbers[y, 0], numbers[y, 1])
+        if left and right:
+            at, by = q
+            alone = places[y] >= 0 and numbers[y, 1] == 0 and at >= 0 and found[0] >= fresh
+            if alone and numbers[y, 0] * by == found[1]:
+                add_step(steps, state, -found[0], at, places[y])
+            else:
+                more = times(memory, steps, state, recent, q, places[y], numbers[y, 0], numbers[y, 1])
+                found = plus(memory, steps, state, recent, found, more, fresh)
+        places[made], numbers[made, 0], numbers[made, 1] = found
         made += 1
         x += left
         y += right
-    starts[out], counts[out] = first, made
-    state[0] = first + made
-    return True
-
-
-@compiled
-def one_term(memory, state, steps, factor, source, factor_varies):
-    """Return the place of a factor times an entry: an old one where one of the two is the constant 1."""
-    if not factor_varies and memory[factor] == 1:
-        return source
-    if source == 0 and factor_varies:  # the seed
-        return 2 * factor + 1
-    target = state[1]
-    state[1] = target + 1
-    varies = factor_varies or source & 1
-    add_term(memory, state, steps, target, factor, source >> 1, False, varies)
-    return 2 * target + (1 if varies else 0)
-
-
-@compiled
-def make_entries(code, flags, carries, starts, counts, columns, places, keys, memory, steps, state, numbers):
-    """Give each address its entries; return the row where it stopped.
-
-    Parameters
-    ----------
-    state : ndarray of int64
-        Ends of the entries, of the memory and of the steps, and the row to begin with.
-    numbers : ndarray of int64
-        Where values and partials begin in the memory, whose place 0 holds 1.
-    """
-    values_at, partials_at = numbers[0], numbers[1]
-    i = state[3]
-    while i < code.shape[0]:
-        opcode, out = code[i, 0], np.int64(code[i, 1])
-        if opcode == CLEAR:
-            counts[out] = 0
-        elif opcode < MAP:
-            which = passes(code, flags, carries, i, counts)
-            if which == 0:
-                counts[out] = 0
-            elif not merge_entries(
-                code, i, which, flags, starts, counts, columns, places, memory, steps, state, values_at, partials_at
-            ):
-                state[3] = i
-                return i
-        elif opcode == ADD or opcode == CONTRACT:
-            stop = i
-            while stop < code.shape[0] and code[stop, 0] == opcode and np.int64(code[stop, 1]) == out:
-                stop += 1
-            if not sum_entries(
-                code, i, stop, flags, carries, starts, counts, columns, places, keys, memory, steps, state, values_at
-            ):
-                state[3] = i
-                return i
-            i = stop
-            continue
-        i += 1
-    state[3] = i
-    return i
+    starts[out], counts[out] = first, made - first
+    state[0] = made
 
 
 @compiled
 def sum_entries(
-    code, start, stop, flags, carries, starts, counts, columns, places, keys, memory, steps, state, values_at
+    code,
+    start,
+    stop,
+    flags,
+    carries,
+    partials,
+    starts,
+    counts,
+    columns,
+    places,
+    numbers,
+    keys,
+    memory,
+    steps,
+    state,
+    recent,
+    alike,
+    ratios,
 ):
-    """Make the entries of a sum of many terms; return False where memory is short."""
+    """Make the entries of a sum of many terms."""
     out = np.int64(code[start, 1])
-    first, end = state[0], state[0]
-    most = counts[out]
-    for i in range(start, stop):
-        which = passes(code, flags, carries, i, counts)
-        most += (counts[code[i, 2]] if which & 1 else 0) + (counts[code[i, 3]] if which & 2 else 0)
-    room = state[1] + 2 * most > memory.size or 3 * (state[2] + 2 * most) > steps.size
-    if room or first + 2 * most > columns.size or most > keys.size:
-        return False
+    first, end, fresh, values_at = state[0], state[0], state[NEXT], state[5]
     for j in range(starts[out], starts[out] + counts[out]):
         columns[end], places[end] = columns[j], places[j]
+        numbers[end, 0], numbers[end, 1] = numbers[j, 0], numbers[j, 1]
         end += 1
     for i in range(start, stop):
         which = passes(code, flags, carries, i, counts)
         for k in range(2):
             if not which >> k & 1:
                 continue
-            source = np.int64(code[i, 2 + k])
+            source, by = np.int64(code[i, 2 + k]), (np.int64(CONSTANT), partials.dtype.type(1))
+            if code[i, 0] == CONTRACT:
+                other = np.int64(code[i, 3 - k])
+                constant = flags[i] & (P_CONSTANT if k == 0 else Q_CONSTANT)
+                value = memory[values_at + other]
+                by = (np.int64(CONSTANT), value) if constant else (values_at + np.int64(alike[other]), ratios[other])
             for j in range(starts[source], starts[source] + counts[source]):
                 columns[end] = columns[j]
-                if code[i, 0] == ADD:
-                    places[end] = places[j]
-                else:
-                    factor = values_at + np.int64(code[i, 3 - k])
-                    varies = not flags[i] & (P_CONSTANT if k == 0 else Q_CONSTANT)
-                    places[end] = one_term(memory, state, steps, factor, places[j], varies)
+                found = times(memory, steps, state, recent, by, places[j], numbers[j, 0], numbers[j, 1])
+                places[end], numbers[end, 0], numbers[end, 1] = found
                 end += 1
-    count = end - first
-    for k in range(count):
+    for k in range(end - first):
         keys[k] = columns[first + k] << HALF | k
-    sort_keys(keys, np.int64(0), count)
+    sort_keys(keys, np.int64(0), end - first)
     made, k = end, np.int64(0)
-    while k < count:
-        last = k
-        column = keys[k] >> HALF
-        while last < count and keys[last] >> HALF == column:
-            last += 1
+    while k < end - first:
+        column, j = keys[k] >> HALF, first + (keys[k] & LOW)
+        found = (places[j], numbers[j, 0], numbers[j, 1])
+        k += 1
+        while k < end - first and keys[k] >> HALF == column:
+            j = first + (keys[k] & LOW)
+            found = plus(memory, steps, state, recent, found, (places[j], numbers[j, 0], numbers[j, 1]), fresh)
+            k += 1
         columns[made] = column
-        if last == k + 1:
-            places[made] = places[first + (keys[k] & LOW)]
-        else:
-            target = state[1]
-            state[1] = target + 1
-            varies = False
-            for j in range(k, last):
-                varies = varies or places[first + (keys[j] & LOW)] & 1 != 0
-            for j in range(k, last):
-                add_term(memory, state, steps, target, np.int64(0), places[first + (keys[j] & LOW)] >> 1, j > k, varies)
-            places[made] = 2 * target + (1 if varies else 0)
+        places[made], numbers[made, 0], numbers[made, 1] = found
         made += 1
-        k = last
     starts[out], counts[out] = end, made - end
     state[0] = made
-    return True
+
+
+@compiled
+def make_entries(
+    code,
+    flags,
+    carries,
+    partials,
+    starts,
+    counts,
+    columns,
+    places,
+    numbers,
+    keys,
+    memory,
+    steps,
+    state,
+    recent,
+    named,
+    scales,
+    linear,
+    alike,
+    ratios,
+):
+    """Give each address its entries; return the row where it stopped.
+
+    Parameters
+    ----------
+    partials : ndarray, shape (rows, 2)
+        Of which those that are constant are read.
+    state : ndarray of int64
+        Ends of the entries, of the memory and of the instructions, the row to begin with, how many constants there are,
+        and where values and partials begin in the memory, whose place 0 holds 1.
+    named, scales : ndarray
+        For the two partials of each op: whether it is x, y or z (1, 2, 3) times a number, and that number.
+    linear : ndarray of uint8
+        For each op whether it is a multiple of its first operand (1), or of either (2), where the other is constant.
+    alike, ratios : ndarray
+        For each address: of which it is a multiple, itself at first, and how much.
+    """
+    i = state[3]
+    while i < code.shape[0]:
+        opcode, out = code[i, 0], np.int64(code[i, 1])
+        if opcode == CLEAR:
+            counts[out] = 0
+        elif opcode < MAP or opcode == ADD or opcode == CONTRACT:
+            stop, most = i, counts[out] if opcode >= MAP else np.int64(0)
+            while stop == i or (opcode >= MAP and stop < code.shape[0] and code[stop, 0] == opcode):
+                if stop > i and np.int64(code[stop, 1]) != out:
+                    break
+                which = passes(code, flags, carries, stop, counts)
+                most += (counts[code[stop, 2]] if which & 1 else 0) + (counts[code[stop, 3]] if which & 2 else 0)
+                stop += 1
+            short = state[0] + 2 * most > columns.size or most > keys.size
+            if short or state[NEXT] + 8 * most > memory.size or 3 * (state[STEPS] + 6 * most) > steps.size:
+                state[3] = i
+                return i
+            if opcode >= MAP:
+                sum_entries(
+                    code,
+                    i,
+                    stop,
+                    flags,
+                    carries,
+                    partials,
+                    starts,
+                    counts,
+                    columns,
+                    places,
+                    numbers,
+                    keys,
+                    memory,
+                    steps,
+                    state,
+                    recent,
+                    alike,
+                    ratios,
+                )
+                i = stop
+                continue
+            which = passes(code, flags, carries, i, counts)
+            follow_multiple(code, i, flags, partials, linear, alike, ratios)
+            if which == 0:
+                counts[out] = 0
+            else:
+                at = (state[5], state[6])
+                p = factor_of(code, i, 0, flags, partials, at, named, scales, alike, ratios)
+                q = factor_of(code, i, 1, flags, partials, at, named, scales, alike, ratios)
+                merge_entries(
+                    code, i, which, flags, starts, counts, columns, places, numbers, memory, steps, state, recent, p, q
+                )
+        i += 1
+    state[3] = i
+    return i
 
 
 @compiled
@@ -522,45 +657,51 @@ def run_sums(code, values, i, stop):
 
 
 @compiled
-def run_steps(memory, steps, careful):
-    """Compute the entries; `careful` takes care of what is absent where numbers are not finite."""
+def run_steps(memory, steps):
+    """Carry out the instructions."""
     for k in range(steps.size // 3):
-        target, factor, source = np.int64(steps[3 * k]), memory[steps[3 * k + 1]], memory[steps[3 * k + 2]]
-        number = factor * source
-        if careful and (absent(factor) or absent(source)):
-            number = nothing(memory)
+        target, number = np.int64(steps[3 * k]), memory[steps[3 * k + 1]] * memory[steps[3 * k + 2]]
         if target < 0:
             memory[-target] += number
         else:
             memory[target] = number
 
 
-def run_entries_at(like, careful, at):
+def run_entries_at(like, whole, at):
     """Run the rows, then the instructions, and collect the entries; return the row that stopped it.
 
-    Returns -1 where all is well, -2 where an entry is not finite: a second, `careful` call then takes care of what is
-    absent. Compiled to a C function.
+    Returns -1 where all is well, -2 where an entry is not finite: only then can what is absent be told from a zero.
+    `whole` says whether rows compute partials besides values. Compiled to a C function.
     """
     table = table_at(at)
     code, memory = rows_of(addresses_at(table, 0), 4), array_at(table, 1, like)
-    steps, targets, sources = array_at(table, 2, np.int32(0)), integers_at(table, 3), integers_at(table, 4)
-    template, data = array_at(table, 5, like), array_at(table, 6, like)
-    linearise, values_at, partials_at, zero = np.uint64(table[14]), table[15], table[16], memory[0] - memory[0]
+    steps, targets, sources = (
+        array_at(table, 2, np.int32(0)),
+        array_at(table, 3, np.int32(0)),
+        array_at(table, 4, np.int32(0)),
+    )
+    pairs, which = rows_of(array_at(table, 5, like), 2), array_at(table, 6, np.int32(0))
+    template, data = array_at(table, 7, like), array_at(table, 8, like)
+    machine, values_at, partials_at, zero = np.uint64(table[18]), table[19], table[20], memory[0] - memory[0]
     values = view(np.uint64(values_at), WHOLE, like)
     i, stop = np.int64(0), np.int64(code.shape[0])
-    while i < stop and not careful:
-        i = call_at(linearise, like, (table[0], values_at, partials_at, i, stop))
+    while i < stop:
+        if whole:
+            i = call_at(machine, like, (table[0], values_at, partials_at, i, stop))
+        else:
+            i = call_at(machine, like, (table[0], values_at, i, stop))
         if i < stop:
             if code[i, 0] == GUARD or code[i, 0] == GUARD_VALUE:
                 return i
             i = run_sums(code, values, i, stop)
-    run_steps(memory, steps, careful != 0)
+    run_steps(memory, steps)
     for k in range(template.size):
         data[k] = template[k]
     total = zero
-    for k in range(targets.size):
-        number = memory[sources[k]] + zero
-        data[targets[k]] = number
+    some = targets.size != 0
+    for k in range(sources.size):
+        number = memory[sources[k]] * pairs[which[k], 0] + pairs[which[k], 1] + zero
+        data[targets[k] if some else k] = number
         total += number * zero
     return np.int64(-1) if total == zero else np.int64(-2)
 
@@ -624,10 +765,31 @@ def make_entries_at(like, _, at):
     """Run `make_entries`. Compiled to a C function."""
     table = table_at(at)
     code, flags, carries = rows_of(addresses_at(table, 0), 4), bytes_at(table, 1), bytes_at(table, 2)
-    starts, counts, columns = integers_at(table, 3), integers_at(table, 4), integers_at(table, 5)
-    places, keys, memory = integers_at(table, 6), integers_at(table, 7), array_at(table, 8, like)
-    steps, state, numbers = array_at(table, 9, np.int32(0)), integers_at(table, 10), integers_at(table, 11)
-    return make_entries(code, flags, carries, starts, counts, columns, places, keys, memory, steps, state, numbers)
+    partials, starts, counts = rows_of(array_at(table, 3, like), 2), integers_at(table, 4), integers_at(table, 5)
+    columns, places, numbers = integers_at(table, 6), integers_at(table, 7), rows_of(array_at(table, 8, like), 2)
+    keys, memory, steps = integers_at(table, 9), array_at(table, 10, like), array_at(table, 11, np.int32(0))
+    state, recent, named = integers_at(table, 12), integers_at(table, 13), bytes_at(table, 14)
+    return make_entries(
+        code,
+        flags,
+        carries,
+        partials,
+        starts,
+        counts,
+        columns,
+        places,
+        numbers,
+        keys,
+        memory,
+        steps,
+        state,
+        recent,
+        named,
+        array_at(table, 15, like),
+        bytes_at(table, 16),
+        addresses_at(table, 17),
+        array_at(table, 18, like),
+    )
 
 
 def mark_steps_at(like, _, at):

@@ -77,6 +77,14 @@ def test_symbolic_swell_grows_while_the_tape_does_not():
 
 
 @pytest.mark.subprocess
+def test_brusselator_has_a_sparse_jacobian():
+    pytest.importorskip("matplotlib")
+    printed = run("brusselator")
+    assert "72 unknowns, 432 entries: 6 in each row" in printed
+    assert "difference to finite differences: True" in printed
+
+
+@pytest.mark.subprocess
 def test_zero_function_has_a_zero_gradient_cheaply():
     printed = run("zero_function")
     assert "largest: 0.0" in printed

@@ -8,6 +8,8 @@ import scipy.special
 
 import numbad
 from numbad.errors import BranchError, InputError, OutputError, RecordingError
+from numbad.ops import REGISTRY
+from numbad.ops.texts import scaled_partials
 from numbad.sparsity import entries, lanes, prepared
 from numbad.sparsity.patterns import Pattern
 from numbad.testing import check_sparsity
@@ -274,6 +276,68 @@ def test_a_damaged_instruction_is_noticed(monkeypatch):
     monkeypatch.setattr(entries.Entries, "bind", damaged)
     with pytest.raises(AssertionError, match="differ"):
         check_sparsity(lambda x: np.exp(np.sin(x[1:]) * x[:-1]), X)
+
+
+def test_damaged_constants_are_noticed(monkeypatch):
+    whole = entries.Entries.bind
+    for damage in ("pairs", "template"):
+
+        def damaged(self, damage=damage):
+            getattr(self, damage).reshape(-1)[:1] += 0.5
+            whole(self)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(entries.Entries, "bind", damaged)
+            with pytest.raises(AssertionError, match="differ"):
+                check_sparsity(lambda x: np.concatenate([3.0 * x[:2], x[1:] * x[:-1]]), X)
+
+
+def test_partials_that_are_named_in_texts():
+    found = 0
+    for op in REGISTRY:
+        if op.host or not op.smooth:
+            continue
+        at = np.array([0.3, 0.7])[: op.arity]
+        tape = numbad.record(lambda *points, op=op: op(*points), *at.tolist())
+        execution, _ = tape.run(tuple(at.tolist()))
+        names = [None, *at.tolist(), *[None] * (2 - op.arity), float(execution.values[tape.outputs[0].address])]
+        for k, (name, scale) in enumerate(scaled_partials(op)[: op.arity]):
+            if name and len(tape) == 1:
+                found += 1
+                assert execution.partials[0, k] == pytest.approx(scale * names[name], rel=1e-14), op.name
+    assert found > 6
+
+
+def test_where_an_entry_is_not_finite_the_sweeps_compute_all():
+    tape = numbad.record(lambda x: np.sqrt(x) * np.where(x > 1.0, x, 0.0), X)
+    at = np.array([0.0, *X[1:]])
+    np.testing.assert_array_equal(tape.sparse_jacobian(at).toarray(), tape.jacobian(at))
+    assert tape.kept["sparse", False].lanes is not None
+    np.testing.assert_array_equal(tape.sparse_jacobian(X).toarray(), tape.jacobian(X))
+
+
+def test_guards_sums_and_constants_keep_their_places():
+    def f(x):
+        total = np.sum(x[:4] * x[4:8])
+        if total > 1.0 and int(x[8]) == 2:
+            return np.exp(total * x), 3.0 * x[:2] - x[1:3]
+        return x
+
+    tape = numbad.record(f, X)
+    for at in (X, X + 0.01):
+        dense = np.concatenate([np.reshape(part, (-1, 9)) for part in tape.jacobian(at)])
+        np.testing.assert_allclose(tape.sparse_jacobian(at).toarray(), dense, rtol=1e-12)
+    for at in (0.1 * X, np.concatenate([X[:8], [3.5]])):
+        with pytest.raises(BranchError):
+            tape.sparse_jacobian(at)
+
+
+@pytest.mark.parametrize("count", [3, 63, 64, 65, 200])
+def test_many_scales_and_offsets(count):
+    weights = np.linspace(1.0, 2.0, count)
+    x = np.linspace(0.5, 1.5, count)
+    check_sparsity(lambda x: weights * x * np.roll(x, 1) + weights**2 * x, x)
+    check_sparsity(lambda x: np.sum(weights * x**2 * np.roll(x, 1)), x, second=True)
 
 
 def test_a_damaged_seed_is_noticed(monkeypatch):
