@@ -95,6 +95,8 @@ class Group:
         Space and address of each scalar operand, and its number.
     shared : bool
         Whether operands share addresses, so that one thread has to add up their cotangents.
+    lowest : int
+        The first address of all outputs.
     constants : set of (int, int)
         Space and address of numbers that the program gave: they have no cotangents.
     """
@@ -107,6 +109,7 @@ class Group:
         self.virtual: list[bool] = []
         self.scalars: dict[tuple[int, int], int] = {}
         self.outputs: dict[int, int] = {}
+        self.lowest = 1 << 62
         self.sums: set[int] = set()
         self.memory: set[tuple[int, int]] = set()
         self.fetched: dict[tuple[Any, ...], int] = {}
@@ -121,9 +124,9 @@ class Group:
         for kind, space, address, low, high, *_ in operands:
             if space:
                 continue
-            if any(low <= a <= high for a in self.sums):
+            if self.sums and any(low <= a <= high for a in self.sums):
                 return False  # a sum is known when the whole group has run, not before
-            if kind == 1 and address in self.outputs:
+            if high < self.lowest or (kind == 1 and address in self.outputs):
                 continue
             if any(start <= high and low < start + self.count for start in self.outputs):
                 return False
@@ -149,6 +152,7 @@ class Group:
             self.sums.add(out)
         else:
             self.outputs[out] = len(self.rows)
+            self.lowest = min(self.lowest, out)
         self.rows.append((opcode, out, places))
         self.virtual.append(True)
         self.last += 1
@@ -243,7 +247,7 @@ class Group:
 
 def plan(execution: Execution, code: np.ndarray, words: np.ndarray, wanted: tuple[Any, ...]) -> dict[int, Group]:
     """Return the groups of a finished tape, by their first and by their last row."""
-    groups = find_groups(execution, code, words)
+    groups = find_groups(execution)
     mark_virtual(groups, code, words, wanted)
     mark_constants(groups, execution)
     found = {}
@@ -253,49 +257,51 @@ def plan(execution: Execution, code: np.ndarray, words: np.ndarray, wanted: tupl
     return found
 
 
-def find_groups(execution: Execution, code: np.ndarray, words: np.ndarray) -> list[Group]:
+def find_groups(execution: Execution) -> list[Group]:
     """Gather the large elementwise rows that follow one another, and the full sums between them."""
+    code: Any = execution.rows.code
+    words: Any = execution.rows.words  # whose items are Python's numbers, a third of the time
     groups: list[Group] = []
     group: Group | None = None
     for row in execution.rows.large:
-        if row < execution.done or REGISTRY[int(code[row, 0]) - MAP].host:
+        opcode, out, w, _ = code[4 * row : 4 * row + 4]
+        if row < execution.done or REGISTRY[opcode - MAP].host:
             continue
         if group is not None:
             join_sums(group, code, words, row)
-        w = int(code[row, 2])
-        out, count, operands = int(code[row, 1]), int(row_elements(words, w)), memory_operands(words, w)
+        count, operands = row_elements(words, w), memory_operands(words, w)
         if group is None or group.last != row or group.count != count or not group.accepts(operands):
             group = Group(row, count)
             groups.append(group)
-        group.add(int(code[row, 0]) - MAP, out, operands, row_shape(words, w))
+        group.add(opcode - MAP, out, operands, row_shape(words, w))
     for group in groups:
-        join_sums(group, code, words, len(code))
+        join_sums(group, code, words, len(code) // 4)
     return groups
 
 
-def join_sums(group: Group, code: np.ndarray, words: np.ndarray, stop: int) -> None:
+def join_sums(group: Group, code: Any, words: Any, stop: int) -> None:
     """Add the full sums that follow a group to it."""
-    while group.last < stop and code[group.last, 0] == ADD:
-        w = int(code[group.last, 2])
+    while group.last < stop and code[4 * group.last] == ADD:
+        _, out, w, _ = code[4 * group.last : 4 * group.last + 4]
         if row_axes(words, w) != 1 or row_elements(words, w) != group.count or row_cleared(words, w) != 1:
             return
-        out, operands = int(code[group.last, 1]), memory_operands(words, w)
+        operands = memory_operands(words, w)
         if operand_kinds(words, w)[0] != 2 or operands[0].kind != 1 or not group.accepts(operands):
             return
         group.add(SUM, out, operands)
 
 
-def memory_operands(words: np.ndarray, w: int) -> list[Operand]:
+def memory_operands(words: Any, w: int) -> list[Operand]:
     """Return what a row over an index space reads."""
     kinds, places = operand_kinds(words, w), row_operands(words, w)
     found = []
     for k in range(1, len(kinds)):
         space, address, steps = places[k]
         if kinds[k]:
-            span = (address, address + (0 if kinds[k] == 2 else int(row_elements(words, w)) - 1), steps, 0, 0)
+            span = (address, address + (0 if kinds[k] == 2 else row_elements(words, w) - 1), steps, 0, 0)
         else:
             _, low, high = operand_span(words, w, k)
-            span = (int(low), int(high), steps, w, int(operand_at(words, w, k)))
+            span = (low, high, steps, w, operand_at(words, w, k))
         found.append(Operand(kinds[k], space, address, *span))
     return found
 
