@@ -63,7 +63,8 @@ def require_finite(*arrays: Any) -> None:
 
 @array_op(shapes=solution_shape, raises=True, stacks=True)
 def solve(a: Any, b: Any) -> Any:
-    """Solution of a @ x = b: by blocks of rows, without a factorization, where the matrix is triangular."""
+    """Solution of a @ x = b."""
+    # A triangular matrix needs no factorization.
     if a.ndim == 2 and len(a) > FEW_ROWS_OF_MATRIX and b.ndim <= 2:
         if a[0, -1] == 0.0 and not np.triu(a, 1).any():
             return substituted(a, b, range(0, len(a), TRIANGLE))
