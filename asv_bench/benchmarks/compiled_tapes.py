@@ -69,7 +69,7 @@ class Compile:
     def track_bytes_a_row(self, name, n):
         """Bytes of values and cotangents for each row that runs."""
         machine = self.machine
-        return 0.0 if machine is None else (machine.values.nbytes + machine.bar.nbytes) / machine.count
+        return 0.0 if machine is None else machine.nbytes / machine.count
 
 
 Compile.track_seconds.unit = "s"
@@ -84,7 +84,8 @@ class Replay:
     def setup(self, name, n):
         """Record, and compile one of two."""
         need("jit")
-        self.interpreted, self.x, _ = recorded(name, n)
+        self.interpreted, self.x, program = recorded(name, n)
+        program.promotion.next = float("inf")
         self.compiled, _, program = recorded(name, n)
         machine = program.promotion.make()
         program.promotion.next = float("inf")
@@ -101,3 +102,47 @@ class Replay:
 
 
 Replay.track_interpreted.unit = Replay.track_compiled.unit = "us"
+
+
+def orbit(x, steps):
+    """A loop of ten rows."""
+    place, speed = x[0], x[1]
+    for _ in range(steps):
+        force = np.sin(place) * x[2] + speed * x[3]
+        speed = speed - 0.01 * force
+        place = place + 0.01 * speed + 0.001 * force
+    return place * speed
+
+
+class LongLoop:
+    params = [1000, 10_000, 100_000]
+    param_names = ("iterations",)
+
+    def setup(self, steps):
+        """Record and compile."""
+        need("jit")
+        self.x = np.array([0.9, 0.1, 1.0, 0.2])
+        self.jitted = numbad.jit(numbad.value_and_grad(lambda x: orbit(x, steps)))
+        self.jitted(self.x)
+        self.program = next(iter(self.jitted.programs.values())).programs[0]
+        self.rows = self.program.recorder.row_count()
+        while not self.program.compiled:
+            self.jitted(self.x)
+            time.sleep(0.001)
+
+    def track_nanoseconds_a_row(self, steps):
+        """Of value and gradient, replayed."""
+        return fastest(lambda: self.jitted(self.x)) * 1e9 / self.rows
+
+    def track_seconds(self, steps):
+        """What compiling took, texts that are not kept included."""
+        return self.program.promotion.seconds
+
+    def track_bytes_a_row(self, steps):
+        """Of the program, when it is compiled."""
+        return self.program.bytes() / self.rows
+
+
+LongLoop.track_nanoseconds_a_row.unit = "ns"
+LongLoop.track_seconds.unit = "s"
+LongLoop.track_bytes_a_row.unit = "bytes"

@@ -20,7 +20,7 @@ from numbad.ops.definition import absent
 WINDOW = 4  # rows of the shortest run
 MULTIPLES = 17  # of periods: for what comes again only every few iterations
 PERIODS = 4  # distances that are tried, for each length of short runs
-LONG = 1 << 16  # rows: in a longer program periods are looked for in pieces
+LONG = 1 << 18  # rows: in a longer program periods are looked for in pieces
 PIECE, PIECES = 1 << 14, 16  # rows of one, and how many are looked at
 MIX = np.uint64(0x9E3779B97F4A7C15)
 
