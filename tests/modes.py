@@ -368,6 +368,28 @@ def hessians(case: Case) -> Found:
     yield numbad.vmap(numbad.hessian(case.one))(xs[:2], ys[:2]), expected, SECOND
 
 
+@mode(has_few_columns)
+def sparse_jacobians(case: Case) -> Found:
+    run = numbad.jit(numbad.sparse_jacobian(case.many))
+    for p in case.points[:2]:
+        shape = (-1, p.x.size)
+        expected = p.columns().reshape(shape)
+        yield numbad.sparse_jacobian(case.many)(p.x, p.y).toarray(), expected, case.exact
+        yield numbad.sparse_jacobian(case.many, method="both")(p.x, p.y).toarray(), expected, case.exact
+        yield run(p.x, p.y).toarray(), expected, case.exact
+
+
+@mode(lambda case: case.short and case.dtype == np.float64)
+def sparse_hessians(case: Case) -> Found:
+    run = numbad.jit(numbad.sparse_hessian(case.one))
+    for p in (case.points[0], case.points[1]):
+        units = np.eye(p.x.size)
+        expected = p.once("hessian", lambda p=p, units=units: np.stack([p.curvature(unit) for unit in units]))
+        yield numbad.sparse_hessian(case.one)(p.x, p.y).toarray(), expected, SECOND
+        yield numbad.sparse_hessian(case.one, method="star")(p.x, p.y).toarray(), expected, SECOND
+        yield run(p.x, p.y).toarray(), expected, SECOND
+
+
 @mode(lambda case: case.dtype == np.float64)
 def hessian_times_vector(case: Case) -> Found:
     run = numbad.jit(lambda x, y, v: numbad.hvp(lambda x: case.one(x, y), x, v))

@@ -202,4 +202,17 @@ def summarise(tape: Tape) -> str:
     costs = ", ".join(f"{sweep} {write_seconds(time)}" for sweep, time in predict_costs(tape).items())
     predicted = f"  predicted time of the sweeps: {costs}"
     passes = [f"  {record}" for record in tape.passes]
-    return "\n".join([repr(tape)[1:-1], align(table), sizes, running, predicted, *describe_loops(tape), *passes])
+    more = [*describe_loops(tape), *describe_sparse(tape), *passes]
+    return "\n".join([repr(tape)[1:-1], align(table), sizes, running, predicted, *more])
+
+
+def describe_sparse(tape: Tape) -> list[str]:
+    """Return a line for each sparse derivative that has been prepared: pattern, how it is computed, what it took."""
+    found = []
+    for second, title in ((False, "Jacobian"), (True, "Hessian")):
+        prepared = tape.kept.get(("sparse", second))
+        if prepared is not None:
+            (height, width), entries = prepared.pattern.shape, prepared.pattern.entries
+            taken = f"prepared in {write_seconds(prepared.seconds)}, {prepared.bytes():,} bytes"
+            found.append(f"  sparse {title}: {height} x {width}, {entries} entries, {prepared.describe()}; {taken}")
+    return found

@@ -155,6 +155,13 @@ class Prepared:
         data, values = self.lanes.compute(self.tape.rebuild_inputs(list(given)), given)
         return data, [values[k] for k in self.reads]
 
+    def describe(self) -> str:
+        """Return in a few words how the entries are computed."""
+        if self.entries is not None:
+            return f"one by one: {len(self.entries.code)} rows and {self.entries.steps.size // 3} instructions"
+        assert self.colouring is not None
+        return f"by {self.colouring.colours} colours of {self.method}"
+
     def bytes(self) -> int:
         """Return about how many bytes this takes."""
         tape, found = self.tape, 8 * self.pattern.entries

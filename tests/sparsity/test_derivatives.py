@@ -369,3 +369,15 @@ def test_the_cheaper_way_is_taken():
     tape = numbad.record(lambda x: np.tanh(dense @ np.tanh(dense @ x)), np.ones(300))
     tape.sparsity()
     assert tape.kept["sparse", False].method == "columns"
+
+
+def test_the_summary_says_what_was_prepared():
+    tape = numbad.record(lambda x: np.sum(x[1:] * x[:-1] ** 2), X)
+    assert "sparse" not in tape.summary()
+    tape.sparse_hessian(X), tape.sparsity()
+    lines = [line for line in tape.summary().splitlines() if "sparse" in line]
+    assert lines[0].startswith("  sparse Jacobian: 1 x 9, 9 entries, one by one: ") and "prepared in" in lines[0]
+    assert lines[1].startswith("  sparse Hessian: 9 x 9, 24 entries, one by one: ") and lines[1].endswith(" bytes")
+    dense = numbad.record(lambda x: np.linalg.inv(np.diag(x)), X[:3])
+    dense.sparse_jacobian(X[:3])
+    assert "9 x 3, 27 entries, by 3 colours of columns" in dense.summary()
