@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numbad.errors import BranchError, message
+from numbad.errors import BranchError, InputError, message
 from numbad.recording import strictness
 from numbad.recording.inputs import FLOAT64, as_leaf
 from numbad.recording.recorder import current
@@ -85,8 +85,12 @@ class SparseJitted(Jitted[Any]):
         """Return the derivative of a method: its positions are counted without the instance."""
         if instance is None:
             return self
-        numbers = self.sparse.argnums
-        numbers = numbers - 1 if isinstance(numbers, int) else tuple(k - 1 for k in numbers)
+        given = self.sparse.argnums
+        if 0 in (given if isinstance(given, tuple) else (given,)):
+            do = f"say which argument: numbad.jit(numbad.{self.sparse.name}({self.title()}, argnums=1))"
+            raise InputError(message(f"{self.title()} is a method, whose argument 0 is the instance", do))
+        less = {k: k - 1 if k > 0 else k for k in (given if isinstance(given, tuple) else (given,))}
+        numbers = tuple(less[k] for k in given) if isinstance(given, tuple) else less[given]
         kept = instance.__dict__.setdefault(f"_numbad_sparse_{id(self)}", None)
         if kept is None or kept.f.__self__ is not instance:
             plan = dataclasses.replace(self.sparse, f=MethodType(self.sparse.f, instance), argnums=numbers)

@@ -11,7 +11,7 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import minimize
 
 import numbad
-from numbad.errors import RecordingError
+from numbad.errors import InputError, RecordingError
 
 X = np.linspace(0.5, 2.0, 9)
 
@@ -99,7 +99,13 @@ def test_methods_copies_and_pickles():
 
         jacobian = numbad.jit(numbad.sparse_jacobian(value, argnums=1))
 
+        from_the_end = numbad.jit(numbad.sparse_jacobian(value, argnums=(-1,)))
+        by_itself = numbad.jit(numbad.sparse_jacobian(value))
+
     assert [Model(s).jacobian(X).data[0] for s in (1.0, 2.0)] == [1.0, 2.0]
+    assert Model(3.0).from_the_end(X)[0].data[0] == 3.0
+    with pytest.raises(InputError, match="whose argument 0 is the instance"):
+        Model(1.0).by_itself(X)
     run = jacobian_of_module_function
     assert copy.deepcopy(run) is run
     again = pickle.loads(pickle.dumps(run))
