@@ -37,6 +37,8 @@ def derive(f: Any, points: tuple[Any, ...], second: bool, with_value: bool, opti
     if argnums is None:
         options["argnums"] = tuple(range(len(points))) if len(points) > 1 else 0
     numbers_of(options["argnums"], name)
+    if isinstance(options["argnums"], list):
+        options["argnums"] = tuple(options["argnums"])
     plan = SparsePlan(f, name, second, with_value, keywords=own, **options)
     if points:
         return call(plan, points, {})

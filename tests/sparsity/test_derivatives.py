@@ -129,6 +129,8 @@ def test_arguments_trees_values_and_auxiliary_results():
         [[[6, 0], [0, 6]], [[2], [4]]],
         [[[2, 4]], [[0]]],
     ]
+    listed = numbad.sparse_jacobian(lambda x, y: x * y, np.ones(2), 3.0, argnums=[1])
+    assert isinstance(listed, tuple) and listed[0].toarray().tolist() == [[1.0], [1.0]]
     later = numbad.sparse_jacobian(lambda x, scale=1.0: scale * x * x, scale=2.0)
     assert later(np.array([1.0, 2.0])).data.tolist() == [4.0, 8.0]
     assert later(np.array([1.0, 2.0]), scale=3.0).data.tolist() == [6.0, 12.0]
