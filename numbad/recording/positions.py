@@ -210,6 +210,10 @@ class Position(Given):
             return self
         if function in MOVING and not any(type(part) is Position for part in (*arguments[1:], *keywords.values())):
             return Position(function(self.numbers, *arguments[1:], **keywords), self.low, self.high)
+        if function is np.take and not keywords.keys() - {"axis"} and keywords.get("axis", 0) == 0:
+            table = np.asarray(arguments[0]) if keywords else np.ravel(arguments[0])
+            if len(arguments) == 2 and type(arguments[1]) is Position and table.dtype.kind == "f":
+                return self.apply(operator.getitem, table, arguments[1])
         if function is np.clip and len(arguments) == 3 and not keywords and None not in arguments[1:]:
             return np.minimum(np.maximum(*arguments[:2]), arguments[2])
         if getattr(function, "__name__", "") in KINDS:

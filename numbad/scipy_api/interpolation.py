@@ -34,10 +34,10 @@ def evaluate_pieces(self: Any, x: Any, nu: int = 0, extrapolate: Any = None) -> 
     else:
         piece = len(ends) - 2 - np.clip(np.searchsorted(ends[::-1], points, side="left") - 1, 0, len(ends) - 2)
     trailing = (None,) * (self.c.ndim - 2)
-    distance = (points - ends[piece])[(..., *trailing)]
-    found: Any = self.c[0][piece]
+    distance = (points - np.take(ends, piece))[(..., *trailing)]
+    found: Any = np.take(self.c[0], piece, axis=0)
     for coefficients in self.c[1:]:
-        found = found * distance + coefficients[piece]
+        found = found * distance + np.take(coefficients, piece, axis=0)
     found = found + 0.0 * distance if len(self.c) == 1 else found
     if not extrapolate:
         inside = ((points >= np.min(ends)) & (points <= np.max(ends)))[(..., *trailing)]
@@ -86,8 +86,8 @@ def evaluate_table(self: Any, x: Any) -> Any:
         table = np.reshape(self._y, (len(self.x), *extra))
         widths = np.diff(self.x)[(..., *[None] * len(extra))]
         piece = np.clip(np.searchsorted(self.x, points, side="right") - 1, 0, len(self.x) - 2)
-        distance = (points - self.x[piece])[(..., *[None] * len(extra))]
-        found = table[piece] + (np.diff(table, axis=0) / widths)[piece] * distance
+        distance = (points - np.take(self.x, piece))[(..., *[None] * len(extra))]
+        found = np.take(table, piece, axis=0) + np.take(np.diff(table, axis=0) / widths, piece, axis=0) * distance
     else:
         raise RecordingError(
             message(

@@ -103,7 +103,11 @@ def vmap(
     A jitted function of numbers (`vmap(jit(f))`, `vmap(jit(grad(f)))`) runs as `Tape.map` does: its tapes are swept
     over the examples that take their path, in blocks of lanes and in parallel, and a path that is met for the first
     time is recorded. Integers and truth values are plain numbers for the function, which is recorded for each of their
-    values; an empty batch is recorded with zeros, to learn the shapes of the results.
+    values; an empty batch is recorded with zeros, or ones, to learn the shapes of the results.
+
+    What np.argmax, np.argsort, np.searchsorted and their kin give are positions of each example: they name elements of
+    arrays, and are compared and added, for all examples at once. Where one has to be a plain integer (`int(k)`,
+    `range(k)`, a result), examples that differ in it are recorded for themselves.
 
     Examples
     --------

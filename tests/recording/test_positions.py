@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.interpolate
 
 import numbad
 from numbad.recording import positions
@@ -17,6 +18,8 @@ generator = np.random.default_rng(0)
 TABLES, VECTORS = generator.normal(size=(9, 3, 4)), generator.normal(size=(9, 6))
 GRID = np.linspace(-1.0, 1.0, 5)
 WEIGHTS = np.arange(6.0) ** 2
+SPLINE = scipy.interpolate.CubicSpline(np.linspace(-3.0, 3.0, 9), np.sin(np.arange(9.0)))
+LINES = scipy.interpolate.interp1d(np.linspace(-4.0, 4.0, 9), np.cos(np.arange(9.0)))
 
 
 def without_largest(x: Any) -> Any:
@@ -58,6 +61,10 @@ TOGETHER: dict[str, tuple[Callable[..., Any], np.ndarray]] = {
     "in a list": (lambda x: x[list(np.argsort(x)[:2])], VECTORS),
     "partitioned": (lambda x: x[np.argpartition(x, 2)[2]], VECTORS),
     "added to": (added, VECTORS),
+    "a spline": (lambda x: SPLINE(x), VECTORS),
+    "the slope of a spline": (lambda x: SPLINE(x[:3], 1), VECTORS),
+    "taken from a plain table": (lambda x: x[:4] * np.take(GRID, np.argsort(x[:4])), VECTORS),
+    "rows of a plain table": (lambda x: np.take(TABLES[0], np.argsort(x[:3]), axis=0) @ x[:4], VECTORS),
 }
 APART: dict[str, tuple[Callable[..., Any], np.ndarray]] = {
     "a branch": (lambda x: np.sin(x) if np.argmax(x) == 2 else np.cos(x), VECTORS),
@@ -70,6 +77,7 @@ APART: dict[str, tuple[Callable[..., Any], np.ndarray]] = {
     "a dict": (lambda x: x * {k: 2.0 * k for k in range(6)}[int(np.argmax(x))], VECTORS),
     "a mask of plain ones": (lambda x: x * np.isin(np.arange(6), np.argsort(x)[:2]), VECTORS),
     "counted": (lambda x: np.bincount(np.argsort(x), x, 6), VECTORS),
+    "a table of lines": (lambda x: LINES(x), VECTORS),
     "left out": (lambda x: np.delete(x, np.argmax(x)), VECTORS),
 }
 
