@@ -28,7 +28,7 @@ class Pool:
     buffers : list of (ndarray of uint8, int)
         The arrays and their touched bytes, those that were given back last at the end.
     lent : dict
-        Touched bytes of the arrays that were taken and had been touched in part, by their identities.
+        Touched bytes of the arrays that were taken, by their identities.
     """
 
     def __init__(self) -> None:
@@ -46,10 +46,9 @@ class Pool:
             if not fitting or min(fitting)[0] > 4 * size:
                 return None
             buffer, touched = self.buffers.pop(min(fitting)[1])
-            if touched < buffer.nbytes:
-                if len(self.lent) >= LENT:  # some have never been given back
-                    self.lent.clear()
-                self.lent[id(buffer)] = touched
+            if len(self.lent) >= LENT:  # some have never been given back
+                self.lent.clear()
+            self.lent[id(buffer)] = touched
             return buffer
 
     def keep(self, buffer: np.ndarray, touched: int) -> None:

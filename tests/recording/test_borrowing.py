@@ -322,7 +322,7 @@ def test_parts_of_a_large_argument_are_read_where_they_lie(more: int) -> None:
         lambda x, z: np.sum(np.log(x) * z[1]), np.where(np.arange(columns) == 3, 0.0, x), z, argnums=0
     )
     assert found[3] == 0.0
-    assert found[4] == z[1, 4] / x[4]
+    assert found[4] == pytest.approx(z[1, 4] / x[4])
 
 
 def test_parts_that_are_no_rows_of_the_argument() -> None:
