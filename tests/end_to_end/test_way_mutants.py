@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import scipy.linalg
 import scipy.special
 
 import numbad
@@ -622,6 +623,16 @@ def many_seeds() -> None:
 def solved(x: Any) -> Any:
     """Return the solution of a system, which is a row for Python."""
     return np.linalg.solve(np.eye(5) * 4.0 + MATRIX[:5], x * x)
+
+
+def many_seeds_one_by_one() -> None:
+    """Jacobians through a row of a Python kernel that takes no stacks, and so each seed for itself."""
+    a, b = np.diag([2.0, 3.0]), np.eye(2)
+    q = sample(4).reshape(2, 2)
+    weights = np.add.outer(np.diag(a), np.diag(b))
+    found = numbad.jacrev(lambda q: scipy.linalg.solve_sylvester(a, b, q).reshape(-1)[[0, 1, 2, 3, 0]])(q)
+    want = np.diag(1.0 / weights.reshape(-1))
+    close(found.reshape(5, 4), want[[0, 1, 2, 3, 0]])
 
 
 def many_seeds_through_hosts() -> None:
@@ -1296,7 +1307,13 @@ PYTHON = {
     ),
     # lanes
     "a host row's lanes do not go back": Damage(
-        "sweeps.linearised.Linearised.host", "call.backward(", "(lambda *_: None)(", many_seeds_through_hosts
+        "sweeps.linearised.Linearised.host", "call.backward(", "(lambda *_: None)(", many_seeds_one_by_one
+    ),
+    "a host row's lanes do not go back together": Damage(
+        "sweeps.linearised.host_together", "call.backward(", "(lambda *_: None)(", many_seeds_through_hosts
+    ),
+    "a host row's lanes see the values of one another": Damage(
+        "sweeps.linearised.host_together", "np.repeat(value, lanes)", "np.tile(value, lanes)", many_seeds_through_hosts
     ),
     "lanes of a later block have the seeds of the first": Damage(
         "sweeps.linearised.Linearised.push", "start - first, count", "start, count", blocks_of_lanes
