@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from numbad.pictures.costs import write_seconds
+from numbad.replay.compiled_machine import CompiledMachine
 
 TIMES = 3  # runs, of which the shortest counts
 MOST_TOLD = 5  # loops of a path
@@ -26,8 +27,8 @@ def summarise(programs: list[Any], title: str) -> str:
 def describe_way(program: Any) -> Iterator[str]:
     """Yield lines that say how a path is run."""
     promotion, machine = program.promotion, program.machine
-    module = getattr(getattr(machine, "code", None), "module", None)
-    if program.compiled and module is not None:
+    if isinstance(machine, CompiledMachine):
+        module = machine.code.module
         loops = sorted((part for part in module.segments if part.is_loop), key=lambda part: -part.period * part.count)
         yield f"machine code of {module.rows} rows, made in {write_seconds(promotion.seconds)}"
         for part in loops[:MOST_TOLD]:
@@ -38,7 +39,7 @@ def describe_way(program: Any) -> Iterator[str]:
             times = write_seconds(shortest(machine)), write_seconds(interpreted(machine))
             yield f"a run takes {times[0]}, and {times[1]} by the interpreter"
     elif program.compiled:
-        yield f"machine code, made in {write_seconds(promotion.seconds)}"
+        yield f"machine code for groups of array rows, made in {write_seconds(promotion.seconds)}"
     elif promotion.failure is not None:
         yield f"interpreted: the compiler failed ({type(promotion.failure).__name__})"
     elif promotion.next == NEVER:

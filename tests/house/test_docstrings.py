@@ -20,6 +20,7 @@ POINT = np.array([1.0, 2.0])
 CLASSES = [numbad.Tape, numbad.custom_vjp, numbad.custom_jvp, type(numbad.jit(np.sin))]
 HELPERS = {"split", "merge", "bind", "missing", "pull", "push", "forget", "without_plan", "numbad_map", "call_inside"}
 HELPERS |= {
+    "find_paths",
     "look_up",
     "look_up_last",
     "paths_of",

@@ -63,8 +63,8 @@ def test_loops_and_times_of_machine_code(packed: bool, monkeypatch: pytest.Monke
 
 @pytest.mark.usefixtures("hot_at_once")
 def test_what_is_not_compiled_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    jitted = numbad.jit(lambda x: np.linalg.eigvalsh(x)[0])
-    run(jitted, np.eye(3))
+    jitted = numbad.jit(loop)
+    run(jitted, np.array([0.5, 0.9], np.float32))
     assert "interpreted: its rows are none that are compiled" in jitted.summary()
 
     def fail(*given: Any) -> Any:
@@ -75,3 +75,10 @@ def test_what_is_not_compiled_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.warns(UserWarning, match="could not be compiled"):
         run(jitted, np.array([0.5, 0.9]))
     assert "the compiler failed (ValueError)" in jitted.summary()
+
+
+@pytest.mark.usefixtures("hot_at_once")
+def test_groups_of_array_rows_are_machine_code_too() -> None:
+    jitted = numbad.jit(numbad.grad(lambda x: np.sum(np.sin(x) ** 2 * np.exp(-x))))
+    program = run(jitted, np.linspace(0.1, 1.0, 5000))
+    assert program.compiled == ("machine code for groups of array rows" in jitted.summary())
