@@ -63,6 +63,7 @@ from numbad.transforms.functional import (
 if TYPE_CHECKING:
     from numbad import passes as passes
     from numbad import testing as testing
+    from numbad.numba_api.kernel import kernel
     from numbad.replay.jit import jit
     from numbad.sparsity.derivatives import (
         sparse_hessian,
@@ -111,6 +112,7 @@ __all__ = [
     "jacrev",
     "jit",
     "jvp",
+    "kernel",
     "linearize",
     "load",
     "log_softmax",
@@ -154,6 +156,8 @@ if not TYPE_CHECKING:  # where types are checked, a name that numbad does not ha
             from numbad.sparsity import derivatives
 
             found = getattr(derivatives, name)
+        elif name == "kernel":
+            from numbad.numba_api.kernel import kernel as found
         elif name == "record":
             from numbad.tapes.freezing import record as found
         elif name == "Tape":

@@ -88,3 +88,25 @@ class Kernels:
         return fastest(lambda: self.replayed(self.x)) / fastest(lambda: self.f(self.x))
 
     track_replayed_over_value.unit = "ratio"
+
+
+class Native:
+    """Kernels with 10,000 variables, recorded by machine code."""
+
+    params = ["rosenbrock", "heat", "tridiagonal"]
+    param_names = ["kernel"]
+
+    def setup(self, kernel):
+        need("kernel", "gradient")
+        self.x = np.random.default_rng(7).random(10_000)
+        self.f = numbad.kernel(KERNELS[kernel])
+        self.f(self.x)
+        numbad.gradient(self.f, self.x)
+
+    def time_record_and_gradient(self, kernel):
+        numbad.gradient(self.f, self.x)
+
+    def track_gradient_over_value(self, kernel):
+        return fastest(lambda: numbad.gradient(self.f, self.x)) / fastest(lambda: self.f(self.x))
+
+    track_gradient_over_value.unit = "ratio"

@@ -26,6 +26,8 @@ from numbad.settings import config
 
 KERNEL = "_numbad_kernel"  # the attribute of a dispatcher that keeps what is known of it
 CLOSED = "_numbad_closed"  # the attribute that says that it compiles nothing more, its signatures being given
+NATIVE_AFTER = 2.0  # seconds of recordings by Python after which machine code that records is compiled
+NATIVE_CALL = 0.005  # seconds that a call takes at least for which that is worth it
 NOTICE_AFTER = 1.0  # seconds that a recording by Python takes before it is told
 
 
@@ -36,6 +38,10 @@ class Shadow:
 
 
 methods: list[Callable[[FunctionType, tuple[Any, ...]], Callable[..., Any] | None]] = []  # of objects of Numba's own
+
+
+class NotNative(Exception):
+    """The function has to be recorded by its Python source."""
 
 
 class State(threading.local):
@@ -71,6 +77,14 @@ class Kernel:
         Whether operators are Python's own: in object mode.
     told : bool
         Whether it has been said that its recording takes long.
+    native : Any
+        The version that records by machine code, once there is one; False where Numba's types lack something.
+    declared : bool
+        Whether `numbad.kernel` has asked for it.
+    version : int
+        How often its constants have changed.
+    calls, seconds : int, float
+        How often its twin has run, and for how long.
     """
 
     def __init__(self, dispatcher: Any, function: FunctionType, options: dict[str, Any], raising: bool = True) -> None:
@@ -80,6 +94,10 @@ class Kernel:
         self.raising = options.get("error_model", "python" if raising else "numpy") == "python"
         self.own = bool(options.get("forceobj"))
         self.told = self.stale = False
+        self.native: Any = None
+        self.declared = False
+        self.version = self.calls = 0
+        self.seconds = 0.0
 
     def twin(self) -> FunctionType:
         """Return the twin; refuse one whose constants are not those that Numba has compiled."""
@@ -92,6 +110,7 @@ class Kernel:
             if not self.stale and getattr(self.dispatcher, "overloads", None):
                 refuse_changed(self.function, name)
             self.constants, self.stale = Constants(self.function), False
+            self.version += 1
         return twin_of(self.function, self.raising, self.own, self.twins)
 
     def run(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
@@ -101,6 +120,11 @@ class Kernel:
         options = {name: settled(value) for name, value in keywords.items()} if keywords else keywords
         if state.depth:
             return function(*given, **options)
+        if self.native is not False and not options and self.is_worth_compiling():
+            try:
+                return self.run_natively(given)
+            except NotNative:
+                self.native = False
         start = time.perf_counter()
         state.depth += 1
         try:
@@ -111,8 +135,23 @@ class Kernel:
             raise
         finally:
             state.depth -= 1
+            self.calls, self.seconds = self.calls + 1, self.seconds + time.perf_counter() - start
             if not self.told and time.perf_counter() - start > NOTICE_AFTER:
                 self.tell(time.perf_counter() - start)
+
+    def is_worth_compiling(self) -> bool:
+        """Whether its recordings have taken longer than a compiler takes, and each more than what a call costs."""
+        return (
+            self.declared
+            or bool(self.native)
+            or (self.seconds > NATIVE_AFTER and self.seconds > self.calls * NATIVE_CALL)
+        )
+
+    def run_natively(self, arguments: tuple[Any, ...]) -> Any:
+        """Record the call by machine code."""
+        from numbad.numba_api.native import record_natively
+
+        return record_natively(self, arguments, (self.function.__code__, 0))
 
     def tell(self, seconds: float) -> None:
         """Say once that the function takes long to record."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from sys import _getframe, modules
-from typing import Any
 
 from numbad.errors import INTERNAL, RecordingError, message
 from numbad.recording import active
@@ -15,7 +14,7 @@ INTERNAL.add("numbad.numba_api")  # not in the list there: kernels are made of t
 _taught = False
 
 
-def notice_numba(recorder: Recorder) -> None:
+def notice_numba(recorder: Recorder | None) -> None:
     """Teach what Numba compiles, once it has been imported."""
     global _taught
     if _taught or NUMBA not in modules or not hasattr(modules.get("numba"), "njit"):
@@ -35,8 +34,7 @@ def notice_late(depth: int) -> None:
     if _taught or NUMBA not in modules:
         return
     if _getframe(depth).f_globals.get("__name__") in ASKING:
-        recorder: Any = None
-        notice_numba(recorder)
+        notice_numba(None)
         raise RecordingError(
             message("Numba has been imported while a function is recorded", "import numba before it is recorded")
         )

@@ -57,6 +57,10 @@ ELSEWHERE = {
         "numba_api noticing sources twins",
         "a call of a compiled function is the way to all of them",
     ),
+    "numba_api/test_native.py": (
+        "numba_api native_tape native_types",
+        "what is compiled, of which types, and the rows that it appends",
+    ),
     "storage/test_tape_files.py": (
         "storage container plaindata",
         "a tape file is a container with plain data",

@@ -1,0 +1,81 @@
+"""`numbad.kernel`: Numba's njit for functions whose derivatives are wanted, too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+from numbad.errors import message
+from numbad.numba_api.dispatching import kernel_of
+from numbad.numba_api.noticing import notice_numba
+
+
+def kernel(f: Any = None, **options: Any) -> Any:
+    """Compile a function by Numba: for plain numbers, and once more to record where derivatives are taken.
+
+    With plain arguments it is what `numba.njit` makes, and as fast. Where it meets recording values, machine code
+    computes and appends the rows of the tape on the way, a hundred times as fast as Python does. Functions
+    of `numba.njit` alone are recorded by Python until that has taken two seconds.
+
+    Parameters
+    ----------
+    f : callable
+        The function, or what `numba.njit` has made of it.
+    **options
+        Those of `numba.njit`: `fastmath`, `parallel`, `error_model`, `cache`, ...
+
+    Returns
+    -------
+    callable
+        Numba's dispatcher; a decorator if no function is given.
+
+    Raises
+    ------
+    TypeError
+        When `f` is no function, or has been compiled with options of its own and others are given.
+
+    Notes
+    -----
+    Recorded by machine code are numbers, arrays of double precision with indices and slices, loops, branches, functions
+    of `math` and NumPy of numbers, sums, differences and products of short vectors, tuples, recursion and other
+    functions of Numba's. A function that needs more is recorded by its Python source. Compiling takes some seconds
+    for each choice of types of arguments, in each process.
+
+    The types are those of Numba's extension interface (Lam, Pitrou and Seibert, 2015, *Numba: a LLVM-based Python JIT
+    compiler*).
+
+    Examples
+    --------
+    >>> import numbad
+    >>> @numbad.kernel
+    ... def root(a):
+    ...     x = a
+    ...     while abs(x * x - a) > 1e-12:
+    ...         x = 0.5 * (x + a / x)
+    ...     return x
+    >>> root(4.0)
+    2.0
+    >>> numbad.gradient(root, 4.0)
+    0.25
+    """
+    from numba import njit
+    from numba.core.dispatcher import Dispatcher
+
+    if f is None:
+        decorate: Callable[[Any], Any] = lambda function: kernel(function, **options)
+        return decorate
+    if not isinstance(f, (FunctionType, Dispatcher)):
+        raise TypeError(
+            message(f"numbad.kernel takes a function; it was given a {type(f).__name__}", "write @numbad.kernel")
+        )
+    if options and isinstance(f, Dispatcher):
+        raise TypeError(
+            message(
+                f"numbad.kernel was given {next(iter(options))}= for a function that is compiled", "give it to njit"
+            )
+        )
+    notice_numba(None)
+    found = f if isinstance(f, Dispatcher) else njit(f, **options)
+    kernel_of(found).declared = True
+    return found

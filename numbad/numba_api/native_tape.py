@@ -1,0 +1,209 @@
+"""The rows that machine code of Numba's appends while it computes: buffers in C's memory that grow from there.
+
+Two tables of int64 stand at addresses that are built into the code. Numba runs with Python's lock, so one
+call at a time appends to them; `Session` begins them for a call, and reads them when it has returned.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+CODE, ROWS, ROOM, SIZE, NUMBERS, COUNT, NUMBER_ROOM, KEYS, KEY_ROOM, KEY_COUNT, RAISING, ROOT_OF_ZERO = range(12)
+FIRST_ROWS, FIRST_NUMBERS, FIRST_KEYS = 4096, 512, 1024
+table = np.zeros(16, np.int64)
+TABLE = table.ctypes.data
+MOST = 2**32 - 2  # addresses of a tape
+libc: Any = ctypes.CDLL(None)
+libc.malloc.restype = libc.realloc.restype = ctypes.c_void_p
+libc.malloc.argtypes, libc.free.argtypes = [ctypes.c_size_t], [ctypes.c_void_p]
+
+
+def reading(width: Any, result: Any) -> Any:
+    """Make a function that reads a number at an address of memory."""
+
+    @intrinsic
+    def read(context: Any, place: Any) -> Any:
+        def make(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.load(builder.inttoptr(arguments[0], width.as_pointer()))
+
+        return result(types.int64), make
+
+    return read
+
+
+def writing(width: Any, kind: Any) -> Any:
+    """Make a function that writes a number to an address of memory."""
+
+    @intrinsic
+    def write(context: Any, place: Any, value: Any) -> Any:
+        def make(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            builder.store(arguments[1], builder.inttoptr(arguments[0], width.as_pointer()))
+            return context.get_dummy_value()
+
+        return types.void(types.int64, kind), make
+
+    return write
+
+
+read_word, read_number = reading(ir.IntType(64), types.int64), reading(ir.DoubleType(), types.float64)
+write_word, write_number = writing(ir.IntType(64), types.int64), writing(ir.DoubleType(), types.float64)
+write_short = writing(ir.IntType(32), types.uint32)
+
+
+@intrinsic
+def grown(context: Any, place: Any, size: Any) -> Any:
+    """Return memory of another size with what was at an address: C's realloc."""
+
+    def make(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        word = ir.IntType(64)
+        kind = ir.FunctionType(word, [word, word])
+        from numba.core import cgutils
+
+        function = cgutils.get_or_insert_function(builder.module, kind, "realloc")
+        return builder.call(function, arguments)
+
+    return types.int64(types.int64, types.int64), make
+
+
+@intrinsic
+def bits_of(context: Any, value: Any) -> Any:
+    """Return the bits of a number."""
+
+    def make(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.IntType(64))
+
+    return types.int64(types.float64), make
+
+
+@njit
+def take_address():
+    """Return a new address."""
+    address = read_word(TABLE + 8 * SIZE)
+    if address > MOST:
+        raise MemoryError("the tape would need more than 4,294,967,295 addresses")
+    write_word(TABLE + 8 * SIZE, address + 1)
+    return address
+
+
+@njit
+def append_row(opcode, out, a, b):
+    """Append a row."""
+    rows = read_word(TABLE + 8 * ROWS)
+    if rows == read_word(TABLE + 8 * ROOM):
+        memory = grown(read_word(TABLE + 8 * CODE), 32 * rows)
+        if memory == 0:
+            raise MemoryError("no memory for the rows of a tape")
+        write_word(TABLE + 8 * CODE, memory)
+        write_word(TABLE + 8 * ROOM, 2 * rows)
+    place = read_word(TABLE + 8 * CODE) + 16 * rows
+    write_short(place, np.uint32(opcode))
+    write_short(place + 4, np.uint32(out))
+    write_short(place + 8, np.uint32(a))
+    write_short(place + 12, np.uint32(b))
+    write_word(TABLE + 8 * ROWS, rows + 1)
+
+
+@njit
+def place_of(keys, room, bits):
+    """Return where a number is in the table of constants, or would be."""
+    k = ((bits ^ (bits >> 29)) * 0x1CE4E5B9BF58476D) & (room - 1)
+    while True:
+        known = read_word(keys + 16 * k + 8)
+        if known == 0 or read_word(keys + 16 * k) == bits:
+            return keys + 16 * k
+        k = (k + 1) & (room - 1)
+
+
+@njit
+def widen_keys():
+    """Double the table of constants."""
+    room, keys = read_word(TABLE + 8 * KEY_ROOM), read_word(TABLE + 8 * KEYS)
+    wider = grown(0, 32 * room)
+    if wider == 0:
+        raise MemoryError("no memory for the constants of a tape")
+    for k in range(2 * room):
+        write_word(wider + 16 * k + 8, 0)
+    for k in range(room):
+        known = read_word(keys + 16 * k + 8)
+        if known:
+            bits = read_word(keys + 16 * k)
+            place = place_of(wider, 2 * room, bits)
+            write_word(place, bits)
+            write_word(place + 8, known)
+    grown(keys, 0)
+    write_word(TABLE + 8 * KEYS, wider)
+    write_word(TABLE + 8 * KEY_ROOM, 2 * room)
+
+
+@njit
+def constant(value):
+    """Return the address of a number that does not vary."""
+    bits = bits_of(value)
+    if bits == 0:
+        return 0
+    place = place_of(read_word(TABLE + 8 * KEYS), read_word(TABLE + 8 * KEY_ROOM), bits)
+    known = read_word(place + 8)
+    if known:
+        return known
+    address = take_address()
+    write_word(place, bits)
+    write_word(place + 8, address)
+    count = read_word(TABLE + 8 * COUNT)
+    if count == read_word(TABLE + 8 * NUMBER_ROOM):
+        memory = grown(read_word(TABLE + 8 * NUMBERS), 32 * count)
+        if memory == 0:
+            raise MemoryError("no memory for the constants of a tape")
+        write_word(TABLE + 8 * NUMBERS, memory)
+        write_word(TABLE + 8 * NUMBER_ROOM, 2 * count)
+    place = read_word(TABLE + 8 * NUMBERS) + 16 * count
+    write_number(place, float(address))
+    write_number(place + 8, value)
+    write_word(TABLE + 8 * COUNT, count + 1)
+    used = read_word(TABLE + 8 * KEY_COUNT) + 1
+    write_word(TABLE + 8 * KEY_COUNT, used)
+    if 2 * used > read_word(TABLE + 8 * KEY_ROOM):
+        widen_keys()
+    return address
+
+
+class Session:
+    """The buffers of one call.
+
+    Attributes
+    ----------
+    code : ndarray of uint32
+        The rows, four numbers each, once the call has ended.
+    numbers : ndarray of float64
+        Pairs of an address and a constant.
+    size : int
+        The first address that has not been taken.
+    given_up : bool
+        Whether something was met whose derivative a row alone does not give: the root of zero.
+    """
+
+    def __init__(self, size: int, raising: bool) -> None:
+        self.outer = table.copy()
+        table[:] = 0
+        table[CODE] = libc.malloc(16 * FIRST_ROWS)
+        table[NUMBERS] = libc.malloc(16 * FIRST_NUMBERS)
+        table[KEYS] = libc.malloc(16 * FIRST_KEYS)
+        table[[ROOM, NUMBER_ROOM, KEY_ROOM]] = FIRST_ROWS, FIRST_NUMBERS, FIRST_KEYS
+        ctypes.memset(int(table[KEYS]), 0, 16 * FIRST_KEYS)
+        table[SIZE], table[RAISING] = size, raising
+
+    def end(self) -> None:
+        """Read the buffers, give them back, and go on with those of an outer call."""
+        rows, count = int(table[ROWS]), int(table[COUNT])
+        self.code = np.frombuffer(ctypes.string_at(int(table[CODE]), 16 * rows), np.uint32)
+        self.numbers = np.frombuffer(ctypes.string_at(int(table[NUMBERS]), 16 * count), np.float64)
+        self.size = int(table[SIZE])
+        self.given_up = bool(table[ROOT_OF_ZERO])
+        for k in (CODE, NUMBERS, KEYS):
+            libc.free(int(table[k]))
+        table[:] = self.outer
