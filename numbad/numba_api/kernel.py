@@ -49,15 +49,15 @@ def kernel(f: Any = None, **options: Any) -> Any:
     --------
     >>> import numbad
     >>> @numbad.kernel
-    ... def root(a):
-    ...     x = a
-    ...     while abs(x * x - a) > 1e-12:
-    ...         x = 0.5 * (x + a / x)
-    ...     return x
-    >>> root(4.0)
-    2.0
-    >>> numbad.gradient(root, 4.0)
-    0.25
+    ... def product(x, n):
+    ...     y = 1.0
+    ...     for _ in range(n):
+    ...         y = y * x
+    ...     return y
+    >>> product(2.0, 3)
+    8.0
+    >>> numbad.gradient(product, 2.0, 3, argnums=0)
+    12.0
     """
     from numba import njit
     from numba.core.dispatcher import Dispatcher
