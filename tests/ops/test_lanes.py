@@ -243,6 +243,22 @@ def test_cofactors_of_small_matrices() -> None:
         np.testing.assert_allclose(linalg.cofactors(a), expected, rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.parametrize("side", [1, 2, 3, 4])
+def test_determinants_of_many_matrices(side: int) -> None:
+    a = generator.normal(size=(7, 2, side, side))
+    a[0] = 0.0
+    a[1, 0] = np.diag([1e-300, 1e200, 1e200, 1.0][:side])
+    a[1, 1] = np.diag([1e200, 1e-300, 1e200, 1.0][:side])[::-1]
+    a[2, 0] = np.diag([1e-200, 1e-200, 1e300, 1e200][:side])
+    a[3, 1, 0] = a[3, 1, -1]  # singular
+    a[4, 0, 0, 0], a[5, 1, 0, 0] = np.nan, np.inf
+    with np.errstate(all="ignore"):
+        found, expected = linalg.determinants(a), np.linalg.det(a)
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(numbad.vmap(np.linalg.det)(a), expected, rtol=1e-12, atol=1e-15)
+    assert linalg.determinants(a.astype(np.float32)).dtype == np.float32
+
+
 def test_single_precision_stays() -> None:
     for f in (np.sort, np.cumprod, np.max, np.linalg.inv, lambda a: np.linalg.solve(a, a[0])):
         found = numbad.vmap(f)(SQUARES.astype(np.float32))
