@@ -44,7 +44,9 @@ def compile_arrays(
     grouping = Grouping(code, words, rows.size, flags, varied)
     sizes = [rows.size] + [values.size if k in rows.input_spaces else 0 for k, values in enumerate(rows.spaces) if k]
     given = [(slot.address, slot.address + slot.size) for slot in tape.inputs if slot.size and not slot.space]
-    program = make_array_program(grouping, words, sizes, given, results, find_wanted(tape, wanted))
+    program = make_array_program(
+        grouping, words, sizes, given, results, find_wanted(tape, wanted), tape.dtype.itemsize == 4
+    )
     return program, compile_module(program.module.write(), ENTRANCE, program.module, 3)
 
 

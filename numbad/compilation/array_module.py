@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import re
 
 from numbad.compilation.module import link_numbers
@@ -54,6 +56,22 @@ head:
   br i1 %more, label %head, label %done
 done:
   ret i64 0"""
+LOOK = """  br label %head
+head:
+  %turn = phi i64 [ %start, %entry ], [ %next, %head ]
+  %wrong = phi i64 [ 0, %entry ], [ %more, %head ]
+  %here = getelementptr {bits}, ptr %block, i64 %turn
+  %found = load {bits}, ptr %here, align 4
+  %masked = and {bits} %found, {infinite}
+  %is_infinite = icmp eq {bits} %masked, {infinite}
+  %flag = zext i1 %is_infinite to i64
+  %more = or i64 %wrong, %flag
+  %next = add nuw nsw i64 %turn, 1
+  %left = icmp ult i64 %next, %stop
+  br i1 %left, label %head, label %done
+done:
+  ret i64 %more"""
+PRODUCT_ARGUMENTS = ("function_in", "words", "w", "out", "t", "one", "u", "other", "v")
 
 
 def read_arguments(*names: str) -> str:
@@ -65,76 +83,89 @@ def read_arguments(*names: str) -> str:
     )
 
 
-def element(name: str, base: str, index: str) -> str:
-    """Return the line that says where an element of an array is."""
-    return f"  %{name} = getelementptr double, ptr %{base}, i64 %{index}"
+def pointers(*names: str) -> str:
+    """Return the lines that make pointers of arguments."""
+    return "\n".join(f"  %{name} = inttoptr i64 %{name}_in to ptr" for name in names)
 
 
-def listed(*lines: str) -> str:
-    """Return the text of a loop over a list of places; what it does with %here and %there, the list's element."""
-    pointers = "\n".join(f"  %{name} = inttoptr i64 %{name}_in to ptr" for name in ("list", "base", "block"))
-    head = [
-        "  %index_at = getelementptr i64, ptr %list, i64 %turn",
-        "  %index = load i64, ptr %index_at, align 8",
-        element("there", "base", "index"),
-        element("here", "block", "turn"),
-    ]
-    return "\n".join(
-        (read_arguments("list_in", "base_in", "block_in"), pointers, LOOP.format(lines="\n".join([*head, *lines])))
-    )
+@dataclasses.dataclass(frozen=True)
+class Texts:
+    """The texts of functions that are the same for all paths, in double or single precision.
 
+    Attributes
+    ----------
+    single : bool
+    """
 
-def moved(source: str, target: str, adds: bool) -> str:
-    """Return the text of a loop that copies numbers by a list of places, or adds them."""
-    lines = [f"  %new = load double, ptr %{source}, align 8"]
-    if adds:
-        lines += [f"  %old = load double, ptr %{target}, align 8", "  %sum = fadd double %old, %new"]
-    return listed(*lines, f"  store double %{'sum' if adds else 'new'}, ptr %{target}, align 8")
+    single: bool = False
 
+    @property
+    def kind(self) -> str:
+        """LLVM's name of a number."""
+        return "float" if self.single else "double"
 
-FILL = "\n".join(
-    (
-        read_arguments("block_in", "value"),
-        "  %block = inttoptr i64 %block_in to ptr",
-        LOOP.format(lines=element("here", "block", "turn") + "\n  store i64 %value, ptr %here, align 8"),
-    )
-)
-FINITE = "\n".join(
-    (
-        read_arguments("block_in"),
-        "  %block = inttoptr i64 %block_in to ptr",
-        """  br label %head
-head:
-  %turn = phi i64 [ %start, %entry ], [ %next, %head ]
-  %wrong = phi i64 [ 0, %entry ], [ %more, %head ]
-  %here = getelementptr i64, ptr %block, i64 %turn
-  %bits = load i64, ptr %here, align 8
-  %masked = and i64 %bits, 9218868437227405312
-  %infinite = icmp eq i64 %masked, 9218868437227405312
-  %flag = zext i1 %infinite to i64
-  %more = or i64 %wrong, %flag
-  %next = add nuw nsw i64 %turn, 1
-  %left = icmp ult i64 %next, %stop
-  br i1 %left, label %head, label %done
-done:
-  ret i64 %more""",
-    )
-)
-GATHERED, GATHER_ADDED, SCATTERED = (
-    moved("there", "here", False),
-    moved("there", "here", True),
-    moved("here", "there", True),
-)
-PRODUCT_ARGUMENTS = ("function_in", "words", "w", "out", "t", "one", "u", "other", "v")
-PRODUCT = "\n".join(
-    (
-        read_arguments(*PRODUCT_ARGUMENTS),
-        "  %function = inttoptr i64 %function_in to ptr",
-        "  %done = call i64 %function(double 0.0, "
-        + ", ".join(f"i64 %{name}" for name in PRODUCT_ARGUMENTS[1:])
-        + ")\n  ret i64 0",
-    )
-)
+    @property
+    def bits(self) -> str:
+        """LLVM's name of a whole number of its size."""
+        return "i32" if self.single else "i64"
+
+    @functools.cached_property
+    def fill(self) -> str:
+        """A block is set to a number, which is given by its bits."""
+        lines = [
+            f"  %here = getelementptr {self.kind}, ptr %block, i64 %turn",
+            f"  %bits = trunc i64 %value to {self.bits}" if self.single else "  %bits = add i64 %value, 0",
+            f"  store {self.bits} %bits, ptr %here, align 4",
+        ]
+        head = read_arguments("block_in", "value"), pointers("block")
+        return "\n".join((*head, LOOP.format(lines="\n".join(lines))))
+
+    @functools.cached_property
+    def look(self) -> str:
+        """1 is returned where a number of a block is not finite."""
+        infinite = 0x7F800000 if self.single else 0x7FF0000000000000
+        text = LOOK.format(bits=self.bits, infinite=infinite)
+        return "\n".join((read_arguments("block_in"), pointers("block"), text))
+
+    def move(self, source: str, target: str, adds: bool) -> str:
+        """Numbers are copied, or added, between a block (here) and listed places (there)."""
+        lines = [
+            "  %index_at = getelementptr i64, ptr %list, i64 %turn",
+            "  %index = load i64, ptr %index_at, align 8",
+            f"  %there = getelementptr {self.kind}, ptr %base, i64 %index",
+            f"  %here = getelementptr {self.kind}, ptr %block, i64 %turn",
+            f"  %new = load {self.kind}, ptr %{source}, align 4",
+        ]
+        if adds:
+            lines += [
+                f"  %old = load {self.kind}, ptr %{target}, align 4",
+                f"  %sum = fadd {self.kind} %old, %new",
+            ]
+        lines.append(f"  store {self.kind} %{'sum' if adds else 'new'}, ptr %{target}, align 4")
+        head = read_arguments("list_in", "base_in", "block_in"), pointers("list", "base", "block")
+        return "\n".join((*head, LOOP.format(lines="\n".join(lines))))
+
+    @functools.cached_property
+    def gather(self) -> str:
+        """Listed places are read into a block."""
+        return self.move("there", "here", False)
+
+    @functools.cached_property
+    def add_gathered(self) -> str:
+        """What listed places hold is added to a block."""
+        return self.move("there", "here", True)
+
+    @functools.cached_property
+    def scatter(self) -> str:
+        """A block is added to listed places, which may repeat."""
+        return self.move("here", "there", True)
+
+    @functools.cached_property
+    def product(self) -> str:
+        """Two matrices are multiplied by the function of `kernels.products`."""
+        given = ", ".join(f"i64 %{name}" for name in PRODUCT_ARGUMENTS[1:])
+        call = f"  %done = call i64 %function({self.kind} 0.0, {given})\n  ret i64 0"
+        return "\n".join((read_arguments(*PRODUCT_ARGUMENTS), pointers("function"), call))
 
 
 class ArrayModule:

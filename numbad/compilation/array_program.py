@@ -5,13 +5,11 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import math
-import struct
 from typing import Any
 
 import numpy as np
 
-from numbad.compilation import array_module
-from numbad.compilation.array_module import ArrayModule
+from numbad.compilation.array_module import ArrayModule, Texts
 from numbad.compilation.grouping import Fill, Group, Grouping, Listing, Step, Stop, keep_for_back, target_is_block
 from numbad.compilation.module import Uncompilable
 from numbad.compilation.nests import BAR, NUMBER, VALUE, Back, Kernel, Pull, describe, targets_of, write_forward
@@ -39,7 +37,7 @@ WORDS, PRODUCT, POOL = (
     5,
 )  # kinds of arguments beside those of nests: a word; the function of products; shared memory
 Argument = tuple[int, int, int]
-ZERO, MINUS_ZERO = 0, struct.unpack("<q", struct.pack("<d", -0.0))[0]
+ZERO = 0  # the bits of 0.0
 
 
 @dataclasses.dataclass
@@ -101,9 +99,13 @@ class Planner:
         The words of its rows.
     sizes : list of int
         The elements of the arena and of each space.
+    single : bool
+        Whether numbers are of single precision.
     """
 
-    def __init__(self, grouping: Grouping, words: np.ndarray, sizes: list[int]) -> None:
+    def __init__(self, grouping: Grouping, words: np.ndarray, sizes: list[int], single: bool = False) -> None:
+        self.texts, self.single = Texts(single), single
+        self.minus_zero = 1 << 31 if single else -(1 << 63)
         self.steps, self.words, self.sizes = grouping.steps, words, sizes
         self.varied, self.maker, self.blocks = grouping.varied, grouping.maker, grouping.blocks
         self.writer = grouping.writer
@@ -160,7 +162,7 @@ class Planner:
 
     def fill_block(self, fill: Fill) -> None:
         """Set a block to zero."""
-        self.fill(VALUE, fill.place.address, fill.count, MINUS_ZERO if fill.absent else ZERO)
+        self.fill(VALUE, fill.place.address, fill.count, self.minus_zero if fill.absent else ZERO)
 
     def note(self, kind: int, place: Place, shape: Shape) -> tuple[int, int]:
         """Note which addresses are spoken of; return them, half-open."""
@@ -180,7 +182,7 @@ class Planner:
         """Set a block to a number; as part of the call before, if that fills what lies before it."""
         self.note(kind, Place(space, address, (1,)), (count,))
         last = self.items[-1] if self.items else None
-        number = self.module.add(array_module.FILL)
+        number = self.module.add(self.texts.fill)
         if isinstance(last, Call) and last.function == number:
             (at, where, first), (_, _, before) = last.arguments
             if (at, where, first + last.stop, before) == (kind, space, address, bits):
@@ -198,7 +200,7 @@ class Planner:
             key += tuple(targets), tuple(sorted(pull.bars))
         if key not in self.known:
             self.known[key] = self.add_function(
-                write_forward(group) if pull is None else Back(group, pull).write(), places
+                write_forward(group, self.single) if pull is None else Back(group, pull, self.single).write(), places
             )
         number, parts, sums = self.known[key]
         for kind, k in parts:
@@ -227,7 +229,7 @@ class Planner:
 
     def call_list(self, step: Listing) -> None:
         """Read a list of places, or add to them."""
-        text, base = (array_module.GATHERED, 0) if step.gathers else (array_module.SCATTERED, step.block.address)
+        text, base = (self.texts.gather, 0) if step.gathers else (self.texts.scatter, step.block.address)
         block = step.block if step.gathers else step.other
         arguments = [self.list_of(step), (VALUE, 0, base), (VALUE, block.space, block.address)]
         self.note(VALUE, block, (step.count,))
@@ -262,7 +264,7 @@ class Planner:
         for kind, k in places:
             space, address, _ = operands[k]
             arguments += [(NUMBER, 0, int(operand_at(words, w, k))), (kind, space, address)]
-        self.items.append(Call(self.module.add(array_module.PRODUCT), arguments))
+        self.items.append(Call(self.module.add(self.texts.product), arguments))
 
     # ------------------------------------------------------------ back
 
@@ -280,7 +282,7 @@ class Planner:
                 self.pull_stop(step)
         for space, start, stop in wanted:
             if self.touched[space][start:stop].any():  # 1 is returned where a derivative is not finite
-                self.items.append(Call(self.module.add(array_module.FINITE), [(BAR, space, start)], 0, stop - start))
+                self.items.append(Call(self.module.add(self.texts.look), [(BAR, space, start)], 0, stop - start))
         self.back, self.items = self.items, []
 
     def region(self, place: Place, shape: Shape) -> np.ndarray:
@@ -316,7 +318,7 @@ class Planner:
         part = self.touched[space][low:stop]
         edges = np.flatnonzero(np.diff(np.concatenate([[True], part, [True]]).astype(np.int8)))
         for first, last in zip(edges[::2].tolist(), edges[1::2].tolist()):
-            self.fill(BAR, low + first, last - first, MINUS_ZERO, space)
+            self.fill(BAR, low + first, last - first, self.minus_zero, space)
         part[:] = True
 
     def pull_group(self, group: Group) -> None:
@@ -351,11 +353,11 @@ class Planner:
         if step.gathers:
             if not self.is_reached(step.block, count):
                 return
-            other, base, text = step.block, 0, array_module.SCATTERED
+            other, base, text = step.block, 0, self.texts.scatter
         else:
             if not self.touched[0][places].any():
                 return
-            other, base, text = step.other, step.block.address, array_module.GATHER_ADDED
+            other, base, text = step.other, step.block.address, self.texts.add_gathered
             self.make_ready(other, count)
         self.make_run_ready(0, int(places.min()), int(places.max()) + 1)
         low = self.note_list(BAR, step)
@@ -482,17 +484,19 @@ def make_array_program(
     given: list[tuple[int, int]],
     results: list[np.ndarray],
     wanted: list[tuple[int, int, int]] | None,
+    single: bool = False,
 ) -> ArrayProgram:
     """Return the program of a path.
 
     `sizes` are 0 for spaces of constants, `given` the addresses of inputs in the arena, and `wanted` the space and
-    addresses of those with respect to which a gradient is wanted, if one is.
+    addresses of those with respect to which a gradient is wanted, if one is; `single` says that numbers are of single
+    precision.
     """
     for places in results:
         grouping.note_reads(places.reshape(-1))
     if wanted is not None:
         keep_for_back(grouping.steps)
-    planner = Planner(grouping, words, sizes)
+    planner = Planner(grouping, words, sizes, single)
     if wanted is not None:
         planner.plan_back(int(results[0]), wanted)
     pools = planner.share(given, results)

@@ -46,6 +46,9 @@ class Nest:
     ----------
     shape : tuple of int
         The lengths of the axes; the outermost one runs from %start to %stop.
+    single : bool
+        Whether numbers in memory are of single precision. They are computed in double precision, and each result is
+        rounded: so are those of single operations, and sums err less.
 
     Attributes
     ----------
@@ -55,8 +58,9 @@ class Nest:
         The places that are added to once loops are over.
     """
 
-    def __init__(self, shape: Shape) -> None:
-        self.shape, self.levels = shape, len(shape)
+    def __init__(self, shape: Shape, single: bool) -> None:
+        self.shape, self.levels, self.single = shape, len(shape), single
+        self.number_kind, self.width = ("float", 4) if single else ("double", 8)
         self.text = Text()
         self.arguments: list[tuple[int, Place | int]] = []
         self.places: dict[tuple[int, Place], int] = {}
@@ -140,8 +144,7 @@ class Nest:
         for place in self.sums:
             if self.home(place) == level:
                 pointer = self.pointers[self.kind, place]
-                held = text.define(f"load double, ptr {pointer}, align 8")
-                text.line(f"store double {text.add(held, found[place])}, ptr {pointer}, align 8")
+                self.write_number(text.add(self.read_number(pointer), found[place]), pointer)
         return {place: found[place] for place in totals}
 
     def move_pointers(self) -> None:
@@ -154,7 +157,9 @@ class Nest:
                 step = place.strides[axis]
                 moved = self.turn if step == 1 else text.define(f"mul nsw i64 {self.turn}, {step}")
                 pointer = self.pointers[kind, place]
-                self.pointers[kind, place] = text.define(f"getelementptr double, ptr {pointer}, i64 {moved}")
+                self.pointers[kind, place] = text.define(
+                    f"getelementptr {self.number_kind}, ptr {pointer}, i64 {moved}"
+                )
 
     # ------------------------------------------------------------ memory
 
@@ -168,14 +173,31 @@ class Nest:
         key = kind, place
         if key in self.loaded:
             return self.loaded[key]
-        name = self.text.define(f"load double, ptr {self.pointers[key]}, align 8{self.mark}")
+        name = self.read_number(self.pointers[key])
         if kind == VALUE or self.home(place) < self.levels:  # cotangents in the innermost loop are added to
             self.loaded[key] = name
         return name
 
     def store(self, kind: int, place: Place, value: str) -> None:
         """Put a number at a place."""
-        self.text.line(f"store double {value}, ptr {self.pointers[kind, place]}, align 8{self.mark}")
+        self.write_number(value, self.pointers[kind, place])
+
+    def read_number(self, pointer: str) -> str:
+        """Return the number at a place in memory."""
+        name = self.text.define(f"load {self.number_kind}, ptr {pointer}, align {self.width}{self.mark}")
+        return self.text.define(f"fpext float {name} to double") if self.single else name
+
+    def write_number(self, value: str, pointer: str) -> None:
+        """Put a number at a place in memory."""
+        if self.single:
+            value = self.text.define(f"fptrunc double {value} to float")
+        self.text.line(f"store {self.number_kind} {value}, ptr {pointer}, align {self.width}{self.mark}")
+
+    def round(self, value: str) -> str:
+        """Return the result of an operation as memory would have it."""
+        if not self.single:
+            return value
+        return self.text.define(f"fpext float {self.text.define(f'fptrunc double {value} to float')} to double")
 
     def finish(self) -> Kernel:
         """Return what was written."""
@@ -183,9 +205,9 @@ class Nest:
         return Kernel("\n".join(self.text.lines), self.arguments, frozenset(self.text.called), sums)
 
 
-def write_forward(group: Group) -> Kernel:
+def write_forward(group: Group, single: bool = False) -> Kernel:
     """Return the function that computes a group."""
-    nest = Nest(group.shape)
+    nest = Nest(group.shape, single)
     rows = {k: nest.number(k) for k, member in enumerate(group.members) if member.is_guard}
     reads = declare_reads(nest, group)
     for member in group.members:
@@ -206,7 +228,7 @@ def write_forward(group: Group) -> Kernel:
                 write_guard(nest, member, operands, rows[k])
                 names.append("")
                 continue
-            names.append(compute(nest.text, member, operands))
+            names.append(compute(nest, member, operands))
             if member.adds:
                 add_to(nest, VALUE, member.out, names[k], terms)
             elif member.stored:
@@ -228,13 +250,14 @@ def declare_reads(nest: Nest, group: Group) -> set[tuple[int, Place]]:
     return found
 
 
-def compute(text: Text, member: Member, operands: list[str]) -> str:
+def compute(nest: Nest, member: Member, operands: list[str]) -> str:
     """Return what a row computes of numbers; of a row that adds, what it adds."""
     if member.opcode == ADD:
         return operands[0]
     if member.opcode == CONTRACT:
-        return text.define(f"fmul double {operands[0]}, {operands[1]}")
-    return text.call(f"value_{member.op.name}", *operands, *[literal(0.0)] * (2 - len(operands)))
+        return nest.text.define(f"fmul double {operands[0]}, {operands[1]}")
+    missing = [literal(0.0)] * (2 - len(operands))
+    return nest.round(nest.text.call(f"value_{member.op.name}", *operands, *missing))
 
 
 def add_to(nest: Nest, kind: int, place: Place, term: str, terms: dict[Place, str]) -> None:
@@ -242,11 +265,8 @@ def add_to(nest: Nest, kind: int, place: Place, term: str, terms: dict[Place, st
     if nest.home(place) < nest.levels:
         terms[place] = nest.text.add(terms[place], term) if place in terms else term
     else:
-        nest.store(
-            kind,
-            place,
-            nest.text.add(nest.text.define(f"load double, ptr {nest.pointers[kind, place]}, align 8{nest.mark}"), term),
-        )
+        held = nest.read_number(nest.pointers[kind, place])
+        nest.store(kind, place, nest.text.add(held, term))
 
 
 def write_guard(nest: Nest, member: Member, operands: list[str], row: int) -> None:
@@ -328,9 +348,9 @@ def describe(group: Group) -> tuple[list[Place], tuple[Any, ...]]:
 class Back:
     """Writes the way back through a group."""
 
-    def __init__(self, group: Group, pull: Pull) -> None:
+    def __init__(self, group: Group, pull: Pull, single: bool = False) -> None:
         self.group, self.pull = group, pull
-        self.nest = Nest(group.shape)
+        self.nest = Nest(group.shape, single)
         self.leads = self.find_leads()
 
     def find_leads(self) -> list[bool]:
@@ -423,5 +443,5 @@ class Back:
                 self.values[k] = self.nest.load(VALUE, member.out)
             else:
                 operands = [self.operand(k, j) for j in range(len(member.operands))]
-                self.values[k] = compute(self.nest.text, member, operands)
+                self.values[k] = compute(self.nest, member, operands)
         return self.values[k]

@@ -47,7 +47,9 @@ KINDS = (ADD, CONTRACT, GATHER, SCATTER, HOST)  # of array rows beside those of 
 
 
 def may_be_taken_apart(tape: Tape) -> bool:
-    """Whether a tape has small arrays alone, and no row of Python's or SciPy's."""
+    """Whether a tape has small arrays alone, in double precision, and no row of Python's or SciPy's."""
+    if tape.dtype != np.float64:
+        return False
     opcodes = tape.code[:, 0]
     hosts = np.array([op.host for op in REGISTRY])
     elementwise = opcodes[opcodes < 2 * MAP] % MAP

@@ -48,11 +48,12 @@ class GroupedMachine:
         self.gradient = path.wanted is not None
         self.output = int(path.results[0]) if self.gradient else 0
         tape = path.tape
-        self.values = np.zeros(rows.size)
+        dtype = self.dtype = rows.dtype
+        self.values = np.zeros(rows.size, dtype)
         self.values[tape.numbers[:, 0].astype(np.int64)] = tape.numbers[:, 1]
         for address, block in rows.loads:
             self.values[address : address + block.size] = block
-        self.arena = np.zeros(rows.size if self.gradient else 1)
+        self.arena = np.zeros(rows.size if self.gradient else 1, dtype)
         self.words = np.array(rows.words, np.int64)
         for lookup in lookups:
             lookup.bind(self.words)
@@ -60,17 +61,19 @@ class GroupedMachine:
         self.spaces: dict[int, np.ndarray] = {}
         for space, values in enumerate(rows.spaces):
             if space in rows.input_spaces:
-                self.memory[space] = np.zeros(values.size)
-                self.spaces[space] = np.zeros(values.size if self.gradient else 1)
+                self.memory[space] = np.zeros(values.size, dtype)
+                self.spaces[space] = np.zeros(values.size if self.gradient else 1, dtype)
             elif space:
-                self.memory[space] = flat(np.asarray(values, FLOAT64))
+                self.memory[space] = flat(np.asarray(values, dtype))
         self.targets = [self.target(slot) for slot in tape.inputs]
         self.reads = [
             self.reader(slot, given, wanted)
             for slot, given, wanted in zip(tape.inputs, tape.examples, path.wanted or [False] * len(tape.inputs))
         ]
         self.call = callable_at(code.address, FLOAT64, 3)
-        self.pools = [np.zeros(max(size, 1)) for size in program.pools]
+        self.pools = [np.zeros(max(size, 1), dtype) for size in program.pools]
+        self.widths = np.full(POOL + 1, dtype.itemsize)
+        self.widths[[NUMBER, WORDS]] = 1, 8
         self.keep: list[np.ndarray] = []
         self.forward = self.resolve(program.forward, False)
         self.back = self.resolve(program.back, True)
@@ -87,7 +90,7 @@ class GroupedMachine:
         """Return a function that gives the derivative with respect to an input."""
         if not wanted:
             return nothing
-        if slot.shape and slot.dtype == FLOAT64:
+        if slot.shape and slot.dtype == self.dtype:
             return functools.partial(np.add, slot.place(self), 0.0)  # what is absent is shown as zero
         return functools.partial(slot.read, self, given)
 
@@ -131,8 +134,8 @@ class GroupedMachine:
         bases[POOL, VALUE], bases[POOL, BAR] = (address_of(pool) for pool in self.pools)
         bases[WORDS, 0] = address_of(self.words)
         if (kinds == PRODUCT).any():
-            bases[PRODUCT, 0] = switch("product_at", FLOAT64)
-        resolved = bases[kinds, spaces] + np.where(kinds == NUMBER, numbers, 8 * numbers)
+            bases[PRODUCT, 0] = switch("product_at", self.dtype)
+        resolved = bases[kinds, spaces] + numbers * self.widths[kinds]
         plan[:, 1] = address_of(resolved) + 8 * (np.cumsum(counts) - counts)
         self.keep += [resolved, plan]
         return functools.partial(self.call, 0.0, address_of(plan), 0, len(calls))
@@ -205,7 +208,8 @@ class GroupedMachine:
         if self.fell:
             found: tuple[Any, list[Any]] = self.inner.read_gradient()
             return found
-        return float(self.values[self.output]), [read() for read in self.reads]
+        value = self.values[self.output]
+        return float(value) if self.dtype == FLOAT64 else value, [read() for read in self.reads]
 
     def row_of(self, row: int) -> int:
         """Return the number of a row of the tape."""

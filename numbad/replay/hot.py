@@ -12,7 +12,6 @@ import numpy as np
 from numbad.errors import message
 from numbad.kernels import loading
 from numbad.limits import WORTH_COMPILING
-from numbad.recording.inputs import FLOAT64
 from numbad.replay.machines import choose_machine
 from numbad.replay.packed_paths import PackedPath
 from numbad.replay.recorded_path import Path
@@ -118,11 +117,11 @@ def calls_python(path: Path) -> bool:
 
 
 def may_be_compiled(path: Path) -> bool:
-    """Whether a path has rows of numbers or arrays that can be compiled, in double precision."""
+    """Whether a path has rows of numbers or arrays that can be compiled, and something to compute."""
     from numbad.compilation.array_code import may_be_grouped
     from numbad.compilation.taking_apart import may_be_taken_apart
 
-    if path.tape.dtype != FLOAT64 or not len(path.tape) or (path.wanted is not None and not path.results):
+    if not len(path.tape) or (path.wanted is not None and not path.results):
         return False
     return may_be_taken_apart(path.tape) or may_be_grouped(path.tape)
 

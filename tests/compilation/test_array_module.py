@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
+import pytest
 
-from numbad.compilation import array_module
-from numbad.compilation.array_module import ENTRANCE, ArrayModule, attach_vectors
+from numbad.compilation.array_module import ENTRANCE, ArrayModule, Texts, attach_vectors
 from numbad.compilation.code import compile_module
 from numbad.kernels.libmvec import versions
 from numbad.kernels.machinecode import callable_at
@@ -28,13 +29,11 @@ def test_equal_texts_are_one_function() -> None:
     assert [module.add(text) for text in ("a", "b", "a")] == [0, 1, 0]
 
 
-def test_lists_are_read_and_added_to() -> None:
-    module = ArrayModule()
-    numbers = [
-        module.add(text)
-        for text in (array_module.GATHERED, array_module.GATHER_ADDED, array_module.SCATTERED, array_module.FILL)
-    ]
-    base, block = np.arange(10.0), np.full(4, 100.0)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_lists_are_read_and_added_to(dtype: Any) -> None:
+    module, texts = ArrayModule(), Texts(dtype is np.float32)
+    numbers = [module.add(text) for text in (texts.gather, texts.add_gathered, texts.scatter, texts.fill)]
+    base, block = np.arange(10.0, dtype=dtype), np.full(4, 100.0, dtype)
     places = np.array([7, 2, 7, 0])
     given = np.array([address_of(places), address_of(base), address_of(block)])
     assert run(module, [[numbers[0], 0, 1, 4]], given) == 0
@@ -42,15 +41,27 @@ def test_lists_are_read_and_added_to() -> None:
     run(module, [[numbers[1], 0, 0, 4], [numbers[2], 0, 0, 3]], given)
     assert block.tolist() == [107.0, 4.0, 14.0, 0.0]
     assert base[[7, 2]].tolist() == [7.0 + 107.0 + 14.0, 2.0 + 4.0]
-    zero = np.array([address_of(block), np.float64(-0.0).view(np.int64)])
+    zero = np.array([address_of(block), dtype(-0.0).view(np.int32 if dtype is np.float32 else np.int64)], np.int64)
     run(module, [[numbers[3], 0, 1, 3]], zero)
     assert np.signbit(block).tolist() == [False, True, True, False]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_numbers_that_are_not_finite_are_told(dtype: Any) -> None:
+    module = ArrayModule()
+    number = module.add(Texts(dtype is np.float32).look)
+    block = np.array([1.0, np.finfo(dtype).max, -0.0, np.finfo(dtype).tiny / 2, 5.0], dtype)
+    given = np.array([address_of(block)])
+    assert run(module, [[number, 0, 0, 5]], given) == 0
+    for wrong in (np.nan, np.inf, -np.inf):
+        block[3] = wrong
+        assert [run(module, [[number, 0, start, stop]], given) for start, stop in ((0, 5), (0, 3), (4, 5))] == [1, 0, 0]
 
 
 def test_the_driver_ends_where_a_function_says_so() -> None:
     module = ArrayModule()
     stops = module.add("  ret i64 %start")
-    fills = module.add(array_module.FILL)
+    fills = module.add(Texts().fill)
     block = np.ones(3)
     given = np.array([address_of(block), 0])
     plan = [[stops, 0, 0, 0], [fills, 0, 0, 1], [stops, 0, 41, 0], [fills, 0, 1, 3]]

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import numbad
-from numbad.compilation import array_module, array_program
+from numbad.compilation import array_program
 from numbad.compilation.array_code import find_wanted
+from numbad.compilation.array_module import Texts
 from numbad.compilation.array_program import POOL, ArrayProgram, Call, make_array_program
 from numbad.compilation.module import Uncompilable
 from numbad.compilation.nests import BAR, VALUE
@@ -54,14 +55,14 @@ def test_equal_iterations_have_one_function_each_way() -> None:
 
 def test_cotangents_are_set_where_they_come_first() -> None:
     program = program_of(lambda x: np.sum(np.sin(x) ** 2), X)
-    assert count_of(program, array_module.FILL, program.back) == 0
+    assert count_of(program, Texts().fill, program.back) == 0
     program = program_of(lambda x: np.sum(x[1:] * x[:-1]), X)
-    assert count_of(program, array_module.FILL, program.back) == 1
+    assert count_of(program, Texts().fill, program.back) == 1
 
 
 def test_blocks_are_set_to_zero_right_before_they_are_added_to() -> None:
     program = program_of(lambda x: np.sum(np.sin(x.reshape(6, 10).sum(axis=0))[::-1].sum() * x), X)
-    fill = program.module.numbers[array_module.FILL]
+    fill = program.module.numbers[Texts().fill]
     assert [k for k, item in enumerate(program.forward) if item.function == fill] == [0, 3, 5]
 
 

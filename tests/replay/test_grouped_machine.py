@@ -83,6 +83,27 @@ def test_value_and_gradient(f: Any) -> None:
     agree(f, *points)
 
 
+@pytest.mark.parametrize("f", [network, particles, recurrent, windows, reads_twice], ids=lambda f: f.__name__)
+def test_single_precision(f: Any) -> None:
+    shape = (16, 40) if f in (network, recurrent) else (12, 12)
+    points = [(sample(*shape, seed=k).astype(np.float32),) for k in range(3)]
+    agree(f, *points)
+    agree(f, *points, transform=lambda f: f)
+
+
+def test_each_operation_in_single_precision_is_rounded() -> None:
+    """Whole parts and equal numbers are those of NumPy, though numbers are computed in double precision."""
+    x = np.linspace(0.1, 3.0, 5000, dtype=np.float32)
+    fast = numbad.jit(lambda x: np.floor((x * np.float32(0.1)) * np.float32(10.0)) + np.where((x / 3) * 3 == x, 1, 0))
+    fast(x)
+    group(fast)
+    with np.errstate(all="ignore"):
+        want = np.floor((x * np.float32(0.1)) * np.float32(10.0)) + np.where(
+            (x / np.float32(3)) * np.float32(3) == x, 1, 0
+        )
+    np.testing.assert_array_equal(fast(x), want)
+
+
 @pytest.mark.parametrize("f", [heat, particles, windows, reads_twice], ids=lambda f: f.__name__)
 def test_programs_without_a_way_back(f: Any) -> None:
     """Values, Jacobians and Hessians, whose rows were emitted."""

@@ -16,7 +16,8 @@ from numbad.replay.grouped_machine import GroupedMachine
 from numbad.replay.hot import compile_groups
 from numbad.tapes.workspaces import rows_of
 
-ROUNDING = 1e-12  # relative to the largest element: other orders of sums, other elementary functions
+# Relative to the largest element: other orders of sums, other elementary functions.
+ROUNDING = {"d": 1e-12, "f": 2e-5}
 
 
 def group(jitted: Any) -> GroupedMachine:
@@ -40,8 +41,9 @@ def agree(f: Any, *points: Any, transform: Any = numbad.value_and_grad, fell: bo
             found, expected = (flatten(call(*point))[0] for call in (jitted, interpreted))
             for one, other in zip(found, expected, strict=True):
                 assert np.shape(one) == np.shape(other)
+                assert np.asarray(one).dtype == np.asarray(other).dtype
                 scale = np.max(np.abs(other), initial=1e-300)
-                np.testing.assert_allclose(one, other, rtol=0.0, atol=ROUNDING * scale)
+                np.testing.assert_allclose(one, other, rtol=0.0, atol=ROUNDING[np.asarray(other).dtype.char] * scale)
             assert machine.fell == fell
     finally:
         numbad.config.compile_tapes = before
