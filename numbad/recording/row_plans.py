@@ -97,8 +97,8 @@ def keep(key: Any, plan: Any) -> Any:
     return plan
 
 
-def append_row(recorder: Recorder, opcode: int, plan: Plan, a: int, b: int, boolean: bool) -> Any:
-    """Append a row over operands in the arena; return its result.
+def append_row(recorder: Recorder, opcode: int, plan: Plan, a: int, b: int, boolean: bool, spaces: Any = None) -> Any:
+    """Append a row over operands in the arena, or in two spaces; return its result.
 
     Hot path: avoid calls here. The search for the user's statement begins two frames above.
     """
@@ -113,6 +113,10 @@ def append_row(recorder: Recorder, opcode: int, plan: Plan, a: int, b: int, bool
     words[position + plan.a] = a
     if plan.b:
         words[position + plan.b] = b
+    if spaces is not None:  # before the row is appended: whoever watches reads it at once
+        words[position + plan.a_space] = spaces[0]
+        if plan.b_space:
+            words[position + plan.b_space] = spaces[1]
     row = len(recorder.code) >> 2
     if plan.large:
         recorder.large.append(row)
@@ -136,13 +140,8 @@ def append_row(recorder: Recorder, opcode: int, plan: Plan, a: int, b: int, bool
 
 def append_placed(recorder: Recorder, opcode: int, plan: Plan, one: Any, other: Any, boolean: bool = False) -> Any:
     """Append a row over operands that may be outside of the arena, given as (space, address)."""
-    position = len(recorder.words)
-    result = append_row(recorder, opcode, plan, one[1], other[1], boolean)
-    if one[0]:
-        recorder.words[position + plan.a_space] = one[0]
-    if other[0]:
-        recorder.words[position + plan.b_space] = other[0]
-    return result
+    spaces = (one[0], other[0]) if one[0] or other[0] else None
+    return append_row(recorder, opcode, plan, one[1], other[1], boolean, spaces)
 
 
 def strided_row(opcode: int, x: Array, y: Array, product: bool) -> Any:

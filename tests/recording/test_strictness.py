@@ -291,3 +291,19 @@ def test_rows_of_tangents_are_no_operations_of_the_program(steps: int) -> None:
         assert numbad.grad(lambda x: np.sum(push(x)))(x)[1] == pytest.approx(0.25**steps - 0.5**steps)
         with pytest.raises(FloatingPointError):
             numbad.jit(lambda x: push(x) + 1.0 / x)(x)
+
+
+def test_large_inputs_are_computed_where_they_are():
+    table, x = np.linspace(-1.0, 1.0, 65 * 67).reshape(65, 67), np.linspace(0.5, 1.5, 67)  # more than 4096 elements
+    programs = (
+        lambda table, x: np.sum(np.tanh((table @ x) @ table)),
+        lambda table, x: np.sum(table),
+        lambda table, x: np.sum(np.sum(table, axis=0) ** 2 * x),
+    )
+    for f in programs:
+        usual, back = numbad.value_and_grad(f)(table, x)
+        with np.errstate(all="raise", under="ignore"):
+            found, strict_back = numbad.value_and_grad(f)(table, x)
+            replayed = numbad.jit(f)(table, x)
+        np.testing.assert_allclose([found, replayed, usual], f(table, x), rtol=1e-12)
+        np.testing.assert_allclose(strict_back, back, rtol=1e-12)
