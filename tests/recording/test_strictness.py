@@ -294,7 +294,7 @@ def test_rows_of_tangents_are_no_operations_of_the_program(steps: int) -> None:
 
 
 def test_large_inputs_are_computed_where_they_are():
-    table, x = np.linspace(-1.0, 1.0, 65 * 67).reshape(65, 67), np.linspace(0.5, 1.5, 67)  # more than 4096 elements
+    table, x = np.linspace(-0.3, 0.9, 65 * 67).reshape(65, 67), np.linspace(0.5, 1.5, 67)  # more than 4096 elements
     programs = (
         lambda table, x: np.sum(np.tanh((table @ x) @ table)),
         lambda table, x: np.sum(table),
