@@ -14,7 +14,8 @@ from typing import Any
 import llvmlite.binding as llvm
 
 from numbad.kernels import number_texts, texts
-from numbad.kernels.make_texts import SETTINGS, clean, pack, shorten
+from numbad.kernels.archives import pack
+from numbad.kernels.make_texts import SETTINGS, clean, shorten
 
 
 def translate(function: Any) -> tuple[str, str]:

@@ -11,13 +11,13 @@ import os
 import re
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
 
 from numbad.kernels import libmvec, texts
+from numbad.kernels.archives import pack
 from numbad.kernels.loading import list_functions
 from numbad.kernels.sources import digest_of_sources
 from numbad.kernels.switches import INTEGERS, count_integers, dtypes_of, source_of
@@ -158,18 +158,6 @@ def make_all(dtypes: list[str]) -> dict[str, str]:
         for dtype in dtypes_of(name)
         if dtype in dtypes
     }
-
-
-def pack(found: dict[str, str], sources: str) -> bytes:
-    """Return texts as one file: a line with the digest of their sources and where each is, then each compressed."""
-    places, parts, start = {}, [], 0
-    for title, text in sorted(found.items()):
-        part = zlib.compress(text.encode(), 9)
-        places[title] = [start, len(part)]
-        parts.append(part)
-        start += len(part)
-    head = json.dumps({"sources": sources, "texts": places}, separators=(",", ":"))
-    return head.encode() + b"\n" + b"".join(parts)
 
 
 def main() -> None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import functools
 import os
 import re
-import zlib
 from pathlib import Path
 
 import llvmlite.binding as llvm
 
+from numbad.kernels.archives import Archive, open_archive
 from numbad.kernels.libmvec import is_usable, processor
 from numbad.kernels.sources import digest_of_sources, read
 from numbad.limits import VARIANT
@@ -57,15 +57,9 @@ def head_of(digest: str) -> bytes:
 
 
 @functools.cache
-def archive() -> tuple[dict[str, list[int]], bytes]:
-    """Return where the text of each function is, and the compressed texts."""
-    content = read(str(ARCHIVE)) if are_current() else None
-    if content is None:
-        return {}, b""
-    import json
-
-    head, _, packed = content.partition(b"\n")
-    return json.loads(head)["texts"], packed
+def archive() -> Archive:
+    """Return the texts."""
+    return open_archive(read(str(ARCHIVE)) if are_current() else None)
 
 
 def symbol_of(name: str) -> str:
@@ -75,12 +69,8 @@ def symbol_of(name: str) -> str:
 
 def find(title: str) -> str | None:
     """Return the text of a function, fitted to this machine; None if there is none."""
-    places, packed = archive()
-    place = places.get(title)
-    if place is None:
-        return None
-    start, size = place
-    return fit(zlib.decompress(packed[start : start + size]).decode())
+    text = archive().find(title)
+    return None if text is None else fit(text)
 
 
 def fit(text: str) -> str:

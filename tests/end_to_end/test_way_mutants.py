@@ -404,12 +404,13 @@ def grouped_rows() -> None:
 
 def grouped_neighbours() -> None:
     """Operands that share addresses, in-place updates, and lists of places, regular and not."""
-    places = np.random.default_rng(4).integers(0, 300, 700)
+    places, runs = np.random.default_rng(4).integers(0, 300, 700), np.r_[40:81, 10:50]
+    weights = np.linspace(1.0, 2.0, 81)
 
     def f(x: Any) -> Any:
         y = x * 1.0
         y[1:-1] += 0.5 * (x[2:] * x[:-2])
-        return np.sum(y[1:] * y[:-1]) + np.sum(np.sin(y[places])) + np.sum(y[::-1] * x)
+        return np.sum(y[1:] * y[:-1]) + np.sum(np.sin(y[places])) + np.sum(y[::-1] * x) + np.sum(y[runs] ** 2 * weights)
 
     fast = grouped(f, sample(300))
     for seed in range(1, 3):
@@ -420,11 +421,13 @@ def grouped_neighbours() -> None:
         bar[1:] += y[:-1]
         bar[:-1] += y[1:]
         np.add.at(bar, places, np.cos(y[places]))
+        np.add.at(bar, runs, 2.0 * y[runs] * weights)
         bar += x[::-1]
         want = bar + y[::-1]
         want[2:] += 0.5 * x[:-2] * bar[1:-1]
         want[:-2] += 0.5 * x[2:] * bar[1:-1]
-        close(fast(x), ((y[1:] * y[:-1]).sum() + np.sin(y[places]).sum() + y[::-1] @ x, want), 1e-11)
+        value = (y[1:] * y[:-1]).sum() + np.sin(y[places]).sum() + y[::-1] @ x + (y[runs] ** 2 * weights).sum()
+        close(fast(x), (value, want), 1e-11)
 
 
 def grouped_products() -> None:
@@ -1149,7 +1152,7 @@ PYTHON = {
     # machine code of a tape
     "a loop keeps what its first iteration computes": Damage(
         "compilation.loops.has_conflict",
-        "(result & steady & (first >= begin - loop.period)).any()",
+        "(meets | (high >= begin)).any()",
         "0",
         compiled_loops,
     ),
@@ -1240,15 +1243,18 @@ PYTHON = {
     ),
     "results that live together share memory": Damage(
         "compilation.reused_memory.share_memory",
-        "free[j : j + 1] = [(begin + need, end)] if end - begin > need else []",
-        "pass",
+        "now = int(units.first[k])",
+        "now = int(units.last[k]) + 1",
         grouped_neighbours,
     ),
     "memory is shared by what is read once more": Damage(
         "compilation.reused_memory.note_uses", "np.maximum.at(units.last", "np.minimum.at(units.last", grouped_rows
     ),
     "a sum is what the last stretch adds": Damage(
-        "compilation.nests.Nest.enter_level", "text.add(held, found[place])", "found[place]", grouped_products
+        "compilation.nests.Nest.enter_level",
+        "text.add(self.read_number(pointer), found[place])",
+        "found[place]",
+        grouped_products,
     ),
     "a row is thought to read what it does not": Damage(
         "compilation.grouping.Grouping.accepts",

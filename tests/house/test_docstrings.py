@@ -22,7 +22,6 @@ HELPERS = {"split", "merge", "bind", "missing", "pull", "push", "forget", "witho
 HELPERS |= {
     "find_paths",
     "look_up",
-    "find_paths",
     "look_up_last",
     "paths_of",
     "match",

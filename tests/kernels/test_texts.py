@@ -11,6 +11,7 @@ import pytest
 
 import numbad
 from numbad.kernels import libmvec, loading, machinecode, make_texts, switches, texts
+from numbad.kernels.archives import pack
 from numbad.kernels.sources import digest_of_sources
 from numbad.limits import VARIANT
 from numbad.sweeps import whole
@@ -37,9 +38,9 @@ def test_the_texts_are_of_the_sources_as_they_are() -> None:
 
 
 def test_every_function_has_a_text() -> None:
-    places, packed = texts.archive()
-    assert sorted(places) == sorted(TITLES)
-    assert len(packed) == sum(size for _, size in places.values())
+    found = texts.archive()
+    assert sorted(found.places) == sorted(["", *TITLES])
+    assert len(found.packed) == sum(size for _, size in found.places.values())
 
 
 def test_texts_name_no_machine() -> None:
@@ -51,7 +52,7 @@ def test_texts_name_no_machine() -> None:
 
 
 def test_a_text_of_other_sources_is_not_taken(archive: Path) -> None:
-    data = make_texts.pack({"run_at_float64": "; run\n"}, digest_of_sources())
+    data = pack({"run_at_float64": "; run\n"}, digest_of_sources())
     archive.write_bytes(data)
     assert texts.find("run_at_float64") == "; run\n"
     for function in (texts.are_current, texts.digest_of_texts, texts.archive):
@@ -113,11 +114,7 @@ def test_a_function_that_allocates_is_refused() -> None:
 
 
 def test_texts_are_packed_and_found_again(archive: Path) -> None:
-    archive.write_bytes(
-        make_texts.pack(
-            {"two_float64": "define void @two()\n", "one_float64": "; one\n"}, make_texts.digest_of_sources()
-        )
-    )
+    archive.write_bytes(pack({"two_float64": "define void @two()\n", "one_float64": "; one\n"}, digest_of_sources()))
     assert texts.find("two_float64") == "define void @two()\n"
     assert texts.find("one_float64") == "; one\n"
     assert texts.find("three_float64") is None
