@@ -1,4 +1,4 @@
-"""What machine code of rows over arrays costs and gains: functions, seconds to compile, and replays by either machine."""
+"""What machine code of rows over arrays costs and gains: functions, seconds to compile, replays by both machines."""
 
 import time
 

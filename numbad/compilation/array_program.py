@@ -10,7 +10,18 @@ from typing import Any
 import numpy as np
 
 from numbad.compilation.array_module import ArrayModule, Texts
-from numbad.compilation.grouping import Fill, Group, Grouping, Listing, Step, Stop, keep_for_back, target_is_block
+from numbad.compilation.grouping import (
+    Fill,
+    Group,
+    Grouping,
+    Listing,
+    Member,
+    Step,
+    Stop,
+    is_expensive,
+    keep_for_back,
+    target_is_block,
+)
 from numbad.compilation.module import Uncompilable
 from numbad.compilation.nests import BAR, NUMBER, VALUE, Back, Kernel, Pull, describe, targets_of, write_forward
 from numbad.compilation.places import Place
@@ -18,8 +29,10 @@ from numbad.compilation.reused_memory import Units, make_units, note_uses, share
 from numbad.geometry import Shape
 from numbad.limits import MOST_AT_ONCE, MOST_GROUPS, STRETCH
 from numbad.tape.layout import (
+    ADD,
     CONTRACT,
     GATHER,
+    MAP,
     SCATTER,
     gather_places,
     host_places,
@@ -197,7 +210,10 @@ class Planner:
         if pull is not None:
             numbers = {place: k for k, place in enumerate(places)}
             targets = [(numbers[place], place in pull.fresh) for place in pull.targets]
-            key += tuple(targets), tuple(sorted(pull.bars))
+            key += tuple(targets), tuple(sorted(pull.bars)), tuple(numbers[place] for place in pull.spare)
+            for other in pull.spare.values():
+                numbers[other] = len(places)
+                places.append(other)
         if key not in self.known:
             self.known[key] = self.add_function(
                 write_forward(group, self.single) if pull is None else Back(group, pull, self.single).write(), places
@@ -310,7 +326,7 @@ class Planner:
 
     def block_of(self, address: int) -> tuple[int, int]:
         """Return the first and the last address of the result that an address is a part of."""
-        maker = int(self.maker[address])
+        maker = int(self.maker[address]) if address < len(self.maker) else -1
         return self.blocks[maker] if maker >= 0 else (address, address)
 
     def make_run_ready(self, space: int, low: int, stop: int) -> None:
@@ -331,18 +347,55 @@ class Planner:
         if not bars:
             return
         reached = reach_targets(group, bars)
-        for targets in targets_of(group):
-            targets = [place for place in targets if place in reached]
-            if not targets:
-                continue
-            fresh = set()
-            for place in targets:
-                if place.is_block(group.shape) and not self.region(place, group.shape).any():
-                    fresh.add(place)
-                    self.region(place, group.shape)[...] = True
-                else:
-                    self.make_ready(place, group.shape)
-            self.call_group(group, Pull(targets, fresh, bars))
+        parts = [[place for place in targets if place in reached] for targets in targets_of(group)]
+        parts = [targets for targets in parts if targets]
+        if len(parts) > 1 and any(member.opcode < MAP and is_expensive(member.op) for member in group.members):
+            self.pull_at_once(group, parts, bars)
+            return
+        for targets in parts:
+            self.call_group(group, Pull(targets, self.take_fresh(targets, group.shape), bars))
+
+    def take_fresh(self, targets: list[Place], shape: Shape) -> set[Place]:
+        """Return which targets have no cotangents so far, for all of a block; let the others have some."""
+        found = set()
+        for place in targets:
+            if place.is_block(shape) and not self.region(place, shape).any():
+                found.add(place)
+                self.region(place, shape)[...] = True
+            else:
+                self.make_ready(place, shape)
+        return found
+
+    def pull_at_once(self, group: Group, parts: list[list[Place]], bars: set[int]) -> None:
+        """Take a group back whose slopes take long: once, also where targets share addresses.
+
+        What all targets but those of the first part get is put apart, and added by a function that copies.
+        """
+        spare = {place: self.spare_place(place, group.shape) for targets in parts[1:] for place in targets}
+        fresh = self.take_fresh(parts[0], group.shape)
+        for place, other in spare.items():
+            if self.take_fresh([other], group.shape):
+                fresh.add(place)
+        self.call_group(group, Pull([place for targets in parts for place in targets], fresh, bars, spare))
+        for place, other in spare.items():
+            axes = [axis for axis, step in enumerate(place.strides) if step]
+            shape = tuple(group.shape[axis] for axis in axes)
+            source, target = (
+                Place(one.space, one.address, tuple(one.strides[axis] for axis in axes)) for one in (other, place)
+            )
+            copy = Group(shape, [])
+            copy.append(Member(group.members[0].row, ADD, source, [target], 1))
+            self.call_group(copy, Pull([target], self.take_fresh([target], shape), {0}))
+
+    def spare_place(self, place: Place, shape: Shape) -> Place:
+        """Return a place of its own with as many elements as another, behind all addresses."""
+        strides, size = [], 1
+        for length, step in zip(reversed(shape), reversed(place.strides)):
+            strides.append(size if step else 0)
+            size *= length if step else 1
+        address = len(self.touched[0])
+        self.touched[0] = np.concatenate([self.touched[0], np.zeros(size, bool)])
+        return Place(0, address, tuple(reversed(strides)))
 
     def pull_list(self, step: Listing) -> None:
         """Take a row of listed addresses back."""

@@ -308,11 +308,14 @@ class Pull:
         Those that have no cotangent so far: it is set.
     bars : set of int
         The members whose results have cotangents in memory.
+    spare : dict of Place to Place
+        Where what is added to some targets is put for now: they share addresses with others.
     """
 
     targets: list[Place]
     fresh: set[Place]
     bars: set[int]
+    spare: dict[Place, Place] = dataclasses.field(default_factory=dict)
 
 
 def targets_of(group: Group) -> list[list[Place]]:
@@ -376,7 +379,7 @@ class Back:
             if member.stored and not member.adds:
                 nest.declare(VALUE, member.out)
         for place in self.pull.targets:
-            nest.declare_sum(BAR, place)
+            nest.declare_sum(BAR, self.pull.spare.get(place, place))
         nest.write(BAR, self.body, reads)
         return nest.finish()
 
@@ -408,10 +411,11 @@ class Back:
                     add(found, place, self.multiply(k, j, bars[k]))
         terms: dict[Place, str] = {}
         for place, term in found.items():
+            target = self.pull.spare.get(place, place)
             if place in self.pull.fresh:
-                nest.store(BAR, place, term)
+                nest.store(BAR, target, term)
             else:
-                add_to(nest, BAR, place, term, terms)
+                add_to(nest, BAR, target, term, terms)
         return terms
 
     def multiply(self, k: int, which: int, bar: str) -> str:

@@ -430,6 +430,20 @@ def grouped_neighbours() -> None:
         close(fast(x), (value, want), 1e-11)
 
 
+def grouped_slopes() -> None:
+    """Slopes that take long, by operands that share addresses."""
+    f = lambda x: np.sum(np.sin(x[1:] * x[:-1]) * x[3])
+    fast = grouped(f, sample(70))
+    for seed in range(1, 3):
+        x = sample(70, seed)
+        product, want = x[1:] * x[:-1], np.zeros(70)
+        bar = np.cos(product) * x[3]
+        want[1:] += bar * x[:-1]
+        want[:-1] += bar * x[1:]
+        want[3] += np.sin(product).sum()
+        close(fast(x), (np.sin(product).sum() * x[3], want), 1e-11)
+
+
 def grouped_products() -> None:
     """Products of matrices by loops, by compiled blocks and by NumPy; and a long sum."""
     a, b, n = sample(9).reshape(3, 3), sample(400, 1).reshape(20, 20), limits.STRETCH + 5
@@ -1267,6 +1281,18 @@ PYTHON = {
     ),
     "factors of a compiled product change places": Damage(
         "compilation.array_program.Planner.pull_stop", "(VALUE, 3 - k)", "(VALUE, k)", grouped_products
+    ),
+    "what is put apart is not added": Damage(
+        "compilation.array_program.Planner.pull_at_once",
+        "self.call_group(copy, Pull([target], self.take_fresh([target], shape), {0}))",
+        "pass",
+        grouped_slopes,
+    ),
+    "what is put apart begins with what was there": Damage(
+        "compilation.array_program.Planner.pull_at_once",
+        "if self.take_fresh([other], group.shape):",
+        "if 0:",
+        grouped_slopes,
     ),
     "what is looked up is not in memory": Damage(
         "compilation.grouping.Grouping.take_list",

@@ -73,7 +73,14 @@ def sorted_values(x: Any) -> Any:
     return np.sum(np.sort(x, axis=1)[:, ::3] ** 2) + np.sum(np.cumsum(x.reshape(-1)) ** 2) * 0.01 + np.max(x)
 
 
-PROGRAMS = (heat, network, particles, likelihood, recurrent, windows, reads_twice, sorted_values)
+def bodies(x: Any) -> Any:
+    """Slopes that take long, of differences of what lies in one array: rows and columns, neighbours, one element."""
+    d = x[:, 1:2].T - x[:, 1:2]
+    near = (x[1:] - 2.0 * x[:-1]) * x[0, 0]
+    return np.sum((d * d + 0.1) ** -1.5) + np.sum(np.sin(near) ** 3) + np.sum(np.exp(x[::-1] * x) * x[:, :1])
+
+
+PROGRAMS = (bodies, heat, network, particles, likelihood, recurrent, windows, reads_twice, sorted_values)
 
 
 @pytest.mark.parametrize("f", PROGRAMS, ids=lambda f: f.__name__)
@@ -83,7 +90,7 @@ def test_value_and_gradient(f: Any) -> None:
     agree(f, *points)
 
 
-@pytest.mark.parametrize("f", [network, particles, recurrent, windows, reads_twice], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("f", [bodies, network, particles, recurrent, windows, reads_twice], ids=lambda f: f.__name__)
 def test_single_precision(f: Any) -> None:
     shape = (16, 40) if f in (network, recurrent) else (12, 12)
     points = [(sample(*shape, seed=k).astype(np.float32),) for k in range(3)]
@@ -104,7 +111,7 @@ def test_each_operation_in_single_precision_is_rounded() -> None:
     np.testing.assert_array_equal(fast(x), want)
 
 
-@pytest.mark.parametrize("f", [heat, particles, windows, reads_twice], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("f", [bodies, heat, particles, windows, reads_twice], ids=lambda f: f.__name__)
 def test_programs_without_a_way_back(f: Any) -> None:
     """Values, Jacobians and Hessians, whose rows were emitted."""
     points = (
