@@ -12,7 +12,7 @@ explicit scheme itself, beside finite differences of Numba's machine code.
 """
 
 import sys
-import time
+import timeit
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -30,15 +30,12 @@ RATIO = 0.2  # of the time step to the square of a cell
 def simulate(conductivity, steps):
     """Temperatures at the right end of a rod that is heated at the left, at each step of an explicit scheme."""
     n = conductivity.size
-    heat = np.zeros(n)
-    measured = np.empty(steps)
+    heat, measured = np.zeros(n), np.empty(steps)
     for t in range(steps):
         before = heat.copy()
         for i in range(1, n):
-            flow = conductivity[i] * (before[i - 1] - before[i])
-            heat[i] += RATIO * flow
-            if i + 1 < n:
-                heat[i] -= RATIO * conductivity[i + 1] * (before[i] - before[i + 1])
+            away = conductivity[i + 1] * (before[i] - before[i + 1]) if i + 1 < n else 0.0
+            heat[i] += RATIO * (conductivity[i] * (before[i - 1] - before[i]) - away)
         heat[0] = 1.0
         measured[t] = heat[n - 1]
     return measured
@@ -48,9 +45,7 @@ def simulate(conductivity, steps):
 def misfit(logarithms, measured):
     """The mean square of what is off, and of the roughness."""
     found = simulate(np.exp(logarithms), measured.size)
-    total = 0.0
-    for t in range(measured.size):
-        total += (found[t] - measured[t]) ** 2
+    total = np.sum((found - measured) ** 2)
     for i in range(1, logarithms.size):
         total += 1e-6 * (logarithms[i] - logarithms[i - 1]) ** 2
     return total
@@ -58,20 +53,8 @@ def misfit(logarithms, measured):
 
 def differences(logarithms, measured, step=1e-6):
     """Central differences of the compiled misfit."""
-    found = np.empty(logarithms.size)
-    for i, unit in enumerate(step * np.eye(logarithms.size)):
-        found[i] = (misfit(logarithms + unit, measured) - misfit(logarithms - unit, measured)) / (2.0 * step)
-    return found
-
-
-def seconds(function, count=5):
-    """The time of the fastest of several calls."""
-    times = []
-    for _ in range(count):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return min(times)
+    f = lambda x: misfit(x, measured) / (2.0 * step)
+    return np.array([f(logarithms + unit) - f(logarithms - unit) for unit in step * np.eye(logarithms.size)])
 
 
 places = np.linspace(0.0, 1.0, CELLS)
@@ -80,16 +63,13 @@ measured = simulate(truth, STEPS)
 start = np.zeros(CELLS)
 
 exact = numbad.jit(numbad.value_and_grad(misfit, argnums=0))
-begin = time.perf_counter()
-value, slope = exact(start, measured)
-print(f"recorded once, by the Python source: {time.perf_counter() - begin:.2f} s")
+print(f"recorded once, by the Python source: {timeit.timeit(lambda: exact(start, measured), number=1):.2f} s")
 for _ in range(50):  # what is replayed often becomes machine code
-    exact(start, measured)
+    value, slope = exact(start, measured)
 print(f"value by numbad {value:.12f}, by Numba {misfit(start, measured):.12f}")
 print(f"gradient and differences are off by {np.abs(slope - differences(start, measured)).max():.1e}")
-print(f"value by Numba               {1e6 * seconds(lambda: misfit(start, measured)):9.0f} us")
-print(f"value and gradient by numbad {1e6 * seconds(lambda: exact(start, measured)):9.0f} us")
-print(f"gradient by differences      {1e6 * seconds(lambda: differences(start, measured)):9.0f} us")
+for what, run in (("value by Numba", misfit), ("value and gradient", exact), ("differences", differences)):
+    print(f"{what:20}{1e6 * min(timeit.repeat(lambda run=run: run(start, measured), number=1, repeat=5)):9.0f} us")
 
 result = minimize(lambda x: exact(x, measured), start, jac=True, method="L-BFGS-B", options={"maxiter": 300})
 assert result.fun < 1e-2 * value
@@ -99,12 +79,12 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constraine
 left.plot(places, truth, "k", label="true")
 left.plot(places, np.exp(result.x), "o-", label="found")
 left.set(xlabel="place", ylabel="conductivity", title="What the rod is made of")
-left.legend()
 right.plot(measured, "k", label="measured")
 right.plot(simulate(np.ones(CELLS), STEPS), "--", label="at first")
 right.plot(simulate(np.exp(result.x), STEPS), label="found")
 right.set(xlabel="step", ylabel="temperature at the end", title="What is measured")
-right.legend()
+for axes in (left, right):
+    axes.legend()
 output = Path(sys.argv[0]).parent / "output"
 output.mkdir(exist_ok=True)
 figure.savefig(output / "numba_heat.png", dpi=130)

@@ -93,12 +93,15 @@ class ArrayProgram:
         The functions.
     pools : list of int
         How many numbers the pools of values and of cotangents have.
+    staying : int
+        How many numbers have memory of their own.
     """
 
     forward: list[Item]
     back: list[Item]
     module: ArrayModule
     pools: list[int]
+    staying: int
 
 
 class Planner:
@@ -127,6 +130,7 @@ class Planner:
         self.items: list[Item] = []
         self.intervals: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])  # of values, and of cotangents
         self.back: list[Item] = []
+        self.staying = 0  # numbers that share no memory
         self.kept: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])  # those that stay where they are
         self.plan_forward(grouping.fills)
 
@@ -481,6 +485,7 @@ class Planner:
         addresses = np.array([use[0] for use in uses])
         note_uses(units, addresses, np.array([use[1] for use in uses]))
         self.mark_staying(kind, units, results)
+        self.staying += int(np.sum((units.stops - units.lows)[units.stays]))
         places, size = share_memory(units)
         for unit, (_, _, call, k) in zip(units.find(addresses).tolist(), uses):
             if unit >= 0 and places[unit] >= 0:
@@ -553,4 +558,4 @@ def make_array_program(
     if wanted is not None:
         planner.plan_back(int(results[0]), wanted)
     pools = planner.share(given, results)
-    return ArrayProgram(planner.forward, planner.back, planner.module, pools)
+    return ArrayProgram(planner.forward, planner.back, planner.module, pools, planner.staying)

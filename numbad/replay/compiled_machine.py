@@ -20,10 +20,11 @@ from numbad.kernels.memory import address_of
 from numbad.limits import LOCKED_ROWS
 from numbad.recording.inputs import FLOAT64
 from numbad.replay.number_memory import NumberMemory
+from numbad.replay.outer_machine import OuterMachine
 from numbad.tape.layout import MAP, is_guard
 
 
-class CompiledMachine(NumberMemory):
+class CompiledMachine(OuterMachine, NumberMemory):
     """The machine code of a path with its memory.
 
     Parameters
@@ -48,8 +49,7 @@ class CompiledMachine(NumberMemory):
     """
 
     def __init__(self, program: ScalarProgram, code: Code, inner: Any) -> None:
-        self.kept: Any = inner
-        self.make_inner: Callable[[], Any] | None = None
+        self.kept = inner
         self.tape, self.code = inner.tape, code
         size, self.tables = program.first + code.module.size, code.module.tables
         self.values, self.bar = np.zeros(size), np.zeros(size)
@@ -71,14 +71,6 @@ class CompiledMachine(NumberMemory):
         self.gradient = program.gradient
         self.given: list[Any] = []
         self.fell = False
-
-    @property
-    def inner(self) -> Any:
-        """The machine that was there before, made again if it was given up."""
-        if self.kept is None:
-            assert self.make_inner is not None
-            self.kept = self.make_inner()
-        return self.kept
 
     def give_up_inner(self, make: Callable[[], Any]) -> None:
         """Free the memory of the machine that was there before; `make` returns it again when it is needed."""
@@ -112,35 +104,12 @@ class CompiledMachine(NumberMemory):
             return self.fall_back()
         return int(self.inner.row_of(int(self.rows[stop])))
 
-    def fall_back(self) -> int:
-        """Let the inner machine run; return the row of a guard that does not hold, or -1."""
-        self.fell = True
-        self.inner.enter(self.given)
-        row = int(self.inner.run())
-        if row < 0 and not self.gradient:
-            for places, inner in zip(self.outputs, self.inner.outputs, strict=True):
-                self.values[places] = self.inner.values[inner]
-        return row
-
     def read_gradient(self) -> tuple[Any, list[Any]]:
         """Return the value, and the derivative with respect to each input, after a run."""
         if self.fell:
             found: tuple[Any, list[Any]] = self.inner.read_gradient()
             return found
         return NumberMemory.read_gradient(self)
-
-    def row_of(self, row: int) -> int:
-        """Return the number of a row of the tape."""
-        return int(self.inner.row_of(row))
-
-    def fork(self, other: Any) -> tuple[int, bool] | None:
-        """Return how many forward rows two paths share; see `Machine`."""
-        found: tuple[int, bool] | None = self.inner.fork(getattr(other, "inner", other))
-        return found
-
-    def site(self, row: int) -> Any:
-        """Return the user's statement of a row at which a run stopped."""
-        return self.inner.site(row)
 
 
 def place_results(program: ScalarProgram, code: Code, addresses: np.ndarray) -> np.ndarray:

@@ -18,14 +18,16 @@ from numbad.limits import MOST_AT_ONCE
 from numbad.recording.inputs import FLOAT64
 from numbad.replay.divided_machine import Product, find_vector
 from numbad.replay.lookups import Lookup
+from numbad.replay.outer_machine import OuterMachine
 from numbad.replay.recorded_path import Path
+from numbad.replay.whole_machine import nothing
 from numbad.sweeps.matrix_rows import is_absent, multiply_add
 from numbad.sweeps.operands import flat, host_operands, operand
 from numbad.tape.layout import CONTRACT
 from numbad.tape.rows import Rows
 
 
-class GroupedMachine:
+class GroupedMachine(OuterMachine):
     """The machine code of a path's groups, with memory of its own.
 
     Attributes
@@ -34,16 +36,14 @@ class GroupedMachine:
         The values, and the cotangents.
     spaces : dict of int to ndarray
         The cotangents of inputs outside of the arena.
-    inner : Machine
-        The machine that has run the path so far.
-    fell : bool
-        Whether the last run is that of the inner machine.
+    pools : list of ndarray
+        Memory that values share, and that cotangents share.
     """
 
     def __init__(
         self, path: Path, rows: Rows, lookups: list[Lookup], program: ArrayProgram, code: Any, inner: Any
     ) -> None:
-        self.inner, self.tape, self.rows, self.code = inner, path.tape, rows, code
+        self.kept, self.tape, self.rows, self.code = inner, path.tape, rows, code
         self.lookups, self.outputs = lookups, path.results
         self.gradient = path.wanted is not None
         self.output = int(path.results[0]) if self.gradient else 0
@@ -71,6 +71,7 @@ class GroupedMachine:
             for slot, given, wanted in zip(tape.inputs, tape.examples, path.wanted or [False] * len(tape.inputs))
         ]
         self.call = callable_at(code.address, FLOAT64, 3)
+        self.staying = program.staying
         self.pools = [np.zeros(max(size, 1), dtype) for size in program.pools]
         self.widths = np.full(POOL + 1, dtype.itemsize)
         self.widths[[NUMBER, WORDS]] = 1, 8
@@ -79,6 +80,12 @@ class GroupedMachine:
         self.back = self.resolve(program.back, True)
         self.fell = False
         self.given: list[Any] = []
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes of memory the code reads and writes."""
+        parts = [*self.pools, *self.keep, self.words]
+        return sum(part.nbytes for part in parts) + self.staying * self.dtype.itemsize
 
     def target(self, slot: Any) -> np.ndarray:
         """Return where the values of an input go."""
@@ -193,16 +200,6 @@ class GroupedMachine:
             return self.fall_back()
         return -1
 
-    def fall_back(self) -> int:
-        """Let the inner machine run; return the row of a guard that does not hold, or -1."""
-        self.fell = True
-        self.inner.enter(self.given)
-        row = int(self.inner.run())
-        if row < 0 and not self.gradient:
-            for places, inner in zip(self.outputs, self.inner.outputs, strict=True):
-                self.values[places] = self.inner.values[inner]
-        return row
-
     def read_gradient(self) -> tuple[Any, list[Any]]:
         """Return the value, and the derivative with respect to each input, after a run."""
         if self.fell:
@@ -210,23 +207,6 @@ class GroupedMachine:
             return found
         value = self.values[self.output]
         return float(value) if self.dtype == FLOAT64 else value, [read() for read in self.reads]
-
-    def row_of(self, row: int) -> int:
-        """Return the number of a row of the tape."""
-        return int(self.inner.row_of(row))
-
-    def fork(self, other: Any) -> tuple[int, bool] | None:
-        """Return how many forward rows two paths share; see `Machine`."""
-        found: tuple[int, bool] | None = self.inner.fork(getattr(other, "inner", other))
-        return found
-
-    def site(self, row: int) -> Any:
-        """Return the user's statement of a row at which a run stopped."""
-        return self.inner.site(row)
-
-
-def nothing() -> None:
-    """Read no cotangent: that of an input with respect to which nobody differentiates."""
 
 
 def pull_back(product: Product, fresh: bool) -> None:

@@ -140,6 +140,18 @@ def test_newton_and_hvp_all_methods_find_the_minimum():
 
 
 @pytest.mark.subprocess
+def test_numba_heat_finds_the_conductivity():
+    pytest.importorskip("matplotlib")
+    printed = run("numba_heat")
+    mine, numba = re.search(r"value by numbad (\S+), by Numba (\S+)", printed).groups()
+    assert mine == numba
+    assert float(re.search(r"differences are off by (\S+)", printed)[1]) < 1e-8
+    before, after = re.search(r"misfit (\S+) -> (\S+)", printed).groups()
+    assert float(after) < 1e-2 * float(before)
+    assert (EXAMPLES / "output" / "numba_heat.png").stat().st_size > 10_000
+
+
+@pytest.mark.subprocess
 def test_expression_graph_shares_what_the_tree_repeats():
     pytest.importorskip("matplotlib")
     printed = run("expression_graph")

@@ -1244,8 +1244,8 @@ PYTHON = {
     ),
     # groups of rows over arrays
     "what going back adds is lost where it has added before": Damage(
-        "compilation.array_program.Planner.pull_group",
-        "not self.region(place, group.shape).any()",
+        "compilation.array_program.Planner.take_fresh",
+        "not self.region(place, shape).any()",
         "True",
         grouped_neighbours,
     ),
