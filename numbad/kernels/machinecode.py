@@ -146,11 +146,15 @@ def compile_shipped(name: str, title: str) -> int | None:
     text = texts.find(title)
     if text is None:
         return None
+    return compile_text(texts.symbol_of(name), title, text, 1 if looks_at_no_numbers(name) else 3)
+
+
+def compile_text(symbol: str, title: str, text: str, level: int = 1) -> int | None:
+    """Compile a function of a text, keep it on disk and return its address; None where this LLVM cannot read it."""
     try:
-        code = texts.compile_text(text, level=1 if looks_at_no_numbers(name) else 3)
+        code = texts.compile_text(text, level)
     except RuntimeError:  # another LLVM wrote it
         return None
-    symbol = texts.symbol_of(name)
     cache.write(digest(), title, symbol.encode() + b"\0" + code)
     return link(symbol, code)
 

@@ -1,7 +1,6 @@
-"""The compiled functions of this wing: each is compiled by Numba when it is first called, and kept on disk.
+"""The compiled functions of this wing: each is compiled when it is first called, and kept on disk.
 
-They have no texts in the package, as those of `kernels` have: they are needed where patterns are found, not for a first
-gradient, and are compiled in a second or two.
+Those in double precision have texts in the package, as those of `kernels` have (`make_texts`); Numba compiles others.
 """
 
 from __future__ import annotations
@@ -15,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from numbad.kernels import cache, machinecode
+from numbad.kernels import cache, machinecode, texts
+from numbad.kernels.archives import Archive, open_archive
 from numbad.kernels.calls import entries_of
 from numbad.kernels.loading import compile_notice, compiling
-from numbad.kernels.sources import digest_of_sources
+from numbad.kernels.sources import digest_of_sources, read
 from numbad.limits import CHECKED
 
 if CHECKED:
@@ -26,6 +26,11 @@ if CHECKED:
 
 FOLDER = Path(__file__).parent
 SOURCES = tuple(FOLDER / f"{name}.py" for name in ("propagation", "colours"))
+TEXTS = FOLDER / "texts"
+FUNCTIONS = (
+    "order_at colour_columns_at colour_saturated_at colour_stars_at mark_steps_at mark_values_at run_entries_at "
+    "make_entries_at fill_partials_at mark_rows_at propagate_at write_pattern_at"
+).split()
 FLOAT64 = np.dtype(np.float64)
 _found: dict[Any, Any] = {}
 _lock = threading.RLock()
@@ -36,8 +41,21 @@ def digest() -> str:
     """Return what tells versions of the machine code apart: of the package's functions, and of the texts here."""
     from importlib.metadata import version
 
-    own = "".join(digest_of_sources(path) for path in SOURCES) + version("numba")
-    return hashlib.sha256(own.encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{digest_of_texts()}{version('numba')}".encode()).hexdigest()[:16]
+
+
+def digest_of_texts() -> str:
+    """Return a digest of what the functions are made of."""
+    own = "".join(digest_of_sources(path) for path in SOURCES)
+    return hashlib.sha256(own.encode()).hexdigest()[:24] if own else ""
+
+
+@functools.cache
+def archive() -> Archive:
+    """Return the texts; none where they are of other sources, or not wanted (see `kernels.texts.are_current`)."""
+    content, own = read(str(TEXTS)) or b"", digest_of_texts()
+    fits = texts.are_current() and (not own or content.startswith(texts.head_of(own)))
+    return open_archive(content if fits else None)
 
 
 def function(name: str, dtype: np.dtype = FLOAT64) -> Any:
@@ -62,14 +80,29 @@ def load_or_compile(name: str, dtype: np.dtype) -> int:
     with compiling(), compile_notice(f"{name} {dtype}"), cache.alone(machinecode.digest(), title):
         address = machinecode.load(title)
         if address is None:
-            import numba
-
-            from numbad.sparsity import colours, propagation
-
-            source = vars(propagation).get(name) or vars(colours)[name]
-            signature = numba.int64(numba.from_dtype(dtype), numba.int64, numba.int64)
-            address = machinecode.compile_by_numba(title, source, signature)
+            text = archive().find(name) if dtype == FLOAT64 else None
+            address = None if text is None else machinecode.compile_text(texts.symbol_of(name), title, texts.fit(text))
+        if address is None:
+            address = machinecode.compile_by_numba(title, *source_of(name, dtype))
     return address
+
+
+def source_of(name: str, dtype: np.dtype) -> tuple[Any, Any]:
+    """Return the Python function that a function is compiled from, and its signature."""
+    import numba
+
+    from numbad.sparsity import colours, propagation
+
+    source = vars(propagation).get(name) or vars(colours)[name]
+    return source, numba.int64(numba.from_dtype(dtype), numba.int64, numba.int64)
+
+
+def compile_function(name: str, dtype: np.dtype) -> Any:
+    """Return a function as Numba compiles it."""
+    import numba
+
+    source, signature = source_of(name, dtype)
+    return numba.cfunc(signature, error_model="numpy")(source)
 
 
 def call(name: str, number: int, arrays: Sequence[np.ndarray], *more: int, dtype: np.dtype = FLOAT64) -> int:
