@@ -17,11 +17,12 @@ from numbad.replay.packed_paths import PackedPath
 from numbad.replay.recorded_path import Path
 from numbad.replay.telling import warn
 from numbad.settings import config
-from numbad.tape.layout import HOST, MAP, is_guard
+from numbad.tape.layout import HOST, MAP, is_guard, step_count
 
 NEVER = float("inf")
 LONG = 1 << 16  # rows: of a longer path they are packed when it is compiled
 ARRAY_ROW, PYTHON_ROW = 20, 5000  # times what a row of numbers costs
+ELEMENTS = 4  # of array rows cost as much as a row of numbers
 
 
 class Promotion:
@@ -107,8 +108,11 @@ def warn_of(failure: Exception) -> None:
 def cost_of(path: Path) -> int:
     """Return what a run by the interpreter costs, in rows of numbers: rows over arrays and Python's take longer."""
     opcodes = path.tape.code[:, 0]
-    arrays = np.count_nonzero((opcodes >= MAP) & ~is_guard(opcodes))
-    return 1 + len(opcodes) + ARRAY_ROW * int(arrays) + PYTHON_ROW * int(np.count_nonzero(opcodes == HOST))
+    arrays = (opcodes >= MAP) & ~is_guard(opcodes)
+    places = path.tape.code[arrays & (opcodes != HOST), 2].astype(np.int64)
+    elements = int(np.sum(step_count(path.tape.words, places))) if len(places) else 0
+    rows = len(opcodes) + ARRAY_ROW * int(np.count_nonzero(arrays)) + elements // ELEMENTS
+    return 1 + rows + PYTHON_ROW * int(np.count_nonzero(opcodes == HOST))
 
 
 def calls_python(path: Path) -> bool:

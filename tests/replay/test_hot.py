@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import numbad
+from numbad.limits import SMALL_LIMITS
 from numbad.replay import hot
 
 
@@ -175,3 +176,14 @@ def test_a_program_may_end_while_something_is_compiled() -> None:
         [sys.executable, "-c", END], capture_output=True, env={**os.environ, "PYTHONPATH": path}, timeout=120
     )
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_paths_over_larger_arrays_begin_after_fewer_calls() -> None:
+    def calls(count: int) -> float:
+        fast = numbad.jit(numbad.grad(lambda x: np.sum(np.sin(x) * x)))
+        fast(np.ones(count))
+        return program_of(fast).promotion.next
+
+    few, more, most = (calls(count) for count in (100, 10_000, 1_000_000))
+    assert few >= more >= most >= 2
+    assert most < 10 and (SMALL_LIMITS or few > more > most)
