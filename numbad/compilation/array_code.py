@@ -8,22 +8,16 @@ from numbad.compilation.array_module import ENTRANCE
 from numbad.compilation.array_program import ArrayProgram, make_array_program
 from numbad.compilation.code import Code, compile_module
 from numbad.compilation.grouping import Grouping
-from numbad.ops.definition import REGISTRY
+from numbad.compilation.taking_apart import has_known_rows
 from numbad.sweeps.dependence import mark_active
-from numbad.tape.layout import ADD, CONTRACT, GATHER, HOST, MAP, SCATTER, is_guard
+from numbad.tape.layout import GATHER
 from numbad.tape.rows import Rows
 from numbad.tapes.tape import Tape
-
-KINDS = (ADD, CONTRACT, GATHER, SCATTER, HOST)
 
 
 def may_be_grouped(tape: Tape) -> bool:
     """Whether a tape has rows over arrays, and none that SciPy computes element by element."""
-    opcodes = tape.code[:, 0]
-    hosts = np.array([op.host for op in REGISTRY])
-    elementwise = opcodes[opcodes < 2 * MAP] % MAP
-    known = is_guard(opcodes) | (opcodes < 2 * MAP) | np.isin(opcodes, KINDS)
-    return bool(len(tape.words)) and bool(known.all()) and not hosts[elementwise].any()
+    return bool(len(tape.words)) and has_known_rows(tape)
 
 
 def compile_arrays(

@@ -44,11 +44,7 @@ from numbad.tape.layout import (
     scatter_places,
 )
 
-WORDS, PRODUCT, POOL = (
-    3,
-    4,
-    5,
-)  # kinds of arguments beside those of nests: a word; the function of products; shared memory
+WORDS, PRODUCT, POOL = 3, 4, 5  # kinds of arguments beside those of nests: a word, a function, shared memory
 Argument = tuple[int, int, int]
 ZERO = 0  # the bits of 0.0
 

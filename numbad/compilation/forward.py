@@ -164,14 +164,9 @@ class Forward:
         place = segment.start + row
         x = read(row, 0)  # type: ignore[operator]
         if self.program.opcodes[place] == GUARD:
-            truth = "une" if self.program.truths[place] else "oeq"
-            holds = text.define(f"fcmp {truth} double {x}, {literal(0.0)}")
+            holds = text.holds(bool(self.program.truths[place]), x)
         else:
-            y = read(row, 1)  # type: ignore[operator]
-            same = text.define(f"fcmp oeq double {x}, {y}")
-            lost, other = text.define(f"fcmp uno double {x}, {x}"), text.define(f"fcmp uno double {y}, {y}")
-            both = text.define(f"and i1 {lost}, {other}")
-            holds = text.define(f"or i1 {same}, {both}")
+            holds = text.holds(None, x, read(row, 1))  # type: ignore[operator]
         good, bad = text.label(), text.label()
         text.line(f"br i1 {holds}, label %{good}, label %{bad}")
         text.begin(bad)

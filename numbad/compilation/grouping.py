@@ -255,7 +255,7 @@ class Grouping:
             return
         sets = opcode == ADD and cleared and not empty and places[0].is_block(shape)
         sets = sets and cleared == math.prod(shape) and places[0].reach(shape)[0] == out
-        absent = opcode == ADD and (is_absent_sum(words, w) or names_each(shape, places[0], cleared))
+        absent = opcode == ADD and (is_absent_sum(words, w) or places[0].has_elements(shape, cleared))
         if cleared and not (sets and absent):
             self.fill(out, cleared, absent)
         if not empty:
@@ -322,7 +322,7 @@ class Grouping:
         for factor in factors:
             self.note_place(factor, shape)
         cleared = int(row_cleared(self.words, w))
-        sets = bool(cleared) and not is_product(self.words, w) and names_each(shape, target, cleared)
+        sets = bool(cleared) and not is_product(self.words, w) and target.has_elements(shape, cleared)
         sets = sets and target_is_block(shape, target)
         if cleared and not sets:
             self.fill(out, cleared, False)
@@ -450,14 +450,6 @@ def target_is_block(shape: Shape, place: Place) -> bool:
     kept = [axis for axis, step in enumerate(place.strides) if step]
     once = Place(place.space, place.address, tuple(place.strides[axis] for axis in kept))
     return once.is_block(tuple(shape[axis] for axis in kept))
-
-
-def names_each(shape: Shape, place: Place, count: int) -> bool:
-    """Whether a place, its repetitions apart, has `count` elements."""
-    found = 1
-    for length, step in zip(shape, place.strides):
-        found *= length if step else 1
-    return found == count and 0 not in shape
 
 
 def is_expensive(op: Op) -> bool:

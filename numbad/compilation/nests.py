@@ -54,8 +54,8 @@ class Nest:
     ----------
     places : dict
         The places that are spoken of, by kind, with their numbers among the arguments.
-    sums : dict
-        The places that are added to once loops are over.
+    sums : list of Place
+        Those that are added to once loops are over.
     """
 
     def __init__(self, shape: Shape, single: bool) -> None:
@@ -272,25 +272,13 @@ def add_to(nest: Nest, kind: int, place: Place, term: str, terms: dict[Place, st
 def write_guard(nest: Nest, member: Member, operands: list[str], row: int) -> None:
     """Write a guard: the function returns one more than its row where it does not hold."""
     text = nest.text
-    holds = guard_holds(text, member.opcode == GUARD, member.truth, operands)
+    holds = text.holds(member.truth if member.opcode == GUARD else None, *operands)
     good, bad = text.label(), text.label()
     text.line(f"br i1 {holds}, label %{good}, label %{bad}")
     text.begin(bad)
     found = text.define(f"add i64 {nest.argument(row)}, 1")
     text.line(f"ret i64 {found}")
     text.begin(good)
-
-
-def guard_holds(text: Text, is_truth: bool, truth: bool, operands: list[str]) -> str:
-    """Return whether a truth is as it was, or a value; NaN is equal to NaN."""
-    x = operands[0]
-    if is_truth:
-        return text.define(f"fcmp {'une' if truth else 'oeq'} double {x}, {literal(0.0)}")
-    y = operands[1]
-    same = text.define(f"fcmp oeq double {x}, {y}")
-    lost, other = text.define(f"fcmp uno double {x}, {x}"), text.define(f"fcmp uno double {y}, {y}")
-    both = text.define(f"and i1 {lost}, {other}")
-    return text.define(f"or i1 {same}, {both}")
 
 
 # ---------------------------------------------------------------- going back

@@ -41,6 +41,11 @@ class Place:
         """Whether all elements have addresses of their own."""
         return not overlaps(shape, self.strides)
 
+    def has_elements(self, shape: Shape, count: int) -> bool:
+        """Whether there are `count` elements, repetitions along axes without a step apart."""
+        once = (length for length, step in zip(shape, self.strides) if step)
+        return math.prod(once) == count and 0 not in shape
+
     def is_block(self, shape: Shape) -> bool:
         """Whether the addresses are all from the first to the last, each once."""
         low, high = self.reach(shape)

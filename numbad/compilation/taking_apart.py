@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from numbad.compilation import small_matrices
+from numbad.compilation.places import Place
 from numbad.compilation.repeated_rows import find_places, find_repetitions, take_repetition
 from numbad.limits import FEW_A_ROW, MOST_APART, RUN
 from numbad.ops.arithmetic import add, multiply
@@ -46,15 +47,19 @@ from numbad.tapes.tape import Tape
 KINDS = (ADD, CONTRACT, GATHER, SCATTER, HOST)  # of array rows beside those of ops
 
 
-def may_be_taken_apart(tape: Tape) -> bool:
-    """Whether a tape has small arrays alone, in double precision, and no row of Python's or SciPy's."""
-    if tape.dtype != np.float64:
-        return False
+def has_known_rows(tape: Tape) -> bool:
+    """Whether machine code may be made of all rows of a tape: none is SciPy's, element by element."""
     opcodes = tape.code[:, 0]
     hosts = np.array([op.host for op in REGISTRY])
-    elementwise = opcodes[opcodes < 2 * MAP] % MAP
-    if hosts[elementwise].any() or not (is_guard(opcodes) | (opcodes < 2 * MAP) | np.isin(opcodes, KINDS)).all():
+    known = is_guard(opcodes) | (opcodes < 2 * MAP) | np.isin(opcodes, KINDS)
+    return bool(known.all()) and not hosts[opcodes[opcodes < 2 * MAP] % MAP].any()
+
+
+def may_be_taken_apart(tape: Tape) -> bool:
+    """Whether a tape has small arrays alone, in double precision, and no row of Python's or SciPy's."""
+    if tape.dtype != np.float64 or not has_known_rows(tape):
         return False
+    opcodes = tape.code[:, 0]
     calls = tape.code[opcodes == HOST, 2].tolist()
     if not all(small_matrices.has_rule(tape.hosts[host_call(tape.words, w)]) for w in calls):
         return False
@@ -247,7 +252,9 @@ def take_row(taken: Parts, code: np.ndarray, words: Any, starts: list[int]) -> N
             return
         cleared = int(row_cleared(words, w))
         if cleared:
-            is_absent = opcode == ADD and (is_absent_sum(words, w) or names_each(words, w, cleared))
+            is_absent = opcode == ADD and (
+                is_absent_sum(words, w) or Place(*row_operands(words, w)[0]).has_elements(row_shape(words, w), cleared)
+            )
             taken.now[out : out + cleared] = taken.nothing if is_absent else 0
         if not row_elements(words, w):
             return
@@ -262,12 +269,3 @@ def take_row(taken: Parts, code: np.ndarray, words: Any, starts: list[int]) -> N
         taken.now[out : out + int(scatter_block(words, w))] = 0
         taken.now[targets] = taken.nothing
         taken.accumulate(targets, taken.now[starts[space] + source + np.arange(count)])
-
-
-def names_each(words: Any, w: int, count: int) -> bool:
-    """Whether the output of a row, its repetitions apart, has `count` elements."""
-    shape, (_, _, steps), elements = row_shape(words, w), row_operands(words, w)[0], row_elements(words, w)
-    found = 1
-    for length, step in zip(shape, steps):
-        found *= length if step else 1
-    return found == count and elements > 0

@@ -97,6 +97,15 @@ class Text:
         self.called.add(function)
         return self.define(f"call double @numbad_{function}({', '.join(f'double {number}' for number in numbers)})")
 
+    def holds(self, truth: bool | None, x: str, y: str = "") -> str:
+        """Return whether x is as a guard has it: its truth, or where that is None, the value y; NaN is equal to NaN."""
+        if truth is not None:
+            return self.define(f"fcmp {'une' if truth else 'oeq'} double {x}, {literal(0.0)}")
+        same = self.define(f"fcmp oeq double {x}, {y}")
+        lost, other = self.define(f"fcmp uno double {x}, {x}"), self.define(f"fcmp uno double {y}, {y}")
+        both = self.define(f"and i1 {lost}, {other}")
+        return self.define(f"or i1 {same}, {both}")
+
     def add(self, one: str, other: str) -> str:
         """Return a sum."""
         return self.define(f"fadd double {one}, {other}")

@@ -5,17 +5,14 @@ It writes `generated/number_texts`. Tapes that are compiled themselves are made 
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
 
 from numbad.kernels import number_texts, texts
 from numbad.kernels.archives import pack
-from numbad.kernels.make_texts import SETTINGS, clean, shorten
+from numbad.kernels.make_texts import clean, run_apart, shorten
 
 
 def translate(function: Any) -> tuple[str, str]:
@@ -49,9 +46,7 @@ def main() -> None:
     if len(sys.argv) > 1:
         make_all()
         return
-    environment = {**os.environ, **SETTINGS, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
-    name = __spec__.name if __spec__ else __name__
-    subprocess.run([sys.executable, "-m", name, "now"], env=environment, check=True)
+    run_apart(__spec__.name if __spec__ else __name__)
 
 
 if __name__ == "__main__":

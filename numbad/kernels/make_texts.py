@@ -160,13 +160,23 @@ def make_all(dtypes: list[str]) -> dict[str, str]:
     }
 
 
+def settings_of_makers() -> dict[str, str]:
+    """Return the environment of processes that make texts: Numba reads its settings when it is imported."""
+    return {**os.environ, **SETTINGS, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
+
+
+def run_apart(name: str) -> None:
+    """Run a module that makes texts, in a process of its own."""
+    subprocess.run([sys.executable, "-m", name, "now"], env=settings_of_makers(), check=True)
+
+
 def main() -> None:
     """Write the texts, where they are not of the sources as they are: each precision in a process of its own."""
     if len(sys.argv) > 1:
         libmvec.name_for_all_machines()
         sys.stdout.write(json.dumps(make_all(sys.argv[1:])))
         return
-    environment = {**os.environ, **SETTINGS, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
+    environment = settings_of_makers()
     command = [sys.executable, "-m", __spec__.name if __spec__ else __name__]
     running = [
         subprocess.Popen([*command, *dtypes], env=environment, stdout=subprocess.PIPE, text=True)

@@ -51,8 +51,11 @@ def gather_lookups(rows: Rows) -> tuple[Rows, list[Lookup]]:
     code = np.frombuffer(rows.code, np.uint32).reshape(-1, 4)
     words: Any = rows.words
     found: list[Lookup] = []
+    hosts = np.flatnonzero(code[:, 0] == HOST).tolist()
+    if not hosts:
+        return rows, found
     changed, longer = code.copy(), array("q", words.tobytes())
-    for row in np.flatnonzero(code[:, 0] == HOST).tolist():
+    for row in hosts:
         w = int(code[row, 2])
         call = rows.hosts[host_call(words, w)]
         if getattr(call, "op", None) is not pick:

@@ -5,16 +5,13 @@ It writes `texts`, beside this file. Without them Numba compiles the functions, 
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import llvmlite.binding as llvm
 
 from numbad.kernels import libmvec
 from numbad.kernels.archives import pack
-from numbad.kernels.make_texts import SETTINGS, check, clean, shorten
+from numbad.kernels.make_texts import check, clean, run_apart, shorten
 from numbad.sparsity.compiled import FLOAT64, FUNCTIONS, TEXTS, compile_function, digest_of_texts
 
 
@@ -39,9 +36,7 @@ def main() -> None:
     if len(sys.argv) > 1:
         make_all()
         return
-    environment = {**os.environ, **SETTINGS, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
-    name = __spec__.name if __spec__ else __name__
-    subprocess.run([sys.executable, "-m", name, "now"], env=environment, check=True)
+    run_apart(__spec__.name if __spec__ else __name__)
 
 
 if __name__ == "__main__":
