@@ -45,9 +45,10 @@ class NotNative(Exception):
 
 
 class State(threading.local):
-    """Of a thread: how many twins run, one within the other."""
+    """Of a thread: how many twins run, one within the other, and whether all calls are recorded row by row."""
 
     depth = 0
+    by_rows = False
 
 
 state = State()
@@ -81,6 +82,12 @@ class Kernel:
         The version that records by machine code, once there is one; False where Numba's types lack something.
     declared : bool
         Whether `numbad.kernel` has asked for it.
+    adjoint : bool or None
+        Whether its calls are single rows, with an adjoint of its own; None where their size decides.
+    adjoints : dict
+        What has been made for choices of types, or why it could not be.
+    loose : bool
+        Whether its sums may be in any order.
     version : int
         How often its constants have changed.
     calls, seconds : int, float
@@ -96,6 +103,9 @@ class Kernel:
         self.told = self.stale = False
         self.native: Any = None
         self.declared = False
+        self.adjoint: bool | None = None
+        self.adjoints: dict[Any, Any] = {}
+        self.loose = bool(options.get("fastmath") or options.get("parallel"))
         self.version = self.calls = 0
         self.seconds = 0.0
 
@@ -118,6 +128,14 @@ class Kernel:
         function = self.twin()
         given = tuple([settled(value) for value in arguments])
         options = {name: settled(value) for name, value in keywords.items()} if keywords else keywords
+        if self.adjoint is not False and not options and not state.by_rows and self.is_long(given):
+            from numbad.numba_api.adjoint.rows import NotAdjoint, record_as_row, refuse
+
+            try:
+                return record_as_row(self, given)
+            except NotAdjoint as error:
+                if self.adjoint:
+                    raise refuse(self, error) from None
         if state.depth:
             return function(*given, **options)
         if self.native is not False and not options and self.is_worth_compiling():
@@ -138,6 +156,18 @@ class Kernel:
             self.calls, self.seconds = self.calls + 1, self.seconds + time.perf_counter() - start
             if not self.told and time.perf_counter() - start > NOTICE_AFTER:
                 self.tell(time.perf_counter() - start)
+
+    def run_rows(self, arguments: tuple[Any, ...]) -> Any:
+        """Record a call row by row, whatever its size."""
+        before, state.by_rows = state.by_rows, True
+        try:
+            return self.run(arguments, {})
+        finally:
+            state.by_rows = before
+
+    def is_long(self, arguments: tuple[Any, ...]) -> bool:
+        """Whether a call may run loops that are longer than a tape should be."""
+        return bool(self.adjoint)
 
     def is_worth_compiling(self) -> bool:
         """Whether its recordings have taken longer than a compiler takes, and each more than what a call costs."""

@@ -11,7 +11,7 @@ from numbad.numba_api.dispatching import kernel_of
 from numbad.numba_api.noticing import notice_numba
 
 
-def kernel(f: Any = None, **options: Any) -> Any:
+def kernel(f: Any = None, *, adjoint: bool | None = None, **options: Any) -> Any:
     """Compile a function by Numba: for plain numbers, and once more to record where derivatives are taken.
 
     With plain arguments it is what `numba.njit` makes, and as fast. Where it meets recording values, machine code
@@ -22,6 +22,9 @@ def kernel(f: Any = None, **options: Any) -> Any:
     ----------
     f : callable
         The function, or what `numba.njit` has made of it.
+    adjoint : bool, optional
+        Whether a call is one row of the tape, whose derivative is an adjoint that is compiled of the source, with loops
+        as loops. By default calls are recorded row by row.
     **options
         Those of `numba.njit`: `fastmath`, `parallel`, `error_model`, `cache`, ...
 
@@ -63,7 +66,7 @@ def kernel(f: Any = None, **options: Any) -> Any:
     from numba.core.dispatcher import Dispatcher
 
     if f is None:
-        decorate: Callable[[Any], Any] = lambda function: kernel(function, **options)
+        decorate: Callable[[Any], Any] = lambda function: kernel(function, adjoint=adjoint, **options)
         return decorate
     if not isinstance(f, (FunctionType, Dispatcher)):
         raise TypeError(
@@ -77,5 +80,6 @@ def kernel(f: Any = None, **options: Any) -> Any:
         )
     notice_numba(None)
     found = f if isinstance(f, Dispatcher) else njit(f, **options)
-    kernel_of(found).declared = True
+    known = kernel_of(found)
+    known.declared, known.adjoint = True, adjoint
     return found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from sys import _getframe, modules
+from typing import Any
 
 from numbad.errors import INTERNAL, RecordingError, message
 from numbad.recording import active
@@ -11,6 +13,7 @@ from numbad.recording.recorder import Recorder, beginnings
 NUMBA = "numba.core.registry"  # which imports the dispatchers
 ASKING = ("functools", "numba.core.typing.typeof")  # modules in which Numba asks for the class of an argument
 INTERNAL.add("numbad.numba_api")  # not in the list there: kernels are made of that module too, and would be made anew
+TRANSFORMS: dict[str, Callable[..., Any]] = {}  # `vjp` and `jvp`, which stand on a higher floor
 _taught = False
 
 

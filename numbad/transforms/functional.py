@@ -15,6 +15,7 @@ from numbad.emission.tangent import push_region
 from numbad.errors import InputError, LeakError, NumbadError, check_function, message, wraps
 from numbad.kernels.memory import available_memory
 from numbad.limits import COMPARED_MEMORY, FEW_ROWS, FEW_SEEDS, MOST_COPIED, SCALAR_SHARE
+from numbad.numba_api.noticing import TRANSFORMS
 from numbad.ops.definition import BY_NAME
 from numbad.recording.active import Active
 from numbad.recording.borrowing import written
@@ -1225,3 +1226,6 @@ def hvp(f: Callable[..., Any], x: T, v: Any) -> T:
     """
     found: T = jvp(grad(f), (x,), (v,))[1]
     return narrowed(found) if current() is None and is_narrow(0, (x,)) else found
+
+
+TRANSFORMS.update(vjp=vjp, jvp=jvp)

@@ -71,7 +71,7 @@ TABLES = {  # of NumPy's and SciPy's functions: they import numpy.fft and SciPy
     "numpy_api.protocol": {"numpy_api.converting", "numpy_api.tables"},
     "scipy_api.noticing": {"numpy_api.teaching", "scipy_api.tables"},
     "storage.tape_files": {"numpy_api.tables", "scipy_api.tables"},
-    "numba_api.dispatching": {"numba_api.native"},  # Numba compiles its types
+    "numba_api.dispatching": {"numba_api.adjoint.rows", "numba_api.native"},  # Numba compiles its types
     "numba_api.noticing": {"numba_api.dispatching", "numba_api.shadows", "numba_api.ufuncs"},
 }
 LATER = {  # parts of what a user holds, each the way to a whole wing

@@ -61,6 +61,10 @@ ELSEWHERE = {
         "numba_api native_tape native_types",
         "what is compiled, of which types, and the rows that it appends",
     ),
+    "numba_api/adjoint/test_rows.py": (
+        "numba_api/adjoint activity blocks keeping reading support tree writing",
+        "the parts of one way, from the source of a kernel to its derivatives",
+    ),
     "storage/test_tape_files.py": (
         "storage container plaindata",
         "a tape file is a container with plain data",

@@ -1,0 +1,1 @@
+"""Adjoints of functions that Numba compiles, as source text: loops stay loops."""

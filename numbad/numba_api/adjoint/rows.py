@@ -1,0 +1,306 @@
+"""A call of a kernel as one row of the tape, whose derivative is its compiled adjoint.
+
+Where the adjoint itself is recorded, or a tangent is wanted, the kernel is recorded row by row in its place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import typeof, types
+from numba.core.dispatcher import Dispatcher
+
+from numbad.errors import NumbadError, message
+from numbad.numba_api.adjoint.activity import Facts, find_activity, find_types
+from numbad.numba_api.adjoint.keeping import load, whole_text
+from numbad.numba_api.adjoint.reading import Constant, read
+from numbad.numba_api.adjoint.tree import Flat, For, NotAdjoint, While, walk
+from numbad.numba_api.noticing import TRANSFORMS
+from numbad.recording.active import Active
+from numbad.recording.arrays import Array, as_array
+from numbad.recording.hostcalls import HostCall, record_call
+from numbad.recording.recorder import current
+from numbad.recording.scalars import Scalar
+
+
+@dataclass
+class Adjoint:
+    """What has been compiled for one choice of types of a kernel's arguments.
+
+    Attributes
+    ----------
+    given : list of int
+        The positions of the arguments that are numbers or arrays.
+    wanted : list of int
+        Those that are differentiated.
+    outputs : list of str
+        The results, and then the arguments that are written to.
+    changed : list of int
+        The positions of those.
+    module : Any
+        `value`, `plain` and `careful`.
+    loops : bool
+        Whether the kernel has loops.
+    """
+
+    flat: Flat
+    facts: Facts
+    given: list[int]
+    wanted: list[int]
+    outputs: list[str]
+    changed: list[int]
+    module: Any
+    loops: bool
+
+
+def adjoint_of(kernel: Any, arguments: tuple[Any, ...], kinds: tuple[Any, ...]) -> Adjoint:
+    """Return the adjoint of a kernel for arguments: types of Numba's, constants, and True with those that vary."""
+    known = kernel.adjoints.get(kinds)
+    if known is None:
+        try:
+            known = make_adjoint(kernel, arguments, kinds)
+        except NotAdjoint as error:
+            known = error
+        kernel.adjoints[kinds] = known
+    if isinstance(known, NotAdjoint):
+        raise known
+    return known  # type: ignore[no-any-return]
+
+
+def make_adjoint(kernel: Any, arguments: tuple[Any, ...], kinds: tuple[Any, ...]) -> Adjoint:
+    """Write an adjoint and load it."""
+    given = [k for k, (kind, _) in enumerate(kinds) if isinstance(kind, types.Type)]
+    wanted = [k for k, (_, varies) in enumerate(kinds) if varies]
+    found: list[Any] = []
+    for (kind, _), value in zip(kinds, arguments, strict=True):
+        if isinstance(kind, types.Array):
+            found.append(kind.ndim)
+        else:
+            found.append("number" if isinstance(kind, types.Type) else Constant(value))
+    flat = read(kernel.function, found)
+    facts = find_types(flat, tuple(kinds[k][0] for k in given))
+    names = dict(zip(given, flat.parameters, strict=True))
+    find_activity(flat, facts, {names[k] for k in wanted})
+    changed = [k for k in given if names[k] in facts.changed]
+    if not set(changed) <= set(wanted):
+        raise NotAdjoint("an argument that is written to and is not differentiated")
+    outputs = list(dict.fromkeys([*flat.results, *(names[k] for k in changed)]))
+    if not outputs:
+        raise NotAdjoint("a function without results")
+    text = whole_text(flat, facts, [names[k] for k in wanted], outputs, kernel.raising)
+    loops = any(isinstance(part, (For, While)) for part in walk(flat.body))
+    return Adjoint(flat, facts, given, wanted, outputs, changed, load(text), loops)
+
+
+class Call:
+    """One call of a kernel, as a host row's op.
+
+    Attributes
+    ----------
+    arguments : list
+        As they were given, with None for those that are operands.
+    """
+
+    carries_absence = True
+    raises = takes_wanted = takes_lanes = linear = stacks = False
+    slopes = ()
+
+    def __init__(self, kernel: Any, adjoint: Adjoint, arguments: list[Any], kinds: list[Any]) -> None:
+        self.kernel, self.adjoint, self.arguments, self.kinds = kernel, adjoint, arguments, kinds
+        self.name = kernel.function.__name__
+        self.vjp_function, self.jvp_function = self.pull, self.push
+
+    def with_operands(self, operands: Any) -> list[Any]:
+        """Return all arguments with operands in their places, as numbers and arrays that the kernel takes."""
+        found = list(self.arguments)
+        for k, part in zip(self.adjoint.wanted, operands, strict=True):
+            kind = self.kinds[k]
+            if isinstance(part, Active):
+                found[k] = part
+            elif isinstance(kind, types.Array):
+                found[k] = np.ascontiguousarray(part)
+            else:
+                found[k] = np.float32(part) if kind == types.float32 else float(part)
+        return found
+
+    def primal(self, *operands: Any, **_: Any) -> list[Any]:
+        """Return the outputs: Numba's own machine code computes them."""
+        arguments = self.with_operands(operands)
+        for k in self.adjoint.changed:
+            arguments[k] = arguments[k].copy()
+        return self.outputs_of(self.kernel.dispatcher(*arguments), arguments)
+
+    def outputs_of(self, found: Any, arguments: list[Any]) -> list[Any]:
+        """Return results and arguments that are written to, each once."""
+        flat = self.adjoint.flat
+        results = list(found) if flat.several else [found] if flat.results else []
+        by_name = dict(zip(flat.results, results, strict=True))
+        names = dict(zip(self.adjoint.given, flat.parameters, strict=True))
+        by_name |= {names[k]: arguments[k] for k in self.adjoint.changed}
+        return [by_name[name] for name in self.adjoint.outputs]
+
+    def pull(self, bars: list[Any], results: list[Any], operands: list[Any], **_: Any) -> tuple[Any, ...]:
+        """Return the cotangents of the operands."""
+        if any(isinstance(part, Active) for part in (*bars, *operands)):
+            return tuple(TRANSFORMS["vjp"](self.rows, *map(as_float, operands))[1](tuple(bars)))
+        arguments = self.with_operands(operands)
+        given = [arguments[k] for k in self.adjoint.given]
+        if not self.agrees(given, results):
+            return tuple(TRANSFORMS["vjp"](self.rows, *map(as_float, operands))[1](tuple(bars)))
+        cotangents = [np.ascontiguousarray(bar) if np.ndim(bar) else float(bar) for bar in bars]
+        found = self.adjoint.module.plain(*given, *cotangents)
+        if not all(is_certain(part) for part in found):
+            found = self.adjoint.module.careful(*given, *cotangents)
+        return tuple(found)
+
+    def agrees(self, given: list[Any], results: list[Any]) -> bool:
+        """Whether the flat kernel computes what Numba's own machine code has, with all indices in their ranges."""
+        found = self.adjoint.module.value(*given)
+        if self.kernel.loose:  # sums in another order
+            return True
+        return all(np.array_equal(one, other, equal_nan=True) for one, other in zip(found, results, strict=True))
+
+    def push(self, operands: list[Any], dots: list[Any], **_: Any) -> list[Any]:
+        """Return the tangents of the outputs."""
+        tangents = [np.zeros(np.shape(o)) if t is None else t for o, t in zip(operands, dots, strict=True)]
+        return list(TRANSFORMS["jvp"](self.rows, tuple(map(as_float, operands)), tangents)[1])
+
+    def rows(self, *operands: Any) -> tuple[Any, ...]:
+        """Record the kernel row by row; return the outputs."""
+        arguments = self.with_operands(operands)
+        for k in self.adjoint.changed:
+            arguments[k] = arguments[k].copy()
+        if not any(isinstance(part, Active) for part in operands):
+            return tuple(self.outputs_of(self.kernel.dispatcher(*arguments), arguments))
+        return tuple(self.outputs_of(self.kernel.run_rows(tuple(arguments)), arguments))
+
+    def __call__(self, *operands: Any, **_: Any) -> Any:
+        """Apply the row again, to other operands."""
+        recorder = current()
+        if recorder is None or not any(isinstance(part, Active) for part in operands):
+            return self.primal(*operands)
+        shapes = [np.shape(part) for part in self.primal(*[plain_value(part) for part in operands])]
+        return record_call(recorder, HostCall(self, {}, [np.shape(part) for part in operands], shapes), operands)
+
+
+def as_float(value: Any) -> Any:
+    """Return an operand as something that can be differentiated."""
+    return value if isinstance(value, Active) else np.asarray(value)
+
+
+def plain_value(value: Any) -> Any:
+    """Return a recording value as NumPy would hold it."""
+    return np.asarray(value.value()) if isinstance(value, Active) else np.asarray(value)
+
+
+def is_certain(part: Any) -> bool:
+    """Whether cotangents tell nothing of what is absent: all are finite, and none is zero."""
+    return bool(np.isfinite(part).all() and np.all(part))
+
+
+# ---------------------------------------------------------------- recording a call
+
+
+def kinds_of(arguments: tuple[Any, ...], recorder: Any) -> tuple[Any, ...]:
+    """Return for each argument its type, or the object that is a constant, and whether it is differentiated."""
+    number = types.float32 if recorder.dtype == np.float32 else types.float64
+    found: list[tuple[Any, bool]] = []
+    for value in arguments:
+        if isinstance(value, Active):
+            if value.boolean or value.recorder is not recorder:
+                raise NotAdjoint("a truth value, or a value of another recording")
+            if isinstance(value, Scalar):
+                found.append((number, True))
+            elif isinstance(value, Array):
+                found.append((types.Array(number, len(value.shape), "C"), True))
+            else:
+                raise NotAdjoint("a recording value of another kind")
+        elif isinstance(value, (bool, int, float, np.generic)) or type(value) is np.ndarray:
+            kind = typeof(value)
+            if not isinstance(getattr(kind, "dtype", kind), (types.Number, types.Boolean)) or "complex" in str(kind):
+                raise NotAdjoint("an argument of this type")
+            found.append((kind, False))
+        elif isinstance(value, (Dispatcher, str, type(None))):
+            found.append((ConstantKind(value), False))
+        else:
+            raise NotAdjoint(f"an argument of the type {type(value).__name__}")
+    return tuple(found)
+
+
+class ConstantKind:
+    """An argument that is no number or array: what it is tells adjoints apart."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ConstantKind) and (self.value is other.value or self.value == other.value)
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+
+def record_as_row(kernel: Any, arguments: tuple[Any, ...]) -> Any:
+    """Record a call as one row, or raise NotAdjoint with everything as it was."""
+    recorder = next((value.recorder for value in arguments if isinstance(value, Active)), None)
+    if recorder is None:
+        raise NotAdjoint("no recording value")
+    kernel.twin()  # refuses constants that have changed
+    kinds = kinds_of(arguments, recorder)
+    adjoint = adjoint_of(kernel, arguments, kinds)
+    operands = [arguments[k] for k in adjoint.wanted]
+    check_storages(adjoint, arguments)
+    kept = [None if isinstance(part, Active) else plain_copy(part) for part in arguments]
+    call = Call(kernel, adjoint, kept, [kind for kind, _ in kinds])
+    found = call.primal(*[plain_value(part) for part in operands])
+    shapes = [np.shape(part) for part in found]
+    host = HostCall(call, {}, [part.shape for part in operands], shapes)
+    made = record_call(recorder, host, tuple(as_array(part) for part in operands))
+    outputs = dict(zip(adjoint.outputs, made if isinstance(made, tuple) else (made,), strict=True))
+    return taken(adjoint, arguments, outputs)
+
+
+def check_storages(adjoint: Adjoint, arguments: tuple[Any, ...]) -> None:
+    """Refuse arrays that share memory where one is written to."""
+    if not adjoint.changed:
+        return
+    arrays = [value for value in arguments if isinstance(value, Array)]
+    storages = [id(value.storage) for value in arrays]
+    if len(set(storages)) < len(storages):
+        raise NotAdjoint("arguments that share memory")
+    if any(arguments[k].storage.frozen for k in adjoint.changed):
+        raise NotAdjoint("an array that cannot be written to")
+
+
+def plain_copy(value: Any) -> Any:
+    """Return an argument that stays what it is."""
+    return value.copy() if isinstance(value, np.ndarray) and value.flags.writeable else value
+
+
+def taken(adjoint: Adjoint, arguments: tuple[Any, ...], outputs: dict[str, Any]) -> Any:
+    """Give the program the results, and its arrays the elements that were assigned."""
+    names = dict(zip(adjoint.given, adjoint.flat.parameters, strict=True))
+    for k in adjoint.changed:
+        array, made = arguments[k], as_array(outputs[names[k]])
+        array.own_addresses()[...] = made.address_view()
+        outputs[names[k]] = array
+    results = [outputs[name] for name in adjoint.flat.results]
+    if adjoint.flat.several:
+        return tuple(results)
+    return results[0] if results else None
+
+
+def refuse(kernel: Any, error: NotAdjoint) -> NumbadError:
+    """Return the error where an adjoint was demanded and cannot be made."""
+    code = kernel.function.__code__
+    return NumbadError(
+        message(
+            f"the adjoint of {kernel.function.__name__} cannot be made: {error.what}"
+            f" ({code.co_filename}:{error.line or code.co_firstlineno})",
+            "leave adjoint=True away: the function is recorded row by row then",
+        )
+    )

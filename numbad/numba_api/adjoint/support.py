@@ -1,0 +1,64 @@
+"""What the text of an adjoint calls: memory that grows, cotangents, and products that know what is absent."""
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from numbad.kernels.vectormath import absent
+from numbad.ops.definition import ABSENT
+
+compiled = njit(error_model="numpy", nogil=True)
+FIRST = 1024  # numbers that are kept before memory grows
+
+
+@compiled
+def grow(kept, size):
+    """Return memory of more than a size that begins with what is kept."""
+    found = np.empty(max(2 * kept.size, size), kept.dtype)
+    found[: kept.size] = kept
+    return found
+
+
+@compiled
+def bars_like(array):
+    """Return the cotangents of an array, all absent."""
+    return np.full(array.shape, ABSENT, array.dtype)
+
+
+@compiled
+def clear(bars):
+    """Make cotangents absent."""
+    bars[...] = ABSENT
+
+
+@compiled
+def add_to(bars, more):
+    """Add cotangents to others."""
+    for index in np.ndindex(bars.shape):
+        bars[index] += more[index]
+
+
+@compiled
+def weigh(x, y):
+    """Product of a partial that is a number and a cotangent: absent where the cotangent is."""
+    return ABSENT if absent(y) else x * y + 0.0
+
+
+@compiled
+def gate(x, y):
+    """Product of a partial and a cotangent, either of which may be absent; then it is absent too."""
+    return ABSENT if absent(x) or absent(y) else x * y + 0.0
+
+
+@compiled
+def opposite(x):
+    """A cotangent with its sign changed, absent where it is absent."""
+    return ABSENT if absent(x) else 0.0 - x
+
+
+@compiled
+def trips(start, stop, step):
+    """Return how often a loop over a range runs."""
+    return len(range(start, stop, step))

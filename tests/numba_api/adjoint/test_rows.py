@@ -1,0 +1,332 @@
+"""Calls of kernels as single rows: values, derivatives of every kind and order, and what is not taken."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from numba import njit
+
+import numbad
+from numbad.numba_api.adjoint import rows
+from numbad.numba_api.dispatching import kernel_of
+
+
+def rosenbrock(x):
+    """A loop that keeps nothing."""
+    total = 0.0
+    for i in range(x.size - 1):
+        total += 100.0 * (x[i + 1] - x[i] ** 2) ** 2 + (1.0 - x[i]) ** 2
+    return total
+
+
+def tridiagonal(x):
+    """Two arrays that are read where they are written; a loop downwards."""
+    n = x.size
+    c, d = np.zeros(n), np.zeros(n)
+    c[0], d[0] = 1.0 / (x[0] + 2.0), 1.0 / (x[0] + 2.0)
+    for i in range(1, n):
+        pivot = x[i] + 2.0 - 0.5 * c[i - 1]
+        c[i] = 1.0 / pivot
+        d[i] = (1.0 - 0.5 * d[i - 1]) / pivot
+    for i in range(n - 2, -1, -1):
+        d[i] -= c[i] * d[i + 1]
+    return d.sum()
+
+
+def defined_before(x):
+    """A number from before a loop that is used after it."""
+    scale = np.sin(x[0]) + 2.0
+    total = 0.0
+    for i in range(x.size):
+        total = total * 0.5 + x[i] * x[i]
+    return scale * total + scale
+
+
+def nested(x):
+    """Loops whose bounds depend on other loops, with a number that both change."""
+    total = 1.0
+    for i in range(x.size):
+        for j in range(i):
+            total += x[i] * x[j] * 0.1
+            for _ in range(2):
+                total = math.sin(total)
+    return total
+
+
+def leaving(x):
+    """Jumps of all kinds."""
+    total, k = 1.0, 0
+    while k < 100:
+        k += 1
+        for i in range(x.size):
+            if x[i] < 0.6:
+                continue
+            total = total * x[i] + math.cos(total)
+            if total > 3.0:
+                break
+        if total > 2.9:
+            total = total / 3.0
+            if k > 5:
+                return total * x[0]
+    return total
+
+
+def accumulated(x):
+    """Arrays that are changed by what they hold."""
+    y = x.copy()
+    for k in range(3):
+        for i in range(1, y.size):
+            y[i] = y[i] * y[i - 1] + y[i]
+            y[i - 1] *= 0.5 + k
+    return y.sum() + y[0] * y[-1]
+
+
+def exchanged(x):
+    """Two arrays that exchange their names."""
+    u, v = x.copy(), np.zeros_like(x)
+    for _ in range(4):
+        for i in range(1, u.size - 1):
+            v[i] = u[i] * u[i + 1] + 0.1 * u[i - 1] ** 2
+        u, v = v, u
+    return np.sum(u)
+
+
+@njit
+def step(y, h):
+    """One step of an equation."""
+    if y > 2.0:
+        return y - h * y
+    slope = math.exp(-y) * y
+    return y + h * slope
+
+
+def called(x):
+    """A function that another one calls, with a number that is overwritten."""
+    y = x[0]
+    for i in range(x.size):
+        y = step(y, x[i])
+        y = step(step(y, 0.1), 0.3) + min(x[i], y, 0.9)
+    return y
+
+
+def conditional(x):
+    """Conditions within expressions."""
+    total = 0.0
+    for i in range(x.size):
+        total += x[i] ** 3 if (i > 1 and x[i - 1] > 0.7) or x[i] > 1.2 else abs(x[i] - 1.0) ** 1.5
+    return total
+
+
+def rows_of_matrix(x):
+    """Parts of arrays, and arrays that are made in a loop."""
+    n = x.size
+    a = np.empty((n, n))
+    for i in range(n):
+        a[i, 0] = x[i]
+        for j in range(1, n):
+            a[i, j] = a[i, j - 1] * x[j] + 0.5
+    total = 0.0
+    for i in range(n):
+        row = a[i]
+        square = np.zeros(n)
+        for j in range(n):
+            square[j] += row[j] * row[j]
+        for value in square:
+            total += math.sqrt(value)
+    return total
+
+
+KERNELS = [
+    rosenbrock,
+    tridiagonal,
+    defined_before,
+    nested,
+    leaving,
+    accumulated,
+    exchanged,
+    called,
+    conditional,
+    rows_of_matrix,
+]
+POINT = np.array([0.9, 1.3, 0.55, 1.1, 0.75])
+
+
+def both(f, **options):
+    """Return a kernel as one row, and row by row."""
+    return numbad.kernel(njit(f, **options), adjoint=True), njit(f, **options)
+
+
+@pytest.fixture
+def pulls(monkeypatch):
+    """Count the ways back, and see that no kernel is recorded by rows in their place."""
+    found = []
+    pull = rows.Call.pull
+
+    def counted(self, bars, results, operands, **settings):
+        found.append(self.name)
+        return pull(self, bars, results, operands, **settings)
+
+    monkeypatch.setattr(rows.Call, "pull", counted)
+    return found
+
+
+@pytest.mark.parametrize("f", KERNELS, ids=lambda f: f.__name__)
+def test_values_and_gradients(f, pulls) -> None:
+    one, other = both(f)
+    value, slope = numbad.value_and_gradient(one, POINT)
+    assert value == other(POINT)
+    assert pulls == [f.__name__]
+    np.testing.assert_allclose(slope, numbad.gradient(other, POINT), rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("f", KERNELS, ids=lambda f: f.__name__)
+def test_second_order(f) -> None:
+    one, other = both(f)
+    np.testing.assert_allclose(numbad.hessian(one)(POINT), numbad.hessian(other)(POINT), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("f", [leaving, accumulated], ids=lambda f: f.__name__)
+def test_other_modes(f) -> None:
+    one, other = both(f)
+    points = np.stack([POINT, POINT[::-1] * 1.1])
+    for way in (
+        lambda g: numbad.jvp(g, (POINT,), (np.arange(5.0),))[1],
+        lambda g: numbad.jacfwd(g)(POINT),
+        lambda g: numbad.vmap(g)(points),
+        lambda g: numbad.vmap(numbad.grad(g))(points),
+        lambda g: numbad.hvp(g, POINT, np.arange(5.0)),
+        lambda g: numbad.grad(lambda x: np.sum(numbad.grad(g)(np.sqrt(x)) ** 2))(POINT),
+    ):
+        np.testing.assert_allclose(way(one), way(other), rtol=1e-12, atol=1e-12)
+
+
+def test_a_replay_takes_the_path_of_its_own_arguments() -> None:
+    one, other = both(leaving)
+    replayed = numbad.jit(numbad.value_and_grad(one))
+    for scale in (1.0, 0.7, 1.3, 1.0):
+        value, slope = replayed(scale * POINT)
+        assert value == other(scale * POINT)
+        np.testing.assert_allclose(slope, numbad.gradient(other, scale * POINT), rtol=1e-12)
+
+
+def test_an_argument_that_is_written_to() -> None:
+    def smooth(x, weight):
+        for i in range(1, x.size):
+            x[i] += weight * x[i - 1] * x[i]
+
+    one, other = both(smooth)
+
+    def total(f, x):
+        y = x * 2.0
+        f(y, 0.3)
+        before = y.sum()
+        f(y, 0.1)
+        return before * y[2] + y[-1]
+
+    np.testing.assert_allclose(
+        numbad.gradient(lambda x: total(one, x), POINT),
+        numbad.gradient(lambda x: total(other, x), POINT),
+        rtol=1e-12,
+    )
+
+
+def test_several_results_and_arguments() -> None:
+    def pair(x, y, n):
+        z = np.empty(n)
+        for i in range(n):
+            z[i] = x * y[i]
+        return z, x * x, y[0]
+
+    one, other = both(pair)
+
+    def total(f):
+        def g(x, y):
+            z, a, b = f(x, y, 4)
+            return np.sum(z**2) * a + b
+
+        return numbad.gradient(g, 1.5, POINT, argnums=(0, 1))
+
+    for left, right in zip(total(one), total(other), strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-12)
+
+
+def test_what_is_absent_stays_absent() -> None:
+    def first(x):
+        return x[0] * 2.0
+
+    one, other = both(first)
+    at = np.array([1.0, 0.0])
+    expected = numbad.gradient(lambda x: other(np.sqrt(x)), at)
+    assert expected.tolist() == [1.0, 0.0]
+    assert numbad.gradient(lambda x: one(np.sqrt(x)), at).tolist() == [1.0, 0.0]
+
+
+def test_a_plain_array_that_is_changed_later() -> None:
+    def dot(x, y):
+        total = 0.0
+        for i in range(x.size):
+            total += x[i] * y[i]
+        return total
+
+    one, _ = both(dot)
+    weights = np.arange(5.0)
+
+    def f(x):
+        found = one(x, weights)
+        weights[:] = 0.0
+        return found
+
+    assert numbad.gradient(f, POINT).tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
+
+
+def test_single_precision() -> None:
+    one, other = both(rosenbrock)
+    at = POINT.astype(np.float32)
+    value, slope = numbad.value_and_gradient(one, at)
+    assert slope.dtype == np.float32
+    assert value == np.float32(other(at))
+    np.testing.assert_allclose(slope, numbad.gradient(other, at), rtol=1e-4)
+
+
+def test_an_index_out_of_range_raises() -> None:
+    def beyond(x, n):
+        total = 0.0
+        for i in range(n):
+            total += x[i]
+        return total
+
+    one, _ = both(beyond)
+    with pytest.raises(IndexError):
+        numbad.gradient(one, POINT, 6, argnums=0)
+
+
+def test_exceptions_of_the_kernel() -> None:
+    def checked(x):
+        for i in range(x.size):
+            if x[i] > 1.0:
+                raise ValueError("too large")
+        return x[0] * x[1]
+
+    one, _ = both(checked)
+    with pytest.raises(ValueError, match="too large"):
+        numbad.gradient(one, POINT)
+    assert numbad.gradient(one, 0.5 * POINT).tolist() == [0.65, 0.45, 0.0, 0.0, 0.0]
+
+
+def test_what_is_not_taken_is_named_where_it_is_demanded() -> None:
+    def inverse(x):
+        return np.linalg.inv(x)[0, 0]
+
+    one, _ = both(inverse)
+    with pytest.raises(numbad.NumbadError, match=r"the adjoint of inverse cannot be made.*test_rows\.py"):
+        numbad.gradient(one, np.eye(2))
+
+
+def test_the_text_is_kept() -> None:
+    one, _ = both(rosenbrock)
+    numbad.gradient(one, POINT)
+    (adjoint,) = kernel_of(one).adjoints.values()
+    assert adjoint.module.__file__.endswith(".py")
+    assert "for i in range(n - 1, -1, -1):" in open(adjoint.module.__file__).read()
