@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,6 +40,18 @@ def usual_limits() -> None:
     """
     if limits.SMALL_LIMITS:
         pytest.skip("asks which way is taken, and small limits are there to change that")
+
+
+@pytest.fixture(autouse=limits.VARIANT != "")
+def compiled_before() -> None:
+    """Wait for tapes that are compiled in the background before a test begins.
+
+    Where there are no texts, Numba compiles them. It catches warnings, which Python 3.13 and older do for all threads
+    at once: a test that waits for a warning at the time would not see it.
+    """
+    for thread in threading.enumerate():
+        if thread.name == "numbad compiles a tape":
+            thread.join()
 
 
 @pytest.fixture

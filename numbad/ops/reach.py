@@ -1,7 +1,8 @@
 """On which elements of their operands the results of array ops depend, where that is not all of them.
 
 A *link* is (result, its elements, operand, its elements): element by element the one depends on the other. The operand
--1 stands for the result itself: what an element depends on, its successor does, too.
+ITSELF stands for the result: what an element depends on, its successor does, too. A HUB is neither: it depends on
+elements of operands, and results depend on it. So n results that depend on m elements each are n + m links, not n * m.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import numpy as np
 
 Shape = tuple[int, ...]
 Link: TypeAlias = tuple[int, np.ndarray, int, np.ndarray]
+ITSELF, HUB = -1, -2
+MOST_LINKS = 1 << 25  # of a convolution: some gigabytes; beyond, all depends on all
 
 
 def number(shape: Shape) -> np.ndarray:
@@ -27,19 +30,22 @@ def along_last(operands: list[Shape], results: list[Shape], **settings: Any) -> 
     return [(0, targets.reshape(-1), 0, sources.reshape(-1))]
 
 
+def grouped(targets: np.ndarray, sources: np.ndarray, groups: np.ndarray, result: int = 0, k: int = 0) -> list[Link]:
+    """Each element of a result depends on all elements of an operand that are of the same group."""
+    return [(HUB, groups, k, sources), (result, targets, HUB, groups)]
+
+
 def within_last(operands: list[Shape], results: list[Shape], **settings: Any) -> list[Link]:
     """Each element depends on all of the last axis: sorting."""
-    where, count = number(operands[0]), operands[0][-1]
-    whole = (*operands[0], count)
-    targets, sources = np.broadcast_to(where[..., None], whole), np.broadcast_to(where[..., None, :], whole)
-    return [(0, targets.reshape(-1), 0, sources.reshape(-1))]
+    where = number(operands[0]).reshape(-1)
+    return grouped(where, where, where // max(operands[0][-1], 1))
 
 
 def running(operands: list[Shape], results: list[Shape], **settings: Any) -> list[Link]:
     """Each element depends on those of the operands up to it along the last axis: running sums, recurrences."""
     where = number(results[0])
     links = [(0, where.reshape(-1), k, where.reshape(-1)) for k in range(len(operands))]
-    return [*links, (0, where[..., 1:].reshape(-1), -1, where[..., :-1].reshape(-1))]
+    return [*links, (0, where[..., 1:].reshape(-1), ITSELF, where[..., :-1].reshape(-1))]
 
 
 def broadcast(operands: list[Shape], results: list[Shape], **settings: Any) -> list[Link]:
@@ -64,6 +70,8 @@ def convolved(
     numbers = [number(part).reshape(-1, *part[len(stack) :]) for part in (results[0], *operands)]
     links: list[Link] = []
     every: Any = slice(None)
+    if math.prod(results[0]) * math.prod(operands[1][len(stack) :]) > MOST_LINKS:
+        raise Unknown
     for tap in np.ndindex(operands[1][len(stack) :]):
         places = [np.arange(n) + k - t for n, k, t in zip(shape, first, tap, strict=True)]
         inside = [
@@ -80,11 +88,8 @@ def convolved(
 def interpolated(operands: list[Shape], results: list[Shape], **settings: Any) -> list[Link]:
     """Each element depends on one of the first operand, and on all of the tables."""
     targets = number(results[0]).reshape(-1)
-    links = [(0, targets, 0, targets)]
-    for k in (1, 2):
-        count = operands[k][0]
-        links.append((0, np.repeat(targets, count), k, np.tile(np.arange(count), targets.size)))
-    return links
+    tables = [(HUB, np.zeros(operands[k][0], np.int64), k, np.arange(operands[k][0])) for k in (1, 2)]
+    return [(0, targets, 0, targets), *tables, (0, targets, HUB, np.zeros_like(targets))]
 
 
 def multiplied(operands: list[Shape], results: list[Shape], *, matrix: Any) -> list[Link]:
@@ -103,19 +108,17 @@ def in_stacks(operands: list[Shape], results: list[Shape], **settings: Any) -> l
     stack = operands[0][:-2]
     count = math.prod(stack)
     shapes = [*operands, *results]
-    if count < 2 or any(shape[: len(stack)] != stack for shape in shapes if shape):
+    if count < 2 or any(shape[: len(stack)] != stack for shape in shapes):
         raise Unknown
     links: list[Link] = []
+    for k, operand in enumerate(operands):
+        sources = number(operand).reshape(-1)
+        links.append((HUB, sources // max(sources.size // count, 1), k, sources))
     for r, result in enumerate(results):
-        for k, operand in enumerate(operands):
-            if not result or not operand:
-                continue
-            made, read = math.prod(result) // count, math.prod(operand) // count
-            targets = np.repeat(number((count, made)), read, axis=1)
-            sources = np.tile(number((count, read)), (1, made))
-            links.append((r, targets.reshape(-1), k, sources.reshape(-1)))
+        targets = number(result).reshape(-1)
+        links.append((r, targets, HUB, targets // max(targets.size // count, 1)))
     return links
 
 
 class Unknown(Exception):
-    """The shapes say nothing: a result depends on all of the operands."""
+    """The shapes say nothing, or too much: a result depends on all of the operands."""

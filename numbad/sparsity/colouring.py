@@ -14,14 +14,16 @@ from typing import Any
 import numpy as np
 
 from numbad.sparsity.compiled import call
-from numbad.sparsity.patterns import Pattern
+from numbad.sparsity.patterns import Pattern, check_pattern
 
 ORDERS = ("natural", "largest_first", "smallest_last", "incidence_degree", "dynamic_largest_first")
 KINDS = {"largest_first": 0, "incidence_degree": 1, "smallest_last": 2, "dynamic_largest_first": 3}
 DENSE = 64  # neighbours: a vertex with at least so many, and DENSER times the mean, has a colour of its own
 DENSER = 8
 MOST_PAIRS = 1 << 31  # of columns in common rows, that are looked at for one colouring
+MOST_STEPS = 1 << 27  # of one star colouring: neighbours of neighbours
 MOST_KEYS = 1 << 16  # of saturated columns: colours of neighbours, and neighbours
+COLOUR_BYTES = 80  # of an entry, while its colour is found
 ENOUGH_PAIRS = 1 << 24  # beyond so many, one order is tried, not all
 
 
@@ -127,7 +129,7 @@ def colour_columns(graph: Graph, order: str = "natural") -> np.ndarray:
     Raises
     ------
     Uncoloured
-        When the rows are so dense that it would take long, and could not help.
+        When the rows are so dense that it would take long.
     """
     if pairs_of(graph) > MOST_PAIRS:
         raise Uncoloured
@@ -157,6 +159,8 @@ def colour_saturated(graph: Graph) -> np.ndarray | None:
 def best_columns(graph: Graph) -> np.ndarray:
     """Return the colours of columns of the order that needs the fewest; -1 for columns without an entry."""
     least = int(np.diff(graph.row_pointers).max(initial=0))
+    if least == np.count_nonzero(np.diff(graph.column_pointers)):  # they are all in one row
+        return without_empty(np.arange(len(graph.column_pointers) - 1), graph)
     best = colour_columns(graph)
     if pairs_of(graph) <= ENOUGH_PAIRS:
         for order in ORDERS[1:]:
@@ -181,7 +185,11 @@ def without_empty(colours: np.ndarray, graph: Graph) -> np.ndarray:
 
 def by_columns(pattern: Pattern, graph: Graph) -> Colouring:
     """Return the colouring of a pattern's columns."""
-    colours = best_columns(graph)
+    return as_columns(pattern, best_columns(graph))
+
+
+def as_columns(pattern: Pattern, colours: np.ndarray) -> Colouring:
+    """Return the colouring that some colours of a pattern's columns are."""
     rows, columns = pattern.structure()
     places = rows.astype(np.int64) * (colours.max(initial=-1) + 1) + colours[columns]
     return Colouring("columns", colours, np.full(pattern.shape[0], -1), np.ones(len(rows), np.bool_), places)
@@ -189,7 +197,11 @@ def by_columns(pattern: Pattern, graph: Graph) -> Colouring:
 
 def by_rows(pattern: Pattern, graph: Graph) -> Colouring:
     """Return the colouring of a pattern's rows."""
-    colours = best_columns(graph.transposed)
+    return as_rows(pattern, best_columns(graph.transposed))
+
+
+def as_rows(pattern: Pattern, colours: np.ndarray) -> Colouring:
+    """Return the colouring that some colours of a pattern's rows are."""
     rows, columns = pattern.structure()
     places = colours[rows] * pattern.shape[1] + columns
     return Colouring("rows", np.full(pattern.shape[1], -1), colours, np.zeros(len(rows), np.bool_), places)
@@ -212,9 +224,15 @@ def colour_stars(
         Number of vertices.
     one, other : ndarray of int64, shape (edges,)
         The ends of each edge, different from one another, each edge once.
+
+    Raises
+    ------
+    Uncoloured
+        When there are so many edges that it would take long.
     """
-    degrees = np.bincount(one, minlength=count) + np.bincount(other, minlength=count)
-    dense = degrees > max(DENSE, DENSER * degrees.mean() if count else 0)
+    degrees, dense = dense_vertices(count, one, other)
+    if steps_of(degrees[~dense]) > MOST_STEPS:
+        raise Uncoloured
     hubs = np.where(dense[one], 0, np.where(dense[other], 1, -1))
     left = np.flatnonzero(hubs < 0)
     heads, tails = np.concatenate([one[left], other[left]]), np.concatenate([other[left], one[left]])
@@ -234,10 +252,22 @@ def colour_stars(
     return colours, hubs
 
 
+def dense_vertices(count: int, one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the degrees of the vertices, and which have so many edges that each gets a colour of its own."""
+    degrees = np.bincount(one, minlength=count) + np.bincount(other, minlength=count)
+    return degrees, degrees > max(DENSE, DENSER * degrees.mean() if count else 0)
+
+
+def steps_of(degrees: np.ndarray) -> int:
+    """Return how many neighbours of neighbours there are."""
+    return int(np.sum(degrees.astype(np.float64) ** 2))
+
+
 def best_stars(count: int, one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return star colours of the order that needs the fewest."""
     found = colour_stars(count, one, other, "largest_first")
-    if one.size <= ENOUGH_PAIRS >> 4:
+    degrees, dense = dense_vertices(count, one, other)
+    if max(one.size, steps_of(degrees[~dense]) >> 4) <= ENOUGH_PAIRS >> 4:
         for order in ("natural", "smallest_last", "incidence_degree", "dynamic_largest_first"):
             next_one = colour_stars(count, one, other, order)
             found = next_one if next_one[0].max(initial=-1) < found[0].max(initial=-1) else found
@@ -307,7 +337,10 @@ def choose_colouring(pattern: Pattern, kind: str = "auto") -> Colouring:
     ------
     Uncoloured
         When the kind is given, and its colouring would take too long.
+    MemoryError
+        When the colours do not fit into the free memory; they are not made then.
     """
+    check_pattern(COLOUR_BYTES * pattern.entries, f"the colours of a pattern with {pattern.entries:,} entries")
     graph = graph_of(pattern)
     makers: dict[str, Any] = {
         "columns": lambda: by_columns(pattern, graph),
@@ -319,7 +352,7 @@ def choose_colouring(pattern: Pattern, kind: str = "auto") -> Colouring:
         return makers[kind]()
     best = None
     for name in ("star", "columns") if pattern.symmetric else ("columns", "rows", "both"):
-        if best is not None and name == "both" and best.colours <= 3:
+        if best is not None and name == "both" and best.colours <= max(3, least_of_both(pattern)):
             break
         try:
             found = makers[name]()
@@ -327,5 +360,21 @@ def choose_colouring(pattern: Pattern, kind: str = "auto") -> Colouring:
             continue
         if best is None or cost_of(found) < cost_of(best):
             best = found
-    assert best is not None
-    return best
+    return best or one_by_one(pattern, graph)
+
+
+def least_of_both(pattern: Pattern) -> int:
+    """Return a number of colours that no colouring of rows and columns at once is below.
+
+    A colour of columns gives one entry of each row at most, one of rows one entry of each column.
+    """
+    return -(-pattern.entries // max(*pattern.shape, 1))
+
+
+def one_by_one(pattern: Pattern, graph: Graph) -> Colouring:
+    """Return the colouring in which each column, or each row, has a colour of its own."""
+    columns, rows = (np.diff(pointers) > 0 for pointers in (graph.column_pointers, graph.row_pointers))
+    of_rows = ROW_COST * np.count_nonzero(rows) < np.count_nonzero(columns)
+    used = rows if of_rows else columns
+    colours = np.where(used, np.cumsum(used) - 1, -1)
+    return as_rows(pattern, colours) if of_rows else as_columns(pattern, colours)

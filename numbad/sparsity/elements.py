@@ -16,7 +16,7 @@ import numpy as np
 from numbad.kernels.memory import check_memory
 from numbad.ops.arithmetic import identity
 from numbad.ops.definition import REGISTRY
-from numbad.ops.reach import Unknown
+from numbad.ops.reach import HUB, ITSELF, Unknown
 from numbad.tape.layout import (
     ADD,
     GATHER,
@@ -173,14 +173,29 @@ def join_rows(tape: Tape, w: int, starts: list[int], size: int) -> tuple[list[np
     targets = [starts[space] + first + np.arange(count) for space, first, count in made]
     links = links_of(tape.hosts[host_call(words, w)])
     if links is not None:
-        pairs = [(targets[r][one], (targets[r] if k < 0 else sources[k])[other]) for r, one, k, other in links]
-        ends, begins = (np.concatenate([part[k] for part in pairs]) for k in range(2))
-        order = np.argsort(ends, kind="stable")
-        return [make_rows(JOIN, ends[order], begins[order])], size
+        return link_rows(links, targets, sources, size)
     rows = [clear_rows(size, 1)]
     rows += [make_rows(JOIN, np.full(part.size, size), part) for part in sources]
     rows += [make_rows(JOIN, part, np.full(part.size, size)) for part in targets]
     return rows, size + 1
+
+
+def link_rows(
+    links: list[Link], targets: list[np.ndarray], sources: list[np.ndarray], size: int
+) -> tuple[list[np.ndarray], int]:
+    """Return rows for links between the elements of operands and results, and the next free address."""
+    hubs = max((int(one.max(initial=-1)) + 1 for r, one, _, _ in links if r == HUB), default=0)
+    rows = [clear_rows(size, hubs)] if hubs else []
+    for of_hubs in (True, False):  # results are read off hubs that have all that they depend on
+        ends, begins = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        for r, one, k, other in links:
+            if (r == HUB) == of_hubs:
+                ends.append(size + one if r == HUB else targets[r][one])
+                begins.append(size + other if k == HUB else targets[r][other] if k == ITSELF else sources[k][other])
+        end, begin = np.concatenate(ends), np.concatenate(begins)
+        order = np.argsort(end, kind="stable")
+        rows.append(make_rows(JOIN, end[order], begin[order]))
+    return rows, size + hubs
 
 
 def links_of(call: Any) -> list[Link] | None:

@@ -14,13 +14,14 @@ import numpy as np
 
 from numbad.kernels.calls import entries_of
 from numbad.kernels.loading import switch
-from numbad.kernels.memory import empty
-from numbad.limits import CHECKED
+from numbad.kernels.memory import available_memory, empty
+from numbad.limits import BLOCK, CHECKED, limit
 from numbad.ops.arithmetic import identity, multiply, multiply_by_constant, negative, opposite, weigh
 from numbad.ops.definition import REGISTRY
 from numbad.ops.texts import scaled_partials
 from numbad.sparsity.compiled import call, function
 from numbad.sparsity.elements import input_places
+from numbad.sparsity.layout import A_STRIDE, B_STRIDE, COUNT, OUT, PARTIALS_OF, WIDTH, A, B, P, Q
 from numbad.sparsity.patterns import Analysis, Pattern
 from numbad.tape.layout import CLEAR, CONTRACT, GUARD, MAP
 
@@ -30,6 +31,7 @@ if CHECKED:
 VALUES_AT = 2  # where values begin in the memory of entries: behind the number 1, at an even place
 ENTRIES_A_ROW = 48  # on average, of the tape's rows: beyond that, entries are not followed
 MOST_PLACES = 1 << 30
+FEWEST_IN_RUN = limit(32, 4)  # rows: fewer are computed one by one
 FEW_PAIRS = 64  # of a scale and an offset, that many entries have in common
 
 
@@ -43,9 +45,11 @@ class Entries:
     Attributes
     ----------
     code : ndarray of uint32
-        The rows of numbers that a run computes, guards among them.
+        The rows of numbers that are computed one by one, guards among them.
+    runs : ndarray of int64, shape (runs, WIDTH)
+        The rows that are computed side by side (see `sparsity.layout`).
     memory : ndarray
-        The number 1; values of all addresses; partials of the rows; numbers of entries, and constants.
+        The number 1; values of all addresses; partials of the rows; numbers of entries, and constants; room for blocks.
     steps : ndarray of int32, shape (3 * instructions,)
         (target, factor, source): memory[target] = memory[factor] * memory[source], added where the target is negative.
     template : ndarray
@@ -58,13 +62,15 @@ class Entries:
         Whether partials are computed besides values.
     """
 
-    def __init__(self, analysis: Analysis, pattern: Pattern, reads: np.ndarray) -> None:
+    def __init__(
+        self, analysis: Analysis, pattern: Pattern, reads: np.ndarray, most_steps: float = float("inf")
+    ) -> None:
         if analysis.elements.python:
             raise Untold
         self.dtype = analysis.values.dtype
         self.columns_of = [input_places(slot, analysis.elements) + VALUES_AT for slot in analysis.tape.inputs]
         self.reads = reads + VALUES_AT
-        self.keep_needed(analysis, *follow(analysis, pattern))
+        self.keep_needed(analysis, *follow(analysis, pattern, most_steps))
         self.bind()
 
     def keep_needed(
@@ -81,27 +87,24 @@ class Entries:
         values, rows = needed[VALUES_AT : VALUES_AT + analysis.elements.size].copy(), np.zeros(len(code), np.uint8)
         values[self.reads - VALUES_AT] = 1
         partials = needed[partials_at:begin].copy()
-        self.whole = bool(partials.any())
         call("mark_values_at", 0, (code.reshape(-1), analysis.varies, values, partials, rows, analysis.binary))
-        self.rows = np.flatnonzero(rows)
+        kept_rows = np.flatnonzero(rows)
         given = [part - VALUES_AT for part in (*self.columns_of, self.reads)]
-        self.code, address, used = compact(code[self.rows], needed[VALUES_AT:partials_at], given)
+        small, address, used = compact(code[kept_rows], needed[VALUES_AT:partials_at], given)
         self.columns_of = [address[part - VALUES_AT] + VALUES_AT for part in self.columns_of]
         self.reads = address[self.reads - VALUES_AT] + VALUES_AT
         self.contiguous = [run_of(part) for part in self.columns_of]
         own = np.flatnonzero(needed[begin:])
         self.partials_at = VALUES_AT + used.size + used.size % 2
-        start = self.partials_at + (2 * len(self.rows) if self.whole else 0)
         moved = np.zeros(memory.size, np.int32)
         moved[VALUES_AT : VALUES_AT + address.size] = address + VALUES_AT
-        if self.whole:
-            moved[partials_at + 2 * self.rows] = self.partials_at + 2 * np.arange(len(self.rows), dtype=np.int32)
-            moved[partials_at + 2 * self.rows + 1] = moved[partials_at + 2 * self.rows] + 1
+        start = self.place_rows(small, kept_rows, partials, moved[partials_at:begin])
+        self.room = start + own.size
         moved[begin + own] = start + np.arange(own.size, dtype=np.int32)
-        self.memory = np.zeros(start + own.size, self.dtype)
+        self.memory = np.zeros(self.room + (4 * BLOCK if len(self.runs) else 0), self.dtype)
         self.memory[0] = 1
         self.memory[VALUES_AT : VALUES_AT + used.size] = memory[VALUES_AT + used]
-        self.memory[start:] = memory[begin + own]
+        self.memory[start : self.room] = memory[begin + own]
         steps = steps.reshape(-1, 3)[kept != 0]
         self.steps = moved[np.abs(steps)]
         self.steps[:, 0] *= np.sign(steps[:, 0])
@@ -111,15 +114,58 @@ class Entries:
         self.sources = moved[places[varying]]
         self.pairs, self.which = distinct_rows(pairs[varying])
 
+    def place_rows(self, code: np.ndarray, rows: np.ndarray, partials: np.ndarray, moved: np.ndarray) -> int:
+        """Divide rows into runs and single ones, and give their partials places; return the first place behind these.
+
+        Parameters
+        ----------
+        code : ndarray
+            The rows that are kept.
+        rows : ndarray of int64
+            Which rows of all they are.
+        partials : ndarray of uint8
+            Whether each partial of all rows is needed.
+        moved : ndarray of int32
+            Becomes the places of partials.
+        """
+        firsts, counts = find_runs(code)
+        single = np.ones(len(code), np.bool_)
+        for first, count in zip(firsts.tolist(), counts.tolist(), strict=True):
+            single[first : first + count] = False
+        self.code, self.rows = np.ascontiguousarray(code[single]), rows[single]
+        own = np.stack([2 * self.rows, 2 * self.rows + 1])
+        self.whole = bool(partials[own].any())
+        place = self.partials_at
+        if self.whole:
+            moved[own] = place + np.stack([2 * np.arange(len(self.rows)), 2 * np.arange(len(self.rows)) + 1])
+            place += 2 * len(self.rows)
+        before = np.cumsum(single)
+        runs = np.zeros((len(firsts), WIDTH), np.int64)
+        for run, first, count in zip(runs, firsts.tolist(), counts.tolist(), strict=True):
+            opcode, out, a, b = code[first].tolist()
+            op, next_row = REGISTRY[opcode], code[first + 1].astype(np.int64)
+            run[:4] = before[first], int(switch(f"block_{op.name}", self.dtype)), 0, count
+            run[OUT], run[A], run[A_STRIDE] = out + VALUES_AT, a + VALUES_AT, next_row[2] - a
+            run[B], run[B_STRIDE] = (b + VALUES_AT, next_row[3] - b) if op.arity == 2 else (0, 1)
+            run[P] = run[Q] = -1
+            for k in range(op.arity):
+                which = 2 * rows[first : first + count] + k
+                if partials[which].any():
+                    run[PARTIALS_OF] = int(switch(f"partials_{op.name}", self.dtype))
+                    run[P + k], moved[which] = place, place + np.arange(count)
+                    place += count
+        self.runs = runs
+        return place
+
     def bind(self) -> None:
         """Note the addresses of the memory for the calls to come."""
         template = self.template[:0] if self.sources.size == self.template.size else self.template
         self.lent: tuple[np.ndarray, ...] = (self.code.reshape(-1), self.memory, self.steps, self.targets, self.sources)
-        self.lent = (*self.lent, self.pairs.reshape(-1), self.which, template)
+        self.lent = (*self.lent, self.pairs.reshape(-1), self.which, template, self.runs.reshape(-1))
         self.table = entries_of(*self.lent)
         start, item = self.table[2], self.dtype.itemsize
         machine = int(switch("linearise" if self.whole else "primal", self.dtype))
-        self.tail = (machine, start + item * VALUES_AT, start + item * self.partials_at)
+        self.tail = (machine, start + item * VALUES_AT, start + item * self.partials_at, self.room)
         self.run = function("run_entries_at", self.dtype)
 
     def enter(self, given: list[Any]) -> None:
@@ -144,6 +190,11 @@ class Entries:
         stopped = int(self.run(0.0, self.whole, table.buffer_info()[0]))
         return (int(self.rows[stopped]) if stopped >= 0 else stopped), data
 
+    @property
+    def in_runs(self) -> int:
+        """How many rows are computed side by side."""
+        return int(self.runs[:, COUNT].sum())
+
     def read(self) -> np.ndarray:
         """Return the values of the addresses that are read beside the entries."""
         return self.memory[self.reads]
@@ -167,6 +218,37 @@ def compact(code: np.ndarray, needed: np.ndarray, given: list[np.ndarray]) -> tu
     moved = np.ascontiguousarray(code)
     moved[:, 1:] = np.where(is_address, address[code[:, 1:] * is_address], code[:, 1:])
     return moved, np.where(used, address, 0), np.flatnonzero(used)
+
+
+def find_runs(code: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first rows of runs that block kernels compute, and how many rows each has.
+
+    They are rows of one op whose results follow one another, whose operands step alike, and are no results of the run.
+    """
+    none = np.zeros(0, np.int64)
+    if len(code) < FEWEST_IN_RUN:
+        return none, none
+    steps = np.diff(code.astype(np.int64), axis=0)
+    alike = (steps[:, 0] == 0) & (steps[:, 1] == 1) & (code[1:, 0] < MAP)
+    ends = np.flatnonzero(np.concatenate([[True], (steps[1:] != steps[:-1]).any(axis=1) | ~alike[1:], [True]]))
+    firsts, lasts = ends[:-1], ends[1:]
+    long = alike[firsts] & (lasts - firsts + 1 >= FEWEST_IN_RUN)
+    found: list[tuple[int, int]] = []
+    for first, last in zip(firsts[long].tolist(), lasts[long].tolist(), strict=True):
+        first = max(first, sum(found[-1])) if found else first
+        count = last + 1 - first
+        if count >= FEWEST_IN_RUN and reads_before(code[first].tolist(), code[last].tolist(), count):
+            found.append((first, count))
+    pairs = np.array(found, np.int64).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1]
+
+
+def reads_before(first: list[int], last: list[int], count: int) -> bool:
+    """Whether no row of a run reads a result of another; the first and last rows are given."""
+    begin, end = first[1], first[1] + count
+    binary = REGISTRY[first[0]].arity == 2
+    spans = [sorted((first[k], last[k])) for k in ((2, 3) if binary else (2,))]
+    return all(high < begin or low >= end for low, high in spans)
 
 
 def distinct_rows(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -213,18 +295,26 @@ def multiples(count: int) -> np.ndarray:
     return found
 
 
-def follow(analysis: Analysis, pattern: Pattern) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return the places of the entries (-1 for constants), their scales and offsets, the memory, the instructions."""
+def follow(
+    analysis: Analysis, pattern: Pattern, most_steps: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the places of the entries (-1 for constants), their scales and offsets, the memory, the instructions.
+
+    Raises
+    ------
+    Untold
+        When there are more than `most_steps` instructions, about, or many more entries than rows.
+    """
     code, size, dtype = analysis.elements.code, analysis.elements.size, analysis.values.dtype
     partials_at = partials_of(analysis)
     begin, count = partials_at + 2 * len(code), analysis.columns.size
     starts, counts = np.zeros(size, np.int64), np.zeros(size, np.int64)
     starts[analysis.columns], counts[analysis.columns] = np.arange(count), 1
     room = count + 2 * len(code) + pattern.entries + 256
-    most = ENTRIES_A_ROW * room
-    columns, places, keys = np.zeros(room, np.int64), np.full(room, -1, np.int64), np.zeros(count + 256, np.int64)
+    most, free = ENTRIES_A_ROW * room, available_memory()
+    columns, places, keys = np.zeros(room, np.int64), np.zeros(room, np.int64), np.zeros(count + 256, np.int64)
     numbers = np.zeros((room, 2), dtype)
-    columns[:count], numbers[:count, 1] = np.arange(count), 1
+    columns[:count], places[:count], numbers[:count, 1] = np.arange(count), -1, 1
     memory, steps = np.zeros(begin + room, dtype), np.zeros(3 * room, np.int32)
     memory[0] = 1
     memory[VALUES_AT : VALUES_AT + size] = analysis.values
@@ -237,14 +327,14 @@ def follow(analysis: Analysis, pattern: Pattern) -> tuple[np.ndarray, np.ndarray
         arrays = (*fixed, columns, places, numbers.reshape(-1), keys, memory, steps, state, recent, named, scales)
         if call("make_entries_at", 0, (*arrays, multiples(len(REGISTRY)), alike, ratios), dtype=dtype) == len(code):
             break
-        room *= 2
-        if room > most or begin + 2 * room > MOST_PLACES:
+        room *= 4
+        entry_bytes = 32 + 3 * dtype.itemsize
+        if room > most or begin + 2 * room > MOST_PLACES or state[2] > most_steps or entry_bytes * room > free:
             raise Untold
-        columns, places, memory, steps = (
-            grown(part, more)
-            for part, more in ((columns, room), (places, room), (memory, begin + room), (steps, 3 * room))
-        )
-        numbers, keys = grown(numbers.reshape(-1), 2 * room).reshape(-1, 2), np.zeros(2 * keys.size, np.int64)
+        columns, places = (grown(part, room, state[0]) for part in (columns, places))
+        memory, steps = grown(memory, begin + room, state[1]), grown(steps, 3 * room, 3 * state[2])
+        numbers = grown(numbers.reshape(-1), 2 * room, 2 * state[0]).reshape(-1, 2)
+        keys = np.zeros(4 * keys.size, np.int64)
     rows = counts[analysis.outputs]
     which = np.repeat(starts[analysis.outputs] - np.cumsum(rows) + rows, rows) + np.arange(rows.sum())
     if pattern.symmetric:
@@ -273,6 +363,8 @@ def inside(rows: np.ndarray, columns: np.ndarray, pattern: Pattern) -> np.ndarra
     return np.isin(rows * width + columns, own_rows.astype(np.int64) * width + own_columns, assume_unique=True)
 
 
-def grown(values: np.ndarray, count: int) -> np.ndarray:
-    """Return an array with more zeros behind it."""
-    return np.concatenate([values, np.zeros(count - values.size, values.dtype)])
+def grown(values: np.ndarray, count: int, end: int) -> np.ndarray:
+    """Return the first numbers of an array with more zeros behind them: pages of memory that nobody touches yet."""
+    found = np.zeros(count, values.dtype)
+    found[:end] = values[:end]
+    return found

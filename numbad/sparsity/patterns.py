@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MOST_COLUMNS = (1 << 31) - 2  # of an interval's ends
 P_CONSTANT, Q_CONSTANT, P_NONE, Q_NONE = 1, 2, 4, 8  # flags of rows, as in `sparsity.propagation`
+PATTERN_BYTES = 32  # of an entry, while a pattern is written
 MOST_SMALL = np.iinfo(np.int32).max
 
 
@@ -293,7 +294,7 @@ def write_pattern(
     pointers = np.zeros(outputs.size + 1, np.int64)
     arrays = (outputs, starts, counts, pool, pointers)
     total = call("write_pattern_at", 0, (*arrays, np.zeros(0, np.int64)))
-    check_pattern(24 * total, f"a pattern of {outputs.size:,} x {width:,} with {total:,} entries")
+    check_pattern(PATTERN_BYTES * total, f"a pattern of {outputs.size:,} x {width:,} with {total:,} entries")
     columns = np.zeros(total, np.int64)
     if total:
         call("write_pattern_at", 0, (*arrays, columns))

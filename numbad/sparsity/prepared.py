@@ -13,11 +13,11 @@ from numbad.errors import message
 from numbad.ops.definition import REGISTRY
 from numbad.ops.host import ArrayOp
 from numbad.recording.recorder import set_current
-from numbad.sparsity.colouring import Colouring, Uncoloured, choose_colouring
+from numbad.sparsity.colouring import ROW_COST, Colouring, Uncoloured, choose_colouring
 from numbad.sparsity.elements import output_places
 from numbad.sparsity.entries import Entries, Untold
 from numbad.sparsity.lanes import Lanes
-from numbad.sparsity.patterns import Analysis, both_ways
+from numbad.sparsity.patterns import Analysis, Pattern, both_ways
 from numbad.tape.layout import HOST, MAP, host_call
 from numbad.tapes.freezing import freeze
 from numbad.tapes.jacobians import Copy
@@ -89,8 +89,9 @@ class Prepared:
         assert analysis is not None
         if method in ("auto", "entries"):
             read = [analysis.outputs[:0]] + [read_places(self.tape, k, analysis) for k in self.reads]
+            most = np.inf if method == "entries" else self.predict_lanes(most_colours(pattern)) / STEP
             try:
-                self.entries = Entries(analysis, pattern, np.concatenate(read).astype(np.int64))
+                self.entries = Entries(analysis, pattern, np.concatenate(read).astype(np.int64), most)
             except Untold:
                 if method == "entries":
                     raise ValueError(
@@ -126,9 +127,10 @@ class Prepared:
     def predict_entries(self) -> float:
         """Return the predicted nanoseconds of a run of the entries."""
         assert self.entries is not None
-        return STEP * (self.entries.steps.size // 3 + self.pattern.entries) + ROW * len(self.entries.code)
+        rows = len(self.entries.code) + len(self.entries.runs)
+        return STEP * (self.entries.steps.size // 3 + self.pattern.entries + self.entries.in_runs) + ROW * rows
 
-    def predict_lanes(self, colours: int) -> float:
+    def predict_lanes(self, colours: float) -> float:
         """Return the predicted nanoseconds of compressed sweeps of so many colours."""
         assert self.analysis is not None
         return SWEEP + len(self.analysis.elements.code) * (ROW + LANE * colours)
@@ -158,7 +160,8 @@ class Prepared:
     def describe(self) -> str:
         """Return in a few words how the entries are computed."""
         if self.entries is not None:
-            return f"one by one: {len(self.entries.code)} rows and {self.entries.steps.size // 3} instructions"
+            rows = len(self.entries.code) + self.entries.in_runs
+            return f"one by one: {rows} rows and {self.entries.steps.size // 3} instructions"
         assert self.colouring is not None
         return f"by {self.colouring.colours} colours of {self.method}"
 
@@ -188,6 +191,12 @@ class Prepared:
             found.append(part if slot.shape else float(part) if part.dtype == np.float64 else part[()])
             start += count
         return found
+
+
+def most_colours(pattern: Pattern) -> float:
+    """Return how many colours are enough for a pattern, in tangents."""
+    columns = np.count_nonzero(np.bincount(pattern.indices, minlength=1))
+    return float(min(columns, ROW_COST * np.count_nonzero(np.diff(pattern.indptr))))
 
 
 def read_places(tape: Tape, k: int, analysis: Analysis) -> np.ndarray:

@@ -16,6 +16,8 @@ import numpy as np
 
 from numbad.kernels.tables import addresses_at, array_at, bytes_at, compiled, integers_at, table_at
 from numbad.kernels.vectormath import absent, call_at, rows_of, view
+from numbad.limits import BLOCK
+from numbad.sparsity.layout import A_STRIDE, B_STRIDE, BEFORE, COUNT, OUT, PARTIALS_OF, VALUES_OF, WIDTH, A, B, P, Q
 from numbad.tape.layout import ADD, CLEAR, CONTRACT, GUARD, GUARD_VALUE, MAP, WHOLE
 
 JOIN = 1032  # as in `sparsity.elements`, whose imports are not to be compiled
@@ -493,8 +495,11 @@ def sum_entries(
         columns[made] = column
         places[made], numbers[made, 0], numbers[made, 1] = found
         made += 1
-    starts[out], counts[out] = end, made - end
-    state[0] = made
+    for j in range(made - end):  # over the terms, which nobody reads again
+        columns[first + j], places[first + j] = columns[end + j], places[end + j]
+        numbers[first + j, 0], numbers[first + j, 1] = numbers[end + j, 0], numbers[end + j, 1]
+    starts[out], counts[out] = first, made - end
+    state[0] = first + made - end
 
 
 @compiled
@@ -657,6 +662,51 @@ def run_sums(code, values, i, stop):
 
 
 @compiled
+def side_by_side(memory, first, stride, start, count, room):
+    """Return where elements of an operand lie next to one another: where they are, or copied to some room."""
+    if stride == 1:
+        return first + start
+    for k in range(count):
+        memory[room + k] = memory[first + stride * (start + k)]
+    return room
+
+
+@compiled
+def run_blocks(memory, memory_at, run, room, like):
+    """Compute a run of rows, values and partials, block by block."""
+    item, start = memory.itemsize, np.int64(0)
+    while start < run[COUNT]:
+        count = min(np.int64(BLOCK), run[COUNT] - start)
+        x = memory_at + item * side_by_side(memory, run[A], run[A_STRIDE], start, count, room)
+        y = memory_at + item * side_by_side(memory, run[B], run[B_STRIDE], start, count, room + BLOCK)
+        z = memory_at + item * (run[OUT] + start)
+        call_at(np.uint64(run[VALUES_OF]), like, (z, x, y, count))
+        if run[PARTIALS_OF]:
+            p = memory_at + item * (run[P] + start if run[P] >= 0 else room + 2 * BLOCK)
+            q = memory_at + item * (run[Q] + start if run[Q] >= 0 else room + 3 * BLOCK)
+            call_at(np.uint64(run[PARTIALS_OF]), like, (p, q, x, y, z, count))
+        start += count
+
+
+@compiled
+def run_rows(code, values, at, whole, machine, like, i, stop):
+    """Compute rows one by one; return the first behind them, or -1 - i where the guard at row i does not hold.
+
+    `at` has the addresses of rows, values and partials.
+    """
+    while i < stop:
+        if whole:
+            i = call_at(machine, like, (at[0], at[1], at[2], i, stop))
+        else:
+            i = call_at(machine, like, (at[0], at[1], i, stop))
+        if i < stop:
+            if code[i, 0] == GUARD or code[i, 0] == GUARD_VALUE:
+                return -i - 1
+            i = run_sums(code, values, i, stop)
+    return i
+
+
+@compiled
 def run_steps(memory, steps):
     """Carry out the instructions."""
     for k in range(steps.size // 3):
@@ -681,19 +731,17 @@ def run_entries_at(like, whole, at):
         array_at(table, 4, np.int32(0)),
     )
     pairs, which = rows_of(array_at(table, 5, like), 2), array_at(table, 6, np.int32(0))
-    template, data = array_at(table, 7, like), array_at(table, 8, like)
-    machine, values_at, partials_at, zero = np.uint64(table[18]), table[19], table[20], memory[0] - memory[0]
-    values = view(np.uint64(values_at), WHOLE, like)
-    i, stop = np.int64(0), np.int64(code.shape[0])
-    while i < stop:
-        if whole:
-            i = call_at(machine, like, (table[0], values_at, partials_at, i, stop))
-        else:
-            i = call_at(machine, like, (table[0], values_at, i, stop))
-        if i < stop:
-            if code[i, 0] == GUARD or code[i, 0] == GUARD_VALUE:
-                return i
-            i = run_sums(code, values, i, stop)
+    template, runs, data = array_at(table, 7, like), rows_of(integers_at(table, 8), WIDTH), array_at(table, 9, like)
+    machine, values_at, zero, i = np.uint64(table[20]), table[21], memory[0] - memory[0], np.int64(0)
+    values, at = view(np.uint64(values_at), WHOLE, like), (table[0], values_at, table[22])
+    for r in range(runs.shape[0]):
+        i = run_rows(code, values, at, whole, machine, like, i, runs[r, BEFORE])
+        if i < 0:
+            return -i - 1
+        run_blocks(memory, table[2], runs[r], table[23], like)
+    i = run_rows(code, values, at, whole, machine, like, i, np.int64(code.shape[0]))
+    if i < 0:
+        return -i - 1
     run_steps(memory, steps)
     for k in range(template.size):
         data[k] = template[k]

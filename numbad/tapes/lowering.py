@@ -129,10 +129,10 @@ def lower_row(row: np.ndarray, words: np.ndarray, starts: list[int]) -> np.ndarr
 
 def spread(address: int, shape: Any, strides: Any) -> np.ndarray:
     """Return the addresses of a strided view."""
-    addresses = np.full(shape, address, np.int64)
-    for axis, (length, stride) in enumerate(zip(shape, strides, strict=True)):
-        steps = stride * np.arange(length, dtype=np.int64)
-        addresses += steps.reshape([-1 if k == axis else 1 for k in range(len(shape))])
+    addresses = np.array(address, np.int64)
+    for length, stride in zip(reversed(shape), reversed(strides), strict=True):
+        steps = np.arange(length, dtype=np.int64) * stride
+        addresses = steps.reshape(-1, *[1] * addresses.ndim) + addresses
     return addresses
 
 

@@ -79,7 +79,7 @@ ELSEWHERE = {
     ),
     "compilation/test_module.py": ("compilation code scalar_program; tapes adjoint_plans", "what a module is made of"),
     "sparsity/test_patterns.py": (
-        "ops reach; sparsity compiled elements propagation",
+        "ops reach; sparsity compiled elements layout propagation",
         "what is propagated is a pattern",
     ),
     "sparsity/test_colouring.py": ("sparsity colours", "the compiled half of colours"),

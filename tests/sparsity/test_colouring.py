@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.sparse import block_diag, csr_array, diags_array, eye_array, kron, random_array
 
-from numbad.sparsity import colouring
+from numbad.sparsity import colouring, patterns
 from numbad.sparsity.colouring import ORDERS, choose_colouring, colour_columns, graph_of, order_of
 from numbad.sparsity.patterns import Pattern
 
@@ -132,10 +132,34 @@ def test_orders_look_at_what_is_left():
 
 def test_dense_rows_are_not_coloured_by_columns(monkeypatch):
     monkeypatch.setattr(colouring, "MOST_PAIRS", 100)
-    pattern = pattern_from(arrowhead(30))
+    matrix = arrowhead(30)
+    matrix[0, 5] = matrix[5, 0] = 0.0
+    pattern = pattern_from(matrix)
     with pytest.raises(colouring.Uncoloured):
         choose_colouring(pattern, "columns")
     assert choose_colouring(pattern).kind == "both"
+
+
+@pytest.mark.parametrize("steps", [0, 1 << 27])
+@pytest.mark.parametrize("shape", [(20, 20), (4, 20), (20, 4)])
+def test_dense_matrices_need_a_colour_for_each_column_or_row(shape, steps, monkeypatch):
+    monkeypatch.setattr(colouring, "MOST_STEPS", steps)
+    monkeypatch.setattr(colouring, "MOST_PAIRS", steps)
+    matrix = np.ones(shape)
+    found = choose_colouring(pattern_from(matrix))
+    assert found.colours == min(shape)
+    check(pattern_from(matrix), found)
+    matrix[0, 0] = matrix[1, 1] = matrix[2, 2] = matrix[3, 3] = 0.0
+    check(pattern_from(matrix), choose_colouring(pattern_from(matrix)))
+    if shape[0] == shape[1]:
+        check(pattern_from(matrix, True), choose_colouring(pattern_from(matrix, True)))
+
+
+def test_colours_that_would_not_fit_are_said_before_they_are_made(monkeypatch):
+    monkeypatch.setattr(patterns, "available_memory", lambda: 1e3)
+    monkeypatch.setattr(patterns, "COMPARED_MEMORY", 0)
+    with pytest.raises(MemoryError, match="the colours of a pattern with 25 entries need"):
+        choose_colouring(pattern_from(np.ones((5, 5))))
 
 
 def test_empty_patterns():

@@ -11,6 +11,7 @@ from numbad.errors import BranchError, InputError, OutputError, RecordingError
 from numbad.ops import REGISTRY
 from numbad.ops.texts import scaled_partials
 from numbad.sparsity import entries, lanes, prepared
+from numbad.sparsity.layout import A_STRIDE, B_STRIDE, COUNT, OUT, A, B, P
 from numbad.sparsity.patterns import Pattern
 from numbad.testing import check_sparsity
 
@@ -278,6 +279,60 @@ def test_a_damaged_instruction_is_noticed(monkeypatch):
     monkeypatch.setattr(entries.Entries, "bind", damaged)
     with pytest.raises(AssertionError, match="differ"):
         check_sparsity(lambda x: np.exp(np.sin(x[1:]) * x[:-1]), X)
+
+
+@pytest.mark.parametrize("count", [3, 4, 5, 31, 32, 33, 1023, 1025, 2050])
+def test_rows_side_by_side(count):
+    random = np.random.default_rng(count)
+    x, weights = random.uniform(0.5, 1.5, count), random.uniform(0.5, 1.5, count)
+
+    def f(x):
+        once = np.sin(x[::-1] * weights) * np.exp(x[0] * x)
+        return np.arctan2(once[1:], once[:-1]) ** 2.5, np.sqrt(np.cumsum(once)[:3]), np.where(x > 1.0, once, x)
+
+    def g(x):
+        return np.sum(np.exp(x[1:] * x[:-1]) + np.sin(x[1:] - x[:-1] ** 2)) + np.sum(x[::2] ** 3 * x[0])
+
+    for at in (x, x.astype(np.float32)):
+        dense = np.concatenate([np.reshape(part, (-1, count)) for part in numbad.jacobian(f, at)])
+        close = 1e-12 if at.dtype == np.float64 else 2e-4
+        np.testing.assert_allclose(numbad.sparse_jacobian(f, at).toarray(), dense, rtol=close, atol=close)
+    found = numbad.sparse_hessian(g, x, method="entries").toarray()
+    np.testing.assert_allclose(found, numbad.hessian(g, x), rtol=1e-12, atol=1e-12)
+
+
+def test_which_rows_are_computed_side_by_side(monkeypatch):
+    monkeypatch.setattr(entries, "FEWEST_IN_RUN", 4)
+    opcodes = {op.name: op.opcode for op in REGISTRY}
+    sin, add = opcodes["sin"], opcodes["add"]
+    rows = [[sin, 100 + k, 10 + 2 * k, 0] for k in range(6)]  # a run, whose operand steps by two
+    rows += [[sin, 106 + k, 40 + k, 0] for k in range(3)]  # too few
+    rows += [[add, 109 + k, 108 + k, 5] for k in range(6)]  # each reads the result before
+    rows += [[add, 115 + k, 5, 90 - k] for k in range(4)]
+    rows += [[add, 130 - k, 5, 90] for k in range(6)]  # results go down
+    rows += [[add, 140 + k, 139, 90] for k in range(4)] + [[add, 144, 7, 90]]
+    firsts, counts = entries.find_runs(np.array(rows, np.uint32))
+    assert list(zip(firsts.tolist(), counts.tolist(), strict=True)) == [(0, 6), (15, 4), (25, 4)]
+    assert entries.find_runs(np.zeros((0, 4), np.uint32))[0].size == 0
+
+
+@pytest.mark.parametrize("word", [OUT, A, A_STRIDE, B, B_STRIDE, COUNT, P])
+def test_a_damaged_run_is_noticed(word, monkeypatch):
+    monkeypatch.setattr(entries, "FEWEST_IN_RUN", 4)
+    whole = entries.Entries.bind
+    met = []
+
+    def damaged(self):
+        for run in self.runs:
+            if run[word] >= 0 and (word not in (B, B_STRIDE) or run[B]):
+                run[word] += -1 if word in (COUNT, P) else 1
+                met.append(run)
+        whole(self)
+
+    monkeypatch.setattr(entries.Entries, "bind", damaged)
+    with pytest.raises(AssertionError, match="differ"):
+        check_sparsity(lambda x: np.arctan2(np.exp(x[1:] * x[0]), x[:-1]) * x[1:] ** 1.5, X)
+    assert met
 
 
 def test_damaged_constants_are_noticed(monkeypatch):

@@ -82,6 +82,18 @@ def test_a_python_kernel_depends_on_all_that_it_reads():
     assert pattern.to_scipy().toarray()[:, :3].all() and not pattern.to_scipy().toarray()[:, 3:6].any()
 
 
+@pytest.mark.parametrize("count", [9, 3000])
+def test_results_that_depend_on_many_elements_cost_no_product_of_their_numbers(count):
+    x = np.linspace(0.0, 1.0, count) ** 2
+    two = np.ones((count, 2))
+    for f, entries in (
+        (lambda x: np.sort(two @ x[:2]), 2 * count),
+        (lambda x: np.interp(np.full(count, 0.3), np.arange(count) * x[0], np.arange(1.0, count + 1.0)), count),
+        (lambda x: np.sort(x[:9].reshape(3, 3), axis=1), 27),
+    ):
+        assert numbad.record(f, x).sparsity().entries == entries
+
+
 SECOND = {
     "sum of squares": (lambda x: np.sum(x**2), 9),
     "linear": (lambda x: np.sum(3.0 * x), 0),
