@@ -331,7 +331,9 @@ def trim_zeros(filt: Any, trim: str = "fb", axis: Any = None) -> Any:
     axes = range(a.ndim) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
     chosen = {normal_axis(k, a.ndim) for k in axes}
     places = np.argwhere(truth_of(a))
-    first, end = (places.min(axis=0), places.max(axis=0) + 1) if places.size else ([0] * a.ndim, [0] * a.ndim)
+    if not places.size:  # of zeros alone nothing is left, from whichever side they are trimmed
+        return a[tuple(slice(0, 0) if k in chosen else slice(None) for k in range(a.ndim))]
+    first, end = places.min(axis=0), places.max(axis=0) + 1
     cuts = [
         slice(int(first[k]) if "f" in trim else None, int(end[k]) if "b" in trim else None)
         if k in chosen

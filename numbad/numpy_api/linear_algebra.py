@@ -336,11 +336,11 @@ def length(x: Any, order: Any, axis: Any, keepdims: bool) -> Any:
     if order == 0:
         return np.sum(x != 0.0, axis=axis, keepdims=keepdims) * 1.0
     size = BY_NAME["edge" if order in (1, np.inf, -np.inf) else "magnitude"](x)
-    if order == np.inf:
+    if order == np.inf and x.size:  # the norm of no elements is 0, as their sum is
         return np.max(size, axis=axis, keepdims=keepdims)
     if order == -np.inf:
         return np.min(size, axis=axis, keepdims=keepdims)
-    if order == 1:
+    if order in (1, np.inf):
         return np.sum(size, axis=axis, keepdims=keepdims)
     return power_mean(size, float(order), axis, keepdims)
 
@@ -365,6 +365,8 @@ def size_of_matrix(x: Any, order: Any, axes: tuple[int, ...], keepdims: bool) ->
         raise ValueError("Duplicate axes given.")
     if order in (None, "fro", "f"):
         return record_root(np.sum(np.square(x), axis=(row, column), keepdims=keepdims))
+    if order in (1, 2, np.inf, "nuc") and not x.size:
+        return np.sum(x, axis=(row, column), keepdims=keepdims)
     sums = {1: (row, np.max), -1: (row, np.min), np.inf: (column, np.max), -np.inf: (column, np.min)}
     if (isinstance(order, str) and order != "nuc") or order not in (*sums, 2, -2, "nuc"):
         raise ValueError("Invalid norm order for matrices.")

@@ -117,6 +117,15 @@ def count_where(where: Any, a: Array, axis: Any, keepdims: Any) -> Any:
     return count if isinstance(count, Active) else np.asarray(count, a.dtype)[()]
 
 
+def freedom(ddof: Any, correction: Any) -> Any:
+    """Return how many degrees of freedom a variance takes off: NumPy has two names for that, and takes one of them."""
+    if correction is ABSENT:
+        return ddof
+    if ddof != 0:
+        raise ValueError("ddof and correction can't be provided simultaneously.")
+    return correction
+
+
 @implements("var")
 def var(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False, *,
         where: Any = True, mean: Any = ABSENT, correction: Any = ABSENT) -> Any:  # fmt: skip
@@ -124,7 +133,7 @@ def var(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any 
     a = widened(to_array(a), dtype)
     if a.boolean and dtype is None:
         doubled(a)
-    ddof = ddof if correction is ABSENT else correction
+    ddof = freedom(ddof, correction)
     centre = np.mean(a, axis=axis, keepdims=True, where=where) if mean is ABSENT else mean
     square = np.square(a - centre)
     total = np.sum(square, axis=axis, keepdims=keepdims, where=where)
@@ -342,10 +351,10 @@ def nanvar(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: A
            where: Any = True, mean: Any = ABSENT, correction: Any = ABSENT) -> Any:  # fmt: skip
     """Variance of the elements that are not NaN."""
     keepdims, where = keepdims is not ABSENT and keepdims, True if where is ABSENT else where
-    ddof = ddof if correction is ABSENT else correction
+    ddof = freedom(ddof, correction)
     a = widened(to_array(a), dtype)
     centre = nanmean(a, axis, keepdims=True, where=where) if mean is ABSENT else mean
-    square = np.square(without_nan(to_array(a) - centre, 0.0))
+    square = np.where(np.isnan(a), 0.0, np.square(to_array(a) - centre))
     left = presence(a, axis, keepdims, where) - ddof
     total = sum_(square, axis, keepdims=keepdims, where=where)
     return finish(total / np.where(left > 0.0, left, np.nan), dtype, out)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from numbad.geometry import normal_axis
 from numbad.numpy_api.axes import last, normal_axes, reduced_shape
 from numbad.numpy_api.dispatch import called_name, doubled, finish, implements, plain_integers, unsupported
 from numbad.ops.reductions import pick_at
@@ -25,12 +26,14 @@ def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = Fals
         result = np.mean(array, axis=axes, keepdims=keepdims)
         count = array.size / max(np.size(result), 1)
         return (result, np.full(np.shape(result), count)[()]) if returned else result
-    w = to_array(weights, recorder)
+    w: Any = to_array(weights, recorder)
     if w.shape != array.shape:
         if axis is None:
             raise TypeError("Axis must be specified when shapes of a and weights differ.")
-        if w.shape != tuple(array.shape[k] for k in axes):
+        named = [normal_axis(k, array.ndim) for k in (axis if isinstance(axis, tuple) else (axis,))]
+        if w.shape != tuple(array.shape[k] for k in named):
             raise ValueError("Shape of weights must be consistent with shape of a along specified axis.")
+        w = np.transpose(w, np.argsort(named))  # the weights have the axes in the order in which they are named
         w = w.reshape(tuple(n if k in axes else 1 for k, n in enumerate(array.shape)))
         w = w.broadcast_to(array.shape)
     total = np.sum(w, axis=axes, keepdims=keepdims)

@@ -171,6 +171,8 @@ class Array(Active):
             return spread(self.shape, tuple(storage.step * s for s in steps)) + (
                 storage.address + storage.step * self.offset
             )
+        if not self.size:  # such a view may begin behind the end of its storage
+            return np.empty(self.shape, np.int64)
         return np.ndarray(
             self.shape, np.int64, addresses, self.offset * 8, tuple(8 * s for s in steps)
         )  # a view: NumPy keeps the aliases

@@ -13,7 +13,7 @@ from numbad.ops.host import array_op
 from numbad.recording.active import Active
 from numbad.recording.arrays import Array, as_array
 from numbad.recording.hostcalls import record_host
-from numbad.recording.operands import recorder_of, to_active
+from numbad.recording.operands import holds_active, recorder_of, to_active
 from numbad.recording.recorder import Recorder, refuse
 from numbad.recording.scalars import Scalar
 from numbad.tape.layout import GUARD
@@ -44,21 +44,52 @@ def decide(name: str, *operands: Any, **settings: Any) -> Any:
     """Return a decision about recording values as they are now, and guard it.
 
     The answer is computed now. One host row recomputes and compares it whenever the tape runs again,
-    and one guard row stops the sweep when it differs: two rows, however many numbers the answer has.
+    and one guard row stops the sweep when it differs: two rows, however many numbers the answer has. Settings that are
+    recording values, such as a tolerance that was computed, are further operands of that row.
     """
-    recorder = recorder_of(*operands)
-    if recorder.positions:
+    settings, varying = apart(settings)
+    recorder = recorder_of(*operands, *varying.values())
+    if recorder.positions and not varying:
         for record_position in placing:
             found = record_position(recorder, name, operands, settings)
             if found is not None:
                 return found
-    arrays = [as_array(to_active(part, recorder)) for part in operands]
-    answer = DECISIONS[name](*(current_value(a) for a in arrays), **settings)
-    flag = record_host(
-        recorder, agrees, tuple(arrays), {"decision": name, "answer": kept(answer), "settings": settings}
-    )
+    arrays = [as_array(to_active(part, recorder)) for part in (*operands, *varying.values())]
+    names = tuple(varying)
+    answer = answer_of(name, [current_value(a) for a in arrays], settings, names)
+    kept_settings = {"decision": name, "answer": kept(answer), "settings": settings, "varying": names}
+    flag = record_host(recorder, agrees, tuple(arrays), kept_settings)
     recorder.append(GUARD, 1, flag.address, 0)
     return answer
+
+
+def apart(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[tuple[str, ...], Any]]:
+    """Return the settings that are plain, and those that are recording values by the names under which they stand."""
+    plain: dict[str, Any] = {}
+    varying: dict[tuple[str, ...], Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            plain[name], inner = apart(value)
+            varying |= {(name, *names): part for names, part in inner.items()}
+        elif isinstance(value, Active) or (isinstance(value, list | tuple) and holds_active(value)):
+            varying[(name,)] = value
+        else:
+            plain[name] = value
+    return plain, varying
+
+
+def answer_of(name: str, values: Any, settings: dict[str, Any], varying: tuple[tuple[str, ...], ...]) -> Any:
+    """Return a decision about values, the last of which are settings that vary."""
+    operands = len(values) - len(varying)
+    for names, value in zip(varying, values[operands:], strict=True):
+        settings = put(settings, names, value[()])
+    return DECISIONS[name](*values[:operands], **settings)
+
+
+def put(settings: dict[str, Any], names: tuple[str, ...], value: Any) -> dict[str, Any]:
+    """Return settings with one more, under a name or under a name in a dict of them."""
+    first, *others = names
+    return {**settings, first: put(settings[first], tuple(others), value) if others else value}
 
 
 def kept(answer: Any) -> Any:
@@ -111,26 +142,28 @@ def agrees_shape(*_: Any, **__: Any) -> list[tuple[int, ...]]:
 
 
 @array_op(shapes=agrees_shape)
-def agrees(*operands: Any, decision: str, answer: Any, settings: dict[str, Any]) -> float:
+def agrees(*operands: Any, decision: str, answer: Any, settings: dict[str, Any], varying: Any = ()) -> float:
     """Whether a decision comes out as it did when it was recorded: 1.0 or 0.0."""
     try:
-        found = DECISIONS[decision](*operands, **settings)
+        found = answer_of(decision, operands, settings, varying)
     except (ValueError, IndexError, ArithmeticError):
         return 0.0
     return float(same_answer(found, answer))
 
 
 @agrees.for_stacks
-def agrees_of_stack(*operands: Any, decision: str, answer: Any, settings: dict[str, Any]) -> np.ndarray:
+def agrees_of_stack(
+    *operands: Any, decision: str, answer: Any, settings: dict[str, Any], varying: Any = ()
+) -> np.ndarray:
     """The same of a stack: for each lane."""
     rule, lanes = OF_STACKS.get(decision), len(operands[0])
-    if rule is not None:
+    if rule is not None and not varying:
         with contextlib.suppress(ValueError, IndexError, ArithmeticError, TypeError):
             found = np.asarray(rule(*operands, **settings))
             if found.shape == (lanes, *np.shape(answer)):
                 return np.all((found == answer).reshape(lanes, -1), axis=1).astype(float)
-    each = [agrees.kernel(*(part[k] for part in operands), decision=decision, answer=answer, settings=settings)
-            for k in range(lanes)]  # fmt: skip
+    own = {"decision": decision, "answer": answer, "settings": settings, "varying": varying}
+    each = [agrees.kernel(*(part[k] for part in operands), **own) for k in range(lanes)]
     return np.array(each)
 
 

@@ -143,3 +143,16 @@ def test_an_error_is_raised_in_the_users_statement() -> None:
     with pytest.raises(np.linalg.LinAlgError) as caught:
         numbad.gradient(f, np.ones(2))
     assert any(entry.name == "f" and "np.linalg.solve" in str(entry.statement) for entry in caught.traceback)
+
+
+@pytest.mark.parametrize("shape", [(0, 2), (2, 0), (3, 0, 2)])
+@pytest.mark.parametrize("order", [1, 2, np.inf, "nuc", "fro"])
+def test_matrices_without_elements_have_norm_zero(order: Any, shape: tuple[int, ...]) -> None:
+    empty = np.zeros(shape)
+    for keepdims in (False, True):
+        wanted = np.linalg.matrix_norm(empty, ord=order, keepdims=keepdims)
+        found, _ = numbad.vjp(lambda a, k=keepdims: np.linalg.matrix_norm(a, ord=order, keepdims=k), empty)
+        np.testing.assert_array_equal(found, wanted)
+        assert np.shape(found) == np.shape(wanted)
+    assert numbad.value_and_gradient(np.linalg.norm, np.zeros(0))[0] == 0.0
+    assert numbad.value_and_gradient(lambda a: np.linalg.norm(a, np.inf), np.zeros(0))[0] == 0.0

@@ -87,3 +87,11 @@ def test_all_nan_slices():
         for function in (np.nanmax, np.nanmin, np.nanmean, np.nanstd, np.nanmedian):
             assert np.isnan(numbad.value_and_gradient(function, np.array([NAN, NAN]))[0])
     assert numbad.value_and_gradient(np.nansum, np.array([NAN, NAN]))[0] == 0.0
+
+
+@pytest.mark.parametrize("function", [np.var, np.std, np.nanvar, np.nanstd])
+def test_degrees_of_freedom_have_one_name(function):
+    with pytest.raises(ValueError, match="simultaneously"):
+        gradient(lambda x: function(x, ddof=1, correction=1), [1.0, 2.0, 4.0])
+    found = gradient(lambda x: function(x, ddof=np.int64(0), correction=1), [1.0, 2.0, 4.0])
+    np.testing.assert_array_equal(found, gradient(lambda x: function(x, ddof=1), [1.0, 2.0, 4.0]))

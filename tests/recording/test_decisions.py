@@ -88,3 +88,37 @@ def test_what_has_a_derivative_or_is_no_integer_is_no_index(name: str) -> None:
     for n in (3, 3000):  # small inputs and constants lie in the arena
         with pytest.raises(numbad.RecordingError, match=r"recording value[\s\S]*int\(x\)"):
             numbad.gradient(REFUSED[name], np.tile([1.0, 2.0, 0.0], n // 3))
+
+
+def rank_and_closeness(x: Any, own: Any) -> Any:
+    """Return a sum that depends on what tolerances say that were computed from the argument."""
+    lengths = np.linalg.svd(x, compute_uv=False)
+    tolerance = lengths.max() * max(x.shape) * np.finfo(float).eps
+    return (
+        np.linalg.matrix_rank(x, tol=tolerance) * lengths[0]
+        + np.allclose(x, x.T, atol=abs(x[0, 0])) * x[0, 1]
+        + np.allclose(own, own.T, rtol=[abs(x[0, 0])] * 3) * x[1, 1]
+    )
+
+
+def test_tolerances_that_were_computed_decide() -> None:
+    full = np.random.default_rng(0).normal(size=(3, 3))
+    short, loose = full.copy(), full.copy()
+    short[2], loose[0, 0] = 2.0 * short[1], 9.0
+    points = np.stack([full, short, loose])
+    wanted = []
+    for x in points:
+        u, lengths, v = np.linalg.svd(x)
+        slopes = np.linalg.matrix_rank(x, tol=lengths.max() * 3 * np.finfo(float).eps) * np.outer(u[:, 0], v[0])
+        slopes[0, 1] += np.allclose(x, x.T, atol=abs(x[0, 0]))
+        slopes[1, 1] += np.allclose(full, full.T, rtol=abs(x[0, 0]))
+        wanted.append(slopes)
+    f = lambda x: rank_and_closeness(x, full)
+    fast = numbad.jit(numbad.grad(f))
+    for k in (0, 1, 2, 0, 1, 2):
+        np.testing.assert_allclose(numbad.gradient(f, points[k]), wanted[k], rtol=1e-10)
+        np.testing.assert_allclose(fast(points[k]), wanted[k], rtol=1e-10)
+    assert fast.paths == 3
+    np.testing.assert_allclose(numbad.vmap(numbad.grad(f))(points), wanted, rtol=1e-10)
+    with pytest.raises(numbad.BranchError):
+        numbad.record(f, full)(loose)

@@ -163,7 +163,8 @@ CALLS: list[Call] = [
     p.nansum(M, axis=()), p.average(M, axis=1), p.average(M, axis=(0, 1)), p.average(M, weights=np.abs(M)),
     p.average(M, axis=1, weights=[1.0, 2.0, 3.0, 4.0], keepdims=True),
     p.average(M, axis=0, weights=Fixed(np.array([1, 2, 3])), returned=True),
-    p.average(T, axis=(0, 2), weights=np.abs(T[:, 0])),
+    p.average(T, axis=(0, 2), weights=np.abs(T[:, 0])), p.average(T, axis=(2, 0), weights=np.abs(T[:, 0]).T),
+    p.average(T, axis=(1, -3), weights=np.abs(T[:, :, 0]).T), p.nanvar(np.array([1.0, np.inf, np.nan])),
     p.average(SINGLES, axis=1, weights=Fixed(np.array([1.0, 2.0, 3.0, 4.0]))),
     # ---------------------------------------------------------------- extremes, truth
     *(call for name in ("max", "min", "amax", "amin", "nanmax", "nanmin", "ptp", "median", "nanmedian") for call in
@@ -260,7 +261,9 @@ CALLS: list[Call] = [
     p.insert(M, 1, values=M[0], axis=0), p.insert(M, slice(0, 2), 3.0, axis=1), p.delete(V, 1),
     p.delete(M, [0, 2], axis=1), p.delete(V, slice(0, 2)), p.delete(V, obj=TRUE), p.delete(V, -1), p.trim_zeros(Z),
     p.trim_zeros(Z, trim="f"), p.trim_zeros(Z, "b"), p.trim_zeros(ZZ), p.trim_zeros(ZZ, axis=0),
-    p.trim_zeros(ZZ, axis=-1, trim="f"), p.trim_zeros(ZZ, axis=(0, 1)), p.diag(V, k=1), p.diag(M, -1), p.diag(M),
+    p.trim_zeros(ZZ, axis=-1, trim="f"), p.trim_zeros(ZZ, axis=(0, 1)), p.trim_zeros(np.zeros(3), trim="f"),
+    p.trim_zeros(np.zeros(3), trim="b"), p.trim_zeros(np.zeros((2, 3)), trim="f", axis=1),
+    p.pad(np.zeros((2, 0, 2)), ((3,), (0,), (1,)), mode="linear_ramp"), p.diag(V, k=1), p.diag(M, -1), p.diag(M),
     p.diagflat(M, k=-1), p.tril(M, k=1), p.tril(T), p.triu(M, k=-1), p.triu(V),
     # ---------------------------------------------------------------- making
     *(getattr(p, name)(M, dtype=int) for name in ("zeros_like", "ones_like")),
