@@ -120,6 +120,7 @@ def find_types(flat: Flat, arguments: tuple[Any, ...]) -> Facts:
     """Have Numba find the types of all names, for types of the arguments."""
     scope: dict[str, Any] = {"np": np, "math": math, **flat.constants}
     exec(compile("\n".join(text_of(flat)), f"<{flat.name}, flat>", "exec"), scope)
+    cpu_target.target_context.refresh()  # which imports what Numba knows of NumPy
     cpu_target.typing_context.refresh()
     try:
         found = type_inference_stage(

@@ -139,6 +139,7 @@ class Block:
         self.lines = self.sequence(statements)
         self.final = {key: last for key, last in self.env.items() if key in outside or key in self.exposed}
         self.read = self.find_read()
+        self.prune(self.lines, {last for key, last in self.final.items() if key in facts.active})
         self.kept: list[str] = []
         self.loads: list[Line] = []
         self.back = self.way_back()
@@ -357,6 +358,21 @@ class Block:
 
     # ------------------------------------------------------------ what is needed
 
+    def prune(self, lines: list[Line], useful: set[str]) -> None:
+        """Take operations for inactive on which nothing useful depends, such as those of conditions."""
+        for line in reversed(lines):
+            if line.form == "if":
+                line.meetings = [(*part[:3], part[3] and part[0] in useful) for part in line.meetings]
+                useful.update(*(part[1:3] for part in line.meetings if part[3]))
+                self.prune(line.orelse, useful)
+                self.prune(line.body, useful)
+            elif line.form == "store":
+                useful |= {part.text for part in line.operands if part.active and line.array in self.facts.active}
+            elif line.active and line.target in useful:
+                useful |= {part.text for part in line.operands if part.active}
+            else:
+                line.active = False
+
     def find_read(self) -> set[str]:
         """Return the names that the block itself reads, or leaves to others."""
         found = set(self.final.values())
@@ -451,7 +467,8 @@ class Block:
 
 def slot(line: Line) -> str:
     """Return the place where the value of a line is kept."""
-    return f"reals[real + {line.slot}]" if line.kind.startswith("f") else f"wholes[whole + {line.slot}]"
+    stack = "reals[real" if line.kind.startswith("f") else "wholes[whole"
+    return f"{stack} + np.uint64({line.slot})]"
 
 
 def restored(place: str, kind: str) -> str:

@@ -91,6 +91,7 @@ class Call:
     several: bool = False
     loops: list[Loop] = field(default_factory=list)
     ends: bool = False  # whether a loop inside of it may return
+    walked: list[View] = field(default_factory=list)  # arrays that are looped over
 
 
 def name(text: str) -> ast.expr:
@@ -137,6 +138,7 @@ class Reader:
         self.taken: set[str] = {"np", "math", "numba", *dir(builtins)}
         self.calls: list[Call] = []
         self.constants: dict[str, Any] = {}
+        self.parameters: set[str] = set()
         self.count = 0
         self.line = 0
 
@@ -697,7 +699,9 @@ class Reader:
                 self.call.symbols[target_name] = View(view.base, view.axes - 1, [*view.first, name(k)])
             else:
                 self.emit(Set(self.variable(target_name), self.load(view, [name(k)])))
+            self.call.walked.append(view)
             self.statements(node.body)
+            self.call.walked.pop()
 
         return For(k, "0", ast.unparse(end), "1", self.inside(read))
 
@@ -872,8 +876,21 @@ class Reader:
             return False
         if one.first or other.first or one.axes != other.axes or one.base == other.base:
             raise self.refuse("parts of arrays that exchange their names")
+        self.check_swap({one.base, other.base}, names[:2])
         self.emit(Swap(one.base, other.base))
         return True
+
+    def check_swap(self, bases: set[str], names: list[str]) -> None:
+        """Refuse an exchange that is seen under other names: by a part of an array, a loop over it, a caller."""
+        held = [view for call in self.calls for view in call.walked]
+        held += [
+            symbol
+            for call in self.calls
+            for key, symbol in call.symbols.items()
+            if isinstance(symbol, View) and (call is not self.call or key not in names)
+        ]
+        if any(view.base in bases for view in held) or bases & (self.parameters | set(self.constants)):
+            raise self.refuse("arrays that exchange their names, and have others too")
 
     def read_AugAssign(self, node: ast.AugAssign) -> None:
         target = node.target
@@ -1002,6 +1019,7 @@ def read(function: FunctionType, kinds: list[Any]) -> Flat:
             continue
         own = reader.fresh(key)
         parameters.append(own)
+        reader.parameters.add(own)
         given[key] = View(own, kind) if isinstance(kind, int) else own
     results, several = reader.function(function, given)
     found: list[str] = []

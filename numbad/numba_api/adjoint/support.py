@@ -10,13 +10,12 @@ from numbad.kernels.vectormath import absent
 from numbad.ops.definition import ABSENT
 
 compiled = njit(error_model="numpy", nogil=True)
-FIRST = 1024  # numbers that are kept before memory grows
 
 
 @compiled
 def grow(kept, size):
     """Return memory of more than a size that begins with what is kept."""
-    found = np.empty(max(2 * kept.size, size), kept.dtype)
+    found = np.empty(max(2 * kept.size, np.int64(size)), kept.dtype)
     found[: kept.size] = kept
     return found
 

@@ -29,17 +29,26 @@ from numbad.numba_api.adjoint.tree import (
     walk,
 )
 
-SUPPORT = "ABSENT, FIRST, absent, add_to, bars_like, clear, gate, grow, opposite, trips, weigh"
+SUPPORT = "ABSENT, absent, add_to, bars_like, clear, gate, grow, opposite, trips, weigh"
 OWN = {"reals", "real", "wholes", "whole", "adjoint", "njit", "np", "math", "flat", *SUPPORT.split(", ")}
 
 
 @dataclass
 class Straight:
-    """A block, and the numbers that it keeps."""
+    """A block, and the numbers that it keeps.
+
+    Attributes
+    ----------
+    counts : tuple of int
+        How many real and whole numbers it keeps each time.
+    roomy : bool
+        Whether room for them has been made before the loop in which it is.
+    """
 
     block: Block
     kept: set[str] = field(default_factory=set)
     counts: tuple[int, int] = (0, 0)
+    roomy: bool = False
 
 
 @dataclass
@@ -232,12 +241,16 @@ class Writer:
     def forward_block(self, unit: Straight) -> Text:
         """Return the text of a block, which keeps what it has to."""
         text: Text = []
-        for stack, place, number in (("reals", "real", unit.counts[0]), ("wholes", "whole", unit.counts[1])):
-            text += room(stack, place, number) if number else []
+        for (place, number), stack in zip(self.moves(unit), self.stacks(unit), strict=True):
+            text += [] if unit.roomy else room(stack, place, f"np.uint64({number})")
         for name, place in self.places(unit):
             text.append((0, f"{place} = {name}"))
         text += unit.block.forward()
-        return text + [(0, f"{place} += {number}") for place, number in self.moves(unit)]
+        return text + [(0, f"{place} += np.uint64({number})") for place, number in self.moves(unit)]
+
+    def stacks(self, unit: Straight) -> list[str]:
+        """Return the stacks on which a block keeps something."""
+        return [stack for stack, number in zip(("reals", "wholes"), unit.counts, strict=True) if number]
 
     def places(self, unit: Straight) -> list[tuple[str, str]]:
         """Return the numbers that a block keeps, and where."""
@@ -245,7 +258,7 @@ class Writer:
         found = []
         for name in unit.block.kept:
             stack = "reals[real" if self.facts.kinds[name].startswith("f") else "wholes[whole"
-            found.append((name, f"{stack} + {counts[stack]}]"))
+            found.append((name, f"{stack} + np.uint64({counts[stack]})]"))
             counts[stack] += 1
         return found
 
@@ -257,12 +270,13 @@ class Writer:
         """Return the text of a loop."""
         statement, text = loop.statement, Text()
         keeps = bool(self.back_body(loop))
-        if keeps and loop.saved:
+        if loop.saved:
             text += push(statement.name)  # type: ignore[union-attr]
         counts = keeps and loop.count
         if counts:
             text.append((0, f"{loop.count} = 0"))
         if isinstance(statement, For):
+            text += self.room_of(loop)
             text.append((0, f"for {statement.name} in range({statement.start}, {statement.stop}, {statement.step}):"))
         else:
             text.append((0, "while True:"))
@@ -273,6 +287,22 @@ class Writer:
             text.append((1, f"{loop.count} += 1"))
         text += [(0, line) for line in leaving(statement.leave)]
         return text + (push(loop.count) if counts else [])
+
+    def room_of(self, loop: Loop) -> Text:
+        """Return the text that makes room for all iterations of a loop that has none inside, and tells its blocks."""
+        statement = loop.statement
+        if not all(isinstance(unit, Straight) for unit in loop.body) or statement.leave:
+            return []
+        text: Text = []
+        for k, (stack, place) in enumerate((("reals", "real"), ("wholes", "whole"))):
+            number = sum(unit.counts[k] for unit in loop.body if isinstance(unit, Straight))
+            if number:
+                assert isinstance(statement, For)
+                turns = f"trips({statement.start}, {statement.stop}, {statement.step})"
+                text += room(stack, place, f"np.uint64({number} * {turns})")
+        for unit in loop.body:
+            unit.roomy = True  # type: ignore[union-attr]
+        return text
 
     # ------------------------------------------------------------ the way back
 
@@ -294,7 +324,7 @@ class Writer:
 
     def back_block(self, unit: Straight) -> Text:
         """Return the text that takes a block back."""
-        text: Text = [(0, f"{place} -= {number}") for place, number in self.moves(unit)]
+        text: Text = [(0, f"{place} -= np.uint64({number})") for place, number in self.moves(unit)]
         for name, place in self.places(unit):
             text.append((0, f"{name} = {restored(place, self.facts.kinds[name])}"))
         return text + unit.block.again() + unit.block.back
@@ -329,7 +359,7 @@ class Writer:
         """Return the text that takes a loop back."""
         body, statement = self.back_body(loop), loop.statement
         if not body:
-            return []
+            return self.restore(loop)
         text = pop(loop.count) if loop.count else []
         if isinstance(statement, While):
             text.append((0, f"for {loop.counter} in range({loop.count} - 1, -1, -1):"))
@@ -341,10 +371,11 @@ class Writer:
             number = loop.count or f"trips({statement.start}, {statement.stop}, {statement.step})"
             text.append((0, f"for {loop.counter} in range({number} - 1, -1, -1):"))
             text.append((1, f"{statement.name} = {statement.start} + {loop.counter} * {statement.step}"))
-        text += deeper(body)
-        if loop.saved and isinstance(statement, For):
-            text += pop(statement.name)
-        return text
+        return text + deeper(body) + self.restore(loop)
+
+    def restore(self, loop: Loop) -> Text:
+        """Return the text that gives a loop's variable the value that it had before the loop."""
+        return pop(loop.statement.name) if loop.saved and isinstance(loop.statement, For) else []
 
     # ------------------------------------------------------------ the whole
 
@@ -356,7 +387,7 @@ class Writer:
         back = self.back(self.units)
         numbers = sorted(name for name in facts.active if name not in facts.axes)
         arrays = sorted(name for name in facts.active if name in facts.axes)
-        text: Text = [(0, "reals, wholes = np.empty(FIRST), np.empty(FIRST, np.int64)"), (0, "real = whole = 0")]
+        text: Text = [(0, "real = whole = np.uint64(0)")]
         text += [(0, f"{name} = {name}.copy()") for name in sorted(facts.changed)]
         text += self.early + forward
         text += [(0, f"{bar(name)} = ABSENT") for name in numbers]
@@ -369,8 +400,8 @@ class Writer:
             bar(name) if name in facts.active else f"bars_like({name})" if name in facts.axes else "ABSENT"
             for name in wanted
         ]
-        head = f"def adjoint({', '.join([*self.flat.parameters, *given])}):"
-        result = f"return ({''.join(part + ', ' for part in found)})"
+        head = f"def adjoint({', '.join([*self.flat.parameters, *given, 'reals', 'wholes'])}):"
+        result = f"return ({''.join(part + ', ' for part in found)}), reals, wholes"
         return [head, *("    " * (depth + 1) + line for depth, line in [*text, (0, result)])]
 
 
@@ -415,17 +446,17 @@ def deeper(text: Text) -> Text:
     return [(depth + 1, line) for depth, line in text]
 
 
-def room(stack: str, place: str, number: int) -> Text:
+def room(stack: str, place: str, number: str) -> Text:
     """Return the text that makes room for some numbers."""
     size = f"{place} + {number}"
-    return [(0, f"if {size} > {stack}.size:"), (1, f"{stack} = grow({stack}, {size})")]
+    return [(0, f"if {size} > np.uint64({stack}.size):"), (1, f"{stack} = grow({stack}, {size})")]
 
 
 def push(name: str) -> Text:
     """Return the text that keeps a whole number."""
-    return [*room("wholes", "whole", 1), (0, f"wholes[whole] = {name}"), (0, "whole += 1")]
+    return [*room("wholes", "whole", "np.uint64(1)"), (0, f"wholes[whole] = {name}"), (0, "whole += np.uint64(1)")]
 
 
 def pop(name: str) -> Text:
     """Return the text that takes a whole number back."""
-    return [(0, "whole -= 1"), (0, f"{name} = wholes[whole]")]
+    return [(0, "whole -= np.uint64(1)"), (0, f"{name} = wholes[whole]")]

@@ -1,0 +1,286 @@
+"""The text of adjoints, run by Python: random kernels against their recordings row by row, and damage to every line."""
+
+from __future__ import annotations
+
+import itertools
+import linecache
+import math
+import random
+import re
+
+import numpy as np
+import pytest
+from numba import njit, types
+
+import numbad
+from numbad.numba_api.adjoint import support
+from numbad.numba_api.adjoint.activity import find_activity, find_types
+from numbad.numba_api.adjoint.reading import read
+from numbad.numba_api.adjoint.tree import NotAdjoint
+from numbad.numba_api.adjoint.writing import SUPPORT, Writer
+
+SIZE = 4
+KIND = types.Array(types.float64, 1, "C")
+POINT = np.array([0.7, -0.4, 1.1, 0.3])
+_counter = itertools.count()
+
+
+# ---------------------------------------------------------------- random kernels
+
+
+@njit
+def bent(a, b):
+    """A function that other kernels call: with a branch, and a result that is returned early."""
+    if a > b:
+        return np.sin(a) * b
+    c = a * 0.5
+    for _ in range(2):
+        c = c * b + 0.1
+        if c > 1.0:
+            break
+    return c - b
+
+
+@njit
+def changing(y, k, a):
+    """A function that changes an array."""
+    y[k] = y[k] * a + 0.2
+    y[k - 1] += a * y[k]
+    return y[k] * 0.5
+
+
+class Program:
+    """Writes a random kernel of x."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.lines: list[str] = []
+        self.loops = 0
+        self.names = 0
+
+    def number(self, depth: int = 0) -> str:
+        """Return an expression of a number that stays small."""
+        pick = self.random.choice
+        if depth > 2 or self.random.random() < 0.3:
+            return pick(["a", "b", "c", "0.7", "-1.3", self.element(), self.element(), "k * 0.1"])
+        one, other = self.number(depth + 1), self.number(depth + 1)
+        return pick(
+            [
+                f"({one} + {other})",
+                f"({one} - {other})",
+                f"math.sin({one} * {other})",
+                f"math.tanh({one}) * {other}",
+                f"{one} / (2.0 + math.cos({other}))",
+                f"({one}) * 0.5",
+                f"math.exp(-abs({one}))",
+                f"np.sqrt(1.5 + math.sin({one}))",
+                f"math.sin({one}) ** 2",
+                f"min({one}, {other})",
+                f"max({one}, 0.3 * {other})",
+                f"np.arctan2({one}, 2.5)",
+                f"math.tanh(bent({one}, {other}))",
+                f"({one} if {self.test(depth + 1)} else {other})",
+                f"-({one})",
+            ]
+        )
+
+    def element(self) -> str:
+        """Return an element of an array."""
+        return f"{self.random.choice('xuvm')}[{self.random.choice(['k', '0', '-1', '(k + 1) % 4', 'i', 'i - 1'])}]".replace(
+            "m[k]", "m[k, i]"
+        ).replace("m[0]", "m[0, 1]").replace("m[-1]", "m[k, -1]").replace("m[(k + 1) % 4]", "m[(k + 1) % 4, 0]").replace(
+            "m[i]", "m[i, i]"
+        ).replace("m[i - 1]", "m[i - 1, k]")  # fmt: skip
+
+    def test(self, depth: int = 0) -> str:
+        """Return a condition."""
+        found = f"{self.number(depth + 1)} {self.random.choice(['<', '>', '<='])} {self.random.choice(['0.1', 'b', '-0.2'])}"
+        if self.random.random() < 0.2:
+            found = f"({found} {self.random.choice(['and', 'or'])} k != 2)"
+        return found
+
+    def statements(self, depth: int, count: int) -> None:
+        """Write some statements."""
+        for _ in range(count):
+            self.statement(depth)
+
+    def write(self, depth: int, text: str) -> None:
+        """Write a line."""
+        self.lines.append("    " * depth + text)
+
+    def statement(self, depth: int) -> None:
+        """Write a statement."""
+        which = self.random.random()
+        target = self.random.choice(["a", "b", "c"])
+        if which < 0.2:
+            self.write(depth, f"{target} = math.tanh({self.number()})")
+        elif which < 0.3:
+            self.write(depth, f"{target} = 0.5 * {target}")
+            self.write(depth, f"{target} += 0.5 * math.sin({self.number()})")
+        elif which < 0.45:
+            array = self.random.choice("uv")
+            place = self.random.choice(["k", "i", "0", "(k + 2) % 4"])
+            self.write(depth, f"{array}[{place}] = math.sin({self.number()})")
+        elif which < 0.5:
+            self.write(depth, f"m[{self.random.choice(['i, k', '0, i'])}] *= {self.random.choice(['0.9', 'math.cos(a)'])}")
+        elif which < 0.54:
+            self.write(depth, f"c = math.tanh(changing({self.random.choice('uv')}, i, {self.number()}))")
+        elif which < 0.57:
+            self.write(depth, "u, v = v, u")
+        elif which < 0.6:
+            self.write(depth, f"a, {self.random.choice('bc')} = math.tanh({self.number()}), a")
+        elif which < 0.72:
+            self.write(depth, f"if {self.test()}:")
+            self.statements(depth + 1, self.random.randint(1, 2))
+            if self.random.random() < 0.5:
+                self.write(depth, "else:")
+                self.statements(depth + 1, self.random.randint(1, 2))
+        elif which < 0.8 and self.loops:
+            self.write(depth, f"if {self.test()}:")
+            if self.random.random() < 0.5:
+                self.statement(depth + 1)
+            self.write(depth + 1, self.random.choice(["break", "continue", "continue", "return a * c + x[0]"]))
+        elif which < 0.97 and self.loops < 3:
+            self.loop(depth)
+        else:
+            self.write(depth, "v[k] += a * u[k - 1]")
+
+    def loop(self, depth: int) -> None:
+        """Write a loop."""
+        self.loops += 1
+        self.names += 1
+        own = self.names
+        name = self.random.choice(["k", "i"])
+        kind = self.random.random()
+        if kind < 0.7:
+            bound = self.random.choice(["4", "1, 4", "3, -1, -1", "k", "n", "i, 4"])
+            self.write(depth, f"for {name} in range({bound}):")
+            self.statements(depth + 1, self.random.randint(1, 4))
+        elif kind < 0.85:
+            self.write(depth, f"t{own} = 0")
+            self.write(depth, f"while t{own} < 3 and a < 0.9:")
+            self.write(depth + 1, f"t{own} += 1")
+            self.statements(depth + 1, self.random.randint(1, 3))
+        else:
+            self.write(depth, f"for w{own} in u.copy():")
+            self.statements(depth + 1, self.random.randint(1, 2))
+            self.write(depth + 1, f"a = math.tanh(a * w{own} + b)")
+        self.loops -= 1
+
+    def function(self):
+        """Return the kernel."""
+        head = ["def kernel(x):", "    n = x.size", "    a, b, c = x[0], x[1] * x[2], 0.4", "    k = 1", "    i = 2"]
+        head += ["    u, v = x.copy(), np.zeros(n)", "    m = np.ones((n, n))"]
+        self.statements(1, 6)
+        tail = ["    s = 0.0", "    for j in range(n):", "        s += u[j] * 0.3 + v[j] * m[j, j]"]
+        return function_of("\n".join(head + self.lines + [*tail, "    return s + a * b + c"]) + "\n")
+
+
+def function_of(text: str):
+    """Return the function of a text, whose source is found."""
+    name = f"<kernel {next(_counter)}>"
+    linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+    scope = {"np": np, "math": math, "bent": bent, "changing": changing}
+    exec(compile(text, name, "exec"), scope)
+    return scope["kernel"]
+
+
+# ---------------------------------------------------------------- running texts
+
+
+def text_of_adjoint(f, careful: bool = False) -> str:
+    """Return the text of the adjoint of a kernel of an array."""
+    flat = read(f, [1])
+    facts = find_types(flat, (KIND,))
+    find_activity(flat, facts, {"x"})
+    return "\n".join(Writer(flat, facts, careful).adjoint(["x"], flat.results))
+
+
+def run(text: str, x: np.ndarray) -> np.ndarray:
+    """Run the text of an adjoint by Python; nothing is kept where nothing is written."""
+    scope = {"np": np, "math": math} | {
+        name: getattr(getattr(support, name), "py_func", getattr(support, name)) for name in SUPPORT.split(", ")
+    }
+    scope["absent"] = lambda value: value == 0.0 and math.copysign(1.0, value) < 0.0
+    for name in ("weigh", "gate", "opposite"):
+        rule = scope[name]
+        scope[name] = type(rule)(rule.__code__, {**rule.__globals__, "absent": scope["absent"]}, name)
+    exec(compile(text, "<adjoint>", "exec"), scope)
+    reals, wholes = np.full(4000, np.nan), np.full(4000, -(10**6))
+    with np.errstate(all="ignore"):
+        return scope["adjoint"](x.copy(), 1.0, reals, wholes)[0][0]
+
+
+def expected(f, x: np.ndarray) -> np.ndarray:
+    """Return the gradient by rows."""
+    return numbad.gradient(njit(f), x)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_kernels(seed) -> None:
+    program = Program(seed)
+    f = program.function()
+    truth = expected(f, POINT)
+    for careful in (False, True):
+        try:
+            text = text_of_adjoint(f, careful)
+        except NotAdjoint as error:
+            assert "exchange" in error.what or "shape" in error.what
+            return
+        found = run(text, POINT)
+        np.testing.assert_allclose(found, truth, rtol=1e-9, atol=1e-12, err_msg="\n".join(program.lines))
+
+
+# ---------------------------------------------------------------- damage
+
+
+def kernel(x):
+    """Keeps real and whole numbers, elements and counts."""
+    y = x.copy()
+    a, k = 0.5, 0
+    for i in range(1, x.size):
+        k = (k * 3 + i) % x.size
+        y[k] = y[k] * y[i] + math.sin(a)
+        a = a * y[k - 1] / (1.5 + x[k] * x[k])
+        for _ in range(4):
+            a = math.tanh(a * x[i]) + 0.1
+            if a > 0.4:
+                break
+        y[i] = a * a - y[0]
+    return a * y[0] + y[2] * y[3]
+
+
+def empty(line: str) -> str:
+    """Return a line that does nothing in the place of another."""
+    return line[: len(line) - len(line.lstrip())] + "pass"
+
+
+def mutants(text: str):
+    """Give the text with one thing wrong in each."""
+    lines = text.splitlines()
+    for k, line in enumerate(lines):
+        if re.match(r"\s*(reals|wholes)\[.*\] = ", line):
+            yield "not kept", [*lines[:k], empty(line), *lines[k + 1 :]]
+        if re.match(r"\s*\w+_bar (=|\+=|-=) .*\*", line):
+            head, _, tail = line.partition("= ")
+            yield "scaled", [*lines[:k], f"{head}= 1.001 * ({tail})", *lines[k + 1 :]]
+            yield "sign", [*lines[:k], f"{head}= -({tail})", *lines[k + 1 :]]
+        if re.match(r"\s*\w+_bar\[.*\] \+= ", line):
+            yield "lost", [*lines[:k], empty(line), *lines[k + 1 :]]
+        if re.match(r"\s*\w+_bar\[.*\] = ABSENT", line):
+            yield "stale", [*lines[:k], empty(line), *lines[k + 1 :]]
+
+
+def test_damage_is_seen() -> None:
+    text = text_of_adjoint(kernel)
+    truth = expected(kernel, POINT)
+    np.testing.assert_allclose(run(text, POINT), truth, rtol=1e-12)
+    seen = 0
+    for what, lines in mutants(text):
+        try:
+            found = run("\n".join(lines), POINT)
+        except (IndexError, ValueError):
+            found = np.full(SIZE, np.nan)
+        assert not np.allclose(found, truth, rtol=1e-9, atol=0.0), what
+        seen += 1
+    assert seen > 30
