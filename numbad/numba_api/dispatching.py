@@ -18,7 +18,9 @@ from typing import Any, NoReturn
 import numpy as np
 
 from numbad.errors import ReadOnlyError, RecordingError, message, site_of
+from numbad.numba_api.noticing import choice, row_by_row
 from numbad.numba_api.twins import Constants, refuse_changed, twin_of
+from numbad.recording import strictness
 from numbad.recording.active import Active, Given, given_among, involves
 from numbad.recording.exchange import own_code
 from numbad.recording.rewriting import KERNELS, plain_code
@@ -28,6 +30,8 @@ KERNEL = "_numbad_kernel"  # the attribute of a dispatcher that keeps what is kn
 CLOSED = "_numbad_closed"  # the attribute that says that it compiles nothing more, its signatures being given
 NATIVE_AFTER = 2.0  # seconds of recordings by Python after which machine code that records is compiled
 NATIVE_CALL = 0.005  # seconds that a call takes at least for which that is worth it
+LONG = 10_000  # iterations that a call may have for which an adjoint is compiled, where it is worth compiling at all
+VERY_LONG = 1_000_000  # the same, where nothing is known yet: recording them by Python takes seconds
 NOTICE_AFTER = 1.0  # seconds that a recording by Python takes before it is told
 
 
@@ -45,10 +49,9 @@ class NotNative(Exception):
 
 
 class State(threading.local):
-    """Of a thread: how many twins run, one within the other, and whether all calls are recorded row by row."""
+    """Of a thread: how many twins run, one within the other."""
 
     depth = 0
-    by_rows = False
 
 
 state = State()
@@ -128,7 +131,7 @@ class Kernel:
         function = self.twin()
         given = tuple([settled(value) for value in arguments])
         options = {name: settled(value) for name, value in keywords.items()} if keywords else keywords
-        if self.adjoint is not False and not options and not state.by_rows and self.is_long(given):
+        if self.adjoint is not False and not options and choice.by_rows < 2 and self.is_long(given):
             from numbad.numba_api.adjoint.rows import NotAdjoint, record_as_row, refuse
 
             try:
@@ -159,15 +162,19 @@ class Kernel:
 
     def run_rows(self, arguments: tuple[Any, ...]) -> Any:
         """Record a call row by row, whatever its size."""
-        before, state.by_rows = state.by_rows, True
-        try:
+        with row_by_row(2):
             return self.run(arguments, {})
-        finally:
-            state.by_rows = before
 
     def is_long(self, arguments: tuple[Any, ...]) -> bool:
-        """Whether a call may run loops that are longer than a tape should be."""
-        return bool(self.adjoint)
+        """Whether a call may run loops that are longer than a tape should be: from the sizes of its arguments."""
+        if self.adjoint or choice.by_rows or config.debug_nans or strictness.asked():
+            return bool(self.adjoint)
+        turns = 1
+        for value in arguments:
+            if isinstance(value, int) and not isinstance(value, bool):
+                turns *= max(1, abs(value))
+        turns *= max((int(np.size(value)) for value in arguments if isinstance(value, (Active, np.ndarray))), default=1)
+        return turns >= (LONG if self.is_worth_compiling() else VERY_LONG)
 
     def is_worth_compiling(self) -> bool:
         """Whether its recordings have taken longer than a compiler takes, and each more than what a call costs."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
 from sys import _getframe, modules
 from typing import Any
 
@@ -15,6 +17,25 @@ ASKING = ("functools", "numba.core.typing.typeof")  # modules in which Numba ask
 INTERNAL.add("numbad.numba_api")  # not in the list there: kernels are made of that module too, and would be made anew
 TRANSFORMS: dict[str, Callable[..., Any]] = {}  # `vjp` and `jvp`, which stand on a higher floor
 _taught = False
+
+
+class Choice(threading.local):
+    """Of a thread: whether kernels are recorded row by row, all (2), or all of which nothing else is demanded (1)."""
+
+    by_rows = 0
+
+
+choice = Choice()
+
+
+@contextlib.contextmanager
+def row_by_row(which: int = 1) -> Iterator[None]:
+    """Record kernels row by row in this block: their tape is read, or kept, by more than sweeps."""
+    before, choice.by_rows = choice.by_rows, max(choice.by_rows, which)
+    try:
+        yield
+    finally:
+        choice.by_rows = before
 
 
 def notice_numba(recorder: Recorder | None) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from numbad.emission.regions import real_outputs
 from numbad.errors import InternalError, message, name_of
+from numbad.numba_api.noticing import row_by_row
 from numbad.recording.active import Active
 from numbad.recording.inputs import as_leaf, record_call
 from numbad.recording.outputs import scalar_output, split_auxiliary
@@ -68,7 +69,8 @@ class SparsePath:
 
     def __init__(self, plan: SparsePlan, arguments: tuple[Any, ...], inputs: tuple[int, ...], keywords: Any) -> None:
         self.plan = plan
-        recorder, leaves, _, result = record_call(plan.f, arguments, inputs, {**plan.keywords, **keywords})
+        with row_by_row():  # of a row of a kernel's each result depends on each argument
+            recorder, leaves, _, result = record_call(plan.f, arguments, inputs, {**plan.keywords, **keywords})
         try:
             auxiliary: Any = None
             if plan.has_aux:

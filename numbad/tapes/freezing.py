@@ -9,6 +9,7 @@ import numpy as np
 
 from numbad.errors import OutputError, Site, message, name_of
 from numbad.geometry import contiguous, table_of
+from numbad.numba_api.noticing import row_by_row
 from numbad.recording.active import Active
 from numbad.recording.arrays import Array
 from numbad.recording.inputs import record_call
@@ -66,7 +67,8 @@ def record(f: Callable[..., Any], *examples: Any, **keywords: Any) -> Tape:
 
     if current() is not None:
         refuse("numbad.record is called while another function is recorded", "record before, and call the function")
-    recorder, leaves, *_, result = record_call(f, examples, tuple(range(len(examples))), keywords)
+    with row_by_row():  # a row of a kernel's could not be written to a file
+        recorder, leaves, *_, result = record_call(f, examples, tuple(range(len(examples))), keywords)
     try:
         trees = tuple(flatten(example)[1] for example in examples)
         names = name_arguments(f, examples)

@@ -328,8 +328,15 @@ class Reader:
         for part in others:
             body = self.inside(lambda part=part: self.emit(Set(found, self.as_truth(self.value(part)))))  # type: ignore[misc]
             both = isinstance(node.op, ast.And)
-            self.emit(If(found, body if both else [], [] if both else body))
+            told = self.copied_truth(found)
+            self.emit(If(told, body if both else [], [] if both else body))
         return name(found)
+
+    def copied_truth(self, key: str) -> str:
+        """Return another name for a truth value, which a branch may change: its own test stays."""
+        found = self.fresh("c")
+        self.emit(Set(found, name(key)))
+        return found
 
     def as_truth(self, value: ast.expr) -> ast.expr:
         """Return whether a number is true."""
@@ -632,12 +639,12 @@ class Reader:
             return
         if call.loops:
             call.loops[-1].guarded = True
-            go = call.loops[-1].go
+            told = self.copied_truth(call.loops[-1].go)
         else:
-            go = self.fresh("c")
-            self.emit(Set(go, name(f"not {call.done}")))
+            told = self.fresh("c")
+            self.emit(Set(told, name(f"not {call.done}")))
             call.ends = True
-        self.emit(If(go, self.inside(lambda: self.statements(rest))))
+        self.emit(If(told, self.inside(lambda: self.statements(rest))))
 
     def after_return(self, rest: list[ast.stmt]) -> None:
         """Read what follows a loop in which the function may return."""

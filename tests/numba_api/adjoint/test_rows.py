@@ -9,6 +9,7 @@ import pytest
 from numba import njit
 
 import numbad
+from numbad.numba_api import dispatching
 from numbad.numba_api.adjoint import rows
 from numbad.numba_api.dispatching import kernel_of
 
@@ -330,3 +331,40 @@ def test_the_text_is_kept() -> None:
     (adjoint,) = kernel_of(one).adjoints.values()
     assert adjoint.module.__file__.endswith(".py")
     assert "for i in range(n - 1, -1, -1):" in open(adjoint.module.__file__).read()
+
+
+def test_size_decides_where_nothing_is_demanded(monkeypatch, pulls) -> None:
+    f = numbad.kernel(njit(rosenbrock))
+    numbad.gradient(f, POINT)
+    assert pulls == []
+    monkeypatch.setattr(dispatching, "LONG", 5)
+    numbad.gradient(f, POINT)
+    assert pulls == ["rosenbrock"]
+    numbad.gradient(numbad.kernel(njit(rosenbrock), adjoint=False), POINT)
+    assert pulls == ["rosenbrock"]
+    numbad.gradient(njit(rosenbrock), POINT)  # of njit's own, nothing is compiled at once
+    assert pulls == ["rosenbrock"]
+    monkeypatch.setattr(dispatching, "VERY_LONG", 5)
+    numbad.gradient(njit(rosenbrock), POINT)
+    assert pulls == ["rosenbrock"] * 2
+
+
+def test_what_cannot_be_taken_is_recorded_by_rows_where_nothing_is_demanded(monkeypatch, pulls) -> None:
+    monkeypatch.setattr(dispatching, "LONG", 1)
+    f = numbad.kernel(njit(lambda x: x[0] * x[1]))
+    assert numbad.gradient(f, POINT)[:2].tolist() == [1.3, 0.9]
+    assert pulls == []
+
+
+def test_tapes_and_patterns_have_rows(monkeypatch) -> None:
+    monkeypatch.setattr(dispatching, "LONG", 1)
+
+    def doubled(x):
+        y = np.empty(x.size)
+        for i in range(x.size):
+            y[i] = x[i] * x[i]
+        return y
+
+    f = numbad.kernel(njit(doubled))
+    assert numbad.sparse_jacobian(f)(POINT).nnz == 5
+    assert not numbad.record(f, POINT).hosts

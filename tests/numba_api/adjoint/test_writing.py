@@ -22,6 +22,14 @@ from numbad.numba_api.adjoint.writing import SUPPORT, Writer
 SIZE = 4
 KIND = types.Array(types.float64, 1, "C")
 POINT = np.array([0.7, -0.4, 1.1, 0.3])
+MATRIX_PLACES = {  # indices of vectors, and those of matrices in their places
+    "k": "k, i",
+    "0": "0, 1",
+    "-1": "k, -1",
+    "(k + 1) % 4": "(k + 1) % 4, 0",
+    "i": "i, i",
+    "i - 1": "i - 1, k",
+}
 _counter = itertools.count()
 
 
@@ -86,15 +94,13 @@ class Program:
 
     def element(self) -> str:
         """Return an element of an array."""
-        return f"{self.random.choice('xuvm')}[{self.random.choice(['k', '0', '-1', '(k + 1) % 4', 'i', 'i - 1'])}]".replace(
-            "m[k]", "m[k, i]"
-        ).replace("m[0]", "m[0, 1]").replace("m[-1]", "m[k, -1]").replace("m[(k + 1) % 4]", "m[(k + 1) % 4, 0]").replace(
-            "m[i]", "m[i, i]"
-        ).replace("m[i - 1]", "m[i - 1, k]")  # fmt: skip
+        array, place = self.random.choice("xuvm"), self.random.choice([*MATRIX_PLACES])
+        return f"{array}[{MATRIX_PLACES[place] if array == 'm' else place}]"
 
     def test(self, depth: int = 0) -> str:
         """Return a condition."""
-        found = f"{self.number(depth + 1)} {self.random.choice(['<', '>', '<='])} {self.random.choice(['0.1', 'b', '-0.2'])}"
+        pick = self.random.choice
+        found = f"{self.number(depth + 1)} {pick(['<', '>', '<='])} {pick(['0.1', 'b', '-0.2'])}"
         if self.random.random() < 0.2:
             found = f"({found} {self.random.choice(['and', 'or'])} k != 2)"
         return found
@@ -122,7 +128,9 @@ class Program:
             place = self.random.choice(["k", "i", "0", "(k + 2) % 4"])
             self.write(depth, f"{array}[{place}] = math.sin({self.number()})")
         elif which < 0.5:
-            self.write(depth, f"m[{self.random.choice(['i, k', '0, i'])}] *= {self.random.choice(['0.9', 'math.cos(a)'])}")
+            self.write(
+                depth, f"m[{self.random.choice(['i, k', '0, i'])}] *= {self.random.choice(['0.9', 'math.cos(a)'])}"
+            )
         elif which < 0.54:
             self.write(depth, f"c = math.tanh(changing({self.random.choice('uv')}, i, {self.number()}))")
         elif which < 0.57:
