@@ -62,7 +62,7 @@ ELSEWHERE = {
         "what is compiled, of which types, and the rows that it appends",
     ),
     "numba_api/adjoint/test_rows.py": (
-        "numba_api/adjoint activity blocks keeping reading support tree writing",
+        "numba_api/adjoint activity blocks keeping reading support tree",
         "the parts of one way, from the source of a kernel to its derivatives",
     ),
     "storage/test_tape_files.py": (

@@ -217,6 +217,7 @@ def native(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
         return found
 
     monkeypatch.setattr(Kernel, "run_natively", noted)
+    monkeypatch.setattr(Kernel, "is_long", lambda self, arguments: False)
     monkeypatch.setattr(Kernel, "is_worth_compiling", lambda self: True)
     return ran
 

@@ -139,7 +139,7 @@ class Call:
         for k, part in zip(self.adjoint.wanted, operands, strict=True):
             kind = self.kinds[k]
             if isinstance(part, Active):
-                found[k] = part
+                found[k] = part.item() if isinstance(part, Array) and not isinstance(kind, types.Array) else part
             elif isinstance(kind, types.Array):
                 found[k] = np.ascontiguousarray(part)
             else:
@@ -287,6 +287,8 @@ def record_as_row(kernel: Any, arguments: tuple[Any, ...]) -> Any:
     kernel.twin()  # refuses constants that have changed
     kinds = kinds_of(arguments, recorder)
     adjoint = adjoint_of(kernel, arguments, kinds)
+    if not kernel.adjoint and not adjoint.loops:
+        raise NotAdjoint("a function without loops")
     operands = [arguments[k] for k in adjoint.wanted]
     check_storages(adjoint, arguments)
     places = [place_of(recorder, part) for part in operands]
