@@ -195,6 +195,12 @@ MOST_AT_ONCE = limit(1 << 28, 64)
 # Functions of groups that a path may have: each takes LLVM some milliseconds.
 MOST_GROUPS = limit(120, 120)
 
+# Points that machine code computes side by side, and the bytes of their values and cotangents that a cache holds.
+MOST_ABREAST = limit(64, 8)
+CACHED_POINTS = limit(1 << 20, 1 << 14)
+# Straight rows that are one loop over points.
+LONGEST_STRAIGHT = limit(200, 5)
+
 # ---------------------------------------------------------------- emission
 
 # Blocks of cotangents that are kept in mind: they are looked through one by one.

@@ -35,13 +35,26 @@ def compile_arrays(
         if int(code[row, 2]) in tables
     }
     flags = find_flags(tape, rows, wanted)
-    grouping = Grouping(code, words, rows.size, flags, varied)
+    single = tape.dtype.itemsize == 4
+    grouping = Grouping(code, words, rows.size, flags, varied, long=not single)
     sizes = [rows.size] + [values.size if k in rows.input_spaces else 0 for k, values in enumerate(rows.spaces) if k]
     given = [(slot.address, slot.address + slot.size) for slot in tape.inputs if slot.size and not slot.space]
     program = make_array_program(
-        grouping, words, sizes, given, results, find_wanted(tape, wanted), tape.dtype.itemsize == 4
+        grouping, words, sizes, given, results, find_wanted(tape, wanted), single, find_constants(tape, rows)
     )
     return program, compile_module(program.module.write(), ENTRANCE, program.module, 3)
+
+
+def find_constants(tape: Tape, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+    """Return which addresses hold constants, and the arena with their values."""
+    values, constant = np.zeros(rows.size), np.zeros(rows.size, bool)
+    addresses = tape.numbers[:, 0].astype(np.int64)
+    values[addresses] = tape.numbers[:, 1]
+    constant[addresses] = constant[0] = True
+    for address, block in rows.loads:
+        values[address : address + block.size] = block
+        constant[address : address + block.size] = True
+    return constant, values
 
 
 def find_wanted(tape: Tape, wanted: list[bool] | None) -> list[tuple[int, int, int]] | None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import re
+from collections.abc import Iterator
 
-from numbad.compilation.module import link_numbers
-from numbad.compilation.nests import Kernel
+from numbad.compilation.module import FILL, link_numbers
 from numbad.kernels.libmvec import versions
 
 ENTRANCE = "numbad_arrays"
 PLAN = 4  # numbers of an entry of a plan: which function, where its arguments are, start and stop
 CALL = re.compile(r"(call double @(\w+)\((?:double [^,)]+(?:, )?)+\))")
+POINTS = re.compile(r"!POINTS(\d+)!")  # loops over points, in texts of lanes
 HEAD = "define internal i64 @{name}(ptr noalias %arguments, i64 %start, i64 %stop) {{\nentry:\n{lines}\n}}\n"
 DRIVER = """@functions = internal constant [{count} x ptr] [{names}]
 define i64 @{entrance}(double %like, i64 %plan_at, i64 %begin, i64 %end) {{
@@ -187,22 +189,37 @@ class ArrayModule:
         """Return the number of a function that has this text."""
         return self.numbers.setdefault(text, len(self.numbers))
 
-    def add_kernel(self, kernel: Kernel) -> int:
-        """Return the number of the function of a group."""
-        self.called |= kernel.called
-        return self.add(kernel.text)
+    def add_kernel(self, text: str, called: frozenset[str]) -> int:
+        """Return the number of a function that calls functions of numbers."""
+        self.called |= called
+        return self.add(text)
 
     def write(self) -> str:
         """Return the module."""
         parts = []
+        marks = itertools.count(3 * len(self.numbers))
         for text, k in self.numbers.items():
-            body = text.replace("!ACCESS", f"!{3 * k}").replace("!LOOP", f"!{3 * k + 1}")
+            body, more = mark_loops(text.replace("!GROUP", str(k)), 3 * k + 2, marks)
+            body = body.replace("!ACCESS", f"!{3 * k}").replace("!LOOP", f"!{3 * k + 1}")
             parts.append(HEAD.format(name=f"group{k}", lines=body))
             parts.append(f"!{3 * k} = distinct !{{}}\n!{3 * k + 1} = distinct !{{!{3 * k + 1}, !{3 * k + 2}}}\n")
-            parts.append(f'!{3 * k + 2} = !{{!"llvm.loop.parallel_accesses", !{3 * k}}}\n')
+            parts.append(f'!{3 * k + 2} = !{{!"llvm.loop.parallel_accesses", !{3 * k}}}\n{more}')
+        if any("@fill(" in text for text in self.numbers):
+            parts.append(FILL)
         names = ", ".join(f"ptr @group{k}" for k in range(len(self.numbers)))
         parts.append(DRIVER.format(count=len(self.numbers), names=names, entrance=ENTRANCE))
         return "".join(parts) + attach_vectors(link_numbers(self.called))
+
+
+def mark_loops(text: str, parallel: int, marks: Iterator[int]) -> tuple[str, str]:
+    """Return a text whose loops over points have marks of their own, and what these mean.
+
+    No other iteration reads or writes where one does (`parallel` is the number of the mark that says so), and what is
+    unrolled already as far as registers are wide is not unrolled again.
+    """
+    numbers = {name: next(marks) for name in dict.fromkeys(POINTS.findall(text))}
+    lines = [f'!{k} = distinct !{{!{k}, !{parallel}, !{{!"llvm.loop.unroll.disable"}}}}\n' for k in numbers.values()]
+    return POINTS.sub(lambda found: f"!{numbers[found[1]]}", text), "".join(lines)
 
 
 def attach_vectors(text: str) -> str:

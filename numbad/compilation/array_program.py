@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from numbad.compilation.array_module import ArrayModule, Texts
+from numbad.compilation.forward import Tables
 from numbad.compilation.grouping import (
     Fill,
     Group,
@@ -22,6 +23,7 @@ from numbad.compilation.grouping import (
     keep_for_back,
     target_is_block,
 )
+from numbad.compilation.lane_groups import Reading, write_lanes
 from numbad.compilation.module import Uncompilable
 from numbad.compilation.nests import BAR, NUMBER, VALUE, Back, Kernel, Pull, describe, targets_of, write_forward
 from numbad.compilation.places import Place
@@ -44,7 +46,8 @@ from numbad.tape.layout import (
     scatter_places,
 )
 
-WORDS, PRODUCT, POOL = 3, 4, 5  # kinds of arguments beside those of nests: a word, a function, shared memory
+# Kinds of arguments beside those of nests: a word, a function, memory that is shared, that of a block, a table.
+WORDS, PRODUCT, POOL, BLOCK, TABLE = range(3, 8)
 Argument = tuple[int, int, int]
 ZERO = 0  # the bits of 0.0
 
@@ -91,6 +94,10 @@ class ArrayProgram:
         How many numbers the pools of values and of cotangents have.
     staying : int
         How many numbers have memory of their own.
+    block : int
+        How many numbers a block of lanes has.
+    tables : ndarray of float64
+        What functions of lanes read.
     """
 
     forward: list[Item]
@@ -98,6 +105,8 @@ class ArrayProgram:
     module: ArrayModule
     pools: list[int]
     staying: int
+    block: int
+    tables: np.ndarray
 
 
 class Planner:
@@ -113,10 +122,21 @@ class Planner:
         The elements of the arena and of each space.
     single : bool
         Whether numbers are of single precision.
+    readings : dict of int to Reading
+        Of long groups, by the numbers of their steps.
     """
 
-    def __init__(self, grouping: Grouping, words: np.ndarray, sizes: list[int], single: bool = False) -> None:
+    def __init__(
+        self,
+        grouping: Grouping,
+        words: np.ndarray,
+        sizes: list[int],
+        single: bool = False,
+        readings: dict[int, Reading] | None = None,
+    ) -> None:
         self.texts, self.single = Texts(single), single
+        self.readings = {} if readings is None else readings
+        self.block, self.tables = 0, Tables()
         self.minus_zero = 1 << 31 if single else -(1 << 63)
         self.steps, self.words, self.sizes = grouping.steps, words, sizes
         self.varied, self.maker, self.blocks = grouping.varied, grouping.maker, grouping.blocks
@@ -204,8 +224,31 @@ class Planner:
                 return
         self.items.append(Call(number, [(kind, space, address), (NUMBER, 0, bits)], 0, count))
 
+    def call_lanes(self, group: Group, pull: Pull | None = None) -> None:
+        """Call the function of a long group, forward or back."""
+        found = write_lanes(self.readings[id(group)], pull)
+        kernel, count = found.kernel, math.prod(group.shape)
+        number = self.add_text(kernel.text, kernel.called)
+        arguments: list[Argument] = [(BLOCK, 0, 0), (TABLE, 0, self.tables.add(kernel.tables))]
+        self.block = max(self.block, kernel.memory)
+        for kind, entries in ((VALUE, found.values), (BAR, found.bars)):
+            for place, at in entries:
+                self.note(kind, place, group.shape)
+                arguments += [
+                    (kind, place.space, place.address),
+                    (NUMBER, 0, place.step(group.shape) or 0),
+                    (NUMBER, 0, at),
+                ]
+        rows = len(group.members) * (1 if pull is None else 3)
+        stretch = max(1, MOST_AT_ONCE // rows)
+        for start in range(0, count, stretch):
+            self.items.append(Call(number, list(arguments), start, min(count, start + stretch), rows=rows))
+
     def call_group(self, group: Group, pull: Pull | None = None) -> None:
         """Call the function of a group, forward or back, in stretches where it adds everything to one number."""
+        if id(group) in self.readings:
+            self.call_lanes(group, pull)
+            return
         places, key = describe(group)
         if pull is not None:
             numbers = {place: k for k, place in enumerate(places)}
@@ -238,10 +281,14 @@ class Planner:
         """Return the number of a function, what it is given by kind and number of the place, and whether it sums."""
         numbers = {place: k for k, place in enumerate(places)}
         parts = [(kind, what if isinstance(what, int) else numbers[what]) for kind, what in kernel.arguments]
-        number = self.module.add_kernel(kernel)
+        return self.add_text(kernel.text, kernel.called), parts, kernel.sums
+
+    def add_text(self, text: str, called: frozenset[str]) -> int:
+        """Return the number of a function."""
+        number = self.module.add_kernel(text, called)
         if len(self.module.numbers) > MOST_GROUPS:
             raise Uncompilable
-        return number, parts, kernel.sums
+        return number
 
     def call_list(self, step: Listing) -> None:
         """Read a list of places, or add to them."""
@@ -347,6 +394,11 @@ class Planner:
         if not bars:
             return
         reached = reach_targets(group, bars)
+        if id(group) in self.readings:
+            for place in reached:
+                self.make_ready(place, group.shape)
+            self.call_lanes(group, Pull(list(reached), set(), bars))
+            return
         parts = [[place for place in targets if place in reached] for targets in targets_of(group)]
         parts = [targets for targets in parts if targets]
         if len(parts) > 1 and any(member.opcode < MAP and is_expensive(member.op) for member in group.members):
@@ -514,9 +566,9 @@ def is_compiled_product(step: Stop, words: Any) -> bool:
     return step.opcode == CONTRACT and bool(is_product(words, step.w))
 
 
-def reach_targets(group: Group, bars: set[int]) -> set[Place]:
+def reach_targets(group: Group, bars: set[int]) -> dict[Place, None]:
     """Return the operands in memory that cotangents of some members come to."""
-    found: set[Place] = set()
+    found: dict[Place, None] = {}
     have = set(bars)
     for k in range(len(group.members) - 1, -1, -1):
         member = group.members[k]
@@ -527,7 +579,7 @@ def reach_targets(group: Group, bars: set[int]) -> set[Place]:
                 if source >= 0:
                     have.add(source)
                 else:
-                    found.add(place)
+                    found[place] = None
     return found
 
 
@@ -539,19 +591,40 @@ def make_array_program(
     results: list[np.ndarray],
     wanted: list[tuple[int, int, int]] | None,
     single: bool = False,
+    constants: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> ArrayProgram:
     """Return the program of a path.
 
     `sizes` are 0 for spaces of constants, `given` the addresses of inputs in the arena, and `wanted` the space and
     addresses of those with respect to which a gradient is wanted, if one is; `single` says that numbers are of single
-    precision.
+    precision, and `constants` which addresses hold constants, and what these are.
     """
     for places in results:
         grouping.note_reads(places.reshape(-1))
     if wanted is not None:
         keep_for_back(grouping.steps)
-    planner = Planner(grouping, words, sizes, single)
+    planner = Planner(grouping, words, sizes, single, read_long(grouping, constants))
     if wanted is not None:
         planner.plan_back(int(results[0]), wanted)
     pools = planner.share(given, results)
-    return ArrayProgram(planner.forward, planner.back, planner.module, pools, planner.staying)
+    parts = planner.forward, planner.back, planner.module, pools, planner.staying
+    return ArrayProgram(*parts, planner.block, planner.tables.values)
+
+
+def read_long(grouping: Grouping, constants: tuple[np.ndarray, np.ndarray] | None) -> dict[int, Reading]:
+    """Return the long groups as programs at each lane; cut those into groups that have too much code."""
+    found: dict[int, Reading] = {}
+    steps: list[Step] = []
+    for step in grouping.steps:
+        if not isinstance(step, Group) or not step.is_long:
+            steps.append(step)
+            continue
+        assert constants is not None
+        reading = Reading(step, *constants)
+        if reading.is_short():
+            found[id(step)] = reading
+            steps.append(step)
+        else:
+            steps.extend(step.cut())
+    grouping.steps = steps
+    return found

@@ -249,8 +249,7 @@ class Backward:
             cotangents.walked[which] = text.add(self.walked(cotangents, *which, turn), added)
         else:
             place = text.place(*stream, turn)
-            found = text.define(f"load double, ptr {place}, align 8")
-            text.line(f"store double {text.add(found, added)}, ptr {place}, align 8")
+            text.write(text.add(text.read(place), added), place)
 
     def before_loop(self, body: Body, row: int, turn: str) -> str:
         """Return the cotangent of a result of the iteration before, to which nothing was added."""

@@ -167,10 +167,15 @@ class Forward:
             holds = text.holds(bool(self.program.truths[place]), x)
         else:
             holds = text.holds(None, x, read(row, 1))  # type: ignore[operator]
+        self.take_guard(holds, body, place, turn)
+
+    def take_guard(self, holds: str, body: Body, place: int, turn: str) -> None:
+        """Write what a guard does once it is known whether it holds."""
+        text = self.text
         good, bad = text.label(), text.label()
         text.line(f"br i1 {holds}, label %{good}, label %{bad}")
         text.begin(bad)
-        text.line(f"ret i64 {text.index(place, segment.period, turn)}")
+        text.line(f"ret i64 {text.index(place, body.segment.period, turn)}")
         text.begin(good)
 
 

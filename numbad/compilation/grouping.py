@@ -91,6 +91,10 @@ class Member:
         """Whether it computes nothing."""
         return self.opcode in (GUARD, GUARD_VALUE)
 
+    def is_alike(self, shape: Shape) -> bool:
+        """Whether it does the same for each element of an index space, which follow one another in all its places."""
+        return not self.is_guard and all(place.step(shape) is not None for place in (self.out, *self.operands))
+
 
 @dataclasses.dataclass
 class Group:
@@ -104,12 +108,20 @@ class Group:
         In the order of the tape.
     is_open : bool
         Whether more rows may join.
+    is_alike : bool
+        Whether all rows do the same for each element, one after the other: such groups may be long (see `lanes`).
     """
 
     shape: Shape
     members: list[Member]
     is_open: bool = True
+    is_alike: bool = True
     outputs: dict[Place, int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it has more rows than one loop nest may have."""
+        return len(self.members) > GROUPED_ROWS
 
     def split(self, shape: Shape) -> None:
         """Take the axes apart."""
@@ -126,7 +138,21 @@ class Group:
         member.sources = [self.outputs.get(place, -1) for place in member.operands]
         if not member.adds and not member.is_guard:
             self.outputs[member.out] = len(self.members)
+        self.is_alike = self.is_alike and bool(self.shape) and member.is_alike(self.shape)
         self.members.append(member)
+
+    def cut(self) -> list[Group]:
+        """Return the rows as groups that loop nests can be written of."""
+        parts = []
+        for start in range(0, len(self.members), GROUPED_ROWS):
+            part = Group(self.shape, [], False)
+            for member in self.members[start : start + GROUPED_ROWS]:
+                for source in member.sources:
+                    if 0 <= source < start:
+                        self.members[source].stored = True
+                part.append(member)
+            parts.append(part)
+        return parts
 
 
 @dataclasses.dataclass
@@ -199,6 +225,8 @@ class Grouping:
         For each row, which operands depend on what is differentiated by.
     varied : dict of int to ndarray
         For each row of a list whose places are new at each run, the addresses that they may be.
+    long : bool
+        Whether groups whose rows do the same for each element may have more rows than a loop nest.
 
     Attributes
     ----------
@@ -209,9 +237,15 @@ class Grouping:
     """
 
     def __init__(
-        self, code: np.ndarray, words: np.ndarray, size: int, flags: np.ndarray, varied: dict[int, np.ndarray]
+        self,
+        code: np.ndarray,
+        words: np.ndarray,
+        size: int,
+        flags: np.ndarray,
+        varied: dict[int, np.ndarray],
+        long: bool = False,
     ) -> None:
-        self.words, self.flags, self.varied = words, flags, varied
+        self.words, self.flags, self.varied, self.long = words, flags, varied, long
         self.steps: list[Step] = []
         self.fills: list[Fill] = []
         self.writer = np.full(size, -1, np.int32)  # the step that writes an address
@@ -357,7 +391,9 @@ class Grouping:
     def accepts(self, k: int, shape: Shape, member: Member, writers: list[int]) -> bool:
         """Whether a row may join a step: what it reads of the step's own results it reads element by element."""
         group = self.steps[k]
-        if not isinstance(group, Group) or not group.is_open or len(group.members) >= GROUPED_ROWS:
+        if not isinstance(group, Group) or not group.is_open:
+            return False
+        if len(group.members) >= GROUPED_ROWS and not (self.long and group.is_alike and member.is_alike(shape)):
             return False
         if bool(shape) != bool(group.shape) or math.prod(shape) != math.prod(group.shape):
             return False
@@ -460,7 +496,7 @@ def is_expensive(op: Op) -> bool:
 def keep_for_back(steps: list[Step]) -> None:
     """Let results be stored that going back reads and that take long to compute."""
     for group in steps:
-        if not isinstance(group, Group) or not group.shape:
+        if not isinstance(group, Group) or not group.shape or group.is_long:
             continue
         needed: set[int] = set()
         for k in range(len(group.members) - 1, -1, -1):

@@ -180,7 +180,8 @@ def make_ready(program: ScalarProgram, bodies: list[Body], backward: Backward) -
 
 def fill(backward: Backward, base: str, place: int, values: np.ndarray) -> None:
     """Write the lines that set a run of cotangents."""
-    text, count = backward.text, len(values)
+    text, values = backward.text, np.repeat(values, backward.text.points)
+    count = len(values)
     if count == 1:
         text.store(literal(float(values[0])), base, place)
     elif (values.view(np.int64) == values[:1].view(np.int64)).all():

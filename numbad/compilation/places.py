@@ -51,6 +51,17 @@ class Place:
         low, high = self.reach(shape)
         return self.names_each(shape) and high - low + 1 == math.prod(shape)
 
+    def step(self, shape: Shape) -> int | None:
+        """Return how far it steps from each element of an index space to the next; None if not always as far."""
+        if not self.strides:
+            return None
+        step, inner = self.strides[-1], shape[-1]
+        for length, stride in zip(shape[-2::-1], self.strides[-2::-1]):
+            if stride != step * inner:
+                return None
+            inner *= length
+        return step
+
     def split(self, shape: Shape, wanted: Shape) -> Place:
         """Return the same place over an index space whose axes are parts of those that it has."""
         return Place(self.space, self.address, split_strides(shape, self.strides, wanted))

@@ -25,7 +25,11 @@ class Text:
         The functions of numbers that the lines call.
     moved : dict
         Of an array and a step: the place of the array's first element, moved by so many elements an iteration.
+    points : int
+        How many points lie side by side in memory.
     """
+
+    points = 1
 
     def __init__(self, prefix: str = "t") -> None:
         self.lines: list[str] = []
@@ -86,11 +90,19 @@ class Text:
 
     def load(self, base: str, first: int, step: int = 0, turn: str = "") -> str:
         """Return element first + step * turn of an array."""
-        return self.define(f"load double, ptr {self.place(base, first, step, turn)}, align {WIDTH}")
+        return self.read(self.place(base, first, step, turn))
 
     def store(self, value: str, base: str, first: int, step: int = 0, turn: str = "") -> None:
         """Set element first + step * turn of an array."""
-        self.line(f"store double {value}, ptr {self.place(base, first, step, turn)}, align {WIDTH}")
+        self.write(value, self.place(base, first, step, turn))
+
+    def read(self, place: str, kind: str = "double") -> str:
+        """Return what is at a place."""
+        return self.define(f"load {kind}, ptr {place}, align {WIDTH}")
+
+    def write(self, value: str, place: str, kind: str = "double") -> None:
+        """Put something at a place."""
+        self.line(f"store {kind} {value}, ptr {place}, align {WIDTH}")
 
     def call(self, function: str, *numbers: str) -> str:
         """Return what a function of numbers returns."""

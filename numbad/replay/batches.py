@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from numbad.errors import BranchError, InputError, OutputError, message
+from numbad.kernels import loading
+from numbad.limits import WORTH_COMPILING
 from numbad.recording import strictness
-from numbad.recording.inputs import as_leaf
+from numbad.recording.inputs import FLOAT64, as_leaf
 from numbad.recording.structures import flatten
+from numbad.replay.hot import Promotion
 from numbad.settings import config
 from numbad.tapes.freezing import record
 from numbad.tapes.points import Batch, point_program, regroup_slopes, run_alone, sweep_points
@@ -20,6 +24,43 @@ if TYPE_CHECKING:
     from numbad.replay.jit import Jitted
 
 
+class PointPromotion(Promotion):
+    """A tape on its way from the sweeps of points to machine code.
+
+    Parameters
+    ----------
+    tape : Tape
+    places : tuple of int
+        The arguments with respect to which gradients are computed.
+    """
+
+    def __init__(self, tape: Tape, places: tuple[int, ...]) -> None:
+        super().__init__(None, None)
+        self.tape, self.places, self.count = tape, places, 1
+
+    def first_look(self) -> float:
+        """Return after how many rows at a point there is something to do."""
+        return WORTH_COMPILING
+
+    def may_be(self) -> bool:
+        """Whether there may be machine code."""
+        in_order = all(slot.order == "C" and slot.dtype == FLOAT64 for slot in self.tape.inputs)
+        return in_order and not self.tape.words.size and self.tape.dtype == FLOAT64 and len(self.tape) > 0
+
+    def calls_python(self) -> bool:
+        """Whether the sweeps call Python: never."""
+        return False
+
+    def build(self) -> Any:
+        """Compile."""
+        from numbad.compilation.module import Uncompilable
+        from numbad.replay.point_machine import PointMachine
+
+        with contextlib.suppress(Uncompilable), loading.compiling():
+            return PointMachine(self.tape, self.places, self.count)
+        return None
+
+
 class PathTape:
     """The tape of one path of a jitted function, with the count of its runs.
 
@@ -27,6 +68,10 @@ class PathTape:
     ----------
     suits : bool
         Whether the sweep of points is the better way: a tape of scalar rows that can be lowered.
+    machine : PointMachine, or None
+        Its machine code, once it is worth that and made.
+    swept : int
+        Rows that have been swept, times points.
     """
 
     def __init__(self, jitted: Jitted[Any], arguments: tuple[Any, ...]) -> None:
@@ -38,11 +83,14 @@ class PathTape:
             self.tape.scalar_output()
             self.places = plan.places(len(arguments))
         self.suits = not self.tape.words.size and point_program(self.tape) is not None
+        self.machine: Any = None
+        self.swept = 0
+        self.promotion = PointPromotion(self.tape, self.places)
 
     def sweep(self, batch: Batch) -> tuple[list[np.ndarray], Any, np.ndarray]:
         """Return the results' leaves at all examples, their structure, and which examples take this path."""
         tape = self.tape
-        results, slopes, agree = sweep_points(tape, batch, self.places)
+        results, slopes, agree = self.run(batch)
         if not self.hits and not agree[0]:  # the point of the recording: only the vector functions' rounding differs
             run_alone(tape, batch, 0, results, slopes, self.places)
             agree[0] = True
@@ -51,6 +99,22 @@ class PathTape:
             return results, tape.output_tree, agree
         parts = regroup_slopes(tape, slopes, self.places)
         return *flatten(self.plan.pack(results[0], parts)), agree
+
+    def run(self, batch: Batch) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
+        """Return results and gradients at all points, and which take this path: by machine code if there is some."""
+        if self.machine is None and self.hits and self.swept >= self.promotion.next:
+            self.promotion.count = batch.count
+            self.machine = self.promotion.look(self.swept)
+        if self.machine is None:
+            self.swept += batch.count * (1 + len(self.tape))
+            return sweep_points(self.tape, batch, self.places)
+        results, slopes, agree, finite = self.machine.run(batch)
+        lost = np.flatnonzero(agree & ~finite)  # the sweeps know what is absent, and what is infinite times zero
+        if len(lost):
+            found, gradients, agree[lost] = sweep_points(self.tape, batch.choose(lost), self.places)
+            for part, other in zip((*results, *slopes), (*found, *gradients), strict=True):
+                part[lost] = other
+        return results, slopes, agree
 
 
 def map_jitted(jitted: Jitted[Any], arguments: tuple[Any, ...], axes: list[int | None]) -> tuple[list[Any], Any] | None:

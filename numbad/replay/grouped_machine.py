@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from numbad.compilation.array_module import PLAN
-from numbad.compilation.array_program import POOL, PRODUCT, WORDS, ArrayProgram, Call, Item
+from numbad.compilation.array_program import BLOCK, POOL, PRODUCT, TABLE, WORDS, ArrayProgram, Call, Item
 from numbad.compilation.grouping import Stop
 from numbad.compilation.nests import BAR, NUMBER, VALUE
 from numbad.kernels.loading import switch
@@ -73,8 +73,9 @@ class GroupedMachine(OuterMachine):
         self.call = callable_at(code.address, FLOAT64, 3)
         self.staying = program.staying
         self.pools = [np.zeros(max(size, 1), dtype) for size in program.pools]
-        self.widths = np.full(POOL + 1, dtype.itemsize)
-        self.widths[[NUMBER, WORDS]] = 1, 8
+        self.block, self.tables = np.zeros(program.block), program.tables
+        self.widths = np.full(TABLE + 1, dtype.itemsize)
+        self.widths[[NUMBER, WORDS, TABLE]] = 1, 8, 8
         self.keep: list[np.ndarray] = []
         self.forward = self.resolve(program.forward, False)
         self.back = self.resolve(program.back, True)
@@ -84,7 +85,7 @@ class GroupedMachine(OuterMachine):
     @property
     def nbytes(self) -> int:
         """How many bytes of memory the code reads and writes."""
-        parts = [*self.pools, *self.keep, self.words]
+        parts = [*self.pools, *self.keep, self.words, self.block, self.tables]
         return sum(part.nbytes for part in parts) + self.staying * self.dtype.itemsize
 
     def target(self, slot: Any) -> np.ndarray:
@@ -132,7 +133,7 @@ class GroupedMachine(OuterMachine):
         plan[:, 2] = [one.start for one in calls]
         plan[:, 3] = [one.stop for one in calls]
         kinds, spaces, numbers = arguments.T
-        bases = np.zeros((POOL + 1, max(2, *self.memory) + 1), np.int64)
+        bases = np.zeros((TABLE + 1, max(2, *self.memory) + 1), np.int64)
         for space, memory in self.memory.items():
             bases[VALUE, space] = address_of(memory)
         bases[BAR, 0] = address_of(self.arena)
@@ -140,6 +141,7 @@ class GroupedMachine(OuterMachine):
             bases[BAR, space] = address_of(memory)
         bases[POOL, VALUE], bases[POOL, BAR] = (address_of(pool) for pool in self.pools)
         bases[WORDS, 0] = address_of(self.words)
+        bases[BLOCK, 0], bases[TABLE, 0] = address_of(self.block), address_of(self.tables)
         if (kinds == PRODUCT).any():
             bases[PRODUCT, 0] = switch("product_at", self.dtype)
         resolved = bases[kinds, spaces] + numbers * self.widths[kinds]

@@ -36,7 +36,7 @@ class Promotion:
         What compiling took.
     """
 
-    def __init__(self, path: Path, machine: Any) -> None:
+    def __init__(self, path: Path | None, machine: Any) -> None:
         self.path: Any = path
         self.machine = machine
         self.packed: PackedPath | None = None
@@ -45,15 +45,27 @@ class Promotion:
         self.found: Any = None
         self.failure: Exception | None = None
         self.seconds = 0.0
-        self.next: float = max(2, WORTH_COMPILING // cost_of(path))
+        self.next = self.first_look()
+
+    def first_look(self) -> float:
+        """Return after how many calls there is something to do."""
+        return float(max(2, WORTH_COMPILING // cost_of(self.path)))
+
+    def may_be(self) -> bool:
+        """Whether there may be machine code."""
+        return may_be_compiled(self.path)
+
+    def calls_python(self) -> bool:
+        """Whether the interpreter calls Python for rows of the path."""
+        return bool((self.path.tape.code[:, 0] == HOST).any())
 
     def look(self, calls: int) -> Any:
         """Begin to compile, or return the new machine if it is ready; None if it is not."""
         if not config.compile_tapes:
             self.next = 2 * calls  # it may be switched on again
-        elif self.thread is None and not may_be_compiled(self.path):
+        elif self.thread is None and not self.may_be():
             self.next = NEVER
-        elif self.thread is None and calls_python(self.path):
+        elif self.thread is None and self.calls_python():
             self.compile()  # a thread would wait for Python as long as the calls do
             return self.take()
         elif self.thread is None:
@@ -84,13 +96,17 @@ class Promotion:
 
     def make(self) -> Any:
         """Return the new machine now, however often the path has run; None where it cannot be compiled."""
-        return compile_path(self.path, self.machine) if may_be_compiled(self.path) else None
+        return self.build() if self.may_be() else None
+
+    def build(self) -> Any:
+        """Compile."""
+        return compile_path(self.path, self.machine)
 
     def compile(self) -> None:
         """Compile the path: in a thread, for LLVM lets the others run."""
         begin = time.perf_counter()
         try:
-            self.found = compile_path(self.path, self.machine)
+            self.found = self.build()
         except Exception as error:  # whatever it is, the interpreter goes on
             self.failure = error
         finally:
@@ -113,11 +129,6 @@ def cost_of(path: Path) -> int:
     elements = int(np.sum(step_count(path.tape.words, places))) if len(places) else 0
     rows = len(opcodes) + ARRAY_ROW * int(np.count_nonzero(arrays)) + elements // ELEMENTS
     return 1 + rows + PYTHON_ROW * int(np.count_nonzero(opcodes == HOST))
-
-
-def calls_python(path: Path) -> bool:
-    """Whether the interpreter calls Python for rows of the path."""
-    return bool((path.tape.code[:, 0] == HOST).any())
 
 
 def may_be_compiled(path: Path) -> bool:

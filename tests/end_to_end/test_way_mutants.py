@@ -379,6 +379,42 @@ def grouped(f: Any, *points: Any, argnums: Any = 0) -> Any:
     return fast
 
 
+def grouped_lanes() -> None:
+    """Sixty steps over 70 lanes, with a number that all share, and one that only reads what was computed."""
+    few, steps = 0.5**60, 60
+
+    def f(x: Any) -> Any:
+        y, u = x[0], x[1]
+        for _ in range(steps):
+            y, u = 0.5 * y + x[1] * x[2, 0], u * x[3]
+        return np.sum(y * y) + np.sum(u)
+
+    fast = grouped(f, 1.0 + 0.01 * sample(280).reshape(4, 70))
+    for seed in range(1, 3):
+        x = 1.0 + 0.01 * sample(280, seed).reshape(4, 70)
+        y = few * x[0] + 2.0 * (1.0 - few) * x[1] * x[2, 0]
+        want = np.zeros((4, 70))
+        want[0], want[1] = 2.0 * few * y, 4.0 * (1.0 - few) * x[2, 0] * y + x[3] ** steps
+        want[2, 0] = np.sum(4.0 * (1.0 - few) * x[1] * y)
+        want[3] = steps * x[1] * x[3] ** (steps - 1)
+        value, slopes = fast(x)
+        close(np.array([value]), np.array([np.sum(y * y) + np.sum(x[1] * x[3] ** steps)]))
+        close(slopes, want)
+
+
+def mapped_lanes() -> None:
+    """vmap of a jitted function with two branches, by machine code, also where a derivative is infinite."""
+    f = lambda x: np.sqrt(x) * x if x > 1.0 else np.where(x > 0.0, np.sqrt(x), 0.0) + 3.0 * x * x
+    fast, x = numbad.jit(numbad.grad(f)), np.array([0.1, 0.0, *np.linspace(0.2, 4.0, 70)])
+    with np.errstate(all="ignore"):
+        numbad.vmap(fast)(x)
+        for paths in fast.point_tapes.values():
+            for path in paths:
+                path.machine = path.promotion.make()
+        want = np.where(x > 1.0, 1.5 * np.sqrt(x), 6.0 * x + np.where(x > 0.0, 0.5 / np.sqrt(x), 0.0))
+        np.testing.assert_allclose(numbad.vmap(fast)(x), want, rtol=1e-12)
+
+
 def grouped_rows() -> None:
     """Chains, sums over axes, rows that repeat, results that are read twice, at three points in turn."""
 
@@ -1293,6 +1329,39 @@ PYTHON = {
         "if self.take_fresh([other], group.shape):",
         "if 0:",
         grouped_slopes,
+    ),
+    "all lanes are the first": Damage(
+        "compilation.array_program.Planner.call_lanes", "place.step(group.shape) or 0", "0", grouped_lanes
+    ),
+    "cotangents of the last call of lanes are not cleared": Damage(
+        "compilation.array_program.Planner.pull_group", "for place in reached:", "for place in ():", grouped_lanes
+    ),
+    "cotangents do not reach what lanes compute": Damage(
+        "compilation.lane_groups.find_pulled", "reached[source] = True", "pass", grouped_lanes
+    ),
+    "what slopes of lanes need is not computed again": Damage(
+        "compilation.lane_groups.find_pulled", "bits & (j + 1)", "False", grouped_lanes
+    ),
+    "iterations over lanes hand nothing on": Damage(
+        "compilation.points.PointBackward.write_loop",
+        "cotangents.before.get(row) or self.before_loop(body, row, turn)",
+        "self.before_loop(body, row, turn)",
+        grouped_lanes,
+    ),
+    "lanes begin with the second value": Damage(
+        "compilation.points.PointForward.write_loop",
+        "int(self.places[earlier + row])",
+        "int(self.places[earlier + row + segment.period])",
+        grouped_lanes,
+    ),
+    "constants of lanes lie one place off": Damage(
+        "compilation.lanes.LaneWriter.write", "first_constant=1 +", "first_constant=2 +", grouped_lanes
+    ),
+    "points of another branch are thought to take this one": Damage(
+        "replay.point_machine.PointMachine.run", "missed == 0", "missed == missed", mapped_lanes
+    ),
+    "a point's infinite derivative is taken for what the sweeps give": Damage(
+        "replay.point_machine.PointMachine.run", "finite &= ", "finite | ", mapped_lanes
     ),
     "what is looked up is not in memory": Damage(
         "compilation.grouping.Grouping.take_list",

@@ -90,6 +90,7 @@ LATER = {  # parts of what a user holds, each the way to a whole wing
     },
     "recording.conversion": {"recording.cures"},  # for errors
     "replay.__init__": {"replay.jit"},  # for pickles that were written when it was a module
+    "replay.batches": {"compilation.module", "replay.point_machine"},
     "replay.hot": {
         "compilation.array_code",
         "compilation.code",

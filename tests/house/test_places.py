@@ -77,6 +77,10 @@ ELSEWHERE = {
         "compilation backward forward operands text",
         "both sweeps of a loop are right together, or not",
     ),
+    "compilation/test_lanes.py": (
+        "compilation lane_groups points",
+        "what a function of lanes is made of, and what it is given",
+    ),
     "compilation/test_module.py": ("compilation code scalar_program; tapes adjoint_plans", "what a module is made of"),
     "sparsity/test_patterns.py": (
         "ops reach; sparsity compiled elements layout propagation",
