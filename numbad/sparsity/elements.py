@@ -2,7 +2,7 @@
 
 An elementwise row of n elements becomes n scalar rows, a sum or product over an index space a row for each of its
 terms, those of one result next to one another. The results of a row that Python computes depend on all that it reads:
-a JOIN row collects this at an address of its own, and each result is a copy.
+a JOIN row collects this at an address of its own, and each result is a copy. So it is done for very large products.
 """
 
 from __future__ import annotations
@@ -19,11 +19,15 @@ from numbad.ops.definition import REGISTRY
 from numbad.ops.reach import HUB, ITSELF, Unknown
 from numbad.tape.layout import (
     ADD,
+    CLEAR,
+    CONTRACT,
     GATHER,
     GUARD,
     GUARD_VALUE,
+    HEAD,
     HOST,
     MAP,
+    PLACE,
     SCATTER,
     gather_places,
     host_call,
@@ -40,6 +44,8 @@ from numbad.tape.layout import (
 from numbad.tapes.lowering import clear_rows, make_rows, place_spaces, spread
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numbad.ops.reach import Link
     from numbad.sweeps.execution import Execution
     from numbad.tapes.slots import Input, Output
@@ -47,6 +53,8 @@ if TYPE_CHECKING:
 
 JOIN = 1032  # out depends on a, and on all that it depended on before; Python knows its value
 ROW_BYTES = 64  # of an element row, while patterns are found
+MOST_TERMS = 1 << 26  # of a product whose terms become rows
+MOST_AXES = 128  # of an index space: NumPy has 64
 MOST_ADDRESSES = 1 << 32  # what the words of a row can hold
 
 
@@ -85,34 +93,148 @@ def take_elements(tape: Tape) -> Elements:
     opcodes = code[:, 0]
     whole = (opcodes >= MAP) & (opcodes != GUARD) & (opcodes != GUARD_VALUE)
     check_memory(ROW_BYTES * (len(code) + size + count_terms(tape, np.flatnonzero(whole))))
-    pieces: list[np.ndarray] = []
-    done = 0
-    for row in np.flatnonzero(whole).tolist():
-        pieces.append(code[done:row])
-        if code[row, 0] == HOST:
-            joined, size = join_rows(tape, int(code[row, 2]), starts, size)
-            pieces += joined
-        else:
-            pieces += element_rows(code[row], words, starts)
-        done = row + 1
-    pieces.append(code[done:])
+    parts: list[tuple[np.ndarray, list[np.ndarray]]] = []  # rows that are alike, and the element rows of each
+    products = large_products(code, words)
+    whole_rows = np.setdiff1d(np.flatnonzero(whole & (opcodes != HOST)), products)
+    for rows, made in alike_rows(code, words, whole_rows, starts):
+        parts.append((rows, made))
+    for row in products.tolist():
+        joined, size = product_rows(code[row], words, starts, size)
+        parts.append((np.array([row]), [np.concatenate(joined)[None]]))
+    for row in np.flatnonzero(opcodes == HOST).tolist():
+        joined, size = join_rows(tape, int(code[row, 2]), starts, size)
+        parts.append((np.array([row]), [np.concatenate(joined)[None]]))
     if size >= MOST_ADDRESSES:
         raise MemoryError(f"the tape has {size:,} addresses, and a row can name {MOST_ADDRESSES:,}")
     hosts = np.array([op.host for op in REGISTRY], np.bool_)
-    python = bool((opcodes == HOST).any() or hosts[opcodes[opcodes < 2 * MAP] % MAP].any())
-    return Elements(np.ascontiguousarray(np.concatenate(pieces), np.uint32), size, starts, python)
+    python = bool((opcodes == HOST).any() or products.size or hosts[opcodes[opcodes < 2 * MAP] % MAP].any())
+    return Elements(assemble(code, np.flatnonzero(~whole), parts), size, starts, python)
+
+
+def assemble(code: np.ndarray, single: np.ndarray, parts: list[tuple[np.ndarray, list[np.ndarray]]]) -> np.ndarray:
+    """Return the element rows of all rows in order: of `single` the rows themselves, of others their parts."""
+    counts = np.zeros(len(code), np.int64)
+    counts[single] = 1
+    for rows, pieces in parts:
+        counts[rows] = sum(piece.shape[1] for piece in pieces)
+    begins = np.cumsum(counts) - counts
+    found = np.empty((int(counts.sum()), 4), np.uint32)
+    found[begins[single]] = code[single]
+    for rows, pieces in parts:
+        begin = begins[rows]
+        for piece in pieces:
+            count = piece.shape[1]
+            if len(rows) == 1:
+                found[begin[0] : begin[0] + count] = piece[0]
+            else:
+                found[begin[:, None] + np.arange(count)] = piece
+            begin = begin + count
+    return found
+
+
+def alike_rows(
+    code: np.ndarray, words: np.ndarray, rows: np.ndarray, starts: list[int]
+) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+    """Return rows that differ in their addresses alone, and the element rows of each: shape (rows, elements, 4).
+
+    A loop of many small array rows costs what its element rows cost.
+    """
+    lists = (code[rows, 0] == GATHER) | (code[rows, 0] == SCATTER)
+    for row in rows[lists].tolist():
+        yield np.array([row]), [piece[None] for piece in element_rows(code[row], words, starts)]
+    rows = rows[~lists]
+    at = code[rows, 2].astype(np.int64)
+    sizes = words[at] * MOST_AXES + words[at + 2]
+    for size in np.unique(sizes).tolist():
+        mine = rows[sizes == size]
+        length, axes = divmod(size, MOST_AXES)
+        table = words[code[mine, 2].astype(np.int64)[:, None] + np.arange(length)]
+        places = np.arange(HEAD + axes, length, PLACE + axes)  # of kind, space and address of each operand
+        bases = np.array(starts, np.int64)[table[:, places + 1]] + table[:, places + 2]
+        table[:, places + 1] = table[:, places + 2] = 0
+        table[:, places[0] + 2] = bases[:, 0] - code[mine, 1]  # from the block's first address
+        table[:, 0] = code[mine, 0]
+        for group in groups_of(table):
+            first = np.array([code[mine[group[0]], 0], 0, 0, 0])
+            pattern = table[group[0]].copy()
+            pattern[0] = length
+            moves = np.zeros((len(group), 1, 4), np.int64)
+            moves[:, 0, 1] = code[mine[group], 1]
+            moves[:, 0, 2 : 2 + len(places) - 1] = bases[group, 1:]
+            yield mine[group], [moved(piece, moves) for piece in element_rows(first, pattern, [0])]
+
+
+def groups_of(table: np.ndarray) -> list[np.ndarray]:
+    """Return which rows of a table are the same, those of each group in order."""
+    if len(table) == 1:
+        return [np.zeros(1, np.int64)]
+    keys = table @ np.random.default_rng(0).integers(-(1 << 62), 1 << 62, table.shape[1])
+    _, first, which = np.unique(keys, return_index=True, return_inverse=True)
+    if (table != table[first[which]]).any():  # two keys are the same by chance
+        _, which = np.unique(table, axis=0, return_inverse=True)
+    order = np.argsort(which, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(which[order])) + 1)
+
+
+def moved(rows: np.ndarray, moves: np.ndarray) -> np.ndarray:
+    """Return element rows for rows that are elsewhere: `moves` has the first addresses of results and operands."""
+    is_address = np.ones((len(rows), 4), np.bool_)
+    is_address[:, 0] = False
+    is_address[rows[:, 0] == CLEAR, 2:] = False
+    return (rows + moves * is_address).astype(np.uint32)
+
+
+def large_products(code: np.ndarray, words: np.ndarray) -> np.ndarray:
+    """Return the products that have so many terms that they are not looked at one by one."""
+    rows = np.flatnonzero(code[:, 0] == CONTRACT)
+    return rows[step_count(words, code[rows, 2].astype(np.int64)) > MOST_TERMS]
+
+
+def product_rows(row: np.ndarray, words: np.ndarray, starts: list[int], size: int) -> tuple[list[np.ndarray], int]:
+    """Return rows that say on what the results of a large product depend, and the next free address.
+
+    Result (i, k) of a product of matrices depends on row i of the one and on column k of the other, for each of which
+    there is an address that joins what its elements depend on: n * n rows in place of n * n * n. A factor of zero that
+    is a constant passes on, too.
+    """
+    out, w = int(row[1]), int(row[2])
+    shape, (result, *operands) = np.array(row_shape(words, w)), row_operands(words, w)
+    steps = np.array(result[2])
+    made = [clear_rows(out, int(row_cleared(words, w)))]
+    ends, begins = [], []
+    for space, first, strides in operands:
+        read, common = np.array(strides) != 0, (np.array(strides) != 0) & (steps != 0)
+        count = int(shape[common].prod())
+        hub_steps = np.zeros(len(shape), np.int64)
+        hub_steps[common] = count // np.cumprod(shape[common])
+        kept = [
+            spread(at, shape[axes].tolist(), by[axes].tolist()).reshape(-1)
+            for at, axes, by in (
+                (size, read, hub_steps),
+                (starts[space] + first, read, np.array(strides)),
+                (size, steps != 0, hub_steps),
+            )
+        ]
+        order = np.argsort(kept[0], kind="stable")
+        made += [clear_rows(size, count), make_rows(JOIN, kept[0][order], kept[1][order])]
+        ends.append(
+            spread(starts[result[0]] + result[1], shape[steps != 0].tolist(), steps[steps != 0].tolist()).reshape(-1)
+        )
+        begins.append(kept[2])
+        size += count
+    end, begin = np.concatenate(ends), np.concatenate(begins)
+    order = np.argsort(end, kind="stable")
+    return [*made, make_rows(JOIN, end[order], begin[order])], size
 
 
 def count_terms(tape: Tape, rows: np.ndarray) -> int:
     """Return how many element rows there will be for array rows, about."""
     code, words = tape.program_code(), tape.program_words()
-    total = 0
-    for row in rows.tolist():
-        w = int(code[row, 2])
-        if code[row, 0] == HOST:
-            total += sum(count for part in host_places(words, w) for _, _, count in part)
-        else:
-            total += int(step_count(words, w))
+    hosts = code[rows, 0] == HOST
+    steps = step_count(words, code[rows[~hosts], 2].astype(np.int64))
+    total = int(np.minimum(steps, MOST_TERMS).sum())
+    for row in rows[hosts].tolist():
+        total += sum(count for part in host_places(words, int(code[row, 2])) for _, _, count in part)
     return total
 
 

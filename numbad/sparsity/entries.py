@@ -70,11 +70,17 @@ class Entries:
         self.dtype = analysis.values.dtype
         self.columns_of = [input_places(slot, analysis.elements) + VALUES_AT for slot in analysis.tape.inputs]
         self.reads = reads + VALUES_AT
-        self.keep_needed(analysis, *follow(analysis, pattern, most_steps))
+        self.keep_needed(analysis, most_steps, *follow(analysis, pattern, most_steps))
         self.bind()
 
     def keep_needed(
-        self, analysis: Analysis, places: np.ndarray, pairs: np.ndarray, memory: np.ndarray, steps: np.ndarray
+        self,
+        analysis: Analysis,
+        most_steps: float,
+        places: np.ndarray,
+        pairs: np.ndarray,
+        memory: np.ndarray,
+        steps: np.ndarray,
     ) -> None:
         """Leave out instructions and rows that no entry needs, and give what is left its places."""
         code = analysis.elements.code
@@ -84,6 +90,8 @@ class Entries:
         needed, kept = np.zeros(memory.size, np.uint8), np.zeros(steps.size // 3, np.uint8)
         needed[places[varying]] = 1
         call("mark_steps_at", 0, (steps, needed, kept))
+        if np.count_nonzero(kept) > most_steps:
+            raise Untold
         values, rows = needed[VALUES_AT : VALUES_AT + analysis.elements.size].copy(), np.zeros(len(code), np.uint8)
         values[self.reads - VALUES_AT] = 1
         partials = needed[partials_at:begin].copy()

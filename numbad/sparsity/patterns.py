@@ -274,16 +274,18 @@ class Analysis:
         starts[self.columns], counts[self.columns] = np.arange(count), 1
         pool = np.zeros(2 * count + len(code) + 64, np.int64)
         pool[:count] = np.arange(count, dtype=np.int64) * ((1 << 32) + 1)
-        keys, stack, state = np.zeros(count + 1024, np.int64), np.zeros(size + 2, np.int64), np.array([count, 0, 0])
+        keys, stack, state = np.zeros(count + 1024, np.int64), np.zeros(size + 2, np.int64), np.array([count, 0, 0, 0])
+        marks = np.zeros(pool.size, np.int64)
         while True:
             arrays = (code.reshape(-1), self.flags, self.carries, self.uses, starts, counts, second, pool, keys)
-            if call("propagate_at", 0, (*arrays, stack, state)) == len(code):
+            if call("propagate_at", 0, (*arrays, stack, state, marks)) == len(code):
                 break
-            check_pattern(8 * (3 * pool.size + 2 * keys.size), "the sets of columns")
+            check_pattern(8 * (5 * pool.size + 2 * keys.size), "the sets of columns")
             if state[2]:
                 keys = np.zeros(2 * keys.size, np.int64)
             else:
                 pool = np.concatenate([pool, np.zeros(pool.size, np.int64)])
+                marks = np.zeros(pool.size, np.int64)
         return write_pattern(self.outputs, starts, counts, pool, count, symmetric)
 
 

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from numbad.tapes.tape import Tape
 
 METHODS = ("auto", "entries", "columns", "rows", "both", "star")
-STEP, ROW, LANE, SWEEP = 1.5, 4.0, 0.4, 2e5  # predicted nanoseconds: an instruction, a row, a lane of it, a sweep's own
+COLOURED_FIRST = 8  # rows for each entry: colours cost less than programs of entries, which they may make needless
+LONG, FEW_COLUMNS, ONE_SWEEP = 1 << 14, 64, 2.0  # one sweep of many rows is cheaper than long lists of entries for all
+STEP, ROW, LANE = 1.5, 4.0, 0.4  # predicted nanoseconds: an instruction, an element row, a lane of it
+DISPATCH, SWEEP = 15.0, 2e5  # a row of the tape in a sweep of lanes, the sweep's own
 
 
 class Prepared:
@@ -87,9 +90,14 @@ class Prepared:
         """Choose how the entries are computed."""
         analysis, pattern = self.analysis, self.pattern
         assert analysis is not None
-        if method in ("auto", "entries"):
+        rows = len(analysis.elements.code)
+        one_sweep = rows > LONG and FEW_COLUMNS < pattern.entries < rows / 2 and most_colours(pattern) <= ONE_SWEEP
+        if method == "auto" and (one_sweep or COLOURED_FIRST * pattern.entries < rows):
+            self.colouring = choose_colouring(pattern)
+        if method == "entries" or (method == "auto" and not one_sweep):
             read = [analysis.outputs[:0]] + [read_places(self.tape, k, analysis) for k in self.reads]
-            most = np.inf if method == "entries" else self.predict_lanes(most_colours(pattern)) / STEP
+            colours = self.colouring.colours if self.colouring else most_colours(pattern)
+            most = np.inf if method == "entries" else self.predict_lanes(colours) / STEP
             try:
                 self.entries = Entries(analysis, pattern, np.concatenate(read).astype(np.int64), most)
             except Untold:
@@ -107,7 +115,7 @@ class Prepared:
             return
         kind = "auto" if method == "entries" else method
         try:
-            self.colouring = choose_colouring(pattern, kind)
+            self.colouring = self.colouring or choose_colouring(pattern, kind)
         except Uncoloured:
             raise ValueError(
                 message(
@@ -133,7 +141,8 @@ class Prepared:
     def predict_lanes(self, colours: float) -> float:
         """Return the predicted nanoseconds of compressed sweeps of so many colours."""
         assert self.analysis is not None
-        return SWEEP + len(self.analysis.elements.code) * (ROW + LANE * colours)
+        elements, rows = len(self.analysis.elements.code), len(self.tape.program_code())
+        return SWEEP + DISPATCH * rows + elements * (ROW + LANE * colours)
 
     def compute(self, given: list[Any]) -> tuple[np.ndarray, list[Any]] | None:
         """Return the entries at a point, and the values that are read; None where a guard does not hold.

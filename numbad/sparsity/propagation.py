@@ -130,8 +130,11 @@ def mark_rows(code, varies, uses, flags, binary, needs):
 
 
 @compiled
-def collect(address, starts, counts, second, pool, keys, found, stack):
-    """Append the intervals of a set to the keys; return how many there are then, -1 where memory is short."""
+def collect(address, starts, counts, second, pool, keys, found, stack, marks, stamp):
+    """Append the intervals of a set to the keys; return how many there are then, -1 where memory is short.
+
+    A set that many addresses share is appended once for each stamp: `marks` says where that has been done.
+    """
     depth = 1
     stack[0] = address
     while depth:
@@ -144,8 +147,11 @@ def collect(address, starts, counts, second, pool, keys, found, stack):
                 stack[depth] = second[place]
                 depth += 1
             continue
+        if counts[place] == 0 or marks[starts[place]] == stamp:
+            continue
         if found + counts[place] > keys.size:
             return np.int64(-1)
+        marks[starts[place]] = stamp
         for k in range(starts[place], starts[place] + counts[place]):
             if found == 0 or pool[k] != keys[found - 1]:
                 keys[found] = pool[k]
@@ -195,13 +201,15 @@ def passes(code, flags, carries, i, counts):
 
 
 @compiled
-def propagate(code, flags, carries, uses, starts, counts, second, pool, keys, stack, state):
+def propagate(code, flags, carries, uses, starts, counts, second, pool, keys, stack, state, marks):
     """Find the columns on which each address depends; return the row where it stopped.
 
-    state has the end of the pool and the row to begin with, and becomes whether the keys are too few.
+    state has the end of the pool and the row to begin with, becomes whether the keys are too few, and has the last stamp.
     """
     i = state[1]
     while i < code.shape[0]:
+        state[3] += 1
+        stamp = state[3]
         opcode, out, a, b = code[i, 0], np.int64(code[i, 1]), np.int64(code[i, 2]), np.int64(code[i, 3])
         if opcode == GUARD or opcode == GUARD_VALUE:
             i += 1
@@ -217,7 +225,7 @@ def propagate(code, flags, carries, uses, starts, counts, second, pool, keys, st
             elif which < 3 or a == b or (counts[a] > 0 and counts[a] == counts[b] and starts[a] == starts[b]):
                 source = b if which == 2 else a
                 if counts[source] == DEFERRED and uses[out] > 1:
-                    found = collect(source, starts, counts, second, pool, keys, np.int64(0), stack)
+                    found = collect(source, starts, counts, second, pool, keys, np.int64(0), stack, marks, stamp)
                     if found < 0 or not settle(out, found, starts, counts, pool, keys, state):
                         state[1], state[2] = i, found < 0
                         return i
@@ -226,9 +234,9 @@ def propagate(code, flags, carries, uses, starts, counts, second, pool, keys, st
             elif uses[out] == 1:
                 starts[out], second[out], counts[out] = a, b, DEFERRED
             else:
-                found = collect(a, starts, counts, second, pool, keys, np.int64(0), stack)
+                found = collect(a, starts, counts, second, pool, keys, np.int64(0), stack, marks, stamp)
                 if found >= 0:
-                    found = collect(b, starts, counts, second, pool, keys, found, stack)
+                    found = collect(b, starts, counts, second, pool, keys, found, stack, marks, stamp)
                 if found < 0 or not settle(out, found, starts, counts, pool, keys, state):
                     state[1], state[2] = i, found < 0
                     return i
@@ -237,7 +245,7 @@ def propagate(code, flags, carries, uses, starts, counts, second, pool, keys, st
         stop = i  # all terms of one result at once
         found, sources, only = np.int64(0), 0, np.int64(0)
         if counts[out] != 0:
-            found, sources, only = collect(out, starts, counts, second, pool, keys, found, stack), 1, out
+            found, sources, only = collect(out, starts, counts, second, pool, keys, found, stack, marks, stamp), 1, out
         while found >= 0 and stop < code.shape[0] and code[stop, 0] == opcode and np.int64(code[stop, 1]) == out:
             which = passes(code, flags, carries, stop, counts)
             for k in range(2):
@@ -245,7 +253,7 @@ def propagate(code, flags, carries, uses, starts, counts, second, pool, keys, st
                 if which >> k & 1 and found >= 0:
                     sources += 1
                     only = source
-                    found = collect(source, starts, counts, second, pool, keys, found, stack)
+                    found = collect(source, starts, counts, second, pool, keys, found, stack, marks, stamp)
             stop += 1
         if found > 0 and sources == 1 and counts[only] > 0:
             share(out, only, starts, counts, second)
@@ -793,8 +801,13 @@ def propagate_at(like, _, at):
         integers_at(table, 6),
         integers_at(table, 7),
     )
-    keys, stack, state = integers_at(table, 8), integers_at(table, 9), integers_at(table, 10)
-    return propagate(code, flags, carries, uses, starts, counts, second, pool, keys, stack, state)
+    keys, stack, state, marks = (
+        integers_at(table, 8),
+        integers_at(table, 9),
+        integers_at(table, 10),
+        integers_at(table, 11),
+    )
+    return propagate(code, flags, carries, uses, starts, counts, second, pool, keys, stack, state, marks)
 
 
 def write_pattern_at(like, _, at):

@@ -6,8 +6,9 @@ import scipy.special
 from scipy.sparse import csr_array
 
 import numbad
-from numbad.sparsity import patterns
+from numbad.sparsity import elements, patterns
 from numbad.sparsity.matrices import pattern_of
+from numbad.testing import check_sparsity
 
 X = np.linspace(0.5, 2.0, 9)
 BAND = np.triu(np.tril(np.ones((9, 9)), 2), -1)
@@ -92,6 +93,43 @@ def test_results_that_depend_on_many_elements_cost_no_product_of_their_numbers(c
         (lambda x: np.sort(x[:9].reshape(3, 3), axis=1), 27),
     ):
         assert numbad.record(f, x).sparsity().entries == entries
+
+
+def test_large_products_are_not_taken_apart(monkeypatch):
+    full = np.random.default_rng(0).normal(size=(4, 3, 3))
+
+    def f(x):
+        y = x.reshape(3, 3)
+        return full @ y, np.einsum("aij,jk->ik", full, y), y @ y, np.einsum("i,j,i->", x, x, x), full @ x[:3], x @ x
+
+    usual = numbad.record(f, X).sparsity()
+    monkeypatch.setattr(elements, "MOST_TERMS", 5)
+    pattern = numbad.record(f, X).sparsity()
+    np.testing.assert_array_equal(pattern.indices, usual.indices)
+    np.testing.assert_array_equal(pattern.indptr, usual.indptr)
+    check_sparsity(f, X)
+    check_sparsity(lambda x: np.sum((full[0] @ x.reshape(3, 3)) ** 2) + x @ x, X, second=True)
+
+
+def test_rows_that_are_alike_are_taken_apart_together(monkeypatch):
+    def f(x):
+        y = x[:4]
+        for k in range(5):
+            y = np.tanh(y * 0.9) + BAND[:4, :4] @ (x[k : k + 4] * y[::-1]) + np.sum(y[k % 3 :] ** 2)
+        return y
+
+    usual = numbad.record(f, X).sparsity()
+    assert usual.entries == 31  # x[8] is not read, and x[7] not by the first result
+    check_sparsity(f, X)
+
+    def no_keys(table):  # as if all keys were the same by chance
+        _, which = np.unique(table, axis=0, return_inverse=True)
+        return [np.flatnonzero(which == k) for k in range(which.max() + 1)]
+
+    table = np.array([[1, 2], [1, 3], [1, 2], [0, 2]])
+    assert sorted(part.tolist() for part in elements.groups_of(table)) == [[0, 2], [1], [3]]
+    monkeypatch.setattr(elements, "groups_of", no_keys)
+    np.testing.assert_array_equal(numbad.record(f, X).sparsity().indices, usual.indices)
 
 
 SECOND = {
