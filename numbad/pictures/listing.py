@@ -206,13 +206,18 @@ def summarise(tape: Tape) -> str:
     return "\n".join([repr(tape)[1:-1], align(table), sizes, running, predicted, *more])
 
 
+def report(prepared: Any) -> str:
+    """Return the pattern of a sparse derivative, how its entries are computed, and what the preparation took."""
+    (height, width), entries = prepared.pattern.shape, prepared.pattern.entries
+    taken = f"prepared in {write_seconds(prepared.seconds)}, {prepared.bytes():,} bytes"
+    return f"{height} x {width}, {entries} entries, {prepared.describe()}; {taken}"
+
+
 def describe_sparse(tape: Tape) -> list[str]:
     """Return a line for each sparse derivative that has been prepared: pattern, how it is computed, what it took."""
     found = []
     for second, title in ((False, "Jacobian"), (True, "Hessian")):
         prepared = tape.kept.get(("sparse", second))
         if prepared is not None:
-            (height, width), entries = prepared.pattern.shape, prepared.pattern.entries
-            taken = f"prepared in {write_seconds(prepared.seconds)}, {prepared.bytes():,} bytes"
-            found.append(f"  sparse {title}: {height} x {width}, {entries} entries, {prepared.describe()}; {taken}")
+            found.append(f"  sparse {title}: {report(prepared)}")
     return found

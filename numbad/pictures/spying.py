@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from numbad.errors import NumbadError, message
+from numbad.sparsity.colouring import Uncoloured, choose_colouring
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from numbad.sparsity.patterns import Pattern
+    from numbad.tapes.tape import Tape
 
 Axes: TypeAlias = Any  # of Matplotlib
+MATRICES = ("jacobian", "hessian")
 POINTS = 120_000.0  # the area of all rows of marks together, in square points
 
 
@@ -44,3 +49,23 @@ def spy(pattern: Pattern, axes: Axes | None, colours: Any, **options: Any) -> Ax
     axes.set(xlabel="inputs", ylabel="outputs")
     axes.set_title(f"{pattern.shape[0]} x {pattern.shape[1]}, {pattern.entries} entries")
     return axes
+
+
+def draw_pattern(tape: Tape, path: str | PathLike[str], which: str, more: bool) -> str:
+    """Draw a pattern of a tape into a file, in the colours of its columns; see `Tape.draw`."""
+    if which not in MATRICES or more:
+        what = "points and adjoints are for graphs" if which in MATRICES else f"pattern is {which!r}"
+        raise ValueError(
+            message(f"Tape.draw: {what}", 'give pattern="jacobian" or pattern="hessian" alone', where=False)
+        )
+    pattern = tape.sparsity(second=which == "hessian")
+    try:
+        colours = choose_colouring(pattern, "columns").columns
+    except Uncoloured:
+        colours = None  # nearly each column has one of its own
+    axes = spy(pattern, None, colours)
+    import matplotlib.pyplot as plt  # spy has said so where it is not there
+
+    axes.figure.savefig(path)
+    plt.close(axes.figure)
+    return repr(pattern)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from numbad.pictures.costs import write_seconds
+from numbad.pictures.listing import report
 from numbad.replay.compiled_machine import CompiledMachine
 
 TIMES = 3  # runs, of which the shortest counts
@@ -16,12 +17,23 @@ NEVER = float("inf")
 
 def summarise(programs: list[Any], title: str) -> str:
     """Return a text about the recorded paths of a function; those that are compiled are run to be timed."""
-    lines = [f"{title}: {len(programs)} recorded path{'s' if len(programs) != 1 else ''}"]
+    lines = [headline(programs, title)]
     for program in programs:
         rows = program.recorder.row_count()
         lines.append(f"  {rows} rows, {program.hits} runs, {program.bytes():,} bytes")
         lines += [f"    {line}" for line in describe_way(program)]
     return "\n".join(lines)
+
+
+def headline(programs: list[Any], title: str) -> str:
+    """Return a line that says how many paths there are."""
+    return f"{title}: {len(programs)} recorded path{'s' if len(programs) != 1 else ''}"
+
+
+def summarise_sparse(programs: list[Any], title: str) -> str:
+    """Return a text about the recorded paths of a sparse derivative: pattern, way, preparation and memory."""
+    told = [f"  {report(program.path.prepared)}; {program.hits} runs" for program in programs]
+    return "\n".join([headline(programs, title), *told])
 
 
 def describe_way(program: Any) -> Iterator[str]:

@@ -101,6 +101,13 @@ class SparseJitted(Jitted[Any]):
     def __reduce__(self) -> Any:
         return SparseJitted, (self.sparse, self.static)
 
+    def summary(self) -> str:
+        """Return what is known of the recorded paths, as text: patterns, how entries are computed, and what it took."""
+        from numbad.replay.path_summaries import summarise_sparse
+
+        with self.lock:
+            return summarise_sparse([p for paths in self.programs.values() for p in paths.programs], self.title())
+
     def numbad_map(self, arguments: tuple[Any, ...], axes: list[int | None]) -> None:
         """Return nothing: a batch of sparse matrices is not one, and `vmap` says so by recording."""
 

@@ -3,7 +3,9 @@
 Columns without an entry in a common row are computed together (Curtis, Powell and Reid, 1974; Coleman and Moré, 1983).
 With columns and rows at once, and for symmetric patterns, two colours form stars (Coleman and Moré, 1984): in the graph
 of rows and columns for the former (Gebremedhin, Manne and Pothen, 2005, section 6; Montoison, Dalle and Gebremedhin,
-2025), where colours that no entry is read from are left out.
+2025), where colours that no entry is read from are left out. Where two colours of a symmetric pattern form trees, which
+takes fewer, an entry is read at a leaf, taken out of what its other end is summed with, and so on (Coleman and Cai,
+1986; Gebremedhin, Tarafdar, Manne and Pothen, 2007).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from numbad.errors import InternalError, message
 from numbad.sparsity.compiled import call
 from numbad.sparsity.patterns import Pattern, check_pattern
 
@@ -34,7 +37,7 @@ class Colouring:
     Attributes
     ----------
     kind : str
-        "columns", "rows", "both" or "star".
+        "columns", "rows", "both", "star" or "acyclic".
     columns : ndarray of int64, shape (columns,)
         The colour of each column, -1 where it needs none.
     rows : ndarray of int64, shape (rows,)
@@ -44,6 +47,8 @@ class Colouring:
     places : ndarray of int64, shape (entries,)
         Where an entry is read, in compressed columns of shape (rows, colours), or in compressed rows of shape
         (colours, columns).
+    steps : ndarray of int64, shape (steps, 2)
+        What is done before: the number at the one place in the compressed columns is less by that at the other.
     """
 
     kind: str
@@ -51,6 +56,7 @@ class Colouring:
     rows: np.ndarray
     by_column: np.ndarray
     places: np.ndarray
+    steps: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 2), np.int64))
 
     @property
     def column_colours(self) -> int:
@@ -235,10 +241,7 @@ def colour_stars(
         raise Uncoloured
     hubs = np.where(dense[one], 0, np.where(dense[other], 1, -1))
     left = np.flatnonzero(hubs < 0)
-    heads, tails = np.concatenate([one[left], other[left]]), np.concatenate([other[left], one[left]])
-    sorting = np.argsort(heads, kind="stable")
-    pointers = pointers_of(np.bincount(heads, minlength=count))
-    others, edges = tails[sorting], np.tile(np.arange(left.size), 2)[sorting]
+    pointers, others, edges = neighbours_of(count, one[left], other[left])
     empty = np.zeros(0, np.int64)
     sequence = order_of(order, Graph(empty, empty, pointers, others), 1)
     colours, treated = (np.full(count, -1, np.int64) for _ in range(2))
@@ -261,6 +264,78 @@ def dense_vertices(count: int, one: np.ndarray, other: np.ndarray) -> tuple[np.n
 def steps_of(degrees: np.ndarray) -> int:
     """Return how many neighbours of neighbours there are."""
     return int(np.sum(degrees.astype(np.float64) ** 2))
+
+
+def colour_trees(count: int, one: np.ndarray, other: np.ndarray, order: str = "natural") -> np.ndarray:
+    """Return colours of the vertices of a graph, any two of which form trees.
+
+    The parameters are those of `colour_stars`, and so is what is done about vertices with very many edges: a cycle of
+    two colours has each twice.
+
+    Raises
+    ------
+    Uncoloured
+        When there are so many edges that it would take long.
+    """
+    degrees, dense = dense_vertices(count, one, other)
+    if steps_of(degrees[~dense]) > MOST_STEPS:
+        raise Uncoloured
+    left = np.flatnonzero(~dense[one] & ~dense[other])
+    pointers, others, edges = neighbours_of(count, one[left], other[left])
+    empty = np.zeros(0, np.int64)
+    sequence = order_of(order, Graph(empty, empty, pointers, others), 1)
+    colours, visit_v, visit_w = np.full(count, -1, np.int64), *(np.full(left.size + 1, -1, np.int64) for _ in range(2))
+    forbidden, near_v, near_edge = (np.full(count + 1, -1, np.int64) for _ in range(3))
+    arrays = (sequence[~dense[sequence]], pointers, others, edges, colours, forbidden, near_v, near_edge)
+    call("colour_trees_at", 0, (*arrays, np.arange(left.size + 1), visit_v, visit_w))
+    colours[dense] = colours.max(initial=-1) + 1 + np.arange(np.count_nonzero(dense))
+    return colours
+
+
+def neighbours_of(count: int, one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return for the vertices of a graph where their neighbours begin, the neighbours, and the edges to them."""
+    heads, tails = np.concatenate([one, other]), np.concatenate([other, one])
+    sorting = np.argsort(heads, kind="stable")
+    pointers = pointers_of(np.bincount(heads, minlength=count))
+    return pointers, tails[sorting], np.tile(np.arange(one.size), 2)[sorting]
+
+
+def best_trees(count: int, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return colours of which any two form trees, of the order that needs the fewest."""
+    found = colour_trees(count, one, other, "largest_first")
+    degrees, dense = dense_vertices(count, one, other)
+    if max(one.size, steps_of(degrees[~dense]) >> 4) <= ENOUGH_PAIRS >> 4:
+        for order in ("natural", "smallest_last", "incidence_degree", "dynamic_largest_first"):
+            next_one = colour_trees(count, one, other, order)
+            found = next_one if next_one.max(initial=-1) < found.max(initial=-1) else found
+    return found
+
+
+def by_trees(pattern: Pattern) -> Colouring:
+    """Return the colouring of a symmetric pattern whose entries are read from the leaves of trees on."""
+    rows, columns = (part.astype(np.int64) for part in pattern.structure())
+    above, width = np.flatnonzero(rows < columns), pattern.shape[1]
+    colours = best_trees(width, rows[above], columns[above])
+    met = np.zeros(width, np.bool_)
+    met[rows] = True
+    colours[~met] = -1
+    _, colours[met] = np.unique(colours[met], return_inverse=True)
+    wide = int(colours.max(initial=-1)) + 1
+    degrees, sums, leaves = (np.zeros(width * wide, np.int64) for _ in range(3))
+    order = np.zeros(2 * above.size, np.int64)
+    found = call("peel_trees_at", wide, (rows[above], columns[above], colours, degrees, sums, leaves, order))
+    if found != above.size:
+        raise InternalError(message("two colours of a pattern do not form trees", "report it", where=False))
+    leaf, other = order[0::2], order[1::2]
+    sources, targets = leaf * wide + colours[other], other * wide + colours[leaf]
+    keys = rows * width + columns
+    places = rows * wide + colours[columns]  # on the diagonal
+    for one, two in ((leaf, other), (other, leaf)):
+        places[np.searchsorted(keys, one * width + two)] = sources
+    later = np.isin(targets, sources)
+    ones = np.ones(rows.size, np.bool_)
+    steps = np.ascontiguousarray(np.stack([targets, sources], axis=1)[later])
+    return Colouring("acyclic", colours, np.full(width, -1), ones, places, steps)
 
 
 def best_stars(count: int, one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -326,7 +401,7 @@ ROW_COST = 1.5  # of a cotangent, in tangents
 
 def cost_of(colouring: Colouring) -> float:
     """Return what the sweeps of a colouring are predicted to cost, in tangents."""
-    both = 1.0 if colouring.column_colours and colouring.row_colours else 0.0
+    both = 1.0 if (colouring.column_colours and colouring.row_colours) or colouring.steps.size else 0.0
     return colouring.column_colours + ROW_COST * colouring.row_colours + both
 
 
@@ -347,11 +422,12 @@ def choose_colouring(pattern: Pattern, kind: str = "auto") -> Colouring:
         "rows": lambda: by_rows(pattern, graph),
         "both": lambda: by_both(pattern),
         "star": lambda: by_stars(pattern),
+        "acyclic": lambda: by_trees(pattern),
     }
     if kind != "auto":
         return makers[kind]()
     best = None
-    for name in ("star", "columns") if pattern.symmetric else ("columns", "rows", "both"):
+    for name in ("star", "acyclic", "columns") if pattern.symmetric else ("columns", "rows", "both"):
         if best is not None and name == "both" and best.colours <= max(3, least_of_both(pattern)):
             break
         try:

@@ -5,7 +5,7 @@ Each is a C function of an address, compiled by Numba when it is first called; `
 Orders and the greedy colours of columns (at distance 2 in the graph of rows and columns): Coleman and Moré, 1983;
 Gebremedhin, Manne and Pothen, 2005, "What color is your Jacobian?", SIAM Review 47, sections 3 and 5. By saturation:
 Brélaz, 1979, "New methods to color the vertices of a graph". Star colours: Gebremedhin, Tarafdar, Manne and Pothen,
-2007, "New acyclic and star coloring algorithms", SIAM J. Sci. Comput. 29, algorithm 4.1.
+2007, "New acyclic and star coloring algorithms", SIAM J. Sci. Comput. 29, algorithm 4.1; trees: algorithm 3.1.
 """
 # mypy: disable-error-code="no-untyped-def"
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from numbad.kernels.tables import compiled, integers_at, table_at
+from numbad.kernels.tables import array_at, compiled, integers_at, table_at
 
 MOST_BITS = 62  # colours in a mask
 INCIDENCE, SMALLEST_LAST, DYNAMIC = 1, 2, 3  # orders that look at what is left
@@ -247,6 +247,113 @@ def colour_stars(order, pointers, others, edges, colours, forbidden, first_v, fi
                 count += 1
 
 
+# ---------------------------------------------------------------- trees
+
+
+@compiled
+def root_of(edge, parents):
+    """Return the edge that stands for the tree of an edge, and make the way there shorter."""
+    while parents[edge] != edge:
+        parents[edge] = parents[parents[edge]]
+        edge = parents[edge]
+    return edge
+
+
+@compiled
+def forbid_cycles(v, w, pointers, others, edges, colours, forbidden, parents, visit_v, visit_w):
+    """Forbid a vertex the colours that would close a cycle through a neighbour and another neighbour."""
+    for k in range(pointers[w], pointers[w + 1]):
+        x = others[k]
+        if x == v or colours[x] < 0 or forbidden[colours[x]] == v:
+            continue
+        tree = root_of(edges[k], parents)
+        if visit_v[tree] != v:
+            visit_v[tree], visit_w[tree] = v, w
+        elif visit_w[tree] != w:
+            forbidden[colours[x]] = v
+
+
+@compiled
+def colour_trees(order, pointers, others, edges, colours, forbidden, near_v, near_edge, parents, visit_v, visit_w):
+    """Give vertices colours, so that the vertices of any two colours form trees.
+
+    `pointers`, `others` and `edges` are as those of `colour_stars`; `parents` is each edge itself at first, and becomes
+    a forest of edges, one tree for each two-coloured tree.
+    """
+    for k in range(order.size):
+        v = order[k]
+        for i in range(pointers[v], pointers[v + 1]):
+            if colours[others[i]] >= 0:
+                forbidden[colours[others[i]]] = v
+        for i in range(pointers[v], pointers[v + 1]):
+            if colours[others[i]] >= 0:
+                w = others[i]
+                forbid_cycles(v, w, pointers, others, edges, colours, forbidden, parents, visit_v, visit_w)
+        colours[v] = first_free(forbidden, v)
+        for i in range(pointers[v], pointers[v + 1]):
+            w, edge = others[i], edges[i]
+            if colours[w] < 0:
+                continue
+            if near_v[colours[w]] != v:
+                near_v[colours[w]], near_edge[colours[w]] = v, edge
+            else:
+                parents[root_of(edge, parents)] = root_of(near_edge[colours[w]], parents)
+            for j in range(pointers[w], pointers[w + 1]):
+                if others[j] != v and colours[others[j]] == colours[v]:
+                    parents[root_of(edge, parents)] = root_of(edges[j], parents)
+
+
+@compiled
+def peel_trees(one, other, colours, wide, degrees, sums, leaves, order):
+    """List the edges of two-coloured trees from the leaves on; return how many are listed.
+
+    Parameters
+    ----------
+    one, other : ndarray of int64, shape (edges,)
+        The ends of each edge.
+    wide : int
+        Number of colours.
+    degrees, sums : ndarray of int64, shape (vertices * colours,)
+        Zeros: of the edges between a vertex and those of a colour, their number and the sum of theirs.
+    leaves : ndarray of int64, shape (vertices * colours,)
+    order : ndarray of int64, shape (2 * edges,)
+        Becomes (vertex, other end) of each edge, the vertex a leaf of what is left.
+    """
+    waiting, found = np.int64(0), np.int64(0)
+    for k in range(one.size):
+        for place in (one[k] * wide + colours[other[k]], other[k] * wide + colours[one[k]]):
+            degrees[place] += 1
+            sums[place] += k
+    for place in range(degrees.size):
+        if degrees[place] == 1:
+            leaves[waiting] = place
+            waiting += 1
+    while waiting:
+        waiting -= 1
+        place = leaves[waiting]
+        if degrees[place] != 1:
+            continue
+        edge, v = sums[place], place // wide
+        w = one[edge] + other[edge] - v
+        order[2 * found], order[2 * found + 1] = v, w
+        found += 1
+        back = w * wide + colours[v]
+        degrees[place] -= 1
+        degrees[back] -= 1
+        sums[back] -= edge
+        if degrees[back] == 1:
+            leaves[waiting] = back
+            waiting += 1
+    return found
+
+
+@compiled
+def substitute(compressed, steps):
+    """Take what has been read of a tree out of what its other numbers are summed with."""
+    for k in range(steps.size // 2):
+        compressed[steps[2 * k]] -= compressed[steps[2 * k + 1]]
+
+
 # ---------------------------------------------------------------- entries
 
 
@@ -328,4 +435,45 @@ def colour_stars_at(like, _, at):
     )
     treated, stars, hubs = integers_at(table, 8), integers_at(table, 9), integers_at(table, 10)
     colour_stars(order, pointers, others, edges, colours, forbidden, first_v, first_w, treated, stars, hubs)
+    return np.int64(0)
+
+
+def colour_trees_at(like, _, at):
+    """Run `colour_trees`. Compiled to a C function."""
+    table = table_at(at)
+    order, pointers, others, edges = (
+        integers_at(table, 0),
+        integers_at(table, 1),
+        integers_at(table, 2),
+        integers_at(table, 3),
+    )
+    colours, forbidden, near_v, near_edge = (
+        integers_at(table, 4),
+        integers_at(table, 5),
+        integers_at(table, 6),
+        integers_at(table, 7),
+    )
+    parents, visit_v, visit_w = integers_at(table, 8), integers_at(table, 9), integers_at(table, 10)
+    colour_trees(order, pointers, others, edges, colours, forbidden, near_v, near_edge, parents, visit_v, visit_w)
+    return np.int64(0)
+
+
+def peel_trees_at(like, wide, at):
+    """Run `peel_trees`. Compiled to a C function."""
+    table = table_at(at)
+    one, other, colours, degrees = (
+        integers_at(table, 0),
+        integers_at(table, 1),
+        integers_at(table, 2),
+        integers_at(table, 3),
+    )
+    return peel_trees(
+        one, other, colours, wide, degrees, integers_at(table, 4), integers_at(table, 5), integers_at(table, 6)
+    )
+
+
+def substitute_at(like, _, at):
+    """Run `substitute`. Compiled to a C function."""
+    table = table_at(at)
+    substitute(array_at(table, 0, like), integers_at(table, 1))
     return np.int64(0)

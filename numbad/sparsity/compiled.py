@@ -28,7 +28,8 @@ FOLDER = Path(__file__).parent
 SOURCES = tuple(FOLDER / f"{name}.py" for name in ("propagation", "colours"))
 TEXTS = FOLDER / "texts"
 FUNCTIONS = (
-    "order_at colour_columns_at colour_saturated_at colour_stars_at mark_steps_at mark_values_at run_entries_at "
+    "order_at colour_columns_at colour_saturated_at colour_stars_at colour_trees_at peel_trees_at substitute_at "
+    "mark_steps_at mark_values_at run_entries_at "
     "make_entries_at fill_partials_at mark_rows_at propagate_at write_pattern_at"
 ).split()
 FLOAT64 = np.dtype(np.float64)

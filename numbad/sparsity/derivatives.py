@@ -8,7 +8,7 @@ from numbad.errors import check_function, message, wraps
 from numbad.recording.recorder import current, refuse
 from numbad.sparsity.matrices import check_format
 from numbad.sparsity.plans import SparsePlan, run_once
-from numbad.sparsity.prepared import METHODS
+from numbad.sparsity.prepared import METHODS, SYMMETRIC
 from numbad.transforms.derivatives import check_callable, check_names, numbers_of
 
 if TYPE_CHECKING:
@@ -78,10 +78,9 @@ def check_options(name: str, options: dict[str, Any]) -> None:
         if options[key] not in known:
             listed = ", ".join(f'"{word}"' for word in known)
             raise ValueError(message(f"{name}: {key} is {options[key]!r}", f"give one of {listed}", where=False))
-    if options["method"] == "star" and "jacobian" in name:
-        raise ValueError(
-            message(f'{name}: method "star" is for symmetric matrices', 'give "columns", "rows" or "both"', where=False)
-        )
+    if options["method"] in SYMMETRIC and "jacobian" in name:
+        what = f'{name}: method "{options["method"]}" is for symmetric matrices'
+        raise ValueError(message(what, 'give "columns", "rows" or "both"', where=False))
 
 
 def sparse_jacobian(
@@ -259,9 +258,10 @@ def sparse_hessian(
         keeps what is prepared.
     argnums, has_aux, format, pattern, check, structure
         As those of `sparse_jacobian`.
-    method : {"auto", "entries", "star", "columns", "rows", "both"}
+    method : {"auto", "entries", "star", "acyclic", "columns", "rows", "both"}
         How the entries are computed: one by one, or by compressed sweeps over the gradient. "star" reads an entry from
-        its row or its column, whichever is alone there.
+        its row or its column, whichever is alone there; "acyclic" needs fewer colours, and takes entries that are known
+        out of sums with others, which loses digits where they differ much in size.
     **keywords
         Passed to `f` as they are; not differentiated.
 
@@ -283,13 +283,15 @@ def sparse_hessian(
     -----
     One run of `f`, whose gradient is made of it as rows; the pattern is that of the gradient's Jacobian, so it holds
     what interacts in an operation that is not linear, and no more [1]_. An entry is kept where the one opposite is
-    there, too. Colours of symmetric matrices form stars, so that each entry is alone in its row or its column [2]_.
+    there, too. Colours of symmetric matrices form stars, so that each entry is alone in its row or its column, or
+    trees [2]_.
 
     References
     ----------
     .. [1] A. Griewank and A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM, 2008, section 7.3; R. Gower and
        M. Mello, 2012 (edge pushing).
-    .. [2] T. Coleman and J. Moré, 1984; A. Gebremedhin, A. Tarafdar, F. Manne and A. Pothen, 2007, algorithm 4.1.
+    .. [2] T. Coleman and J. Moré, 1984; A. Gebremedhin, A. Tarafdar, F. Manne and A. Pothen, 2007, algorithms 3.1
+       and 4.1.
 
     Examples
     --------

@@ -24,21 +24,27 @@ from numbad.tape.layout import (
     GATHER,
     GUARD,
     GUARD_VALUE,
-    HEAD,
     HOST,
     MAP,
-    PLACE,
     SCATTER,
     gather_places,
     host_call,
     host_places,
     is_absent_sum,
+    operand_address,
+    operand_at,
+    operand_count,
+    operand_reference,
+    operand_space,
+    row_axes,
     row_cleared,
     row_operands,
     row_shape,
+    row_size,
     scatter_block,
     scatter_places,
     scatter_source,
+    set_reference,
     step_count,
 )
 from numbad.tapes.lowering import clear_rows, make_rows, place_spaces, spread
@@ -54,7 +60,6 @@ if TYPE_CHECKING:
 JOIN = 1032  # out depends on a, and on all that it depended on before; Python knows its value
 ROW_BYTES = 64  # of an element row, while patterns are found
 MOST_TERMS = 1 << 26  # of a product whose terms become rows
-MOST_AXES = 128  # of an index space: NumPy has 64
 MOST_ADDRESSES = 1 << 32  # what the words of a row can hold
 
 
@@ -144,30 +149,32 @@ def alike_rows(
         yield np.array([row]), [piece[None] for piece in element_rows(code[row], words, starts)]
     rows = rows[~lists]
     at = code[rows, 2].astype(np.int64)
-    sizes = words[at] * MOST_AXES + words[at + 2]
-    for size in np.unique(sizes).tolist():
-        mine = rows[sizes == size]
-        length, axes = divmod(size, MOST_AXES)
-        table = words[code[mine, 2].astype(np.int64)[:, None] + np.arange(length)]
-        places = np.arange(HEAD + axes, length, PLACE + axes)  # of kind, space and address of each operand
-        bases = np.array(starts, np.int64)[table[:, places + 1]] + table[:, places + 2]
-        table[:, places + 1] = table[:, places + 2] = 0
-        table[:, places[0] + 2] = bases[:, 0] - code[mine, 1]  # from the block's first address
-        table[:, 0] = code[mine, 0]
-        for group in groups_of(table):
-            first = np.array([code[mine[group[0]], 0], 0, 0, 0])
-            pattern = table[group[0]].copy()
-            pattern[0] = length
+    kinds = np.stack([row_size(words, at), row_axes(words, at)], axis=1)
+    for kind in groups_of(kinds):
+        mine, length = rows[kind], int(kinds[kind[0], 0])
+        taken = at[kind][:, None] + np.arange(length)
+        table = words[taken]
+        flat: Any = table.reshape(-1)
+        begins: Any = np.arange(len(mine)) * length
+        bases = []
+        for k in range(int(operand_count(flat, 0))):
+            place: Any = operand_at(flat, begins, k)
+            base: Any = np.array(starts, np.int64)[operand_space(flat, place)] + operand_address(flat, place)
+            bases.append(base)
+            set_reference(flat, operand_reference(place), 0, 0 if k else base - code[mine, 1])
+        for group in groups_of(np.column_stack([code[mine, 0].astype(np.int64), table])):
+            row = np.array([code[mine[group[0]], 0], 0, 0, 0])
             moves = np.zeros((len(group), 1, 4), np.int64)
             moves[:, 0, 1] = code[mine[group], 1]
-            moves[:, 0, 2 : 2 + len(places) - 1] = bases[group, 1:]
-            yield mine[group], [moved(piece, moves) for piece in element_rows(first, pattern, [0])]
+            for k, base in enumerate(bases[1:], start=2):
+                moves[:, 0, k] = base[group]
+            yield mine[group], [moved(piece, moves) for piece in element_rows(row, table[group[0]], [0])]
 
 
 def groups_of(table: np.ndarray) -> list[np.ndarray]:
     """Return which rows of a table are the same, those of each group in order."""
-    if len(table) == 1:
-        return [np.zeros(1, np.int64)]
+    if len(table) < 2:
+        return [np.arange(len(table))][: len(table)]
     keys = table @ np.random.default_rng(0).integers(-(1 << 62), 1 << 62, table.shape[1])
     _, first, which = np.unique(keys, return_index=True, return_inverse=True)
     if (table != table[first[which]]).any():  # two keys are the same by chance

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.kernels.memory import check_memory
-from numbad.sparsity.colouring import Colouring
+from numbad.sparsity.colouring import Colouring, choose_colouring
+from numbad.sparsity.compiled import call
 from numbad.sweeps.linearised import Linearised
 from numbad.tapes.lowering import spread
 
 if TYPE_CHECKING:
+    from numbad.sparsity.patterns import Pattern
     from numbad.tapes.tape import Tape
 
 
@@ -26,10 +28,12 @@ class Lanes:
         Which inputs are differentiated by, and the outputs whose elements are the rows.
     colouring : Colouring
         Of the pattern.
+    pattern : Pattern
     """
 
-    def __init__(self, tape: Tape, wanted: list[int], rows: list[int], colouring: Colouring) -> None:
-        self.tape, self.wanted, self.colouring = tape, wanted, colouring
+    def __init__(self, tape: Tape, wanted: list[int], rows: list[int], colouring: Colouring, pattern: Pattern) -> None:
+        self.tape, self.wanted, self.rows, self.colouring, self.pattern = tape, wanted, rows, colouring, pattern
+        self.direct: Lanes | None = None  # that reads each entry by itself
         shapes = [tape.inputs[k].shape for k in wanted]
         self.slots = [k for k in rows if tape.outputs[k].constant is None and 0 not in tape.outputs[k].shape]
         elements = sum(tape.inputs[k].size for k in wanted) * colouring.column_colours
@@ -61,12 +65,20 @@ class Lanes:
             inputs = [SimpleNamespace(**vars_of(tape.inputs[k]), value=leaves[k]) for k in self.wanted]
             outputs = [tape.outputs[k] for k in self.slots]
             linear = Linearised(execution, inputs, [spread(s.address, s.shape, s.strides) for s in outputs])
-            self.fill(data, linear)
+            if not self.fill(data, linear):
+                self.read_directly().fill(data, linear)
         workspace.release(tape)
         return data, values
 
-    def fill(self, data: np.ndarray, linear: Linearised) -> None:
-        """Sweep, and read the entries."""
+    def read_directly(self) -> Lanes:
+        """Return the sweeps of stars: an infinity is taken out of no sum."""
+        if self.direct is None:
+            stars = choose_colouring(self.pattern, "star")
+            self.direct = Lanes(self.tape, self.wanted, self.rows, stars, self.pattern)
+        return self.direct
+
+    def fill(self, data: np.ndarray, linear: Linearised) -> bool:
+        """Sweep, and read the entries; return whether they can be, by substitution only where all is finite."""
         colouring, whole = self.colouring, slice(None)
         if colouring.column_colours:
             found = linear.push(self.tangents)
@@ -74,6 +86,10 @@ class Lanes:
             compressed = np.zeros((colouring.rows.size, wide), data.dtype)
             for (start, size), part in zip(self.live, found, strict=True):
                 compressed[start : start + size] = part.reshape(size, wide)
+            if colouring.steps.size:
+                if not np.isfinite(compressed).all():
+                    return False
+                call("substitute_at", 0, (compressed.reshape(-1), colouring.steps.reshape(-1)), dtype=data.dtype)
             which = colouring.by_column if self.mixed else whole
             data[which] = compressed.reshape(-1)[colouring.places[which]]
         if colouring.row_colours:
@@ -81,6 +97,7 @@ class Lanes:
             compressed = np.concatenate([part.reshape(colouring.row_colours, -1) for part in found], axis=1)
             which = ~colouring.by_column if self.mixed else whole
             data[which] = compressed.reshape(-1)[colouring.places[which]]
+        return True
 
 
 def vars_of(slot: Any) -> dict[str, Any]:

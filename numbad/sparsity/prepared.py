@@ -25,7 +25,8 @@ from numbad.tapes.jacobians import Copy
 if TYPE_CHECKING:
     from numbad.tapes.tape import Tape
 
-METHODS = ("auto", "entries", "columns", "rows", "both", "star")
+METHODS = ("auto", "entries", "columns", "rows", "both", "star", "acyclic")
+SYMMETRIC = ("star", "acyclic")  # methods for matrices that are
 COLOURED_FIRST = 8  # rows for each entry: colours cost less than programs of entries, which they may make needless
 LONG, FEW_COLUMNS, ONE_SWEEP = 1 << 14, 64, 2.0  # one sweep of many rows is cheaper than long lists of entries for all
 STEP, ROW, LANE = 1.5, 4.0, 0.4  # predicted nanoseconds: an instruction, an element row, a lane of it
@@ -114,6 +115,15 @@ class Prepared:
             self.method = "entries"
             return
         kind = "auto" if method == "entries" else method
+        if kind in SYMMETRIC and not pattern.symmetric:
+            raise ValueError(
+                message(
+                    f"the second derivatives of {self.source.name} need not be symmetric: a rule of the user's own, or a "
+                    "checkpoint, says what a derivative is",
+                    f'leave method="{kind}" away',
+                    where=False,
+                )
+            )
         try:
             self.colouring = self.colouring or choose_colouring(pattern, kind)
         except Uncoloured:
@@ -130,7 +140,7 @@ class Prepared:
             return
         self.entries = None
         self.method = self.colouring.kind
-        self.lanes = Lanes(self.tape, self.wanted, self.rows, self.colouring)
+        self.lanes = Lanes(self.tape, self.wanted, self.rows, self.colouring, pattern)
 
     def predict_entries(self) -> float:
         """Return the predicted nanoseconds of a run of the entries."""
@@ -161,7 +171,7 @@ class Prepared:
                     return data, self.read_values()
                 if self.lanes is None:  # what is absent is told from zeros by the sweeps
                     self.colouring = choose_colouring(self.pattern)
-                    self.lanes = Lanes(self.tape, self.wanted, self.rows, self.colouring)
+                    self.lanes = Lanes(self.tape, self.wanted, self.rows, self.colouring, self.pattern)
         assert self.lanes is not None
         data, values = self.lanes.compute(self.tape.rebuild_inputs(list(given)), given)
         return data, [values[k] for k in self.reads]

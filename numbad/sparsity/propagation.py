@@ -204,7 +204,8 @@ def passes(code, flags, carries, i, counts):
 def propagate(code, flags, carries, uses, starts, counts, second, pool, keys, stack, state, marks):
     """Find the columns on which each address depends; return the row where it stopped.
 
-    state has the end of the pool and the row to begin with, becomes whether the keys are too few, and has the last stamp.
+    state has the end of the pool and the row to begin with, becomes whether the keys are too few, and has the last
+    stamp.
     """
     i = state[1]
     while i < code.shape[0]:

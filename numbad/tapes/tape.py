@@ -323,7 +323,14 @@ class Tape:
 
         return write_dot(self, *points, adjoints=adjoints, rows=rows)
 
-    def draw(self, path: str | PathLike[str], *points: Any, adjoints: bool = False, rows: int = 200) -> str:
+    def draw(
+        self,
+        path: str | PathLike[str],
+        *points: Any,
+        adjoints: bool = False,
+        rows: int = 200,
+        pattern: str | None = None,
+    ) -> str:
         """Draw the computational graph into a file: inputs, rows and results as nodes, with arrows to who reads them.
 
         Parameters
@@ -337,11 +344,14 @@ class Tape:
             Show the derivative of the result with respect to each intermediate, too.
         rows : int
             A longer tape raises a NumbadError.
+        pattern : {"jacobian", "hessian"}, optional
+            Draw where this matrix has entries instead (see `sparsity`), in the colours of the columns that one sweep
+            may compute together; Matplotlib is needed, and the name may end in whatever it writes.
 
         Returns
         -------
         str
-            The DOT text.
+            The DOT text; of a pattern, its size and number of entries.
 
         Raises
         ------
@@ -350,7 +360,8 @@ class Tape:
         OutputError
             With `adjoints`, when the recorded function did not return one number.
         ValueError
-            When the name of the file ends otherwise.
+            When the name of the file ends otherwise; when `pattern` is no such matrix, or is given with points or
+            `adjoints`, which it has no use for.
 
         Examples
         --------
@@ -360,6 +371,10 @@ class Tape:
         >>> path.read_text() == text
         True
         """
+        if pattern is not None:
+            from numbad.pictures.spying import draw_pattern
+
+            return draw_pattern(self, path, pattern, bool(points or adjoints))
         from numbad.pictures.drawing import draw_tape
 
         return draw_tape(self, path, *points, adjoints=adjoints, rows=rows)

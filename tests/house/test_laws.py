@@ -105,6 +105,7 @@ LATER = {  # parts of what a user holds, each the way to a whole wing
     "replay.machines": {"replay.divided_machine", "replay.scalar_machine"},
     "replay.program": {"emission.splicing", "recording.knowns"},
     "replay.recorded_path": {"tapes.passes"},
+    "replay.sparse_paths": {"replay.path_summaries"},
     "storage.__init__": {"storage.tape_files"},  # pickles of tapes name `numbad.storage.read_tape`
     "tapes.freezing": {"tape.naming"},
     "tapes.tape": {"tapes.checks", "tapes.directional", "tapes.jacobians", "tapes.passes", "tapes.points"},
@@ -115,6 +116,7 @@ FACE = {  # a tape's methods for the eye and for files: the one place that reach
         "pictures.explaining",
         "pictures.listing",
         "pictures.notebook",
+        "pictures.spying",
         "sparsity.of_tapes",
         "storage.tape_files",
     },

@@ -36,6 +36,16 @@ def test_colours_are_shown():
         found.spy(colours=[0, 1])
 
 
+def test_tapes_draw_patterns_in_colours(tmp_path):
+    tape = numbad.record(lambda x: np.sum(x[1:] * x[:-1] ** 2), np.ones(5))
+    assert tape.draw(tmp_path / "one.png", pattern="jacobian") == "<pattern of 1 x 5 with 5 entries>"
+    assert tape.draw(tmp_path / "two.svg", pattern="hessian") == "<pattern of 5 x 5 with 12 entries>"
+    assert (tmp_path / "one.png").read_bytes()[1:4] == b"PNG" and "<svg" in (tmp_path / "two.svg").read_text()
+    for options in ({"pattern": "third"}, {"pattern": "hessian", "adjoints": True}):
+        with pytest.raises(ValueError, match='give pattern="jacobian"'):
+            tape.draw(tmp_path / "three.png", **options)
+
+
 def test_without_matplotlib(monkeypatch):
     usual = builtins.__import__
 

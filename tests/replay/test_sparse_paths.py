@@ -40,6 +40,16 @@ def test_each_path_has_its_structure_and_a_change_is_said_once():
     assert run.paths == 0
 
 
+def test_the_summary_says_of_each_path_what_was_prepared():
+    run = numbad.jit(numbad.sparse_jacobian(branches, structure="union"))
+    with pytest.warns(UserWarning, match="another structure"):
+        run(X), run(-X), run(-X)
+    title, *paths = run.summary().splitlines()
+    assert title == "branches: 2 recorded paths"
+    assert paths[0].startswith("  9 x 9, 17 entries, one by one: ") and paths[0].endswith(" bytes; 2 runs")
+    assert paths[1].startswith("  9 x 9, 9 entries, one by one: ") and "prepared in" in paths[1]
+
+
 def test_one_structure_for_all_paths():
     run = numbad.jit(numbad.sparse_jacobian(branches, structure="union"))
     with pytest.warns(UserWarning, match="another structure"):

@@ -3,9 +3,18 @@
 import numpy as np
 import pytest
 from scipy.sparse import block_diag, csr_array, diags_array, eye_array, kron, random_array
+from scipy.sparse.csgraph import connected_components
 
 from numbad.sparsity import colouring, patterns
-from numbad.sparsity.colouring import ORDERS, choose_colouring, colour_columns, graph_of, order_of
+from numbad.sparsity.colouring import (
+    ORDERS,
+    choose_colouring,
+    colour_columns,
+    colour_stars,
+    colour_trees,
+    graph_of,
+    order_of,
+)
 from numbad.sparsity.patterns import Pattern
 
 
@@ -25,10 +34,12 @@ def check(pattern, found, seed=0):
     tangents = np.equal.outer(found.columns, np.arange(found.column_colours)).astype(float)
     cotangents = np.equal.outer(np.arange(found.row_colours), found.rows).astype(float)
     sources = ((matrix @ tangents).reshape(-1), (cotangents @ matrix).reshape(-1))
+    for place, source in found.steps:
+        sources[0][place] -= sources[0][source]
     values = np.zeros(pattern.entries)
     for source, which in zip(sources, (found.by_column, ~found.by_column), strict=True):
         values[which] = source[found.places[which]]
-    np.testing.assert_allclose(values, matrix[rows, columns], rtol=1e-12)
+    np.testing.assert_allclose(values, matrix[rows, columns], rtol=1e-11)
 
 
 def arrowhead(count):
@@ -53,7 +64,7 @@ def test_entries_are_read_back(seed):
         check(pattern_from(matrix), choose_colouring(pattern_from(matrix), kind), seed)
     square = random_array((width, width), density=random.uniform(0.0, 0.4), rng=random)
     symmetric = pattern_from(square + square.T, True)
-    for kind in ("star", "auto", "both"):
+    for kind in ("star", "acyclic", "auto", "both"):
         check(symmetric, choose_colouring(symmetric, kind), seed)
 
 
@@ -71,6 +82,31 @@ def test_bands(width):
     matrix = diags_array([1.0] * len(offsets), offsets=offsets, shape=(50, 50))
     assert choose_colouring(pattern_from(matrix), "columns").colours == 2 * width + 1
     assert choose_colouring(pattern_from(matrix, True)).colours <= 2 * width + 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_two_colours_form_trees_or_stars(seed):
+    random = np.random.default_rng(seed)
+    count = int(random.integers(5, 40))
+    dense = np.triu(random.random((count, count)) < random.uniform(0.05, 0.4), 1)
+    one, other = np.nonzero(dense)
+    for order in ORDERS:
+        trees, (stars, _) = colour_trees(count, one, other, order), colour_stars(count, one, other, order)
+        assert (trees[one] != trees[other]).all() and (stars[one] != stars[other]).all()
+        for first in range(trees.max()):
+            for second in range(first + 1, trees.max() + 1):
+                inside = np.isin(trees[one], (first, second)) & np.isin(trees[other], (first, second))
+                parts = connected_components(csr_array((inside[inside], (one[inside], other[inside])), (count, count)))
+                assert np.count_nonzero(inside) == count - parts[0]  # a forest
+
+
+def test_trees_need_fewer_colours_than_stars():
+    for matrix, trees, stars in ((grid(12), 4, 5), (diags_array([1.0] * 3, offsets=[-1, 0, 1], shape=(50, 50)), 2, 3)):
+        pattern = pattern_from(matrix, True)
+        found = choose_colouring(pattern, "acyclic")
+        assert (found.colours, choose_colouring(pattern, "star").colours) == (trees, stars)
+        check(pattern, found)
+    assert choose_colouring(pattern_from(np.kron(np.eye(5), np.ones((3, 3))), True)).kind == "star"
 
 
 @pytest.mark.parametrize("side", [5, 10, 33])

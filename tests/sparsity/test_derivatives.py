@@ -10,7 +10,7 @@ import numbad
 from numbad.errors import BranchError, InputError, OutputError, RecordingError
 from numbad.ops import REGISTRY
 from numbad.ops.texts import scaled_partials
-from numbad.sparsity import entries, lanes, prepared
+from numbad.sparsity import colouring, entries, lanes, prepared
 from numbad.sparsity.layout import A_STRIDE, B_STRIDE, COUNT, OUT, A, B, P
 from numbad.sparsity.patterns import Pattern
 from numbad.testing import check_sparsity
@@ -77,7 +77,7 @@ SCALARS = {
 }
 
 
-@pytest.mark.parametrize("method", ("auto", "entries", "star", "columns", "rows", "both"))
+@pytest.mark.parametrize("method", ("auto", "entries", "star", "acyclic", "columns", "rows", "both"))
 @pytest.mark.parametrize("name", SCALARS)
 def test_hessians(name, method):
     try:
@@ -196,6 +196,8 @@ def test_wrong_input():
         numbad.sparse_jacobian(lambda x: x, structure="all")
     with pytest.raises(ValueError, match="for symmetric matrices"):
         numbad.sparse_jacobian(lambda x: x, X, method="star")
+    with pytest.raises(ValueError, match="for symmetric matrices"):
+        numbad.sparse_jacobian(lambda x: x, X, method="acyclic")
     with pytest.raises(TypeError, match="sparse_jacobian takes format itself"):
         numbad.sparse_jacobian(lambda x, format: x, X, format="csc")
     with pytest.raises(TypeError, match="takes the function first"):
@@ -246,6 +248,56 @@ def test_a_rule_of_the_users_need_not_be_symmetric():
     for method in ("auto", "columns"):
         np.testing.assert_array_equal(
             numbad.sparse_hessian(f, X[:2], method=method).toarray(), numbad.hessian(f, X[:2])
+        )
+    for method in ("star", "acyclic"):
+        with pytest.raises(ValueError, match="need not be symmetric"):
+            numbad.sparse_hessian(f, X[:2], method=method)
+
+
+def chained(x):
+    """Return a function whose second derivatives are a band of five, in an order that hides it, and a dense row."""
+    y = x[np.argsort(np.sin(np.arange(x.size)), kind="stable")]
+    return np.sum(np.exp(0.1 * y[2:] * y[:-2]) * y[1:-1]) + x[0] * np.sum(x**2)
+
+
+@pytest.mark.parametrize("count", [5, 9, 60, 300])
+def test_trees_by_substitution(count):
+    x = np.random.default_rng(count).uniform(0.5, 1.5, count)
+    dense = numbad.hessian(chained, x)
+    for method in ("acyclic", "star"):
+        found = numbad.sparse_hessian(chained, x, method=method)
+        np.testing.assert_allclose(found.toarray(), dense, rtol=1e-12, atol=1e-12)
+    close = {"rtol": 1e-4, "atol": 1e-4}
+    found = numbad.sparse_hessian(chained, x.astype(np.float32), method="acyclic")
+    np.testing.assert_allclose(found.toarray(), dense, **close)
+
+
+def test_substitution_spreads_no_infinity():
+    def f(x):
+        return np.sum(x[1:] * x[:-1] * x[1:]) + np.sum(np.sqrt(x[:3]) * x[3])
+
+    at = np.array([0.0, *X[1:]])
+    with np.errstate(all="ignore"):
+        dense = numbad.hessian(f, at)
+        assert np.isinf(dense).sum() == 3
+        found = numbad.sparse_hessian(f, at, method="acyclic").toarray()
+    np.testing.assert_allclose(found, dense, rtol=1e-12, atol=1e-12)
+
+
+def test_a_damaged_substitution_is_noticed(monkeypatch):
+    whole = colouring.by_trees
+
+    def damaged(pattern):
+        found = whole(pattern)
+        assert len(found.steps)
+        found.steps[0, 1] = found.steps[0, 0]
+        return found
+
+    monkeypatch.setattr(colouring, "by_trees", damaged)
+    x = np.random.default_rng(0).uniform(0.5, 1.5, 20)
+    with pytest.raises(AssertionError):
+        np.testing.assert_allclose(
+            numbad.sparse_hessian(chained, x, method="acyclic").toarray(), numbad.hessian(chained, x), rtol=1e-9
         )
 
 
