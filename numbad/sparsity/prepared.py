@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 METHODS = ("auto", "entries", "columns", "rows", "both", "star", "acyclic")
 SYMMETRIC = ("star", "acyclic")  # methods for matrices that are
+VERY_LONG, FEW_COLOURS = 1 << 20, 4  # rows, and colours: entries are not tried, which takes longer than many sweeps
 COLOURED_FIRST = 8  # rows for each entry: colours cost less than programs of entries, which they may make needless
 LONG, FEW_COLUMNS, ONE_SWEEP = 1 << 14, 64, 2.0  # one sweep of many rows is cheaper than long lists of entries for all
 STEP, ROW, LANE = 1.5, 4.0, 0.4  # predicted nanoseconds: an instruction, an element row, a lane of it
@@ -95,6 +96,7 @@ class Prepared:
         one_sweep = rows > LONG and FEW_COLUMNS < pattern.entries < rows / 2 and most_colours(pattern) <= ONE_SWEEP
         if method == "auto" and (one_sweep or COLOURED_FIRST * pattern.entries < rows):
             self.colouring = choose_colouring(pattern)
+            one_sweep = one_sweep or (rows > VERY_LONG and self.colouring.colours <= FEW_COLOURS)
         if method == "entries" or (method == "auto" and not one_sweep):
             read = [analysis.outputs[:0]] + [read_places(self.tape, k, analysis) for k in self.reads]
             colours = self.colouring.colours if self.colouring else most_colours(pattern)
@@ -118,8 +120,8 @@ class Prepared:
         if kind in SYMMETRIC and not pattern.symmetric:
             raise ValueError(
                 message(
-                    f"the second derivatives of {self.source.name} need not be symmetric: a rule of the user's own, or a "
-                    "checkpoint, says what a derivative is",
+                    f"the second derivatives of {self.source.name} need not be symmetric: a rule of the user's own, "
+                    "or a checkpoint, says what a derivative is",
                     f'leave method="{kind}" away',
                     where=False,
                 )
