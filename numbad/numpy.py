@@ -26,7 +26,8 @@ from typing import Any
 import numpy
 
 from numbad.errors import RecordingError, message
-from numbad.numpy_api import functions
+from numbad.numpy_api import converting, functions
+from numbad.numpy_api.converting import laid_out
 from numbad.numpy_api.dispatch import FUNCTIONS
 from numbad.recording.active import Active
 from numbad.recording.arrays import Array
@@ -34,7 +35,8 @@ from numbad.recording.operands import holds_active
 from numbad.recording.recorder import current
 
 MAKERS = ("zeros", "ones", "empty", "eye", "identity", "tri", "diag_indices")
-CONVERTERS = ("asarray", "asanyarray", "ascontiguousarray", "asfortranarray", "asarray_chkfinite", "require")
+CONVERTERS = ("asarray", "asanyarray")
+ORDERED = {"ascontiguousarray": ("C", 1), "asfortranarray": ("F", 0)}  # the order of the elements, the fewest axes
 INSTEAD: dict[str, Any] = {}  # name -> what this module has in the place of NumPy's own
 
 
@@ -69,7 +71,7 @@ def array(object: Any, dtype: Any = None, *, copy: Any = True, **keywords: Any) 
     copy : bool, optional
         Whether to copy an array; True by default.
     **keywords
-        NumPy's other ones. While a function is recorded, `ndmin` alone is taken into account.
+        NumPy's other ones. While a function is recorded, `ndmin` and `order` are taken into account.
 
     Returns
     -------
@@ -90,10 +92,10 @@ def array(object: Any, dtype: Any = None, *, copy: Any = True, **keywords: Any) 
     result: Any = found
     while result.ndim < keywords.get("ndmin", 0):
         result = result[None]
-    return result.copy() if copy else result
+    return laid_out(result, copy, keywords.get("order") or "K") if isinstance(result, Array) else result
 
 
-def asarray(a: Any, dtype: Any = None, *arguments: Any, **keywords: Any) -> Any:
+def asarray(a: Any, dtype: Any = None, order: Any = None, **keywords: Any) -> Any:
     """As numpy.asarray; a recording array is given back as it is.
 
     Parameters
@@ -102,8 +104,10 @@ def asarray(a: Any, dtype: Any = None, *arguments: Any, **keywords: Any) -> Any:
         Numbers, arrays, recording values, or nested lists and tuples of them.
     dtype : dtype, optional
         As in NumPy; while a function is recorded, floating dtypes give that of the recording.
-    *arguments, **keywords
-        NumPy's other ones; not looked at while a function is recorded.
+    order : str, optional
+        As in NumPy: a recording array that has it is given back as it is, another is copied.
+    **keywords
+        NumPy's other ones. While a function is recorded, `copy` alone is taken into account.
 
     Returns
     -------
@@ -117,9 +121,55 @@ def asarray(a: Any, dtype: Any = None, *arguments: Any, **keywords: Any) -> Any:
     >>> numbad.gradient(lambda x: np.asarray([x, x * x]).sum(), 3.0)
     7.0
     """
-    if isinstance(a, Active) and is_floating(dtype):
-        return functions.asarray(a)
-    return array(a, dtype, copy=None) if current() is not None else numpy.asarray(a, dtype, *arguments, **keywords)
+    if current() is None:
+        return numpy.asarray(a, dtype, order, **keywords)
+    return array(a, dtype, copy=keywords.get("copy"), order=order or "K")
+
+
+def ordered(name: str, order: str, ndmin: int) -> Callable[..., Any]:
+    """Make a function whose array has its elements in an order: the array that is given, where it has that."""
+    own = getattr(numpy, name)
+
+    def make(a: Any, dtype: Any = None, **keywords: Any) -> Any:
+        return own(a, dtype, **keywords) if current() is None else array(a, dtype, copy=None, order=order, ndmin=ndmin)
+
+    make.__name__, make.__doc__ = name, own.__doc__
+    return make
+
+
+def require(a: Any, dtype: Any = None, requirements: Any = None, **keywords: Any) -> Any:
+    """As numpy.require.
+
+    Parameters
+    ----------
+    a : array_like
+        Numbers, arrays, recording values, or nested lists and tuples of them.
+    dtype : dtype, optional
+        As in NumPy; while a function is recorded, floating dtypes give that of the recording.
+    requirements : str or sequence of str, optional
+        As in NumPy: an order of the elements, or memory of its own.
+    **keywords
+        NumPy's other ones; not looked at for recording values.
+
+    Returns
+    -------
+    ndarray
+        The array itself where it has what is required, else a copy.
+
+    Raises
+    ------
+    ValueError
+        When both orders are required.
+
+    Examples
+    --------
+    >>> import numbad, numbad.numpy as np
+    >>> numbad.gradient(lambda x: np.require(x.T, None, "C")[0, 1], np.eye(2)).tolist()
+    [[0.0, 0.0], [1.0, 0.0]]
+    """
+    if current() is None or not isinstance(a, Active):
+        return numpy.require(a, dtype, requirements, **keywords)
+    return converting.require(a, dtype, requirements)
 
 
 def full(shape: Any, fill_value: Any, dtype: Any = None, **keywords: Any) -> Any:
@@ -266,7 +316,8 @@ def of_arrays(name: str) -> Callable[..., Any]:
 
 
 INSTEAD.update({name: maker(name) for name in MAKERS})
-INSTEAD.update(dict.fromkeys(CONVERTERS, asarray))
+INSTEAD.update(dict.fromkeys(CONVERTERS, asarray), require=require)
+INSTEAD.update({name: ordered(name, *setting) for name, setting in ORDERED.items()})
 INSTEAD.update(array=array, full=full, fromiter=fromiter, vectorize=vectorize, ndarray=ndarray)
 OWN = frozenset(INSTEAD)  # others are entered when they are looked up
 

@@ -45,7 +45,15 @@ def array(object: Any, dtype: Any = None, *, copy: Any = True, order: Any = "K",
     result = as_array(functions.asarray(object, dtype))
     while result.ndim < ndmin:
         result = result[None]
-    return result.copy(order) if copy or order == "F" else result
+    return laid_out(result, copy, order)
+
+
+def laid_out(result: Any, copy: Any, order: str) -> Any:
+    """Return an array in an order of its elements: itself where it has that, for then it shares memory as in NumPy."""
+    misses = order in ("C", "F") and not result.flags[order]
+    if misses and copy is not None and not copy:
+        raise ValueError("Unable to avoid copy while creating an array as requested.")
+    return result.copy(order) if copy or misses else result
 
 
 def asarray(a: Any, dtype: Any = None, order: str | None = None, *, copy: Any = None, **keywords: Any) -> Any:
@@ -55,12 +63,29 @@ def asarray(a: Any, dtype: Any = None, order: str | None = None, *, copy: Any = 
 
 def ascontiguousarray(a: Any, dtype: Any = None, **keywords: Any) -> Any:
     """As np.ascontiguousarray: at least one axis."""
-    return array(a, dtype, copy=None, ndmin=1, **keywords)
+    return array(a, dtype, copy=None, order="C", ndmin=1, **keywords)
 
 
 def asfortranarray(a: Any, dtype: Any = None, **keywords: Any) -> Any:
     """As np.asfortranarray."""
     return array(a, dtype, copy=None, order="F", **keywords)
+
+
+def asarray_chkfinite(a: Any, dtype: Any = None, order: str | None = None) -> Any:
+    """As np.asarray_chkfinite: the answer is guarded."""
+    found = asarray(a, dtype, order)
+    if not np.isfinite(found).all():
+        raise ValueError("array must not contain infs or NaNs")
+    return found
+
+
+def require(a: Any, dtype: Any = None, requirements: Any = None, **keywords: Any) -> Any:
+    """As np.require: a copy only where the array lacks what is required of it."""
+    required = {str(name).upper()[0] for name in requirements or ()}
+    if {"C", "F"} <= required:
+        raise ValueError("Cannot specify both 'C' and 'F' order")
+    found = array(a, dtype, copy=None, order="F" if "F" in required else "C" if "C" in required else "K", **keywords)
+    return found.copy("F" if "F" in required else "C") if "O" in required and not found.flags["O"] else found
 
 
 def full(shape: Any, fill_value: Any, dtype: Any = None, order: Any = "C", **keywords: Any) -> Any:
@@ -92,10 +117,10 @@ RECORDED: dict[Any, Callable[..., Any]] = {
     np.array: array,
     np.asarray: asarray,
     np.asanyarray: asarray,
-    np.asarray_chkfinite: asarray,
+    np.asarray_chkfinite: asarray_chkfinite,
     np.ascontiguousarray: ascontiguousarray,
     np.asfortranarray: asfortranarray,
-    np.require: lambda a, dtype=None, requirements=None, **keywords: asarray(a, dtype),
+    np.require: require,
     np.full: full,
     np.ndenumerate: ndenumerate,
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from numbad.numpy_api.converting import asarray_chkfinite, require
 from numbad.numpy_api.protocol import tables
 from numbad.recording.teaching import ORIGINALS, Implementation, teach_function
 
@@ -15,6 +16,8 @@ UNTAUGHT = set(
     "array_repr array_str array2string save savez savez_compressed savetxt put place put_along_axis fill_diagonal"
     " shape ndim size isrealobj iscomplexobj common_type".split()
 )
+# They ask no argument of theirs whether it records
+CONVERTERS: dict[Any, Implementation] = {np.require: require, np.asarray_chkfinite: asarray_chkfinite}
 METHODS = {"_mean": "mean", "_var": "var", "_std": "std"}  # what arrays' own methods call
 
 
@@ -27,6 +30,8 @@ def teach_numpy() -> None:
             own = getattr(function, "_implementation", None)
             if type(own) is FunctionType and own not in ORIGINALS and own.__name__ not in UNTAUGHT:
                 teach_function(own, of_lists(function, own), function)
+    for function, recorded in CONVERTERS.items():
+        teach_function(function, recorded)
     methods = getattr(getattr(np, "_core", None), "_methods", None)
     for private, name in METHODS.items():
         own = getattr(methods, private, None)

@@ -26,7 +26,7 @@ class Flags:
         if name == "writeable":
             return not self._array.storage.frozen
         if name == "owndata":
-            return bool(self._array.size == self._array.storage.size)
+            return bool(self._array.is_whole())
         found: bool = getattr(self._like, name)
         return found
 

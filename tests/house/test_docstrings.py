@@ -51,7 +51,8 @@ def public_objects() -> dict[str, Any]:
         found |= {f"{kind.__name__}.{m}": vars(kind)[m] for m in methods if inspect.isfunction(vars(kind)[m])}
     found["Tape.__call__"] = numbad.Tape.__call__
     borrowed = {name for name in found if name in ("numpy.ndarray",) or getattr(np, name[6:], None) is found[name]}
-    borrowed |= {f"numpy.{name}" for name in numbad.numpy.MAKERS}  # their docstrings are NumPy's
+    like_numpys = (*numbad.numpy.MAKERS, *numbad.numpy.ORDERED)  # their docstrings are NumPy's
+    borrowed |= {f"numpy.{name}" for name in like_numpys}
     return {name: part for name, part in found.items() if name not in borrowed}
 
 
