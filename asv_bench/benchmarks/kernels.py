@@ -110,3 +110,69 @@ class Native:
         return fastest(lambda: numbad.gradient(self.f, self.x)) / fastest(lambda: self.f(self.x))
 
     track_gradient_over_value.unit = "ratio"
+
+
+def logistic(rates):
+    """A map of 10,000 steps for each of ten rates."""
+    total = 0.0
+    for rate in rates:
+        x = 0.3
+        for _ in range(10_000):
+            x = rate * x * (1.0 - x)
+        total += x
+    return total
+
+
+def orbit(parameters):
+    """A thousand steps of Runge and Kutta for Lorenz' equations."""
+    x, y, z, h = 1.0, 1.0, 1.0, 0.001
+    s, r, b = parameters[0], parameters[1], parameters[2]
+    for _ in range(1000):
+        ax, ay, az = s * (y - x), x * (r - z) - y, x * y - b * z
+        px, py, pz = x + 0.5 * h * ax, y + 0.5 * h * ay, z + 0.5 * h * az
+        bx, by, bz = s * (py - px), px * (r - pz) - py, px * py - b * pz
+        px, py, pz = x + 0.5 * h * bx, y + 0.5 * h * by, z + 0.5 * h * bz
+        cx, cy, cz = s * (py - px), px * (r - pz) - py, px * py - b * pz
+        px, py, pz = x + h * cx, y + h * cy, z + h * cz
+        dx, dy, dz = s * (py - px), px * (r - pz) - py, px * py - b * pz
+        x += h / 6.0 * (ax + 2.0 * bx + 2.0 * cx + dx)
+        y += h / 6.0 * (ay + 2.0 * by + 2.0 * cy + dy)
+        z += h / 6.0 * (az + 2.0 * bz + 2.0 * cz + dz)
+    return x * y + z
+
+
+LONG = {
+    "rosenbrock": (rosenbrock, lambda: np.random.default_rng(7).random(1_000_000)),
+    "tridiagonal": (tridiagonal, lambda: np.random.default_rng(7).random(100_000)),
+    "logistic": (logistic, lambda: np.linspace(2.0, 3.2, 10)),
+    "orbit": (orbit, lambda: np.array([10.0, 28.0, 8.0 / 3.0])),
+}
+
+
+class Adjoints:
+    """Kernels with long loops, one row each."""
+
+    params = list(LONG)
+    param_names = ["kernel"]
+
+    def setup(self, kernel):
+        need("kernel", "value_and_gradient")
+        function, point = LONG[kernel]
+        try:
+            self.f = numbad.kernel(adjoint=True)(function)
+        except TypeError as error:
+            raise NotImplementedError("this numbad has no adjoints of kernels") from error
+        self.x = point()
+        self.f(self.x)
+        numbad.value_and_gradient(self.f, self.x)
+
+    def time_value_and_gradient(self, kernel):
+        numbad.value_and_gradient(self.f, self.x)
+
+    def peakmem_value_and_gradient(self, kernel):
+        numbad.value_and_gradient(self.f, self.x)
+
+    def track_gradient_over_value(self, kernel):
+        return fastest(lambda: numbad.value_and_gradient(self.f, self.x)) / fastest(lambda: self.f(self.x))
+
+    track_gradient_over_value.unit = "ratio"

@@ -52,6 +52,8 @@ def replaced(value: Any, met: list[Kernel]) -> Any:
             raise errors.TypingError("a function with signatures, or in object mode, is recorded by Python")
         met.append(kernel)
         return native_of(kernel)
+    if attribute(value, "_numba_type_") is not None:
+        raise errors.TypingError("a kernel with a rule is recorded by Python")
     if is_users_function(value):
         raise errors.TypingError("a function that Numba inlines is recorded by Python")
     try:

@@ -14,7 +14,8 @@ from numbad.recording.recorder import Recorder, beginnings
 
 NUMBA = "numba.core.registry"  # which imports the dispatchers
 ASKING = ("functools", "numba.core.typing.typeof")  # modules in which Numba asks for the class of an argument
-INTERNAL.add("numbad.numba_api")  # not in the list there: kernels are made of that module too, and would be made anew
+# Not in the list there: kernels are made of that module too, and would be made anew.
+INTERNAL.update(("numbad.numba_api", "numbad.numba_api.adjoint"))
 TRANSFORMS: dict[str, Callable[..., Any]] = {}  # `vjp` and `jvp`, which stand on a higher floor
 _taught = False
 

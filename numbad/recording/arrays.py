@@ -332,10 +332,19 @@ class Array(Active):
 
     def __iter__(self) -> Iterator[Any]:
         if len(self.shape) == 1 and not self.boolean:
-            if self.first is not None:
-                return iter(make_scalars(self.recorder, list(range(self.first, self.first + self.shape[0]))))
-            return iter(make_scalars(self.recorder, self.address_view().tolist()))
+            return self.numbers()
         return (self[k] for k in range(len(self)))
+
+    def numbers(self) -> Iterator[Any]:
+        """Give the numbers of a vector one by one; what the program assigns on the way is seen, as in NumPy."""
+        addresses = self.address_view()
+        if self.first is None and self.storage.addresses is not None:
+            for k in range(self.shape[0]):
+                yield make_scalar(self.recorder, addresses.item(k))  # a view of what is assigned to
+            return
+        for k, scalar in enumerate(make_scalars(self.recorder, addresses.tolist())):
+            shared = self.shared
+            yield scalar if shared is None or shared.addresses is None else self[k]
 
     def __contains__(self, value: Any) -> bool:
         return bool((self == value).any())

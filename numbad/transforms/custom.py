@@ -13,6 +13,7 @@ import numpy as np
 
 from numbad.emission.regions import addresses_of
 from numbad.errors import NumbadError, RecordingError, check_function, message, name_of, wraps
+from numbad.numba_api.sources import is_numbas
 from numbad.ops.arithmetic import stop_gradient as held
 from numbad.recording.active import Active
 from numbad.recording.arrays import Array, RuleStorage, as_array
@@ -246,6 +247,26 @@ def apply_rule(
     return rebuild(list(found) if isinstance(found, tuple) else [found])
 
 
+def taking_numbers(f: Callable[..., R]) -> Callable[..., R]:
+    """Return a function of Numba's so that arrays without axes are given to it as the numbers that it takes."""
+    if not is_numbas(f):
+        return f
+
+    @functools.wraps(f)
+    def call(*arguments: Any) -> R:
+        leaves, rebuild = flatten(arguments)
+        return f(*rebuild([number_of(part) for part in leaves]))
+
+    return call
+
+
+def number_of(value: Any) -> Any:
+    """Return an array without axes as a number."""
+    if isinstance(value, Array) and not value.shape:
+        return value.item()
+    return value[()] if isinstance(value, np.ndarray) and not value.shape else value
+
+
 def count_positional(f: Callable[..., Any]) -> int:
     """Return the number of positional parameters; 0 where Python cannot tell, as of some compiled functions."""
     try:
@@ -261,10 +282,19 @@ class CustomFunction(Generic[P, R]):
     def __init__(self, f: Callable[P, R], nondiff_argnums: int | tuple[int, ...] = ()) -> None:
         check_function(f, type(self).__name__)
         functools.update_wrapper(self, f)  # type: ignore[arg-type]
-        self.f: Callable[..., R] = f
+        self.given, self.f = f, taking_numbers(f)
         self.name = name_of(f, type(f).__name__)
         self.positional = count_positional(f)
         self.nondiff = (nondiff_argnums,) if isinstance(nondiff_argnums, int) else tuple(nondiff_argnums)
+
+    @property
+    def _numba_type_(self) -> Any:
+        """The type that functions have that Numba compiles: so others may call a kernel that has a rule."""
+        if not is_numbas(self.given):
+            return None
+        from numba.core.types import Dispatcher
+
+        return Dispatcher(self.given)
 
     def split(self, arguments: tuple[Any, ...]) -> tuple[list[Any], list[Any]]:
         """Return the arguments without derivative, and the others."""
@@ -354,6 +384,9 @@ class custom_vjp(CustomFunction[P, R]):
 
     In forward mode the rule is transposed: `jvp`, `jacfwd` and `hessian` work, too.
 
+    `f` and both functions of its rule may be kernels, which Numba compiles, and other kernels may call it: its machine
+    code where they compute, its rule where they are differentiated.
+
     Examples
     --------
     >>> import numpy as np, numbad
@@ -388,7 +421,7 @@ class custom_vjp(CustomFunction[P, R]):
         >>> numbad.grad(double)(3.0)
         2.0
         """
-        self.forward, self.backward = forward, backward
+        self.forward, self.backward = taking_numbers(forward), taking_numbers(backward)
 
     def __call__(self, *arguments: P.args, **keywords: P.kwargs) -> R:
         fixed, others = self.split(self.bind(arguments, keywords))
@@ -490,7 +523,7 @@ class custom_jvp(CustomFunction[P, R]):
         >>> numbad.jvp(square, (3.0,), (1.0,))
         (9.0, 6.0)
         """
-        self.rule = rule
+        self.rule = taking_numbers(rule)
         return rule
 
     def defjvps(self, *rules: Callable[..., Any] | None) -> None:

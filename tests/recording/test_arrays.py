@@ -250,6 +250,17 @@ def iteration_sees_writes(x: Any) -> Any:
     return total
 
 
+def iteration_over_a_vector_sees_writes(x: Any) -> Any:
+    y = x * 1.0
+    total = 0.0
+    for _ in range(2):  # at first it has no addresses of its own
+        for k, value in enumerate(y):
+            if k < 5:
+                y[k + 1] += 2.0 * value
+            total = total + value
+    return total
+
+
 def iteration_over_views_of_a_matrix_writes_through(x: Any) -> Any:
     y = (x * 1.0).reshape(3, 2)
     for row in y:

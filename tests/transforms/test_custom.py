@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 
@@ -685,3 +687,32 @@ def test_a_ufunc_may_have_a_rule_of_the_users_own() -> None:
     assert numbad.jvp(product, (2.0, 3.0), (1.0, 1.0)) == (6.0, 3.0)
     with pytest.raises(TypeError, match="by keyword"):
         numbad.gradient(lambda x: sine(x, where=True), 2.0)
+
+
+def test_a_kernel_with_a_rule_is_called_by_kernels() -> None:
+    """The rule is twice the derivative, to tell which of them is taken."""
+    soft = numba.njit(lambda x: math.log(1.0 + math.exp(x)))
+    ruled = numbad.custom_vjp(soft)
+    ruled.defvjp(
+        numba.njit(lambda x: (math.log(1.0 + math.exp(x)), x)),
+        numba.njit(lambda saved, bar: (2.0 * bar / (1.0 + math.exp(-saved)),)),
+    )
+    tangent = numbad.custom_jvp(numba.njit(lambda x: x * x))
+    tangent.defjvp(lambda primals, tangents: (tangent(*primals), 3.0 * primals[0] * tangents[0]))
+
+    def total(x):
+        found = 0.0
+        for i in range(x.size):
+            found += ruled(x[i]) + tangent(x[i])
+        return found
+
+    x = np.array([0.1, 0.5])
+    expected = 2.0 / (1.0 + np.exp(-x)) + 3.0 * x
+    for f in (numba.njit(total), numbad.kernel(numba.njit(total))):
+        assert f(x) == pytest.approx(np.sum(np.log(1.0 + np.exp(x)) + x * x))
+        np.testing.assert_allclose(numbad.gradient(f, x), expected)
+        np.testing.assert_allclose(numbad.jit(numbad.grad(f))(x), expected)
+    sigmoid = 1.0 / (1.0 + np.exp(-x))
+    np.testing.assert_allclose(np.diag(numbad.hessian(numba.njit(total))(x)), 2.0 * sigmoid * (1.0 - sigmoid) + 3.0)
+    with pytest.raises(numbad.NumbadError, match="cannot be made"):
+        numbad.gradient(numbad.kernel(numba.njit(total), adjoint=True), x)
