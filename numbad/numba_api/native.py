@@ -16,13 +16,15 @@ from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import FunctionPass, register_pass
 from numba.core.dispatcher import Dispatcher
 from numba.core.ir_utils import build_definitions
-from numba.core.untyped_passes import IRProcessing
+from numba.core.untyped_passes import InlineClosureLikes, IRProcessing
 
 from numbad.errors import GENERATES, RecordingError, attribute, message
 from numbad.kernels.threads import renew_in_children
 from numbad.numba_api.dispatching import Kernel, NotNative, kernel_of
+from numbad.numba_api.native_algebra import SAME
+from numbad.numba_api.native_arrays import ELEMENT, Block
 from numbad.numba_api.native_tape import Session
-from numbad.numba_api.native_types import SAME, Block, Number
+from numbad.numba_api.native_types import Number
 from numbad.numba_api.replacing import is_users_function
 from numbad.recording import strictness
 from numbad.recording.active import Active
@@ -38,6 +40,7 @@ from numbad.tape.layout import GUARD, GUARD_VALUE
 PLAIN = (bool, int, float, str, bytes, type(None), np.bool_, np.integer, np.float64)
 guard = Guard()
 renew_in_children(guard)
+REPLACED = "numbad "  # how the names of what has been replaced begin
 MET = "_numbad_met"  # the attribute of a function that lists the kernels that it calls
 
 
@@ -75,6 +78,11 @@ def resolved(function_ir: Any, value: Any) -> Any:
     return None
 
 
+def is_replaced(value: Any) -> bool:
+    """Whether an expression stands in the place of another already."""
+    return isinstance(value, ir.Global) and value.name.startswith(REPLACED)
+
+
 @register_pass(mutates_CFG=False, analysis_only=False)
 class ReplaceFunctions(FunctionPass):  # type: ignore[misc]
     """Put other functions in the places of those that do not record."""
@@ -89,13 +97,20 @@ class ReplaceFunctions(FunctionPass):  # type: ignore[misc]
         met = state.func_id.func.__dict__[MET]
         for block in state.func_ir.blocks.values():
             for step in block.body:
-                if isinstance(step, ir.Assign):
+                if isinstance(step, ir.Assign) and not is_replaced(step.value):
                     found = resolved(state.func_ir, step.value)
                     other = None if found is None else replaced(found, met)
                     if other is not None:
-                        step.value = ir.Global(f"numbad {step.target.name}", other, step.loc)
+                        step.value = ir.Global(REPLACED + step.target.name, other, step.loc)
         state.func_ir._definitions = build_definitions(state.func_ir.blocks)
         return True
+
+
+@register_pass(mutates_CFG=False, analysis_only=False)
+class ReplaceInClosures(ReplaceFunctions):
+    """The same in the functions inside of it, which are part of it by then."""
+
+    _name = "numbad_replace_in_closures"
 
 
 class NativeCompiler(CompilerBase):  # type: ignore[misc]
@@ -105,6 +120,7 @@ class NativeCompiler(CompilerBase):  # type: ignore[misc]
         """Return the passes."""
         passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
         passes.add_pass_after(ReplaceFunctions, IRProcessing)
+        passes.add_pass_after(ReplaceInClosures, InlineClosureLikes)
         passes.finalize()
         return [passes]
 
@@ -173,8 +189,9 @@ class Border:
         if isinstance(value, Array):
             if value.boolean or value.recorder is not self.recorder or value.storage.frozen:
                 raise NotNative
-            addresses = np.array(value.address_view(), np.int64, order="C")
-            block = Block(np.empty(addresses.shape), addresses)
+            elements = np.empty(value.shape, ELEMENT)
+            elements["address"] = value.address_view()
+            block = Block(elements)
             self.pairs.append((value, block))
             return block
         if isinstance(value, Active):
@@ -199,7 +216,7 @@ class Border:
         for number in self.numbers:
             number.value = float(values[number.address])
         for _, block in self.pairs:
-            block.values[...] = values[block.addresses]
+            block.array["value"] = values[block.array["address"]]
 
     def separate(self) -> bool:
         """Whether no two arrays share memory: a change of one would be one of the other."""
@@ -210,16 +227,16 @@ class Border:
         """Give the arrays of the program the elements that the function has assigned to them."""
         for array, block in self.pairs:
             before = array.address_view()
-            changed = block.addresses != before
+            changed = block.array["address"] != before
             if changed.any():
                 places = self.addresses_of(block)
                 array.own_addresses()[changed] = places[changed]
 
     def addresses_of(self, block: Block) -> np.ndarray:
         """Return the addresses of an array, with those of numbers that do not vary."""
-        found = np.array(block.addresses, np.int64, order="C")
+        found = np.array(block.array["address"], np.int64, order="C")
         for index in zip(*np.nonzero(found < 0), strict=True):
-            found[index] = self.constant(float(block.values[index]))
+            found[index] = self.constant(float(block.array["value"][index]))
         return found
 
     def constant(self, value: float) -> int:
@@ -233,7 +250,7 @@ class Border:
             return make_scalar(self.recorder, value.address) if value.address >= 0 else value.value
         if isinstance(value, Block):
             for array, block in self.pairs:
-                if np.shares_memory(block.addresses, value.addresses):
+                if np.shares_memory(block.array, value.array):
                     return self.view_of(array, block, value)
             addresses = self.addresses_of(value)
             storage = Storage(0, 0, addresses.size)
@@ -245,13 +262,13 @@ class Border:
 
     def view_of(self, array: Array, block: Block, value: Block) -> Array:
         """Return the view of an argument that a result is."""
-        first = value.addresses.__array_interface__["data"][0] - block.addresses.__array_interface__["data"][0]
-        axes = block.addresses.shape
-        corner = np.unravel_index(first // 8, axes)
-        steps = dict(zip(block.addresses.strides, array.steps(), strict=True))  # of the copy, and of the array
-        strides = tuple([self.step(stride, steps) for stride in value.addresses.strides])
+        first = value.array.__array_interface__["data"][0] - block.array.__array_interface__["data"][0]
+        axes = block.array.shape
+        corner = np.unravel_index(first // ELEMENT.itemsize, axes)
+        steps = dict(zip(block.array.strides, array.steps(), strict=True))  # of the copy, and of the array
+        strides = tuple([self.step(stride, steps) for stride in value.array.strides])
         offset = array.offset + sum(int(k) * step for k, step in zip(corner, array.steps(), strict=True))
-        return array.view(value.addresses.shape, offset, strides)
+        return array.view(value.array.shape, offset, strides)
 
     def step(self, stride: int, steps: dict[int, int]) -> int:
         """Return the stride of a view in its array, from that in a copy of it: of one axis, or a multiple."""
@@ -278,7 +295,9 @@ def record_natively(kernel: Kernel, arguments: tuple[Any, ...], site: Any) -> An
         native.compile(tuple([native.typeof_pyval(value) for value in given]))
         for part in (*border.met, kernel):
             renew(part)
-    except (errors.NumbaError, NotImplementedError) as error:
+    except NotNative:
+        raise
+    except Exception as error:  # whatever Numba's compiler stumbles over in types that it does not know
         raise NotNative from error
     border.fill()
     with guard.lock:  # the tables are of one call at a time, and Python may go on with another thread before it runs

@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-CODE, ROWS, ROOM, SIZE, NUMBERS, COUNT, NUMBER_ROOM, KEYS, KEY_ROOM, KEY_COUNT, RAISING, ROOT_OF_ZERO = range(12)
+CODE, ROWS, ROOM, SIZE, NUMBERS, COUNT, NUMBER_ROOM, KEYS, KEY_ROOM, KEY_COUNT, RAISING, GIVEN_UP, LONG_ROWS = range(13)
 FIRST_ROWS, FIRST_NUMBERS, FIRST_KEYS = 4096, 512, 1024
 table = np.zeros(16, np.int64)
 TABLE = table.ctypes.data
@@ -89,6 +89,12 @@ def take_address():
         raise MemoryError("the tape would need more than 4,294,967,295 addresses")
     write_word(TABLE + 8 * SIZE, address + 1)
     return address
+
+
+@njit
+def give_up():
+    """Say that the function has to be recorded by Python: a row alone does not give what it has met."""
+    write_word(TABLE + 8 * GIVEN_UP, 1)
 
 
 @njit
@@ -203,7 +209,7 @@ class Session:
         self.code = np.frombuffer(ctypes.string_at(int(table[CODE]), 16 * rows), np.uint32)
         self.numbers = np.frombuffer(ctypes.string_at(int(table[NUMBERS]), 16 * count), np.float64)
         self.size = int(table[SIZE])
-        self.given_up = bool(table[ROOT_OF_ZERO])
+        self.given_up = bool(table[GIVEN_UP])
         for k in (CODE, NUMBERS, KEYS):
             libc.free(int(table[k]))
         table[:] = self.outer
