@@ -32,6 +32,7 @@ NATIVE_AFTER = 2.0  # seconds of recordings by Python after which machine code t
 NATIVE_CALL = 0.005  # seconds that a call takes at least for which that is worth it
 LONG = 10_000  # iterations that a call may have for which an adjoint is compiled, where it is worth compiling at all
 VERY_LONG = 1_000_000  # the same, where nothing is known yet: recording them by Python takes seconds
+MOST_GIVEN_UP = 4  # calls in which machine code may give up before it is left alone
 NOTICE_AFTER = 1.0  # seconds that a recording by Python takes before it is told
 
 
@@ -46,6 +47,10 @@ methods: list[Callable[[FunctionType, tuple[Any, ...]], Callable[..., Any] | Non
 
 class NotNative(Exception):
     """The function has to be recorded by its Python source."""
+
+
+class GivenUp(NotNative):
+    """The same, for this call."""
 
 
 class State(threading.local):
@@ -93,6 +98,10 @@ class Kernel:
         Whether its sums may be in any order.
     version : int
         How often its constants have changed.
+    rows : int
+        How many rows its last recording by machine code has written.
+    given_up : int
+        How often machine code has given up half-way.
     calls, seconds : int, float
         How often its twin has run, and for how long.
     """
@@ -109,7 +118,7 @@ class Kernel:
         self.adjoint: bool | None = None
         self.adjoints: dict[Any, Any] = {}
         self.loose = bool(options.get("fastmath") or options.get("parallel"))
-        self.version = self.calls = 0
+        self.version = self.calls = self.rows = self.given_up = 0
         self.seconds = 0.0
 
     def twin(self) -> FunctionType:
@@ -139,13 +148,11 @@ class Kernel:
             except NotAdjoint as error:
                 if self.adjoint:
                     raise refuse(self, error) from None
-        if state.depth:
-            return function(*given, **options)
         if self.native is not False and not options and self.is_worth_compiling():
             try:
                 return self.run_natively(given)
-            except NotNative:
-                self.native = False
+            except NotNative as error:
+                self.note_refusal(error)
         start = time.perf_counter()
         state.depth += 1
         try:
@@ -157,7 +164,7 @@ class Kernel:
         finally:
             state.depth -= 1
             self.calls, self.seconds = self.calls + 1, self.seconds + time.perf_counter() - start
-            if not self.told and time.perf_counter() - start > NOTICE_AFTER:
+            if not (self.told or state.depth) and time.perf_counter() - start > NOTICE_AFTER:
                 self.tell(time.perf_counter() - start)
 
     def run_rows(self, arguments: tuple[Any, ...]) -> Any:
@@ -178,11 +185,20 @@ class Kernel:
 
     def is_worth_compiling(self) -> bool:
         """Whether its recordings have taken longer than a compiler takes, and each more than what a call costs."""
-        return (
-            self.declared
-            or bool(self.native)
-            or (self.seconds > NATIVE_AFTER and self.seconds > self.calls * NATIVE_CALL)
-        )
+        if not state.depth and (self.declared or self.native):
+            return True
+        waited = self.declared or self.native or self.seconds > NATIVE_AFTER
+        return bool(waited) and self.seconds > self.calls * NATIVE_CALL
+
+    def note_refusal(self, error: NotNative) -> None:
+        """Remember that machine code cannot record the function, and say why if it was asked for."""
+        self.given_up += isinstance(error, GivenUp)
+        if isinstance(error, GivenUp) and self.given_up < MOST_GIVEN_UP:
+            return
+        self.native = False
+        if self.declared and config.notices and sys.stderr is not None:
+            what = f"numbad: {self.function.__name__} is recorded by its Python source, not by machine code"
+            print(f"{what}: {reason_of(error)}", file=sys.stderr)
 
     def run_natively(self, arguments: tuple[Any, ...]) -> Any:
         """Record the call by machine code."""
@@ -196,6 +212,14 @@ class Kernel:
         if config.notices and sys.stderr is not None:
             what = f"numbad: recording {self.function.__name__}, which Numba compiles, by its Python source took"
             print(f"{what} {seconds:.1f} s; numbad.jit keeps a recording for later calls", file=sys.stderr)
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what Numba's compiler lacks, in one line."""
+    lines = [line.strip(" -") for line in str(error.__cause__ or error).splitlines() if line.strip()]
+    told = [line for line in lines if line.startswith(("No implementation", "Unknown attribute", "Cannot unify"))]
+    calls = [line.strip("> ") for line in lines if line.startswith(">>>")]
+    return " ".join([*(told or lines)[:1], *calls[:1]]) or "its arguments are of other types"
 
 
 def explain_constant(error: ValueError) -> None:

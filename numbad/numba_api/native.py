@@ -20,7 +20,7 @@ from numba.core.untyped_passes import InlineClosureLikes, IRProcessing
 
 from numbad.errors import GENERATES, RecordingError, attribute, message
 from numbad.kernels.threads import renew_in_children
-from numbad.numba_api.dispatching import Kernel, NotNative, kernel_of
+from numbad.numba_api.dispatching import GivenUp, Kernel, NotNative, kernel_of
 from numbad.numba_api.native_algebra import SAME
 from numbad.numba_api.native_arrays import ELEMENT, Block
 from numbad.numba_api.native_tape import Session
@@ -301,12 +301,16 @@ def record_natively(kernel: Kernel, arguments: tuple[Any, ...], site: Any) -> An
         raise NotNative from error
     border.fill()
     with guard.lock:  # the tables are of one call at a time, and Python may go on with another thread before it runs
-        result, session = run_session(native, given, Session(recorder.size, kernel.raising))
-    if session.given_up or not is_known(result):
-        for array, before in border.plain:
-            array[...] = before
-        raise NotNative
-    append_session(recorder, session, site)
+        result, session = run_session(native, given, Session(recorder.size, kernel.raising, kernel.rows))
+    try:
+        if session.given_up or not is_known(result):
+            for array, before in border.plain:
+                array[...] = before
+            raise GivenUp("a slope at zero, or arrays that are too long, are recorded by Python")
+        kernel.rows = session.rows
+        append_session(recorder, session, site)
+    finally:
+        session.close()
     border.write_back()
     return border.taken(result)
 
@@ -316,13 +320,11 @@ def run_session(native: Any, given: list[Any], session: Session) -> tuple[Any, S
     result = None
     try:
         result = native(*given)
-    except MemoryError:
+    except BaseException as error:
         session.end()
-        if not session.given_up:
+        if not (session.given_up and isinstance(error, MemoryError)):
+            session.close()
             raise
-    except BaseException:
-        session.end()
-        raise
     else:
         session.end()
     return result, session
@@ -339,12 +341,14 @@ def append_session(recorder: Recorder, session: Session, site: Any) -> None:
     """Append the rows of a call to a recording."""
     recorder.loosen()
     first = len(recorder.code) // 4
-    recorder.code.frombytes(session.code.tobytes())
+    recorder.code.frombytes(session.code.view(np.uint8).data)
     recorder.numbers.frombytes(session.numbers.tobytes())
     recorder.size = session.size
     for value, address in zip(session.numbers[1::2].tolist(), session.numbers[::2].tolist(), strict=True):
         if value != 0.0:
             recorder.constants.setdefault(value, int(address))
+    if not session.guards:
+        return
     opcodes = session.code[::4]
     for row in np.flatnonzero((opcodes == GUARD) | (opcodes == GUARD_VALUE)).tolist():
         recorder.sites[first + row] = site

@@ -30,7 +30,7 @@ from numbad.numba_api.native_arrays import (
     takes_elements,
     written,
 )
-from numbad.numba_api.native_tape import append_row, constant, give_up, take_address
+from numbad.numba_api.native_tape import append_guard, append_result, constant, give_up
 from numbad.numba_api.native_types import (
     NUMBERS,
     TUPLE,
@@ -296,9 +296,7 @@ def guarded_whole(opcode, value, address):
     if not abs(value) < 9.2e18:
         raise OverflowError("the number does not fit into 64 bits: Numba's result is not defined")
     if address >= 0:
-        out = take_address()
-        append_row(opcode, out, address, 0)
-        append_row(GUARD_VALUE, constant(value), out, 0)
+        append_guard(GUARD_VALUE, constant(value), append_result(opcode, address, 0))
     return int(value)
 
 

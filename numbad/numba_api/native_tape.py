@@ -12,9 +12,28 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
-CODE, ROWS, ROOM, SIZE, NUMBERS, COUNT, NUMBER_ROOM, KEYS, KEY_ROOM, KEY_COUNT, RAISING, GIVEN_UP, LONG_ROWS = range(13)
+from numbad.kernels.memory import give_back, take_memory
+
+(
+    CODE,
+    ROWS,
+    ROOM,
+    SIZE,
+    NUMBERS,
+    COUNT,
+    NUMBER_ROOM,
+    KEYS,
+    KEY_ROOM,
+    KEY_COUNT,
+    RAISING,
+    GIVEN_UP,
+    LONG_ROWS,
+    GUARDS,
+    OWN,
+) = range(15)
 FIRST_ROWS, FIRST_NUMBERS, FIRST_KEYS = 4096, 512, 1024
 table = np.zeros(16, np.int64)
 TABLE = table.ctypes.data
@@ -63,8 +82,6 @@ def grown(context: Any, place: Any, size: Any) -> Any:
     def make(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         word = ir.IntType(64)
         kind = ir.FunctionType(word, [word, word])
-        from numba.core import cgutils
-
         function = cgutils.get_or_insert_function(builder.module, kind, "realloc")
         return builder.call(function, arguments)
 
@@ -81,14 +98,17 @@ def bits_of(context: Any, value: Any) -> Any:
     return types.int64(types.float64), make
 
 
-@njit
-def take_address():
-    """Return a new address."""
-    address = read_word(TABLE + 8 * SIZE)
-    if address > MOST:
-        raise MemoryError("the tape would need more than 4,294,967,295 addresses")
-    write_word(TABLE + 8 * SIZE, address + 1)
-    return address
+@intrinsic
+def copied(context: Any, to: Any, source: Any, size: Any) -> Any:
+    """Copy bytes from one address to another: C's memcpy."""
+
+    def make(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = ir.IntType(8).as_pointer()
+        to, source = (builder.inttoptr(place, pointer) for place in arguments[:2])
+        cgutils.raw_memcpy(builder, to, source, arguments[2], 1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), make
 
 
 @njit
@@ -98,21 +118,58 @@ def give_up():
 
 
 @njit
+def widen_rows():
+    """Double the memory of the rows, the first of which is Python's own."""
+    rows = read_word(TABLE + 8 * ROWS)
+    if read_word(TABLE + 8 * SIZE) > MOST - 2 * rows:
+        raise MemoryError("the tape would need more than 4,294,967,295 addresses")
+    memory = grown(0, 32 * rows)
+    if memory == 0:
+        raise MemoryError("no memory for the rows of a tape")
+    before = read_word(TABLE + 8 * CODE)
+    copied(memory, before, 16 * rows)
+    if read_word(TABLE + 8 * OWN):
+        grown(before, 0)
+    write_word(TABLE + 8 * OWN, 1)
+    write_word(TABLE + 8 * CODE, memory)
+    write_word(TABLE + 8 * ROOM, 2 * rows)
+
+
+@njit
 def append_row(opcode, out, a, b):
     """Append a row."""
     rows = read_word(TABLE + 8 * ROWS)
     if rows == read_word(TABLE + 8 * ROOM):
-        memory = grown(read_word(TABLE + 8 * CODE), 32 * rows)
-        if memory == 0:
-            raise MemoryError("no memory for the rows of a tape")
-        write_word(TABLE + 8 * CODE, memory)
-        write_word(TABLE + 8 * ROOM, 2 * rows)
+        widen_rows()
     place = read_word(TABLE + 8 * CODE) + 16 * rows
     write_short(place, np.uint32(opcode))
     write_short(place + 4, np.uint32(out))
     write_short(place + 8, np.uint32(a))
     write_short(place + 12, np.uint32(b))
     write_word(TABLE + 8 * ROWS, rows + 1)
+
+
+@njit
+def take_address():
+    """Return a new address; there are as many as there may be rows, or `widen_rows` raises."""
+    address = read_word(TABLE + 8 * SIZE)
+    write_word(TABLE + 8 * SIZE, address + 1)
+    return address
+
+
+@njit
+def append_result(opcode, a, b):
+    """Append a row whose result is new; return its address."""
+    out = take_address()
+    append_row(opcode, out, a, b)
+    return out
+
+
+@njit
+def append_guard(opcode, value, address):
+    """Append a guard."""
+    write_word(TABLE + 8 * GUARDS, read_word(TABLE + 8 * GUARDS) + 1)
+    append_row(opcode, value, address, 0)
 
 
 @njit
@@ -184,32 +241,44 @@ class Session:
     Attributes
     ----------
     code : ndarray of uint32
-        The rows, four numbers each, once the call has ended.
+        The rows, four numbers each, once the call has ended; they are there until `close`.
     numbers : ndarray of float64
         Pairs of an address and a constant.
     size : int
         The first address that has not been taken.
+    rows, guards : int
+        How many rows there are, and how many guards among them.
     given_up : bool
         Whether something was met whose derivative a row alone does not give: the root of zero.
     """
 
-    def __init__(self, size: int, raising: bool) -> None:
+    def __init__(self, size: int, raising: bool, rows: int = 0) -> None:
         self.outer = table.copy()
+        room = max(FIRST_ROWS, rows + rows // 16)
+        self.memory = take_memory(16 * room, np.dtype(np.uint8), False)  # the sweeps' own: its pages are not fresh
         table[:] = 0
-        table[CODE] = libc.malloc(16 * FIRST_ROWS)
+        table[CODE] = self.memory.ctypes.data
         table[NUMBERS] = libc.malloc(16 * FIRST_NUMBERS)
         table[KEYS] = libc.malloc(16 * FIRST_KEYS)
-        table[[ROOM, NUMBER_ROOM, KEY_ROOM]] = FIRST_ROWS, FIRST_NUMBERS, FIRST_KEYS
+        table[[ROOM, NUMBER_ROOM, KEY_ROOM]] = room, FIRST_NUMBERS, FIRST_KEYS
         ctypes.memset(int(table[KEYS]), 0, 16 * FIRST_KEYS)
         table[SIZE], table[RAISING] = size, raising
 
     def end(self) -> None:
-        """Read the buffers, give them back, and go on with those of an outer call."""
-        rows, count = int(table[ROWS]), int(table[COUNT])
-        self.code = np.frombuffer(ctypes.string_at(int(table[CODE]), 16 * rows), np.uint32)
+        """Read the tables, and go on with those of an outer call."""
+        self.rows, self.guards, count = int(table[ROWS]), int(table[GUARDS]), int(table[COUNT])
+        self.place, self.own = int(table[CODE]), bool(table[OWN])
+        self.code = np.frombuffer((ctypes.c_char * (16 * self.rows)).from_address(self.place), np.uint32)
         self.numbers = np.frombuffer(ctypes.string_at(int(table[NUMBERS]), 16 * count), np.float64)
         self.size = int(table[SIZE])
         self.given_up = bool(table[GIVEN_UP])
-        for k in (CODE, NUMBERS, KEYS):
+        for k in (NUMBERS, KEYS):
             libc.free(int(table[k]))
         table[:] = self.outer
+
+    def close(self) -> None:
+        """Give the memory of the rows back."""
+        if self.own:
+            libc.free(self.place)
+        give_back(self.memory)
+        self.code = self.code[:0]

@@ -33,11 +33,11 @@ from numbad.kernels.generated import opcodes
 from numbad.numba_api.native_tape import (
     RAISING,
     TABLE,
-    append_row,
+    append_guard,
+    append_result,
     constant,
     give_up,
     read_word,
-    take_address,
 )
 from numbad.tape.layout import GUARD
 
@@ -185,9 +185,7 @@ def unary_row(opcode, value, address):
     """Return the result of an op of one number."""
     if address < 0:
         return make_number(value, -1)
-    out = take_address()
-    append_row(opcode, out, address, 0)
-    return make_number(value, out)
+    return make_number(value, append_result(opcode, address, 0))
 
 
 @njit
@@ -202,9 +200,7 @@ def binary_row(opcode, value, x, x_address, y, y_address):
     if x_address < 0 and y_address < 0:
         return make_number(value, -1)
     a, b = addressed(x, x_address), addressed(y, y_address)
-    out = take_address()
-    append_row(opcode, out, a, b)
-    return make_number(value, out)
+    return make_number(value, append_result(opcode, a, b))
 
 
 @njit
@@ -213,16 +209,14 @@ def compared(opcode, value, x, x_address, y, y_address):
     if x_address < 0 and y_address < 0:
         return make_truth(value, -1)
     a, b = addressed(x, x_address), addressed(y, y_address)
-    out = take_address()
-    append_row(opcode, out, a, b)
-    return make_truth(value, out)
+    return make_truth(value, append_result(opcode, a, b))
 
 
 @njit
 def decided(value, address):
     """Return a truth value, which is guarded."""
     if address >= 0:
-        append_row(GUARD, 1 if value else 0, address, 0)
+        append_guard(GUARD, 1 if value else 0, address)
     return value
 
 

@@ -58,8 +58,12 @@ ELSEWHERE = {
         "a call of a compiled function is the way to all of them",
     ),
     "numba_api/test_native.py": (
-        "numba_api native_tape native_types",
+        "numba_api native_functions native_tape native_types",
         "what is compiled, of which types, and the rows that it appends",
+    ),
+    "numba_api/test_native_arrays.py": (
+        "numba_api native_algebra",
+        "arrays, and what is computed of whole ones",
     ),
     "numba_api/adjoint/test_rows.py": (
         "numba_api/adjoint activity blocks keeping reading support tree",

@@ -13,7 +13,7 @@ from numba import njit
 
 import numbad
 from numbad.numba_api import dispatching, native_types
-from numbad.numba_api.dispatching import Kernel, NotNative
+from numbad.numba_api.dispatching import MOST_GIVEN_UP, Kernel, NotNative
 from numbad.numba_api.native_algebra import SAME
 
 RNG = np.random.default_rng(0)
@@ -309,8 +309,36 @@ def test_what_the_types_lack_is_recorded_by_python(name: str, native: list[tuple
     derive = lambda *x: numbad.gradient(f, *x, argnums=0)
     assert np.array_equal(derive(*x), by_python(derive, *x))
     assert native == [(f.__name__, False)]
-    derive(*x)
-    assert len(native) == 1  # it is not tried again
+    for _ in range(MOST_GIVEN_UP + 1):
+        derive(*x)
+    half_way = name in ("long arrays", "a norm at zero")  # elsewhere, or with fewer elements, it may go well
+    assert len(native) == (MOST_GIVEN_UP if half_way else 1)
+
+
+def test_the_reason_is_told_once(native: list[tuple[str, bool]], capsys: pytest.CaptureFixture[str]) -> None:
+    f = numbad.kernel(lambda x: np.linalg.eigvalsh(x)[0])
+    for _ in range(2):
+        numbad.gradient(f, np.eye(2) + np.ones((2, 2)))
+    told = capsys.readouterr().err
+    assert told.count("is recorded by its Python source") == 1
+    assert "eigvalsh" in told
+
+
+def test_inner_functions_are_compiled_where_outer_ones_cannot_be(native: list[tuple[str, bool]]) -> None:
+    @njit
+    def inner(x, n):
+        total = 0.0
+        for k in range(n):
+            total += math.sin(x[0, 0] * k)
+        return total
+
+    @njit
+    def outer(x):
+        return np.linalg.eigvalsh(x)[0] * inner(x, 100)
+
+    x = np.eye(2) + 0.1
+    assert np.allclose(numbad.gradient(outer, x), by_python(numbad.gradient, outer, x), rtol=1e-13)
+    assert native == [("outer", False), ("inner", True)]
 
 
 def test_plain_arrays_are_as_they_were_where_machine_code_gives_up(native: list[tuple[str, bool]]) -> None:

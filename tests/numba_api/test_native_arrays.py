@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,7 @@ from numba import njit, prange
 import numbad
 from numbad.numba_api import native_arrays
 from numbad.numba_api.dispatching import Kernel, NotNative
+from numbad.numba_api.native_algebra import SAME
 from numbad.numba_api.native_arrays import LONG
 
 RNG = np.random.default_rng(3)
@@ -286,3 +290,16 @@ def test_long_arrays_are_recorded_both_ways(native: list[tuple[str, str]], monke
     finally:
         monkeypatch.undo()
         native_arrays.check_rows.recompile()
+
+
+def test_the_page_lists_what_machine_code_records() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "numba.rst").read_text()
+    listed = {
+        head.strip(): set(names.replace("\n", " ").replace(" ", "").split(","))
+        for head, names in re.findall(r"^\* \*\*([^*]+)\*\*: ([^*]+?)\n(?=\n|\*)", text, re.MULTILINE)
+    }
+    for head, module in (("math", math), ("np", np), ("np.linalg", np.linalg)):
+        functions = {name: value for name, value in vars(module).items() if not isinstance(value, type)}
+        known = {name for name, value in functions.items() if any(value is own for own in SAME)}
+        assert listed[head] == {name for name in known if not name.startswith("_")}
+    assert listed["methods and attributes of arrays"] == native_arrays.NAMES
