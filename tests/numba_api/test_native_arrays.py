@@ -212,6 +212,7 @@ def native(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
     monkeypatch.setattr(Kernel, "run_natively", noted)
     monkeypatch.setattr(Kernel, "is_worth_compiling", lambda self: True)
+    monkeypatch.setattr(Kernel, "is_long", lambda self, arguments: False)
     return ran
 
 
