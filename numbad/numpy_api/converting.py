@@ -81,6 +81,7 @@ def asarray_chkfinite(a: Any, dtype: Any = None, order: str | None = None) -> An
 
 def require(a: Any, dtype: Any = None, requirements: Any = None, **keywords: Any) -> Any:
     """As np.require: a copy only where the array lacks what is required of it."""
+    np.require(np.zeros(0), None, requirements)  # an error of NumPy's for what it does not know
     required = {str(name).upper()[0] for name in requirements or ()}
     if {"C", "F"} <= required:
         raise ValueError("Cannot specify both 'C' and 'F' order")

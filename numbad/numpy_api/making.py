@@ -282,7 +282,9 @@ def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, retste
     width = stop - start
     points = start + part * width
     if endpoint and num > 1:
-        points = np.concatenate([points[:-1], np.reshape(stop + 0.0 * width, (1, *np.shape(width)))])
+        points = np.concatenate(
+            [points[:-1], np.reshape(np.broadcast_to(stop, np.shape(width)), (1, *np.shape(width)))]
+        )
     points = np.moveaxis(points, 0, axis) if axis else points
     points = finish(points, dtype)
     return (points, width / intervals if intervals > 0 else np.nan) if retstep else points

@@ -99,10 +99,23 @@ def quantile_last(a: Any, q: Any, method: str) -> Any:
     part = np.reshape(place - low, (*np.shape(q), *(1,) * (a.ndim - 1)))
     if not isinstance(part, Active):
         part = part.astype(a.dtype)
-    below, above = ordered[index], ordered[np.minimum(index + 1, count - 1)]
-    result = below + (above - below) * part
+    result = ordered[index]
+    if method not in CHOSEN:
+        result = between(result, ordered[np.minimum(index + 1, count - 1)], part)
     missing = np.isnan(ordered[-1])
     return np.where(missing, np.nan, result)
+
+
+def chosen_if_whole(q: Any, method: str) -> str:
+    """Return a method that gives an element where q is an integer, 0 or 1: nothing lies between elements there."""
+    whole = not isinstance(q, Active) and np.asarray(q).dtype.kind in "iu"
+    return "lower" if whole and method == "linear" else method
+
+
+def between(below: Any, above: Any, part: Any) -> Any:
+    """Return what lies between two neighbours, from the nearer one, as NumPy has it: infinite ones are told by that."""
+    near = part >= 0.5
+    return np.where(near, above, below) + (above - below) * np.where(near, part - 1.0, part)
 
 
 def refuse_options(weights: Any, interpolation: Any) -> None:
@@ -137,6 +150,7 @@ def quantile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input:
     q = plain_quantiles(q, 1.0, "Quantiles")
     if np.ndim(q) and method not in CHOSEN and not isinstance(q, Active):
         doubled(array)  # weights of neighbours, in the precision of an array of places
+    method = chosen_if_whole(q, method)
     if type(q) in (int, float):  # as NumPy: a number of Python's takes the precision of the array
         q = np.asarray(q, array.dtype)
     axes = normal_axes(axis, array.ndim)
@@ -194,8 +208,10 @@ def quantiles_of_present(a: Any, q: Any, axis: Any, method: str, keepdims: Any, 
     for part in np.ravel(q):
         place = np.where(count > 0.0, virtual_place_of(part, count, method), 0.0)
         low = np.floor(place)
-        below, above = pick_at(ordered, low), pick_at(ordered, np.minimum(low + 1.0, np.maximum(count - 1.0, 0.0)))
-        found.append(np.where(count > 0.0, below + (above - below) * (place - low), np.nan))
+        value = pick_at(ordered, low)
+        if method not in CHOSEN:
+            value = between(value, pick_at(ordered, np.minimum(low + 1.0, np.maximum(count - 1.0, 0.0))), place - low)
+        found.append(np.where(count > 0.0, value, np.nan))
     return finish(np.reshape(np.stack(found), (*np.shape(q), *kept)), None, out)
 
 
@@ -240,6 +256,7 @@ def nanquantile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_inp
     """Quantiles of the elements that are not NaN."""
     refuse_options(weights, interpolation)
     if is_counted(a, q, method):
+        method = chosen_if_whole(q, method)
         q = plain_quantiles(q, 1.0, "Quantiles")
         return quantiles_of_present(a, np.asarray(q, float), axis, method, keepdims, out)
     return without_missing(lambda part: quantile(part, q, method=method), a, axis, keepdims, out)

@@ -72,3 +72,8 @@ def test_infinite_elements_are_found_in_each_run() -> None:
         with pytest.raises(ValueError, match="must not contain infs or NaNs"):
             f(x)
     np.testing.assert_array_equal(f(X), 2.0 * X)
+
+
+def test_what_numpy_does_not_know_is_not_required() -> None:
+    with pytest.raises(KeyError):
+        numbad.gradient(lambda x: np.require(x, None, ["Q"]).sum(), X)

@@ -95,3 +95,29 @@ def test_degrees_of_freedom_have_one_name(function):
         gradient(lambda x: function(x, ddof=1, correction=1), [1.0, 2.0, 4.0])
     found = gradient(lambda x: function(x, ddof=np.int64(0), correction=1), [1.0, 2.0, 4.0])
     np.testing.assert_array_equal(found, gradient(lambda x: function(x, ddof=1), [1.0, 2.0, 4.0]))
+
+
+@pytest.mark.parametrize("method", ["linear", "nearest", "lower", "higher", "midpoint", "hazen", "inverted_cdf"])
+@pytest.mark.parametrize("x", [[1.0, INF], [INF, INF], [-INF, 2.0, 3.0], [-INF, 0.0, INF], [1.0, INF, 2.0, INF]])
+def test_quantiles_of_infinite_elements_are_numpys(x, method):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for q in (0.25, 0.5, 0.75, 0.9, 1) + ((0,) if method != "hazen" else ()):
+            for function in (np.quantile, np.nanquantile):
+                wanted = function(np.array(x), q, method=method)
+                found = numbad.value_and_gradient(lambda a, f=function, q=q: f(a, q, method=method), np.array(x))[0]
+                np.testing.assert_array_equal(found, wanted)
+
+
+def test_quantiles_at_either_end_and_those_that_are_elements_have_the_slopes_of_these():
+    x = np.array([3.0, 1.0, INF])
+    for function in (np.quantile, np.nanquantile):
+        np.testing.assert_array_equal(gradient(lambda a, f=function: f(a, 0), x), [0.0, 1.0, 0.0])
+        np.testing.assert_array_equal(gradient(lambda a, f=function: f(a, 0.5, method="nearest"), x), [1.0, 0.0, 0.0])
+        np.testing.assert_allclose(gradient(lambda a, f=function: f(a[:2], 0.75), x), [0.75, 0.25, 0.0])
+
+
+def test_the_last_of_evenly_spaced_numbers_is_the_end():
+    with np.errstate(invalid="ignore"):
+        found = numbad.vjp(lambda x: np.linspace(x, np.array([2.0, 1.0]), 3), np.array([INF, 0.0]))[0]
+        np.testing.assert_array_equal(found, np.linspace(np.array([INF, 0.0]), np.array([2.0, 1.0]), 3))
