@@ -61,6 +61,7 @@ from numbad.transforms.functional import (
 )
 
 if TYPE_CHECKING:
+    from numbad import distributed as distributed
     from numbad import passes as passes
     from numbad import testing as testing
     from numbad.numba_api.kernel import kernel
@@ -166,6 +167,8 @@ if not TYPE_CHECKING:  # where types are checked, a name that numbad does not ha
             from numbad.tapes.checks import verify as found
         elif name == "load":
             from numbad.storage.tape_files import load as found
+        elif name == "distributed":
+            import numbad.distributed as found
         elif name == "passes":
             import numbad.passes as found
         elif name == "testing":
@@ -178,4 +181,4 @@ if not TYPE_CHECKING:  # where types are checked, a name that numbad does not ha
 
 def __dir__() -> list[str]:
     """Return the public names."""
-    return [*__all__, "__version__", "passes", "testing"]
+    return [*__all__, "__version__", "distributed", "passes", "testing"]

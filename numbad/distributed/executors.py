@@ -1,0 +1,371 @@
+"""Who carries out orders: this process, pools of threads and processes, joblib, a Dask cluster.
+
+Each executor that users have becomes a *lane*: orders go in, replies come out in whichever order they are ready.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import queue
+import socket
+import sys
+import weakref
+from collections import OrderedDict, deque
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from typing import Any, Protocol
+
+from numbad.distributed.blocks import Brought, Sent, is_future
+from numbad.distributed.contents import Package, store
+from numbad.distributed.workers import Order, run_order
+from numbad.errors import InputError, NumbadError, message
+from numbad.kernels.threads import most_threads
+from numbad.replay.telling import warn
+
+MOST_LOST = 3  # times that workers may die before the sum is given up
+AHEAD = 4  # orders for each worker that wait in a pool
+AHEAD_FAR = 1024  # the same of a cluster, whose scheduler takes some time for an answer
+
+
+MOST_SCATTERED = 4096  # contents that a cluster is to keep for later sums
+
+scattered: weakref.WeakKeyDictionary[Any, OrderedDict[str, Any]] = weakref.WeakKeyDictionary()  # by client, by name
+
+
+class Lane(Protocol):
+    """What carries out orders.
+
+    Attributes
+    ----------
+    ships : bool
+        Whether orders are pickled.
+    room : int
+        How many orders may be under way.
+    threads : int
+        With how many threads each is carried out, 0 for as many as there are.
+    folder : str or None
+        Where contents are written for the workers.
+    """
+
+    ships: bool
+    room: int
+    threads: int
+    folder: str | None
+
+    def keep(self, name: str, content: Any) -> None:
+        """Have a content ready for the workers."""
+
+    def submit(self, order: Order, sent: dict[str, Any], brought: tuple[Any, ...]) -> None:
+        """Begin an order."""
+
+    def next(self) -> tuple[Order, Any]:
+        """Wait for a reply; return the order and the reply."""
+
+    def cancel(self) -> None:
+        """Leave nothing running, whatever has happened."""
+
+
+class HereLane:
+    """This process, one block at a time."""
+
+    ships, room, threads = False, 1, 0
+
+    def __init__(self) -> None:
+        self.folder: str | None = None
+        self.waiting: deque[tuple[Order, dict[str, Any], tuple[Any, ...]]] = deque()
+
+    def keep(self, name: str, content: Any) -> None:
+        """Do nothing: all contents are here."""
+
+    def submit(self, order: Order, sent: dict[str, Any], brought: tuple[Any, ...]) -> None:
+        """Begin an order."""
+        self.waiting.append((order, sent, brought))
+
+    def next(self) -> tuple[Order, Any]:
+        """Carry out an order."""
+        order, sent, brought = self.waiting.popleft()
+        return order, run_order(order, sent, brought)
+
+    def cancel(self) -> None:
+        """Forget what has not begun."""
+        self.waiting.clear()
+
+
+class PoolLane:
+    """A pool of `concurrent.futures`, or one like it."""
+
+    def __init__(self, pool: Executor) -> None:
+        self.pool: Any = pool
+        self.ships = not isinstance(pool, ThreadPoolExecutor)
+        workers = int(getattr(pool, "_max_workers", 0) or 1)
+        self.room = AHEAD * workers
+        self.threads = max(1, most_threads() // workers)
+        self.folder = store.folder() if self.ships else None
+        self.done: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.under_way: dict[Any, tuple[Order, dict[str, Any], tuple[Any, ...]]] = {}
+        self.own: Executor | None = None
+        self.lost = 0
+
+    def keep(self, name: str, content: Any) -> None:
+        """Write a content to a file, for processes of this machine."""
+        if self.ships:
+            store.write(name, content)
+
+    def submit(self, order: Order, sent: dict[str, Any], brought: tuple[Any, ...]) -> None:
+        """Begin an order."""
+        try:
+            future = self.pool.submit(run_order, order, sent, brought)
+        except BrokenExecutor:
+            self.renew()
+            future = self.pool.submit(run_order, order, sent, brought)
+        except RuntimeError as error:
+            raise shut_down(error) from error
+        self.under_way[future] = order, sent, brought
+        future.add_done_callback(self.done.put)
+
+    def next(self) -> tuple[Order, Any]:
+        """Wait for a reply."""
+        while True:
+            future = self.done.get()
+            if future not in self.under_way:
+                continue  # of a pool that has broken
+            given = self.under_way.pop(future)
+            try:
+                return given[0], future.result()
+            except BrokenExecutor:
+                lost = [given, *self.under_way.values()]
+                self.under_way.clear()
+                self.renew(lost)
+                for order in lost:
+                    self.submit(*order)
+            except CancelledError as error:
+                raise shut_down(error) from error
+
+    def renew(self, lost: Any = ()) -> None:
+        """Go on with a pool of our own where a worker has died, with which the whole pool ends."""
+        self.lost += 1
+        if not isinstance(self.pool, ProcessPoolExecutor) or self.lost > MOST_LOST:
+            raise died(sorted(order.number for order, *_ in lost), self.lost)
+        if self.own is None:
+            what = "a worker of the pool has died, and the pool with it; a pool of the same size goes on"
+            warn(message(what, "make a new pool for what comes after", where=False))
+        else:
+            self.own.shutdown(wait=False, cancel_futures=True)
+        workers, context = int(getattr(self.pool, "_max_workers", 1)), getattr(self.pool, "_mp_context", None)
+        self.own = self.pool = ProcessPoolExecutor(workers, context)
+
+    def cancel(self) -> None:
+        """Cancel what has not begun, and wait for the rest."""
+        for future in self.under_way:
+            future.cancel()
+        if self.under_way:
+            concurrent.futures.wait(self.under_way)
+        self.under_way.clear()
+        if self.own is not None:
+            self.own.shutdown(wait=True, cancel_futures=True)
+
+
+def shut_down(error: BaseException) -> NumbadError:
+    """Return the error of an executor that takes no more work."""
+    what = f"the executor has been shut down ({type(error).__name__}: {error})"
+    return NumbadError(message(what, "keep it open until the sum is there", where=False))
+
+
+def died(numbers: list[int], times: int) -> NumbadError:
+    """Return the error of workers that die again and again."""
+    which = f"block {numbers[0]}" if len(numbers) == 1 else f"one of the blocks {', '.join(map(str, numbers))}"
+    what = f"workers died {times} times, computing {which}"
+    return NumbadError(
+        message(what, "compute that block in this process: does it take more memory than there is?", where=False)
+    )
+
+
+class JoblibLane:
+    """`joblib.Parallel`: what is under way is carried out together, round by round."""
+
+    ships = True
+
+    def __init__(self, parallel: Any) -> None:
+        self.parallel = parallel
+        workers = max(1, int(parallel._effective_n_jobs()))
+        self.room, self.threads = AHEAD_FAR, max(1, most_threads() // workers)
+        self.folder: str | None = store.folder()
+        self.waiting: list[tuple[Order, dict[str, Any], tuple[Any, ...]]] = []
+        self.ready: deque[tuple[Order, Any]] = deque()
+        self.lost = 0
+
+    def keep(self, name: str, content: Any) -> None:
+        """Write a content to a file."""
+        store.write(name, content)
+
+    def submit(self, order: Order, sent: dict[str, Any], brought: tuple[Any, ...]) -> None:
+        """Have an order take part in the next round."""
+        self.waiting.append((order, sent, brought))
+
+    def next(self) -> tuple[Order, Any]:
+        """Return a reply of the last round, or begin another."""
+        while not self.ready:
+            try:
+                replies = list(self.parallel((run_order, given, {}) for given in self.waiting))
+            except BrokenExecutor as error:
+                self.lost += 1
+                if self.lost > MOST_LOST:
+                    raise died([order.number for order, *_ in self.waiting], self.lost) from error
+                continue
+            self.ready.extend((given[0], reply) for given, reply in zip(self.waiting, replies, strict=True))
+            self.waiting = []
+        return self.ready.popleft()
+
+    def cancel(self) -> None:
+        """Forget what has not begun: nothing runs between two rounds."""
+        self.waiting, self.ready = [], deque()
+
+
+class DaskLane:
+    """A `dask.distributed.Client`: its scheduler runs the orders of dead workers again."""
+
+    ships = True
+
+    def __init__(self, client: Any) -> None:
+        if client.status != "running":
+            raise shut_down(RuntimeError(f"the client is {client.status}"))
+        self.client = client
+        self.threads = 1  # Dask runs as many tasks in a worker as it has threads
+        self.room = AHEAD_FAR
+        workers = client.scheduler_info(n_workers=-1)["workers"]
+        self.folder = store.folder() if all(map(is_here, workers)) else None
+        self.waiting: list[tuple[Order, dict[str, Any], tuple[Any, ...]]] = []
+        self.ready: deque[tuple[Order, Any]] = deque()
+        self.under_way: dict[str, tuple[Any, tuple[Order, dict[str, Any], tuple[Any, ...]]]] = {}
+        self.completed: Any = None
+        self.contents: OrderedDict[str, Any] = scattered.setdefault(client, OrderedDict())
+        self.lost: dict[int, int] = {}
+
+    def keep(self, name: str, content: Any) -> None:
+        """Write a content to a file, if the workers are on this machine."""
+        if self.folder is not None:
+            store.write(name, content)
+
+    def submit(self, order: Order, sent: dict[str, Any], brought: tuple[Any, ...]) -> None:
+        """Have an order go to the scheduler with the next ones: a message for many costs little more than for one."""
+        self.waiting.append((order, sent, brought))
+
+    def flush(self) -> None:
+        """Send the orders that wait."""
+        from distributed import as_completed
+
+        given, self.waiting = self.waiting, []
+        simple = [part for part in given if not part[1] and not part[2]]
+        futures = []
+        if simple:
+            futures = self.client.map(run_order, [part[0] for part in simple], pure=False)
+        others = [part for part in given if part[1] or part[2]]
+        for order, sent, brought in others:
+            contents = {name: self.scatter(name, content) for name, content in sent.items()}
+            here = [self.scatter(*part) if isinstance(part, Brought) else part for part in brought]
+            futures.append(self.client.submit(run_order, order, contents, here, pure=False))
+        for future, part in zip(futures, [*simple, *others], strict=True):
+            self.under_way[future.key] = future, part
+        if self.completed is None:
+            self.completed = as_completed(raise_errors=False)
+        self.completed.update(futures)
+
+    def scatter(self, name: str, content: Any) -> Any:
+        """Send a content to a worker, from which others take it."""
+        found = self.contents.get(name)
+        if found is None or found.status != "finished":
+            content = content.plain() if isinstance(content, Package) else content
+            found = self.contents[name] = self.client.scatter([content], hash=False)[0]
+            self.contents.move_to_end(name)
+            while len(self.contents) > MOST_SCATTERED:
+                self.contents.popitem(last=False)
+        return found
+
+    def next(self) -> tuple[Order, Any]:
+        """Wait for replies; take all that are there."""
+        while not self.ready:
+            if self.waiting:
+                try:
+                    self.flush()
+                except RuntimeError as error:  # of a client that has been closed
+                    raise shut_down(error) from error
+            self.take(list(self.completed.next_batch(block=True)))
+        return self.ready.popleft()
+
+    def take(self, futures: list[Any]) -> None:
+        """Note what has been computed, and begin anew what was lost."""
+        good = [future for future in futures if future.status == "finished"]
+        for future, reply in zip(good, self.client.gather(good), strict=True):
+            _, given = self.under_way.pop(future.key)
+            self.ready.append((given[0], reply))
+        for future in futures:
+            if future.key not in self.under_way:
+                continue
+            _, given = self.under_way.pop(future.key)
+            if self.client.status != "running":
+                raise shut_down(RuntimeError(f"the client is {self.client.status}"))
+            number = given[0].number
+            self.lost[number] = self.lost.get(number, 0) + 1
+            if future.status == "error" and type(future.exception()).__name__ == "KilledWorker":
+                raise died([number], MOST_LOST + 1)
+            if future.status == "error" and not is_lost(future.exception()):
+                raise future.exception()
+            if self.lost[number] > MOST_LOST:
+                raise died([number], self.lost[number])
+            self.contents.clear()  # they may have gone with the worker
+            self.waiting.append(given)
+
+    def cancel(self) -> None:
+        """Cancel all that is under way."""
+        futures = [future for future, _ in self.under_way.values()]
+        self.under_way, self.waiting = {}, []
+        if futures and self.client.status == "running":
+            self.client.cancel(futures, force=True)
+
+
+def is_lost(error: Any) -> bool:
+    """Whether a task of Dask's failed because something was lost with a worker."""
+    return isinstance(error, CancelledError) or type(error).__name__ in ("FutureCancelledError", "CommClosedError")
+
+
+def is_here(address: str) -> bool:
+    """Whether a worker runs on this machine."""
+    protocol, _, rest = address.partition("://")
+    host = rest.rpartition(":")[0].strip("[]")
+    return protocol == "inproc" or host in ("127.0.0.1", "::1", "localhost", socket.gethostname())
+
+
+def find_lane(executor: Any) -> Lane:
+    """Return the lane of an executor; raise an InputError for what is none."""
+    if executor is None:
+        return HereLane()
+    if isinstance(executor, Executor):
+        return PoolLane(executor)
+    module = type(executor).__module__.partition(".")[0]
+    if module == "joblib" and type(executor).__name__ == "Parallel":
+        return JoblibLane(executor)
+    distributed: Any = sys.modules.get("distributed")
+    if distributed is not None and isinstance(executor, distributed.Client):
+        return DaskLane(executor)
+    what = f"executor is a {type(executor).__name__}, which numbad.distributed does not know"
+    do = "pass None, a pool of concurrent.futures, a joblib.Parallel, a dask.distributed.Client or a communicator"
+    raise InputError(message(what, do, where=False))
+
+
+def is_communicator(executor: Any) -> bool:
+    """Whether an executor is a communicator of mpi4py's."""
+    return all(hasattr(executor, name) for name in ("Get_rank", "Get_size", "allgather", "bcast"))
+
+
+def bringing(lane: Lane, brought: list[Any]) -> Any:
+    """Return a function that has a lane bring what Dask computes; None where it does not."""
+    if not isinstance(lane, DaskLane):
+        return None
+
+    def bring(leaf: Any, name: str = "") -> Sent:
+        if name:
+            brought.append(Brought(name, leaf))
+        else:
+            brought.append(leaf if is_future(leaf) else lane.client.compute(leaf))
+        return Sent(len(brought) - 1)
+
+    return bring

@@ -1,0 +1,237 @@
+"""What runs where the blocks are computed: an order comes in, a reply goes out.
+
+A worker tries the paths that are known for the block. Where none holds it says so, or records another if it was told
+to: one at a time for each signature, so all workers together record a path once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import pickle
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from numbad.distributed.blas_threads import one_blas_thread
+from numbad.distributed.blocks import Named, check_size, open_block, opened
+from numbad.distributed.contents import Lacking, Package, shelf
+from numbad.distributed.derivatives import derivative_of, split
+from numbad.distributed.shipped_paths import MISSED, LoadedPath, Unrecordable, record_path
+from numbad.distributed.signatures import Call, look_at_call, outline
+from numbad.errors import NumbadError, describe_site, message, site_of
+from numbad.kernels.threads import count_threads, most_threads, set_num_threads
+from numbad.settings import VERSION, config
+
+IDENTITY = (VERSION, sys.version_info[:2])  # what a worker and its client must have in common
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be computed of a block.
+
+    Attributes
+    ----------
+    identity : tuple
+        See `IDENTITY`.
+    kind : str
+        What is computed (see `derivatives`).
+    number : int
+        Of the block.
+    loss, book, point : Named, Package, or the thing itself
+        The function; the names of the known paths, by signature; where to differentiate.
+    block : tuple
+        The parts of the block, as they travel.
+    grant : str
+        "" to say which paths are missing, "record" to record and send one, "alone" to record without sending it.
+    watch : bool
+        Whether to look for numbers that are not finite.
+    threads : int
+        How many threads to compute with, 0 for as many as there are.
+    folder : str or None
+        Where contents are, if this is the same machine.
+    """
+
+    identity: tuple[Any, ...]
+    kind: str
+    number: int
+    loss: Any
+    book: Any
+    point: Any
+    block: tuple[Any, ...]
+    grant: str
+    watch: bool
+    threads: int
+    folder: str | None
+
+    def __reduce__(self) -> Any:
+        return Order, tuple(getattr(self, name) for name in self.__slots__)
+
+
+class Book(NamedTuple):
+    """What is known of paths.
+
+    Attributes
+    ----------
+    paths : dict
+        By signature: the names of those that have been recorded.
+    loose : set of str
+        Signatures of which there are other blocks, which are recorded anew each time: there are too many paths, or
+        they do not travel.
+    """
+
+    paths: dict[str, tuple[str, ...]]
+    loose: set[str]
+
+
+class Done(NamedTuple):
+    """The terms of a block; a path, if one was recorded; whether the block cannot be recorded as one."""
+
+    terms: Any
+    auxiliary: Any
+    signature: str
+    outline: str
+    path: Package | None = None
+    unrecordable: bool = False
+
+
+class Lacks(NamedTuple):
+    """The names of contents that have to be sent along."""
+
+    names: list[str]
+
+
+class Missed(NamedTuple):
+    """None of the known paths is that of the block."""
+
+    signature: str
+    known: int
+
+
+class Failed(NamedTuple):
+    """What the block has raised, and the user's line."""
+
+    error: Any
+    where: str
+
+
+def run_order(order: Order, sent: dict[str, Any] | None = None, brought: tuple[Any, ...] = ()) -> Any:
+    """Carry out an order; return a `Done`, `Lacks`, `Missed` or `Failed`."""
+    try:
+        check_identity(order.identity)
+        with one_blas_thread(), using_threads(order.threads), watching(order.watch):
+            return compute(order, sent or {}, brought)
+    except Lacking as lacking:
+        return Lacks(lacking.names)
+    except Exception as error:
+        return failure(error)
+
+
+def check_identity(identity: tuple[Any, ...]) -> None:
+    """Raise a NumbadError where the client is of another version."""
+    if identity != IDENTITY:
+        (theirs, python), (ours, own) = identity, IDENTITY
+        what = (
+            f"a worker has numbad {ours} and Python {'.'.join(map(str, own))}, "
+            f"the client numbad {theirs} and Python {'.'.join(map(str, python))}"
+        )
+        raise NumbadError(message(what, "install the same versions where the blocks are computed", where=False))
+
+
+def failure(error: Exception) -> Failed:
+    """Return an error as it travels, with the user's line."""
+    site = site_of(error)
+    where = "" if site is None or is_own(site[0].co_filename) else describe_site(site)
+    try:
+        if type(pickle.loads(pickle.dumps(error))) is type(error):
+            return Failed(error, where)
+    except Exception:
+        pass
+    return Failed(NumbadError(f"{type(error).__name__}: {error}"), where)
+
+
+def is_own(file: str) -> bool:
+    """Whether a file is one of numbad's workers."""
+    return file == __file__
+
+
+@contextlib.contextmanager
+def using_threads(count: int) -> Iterator[None]:
+    """Compute with so many threads, 0 for as many as before."""
+    before = count_threads()
+    count = min(count, most_threads())
+    if count in (0, before):
+        yield
+        return
+    set_num_threads(count)
+    try:
+        yield
+    finally:
+        set_num_threads(min(before, most_threads()))
+
+
+@contextlib.contextmanager
+def watching(on: bool) -> Iterator[None]:
+    """Look for numbers that are not finite, or leave the setting as it is."""
+    before, config._debug_nans = config._debug_nans, on or config._debug_nans
+    try:
+        yield
+    finally:
+        if on:
+            config._debug_nans = before
+
+
+def compute(order: Order, sent: dict[str, Any], brought: tuple[Any, ...]) -> Any:
+    """Compute a block by a path, or as its order says."""
+
+    def find(thing: Any) -> Any:
+        if isinstance(thing, Named):
+            return shelf.find(thing.name, sent, order.folder, opened)
+        return thing.open() if isinstance(thing, Package) else thing
+
+    book = find(order.book)
+    arguments = (find(order.point), *(open_block(part, find, brought) for part in order.block))
+    for part in arguments[1:]:
+        check_size(part)
+    call, shape = look_at_call(arguments), outline(arguments[1:])
+    if order.watch or not call.recordable:
+        return anew(order.kind, find(order.loss), arguments, call, shape)
+    names = book.paths.get(call.signature, ())
+    for path in find_paths(names, order, sent):
+        found = path.run(call.values)
+        if found is not MISSED:
+            return Done(*split(order.kind, found), call.signature, shape)
+    if not order.grant and call.signature not in book.loose:
+        return Missed(call.signature, len(names))
+    return record(order, find(order.loss), arguments, call, shape)
+
+
+def find_paths(names: tuple[str, ...], order: Order, sent: dict[str, Any]) -> list[LoadedPath]:
+    """Return paths by their names; what is lacking of them is told at once."""
+    found, lacking = [], []
+    for name in names:
+        try:
+            found.append(shelf.find(name, sent, order.folder, LoadedPath))
+        except Lacking:
+            lacking.append(name)
+    if lacking:
+        raise Lacking(lacking)
+    return found
+
+
+def record(order: Order, loss: Callable[..., Any], arguments: tuple[Any, ...], call: Call, shape: str) -> Done:
+    """Record the path of a block, and compute the block by it."""
+    try:
+        package = record_path(order.kind, loss, arguments)
+    except (NumbadError, Unrecordable):  # the function itself raises it again, or can do without
+        return anew(order.kind, loss, arguments, call, shape)
+    found = LoadedPath(package).run(call.values)
+    if found is MISSED:
+        return anew(order.kind, loss, arguments, call, shape)
+    return Done(*split(order.kind, found), call.signature, shape, package if order.grant == "record" else None)
+
+
+def anew(kind: str, loss: Callable[..., Any], arguments: tuple[Any, ...], call: Call, shape: str) -> Done:
+    """Compute a block by running the function."""
+    found = derivative_of(kind, loss)(*arguments)
+    return Done(*split(kind, found), call.signature, shape, None, True)
