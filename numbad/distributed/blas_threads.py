@@ -71,7 +71,7 @@ class Limit:
             self.depth += 1
             if self.depth == 1:
                 if self.known is None:
-                    import scipy.linalg.blas  # noqa: F401  so that its library is there to be found
+                    from scipy.linalg import get_blas_funcs  # noqa: F401  so that its library is there to be found
 
                     self.known = controls(tuple(loaded_libraries()))
                 self.before = [get() for get, _ in self.known]

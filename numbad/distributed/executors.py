@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from numbad.distributed.blocks import Brought, Sent, is_future
 from numbad.distributed.contents import Package, store
-from numbad.distributed.workers import Order, run_order
+from numbad.distributed.workers import Order, run_group, run_order
 from numbad.errors import InputError, NumbadError, message
 from numbad.kernels.threads import most_threads
 from numbad.replay.telling import warn
@@ -26,8 +26,11 @@ AHEAD = 4  # orders for each worker that wait in a pool
 AHEAD_FAR = 1024  # the same of a cluster, whose scheduler takes some time for an answer
 
 
+WORTH_A_MESSAGE = 0.002  # seconds of orders that go together: a message takes a tenth of that at most
+MOST_GROUPED = 64  # orders that go together
 MOST_SCATTERED = 4096  # contents that a cluster is to keep for later sums
 
+Given = tuple[Order, dict[str, Any], tuple[Any, ...]]  # an order, contents that are sent along, and what is brought
 scattered: weakref.WeakKeyDictionary[Any, OrderedDict[str, Any]] = weakref.WeakKeyDictionary()  # by client, by name
 
 
@@ -38,18 +41,22 @@ class Lane(Protocol):
     ----------
     ships : bool
         Whether orders are pickled.
-    room : int
-        How many orders may be under way.
     threads : int
         With how many threads each is carried out, 0 for as many as there are.
     folder : str or None
         Where contents are written for the workers.
+    seconds : float
+        What an order has taken on average; 0 as long as that is not known.
     """
 
     ships: bool
-    room: int
     threads: int
     folder: str | None
+    seconds: float
+
+    @property
+    def room(self) -> int:
+        """How many orders may be under way."""
 
     def keep(self, name: str, content: Any) -> None:
         """Have a content ready for the workers."""
@@ -71,6 +78,7 @@ class HereLane:
 
     def __init__(self) -> None:
         self.folder: str | None = None
+        self.seconds = 0.0
         self.waiting: deque[tuple[Order, dict[str, Any], tuple[Any, ...]]] = deque()
 
     def keep(self, name: str, content: Any) -> None:
@@ -90,18 +98,56 @@ class HereLane:
         self.waiting.clear()
 
 
-class PoolLane:
+class GroupLane:
+    """What lanes to other processes share: orders wait until a reply is asked for, and short ones go in groups.
+
+    Attributes
+    ----------
+    workers : int
+    """
+
+    def __init__(self, workers: int, ahead: int, threads: int) -> None:
+        self.workers, self.ahead, self.threads = max(1, workers), ahead, threads
+        self.seconds = 0.0
+        self.waiting: list[Given] = []
+        self.ready: deque[tuple[Order, Any]] = deque()
+
+    @property
+    def room(self) -> int:
+        """How many orders may be under way."""
+        return self.ahead * self.workers * self.size()
+
+    def size(self) -> int:
+        """Return how many orders are worth a message."""
+        return max(1, min(MOST_GROUPED, int(WORTH_A_MESSAGE / self.seconds))) if self.seconds else 1
+
+    def submit(self, order: Order, sent: dict[str, Any], brought: tuple[Any, ...]) -> None:
+        """Have an order go with the next ones."""
+        self.waiting.append((order, sent, brought))
+
+    def groups(self, given: list[Given]) -> list[list[Given]]:
+        """Return orders in groups, at least two for each worker."""
+        size = max(1, min(self.size(), len(given) // (2 * self.workers)))
+        return [given[k : k + size] for k in range(0, len(given), size)]
+
+    def receive(self, group: list[Given], reply: tuple[float, list[Any]]) -> None:
+        """Take the replies of a group."""
+        seconds, replies = reply
+        self.seconds += (seconds / len(group) - self.seconds) * (0.2 if self.seconds else 1.0)
+        self.ready.extend((given[0], found) for given, found in zip(group, replies, strict=True))
+
+
+class PoolLane(GroupLane):
     """A pool of `concurrent.futures`, or one like it."""
 
     def __init__(self, pool: Executor) -> None:
+        workers = int(getattr(pool, "_max_workers", 0) or 1)
+        super().__init__(workers, AHEAD, max(1, most_threads() // workers))
         self.pool: Any = pool
         self.ships = not isinstance(pool, ThreadPoolExecutor)
-        workers = int(getattr(pool, "_max_workers", 0) or 1)
-        self.room = AHEAD * workers
-        self.threads = max(1, most_threads() // workers)
         self.folder = store.folder() if self.ships else None
         self.done: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self.under_way: dict[Any, tuple[Order, dict[str, Any], tuple[Any, ...]]] = {}
+        self.under_way: dict[Any, list[Given]] = {}
         self.own: Executor | None = None
         self.lost = 0
 
@@ -110,48 +156,55 @@ class PoolLane:
         if self.ships:
             store.write(name, content)
 
-    def submit(self, order: Order, sent: dict[str, Any], brought: tuple[Any, ...]) -> None:
-        """Begin an order."""
+    def flush(self) -> None:
+        """Send the orders that wait."""
+        while self.waiting:
+            given, self.waiting = self.waiting, []
+            for group in self.groups(given):
+                self.begin(group)
+
+    def begin(self, group: list[Given]) -> None:
+        """Begin a group."""
         try:
-            future = self.pool.submit(run_order, order, sent, brought)
+            future = self.pool.submit(run_group, group)
         except BrokenExecutor:
-            self.renew()
-            future = self.pool.submit(run_order, order, sent, brought)
+            self.renew([group])
+            return
         except RuntimeError as error:
             raise shut_down(error) from error
-        self.under_way[future] = order, sent, brought
+        self.under_way[future] = group
         future.add_done_callback(self.done.put)
 
     def next(self) -> tuple[Order, Any]:
         """Wait for a reply."""
-        while True:
+        while not self.ready:
+            self.flush()
             future = self.done.get()
-            if future not in self.under_way:
+            group = self.under_way.pop(future, None)
+            if group is None:
                 continue  # of a pool that has broken
-            given = self.under_way.pop(future)
             try:
-                return given[0], future.result()
+                self.receive(group, future.result())
             except BrokenExecutor:
-                lost = [given, *self.under_way.values()]
-                self.under_way.clear()
-                self.renew(lost)
-                for order in lost:
-                    self.submit(*order)
+                self.renew([group])
             except CancelledError as error:
                 raise shut_down(error) from error
+        return self.ready.popleft()
 
-    def renew(self, lost: Any = ()) -> None:
+    def renew(self, groups: list[list[Given]]) -> None:
         """Go on with a pool of our own where a worker has died, with which the whole pool ends."""
+        groups += self.under_way.values()
+        self.under_way.clear()
+        self.waiting += [given for group in groups for given in group]
         self.lost += 1
         if not isinstance(self.pool, ProcessPoolExecutor) or self.lost > MOST_LOST:
-            raise died(sorted(order.number for order, *_ in lost), self.lost)
+            raise died(sorted(order.number for order, *_ in self.waiting), self.lost)
         if self.own is None:
             what = "a worker of the pool has died, and the pool with it; a pool of the same size goes on"
             warn(message(what, "make a new pool for what comes after", where=False))
         else:
             self.own.shutdown(wait=False, cancel_futures=True)
-        workers, context = int(getattr(self.pool, "_max_workers", 1)), getattr(self.pool, "_mp_context", None)
-        self.own = self.pool = ProcessPoolExecutor(workers, context)
+        self.own = self.pool = ProcessPoolExecutor(self.workers, getattr(self.pool, "_mp_context", None))
 
     def cancel(self) -> None:
         """Cancel what has not begun, and wait for the rest."""
@@ -160,6 +213,7 @@ class PoolLane:
         if self.under_way:
             concurrent.futures.wait(self.under_way)
         self.under_way.clear()
+        self.waiting, self.ready = [], deque()
         if self.own is not None:
             self.own.shutdown(wait=True, cancel_futures=True)
 
@@ -179,40 +233,36 @@ def died(numbers: list[int], times: int) -> NumbadError:
     )
 
 
-class JoblibLane:
-    """`joblib.Parallel`: what is under way is carried out together, round by round."""
+class JoblibLane(GroupLane):
+    """`joblib.Parallel`: what waits is carried out together, round by round."""
 
     ships = True
 
     def __init__(self, parallel: Any) -> None:
-        self.parallel = parallel
         workers = max(1, int(parallel._effective_n_jobs()))
-        self.room, self.threads = AHEAD_FAR, max(1, most_threads() // workers)
+        super().__init__(workers, AHEAD_FAR, max(1, most_threads() // workers))
+        self.parallel = parallel
         self.folder: str | None = store.folder()
-        self.waiting: list[tuple[Order, dict[str, Any], tuple[Any, ...]]] = []
-        self.ready: deque[tuple[Order, Any]] = deque()
         self.lost = 0
 
     def keep(self, name: str, content: Any) -> None:
         """Write a content to a file."""
         store.write(name, content)
 
-    def submit(self, order: Order, sent: dict[str, Any], brought: tuple[Any, ...]) -> None:
-        """Have an order take part in the next round."""
-        self.waiting.append((order, sent, brought))
-
     def next(self) -> tuple[Order, Any]:
         """Return a reply of the last round, or begin another."""
         while not self.ready:
+            groups = self.groups(self.waiting)
             try:
-                replies = list(self.parallel((run_order, given, {}) for given in self.waiting))
+                replies = list(self.parallel((run_group, (group,), {}) for group in groups))
             except BrokenExecutor as error:
                 self.lost += 1
                 if self.lost > MOST_LOST:
                     raise died([order.number for order, *_ in self.waiting], self.lost) from error
                 continue
-            self.ready.extend((given[0], reply) for given, reply in zip(self.waiting, replies, strict=True))
             self.waiting = []
+            for group, reply in zip(groups, replies, strict=True):
+                self.receive(group, reply)
         return self.ready.popleft()
 
     def cancel(self) -> None:
@@ -220,7 +270,7 @@ class JoblibLane:
         self.waiting, self.ready = [], deque()
 
 
-class DaskLane:
+class DaskLane(GroupLane):
     """A `dask.distributed.Client`: its scheduler runs the orders of dead workers again."""
 
     ships = True
@@ -228,14 +278,12 @@ class DaskLane:
     def __init__(self, client: Any) -> None:
         if client.status != "running":
             raise shut_down(RuntimeError(f"the client is {client.status}"))
-        self.client = client
-        self.threads = 1  # Dask runs as many tasks in a worker as it has threads
-        self.room = AHEAD_FAR
         workers = client.scheduler_info(n_workers=-1)["workers"]
+        threads = sum(worker["nthreads"] for worker in workers.values())
+        super().__init__(threads, AHEAD_FAR, 1)  # Dask runs as many tasks in a worker as it has threads
+        self.client = client
         self.folder = store.folder() if all(map(is_here, workers)) else None
-        self.waiting: list[tuple[Order, dict[str, Any], tuple[Any, ...]]] = []
-        self.ready: deque[tuple[Order, Any]] = deque()
-        self.under_way: dict[str, tuple[Any, tuple[Order, dict[str, Any], tuple[Any, ...]]]] = {}
+        self.under_way: dict[str, tuple[Any, list[Given]]] = {}
         self.completed: Any = None
         self.contents: OrderedDict[str, Any] = scattered.setdefault(client, OrderedDict())
         self.lost: dict[int, int] = {}
@@ -245,26 +293,22 @@ class DaskLane:
         if self.folder is not None:
             store.write(name, content)
 
-    def submit(self, order: Order, sent: dict[str, Any], brought: tuple[Any, ...]) -> None:
-        """Have an order go to the scheduler with the next ones: a message for many costs little more than for one."""
-        self.waiting.append((order, sent, brought))
-
     def flush(self) -> None:
-        """Send the orders that wait."""
+        """Send the orders that wait: a message for many costs the scheduler little more than for one."""
         from distributed import as_completed
 
         given, self.waiting = self.waiting, []
-        simple = [part for part in given if not part[1] and not part[2]]
-        futures = []
-        if simple:
-            futures = self.client.map(run_order, [part[0] for part in simple], pure=False)
-        others = [part for part in given if part[1] or part[2]]
-        for order, sent, brought in others:
-            contents = {name: self.scatter(name, content) for name, content in sent.items()}
-            here = [self.scatter(*part) if isinstance(part, Brought) else part for part in brought]
-            futures.append(self.client.submit(run_order, order, contents, here, pure=False))
-        for future, part in zip(futures, [*simple, *others], strict=True):
-            self.under_way[future.key] = future, part
+        groups = self.groups([part for part in given if not part[1] and not part[2]])
+        futures = list(self.client.map(run_group, groups, pure=False)) if groups else []
+        for part in given:
+            if part[1] or part[2]:
+                order, sent, brought = part
+                contents = {name: self.scatter(name, content) for name, content in sent.items()}
+                here = [self.scatter(*thing) if isinstance(thing, Brought) else thing for thing in brought]
+                futures.append(self.client.submit(run_group, [(order, contents, here)], pure=False))
+                groups.append([part])
+        for future, group in zip(futures, groups, strict=True):
+            self.under_way[future.key] = future, group
         if self.completed is None:
             self.completed = as_completed(raise_errors=False)
         self.completed.update(futures)
@@ -295,29 +339,32 @@ class DaskLane:
         """Note what has been computed, and begin anew what was lost."""
         good = [future for future in futures if future.status == "finished"]
         for future, reply in zip(good, self.client.gather(good), strict=True):
-            _, given = self.under_way.pop(future.key)
-            self.ready.append((given[0], reply))
+            self.receive(self.under_way.pop(future.key)[1], reply)
         for future in futures:
-            if future.key not in self.under_way:
-                continue
-            _, given = self.under_way.pop(future.key)
-            if self.client.status != "running":
-                raise shut_down(RuntimeError(f"the client is {self.client.status}"))
-            number = given[0].number
+            if future.key in self.under_way:
+                self.take_loss(future, self.under_way.pop(future.key)[1])
+
+    def take_loss(self, future: Any, group: list[Given]) -> None:
+        """Begin a group anew that was lost, unless that happens again and again."""
+        if self.client.status != "running":
+            raise shut_down(RuntimeError(f"the client is {self.client.status}"))
+        error = future.exception() if future.status == "error" else None
+        numbers = [order.number for order, *_ in group]
+        if type(error).__name__ == "KilledWorker":
+            raise died(numbers, MOST_LOST + 1)
+        if error is not None and not is_lost(error):
+            raise error
+        for number in numbers:
             self.lost[number] = self.lost.get(number, 0) + 1
-            if future.status == "error" and type(future.exception()).__name__ == "KilledWorker":
-                raise died([number], MOST_LOST + 1)
-            if future.status == "error" and not is_lost(future.exception()):
-                raise future.exception()
             if self.lost[number] > MOST_LOST:
-                raise died([number], self.lost[number])
-            self.contents.clear()  # they may have gone with the worker
-            self.waiting.append(given)
+                raise died(numbers, self.lost[number])
+        self.contents.clear()  # they may have gone with the worker
+        self.waiting += group
 
     def cancel(self) -> None:
         """Cancel all that is under way."""
         futures = [future for future, _ in self.under_way.values()]
-        self.under_way, self.waiting = {}, []
+        self.under_way, self.waiting, self.ready = {}, [], deque()
         if futures and self.client.status == "running":
             self.client.cancel(futures, force=True)
 

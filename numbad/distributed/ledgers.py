@@ -34,6 +34,8 @@ class Ledger:
         The paths, by their names.
     recordings : int
         How many paths have been recorded.
+    seconds : float
+        What a block has taken on average in the last sum; 0 where that is not known.
     """
 
     def __init__(self, kind: str, loss: Callable[..., Any]) -> None:
@@ -44,6 +46,7 @@ class Ledger:
         self.recordings = 0
         self.snapshot = Snapshot(loss)
         self.package: Package | None = None
+        self.seconds = 0.0
 
     def add(self, signature: str, path: Package) -> str:
         """Keep a path; return its name."""

@@ -24,6 +24,8 @@ class Call(NamedTuple):
         The leaves that vary from block to block.
     signature : str
         Calls of different signatures have different paths.
+    outline : str
+        How the block is nested, with a star for each leaf.
     recordable : bool
         Whether all leaves are numbers, arrays of numbers and plain values; what is computed of others is recorded anew.
     """
@@ -31,21 +33,27 @@ class Call(NamedTuple):
     values: list[Any]
     signature: str
     recordable: bool
+    outline: str
 
 
 def look_at_call(arguments: tuple[Any, ...]) -> Call:
     """Return what there is to know of a call: its first argument is the point, the others are the block."""
     values: list[Any] = []
-    parts = []
+    parts: list[Any] = []
+    outlines = []
+    recordable = True
     for argument in arguments:
-        tree, leaves = leaves_key(argument, values, True)
-        parts.append((str(tree), leaves))
-    return Call(values, xxh3_64_hexdigest(repr(parts).encode()), all(map(is_plain, leaves_among(arguments))))
-
-
-def leaves_among(arguments: tuple[Any, ...]) -> list[Any]:
-    """Return the leaves of arguments."""
-    return [leaf for argument in arguments for leaf in leaves_of_tree(argument)]
+        if isinstance(argument, PLAIN):
+            leaves, shape = [argument], "*"
+        else:
+            leaves, tree = take_apart(argument)
+            shape = str(tree).removeprefix("PyTreeSpec(").removesuffix(")")
+        outlines.append(shape)
+        for leaf in leaves:
+            recordable = recordable and is_plain(leaf)
+            parts.append(leaves_key(leaf, values, True)[1])
+    signature = xxh3_64_hexdigest(repr((outlines, parts)).encode())
+    return Call(values, signature, recordable, ", ".join(outlines[1:]))
 
 
 def leaves_of_tree(tree: Any) -> list[Any]:
@@ -59,10 +67,3 @@ def is_plain(leaf: Any) -> bool:
     if isinstance(leaf, (np.ndarray, np.generic)):
         return leaf.dtype.kind in NUMBERS
     return isinstance(leaf, PLAIN)
-
-
-def outline(tree: Any) -> str:
-    """Write how a tree is nested, with a star for each leaf."""
-    if isinstance(tree, PLAIN):
-        return "*"
-    return str(take_apart(tree)[1]).removeprefix("PyTreeSpec(").removesuffix(")")

@@ -71,6 +71,7 @@ class Sum:
 
     def collect(self) -> None:
         """Have all blocks computed, and add up their terms."""
+        self.lane.seconds = self.ledger.seconds
         try:
             self.make_references()
             while True:
@@ -86,6 +87,7 @@ class Sum:
         finally:
             self.tidy()
         self.lane.cancel()  # nothing is under way, but a pool of the lane's own ends
+        self.ledger.seconds = 0.0 if self.recorded else self.lane.seconds
         if self.recorded and not self.lane.ships:
             self.ledger.look_around()
 

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import pickle
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from numbad.distributed.blocks import Named, check_size, open_block, opened
 from numbad.distributed.contents import Lacking, Package, shelf
 from numbad.distributed.derivatives import derivative_of, split
 from numbad.distributed.shipped_paths import MISSED, LoadedPath, Unrecordable, record_path
-from numbad.distributed.signatures import Call, look_at_call, outline
+from numbad.distributed.signatures import Call, look_at_call
 from numbad.errors import NumbadError, describe_site, message, site_of
 from numbad.kernels.threads import count_threads, most_threads, set_num_threads
 from numbad.settings import VERSION, config
@@ -127,6 +128,13 @@ def run_order(order: Order, sent: dict[str, Any] | None = None, brought: tuple[A
         return failure(error)
 
 
+def run_group(given: list[tuple[Order, dict[str, Any], tuple[Any, ...]]]) -> tuple[float, list[Any]]:
+    """Carry out several orders, each with its contents; return how many seconds they took, and the replies."""
+    begin = time.perf_counter()
+    replies = [run_order(*part) for part in given]
+    return time.perf_counter() - begin, replies
+
+
 def check_identity(identity: tuple[Any, ...]) -> None:
     """Raise a NumbadError where the client is of another version."""
     if identity != IDENTITY:
@@ -158,9 +166,9 @@ def is_own(file: str) -> bool:
 @contextlib.contextmanager
 def using_threads(count: int) -> Iterator[None]:
     """Compute with so many threads, 0 for as many as before."""
-    before = count_threads()
-    count = min(count, most_threads())
-    if count in (0, before):
+    before = count_threads() if count else 0
+    count = min(count, most_threads()) if count else 0
+    if count == before:
         yield
         return
     set_num_threads(count)
@@ -193,17 +201,17 @@ def compute(order: Order, sent: dict[str, Any], brought: tuple[Any, ...]) -> Any
     arguments = (find(order.point), *(open_block(part, find, brought) for part in order.block))
     for part in arguments[1:]:
         check_size(part)
-    call, shape = look_at_call(arguments), outline(arguments[1:])
+    call = look_at_call(arguments)
     if order.watch or not call.recordable:
-        return anew(order.kind, find(order.loss), arguments, call, shape)
+        return anew(order.kind, find(order.loss), arguments, call)
     names = book.paths.get(call.signature, ())
     for path in find_paths(names, order, sent):
         found = path.run(call.values)
         if found is not MISSED:
-            return Done(*split(order.kind, found), call.signature, shape)
+            return Done(*split(order.kind, found), call.signature, call.outline)
     if not order.grant and call.signature not in book.loose:
         return Missed(call.signature, len(names))
-    return record(order, find(order.loss), arguments, call, shape)
+    return record(order, find(order.loss), arguments, call)
 
 
 def find_paths(names: tuple[str, ...], order: Order, sent: dict[str, Any]) -> list[LoadedPath]:
@@ -219,19 +227,19 @@ def find_paths(names: tuple[str, ...], order: Order, sent: dict[str, Any]) -> li
     return found
 
 
-def record(order: Order, loss: Callable[..., Any], arguments: tuple[Any, ...], call: Call, shape: str) -> Done:
+def record(order: Order, loss: Callable[..., Any], arguments: tuple[Any, ...], call: Call) -> Done:
     """Record the path of a block, and compute the block by it."""
     try:
         package = record_path(order.kind, loss, arguments)
     except (NumbadError, Unrecordable):  # the function itself raises it again, or can do without
-        return anew(order.kind, loss, arguments, call, shape)
+        return anew(order.kind, loss, arguments, call)
     found = LoadedPath(package).run(call.values)
     if found is MISSED:
-        return anew(order.kind, loss, arguments, call, shape)
-    return Done(*split(order.kind, found), call.signature, shape, package if order.grant == "record" else None)
+        return anew(order.kind, loss, arguments, call)
+    return Done(*split(order.kind, found), call.signature, call.outline, package if order.grant == "record" else None)
 
 
-def anew(kind: str, loss: Callable[..., Any], arguments: tuple[Any, ...], call: Call, shape: str) -> Done:
+def anew(kind: str, loss: Callable[..., Any], arguments: tuple[Any, ...], call: Call) -> Done:
     """Compute a block by running the function."""
     found = derivative_of(kind, loss)(*arguments)
-    return Done(*split(kind, found), call.signature, shape, None, True)
+    return Done(*split(kind, found), call.signature, call.outline, None, True)
