@@ -18,7 +18,8 @@ from numbad.distributed.signatures import is_plain, leaves_of_tree
 from numbad.errors import InputError, message
 from numbad.recording.trees import put_together, take_apart
 
-INLINE = 1024  # bytes of an array or a function that travels with each order: what it is called by takes some 50
+INLINE = 128  # bytes of an array or a function that travels with each order: what it is called by takes some 40
+INLINE_FAR = 1 << 14  # the same of what is not an array, where a worker would have to ask for it
 
 
 class Mapped:
@@ -149,6 +150,7 @@ class Parcels:
     def __init__(self, keep: Callable[[str, Any], None], far: bool) -> None:
         self.contents: dict[str, Any] = {}
         self.keep, self.far = keep, far
+        self.inline = INLINE_FAR if far else INLINE
 
     def name(self, name: str, content: Any) -> Named:
         """Note a content; return what is sent in its place."""
@@ -163,7 +165,7 @@ class Parcels:
             package = pack(thing)
         except Exception as error:
             raise explain(thing, what, error) from error
-        if package.nbytes <= INLINE:
+        if package.nbytes <= self.inline:
             return package.plain()
         return self.name(name_package(kind, package), package)
 
@@ -212,7 +214,7 @@ def open_block(form: Any, find: Callable[[Any], Any], brought: tuple[Any, ...]) 
             return leaf.open()
         if isinstance(leaf, (Named, Boxed)):
             return find(leaf.form if isinstance(leaf, Boxed) else leaf)
-        return settle(brought[leaf.place] if isinstance(leaf, Sent) else leaf)
+        return settle(opened(brought[leaf.place]) if isinstance(leaf, Sent) else leaf)
 
     return map_leaves(open_leaf, form)
 

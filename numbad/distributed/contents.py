@@ -7,6 +7,7 @@ same machine find them in files of a folder that both see. Who lacks a content s
 from __future__ import annotations
 
 import atexit
+import base64
 import contextlib
 import os
 import pickle
@@ -59,7 +60,12 @@ def name_package(kind: str, package: Package) -> str:
     digest = xxh3_128(package.head)
     for part in package.buffers:
         digest.update(memoryview(part).cast("B") if memoryview(part).nbytes else b"")
-    return f"{kind}-{digest.hexdigest()}"
+    return f"{kind}-{written(digest)}"
+
+
+def written(digest: Any) -> str:
+    """Return 128 bits as 22 characters that may stand in the name of a file."""
+    return base64.urlsafe_b64encode(digest.digest()).decode().rstrip("=")
 
 
 def name_array(values: np.ndarray) -> str:
@@ -68,7 +74,7 @@ def name_array(values: np.ndarray) -> str:
     digest = xxh3_128(f"{values.shape}{values.dtype.str}{order}".encode())
     flat: Any = values.reshape(-1, order=order)  # type: ignore[call-overload]
     digest.update(flat.view(np.uint8) if flat.size else b"")
-    return f"array-{digest.hexdigest()}"
+    return f"array-{written(digest)}"
 
 
 def kind_of(name: str) -> str:

@@ -14,7 +14,7 @@ from numbad.distributed.blocks import is_collection, opened
 from numbad.distributed.contents import Package, name_package, shelf
 from numbad.distributed.ledgers import Ledger
 from numbad.distributed.shipped_paths import LoadedPath
-from numbad.distributed.workers import IDENTITY, Book, Done, Failed, Missed, Order, run_order
+from numbad.distributed.workers import IDENTITY, Book, Done, Failed, Missed, Order, name_block, run_order
 from numbad.errors import InputError, message
 from numbad.kernels.threads import renew_in_children
 from numbad.recording.trees import put_together, take_apart
@@ -86,7 +86,7 @@ def compute_chunk(kind: str, package: Package, point: Any, number: int, parts: t
             elif isinstance(reply, Done) and reply.unrecordable:
                 book.loose.add(reply.signature)
     if isinstance(reply, Failed):
-        reply.error.add_note(f"  in block {number}" + (f", at {reply.where}" if reply.where else ""))
+        name_block(reply.error, number, None, reply.where)
         raise reply.error
     return reply.terms, reply.auxiliary
 

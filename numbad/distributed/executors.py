@@ -9,13 +9,17 @@ import concurrent.futures
 import queue
 import socket
 import sys
+import time
+import uuid
 import weakref
 from collections import OrderedDict, deque
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any, Protocol
 
+import numpy as np
+
 from numbad.distributed.blocks import Brought, Sent, is_future
-from numbad.distributed.contents import Package, store
+from numbad.distributed.contents import Package, pack, store
 from numbad.distributed.workers import Order, run_group, run_order
 from numbad.errors import InputError, NumbadError, message
 from numbad.kernels.threads import most_threads
@@ -23,7 +27,8 @@ from numbad.replay.telling import warn
 
 MOST_LOST = 3  # times that workers may die before the sum is given up
 AHEAD = 4  # orders for each worker that wait in a pool
-AHEAD_FAR = 1024  # the same of a cluster, whose scheduler takes some time for an answer
+AHEAD_FAR = 8  # the same of a cluster, whose scheduler takes some time for an answer
+AHEAD_ROUND = 1024  # the same of joblib, which takes them in rounds
 
 
 WORTH_A_MESSAGE = 0.002  # seconds of orders that go together: a message takes a tenth of that at most
@@ -240,7 +245,7 @@ class JoblibLane(GroupLane):
 
     def __init__(self, parallel: Any) -> None:
         workers = max(1, int(parallel._effective_n_jobs()))
-        super().__init__(workers, AHEAD_FAR, max(1, most_threads() // workers))
+        super().__init__(workers, AHEAD_ROUND, max(1, most_threads() // workers))
         self.parallel = parallel
         self.folder: str | None = store.folder()
         self.lost = 0
@@ -299,13 +304,17 @@ class DaskLane(GroupLane):
 
         given, self.waiting = self.waiting, []
         groups = self.groups([part for part in given if not part[1] and not part[2]])
-        futures = list(self.client.map(run_group, groups, pure=False)) if groups else []
+        keys = [self.make_key(group) for group in groups]
+        futures = list(self.client.map(run_group, groups, key=keys, pure=False)) if groups else []
         for part in given:
             if part[1] or part[2]:
                 order, sent, brought = part
                 contents = {name: self.scatter(name, content) for name, content in sent.items()}
                 here = [self.scatter(*thing) if isinstance(thing, Brought) else thing for thing in brought]
-                futures.append(self.client.submit(run_group, [(order, contents, here)], pure=False))
+                key = self.make_key([part])
+                given_back = int(bool(sent))  # before what has not begun
+                whole = [(order, contents, here)]
+                futures.append(self.client.submit(run_group, whole, key=key, priority=given_back, pure=False))
                 groups.append([part])
         for future, group in zip(futures, groups, strict=True):
             self.under_way[future.key] = future, group
@@ -313,26 +322,44 @@ class DaskLane(GroupLane):
             self.completed = as_completed(raise_errors=False)
         self.completed.update(futures)
 
+    def make_key(self, group: list[Given]) -> str:
+        """Return a key for a group: Dask begins those first that come first in the alphabet."""
+        return f"numbad-{group[0][0].number:09d}-{uuid.uuid4().hex}"
+
     def scatter(self, name: str, content: Any) -> Any:
         """Send a content to a worker, from which others take it."""
         found = self.contents.get(name)
         if found is None or found.status != "finished":
+            if isinstance(content, np.ndarray) and not content.flags.c_contiguous:
+                content = pack(content)  # Dask lays its elements by rows
             content = content.plain() if isinstance(content, Package) else content
-            found = self.contents[name] = self.client.scatter([content], hash=False)[0]
+            found = self.contents[name] = self.try_scatter(content)
             self.contents.move_to_end(name)
             while len(self.contents) > MOST_SCATTERED:
                 self.contents.popitem(last=False)
         return found
 
+    def try_scatter(self, content: Any) -> Any:
+        """Send a content to a worker, to another where that one has just died."""
+        for times in range(MOST_LOST + 1):
+            try:
+                return self.client.scatter([content], hash=False)[0]
+            except Exception as error:
+                if times == MOST_LOST or not (is_lost(error) or isinstance(error, OSError)):
+                    raise
+                time.sleep(0.1)  # until the scheduler knows
+
     def next(self) -> tuple[Order, Any]:
         """Wait for replies; take all that are there."""
         while not self.ready:
-            if self.waiting:
-                try:
+            try:
+                if self.waiting:
                     self.flush()
-                except RuntimeError as error:  # of a client that has been closed
-                    raise shut_down(error) from error
-            self.take(list(self.completed.next_batch(block=True)))
+                self.take(list(self.completed.next_batch(block=True)))
+            except Exception as error:
+                if self.client.status == "running" or isinstance(error, NumbadError):
+                    raise
+                raise shut_down(error) from error  # it has been closed meanwhile
         return self.ready.popleft()
 
     def take(self, futures: list[Any]) -> None:

@@ -36,6 +36,8 @@ class Ledger:
         How many paths have been recorded.
     seconds : float
         What a block has taken on average in the last sum; 0 where that is not known.
+    version : int
+        How often something has become known: sums in other threads write into it, too.
     """
 
     def __init__(self, kind: str, loss: Callable[..., Any]) -> None:
@@ -47,6 +49,7 @@ class Ledger:
         self.snapshot = Snapshot(loss)
         self.package: Package | None = None
         self.seconds = 0.0
+        self.version = 0
 
     def add(self, signature: str, path: Package) -> str:
         """Keep a path; return its name."""
@@ -54,7 +57,13 @@ class Ledger:
         self.packages[name] = path
         self.recordings += 1
         self.paths[signature] = (*self.paths.get(signature, ()), name)
+        self.version += 1
         return name
+
+    def loosen(self, signature: str) -> None:
+        """Have other blocks of a signature recorded anew each time."""
+        self.loose.add(signature)
+        self.version += 1
 
     def is_full(self, signature: str) -> bool:
         """Whether no more paths of a signature are kept."""

@@ -11,6 +11,7 @@ import inspect
 import io
 import pickle
 from collections.abc import Iterator
+from types import CodeType
 from typing import Any
 
 from numbad.errors import NumbadError, message, name_of
@@ -36,15 +37,29 @@ def pickler() -> Any:
         def reducer_override(self, thing: Any) -> Any:
             """Return how an op is found again; leave other things to the pickler."""
             if isinstance(thing, Op) and BY_NAME.get(thing.name) is thing:
-                return BY_NAME.get, (thing.name,)
+                return find_op, (thing.name,)
             if isinstance(thing, ArrayOp):
                 for name in (thing.name, SPECIAL + thing.name):
                     if find_array_op(name) is thing:
                         return find_array_op, (name,)
+            if isinstance(thing, CodeType) and CodeType in getattr(self, "dispatch_table", {}):
+                make, arguments = self.dispatch_table[CodeType](thing)[:2]
+                return name_code, (make, arguments, thing.co_filename)
             inherited = getattr(super(), "reducer_override", None)
             return NotImplemented if inherited is None else inherited(thing)
 
     return OpsByName
+
+
+def find_op(name: str) -> Op:
+    """Return the op of a name."""
+    return BY_NAME[name]
+
+
+def name_code(make: Any, arguments: tuple[Any, ...], file: str) -> CodeType:
+    """Return code with the name of its file, which cloudpickle leaves out: errors say where they come from."""
+    code: CodeType = make(*arguments)
+    return code.replace(co_filename=file)
 
 
 def parts_of(thing: Any) -> tuple[bytes, tuple[Any, ...]]:
@@ -99,9 +114,9 @@ def culprit(thing: Any) -> str:
 def members(thing: Any) -> Iterator[tuple[str, Any]]:
     """Yield the parts of a function, a container or an object that a pickle of it holds, with their names."""
     if isinstance(thing, functools.partial):
-        yield from members(thing.func)
         yield from ((f"the argument {k}", part) for k, part in enumerate(thing.args))
         yield from ((f"the argument {name}", part) for name, part in thing.keywords.items())
+        yield from members(thing.func)
     elif inspect.ismethod(thing):
         yield "its object", thing.__self__
     elif inspect.isfunction(thing):

@@ -111,8 +111,12 @@ def describe_tape(tape: Tape) -> dict[str, Any]:
                 known[site] = read_line(site)
             places[row] = known[site]
     found |= {"code": tape.program_code(), "opcodes": describe_opcodes(tape), "places": places}
-    examples = [type(value)(0.0) if isinstance(value, (float, np.generic)) else None for value in tape.examples]
-    return found | {"examples": tuple(examples)}
+    return found | {"examples": tuple(map(like, tape.examples))}
+
+
+def like(value: Any) -> Any:
+    """Return a value of the same type and dtype, which say what a derivative is to be."""
+    return type(value)(0.0) if isinstance(value, (float, np.generic)) else np.empty(0, value.dtype)
 
 
 def describe_prologue(prologue: Any) -> Any:

@@ -18,7 +18,7 @@ from numbad.distributed.contents import name_package, shelf, store
 from numbad.distributed.executors import Lane, bringing
 from numbad.distributed.ledgers import Ledger
 from numbad.distributed.shipped_paths import LoadedPath
-from numbad.distributed.workers import IDENTITY, Done, Failed, Lacks, Missed, Order
+from numbad.distributed.workers import IDENTITY, Done, Failed, Lacks, Missed, Order, name_block
 from numbad.errors import InputError, NumbadError, OutputError, message, name_of
 from numbad.recording.trees import put_together, take_apart
 from numbad.settings import config
@@ -60,6 +60,7 @@ class Sum:
         self.shapes: list[Any] = []
         self.outline = ""
         self.book: Any = None
+        self.version = -1
         self.recorded = self.unrecordable = False
 
     # ------------------------------------------------------------ the loop
@@ -120,7 +121,7 @@ class Sum:
         try:
             self.forms[number] = self.prepare(block, number, brought), tuple(brought)
         except Exception as error:
-            self.name_block(error, number)
+            name_block(error, number, self.expected, None)
             raise
         first = not (self.ledger.paths or self.ledger.loose or self.unrecordable)
         if first:
@@ -154,6 +155,8 @@ class Sum:
 
     def send(self, number: int, grant: str) -> None:
         """Send an order."""
+        if self.version != self.ledger.version:
+            self.write_book()
         form, brought = self.forms[number]
         ledger, lane = self.ledger, self.lane
         order = Order(
@@ -174,19 +177,16 @@ class Sum:
             package = ledger.pack_loss()
             self.loss = self.parcels.name(name_package("loss", package), package)
             self.sent_point = self.parcels.wrap("point", self.point, "the parameters")
-        for name, path in ledger.packages.items():
-            self.hand_out(name, path)
         self.write_book()
 
-    def hand_out(self, name: str, path: Any) -> None:
-        """Have a path ready for the workers."""
-        if self.lane.ships:
-            self.parcels.name(name, path)
-        else:
-            self.parcels.contents[name] = path
-
     def write_book(self) -> None:
-        """Have ready what is known of paths."""
+        """Have ready what is known of paths, and the paths."""
+        self.version = self.ledger.version
+        for name, path in list(self.ledger.packages.items()):
+            if self.lane.ships:
+                self.parcels.name(name, path)
+            else:
+                self.parcels.contents[name] = path
         book = self.ledger.book()
         self.book = self.parcels.wrap("book", book, "the paths") if self.lane.ships else book
 
@@ -208,13 +208,8 @@ class Sum:
             self.take_lack(order, reply.names)
         else:
             assert isinstance(reply, Failed)
-            self.name_block(reply.error, order.number, reply.where)
+            name_block(reply.error, order.number, self.expected, reply.where)
             raise reply.error
-
-    def name_block(self, error: Any, number: int, where: str = "") -> None:
-        """Add to an error which block has raised it, and the user's line."""
-        of = "" if self.expected is None else f" of {self.expected}"
-        error.add_note(f"  in block {number}{of}" + (f", at {where}" if where else ""))
 
     def take_lack(self, order: Order, names: list[str]) -> None:
         """Send an order again, with the contents that its worker lacks."""
@@ -234,18 +229,13 @@ class Sum:
         if len(ledger.paths.get(signature, ())) > reply.known or signature in ledger.loose:
             self.again.append((number, ""))
         elif ledger.is_full(signature):
-            self.loosen(signature)
+            ledger.loosen(signature)
             self.again.append((number, ""))
         elif signature in self.granted.values():
             self.parked.setdefault(signature, []).append(number)
         else:
             self.granted[number] = signature
             self.again.append((number, "record"))
-
-    def loosen(self, signature: str) -> None:
-        """Have other blocks of a signature recorded anew each time."""
-        self.ledger.loose.add(signature)
-        self.write_book()
 
     def take_terms(self, order: Order, reply: Done) -> None:
         """Add the terms of a block, and keep the path that it has recorded."""
@@ -271,12 +261,10 @@ class Sum:
         if reply.path is not None:
             self.recorded = True
             name = self.ledger.add(signature, reply.path)
-            self.hand_out(name, reply.path)
             if not self.lane.ships:
                 shelf.put(name, LoadedPath(reply.path))
-            self.write_book()
         elif reply.unrecordable and not order.watch:
-            self.loosen(signature)
+            self.ledger.loosen(signature)
         self.again.extend((number, "") for number in self.parked.pop(signature, ()))
 
     def compare(self, number: int, reply: Done, leaves: Term, structure: Any) -> None:

@@ -15,12 +15,10 @@ from numbad.distributed.executors import Lane, find_lane, is_communicator
 from numbad.distributed.ledgers import Ledger, find_ledger
 from numbad.distributed.ranks import sum_over_ranks
 from numbad.distributed.summing import Several, Sum
-from numbad.errors import INTERNAL, InputError, check_function, message
+from numbad.errors import InputError, check_function, message
 from numbad.recording.inputs import as_leaf, check_leaf
 from numbad.recording.recorder import current, refuse
 from numbad.recording.trees import flatten, put_together, same_structure, take_apart
-
-INTERNAL.add("numbad.distributed")  # not in the list there: kernels are made of that module too, and would be made anew
 
 REDUCTIONS = ("sum", "mean")
 

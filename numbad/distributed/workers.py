@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import linecache
 import pickle
 import sys
 import time
@@ -20,9 +21,11 @@ from numbad.distributed.contents import Lacking, Package, shelf
 from numbad.distributed.derivatives import derivative_of, split
 from numbad.distributed.shipped_paths import MISSED, LoadedPath, Unrecordable, record_path
 from numbad.distributed.signatures import Call, look_at_call
-from numbad.errors import NumbadError, describe_site, message, site_of
+from numbad.errors import INTERNAL, NumbadError, SourceLine, describe_site, message, read_line, site_of
 from numbad.kernels.threads import count_threads, most_threads, set_num_threads
 from numbad.settings import VERSION, config
+
+INTERNAL.add("numbad.distributed")  # not in the list there: kernels are made of that module too, and would be made anew
 
 IDENTITY = (VERSION, sys.version_info[:2])  # what a worker and its client must have in common
 
@@ -113,7 +116,7 @@ class Failed(NamedTuple):
     """What the block has raised, and the user's line."""
 
     error: Any
-    where: str
+    where: SourceLine | None
 
 
 def run_order(order: Order, sent: dict[str, Any] | None = None, brought: tuple[Any, ...] = ()) -> Any:
@@ -135,6 +138,15 @@ def run_group(given: list[tuple[Order, dict[str, Any], tuple[Any, ...]]]) -> tup
     return time.perf_counter() - begin, replies
 
 
+def name_block(error: Any, number: int, count: int | None, where: SourceLine | None) -> None:
+    """Add to an error which block has raised it, and the user's line, whose text may be known here alone."""
+    note = f"  in block {number}" + ("" if count is None else f" of {count}")
+    if where is not None:
+        source = where.source or linecache.getline(where.file, where.line).strip()
+        note += f", at {describe_site(where._replace(source=source))}"
+    error.add_note(note)
+
+
 def check_identity(identity: tuple[Any, ...]) -> None:
     """Raise a NumbadError where the client is of another version."""
     if identity != IDENTITY:
@@ -149,18 +161,13 @@ def check_identity(identity: tuple[Any, ...]) -> None:
 def failure(error: Exception) -> Failed:
     """Return an error as it travels, with the user's line."""
     site = site_of(error)
-    where = "" if site is None or is_own(site[0].co_filename) else describe_site(site)
+    where = None if site is None else read_line(site)
     try:
         if type(pickle.loads(pickle.dumps(error))) is type(error):
             return Failed(error, where)
     except Exception:
         pass
     return Failed(NumbadError(f"{type(error).__name__}: {error}"), where)
-
-
-def is_own(file: str) -> bool:
-    """Whether a file is one of numbad's workers."""
-    return file == __file__
 
 
 @contextlib.contextmanager

@@ -46,6 +46,7 @@ def public_objects() -> dict[str, Any]:
     found |= {
         f"numpy.{name}": numbad.numpy.INSTEAD[name] for name in own if numbad.numpy.INSTEAD[name].__name__ == name
     }
+    found |= {f"distributed.{name}": getattr(numbad.distributed, name) for name in numbad.distributed.__all__}
     for kind in CLASSES:
         methods = [name for name in vars(kind) if not name.startswith("_") and name not in HELPERS]
         found |= {f"{kind.__name__}.{m}": vars(kind)[m] for m in methods if inspect.isfunction(vars(kind)[m])}
@@ -139,6 +140,13 @@ def truth(x: Any) -> Any:
     return x > 0.0
 
 
+def scaled(w: Any, x: Any) -> Any:
+    return w * x
+
+
+SUMS = numbad.distributed.__all__
+
+
 def pair_is_missing(transform: Any) -> Any:
     return lambda: transform(np.sum, has_aux=True)(POINT)
 
@@ -202,6 +210,16 @@ RAISED: list[tuple[str, type[Exception], Callable[[], Any]]] = [
     ("Tape.draw", ValueError, lambda: TAPE.draw("tape.txt")),
     ("Tape.save", TypeError, lambda: TAPE.save(3)),
     ("Tape.site", IndexError, lambda: TAPE.site(99)),
+    *[(f"distributed.{n}", TypeError, lambda n=n: getattr(numbad.distributed, n)(3, 1.0, [])) for n in SUMS[:2]],
+    ("distributed.gradient", ValueError, lambda: numbad.distributed.gradient(np.sum, 1.0, [POINT], reduce="max")),
+    (
+        "distributed.value_and_gradient",
+        numbad.InputError,
+        lambda: numbad.distributed.value_and_gradient(scaled, 1.0, []),
+    ),
+    ("distributed.value_and_gradient", numbad.OutputError, lambda: numbad.distributed.gradient(scaled, 1.0, [POINT])),
+    ("distributed.hvp", numbad.InputError, lambda: numbad.distributed.hvp(scaled, 1.0, POINT, [POINT])),
+    ("distributed.jacobian_product", numbad.InputError, lambda: numbad.distributed.jacobian_product(scaled, 1, 1, [])),
     ("passes.optimise", numbad.TapeError, lambda: numbad.passes.optimise(SHORT)),
     ("testing.check_grads", ValueError, lambda: numbad.testing.check_grads(np.sin, (1.0,), order=0)),
     ("testing.check_grads", TypeError, lambda: numbad.testing.check_grads(np.sin, 1.0)),  # type: ignore[arg-type]

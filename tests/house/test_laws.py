@@ -33,6 +33,7 @@ FLOORS = (
     ("storage",),
     ("pictures",),
     ("replay",),
+    ("distributed",),
     ("numpy", "passes", "testing", "__init__", "__main__"),
 )
 
@@ -76,6 +77,7 @@ TABLES = {  # of NumPy's and SciPy's functions: they import numpy.fft and SciPy
 }
 LATER = {  # parts of what a user holds, each the way to a whole wing
     "__init__": {
+        "distributed.__init__",
         "numba_api.kernel",
         "passes",
         "replay.jit",
@@ -88,6 +90,7 @@ LATER = {  # parts of what a user holds, each the way to a whole wing
         "transforms.batching",
         "transforms.custom",
     },
+    "distributed.__init__": {"distributed.sums"},
     "recording.conversion": {"recording.cures"},  # for errors
     "replay.__init__": {"replay.jit"},  # for pickles that were written when it was a module
     "replay.batches": {"compilation.module", "replay.point_machine"},

@@ -20,6 +20,7 @@ def public_names() -> set[str]:
     """Return the names that a user may use, as they are written after `import numbad`."""
     found = {f"numbad.{name}" for name in dir(numbad)}
     found |= {f"numbad.passes.{name}" for name in numbad.passes.__all__}
+    found |= {f"numbad.distributed.{name}" for name in numbad.distributed.__all__}
     checks = [name for name in vars(numbad.testing) if name.startswith("check_") and name != "check_value"]
     found |= {f"numbad.testing.{name}" for name in checks}
     found |= {f"numbad.numpy.{name}" for name in numbad.numpy.OWN}

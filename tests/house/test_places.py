@@ -105,6 +105,11 @@ ELSEWHERE = {
     "kernels/test_machinecode.py": ("kernels loading", "what is loaded is machine code on disk"),
     "kernels/test_texts.py": ("kernels make_texts", "what is made is what is read"),
     "kernels/test_checked_code.py": ("kernels checked_memory", "the two halves of the checked build"),
+    "distributed/test_sums.py": (
+        "distributed blocks derivatives ledgers signatures summing",
+        "what every sum passes through",
+    ),
+    "distributed/test_executors.py": ("distributed workers", "what executors let run"),
     "replay/test_jit.py": (
         "replay machines number_memory output_copies program swept_machine telling",
         "jit is the way to all of them",
