@@ -19,6 +19,7 @@ from numbad.errors import InputError, message
 from numbad.recording.trees import put_together, take_apart
 
 INLINE = 128  # bytes of an array or a function that travels with each order: what it is called by takes some 40
+REMAPPED = 1 << 20  # bytes of a part of a file that is mapped anew for a block: its pages leave memory with the block
 INLINE_FAR = 1 << 14  # the same of what is not an array, where a worker would have to ask for it
 
 
@@ -111,6 +112,9 @@ def settle(leaf: Any) -> Any:
     if type(leaf) not in (np.ndarray, np.memmap):
         return leaf
     values = np.asarray(leaf)
+    if type(leaf) is np.memmap and leaf.nbytes >= REMAPPED and values.flags.forc:
+        part = mapped(values)
+        values = values if part is None else part.open()
     gaps = not (values.flags.c_contiguous or values.flags.f_contiguous)
     return np.ascontiguousarray(values) if gaps or not values.flags.aligned else values
 

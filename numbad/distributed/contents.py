@@ -41,6 +41,9 @@ class Package(NamedTuple):
         """How many bytes it has."""
         return len(self.head) + sum(memoryview(part).nbytes for part in self.buffers)
 
+    def __reduce__(self) -> Any:
+        return Package, tuple(self.plain())
+
     def plain(self) -> Package:
         """Return it with bytes in place of memory that others may write to, as it travels."""
         return Package(self.head, tuple(bytes(part) for part in self.buffers))

@@ -80,7 +80,7 @@ def recordings(loss: Any, kind: str = GRADIENT) -> int:
 # ---------------------------------------------------------------- the same bits
 
 
-@pytest.mark.parametrize("loss", [branching, matrices])
+@pytest.mark.parametrize("loss", [branching, matrices, block_sums.stepping])
 def test_bits_of_value_and_gradient(executor: Any, loss: Any) -> None:
     blocks = make_blocks(37, (200, 150)) if loss is matrices else make_blocks(37)
     expected = distributed.value_and_gradient(loss, WEIGHTS, blocks)

@@ -181,6 +181,28 @@ def test_monte_carlo_greeks_lie_within_their_standard_errors():
 
 
 @pytest.mark.subprocess
+def test_logistic_from_file_stays_within_its_memory():
+    printed = run("logistic_from_file")
+    total = re.search(r"L-BFGS: loss (\S+) a sample after (\d+) sums, error (\S+)", printed).groups()
+    assert 0.4 < float(total[0]) < 0.5 and int(total[1]) < 30 and float(total[2]) < 0.06
+    value, distance = re.search(r"steps by blocks: loss (\S+) a sample, (\S+) from L-BFGS", printed).groups()
+    assert float(total[0]) <= float(value) < float(total[0]) + 0.005 and float(distance) < 0.2
+    grown, allowed = re.search(r"(\d+) MB of memory, (\d+) MB allowed", printed).groups()
+    assert int(grown) <= int(allowed) == 256
+
+
+@pytest.mark.subprocess
+def test_scenarios_are_calibrated_by_gauss_newton():
+    printed = run("scenarios")
+    misfits = [float(found) for found in re.findall(r"misfit (\S+),", printed)]
+    assert len(misfits) == 6
+    assert misfits[-1] < 1e-5 * misfits[0]
+    first, second, slope = re.search(r"found (\S+) (\S+), true 0.8 0.3; gradient (\S+)", printed).groups()
+    assert (float(first), float(second)) == pytest.approx((0.8, 0.3), abs=0.01)
+    assert float(slope) < 1e-12
+
+
+@pytest.mark.subprocess
 def test_branches_keep_a_tape_for_each_path():
     pytest.importorskip("matplotlib")
     printed = run("branches")

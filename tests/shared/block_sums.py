@@ -34,6 +34,15 @@ def matrices(w: Any, block: Any) -> Any:
     return np.sum((z @ z.T) ** 2) * 1e-6
 
 
+def stepping(w: Any, block: Any) -> Any:
+    """A loop of a thousand rows, whose tape is large."""
+    x, _ = block
+    total = x[0, 0]
+    for _ in range(150):
+        total = total + 0.01 * (w[0] * np.sin(total) - w[1] * total * total)
+    return total
+
+
 def labelled(w: Any, block: Any) -> Any:
     """A loss that reads the parameters at integers of the block."""
     x, labels = block
