@@ -39,7 +39,7 @@ def stepping(w: Any, block: Any) -> Any:
     x, _ = block
     total = x[0, 0]
     for _ in range(150):
-        total = total + 0.01 * (w[0] * np.sin(total) - w[1] * total * total)
+        total = total + 0.01 * (w[0] * np.sin(total) - w[1] * np.tanh(total))
     return total
 
 
