@@ -20,6 +20,7 @@ from numba.core.registry import cpu_target
 from numba.core.typed_passes import type_inference_stage
 from numba.np.numpy_support import from_dtype
 
+from numbad.numba_api.adjoint.support import bound, same, span
 from numbad.numba_api.adjoint.tree import (
     Flat,
     For,
@@ -118,7 +119,7 @@ def kind_of(given: Any) -> str:
 
 def find_types(flat: Flat, arguments: tuple[Any, ...]) -> Facts:
     """Have Numba find the types of all names, for types of the arguments."""
-    scope: dict[str, Any] = {"np": np, "math": math, **flat.constants}
+    scope: dict[str, Any] = {"np": np, "math": math, "bound": bound, "same": same, "span": span, **flat.constants}
     exec(compile("\n".join(text_of(flat)), f"<{flat.name}, flat>", "exec"), scope)
     cpu_target.target_context.refresh()  # which imports what Numba knows of NumPy
     cpu_target.typing_context.refresh()
@@ -238,7 +239,7 @@ def find_frozen(flat: Flat) -> set[str]:
             assigned.setdefault(statement.name, []).append(None)
     moving = {part for statement in walk(flat.body) if isinstance(statement, Swap)
               for part in (statement.one, statement.other)}  # fmt: skip
-    fixed = (set(flat.parameters) | set(flat.constants)) - set(assigned) - moving | {"np"}
+    fixed = (set(flat.parameters) | set(flat.constants)) - set(assigned) - moving | {"np", "bound", "same", "span"}
     before = -1
     while len(fixed) != before:
         before = len(fixed)

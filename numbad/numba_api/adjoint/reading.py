@@ -50,12 +50,28 @@ DTYPES = {np.float64: "np.float64", float: "np.float64", np.float32: "np.float32
 
 
 @dataclass
+class Open:
+    """An axis of a part of an array: where it starts in the whole one, and its length; None where it is all of it."""
+
+    start: ast.expr | None = None
+    length: ast.expr | None = None
+
+
+@dataclass
 class View:
-    """An array of the flat kernel, or the part of it at some first indices."""
+    """An array of the flat kernel, or a part of it: for each axis of the whole an index, or what is left of it."""
 
     base: str
     axes: int
-    first: list[ast.expr] = field(default_factory=list)
+    places: list[ast.expr | Open] = field(default_factory=list)
+
+    def all_places(self) -> list[ast.expr | Open]:
+        """Return what there is of each axis of the whole array."""
+        return self.places or [Open() for _ in range(self.axes)]
+
+    def opened(self) -> list[tuple[int, Open]]:
+        """Return the axes that are left, and their positions in the whole array."""
+        return [(k, part) for k, part in enumerate(self.all_places()) if isinstance(part, Open)]
 
 
 @dataclass
@@ -135,10 +151,12 @@ class Reader:
 
     def __init__(self) -> None:
         self.out: list[Statement] = []
-        self.taken: set[str] = {"np", "math", "numba", *dir(builtins)}
+        self.taken: set[str] = {"np", "math", "numba", "bound", "same", "span", *dir(builtins)}
         self.calls: list[Call] = []
         self.constants: dict[str, Any] = {}
         self.parameters: set[str] = set()
+        self.names_of: dict[str, int] = {}  # how many names arrays have been given
+        self.renewed: set[str] = set()  # arrays whose elements are assigned in the place of another array
         self.count = 0
         self.line = 0
 
@@ -257,7 +275,7 @@ class Reader:
             raise self.refuse(f"the attribute {node.attr}")
         if node.attr == "ndim":
             return ast.Constant(view.axes)
-        if not view.first:
+        if not view.places:
             return name(f"{view.base}.size")
         return self.product([self.length(view, k) for k in range(view.axes)])
 
@@ -272,7 +290,8 @@ class Reader:
         """Return the length of an axis of an array."""
         if not -view.axes <= axis < view.axes:
             raise self.refuse("an axis that the array has not")
-        return name(f"{view.base}.shape[{len(view.first) + axis % view.axes}]")
+        position, part = view.opened()[axis % view.axes]
+        return name(f"{view.base}.shape[{position}]") if part.length is None else part.length
 
     def value_Subscript(self, node: ast.Subscript) -> ast.expr:
         if isinstance(node.value, ast.Attribute) and node.value.attr == "shape":
@@ -296,11 +315,31 @@ class Reader:
         parts = node.elts if isinstance(node, ast.Tuple) else [node]
         if len(parts) != view.axes or any(isinstance(part, (ast.Slice, ast.Starred)) for part in parts):
             raise self.refuse("a slice")
-        return self.values(list(parts))
+        found = self.values(list(parts))
+        for k, (_, part) in enumerate(view.opened()):
+            if part.length is None:
+                continue
+            at = literal_index(found[k])
+            if at is None:
+                raise self.refuse("an index into a slice that may be negative")
+            if at < 0:
+                found[k] = ast.BinOp(part.length, ast.Add(), found[k])
+        return found
+
+    def everywhere(self, view: View, index: list[ast.expr]) -> list[ast.expr]:
+        """Return the indices into the whole array for indices into a part of it, which are not negative."""
+        waiting, found = list(index), []
+        for part in view.all_places():
+            if isinstance(part, Open):
+                given = waiting.pop(0)
+                found.append(given if part.start is None else ast.BinOp(part.start, ast.Add(), given))
+            else:
+                found.append(part)
+        return found
 
     def load(self, view: View, index: list[ast.expr]) -> ast.expr:
         """Return an element of an array."""
-        parts = [*view.first, *index]
+        parts = self.everywhere(view, index)
         where = parts[0] if len(parts) == 1 else ast.Tuple(parts, ast.Load())
         return ast.Subscript(name(view.base), where, ast.Load())
 
@@ -420,16 +459,13 @@ class Reader:
 
     def total(self, node: ast.expr) -> ast.expr:
         """Return the sum of all elements of an array, in their order."""
-        view = self.array(node)
-        if view is None:
+        if not self.is_array(node):
             raise self.refuse("the sum of what is no array")
+        element, views = self.element_of(node)
+        view = self.check_lengths(views)
         found = self.fresh("total")
         self.emit(Set(found, ast.Constant(0.0)))
-
-        def add(index: list[ast.expr]) -> None:
-            self.emit(Set(found, ast.BinOp(name(found), ast.Add(), self.load(view, index))))
-
-        self.each(view, add)
+        self.each(view, lambda index: self.emit(Set(found, ast.BinOp(name(found), ast.Add(), element(index)))))
         return name(found)
 
     def each(self, view: View, read: Any) -> None:
@@ -494,7 +530,108 @@ class Reader:
             return symbol if isinstance(symbol, View) else None
         if isinstance(node, ast.Subscript):
             return self.part(node)
-        return self.made(node) if isinstance(node, ast.Call) else None
+        if isinstance(node, ast.Call) and (found := self.made(node)) is not None:
+            return found
+        return self.computed(node) if self.is_elementwise(node) else None
+
+    def is_elementwise(self, node: ast.expr) -> bool:
+        """Whether an expression is computed element by element of arrays."""
+        if isinstance(node, ast.BinOp):
+            return not isinstance(node.op, ast.MatMult) and any(map(self.is_array, (node.left, node.right)))
+        if isinstance(node, ast.UnaryOp):
+            return self.is_array(node.operand)
+        if isinstance(node, ast.Call) and not node.keywords:
+            function = self.resolve(node.func)
+            return (function is abs or op_of(function) is not None) and any(map(self.is_array, node.args))
+        return False
+
+    def is_array(self, node: ast.expr) -> bool:
+        """Whether an expression is an array, told without reading it."""
+        if isinstance(node, ast.Name):
+            symbol = self.call.symbols.get(node.id)
+            return isinstance(symbol, View) or (symbol is None and isinstance(self.resolve(node), np.ndarray))
+        if isinstance(node, ast.Subscript):
+            if isinstance(node.value, ast.Attribute) or not self.is_array(node.value):
+                return False
+            parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+            symbol = self.call.symbols.get(node.value.id) if isinstance(node.value, ast.Name) else None
+            axes = symbol.axes if isinstance(symbol, View) else len(parts)
+            return len(parts) < axes or any(isinstance(part, ast.Slice) for part in parts)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "copy":
+            return self.resolve(node.func) is MISSING and self.is_array(node.func.value)
+        return self.is_elementwise(node)
+
+    def computed(self, node: ast.expr) -> View:
+        """Read an array that is computed element by element: a loop over its elements."""
+        return self.stored(*self.element_of(node))
+
+    def stored(self, element: Any, views: list[View]) -> View:
+        """Return an array of the elements that a function from indices gives."""
+        whole = self.check_lengths(views)
+        shape = ", ".join(ast.unparse(self.length(whole, k)) for k in range(whole.axes))
+        made = self.new(name(f"np.empty(({shape},), np.float64)"), whole.axes)
+        self.each(made, lambda index: self.emit(Store(made.base, list(index), element(index))))
+        return made
+
+    def check_lengths(self, views: list[View]) -> View:
+        """Return the array with most axes; where others have other lengths, the flat kernel raises an IndexError."""
+        whole = max(views, key=lambda view: view.axes)
+        for view in views:
+            for k in range(view.axes):
+                one, other = self.length(whole, whole.axes - view.axes + k), self.length(view, k)
+                if ast.unparse(one) != ast.unparse(other):
+                    self.emit(Set(self.fresh("n"), name(f"same({ast.unparse(one)}, {ast.unparse(other)})")))
+        return whole
+
+    def element_of(self, node: ast.expr) -> tuple[Any, list[View]]:
+        """Return a function from indices to an element of an expression, and the arrays in it."""
+        if not self.is_array(node):
+            value = self.held(self.value(node))
+            return (lambda index: value), []
+        if not self.is_elementwise(node):
+            view = self.array(node)
+            assert view is not None
+            return (lambda index: self.load(view, index[len(index) - view.axes :])), [view]
+        if isinstance(node, ast.BinOp):
+            parts, operator = [node.left, node.right], node.op
+            build: Any = lambda found: ast.BinOp(found[0], operator, found[1])
+        elif isinstance(node, ast.UnaryOp):
+            parts, sign = [node.operand], node.op
+            build = lambda found: ast.UnaryOp(sign, found[0])
+        else:
+            assert isinstance(node, ast.Call)
+            parts, function = node.args, self.resolve(node.func)
+            build = lambda found: self.known(function, found)
+        elements, views = zip(*map(self.element_of, parts), strict=True)
+        return (lambda index: build([element(index) for element in elements])), [
+            part for some in views for part in some
+        ]
+
+    def fill(self, target: View, node: ast.expr, operator: ast.operator | None) -> None:
+        """Read the assignment to a part of an array; without an operator, what is assigned is computed before."""
+        if operator is None and self.is_array(node):
+            view = self.array(node)
+            if view is not None and view.base == target.base:
+                view = self.copied(view)
+            assert view is not None
+            source = view
+            element: Any = lambda index: self.load(source, index[len(index) - source.axes :])
+            views = [source]
+        else:
+            element, views = self.element_of(node)
+            if self.is_elementwise(node) and any(view.base == target.base for view in views):
+                made = self.stored(element, views)  # computed before anything is assigned
+                element, views = (lambda index: self.load(made, index[len(index) - made.axes :])), [made]
+        if self.check_lengths([target, *views]) is not target:
+            raise self.refuse("an assignment to an array with less axes")
+
+        def store(index: list[ast.expr]) -> None:
+            value = element(index)
+            if operator is not None:
+                value = ast.BinOp(self.load(target, index), operator, value)
+            self.emit(Store(target.base, self.everywhere(target, index), value))
+
+        self.each(target, store)
 
     def outside(self, wish: str, value: np.ndarray) -> View:
         """Return an array from outside of the function: a constant."""
@@ -511,12 +648,38 @@ class Reader:
             return None
         view = self.array(node.value)
         parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-        if view is None or len(parts) >= view.axes:
+        sliced = any(isinstance(part, ast.Slice) for part in parts)
+        if view is None or (len(parts) >= view.axes and not sliced):
             return None
-        if any(isinstance(part, ast.Slice) for part in parts):
-            raise self.refuse("a slice")
-        index = [self.own(value) for value in self.values(list(parts))]
-        return View(view.base, view.axes - len(parts), [*view.first, *index])
+        if len(parts) > view.axes or any(isinstance(part, ast.Starred) for part in parts):
+            raise self.refuse("an index of another kind")
+        places = view.all_places()
+        for k, (part, (position, before)) in enumerate(zip(parts, view.opened(), strict=False)):
+            if isinstance(part, ast.Slice):
+                places[position] = self.slice(part, before, self.length(view, k))
+            else:
+                (index,) = self.index(View(view.base, 1, [before]), part)
+                index = self.own(index)
+                places[position] = index if before.start is None else ast.BinOp(before.start, ast.Add(), index)
+        return View(view.base, sum(isinstance(part, Open) for part in places), places)
+
+    def slice(self, node: ast.Slice, before: Open, length: ast.expr) -> Open:
+        """Read a slice of an axis."""
+        if node.step is not None and literal_index(node.step) != 1:
+            raise self.refuse("a slice with a step")
+        if node.lower is None and node.upper is None:
+            return before
+        size = ast.unparse(length)
+        bounds = [
+            None if part is None else ast.unparse(self.held(self.value(part))) for part in (node.lower, node.upper)
+        ]
+        start, stop = (None if text is None else f"bound({text}, {size})" for text in bounds)
+        first = None if start is None else self.own(name(start))
+        begin = "0" if first is None else ast.unparse(first)
+        found = self.own(name(f"span({begin}, {stop or size})"))
+        if before.start is not None:
+            first = before.start if first is None else self.own(ast.BinOp(before.start, ast.Add(), first))
+        return Open(first or ast.Constant(0), found)
 
     def own(self, value: ast.expr) -> ast.expr:
         """Return a number under a name that stays, whatever happens to the variables."""
@@ -549,7 +712,7 @@ class Reader:
         """Return a copy of an array."""
         if view is None:
             return None
-        where = "" if not view.first else f"[{', '.join(map(ast.unparse, view.first))}]"
+        where = f"[{', '.join(map(place_text, view.places))}]" if view.places else ""
         found = self.fresh(view.base)
         self.emit(New(found, name(f"{view.base}{where}.copy()"), view.axes, view.base + where))
         return View(found, view.axes)
@@ -703,7 +866,7 @@ class Reader:
 
         def read() -> None:
             if view.axes > 1:
-                self.call.symbols[target_name] = View(view.base, view.axes - 1, [*view.first, name(k)])
+                self.call.symbols[target_name] = self.at_first(view, name(k))
             else:
                 self.emit(Set(self.variable(target_name), self.load(view, [name(k)])))
             self.call.walked.append(view)
@@ -715,6 +878,13 @@ class Reader:
     def own_bound(self, value: ast.expr) -> ast.expr:
         """Return a bound of a loop under a name that the loop does not change."""
         return self.own(value) if isinstance(value, ast.Name) else value
+
+    def at_first(self, view: View, index: ast.expr) -> View:
+        """Return the part of an array at an index of its first axis."""
+        places = view.all_places()
+        position, part = view.opened()[0]
+        places[position] = index if part.start is None else ast.BinOp(part.start, ast.Add(), index)
+        return View(view.base, view.axes - 1, places)
 
     def loop_while(self, node: ast.While) -> While:
         """Read a loop by a condition."""
@@ -821,8 +991,11 @@ class Reader:
             view = self.array(target.value)
             if view is None:
                 raise self.refuse("an index into what is no array")
+            if (part := self.part(target)) is not None:
+                self.fill(part, node, None)
+                return
             value = self.held(self.value(node))
-            self.emit(Store(view.base, [*view.first, *self.index(view, target.slice)], value))
+            self.emit(Store(view.base, self.everywhere(view, self.index(view, target.slice)), value))
             return
         raise self.refuse("an assignment to an attribute")
 
@@ -833,7 +1006,7 @@ class Reader:
                 self.emit(Set(self.variable(target.id), name(symbol)))
                 return
             if isinstance(target, ast.Subscript) and (view := self.array(target.value)) is not None:
-                self.emit(Store(view.base, [*view.first, *self.index(view, target.slice)], name(symbol)))
+                self.emit(Store(view.base, self.everywhere(view, self.index(view, target.slice)), name(symbol)))
                 return
             raise self.refuse("an assignment to an attribute")
         if not isinstance(target, ast.Name):
@@ -841,7 +1014,26 @@ class Reader:
         known = self.call.symbols.get(target.id)
         if isinstance(known, str) and self.call.loops:
             raise self.refuse(f"{target.id}, a number and then an array")
+        if isinstance(symbol, View) and isinstance(known, View) and self.is_renewed(known, symbol):
+            self.renewed.add(known.base)
+            self.check_lengths([known, symbol])
+            self.each(known, lambda index: self.emit(Store(known.base, list(index), self.load(symbol, index))))
+            return
+        if isinstance(symbol, View):
+            self.names_of[symbol.base] = self.names_of.get(symbol.base, 0) + 1
         self.call.symbols[target.id] = symbol
+
+    def is_renewed(self, known: View, symbol: View) -> bool:
+        """Whether a name gets a new array in a loop: the elements are assigned to the one that it has."""
+        return bool(
+            self.call.loops
+            and not known.places
+            and not symbol.places
+            and known.axes == symbol.axes
+            and known.base not in self.parameters | set(self.constants)
+            and not self.names_of.get(symbol.base)
+            and symbol.base != known.base
+        )
 
     def unpack(self, target: ast.Tuple | ast.List, node: ast.expr) -> None:
         """Read an assignment to several names."""
@@ -881,7 +1073,7 @@ class Reader:
         one, other = (self.call.symbols.get(key) for key in names[:2])
         if not isinstance(one, View) or not isinstance(other, View):
             return False
-        if one.first or other.first or one.axes != other.axes or one.base == other.base:
+        if one.places or other.places or one.axes != other.axes or one.base == other.base:
             raise self.refuse("parts of arrays that exchange their names")
         self.check_swap({one.base, other.base}, names[:2])
         self.emit(Swap(one.base, other.base))
@@ -902,14 +1094,19 @@ class Reader:
     def read_AugAssign(self, node: ast.AugAssign) -> None:
         target = node.target
         if isinstance(target, ast.Name):
-            if isinstance(self.call.symbols.get(target.id), View):
-                raise self.refuse("an array that is changed as a whole")
+            symbol = self.call.symbols.get(target.id)
+            if isinstance(symbol, View):
+                self.fill(symbol, node.value, node.op)
+                return
             value = self.value_BinOp(ast.BinOp(ast.Name(target.id, ast.Load()), node.op, node.value))
             self.emit(Set(self.variable(target.id), value))
             return
         if not isinstance(target, ast.Subscript) or (view := self.array(target.value)) is None:
             raise self.refuse("an assignment to an attribute")
-        index = [self.held(part, "at") for part in self.index(view, target.slice)]
+        if (part := self.part(target)) is not None:
+            self.fill(part, node.value, node.op)
+            return
+        index = [self.held(one, "at") for one in self.index(view, target.slice)]
         before = self.load(view, index)
         outer, self.out = self.out, []
         try:
@@ -921,7 +1118,7 @@ class Reader:
             self.out += inner
         if isinstance(node.op, ast.MatMult):
             raise self.refuse("a product of arrays")
-        self.emit(Store(view.base, [*view.first, *index], ast.BinOp(before, node.op, value)))
+        self.emit(Store(view.base, self.everywhere(view, index), ast.BinOp(before, node.op, value)))
 
     # ------------------------------------------------------------ functions
 
@@ -963,6 +1160,16 @@ def literal_index(node: ast.expr) -> int | None:
         inner = literal_index(node.operand)
         return None if inner is None else -inner
     return None
+
+
+def place_text(place: ast.expr | Open) -> str:
+    """Return the text of an index, or of a slice."""
+    if not isinstance(place, Open):
+        return ast.unparse(place)
+    if place.length is None or place.start is None:
+        return ":"
+    start = ast.unparse(place.start)
+    return f"{start} : {start} + {ast.unparse(place.length)}"
 
 
 def terminates(nodes: list[ast.stmt]) -> bool:
@@ -1029,9 +1236,11 @@ def read(function: FunctionType, kinds: list[Any]) -> Flat:
         reader.parameters.add(own)
         given[key] = View(own, kind) if isinstance(kind, int) else own
     results, several = reader.function(function, given)
+    if any(reader.names_of.get(base, 0) > 1 for base in reader.renewed):
+        raise reader.refuse("another array in each iteration, which has other names too")
     found: list[str] = []
     for part in results:
-        if isinstance(part, View) and not part.first:
+        if isinstance(part, View) and not part.places:
             found.append(part.base)
         elif isinstance(part, str):
             found.append(part)

@@ -61,3 +61,24 @@ def opposite(x):
 def trips(start, stop, step):
     """Return how often a loop over a range runs."""
     return len(range(start, stop, step))
+
+
+@compiled
+def bound(place, size):
+    """Return where a bound of a slice lies in an axis."""
+    found = place + size if place < 0 else place
+    return min(max(found, 0), size)
+
+
+@compiled
+def span(start, stop):
+    """Return the length of a slice."""
+    return max(stop - start, 0)
+
+
+@compiled
+def same(length, other):
+    """Return a length that two arrays have."""
+    if length != other:
+        raise IndexError("arrays of different lengths")
+    return length

@@ -29,7 +29,7 @@ from numbad.numba_api.adjoint.tree import (
     walk,
 )
 
-SUPPORT = "ABSENT, absent, add_to, bars_like, clear, gate, grow, opposite, trips, weigh"
+SUPPORT = "ABSENT, absent, add_to, bars_like, bound, clear, gate, grow, opposite, same, span, trips, weigh"
 OWN = {"reals", "real", "wholes", "whole", "adjoint", "njit", "np", "math", "flat", *SUPPORT.split(", ")}
 
 

@@ -139,7 +139,44 @@ def rows_of_matrix(x):
     return total
 
 
+def whole_arrays(x):
+    """Arithmetic of arrays and slices, some of them in place."""
+    u = x * 2.0 - np.sin(x) / (1.0 + x[0])
+    v = np.zeros((2, x.size))
+    v[0] = u
+    v[1, 1:] = u[1:] * u[:-1] + v[0, :-1]
+    v[1, :2] += x[-2:] ** 2
+    u[1:-1] = 0.5 * (u[2:] + u[:-2])
+    u *= x
+    u[1:] += u[:-1]
+    rows_of_v, columns = v.shape
+    u[columns - 1] *= rows_of_v
+    return np.sum(v[1] * u) + (np.exp(-u)).sum() + u[1:3].sum() * v[0, 1:][-1]
+
+
+@njit
+def slopes(y, a):
+    """What an equation says."""
+    found = np.empty(y.size)
+    found[:] = -a * y
+    found[1:] += y[:-1] * y[1:]
+    return found
+
+
+def runge_kutta(x):
+    """Arrays that get new values in each step."""
+    y = x.copy()
+    h = 0.05
+    for _ in range(6):
+        k1 = slopes(y, x[0])
+        k2 = slopes(y + 0.5 * h * k1, x[1])
+        y = y + h * (k1 + k2)
+    return y.sum()
+
+
 KERNELS = [
+    whole_arrays,
+    runge_kutta,
     rosenbrock,
     tridiagonal,
     defined_before,
@@ -314,6 +351,36 @@ def test_exceptions_of_the_kernel() -> None:
     with pytest.raises(ValueError, match="too large"):
         numbad.gradient(one, POINT)
     assert numbad.gradient(one, 0.5 * POINT).tolist() == [0.65, 0.45, 0.0, 0.0, 0.0]
+
+
+def test_arrays_of_other_lengths_are_recorded_by_rows() -> None:
+    def product(x, y):
+        total = 0.0
+        for _ in range(1):
+            total += np.sum(x * y)
+        return total
+
+    one, _ = both(product)
+    for left, right in (([2.0], [0.0, 0.0]), ([0.0, 0.0], [2.0])):
+        found = numbad.gradient(lambda x, y: one(x, y), np.array(left), np.array(right), argnums=(0, 1))
+        assert [part.tolist() for part in found] == [
+            [float(np.sum(right))] if len(left) == 1 else [2.0, 2.0],
+            [2.0, 2.0] if len(left) == 1 else [0.0],
+        ]
+
+
+def test_a_name_with_an_old_array_is_refused() -> None:
+    def lagged(x):
+        y, before = x.copy(), x.copy()
+        for _ in range(3):
+            before = y
+            y = y * x
+        return y.sum() + before.sum()
+
+    one, other = both(lagged)
+    with pytest.raises(numbad.NumbadError, match="another array in each iteration"):
+        numbad.gradient(one, POINT)
+    assert numbad.gradient(other, POINT).shape == (5,)
 
 
 def test_what_is_not_taken_is_named_where_it_is_demanded() -> None:

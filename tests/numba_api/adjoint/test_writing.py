@@ -30,6 +30,17 @@ MATRIX_PLACES = {  # indices of vectors, and those of matrices in their places
     "i": "i, i",
     "i - 1": "i - 1, k",
 }
+WHOLE = [  # statements of whole arrays
+    "u[1:] += v[:-1] * 0.3",
+    "v[:] = np.sin(u) * a",
+    "u[:2] = v[k:k + 2].sum() * 0.2",
+    "m[i] = 0.5 * u + m[k]",
+    "u *= np.cos(v)",
+    "u[1:] += 0.3 * u[:-1]",
+    "u = np.sin(u + 0.5 * v)",
+    "v = 0.5 * v - 0.2 * m[k] * u",
+    "b = math.tanh(np.sum(u * v))",
+]
 _counter = itertools.count()
 
 
@@ -133,8 +144,10 @@ class Program:
             )
         elif which < 0.54:
             self.write(depth, f"c = math.tanh(changing({self.random.choice('uv')}, i, {self.number()}))")
-        elif which < 0.57:
+        elif which < 0.56:
             self.write(depth, "u, v = v, u")
+        elif which < 0.58:
+            self.write(depth, self.random.choice(WHOLE))
         elif which < 0.6:
             self.write(depth, f"a, {self.random.choice('bc')} = math.tanh({self.number()}), a")
         elif which < 0.72:
@@ -233,7 +246,7 @@ def test_random_kernels(seed) -> None:
         try:
             text = text_of_adjoint(f, careful)
         except NotAdjoint as error:
-            assert "exchange" in error.what or "shape" in error.what
+            assert "exchange" in error.what or "shape" in error.what or "another array" in error.what
             return
         found = run(text, POINT)
         np.testing.assert_allclose(found, truth, rtol=1e-9, atol=1e-12, err_msg="\n".join(program.lines))
