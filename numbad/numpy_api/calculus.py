@@ -97,9 +97,15 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
             raise ValueError("Shape of array too small to calculate a numerical gradient, at least "
                              "(edge_order + 1) elements are required.")  # fmt: skip
         moved = np.moveaxis(array, k, -1)
-        widths = np.diff(step) if np.ndim(step) else step
+        widths = even_width(np.diff(step)) if np.ndim(step) else step
         found.append(np.moveaxis(slopes(moved, widths, edge_order), -1, k))
     return found[0] if len(found) == 1 else tuple(found)
+
+
+def even_width(widths: Any) -> Any:
+    """Return the one width of plain places that are evenly spaced, as NumPy does: other formulas round otherwise."""
+    plain = type(widths) is np.ndarray and widths.size > 0 and bool((widths == widths[0]).all())
+    return float(widths[0]) if plain else widths
 
 
 def slopes(y: Any, width: Any, edge_order: int) -> Any:

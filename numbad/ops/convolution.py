@@ -38,6 +38,12 @@ def convolved_box(a: Any, v: Any, first: Shape, shape: Shape, fast: bool) -> Any
         return np.zeros((*a.shape[: a.ndim - axes], *shape), a.dtype)
     if fast and costs_less_by_fft(a.shape[a.ndim - axes :], taps, shape, a.size // math.prod(a.shape[a.ndim - axes :])):
         return box_by_fft(a, v, first, shape)
+    if a.ndim == 1 and not (first[0] >= taps[0] - 1 and first[0] + shape[0] <= a.size):
+        begin, end = max(first[0] - taps[0] + 1, 0), max(min(first[0] + shape[0], a.size), 0)
+        if (
+            0 < end - begin and end - begin + taps[0] <= 2 * shape[0]
+        ):  # no zeros at the edges, which NaN times makes NaN
+            return boxed(np.convolve(a[begin:end], v), (first[0] - begin,), shape)
     wide = tuple(n + m - 1 for n, m in zip(shape, taps, strict=True))
     inner = boxed(a, tuple(n - m + 1 for n, m in zip(first, taps, strict=True)), wide)
     if a.ndim == 1:

@@ -308,3 +308,10 @@ def test_operators_of_scipys_that_hold_recording_values_are_known() -> None:
 
     numbad.gradient(f, np.ones(2))
     assert seen == [True, False, False]
+
+
+def test_slopes_at_evenly_spaced_places_do_not_read_the_place_itself() -> None:
+    samples = np.array([0.0, 2.0, np.nan, 5.0, 5.0, 7.0])
+    for places in (np.arange(6.0), 0.5 * np.arange(6), np.array([0.0, 1.0, 2.0, 3.0, 4.0, 6.0])):
+        found = numbad.vjp(lambda x, p=places: np.gradient(x, p), samples)[0]
+        np.testing.assert_allclose(found, np.gradient(samples, places), rtol=1e-14)

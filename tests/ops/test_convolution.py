@@ -176,3 +176,15 @@ def test_damages_are_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None
             for mode in MODES:
                 one, other = generator.normal(size=(4, 5)), generator.normal(size=(4, 4))
                 check(lambda a, v, m=mode: scipy.signal.fftconvolve(a, v, m), one, other)
+
+
+@pytest.mark.parametrize("mode", ["full", "same", "valid"])
+@pytest.mark.parametrize(("n", "m"), [(1, 4), (3, 5), (7, 3), (20, 19), (300, 40), (40, 300)])
+def test_what_is_not_finite_reaches_no_further_than_its_neighbours(n: int, m: int, mode: str) -> None:
+    random = np.random.default_rng(n * m)
+    a, v = random.normal(size=n), random.normal(size=m)
+    a[n // 2] = np.nan
+    for first, second in ((a, v), (v, a)):
+        for function in (np.convolve, np.correlate):
+            found = numbad.vjp(lambda a, v, f=function: f(a, v, mode), first, second)[0]
+            np.testing.assert_allclose(found, function(first, second, mode), rtol=1e-12, atol=1e-12)
