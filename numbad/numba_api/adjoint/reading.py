@@ -155,6 +155,7 @@ class Reader:
         self.calls: list[Call] = []
         self.constants: dict[str, Any] = {}
         self.parameters: set[str] = set()
+        self.functions: list[FunctionType] = []
         self.names_of: dict[str, int] = {}  # how many names arrays have been given
         self.renewed: set[str] = set()  # arrays whose elements are assigned in the place of another array
         self.count = 0
@@ -1125,6 +1126,8 @@ class Reader:
     def function(self, function: FunctionType, given: dict[str, Symbol]) -> tuple[list[Symbol], bool]:
         """Read a function whose arguments are known; return what it returns, and whether that is a tuple."""
         tree = tree_of(function)
+        if function not in self.functions:
+            self.functions.append(function)
         outer = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
         cells = {}
         for key, cell in outer.items():
@@ -1246,4 +1249,4 @@ def read(function: FunctionType, kinds: list[Any]) -> Flat:
             found.append(part)
         else:
             raise reader.refuse("what is returned")
-    return Flat(function.__name__, parameters, reader.out, found, several, reader.constants)
+    return Flat(function.__name__, parameters, reader.out, found, several, reader.constants, reader.functions)

@@ -21,6 +21,7 @@ from numbad.numba_api.adjoint.keeping import load, whole_text
 from numbad.numba_api.adjoint.reading import Constant, read
 from numbad.numba_api.adjoint.tree import Flat, For, NotAdjoint, While, walk
 from numbad.numba_api.noticing import TRANSFORMS
+from numbad.numba_api.twins import Constants
 from numbad.recording.active import Active
 from numbad.recording.arrays import Array, as_array, make_block
 from numbad.recording.hostcalls import HostCall, filled, record_call
@@ -49,6 +50,8 @@ class Adjoint:
         `value`, `plain` and `careful`.
     loops : bool
         Whether the kernel has loops.
+    outside : list of Constants
+        What the kernel, and what it calls, take from outside.
     sizes : tuple of int
         How many real and whole numbers were kept last.
     """
@@ -61,6 +64,7 @@ class Adjoint:
     changed: list[int]
     module: Any
     loops: bool
+    outside: list[Constants]
     sizes: tuple[int, int] = (FIRST, FIRST)
 
     def run(self, function: Any, arguments: list[Any]) -> tuple[Any, ...]:
@@ -78,6 +82,8 @@ class Adjoint:
 def adjoint_of(kernel: Any, arguments: tuple[Any, ...], kinds: tuple[Any, ...]) -> Adjoint:
     """Return the adjoint of a kernel for arguments: types of Numba's, constants, and True with those that vary."""
     known = kernel.adjoints.get(kinds)
+    if isinstance(known, Adjoint) and any(part.changed() for part in known.outside):
+        known = None  # Numba has compiled it anew, or its value is another and the rows tell of it
     if known is None:
         try:
             known = make_adjoint(kernel, arguments, kinds)
@@ -110,8 +116,9 @@ def make_adjoint(kernel: Any, arguments: tuple[Any, ...], kinds: tuple[Any, ...]
     if not outputs:
         raise NotAdjoint("a function without results")
     text = whole_text(flat, facts, [names[k] for k in wanted], outputs, kernel.raising)
+    outside = [Constants(function) for function in flat.functions]
     loops = any(isinstance(part, (For, While)) for part in walk(flat.body))
-    return Adjoint(flat, facts, given, wanted, outputs, changed, load(text), loops)
+    return Adjoint(flat, facts, given, wanted, outputs, changed, load(text), loops, outside)
 
 
 class Call:
@@ -191,9 +198,10 @@ class Call:
             found = self.adjoint.module.value(*given)
         except IndexError:  # the rows tell whether it is the user's
             return False
+        pairs = list(zip(found, results, strict=True))
         if self.kernel.loose:  # sums in another order
-            return True
-        return all(np.array_equal(one, other, equal_nan=True) for one, other in zip(found, results, strict=True))
+            return all(np.shape(a) == np.shape(b) and np.allclose(a, b, 1e-6, 0.0, equal_nan=True) for a, b in pairs)
+        return all(np.array_equal(one, other, equal_nan=True) for one, other in pairs)
 
     def push(self, operands: list[Any], dots: list[Any], **_: Any) -> list[Any]:
         """Return the tangents of the outputs."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from types import FunctionType
 
 import numpy as np
 
@@ -102,6 +103,8 @@ class Flat:
         Whether it returns a tuple.
     constants : dict
         Arrays from outside of the function, by the names they have here.
+    functions : list
+        The function, and those that it calls.
     """
 
     name: str
@@ -110,6 +113,7 @@ class Flat:
     results: list[str]
     several: bool
     constants: dict[str, np.ndarray] = field(default_factory=dict)
+    functions: list[FunctionType] = field(default_factory=list)
 
 
 def parts_of(statement: Statement) -> list[list[Statement]]:

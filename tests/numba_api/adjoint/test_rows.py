@@ -392,6 +392,31 @@ def test_what_is_not_taken_is_named_where_it_is_demanded() -> None:
         numbad.gradient(one, np.eye(2))
 
 
+@pytest.mark.parametrize("fast", [False, True])
+def test_constants_that_change(fast) -> None:
+    factor = 2.0
+
+    def inner(x):
+        return factor * x
+
+    other = njit(inner, fastmath=fast)
+
+    def scaled(x):
+        total = 0.0
+        for i in range(x.size):
+            total += other(x[i]) * factor
+        return total
+
+    one, _ = both(scaled, fastmath=fast)
+    assert numbad.gradient(one, POINT).tolist() == [4.0] * 5
+    factor = 3.0
+    with pytest.raises(numbad.RecordingError, match="factor"):
+        numbad.gradient(one, POINT)
+    other.recompile()
+    one.recompile()
+    assert numbad.gradient(one, POINT).tolist() == [9.0] * 5
+
+
 def test_the_text_is_kept() -> None:
     one, _ = both(rosenbrock)
     numbad.gradient(one, POINT)
