@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from numbad.distributed.contents import Package
 from numbad.distributed.derivatives import AUXILIARY, CURVATURE, GRADIENT, PRODUCT, derivative_of
 from numbad.distributed.shipped_paths import MISSED, LoadedPath, Statements, Unrecordable, record_path
 from numbad.distributed.signatures import look_at_call
+from random_programs import make
 
 RANDOM = np.random.default_rng(5)
 W = RANDOM.standard_normal(5)
@@ -153,3 +155,23 @@ def test_statements_are_found_by_row() -> None:
         None,
         4,
     )
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_programs_travel(seed: int) -> None:
+    program = make(seed)
+    one = program.run_text(importlib.import_module(program.module))["one"]
+    for kind in (GRADIENT, CURVATURE):
+        paths: list[LoadedPath] = []
+        for k in (0, 1, 2, 11):
+            x, y = program.point(k)
+            point = x if kind == GRADIENT else (x, np.cos(x))
+            expected = derivative_of(kind, one)(point, y)
+            values = look_at_call((point, y)).values
+            found = next((found for path in paths if (found := path.run(values)) is not MISSED), MISSED)
+            if found is MISSED:
+                paths.append(LoadedPath(record_path(kind, one, (point, y))))
+                found = paths[-1].run(values)
+            for a, b in zip(optree.tree_leaves(found), optree.tree_leaves(expected), strict=True):
+                scale = np.max(np.abs(b), initial=1.0)
+                np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9 * scale)
