@@ -36,7 +36,7 @@ def compile_arrays(
     }
     flags = find_flags(tape, rows, wanted)
     single = tape.dtype.itemsize == 4
-    grouping = Grouping(code, words, rows.size, flags, varied, long=not single)
+    grouping = Grouping(code, words, flags, varied, long=not single)
     sizes = [rows.size] + [values.size if k in rows.input_spaces else 0 for k, values in enumerate(rows.spaces) if k]
     given = [(slot.address, slot.address + slot.size) for slot in tape.inputs if slot.size and not slot.space]
     program = make_array_program(

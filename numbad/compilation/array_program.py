@@ -139,8 +139,7 @@ class Planner:
         self.block, self.tables = 0, Tables()
         self.minus_zero = 1 << 31 if single else -(1 << 63)
         self.steps, self.words, self.sizes = grouping.steps, words, sizes
-        self.varied, self.maker, self.blocks = grouping.varied, grouping.maker, grouping.blocks
-        self.writer = grouping.writer
+        self.varied, self.writers = grouping.varied, grouping.writers
         self.module = ArrayModule()
         self.known: dict[Any, tuple[int, list[tuple[int, int]], bool]] = {}  # the functions of groups, by what they do
         self.items: list[Item] = []
@@ -368,13 +367,8 @@ class Planner:
             return
         low, high = place.reach(shape)
         if place.space == 0:  # whole blocks, for what is left between the elements of a place would be filled in bits
-            low, high = min(low, self.block_of(low)[0]), max(high, self.block_of(high)[1])
+            low, high = min(low, self.writers.around(low)[0]), max(high, self.writers.around(high)[1])
         self.make_run_ready(place.space, low, high + 1)
-
-    def block_of(self, address: int) -> tuple[int, int]:
-        """Return the first and the last address of the result that an address is a part of."""
-        maker = int(self.maker[address]) if address < len(self.maker) else -1
-        return self.blocks[maker] if maker >= 0 else (address, address)
 
     def make_run_ready(self, space: int, low: int, stop: int) -> None:
         """Set the cotangents of a run of addresses that have not been set to absent."""
@@ -545,9 +539,7 @@ class Planner:
         """Mark what keeps its own memory."""
         stays = [np.array([low for low, _ in self.kept[kind]], np.int64), *(found.reshape(-1) for found in results)]
         if kind == VALUE:
-            edges = np.stack([units.lows, units.stops]).T.reshape(-1)
-            writers = np.minimum.reduceat(np.append(self.writer, 0), edges)[::2]
-            units.stays |= writers < 0  # inputs and constants
+            units.stays |= ~self.writers.cover(units.lows, units.stops)  # inputs and constants
         found = units.find(np.concatenate(stays))
         units.stays[found[found >= 0]] = True
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from numbad.compilation.places import Place, common_shape, drop_ones, find_rectangles
+from numbad.compilation.writers import Writers
 from numbad.geometry import Shape, table_of
 from numbad.kernels import number_texts
 from numbad.limits import GROUPED_ROWS, MOST_AXES, NEAR_GROUPS, PRODUCT_WORTH, SHORT_AXIS
@@ -219,8 +220,6 @@ class Grouping:
     ----------
     code, words : ndarray
         The rows.
-    size : int
-        Addresses of the arena.
     flags : ndarray of uint8
         For each row, which operands depend on what is differentiated by.
     varied : dict of int to ndarray
@@ -240,7 +239,6 @@ class Grouping:
         self,
         code: np.ndarray,
         words: np.ndarray,
-        size: int,
         flags: np.ndarray,
         varied: dict[int, np.ndarray],
         long: bool = False,
@@ -248,11 +246,8 @@ class Grouping:
         self.words, self.flags, self.varied, self.long = words, flags, varied, long
         self.steps: list[Step] = []
         self.fills: list[Fill] = []
-        self.writer = np.full(size, -1, np.int32)  # the step that writes an address
-        self.maker = np.full(size, -1, np.int32)  # and the member of all that does
-        self.made: list[Member] = []
+        self.writers = Writers()
         self.last_guard = -1  # the step of the last guard: one that does not hold is the first on the tape
-        self.blocks: list[tuple[int, int]] = []  # the first and the last address that a member writes to
         for row, (opcode, out, a, b) in enumerate(code.tolist()):
             self.take(row, opcode, out, a, b)
 
@@ -349,7 +344,7 @@ class Grouping:
                 self.note_place(Place(space, first, (1,)), (count,))
             self.steps.append(Stop(row, opcode, w, active))
             for _, first, count in made:
-                self.writer[first : first + count] = len(self.steps) - 1
+                self.writers.note(first, first + count, len(self.steps) - 1, [])
             return
         shape = row_shape(self.words, w)
         target, *factors = [Place(*place) for place in row_operands(self.words, w)]
@@ -361,14 +356,14 @@ class Grouping:
         if cleared and not sets:
             self.fill(out, cleared, False)
         self.steps.append(Stop(row, opcode, w, active, (sets, False, False)))
-        self.view(self.writer, target, shape)[...] = len(self.steps) - 1
+        low, high = target.reach(shape)
+        self.writers.note(low, high + 1, len(self.steps) - 1, [])
 
     def append(self, step: Listing, out: int, count: int = 0) -> None:
         """Append a step that writes a block, of as many elements as the list unless it is said."""
         self.steps.append(step)
         count = count or step.count
-        self.writer[out : out + count] = len(self.steps) - 1
-        self.maker[out : out + count] = -1
+        self.writers.note(out, out + count, len(self.steps) - 1, [])
 
     # ------------------------------------------------------------ joining
 
@@ -430,50 +425,31 @@ class Grouping:
 
     # ------------------------------------------------------------ who writes what
 
-    def view(self, table: np.ndarray, place: Place, shape: Shape) -> np.ndarray:
-        """Return what a table has of the addresses of a place in the arena."""
-        steps = tuple(table.itemsize * step for step in place.strides)
-        if any(step < 0 for step in steps):
-            return np.lib.stride_tricks.as_strided(table[place.address :], shape, steps)
-        return np.ndarray(shape, table.dtype, table, place.address * table.itemsize, steps)
-
     def last_writer(self, place: Place, shape: Shape) -> int:
         """Return the last step that writes to a place; -1 if none does."""
-        return -1 if place.space else int(self.view(self.writer, place, shape).max(initial=-1))
+        low, high = place.reach(shape)
+        return -1 if place.space else self.writers.last(low, high + 1)
 
     def note_write(self, member: Member, shape: Shape, k: int) -> None:
         """Note that a member of a step writes to its place."""
-        if member.is_guard:
+        if not member.is_guard:
+            low, high = member.out.reach(shape)
+            self.writers.note(low, high + 1, k, [] if member.adds else [member])  # what adds is stored
+
+    def note_place(self, place: Place, shape: Shape, reader: int = -1) -> None:
+        """Note that a place is read, by a step that is not its own: what it reads of other steps is stored."""
+        low, high = place.reach(shape)
+        if place.space or high < low:
             return
-        self.view(self.writer, member.out, shape)[...] = k
-        self.view(self.maker, member.out, shape)[...] = len(self.made)
-        self.made.append(member)
-        self.blocks.append(member.out.reach(shape))
+        first, last, makers = self.writers.read(low, high + 1)
+        if last != reader or first != reader:
+            for member in makers:
+                member.stored = True
 
-    def note_place(self, place: Place, shape: Shape, reader: int = -1) -> int:
-        """Note that a place is read, by a step that is not its own; return the last step that writes to it."""
-        if place.space:
-            return -1
-        writers = self.view(self.writer, place, shape)
-        last = int(writers.max(initial=-1))
-        if last >= 0 and (last != reader or int(writers.min()) != reader):
-            self.mark_stored(self.view(self.maker, place, shape))
-        return last
-
-    def note_reads(self, listed: np.ndarray) -> int:
+    def note_reads(self, listed: np.ndarray) -> None:
         """Note that listed addresses are read."""
-        self.mark_stored(self.maker[listed])
-        return int(self.writer[listed].max(initial=-1))
-
-    def mark_stored(self, makers: np.ndarray) -> None:
-        """Note that members are read by other steps."""
-        first = int(makers.min(initial=len(self.made)))
-        last = int(makers.max(initial=-1))
-        if last < 0:
-            return
-        for k in (last,) if first == last else np.unique(makers).tolist():
-            if k >= 0:
-                self.made[k].stored = True
+        for member in self.writers.read_listed(listed)[1]:
+            member.stored = True
 
 
 def is_worth_a_function(words: Any, w: int) -> bool:

@@ -55,7 +55,7 @@ def grouping_of(f: Any, *arguments: Any, back: bool = True) -> Grouping:
     tape = numbad.record(f, *arguments)
     rows = rows_of(tape)
     flags = find_flags(tape, rows, [True] * len(tape.inputs) if back else None)
-    found = Grouping(tape.code, np.array(rows.words, np.int64), rows.size, flags, {})
+    found = Grouping(tape.code, np.array(rows.words, np.int64), flags, {})
     for slot in tape.outputs:
         found.note_reads(slot.address + np.arange(math.prod(slot.shape)))
     if back:
