@@ -613,7 +613,7 @@ def read_long(grouping: Grouping, constants: tuple[np.ndarray, np.ndarray] | Non
             continue
         assert constants is not None
         reading = Reading(step, *constants)
-        if reading.is_short():
+        if reading.suits():
             found[id(step)] = reading
             steps.append(step)
         else:

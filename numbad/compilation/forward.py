@@ -90,7 +90,7 @@ class Forward:
         if not runs.any():
             return
         pairs = [pair for pair, runs_forward in zip(body.operands, runs) if runs_forward]
-        carried = {o.row: o for pair in pairs for o in pair if o.is_own and o.back == 1}
+        carried = {o.row: o for pair in pairs for o in pair if self.is_computed(body, o) and o.back == 1}
         known = self.load_invariants(body)
         earlier = segment.start - segment.period
         start = {row: text.load("%results", int(self.places[earlier + row])) for row in carried}
@@ -121,6 +121,10 @@ class Forward:
                         known[operand.first] = self.load(operand, "")
         return known
 
+    def is_computed(self, body: Body, operand: Operand) -> bool:
+        """Whether a row of the same body computes an operand: a result that is given lies in memory."""
+        return operand.is_own and bool(self.program.forward[body.segment.start + operand.row])
+
     def load(self, operand: Operand, turn: str) -> str:
         """Return an operand from memory."""
         return load_operand(self.program, self.text, self.places, operand, turn)
@@ -136,9 +140,9 @@ class Forward:
                 return literal(0.0)
             if operand.step is None:
                 return text.load("%tables", self.tables.add_constants(body, row, which), 1, turn)
-            if operand.is_own and operand.back == 0:
+            if self.is_computed(body, operand) and operand.back == 0:
                 return values[operand.row]
-            if operand.is_own and operand.back == 1:
+            if self.is_computed(body, operand) and operand.back == 1:
                 return phis[operand.row]
             if not turn and operand.first not in known:
                 known[operand.first] = self.load(operand, turn)

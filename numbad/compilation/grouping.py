@@ -472,7 +472,7 @@ def is_expensive(op: Op) -> bool:
 def keep_for_back(steps: list[Step]) -> None:
     """Let results be stored that going back reads and that take long to compute."""
     for group in steps:
-        if not isinstance(group, Group) or not group.shape or group.is_long:
+        if not isinstance(group, Group) or not group.shape:
             continue
         needed: set[int] = set()
         for k in range(len(group.members) - 1, -1, -1):
@@ -485,21 +485,21 @@ def keep_for_back(steps: list[Step]) -> None:
             needed.update(s for s, bit in zip(member.sources, (1, 2)) if s >= 0 and bits & bit)
             if bits & 4:
                 needed.add(k)
-        for k in sorted(needed, reverse=True):
-            mark_kept(group, k)
+        mark_kept(group, needed)
 
 
-def mark_kept(group: Group, k: int) -> None:
-    """Store a result that going back needs if it is expensive; else what it is computed of that is."""
-    member = group.members[k]
-    if member.stored:
-        return
-    if member.opcode < MAP and is_expensive(member.op):
-        member.stored = True
-        return
-    for source in member.sources:
-        if source >= 0:
-            mark_kept(group, source)
+def mark_kept(group: Group, needed: set[int]) -> None:
+    """Store results that going back needs if they are expensive; else what they are computed of that is."""
+    waiting = np.zeros(len(group.members), bool)
+    waiting[list(needed)] = True
+    for k in range(len(group.members) - 1, -1, -1):
+        member = group.members[k]
+        if not waiting[k] or member.stored:
+            continue
+        if member.opcode < MAP and is_expensive(member.op):
+            member.stored = True
+            continue
+        waiting[[source for source in member.sources if source >= 0]] = True
 
 
 def read_bits(member: Member) -> int:

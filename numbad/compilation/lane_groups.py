@@ -7,14 +7,16 @@ import math
 
 import numpy as np
 
-from numbad.compilation.grouping import Group
+from numbad.compilation.grouping import Group, Member, is_expensive
 from numbad.compilation.lanes import LaneKernel, LaneWriter, is_short
 from numbad.compilation.nests import Pull
 from numbad.compilation.places import Place
 from numbad.compilation.scalar_program import CONSTANT, GIVEN, RESULT, ScalarProgram
 from numbad.ops.definition import BY_NAME
 from numbad.ops.texts import dependencies
-from numbad.tape.layout import ADD, CONTRACT
+from numbad.tape.layout import ADD, CONTRACT, MAP
+
+WORTH_MOVING = 8  # rows for each number that is moved into a block or out of it
 
 # What rows compute that add to memory, or copy.
 TERMS = {ADD: BY_NAME["identity"].opcode, CONTRACT: BY_NAME["multiply"].opcode}
@@ -77,10 +79,14 @@ class Reading:
         """The constants, in the order in which they are numbered."""
         return self.values[list(self.constants)]
 
-    def is_short(self) -> bool:
-        """Whether it has few enough rows for the compiler, of loops those of one iteration."""
+    def suits(self) -> bool:
+        """Whether lanes are better than loop nests, and LLVM can take the code.
+
+        Each number that is read or written is moved into a block or out of it: that has to be worth some rows.
+        """
         every = np.ones(len(self.group.members), bool)
-        return is_short(self.make_program([], every))
+        moved = len(self.given) + sum(member.stored and not member.adds for member in self.group.members)
+        return len(every) >= WORTH_MOVING * moved and is_short(self.make_program([], every))
 
     def make_program(self, results: list[int], forward: np.ndarray, pulled: Pulled | None = None) -> ScalarProgram:
         """Return the program of some results; `forward` says which rows it computes."""
@@ -111,11 +117,12 @@ class Reading:
 
 @dataclasses.dataclass
 class Pulled:
-    """Which rows go back, which operands they add to, and which rows have to be computed for that."""
+    """Which rows go back, which operands they add to, and which rows are computed for that, or read from memory."""
 
     back: np.ndarray
     carries: np.ndarray
-    needed: np.ndarray
+    computed: np.ndarray
+    known: np.ndarray
 
 
 def find_pulled(reading: Reading, pull: Pull) -> Pulled:
@@ -142,14 +149,21 @@ def find_pulled(reading: Reading, pull: Pull) -> Pulled:
             if source >= 0 and bits & (j + 1):
                 needed[source] = True
         needed[k] |= bool(bits & 4)
-    return Pulled(reached, carries & reached, spread(reading.group, needed))
+    kept = np.array([is_kept(member) for member in members], bool)
+    needed = spread(reading.group, needed, kept)
+    return Pulled(reached, carries & reached, needed & ~kept, needed & kept)
 
 
-def spread(group: Group, needed: np.ndarray) -> np.ndarray:
-    """Return some rows and all that they are computed of."""
+def is_kept(member: Member) -> bool:
+    """Whether a result is read going back, and not computed again."""
+    return member.stored and member.opcode < MAP and is_expensive(member.op)
+
+
+def spread(group: Group, needed: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Return some rows and all that they are computed of, but for what is kept."""
     found = needed.copy()
     for k in range(len(found) - 1, -1, -1):
-        if found[k]:
+        if found[k] and not kept[k]:
             for source in group.members[k].sources:
                 if source >= 0:
                     found[source] = True
@@ -165,17 +179,19 @@ def write_lanes(reading: Reading, pull: Pull | None = None) -> LaneCall:
         sums = [k for k, member in enumerate(members) if member.adds]
         wanted = np.zeros(len(members), bool)
         wanted[stored + sums] = True
-        program = reading.make_program(stored + sums, spread(group, wanted))
+        program = reading.make_program(stored + sums, spread(group, wanted, np.zeros(len(members), bool)))
         kernel = LaneWriter(program, count, np.zeros(0, np.int64)).write(len(stored), 0, len(sums))
         results = [(members[k].out, int(kernel.places[k])) for k in stored + sums]
         return LaneCall(kernel, number(reading) + results, [])
     pulled = find_pulled(reading, pull)
     seeded = [k for k in sorted(pull.bars) if pulled.back[k]]
-    program = reading.make_program(seeded, pulled.needed, pulled)
+    known = np.flatnonzero(pulled.known).tolist()
+    program = reading.make_program(seeded + known, pulled.computed, pulled)
     writer = LaneWriter(program, count, np.array(seeded, np.int64))
-    kernel = writer.write(0, len(pull.targets))
+    kernel = writer.write(0, len(pull.targets), known=len(known))
+    values = number(reading) + [(members[k].out, int(kernel.places[k])) for k in known]
     bars = [(members[k].out, int(writer.places[k])) for k in seeded]
-    return LaneCall(kernel, number(reading), bars + [(place, 1 + reading.given[place]) for place in pull.targets])
+    return LaneCall(kernel, values, bars + [(place, 1 + reading.given[place]) for place in pull.targets])
 
 
 def number(reading: Reading) -> list[tuple[Place, int]]:

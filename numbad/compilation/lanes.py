@@ -218,9 +218,9 @@ class LaneWriter:
     """Writes the function of a program at each of many lanes.
 
     What the function is given: where the memory of a block is and where its tables are; then for each given number,
-    each result that is wanted, each that is added to memory, each result whose cotangent is given, and each given
-    number whose cotangent is wanted, in this order: where they lie for the first lane, the step to the next lane, and
-    the place in the block. To what does not step the sum over the lanes is added.
+    each result that is given, each that is wanted, each that is added to memory, each result whose cotangent is given,
+    and each given number whose cotangent is wanted, in this order: where they lie for the first lane, the step to the
+    next lane, and the place in the block. To what does not step the sum over the lanes is added.
 
     Parameters
     ----------
@@ -245,15 +245,15 @@ class LaneWriter:
         self.places = place_rows(program, self.bodies, self.stored)
         self.width = choose_width(program.first + 2 * int(np.count_nonzero(self.stored)), count)
 
-    def write(self, outputs: int, targets: int, sums: int = 0, guarded: bool = False) -> LaneKernel:
-        """Return the function: of so many results, derivatives and sums, and of where guards did not hold."""
+    def write(self, outputs: int, targets: int, sums: int = 0, known: int = 0, guarded: bool = False) -> LaneKernel:
+        """Return the function: of so many results, derivatives and sums, results that are given, and failed guards."""
         program, width = self.program, self.width
         size = int(self.places.max(initial=-1)) + 1
         forward, back, called, carried = self.write_sweeps()
         regions, memory = self.lay_out(size, carried)
         moves, calls, at = [], [], FIXED
         for name, block, body, entries in (
-            ("enter", "given", READ, program.given),
+            ("enter", "given", READ, program.given + known),
             ("forward", "", forward, 1),
             ("leave", "given", WRITE, outputs),
             ("add", "given", ADD, sums),

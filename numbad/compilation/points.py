@@ -123,7 +123,7 @@ class PointForward(Forward):
         if not runs.any():
             return
         pairs = [pair for pair, runs_forward in zip(body.operands, runs) if runs_forward]
-        carried = sorted({o.row for pair in pairs for o in pair if o.is_own and o.back == 1})
+        carried = sorted({o.row for pair in pairs for o in pair if self.is_computed(body, o) and o.back == 1})
         self.handed = max(self.handed, len(carried))
         earlier = segment.start - segment.period
         if carried:

@@ -88,3 +88,14 @@ def test_python_and_large_products_are_stops_and_irregular_lists_are_read_one_by
 def test_blocks_are_set_to_zero_before_sums() -> None:
     found = grouping_of(lambda x: np.sum(x.reshape(6, 10).sum(axis=0) ** 2), X)
     assert sorted(fill.count for fill in found.fills) == [1, 10] and all(fill.absent for fill in found.fills)
+
+
+def test_what_is_kept_is_found_in_one_walk() -> None:
+    """Each step reads the one before twice, so there are 2**45 ways through a group."""
+
+    def f(x: Any) -> Any:
+        for _ in range(45):
+            x = 0.5 * x * x
+        return np.sum(np.sin(x))
+
+    assert groups_of(f, np.linspace(0.1, 1.0, 60))

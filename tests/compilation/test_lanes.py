@@ -8,12 +8,17 @@ import numpy as np
 import pytest
 
 import numbad
-from numbad.compilation import lanes
+from numbad.compilation import lane_groups, lanes
 from numbad.compilation.lanes import FEWEST_ABREAST, choose_width, cut_straight
 from numbad.compilation.loops import Segment
 from shared.grouped import agree
 
 STEPS = 40  # of a few rows each: more than a loop nest has
+
+
+@pytest.fixture(autouse=True)
+def _lanes_wherever_they_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane_groups, "WORTH_MOVING", 0)
 
 
 def oscillator(x: Any, v: Any, k: Any) -> Any:
@@ -74,17 +79,35 @@ def test_steps_that_reach_two_and_three_back() -> None:
     assert lanes_of(agree(f, *[(np.linspace(-1.0, 1.0 + k, 77),) for k in range(3)]))
 
 
-def test_numbers_that_change_with_the_steps() -> None:
-    noise = np.random.default_rng(1).normal(size=(STEPS, 90))
+def shaken(x: Any, shocks: Any, noise: Any) -> Any:
+    """Return the mean of what some steps make of x, of more than twenty rows each, two of which call libm."""
+    y = x
+    for k in range(STEPS):
+        y = y * np.exp(0.01 * (k % 7) - 0.02 * y) + 0.1 * shocks[k]
+        for _ in range(6):
+            y = y - 0.01 * y * y * y + 0.001 * x
+        y = y + 0.01 * np.sin(y) * noise[k % 3]
+    return np.mean(np.maximum(y, 0.5) * y)
 
+
+def test_numbers_that_change_with_the_steps() -> None:
+    noise = np.random.default_rng(1).normal(size=(3, 90))
+    points = [(np.random.default_rng(k).normal(size=90), np.full((STEPS, 90), 0.1 * k)) for k in range(3)]
+    every = lambda f: numbad.value_and_grad(f, argnums=(0, 1))
+    assert lanes_of(agree(lambda x, shocks: shaken(x, shocks, noise), *points, transform=every))
+
+
+def test_groups_that_move_much_are_loop_nests(monkeypatch: pytest.MonkeyPatch) -> None:
     def f(x: Any, shocks: Any) -> Any:
         y = x
         for k in range(STEPS):
-            y = y * np.exp(0.01 * (k % 7) - 0.02 * noise[k]) + 0.1 * shocks[k]
-        return np.mean(np.maximum(y, 0.5))
+            y = y * np.exp(-0.02 * shocks[k]) + 0.1 * shocks[k]
+        return np.sum(y * y)
 
-    points = [(np.random.default_rng(k).normal(size=90), np.full((STEPS, 90), 0.1 * k)) for k in range(3)]
-    assert lanes_of(agree(f, *points, transform=lambda f: numbad.value_and_grad(f, argnums=(0, 1))))
+    points = [(np.random.default_rng(k).normal(size=90), np.full((STEPS, 90), 0.1 * k)) for k in range(2)]
+    assert lanes_of(agree(f, *points))
+    monkeypatch.setattr(lane_groups, "WORTH_MOVING", 8)
+    assert not lanes_of(agree(f, *points))
 
 
 def test_results_of_steps_that_are_read_elsewhere() -> None:
