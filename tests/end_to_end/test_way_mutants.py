@@ -1404,7 +1404,7 @@ PYTHON = {
         many_points,
     ),
     "strides of lowered operands lose their sign": Damage(
-        "tapes.lowering.spread", "steps = stride * np.arange", "steps = abs(stride) * np.arange", points_backwards
+        "tapes.lowering.spread", "np.int64) * stride", "np.int64) * abs(stride)", points_backwards
     ),
     # lanes
     "a host row's lanes do not go back": Damage(
