@@ -85,6 +85,16 @@ def test_brusselator_has_a_sparse_jacobian():
 
 
 @pytest.mark.subprocess
+def test_minimal_surface_is_found_by_a_sparse_hessian():
+    pytest.importorskip("matplotlib")
+    printed = run("minimal_surface")
+    assert "64 unknowns, 386 second derivatives" in printed
+    assert "Ipopt's triangle is that of the matrix: True" in printed
+    found = re.search(r"area (\S+), slope (\S+)", printed)
+    assert float(found[1]) == pytest.approx(5.109449, rel=1e-6) and float(found[2]) < 1e-7
+
+
+@pytest.mark.subprocess
 def test_zero_function_has_a_zero_gradient_cheaply():
     printed = run("zero_function")
     assert "largest: 0.0" in printed
