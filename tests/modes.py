@@ -387,6 +387,7 @@ def sparse_hessians(case: Case) -> Found:
         expected = p.once("hessian", lambda p=p, units=units: np.stack([p.curvature(unit) for unit in units]))
         yield numbad.sparse_hessian(case.one)(p.x, p.y).toarray(), expected, SECOND
         yield numbad.sparse_hessian(case.one, method="star")(p.x, p.y).toarray(), expected, SECOND
+        yield numbad.sparse_hessian(case.one, method="acyclic")(p.x, p.y).toarray(), expected, SECOND
         yield run(p.x, p.y).toarray(), expected, SECOND
 
 

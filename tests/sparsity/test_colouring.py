@@ -157,6 +157,30 @@ def test_the_colours_of_plain_greedy_colouring_in_the_same_order(order):
         assert found.tolist() == [colour for _, colour in sorted(first_free(sequence, dense.T @ dense).items())]
 
 
+SIZES = [*range(5, 100), 300, 1000, 3000, 30_000, 100_000]
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_no_more_colours_than_networkx_in_the_same_order(part):
+    networkx = pytest.importorskip("networkx")
+    for count in SIZES[part::4]:
+        random = np.random.default_rng(count)
+        entries = int(random.uniform(1.0, 3.0) * count)
+        places = random.integers(0, count, (2, entries))
+        pattern = pattern_from(csr_array((np.ones(entries), tuple(places)), (count, count)))
+        graph = graph_of(pattern)
+        whole = pattern.to_scipy().astype(np.int64)
+        meets = networkx.from_scipy_sparse_array(whole.T @ whole)
+        meets.remove_edges_from(list(networkx.selfloop_edges(meets)))
+        for order in ORDERS if count < 100 else ORDERS[:3]:
+            sequence = order_of(order, graph)
+            theirs = networkx.greedy_color(meets, lambda graph, colours, sequence=sequence: sequence.tolist())
+            ours = colour_columns(graph, order)
+            assert ours.tolist() == [theirs[v] for v in range(count)]
+        used = np.unique(pattern.indices)
+        assert choose_colouring(pattern, "columns").colours <= len(set(ours[used].tolist()))
+
+
 def test_orders_look_at_what_is_left():
     graph = graph_of(pattern_from(arrowhead(6)[:1]))  # all columns meet
     assert order_of("natural", graph).tolist() == list(range(6))

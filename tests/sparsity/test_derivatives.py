@@ -181,6 +181,23 @@ def test_sizes_of_zero_and_no_derivative():
     assert numbad.sparse_jacobian(lambda x: 2.0 * x, 3.0).toarray().tolist() == [[2.0]]
 
 
+def test_integer_results_and_constants_have_rows_without_entries():
+    for f in (lambda x: np.array([1, 2]), lambda x: np.argsort(x), lambda x: (3, np.floor(x).astype(int)), lambda x: 7):
+        for found in (numbad.sparse_jacobian(f, X), numbad.jit(numbad.sparse_jacobian(f))(X)):
+            assert found.nnz == 0 and found.shape[1] == 9 and found.dtype == np.float64
+    mixed = numbad.sparse_jacobian(lambda x: (np.arange(2), x[:2] * 2.0, x[1], x[1]), X)
+    assert mixed.toarray()[:, :3].tolist() == [[0, 0, 0], [0, 0, 0], [2, 0, 0], [0, 2, 0], [0, 1, 0], [0, 1, 0]]
+    assert numbad.sparse_hessian(lambda x: 3, X).nnz == 0
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_nan_at_the_point_stays_where_it_is(method):
+    at = np.array([np.nan, *X[1:]])
+    found = numbad.sparse_jacobian(FUNCTIONS["slices"], at, method=method)
+    assert found.nnz == 21
+    np.testing.assert_array_equal(found.toarray(), numbad.jacobian(FUNCTIONS["slices"], at))
+
+
 def test_wrong_input():
     with pytest.raises(OutputError, match="truth value"):
         numbad.sparse_jacobian(lambda x: x > 1.0, X)

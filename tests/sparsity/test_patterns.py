@@ -153,6 +153,27 @@ def test_known_counts_of_second_derivatives(name):
     assert pattern.entries == count and pattern.symmetric
 
 
+ALL = [(name, False, *KNOWN[name]) for name in KNOWN] + [(name, True, *SECOND[name]) for name in SECOND]
+
+
+def test_there_are_fifty_problems():
+    assert len(ALL) >= 50
+
+
+@pytest.mark.parametrize(("second", "f", "count"), [part[1:] for part in ALL], ids=[part[0] for part in ALL])
+def test_no_entry_is_zero_at_all_points(second, f, count):
+    """The over-estimate is 1.0: each entry is met as a nonzero somewhere on the path, and there are no others."""
+    met = 0.0
+    for seed in range(60):
+        x = np.random.default_rng(seed).uniform(0.3, 2.2, 9)
+        found = numbad.hessian(f, x) if second else numbad.jacobian(f, x)
+        parts = [np.reshape(part, (-1, 9)) for part in (found if isinstance(found, tuple) else (found,))]
+        met = met + (np.concatenate(parts) != 0.0)
+        if np.count_nonzero(met) == count:
+            break
+    assert np.count_nonzero(met) == count
+
+
 def test_the_pattern_does_not_depend_on_values():
     def f(x):
         return x[1:] * x[:-1]
