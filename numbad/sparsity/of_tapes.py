@@ -11,12 +11,17 @@ from numbad.sparsity.prepared import Prepared
 from numbad.tapes.directional import check_outputs
 
 if TYPE_CHECKING:
+    from numbad.sparsity.colouring import Colouring
     from numbad.tapes.tape import Tape
 
 
 def pattern_of_tape(tape: Tape, second: bool) -> Pattern:
     """Return the pattern of a tape's first or second derivatives; see `Tape.sparsity`."""
+    saved = tape.kept.get(("saved", second))
     point = list(tape.examples)
+    if saved is not None and (len(point) != len(tape.inputs) or any(value is None for value in point)):
+        pattern: Pattern = saved[0]
+        return pattern
     if len(point) != len(tape.inputs) or any(value is None for value in point):
         do = "call sparse_jacobian or sparse_hessian at a point of the path first"
         raise TapeError(message("the tape does not know the point at which it was recorded", do, where=False))
@@ -70,4 +75,21 @@ def make(tape: Tape, second: bool, point: list[Any]) -> Prepared:
                 where=False,
             )
         )
-    return Prepared(tape, list(range(len(tape.inputs))), rows, [], point, second)
+    saved = tape.kept.get(("saved", second))
+    return Prepared(tape, list(range(len(tape.inputs))), rows, [], point, second, saved=saved)
+
+
+def saved_patterns(tape: Tape) -> dict[bool, tuple[Pattern, Colouring | None]]:
+    """Return the patterns, and colours, that are known of a tape's first (False) and second (True) derivatives."""
+    found: dict[bool, tuple[Pattern, Colouring | None]] = {}
+    for second in (False, True):
+        prepared = tape.kept.get(("sparse", second))
+        saved = (prepared.pattern, prepared.colouring) if prepared is not None else tape.kept.get(("saved", second))
+        if saved is not None:
+            found[second] = saved
+    return found
+
+
+def use_saved(tape: Tape, second: bool, pattern: Pattern, colouring: Colouring | None) -> None:
+    """Let a tape use a pattern and colours of its file, when a sparse derivative is prepared."""
+    tape.kept["saved", second] = (pattern, colouring)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.emission.regions import addresses_of
-from numbad.errors import message
+from numbad.errors import TapeError, message
 from numbad.ops.definition import REGISTRY
 from numbad.ops.host import ArrayOp
 from numbad.recording.recorder import set_current
@@ -57,6 +57,8 @@ class Prepared:
         Outputs whose values are wanted beside the entries.
     point : list
         The leaves of a point of the path.
+    saved : tuple, optional
+        The pattern and colours that a file has; the pattern is compared.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Prepared:
         point: list[Any],
         second: bool = False,
         method: str = "auto",
+        saved: tuple[Pattern, Colouring | None] | None = None,
     ) -> None:
         start = time.perf_counter()
         self.source = tape
@@ -80,6 +83,15 @@ class Prepared:
         self.pattern = self.analysis.pattern()
         if second and is_symmetric(self.source):
             self.pattern = both_ways(self.pattern)
+        self.known = saved[1] if saved is not None else None
+        if saved is not None and not is_same(saved[0], self.pattern):
+            raise TapeError(
+                message(
+                    f"the pattern in the file of {self.source.name} is not that of its rows",
+                    "save the tape again",
+                    where=False,
+                )
+            )
         self.lock = threading.Lock()  # of the memory of the entries
         self.colouring: Colouring | None = None
         self.entries: Entries | None = None
@@ -88,6 +100,12 @@ class Prepared:
         self.analysis = None
         self.seconds = time.perf_counter() - start
 
+    def colour(self, kind: str = "auto") -> Colouring:
+        """Return the colours of a kind: those of a file where it has them."""
+        if self.known is not None and kind in ("auto", self.known.kind):
+            return self.known
+        return choose_colouring(self.pattern, kind)
+
     def choose(self, method: str) -> None:
         """Choose how the entries are computed."""
         analysis, pattern = self.analysis, self.pattern
@@ -95,7 +113,7 @@ class Prepared:
         rows = len(analysis.elements.code)
         one_sweep = rows > LONG and FEW_COLUMNS < pattern.entries < rows / 2 and most_colours(pattern) <= ONE_SWEEP
         if method == "auto" and (one_sweep or COLOURED_FIRST * pattern.entries < rows):
-            self.colouring = choose_colouring(pattern)
+            self.colouring = self.colour()
             one_sweep = one_sweep or (rows > VERY_LONG and self.colouring.colours <= FEW_COLOURS)
         if method == "entries" or (method == "auto" and not one_sweep):
             read = [analysis.outputs[:0]] + [read_places(self.tape, k, analysis) for k in self.reads]
@@ -127,7 +145,7 @@ class Prepared:
                 )
             )
         try:
-            self.colouring = self.colouring or choose_colouring(pattern, kind)
+            self.colouring = self.colouring or self.colour(kind)
         except Uncoloured:
             raise ValueError(
                 message(
@@ -172,7 +190,7 @@ class Prepared:
                 if stopped == -1:
                     return data, self.read_values()
                 if self.lanes is None:  # what is absent is told from zeros by the sweeps
-                    self.colouring = choose_colouring(self.pattern)
+                    self.colouring = self.colour()
                     self.lanes = Lanes(self.tape, self.wanted, self.rows, self.colouring, self.pattern)
         assert self.lanes is not None
         data, values = self.lanes.compute(self.tape.rebuild_inputs(list(given)), given)
@@ -212,6 +230,12 @@ class Prepared:
             found.append(part if slot.shape else float(part) if part.dtype == np.float64 else part[()])
             start += count
         return found
+
+
+def is_same(one: Pattern, other: Pattern) -> bool:
+    """Whether two patterns have the same entries."""
+    arrays = (one.indptr, other.indptr), (one.indices, other.indices)
+    return one.symmetric == other.symmetric and all(np.array_equal(first, second) for first, second in arrays)
 
 
 def most_colours(pattern: Pattern) -> float:

@@ -23,6 +23,7 @@ from numbad.settings import VERSION
 from numbad.storage import container
 from numbad.storage.container import complain, is_shape, printable, shorten
 from numbad.storage.plaindata import Decoder, Encoder, compact
+from numbad.storage.sparse_patterns import describe_patterns, read_patterns
 from numbad.tape.layout import HOST, MAP, NAMES, host_call
 from numbad.tapes.slots import Input, Output
 from numbad.tapes.tape import Tape
@@ -89,6 +90,7 @@ def write_tape(tape: Tape) -> list[Any]:
         "input_trees": [encoder.encode_structure(tree, "an argument") for tree in tape.input_trees],
         "output_tree": encoder.encode_structure(tape.output_tree, "the result"),
         **describe_sites(tape, encoder),
+        **describe_patterns(tape, encoder),
     }
     return container.pack(description, encoder.arrays)
 
@@ -267,6 +269,7 @@ def read_tape(data: Any, types: Any = ()) -> Tape:
     except RecursionError:
         complain("the description in the file is nested too deeply")
     tape.ensure_verified()
+    read_patterns(tape, description, decoder)
     return tape
 
 
