@@ -10,6 +10,7 @@ ORDER = (
     "first_gradient finite_differences branches expression_graph symbolic_swell speelpenning jacobian_scaling "
     "newton_and_hvp logistic_from_file scenarios "
     "agent_model monte_carlo_greeks two_layer_network zero_function brusselator minimal_surface numba_heat "
+    "numba_bodies numba_prices "
     "jax_tutorial ode_fit gaussian_process kalman_filter option_prices hamiltonian_monte_carlo"
 ).split()
 FULL_SIZE = "NUMBAD_DOCS_FULL" in os.environ

@@ -23,6 +23,7 @@ from numbad.kernels.threads import renew_in_children
 from numbad.numba_api.dispatching import GivenUp, Kernel, NotNative, kernel_of
 from numbad.numba_api.native_algebra import SAME
 from numbad.numba_api.native_arrays import ELEMENT, Block
+from numbad.numba_api.native_functions import METHODS
 from numbad.numba_api.native_tape import Session
 from numbad.numba_api.native_types import Number
 from numbad.numba_api.replacing import is_users_function
@@ -78,6 +79,22 @@ def resolved(function_ir: Any, value: Any) -> Any:
     return None
 
 
+def call_as_functions(function_ir: Any, block: Any) -> None:
+    """Call functions in the places of methods whose results may be filled with recording numbers."""
+    owners: dict[str, Any] = {}
+    for step in block.body:
+        value = step.value if isinstance(step, ir.Assign) else None
+        if not isinstance(value, ir.Expr):
+            continue
+        if value.op == "getattr" and value.attr in METHODS:
+            owner = function_ir.get_definition(value.value)
+            if not isinstance(resolved(function_ir, owner), ModuleType):
+                owners[step.target.name] = value.value
+                step.value = ir.Global(REPLACED + step.target.name, METHODS[value.attr], step.loc)
+        elif value.op == "call" and value.func.name in owners:
+            value.args = (owners[value.func.name], *value.args)
+
+
 def is_replaced(value: Any) -> bool:
     """Whether an expression stands in the place of another already."""
     return isinstance(value, ir.Global) and value.name.startswith(REPLACED)
@@ -102,6 +119,7 @@ class ReplaceFunctions(FunctionPass):  # type: ignore[misc]
                     other = None if found is None else replaced(found, met)
                     if other is not None:
                         step.value = ir.Global(REPLACED + step.target.name, other, step.loc)
+            call_as_functions(state.func_ir, block)
         state.func_ir._definitions = build_definitions(state.func_ir.blocks)
         return True
 

@@ -394,10 +394,26 @@ define_like(np.empty_like, 0.0)
 define_like(np.ones_like, 1.0)
 
 
-@define("x", np.copy)
+def copy_method(x):
+    """As x.copy(): in whose place the method of any object is called by this name."""
+    return x.copy()
+
+
+@define("x", copy_method, np.copy, plain=lambda x: njit(copy_method))
 def copied(x: Any) -> Any:
-    """As np.copy."""
-    return (lambda x: x.copy()) if isinstance(x, RecordingArray) else None
+    """As np.copy: a copy of plain numbers may be filled with recording ones."""
+    if not is_plain(x, types.Float) or not x.ndim:
+        return None
+
+    def copy(x):
+        found = make_full(x.shape, 0.0)
+        found[:] = x
+        return found
+
+    return copy
+
+
+METHODS = {"copy": copied}  # methods that are called as functions
 
 
 @define("shape, value, dtype=None", np.full)

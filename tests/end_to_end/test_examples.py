@@ -162,6 +162,29 @@ def test_numba_heat_finds_the_conductivity():
 
 
 @pytest.mark.subprocess
+def test_numba_bodies_return_to_where_they_were():
+    pytest.importorskip("matplotlib")
+    printed = run("numba_bodies")
+    mine, numba = re.search(r"value by numbad (\S+), by Numba (\S+)", printed).groups()
+    assert mine == numba
+    assert float(re.search(r"differences are off by (\S+)", printed)[1]) < 1e-6
+    before, after = re.search(r"distance (\S+) -> (\S+),", printed).groups()
+    assert float(after) < 1e-8 * float(before)
+    assert (EXAMPLES / "output" / "numba_bodies.png").stat().st_size > 10_000
+
+
+@pytest.mark.subprocess
+def test_numba_prices_have_the_derivatives_of_each_path():
+    pytest.importorskip("matplotlib")
+    printed = run("numba_prices")
+    mine, numba = re.search(r"value by numbad (\S+), by Numba (\S+)", printed).groups()
+    assert float(mine) == pytest.approx(float(numba), rel=1e-11)  # Numba adds the paths in pieces, one for each thread
+    assert float(re.search(r"differences are off by (\S+),", printed)[1]) < 1e-6
+    assert len(re.findall(r"derivative by the \w+ +\d", printed)) == 3
+    assert (EXAMPLES / "output" / "numba_prices.png").stat().st_size > 10_000
+
+
+@pytest.mark.subprocess
 def test_expression_graph_shares_what_the_tree_repeats():
     pytest.importorskip("matplotlib")
     printed = run("expression_graph")

@@ -20,6 +20,7 @@ from numbad.numba_api.native_arrays import LONG
 RNG = np.random.default_rng(3)
 X, Y, A, B = RNG.random(5) + 0.3, RNG.random(5) + 0.2, RNG.random((3, 4)) + 0.1, RNG.random((4, 3)) - 0.4
 POINT = X, Y, A, B, 0.7
+TABLE = np.array([1.0, 2.0, 3.0])
 KERNELS: dict[str, Any] = {}
 
 
@@ -140,8 +141,24 @@ def making(x, y, a, b, s):
     d[1:, :] = a[:-1]
     table = np.array([0.5, 1.5, 2.5])
     table[1] = s
-    t = z.sum() + (e @ i).sum() + (f * f).sum() + (g * o).sum() + (p * p).sum() + (q @ r).sum() + (k * k).sum()
-    return t + (m * m).sum() + (v**2).sum() + (d * d).sum() + (table * table).sum() + np.copy(x)[1] ** 2
+    for c in (np.linspace(0.0, 1.0, 3).copy(), TABLE.copy(), np.copy(TABLE)):
+        c[1] = s
+        c += x[0]
+        table += c * c
+    numbers = [1.0, 2.0]
+    more = numbers.copy()
+    more[0] = 3.0
+    t = (
+        numbers[0] * s
+        + z.sum()
+        + (e @ i).sum()
+        + (f * f).sum()
+        + (g * o).sum()
+        + (p * p).sum()
+        + (q @ r).sum()
+        + (k * k).sum()
+    )
+    return t + (k * k).sum() + (m * m).sum() + (v**2).sum() + (d * d).sum() + (table * table).sum() + np.copy(x)[1] ** 2
 
 
 @kernel
