@@ -34,9 +34,9 @@ def attract(place, pull):
     for i in range(place.shape[0]):
         for j in range(i):
             away = place[i] - place[j]
-            strength = (away[0] ** 2 + away[1] ** 2) ** -1.5
-            pull[i] -= strength * away
-            pull[j] += strength * away
+            force = away * (away[0] ** 2 + away[1] ** 2) ** -1.5
+            pull[i] -= force
+            pull[j] += force
 
 
 @njit
@@ -68,13 +68,11 @@ def move(velocity, steps, step):
 
 distance = lambda velocity: move(velocity, STEPS, PERIOD / STEPS)
 start = np.array([0.45, 0.42])
-
 numbad.kernel(move)  # compiled for its derivative at once, not after seconds by Python
 exact = numbad.value_and_grad(distance)
 print(f"compiled for its derivative: {timeit.timeit(lambda: exact(start), number=1):.2f} s")
 value, slope = exact(start)
-units = 1e-6 * np.eye(2)
-differences = lambda: [(distance(start + unit) - distance(start - unit)) / 2e-6 for unit in units]
+differences = lambda: [(distance(start + unit) - distance(start - unit)) / 2e-6 for unit in 1e-6 * np.eye(2)]
 print(f"value by numbad {value:.12f}, by Numba {distance(start):.12f}")
 print(f"gradient and differences are off by {np.abs(slope - differences()).max():.1e}")
 for what, run in (("value", distance), ("value and gradient", exact), ("differences", lambda x: differences())):
@@ -87,10 +85,8 @@ figure, axes = plt.subplots(1, 2, figsize=(10, 3.2), layout="constrained", share
 for ax, velocity, title in zip(axes, (start, result.x), ("At first", "Found"), strict=True):
     place, speed, pull = begin(velocity)
     path = np.array([(advance(place, speed, pull, PERIOD / STEPS), place.copy())[1] for _ in range(STEPS)])
-    for body in range(3):
-        ax.plot(*path[:, body].T)
+    ax.plot(path[:, :, 0], path[:, :, 1])
     ax.set(title=title, aspect="equal")
-output = Path(sys.argv[0]).parent / "output"
-output.mkdir(exist_ok=True)
+(output := Path(sys.argv[0]).parent / "output").mkdir(exist_ok=True)
 figure.savefig(output / "numba_bodies.png", dpi=130)
 print(f"\npicture: {output / 'numba_bodies.png'}")
