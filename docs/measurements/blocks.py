@@ -109,12 +109,13 @@ class Weighed(executors.PoolLane):
 
 def measure_bytes():
     """Print how many bytes go out and come back for a block after the first sum."""
-    executors.PoolLane = Weighed
+    usual, executors.PoolLane = executors.PoolLane, Weighed
     blocks = [np.random.default_rng(k).standard_normal((1000, FEATURES + 1)) for k in range(20)]
     with ProcessPoolExecutor(2, multiprocessing.get_context("fork")) as pool:
         for _ in range(2):
             Weighed.sizes.clear()
             numbad.distributed.value_and_gradient(logistic, np.zeros(FEATURES), blocks, executor=pool)
+    executors.PoolLane = usual
     most = 8 * (2 * FEATURES + 64)
     print(f"{sum(Weighed.sizes) / len(blocks):.0f} bytes a block for {FEATURES} parameters; 8 (2 p + 64) are {most}")
 
