@@ -199,7 +199,8 @@ class Snapshot:
         """Note the globals that a function names; those of the user's functions also where they are missing yet."""
         named, attributes = looked_up_names(own_code(f))
         named = named | {name for name in words_of(own_code(f)) if name in f.__globals__}
-        for name in words_of(own_code(f)) & sys.modules.keys():
+        by_name = words_of(own_code(f)) & sys.modules.keys()
+        for name in by_name:
             self.meet(sys.modules[name], depth - installed)
         self.attributes |= attributes
         if not installed:
@@ -213,7 +214,11 @@ class Snapshot:
                 self.names.append((table, name, value))
                 self.meet(value, depth)
                 if issubclass(type(value), ModuleType) and not installed and is_installed(value):
-                    self.keep_data(value, attributes, depth)
+                    if value is sys and by_name:  # of all modules those that are looked up, for imports add others
+                        self.names += [(sys.modules, one, sys.modules[one]) for one in sorted(by_name)]
+                        self.keep_data(value, attributes - {"modules"}, depth)
+                    else:
+                        self.keep_data(value, attributes, depth)
 
     def keep_data(self, module: ModuleType, attributes: set[str], depth: int) -> None:
         """Note what a function of the user's reads in an installed module that is no code: os.environ, sys.argv."""

@@ -301,3 +301,21 @@ def test_a_module_that_answers_every_name() -> None:
     module: Any = types.ModuleType("answering")
     module.__getattr__ = lambda name: 2.0
     assert numbad.jit(lambda x: np.sum(x) * module.rate)(X) == 6.0
+
+
+def test_modules_that_are_imported_meanwhile_change_nothing_for_one_that_is_looked_up_by_name() -> None:
+    held = sys.modules["held_by_name"] = types.ModuleType("held_by_name")
+    held.rate = 2.0  # type: ignore[attr-defined]
+
+    def f(x: Any) -> Any:
+        sys.modules.setdefault("imported_meanwhile", types.ModuleType("imported_meanwhile"))
+        return np.sum(x) * sys.modules["held_by_name"].rate
+
+    jitted = numbad.jit(f)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        assert [jitted(X) for _ in range(3)] == [f(X)] * 3 and jitted.hits == [3]
+    other = sys.modules["held_by_name"] = types.ModuleType("held_by_name")
+    other.rate = 7.0  # type: ignore[attr-defined]
+    assert jitted(X) == f(X) == 7.0 * np.sum(X)
+    del sys.modules["imported_meanwhile"]
