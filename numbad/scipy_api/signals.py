@@ -17,8 +17,8 @@ MODULE = "scipy.signal"
 
 def convolved(in1: Any, in2: Any, mode: str, fast: bool) -> Any:
     """Return the convolution of arrays of the same number of axes; `fast` says that SciPy may compute it by FFT."""
-    recorder = recorder_of(in1, in2)
-    one, other = (to_array(asarray(part), recorder) for part in (in1, in2))
+    recorder, given = recorder_of(in1, in2), [asarray(part) for part in (in1, in2)]
+    one, other = (to_array(part, recorder) for part in given)
     if one.ndim == other.ndim == 0:
         return one * other
     if one.ndim != other.ndim:
@@ -39,6 +39,10 @@ def convolved(in1: Any, in2: Any, mode: str, fast: bool) -> Any:
     else:
         raise ValueError("acceptable mode flags are 'valid', 'same', or 'full'")
     first = tuple((n - m) // 2 for n, m in zip(full, wanted, strict=True))
+    # What is plain stays plain, so nothing is computed for its cotangent.
+    one, other = (
+        np.asarray(p, a.dtype) if type(p) is np.ndarray else a for p, a in zip(given, (one, other), strict=True)
+    )
     return convolved_box(one, other, first=first, shape=tuple(wanted), fast=fast)
 
 
