@@ -188,7 +188,7 @@ class Planner:
             return [member.out.reach(step.shape)[0] for member in step.members if member.adds]
         if isinstance(step, Listing):
             return [] if step.gathers else [step.block.address]
-        if step.opcode != CONTRACT:
+        if step.opcode != CONTRACT or step.fresh[0]:
             return []
         return [Place(*row_operands(self.words, step.w)[0]).reach(row_shape(self.words, step.w))[0]]
 

@@ -86,3 +86,8 @@ def test_runs_leave_nothing_behind() -> None:
         return np.sum(y[[0, 3, 3, 7, 15, 1, 0, 9, 2, 2, 5, 1, 14, 3, 8, 6, 4, 11, 12, 13]] ** 2)
 
     agree(f, (X,), (X[::-1].copy(),), (X,), (0.0 * X,), (X,))
+
+
+def test_a_product_that_is_set_where_nothing_is_added_to() -> None:
+    matrix = np.linspace(-1.0, 1.0, 90 * 80).reshape(90, 80)
+    agree(lambda x: np.sin(matrix @ x), *[(np.linspace(0.1, 1.0 + k, 80),) for k in range(2)], transform=lambda f: f)
