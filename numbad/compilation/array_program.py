@@ -123,7 +123,7 @@ class Planner:
     single : bool
         Whether numbers are of single precision.
     readings : dict of int to Reading
-        Of long groups, by the numbers of their steps.
+        The long groups as programs at each lane, by the identity of the group.
     """
 
     def __init__(

@@ -105,6 +105,10 @@ class Backward:
             if carries[which, start + row]
         ]
 
+    def handed_rows(self, body: Body) -> list[int]:
+        """Return the rows whose cotangents an iteration hands on to the one before."""
+        return sorted({operand.row for operand in self.targets(body) if operand.is_own and operand.back == 1})
+
     def rows_of(self, body: Body, operand: Operand) -> np.ndarray:
         """Return the rows whose results all iterations read as an operand."""
         assert operand.step is not None
@@ -169,7 +173,7 @@ class Backward:
     def write_loop(self, body: Body) -> None:
         """Write a loop, from the last iteration to the first."""
         text, segment, last = self.text, body.segment, body.segment.count - 1
-        handed = sorted({o.row for o in self.targets(body) if o.is_own and o.back == 1})
+        handed = self.handed_rows(body)
         kept = sorted(self.keeps(body))
         windows = find_windows(self.streams(body), segment.count)
         moving = sorted({window for window, _ in windows.values()})

@@ -86,11 +86,9 @@ class Forward:
     def write_loop(self, body: Body) -> None:
         """Write a loop: what iterations hand on is in registers."""
         text, segment = self.text, body.segment
-        runs = self.program.forward[segment.start : segment.start + segment.period]
-        if not runs.any():
+        if not self.program.forward[segment.start : segment.start + segment.period].any():
             return
-        pairs = [pair for pair, runs_forward in zip(body.operands, runs) if runs_forward]
-        carried = {o.row: o for pair in pairs for o in pair if self.is_computed(body, o) and o.back == 1}
+        carried = self.carried_rows(body)
         known = self.load_invariants(body)
         earlier = segment.start - segment.period
         start = {row: text.load("%results", int(self.places[earlier + row])) for row in carried}
@@ -110,6 +108,13 @@ class Forward:
             lines.append(f"  {phi} = phi double [ {start[row]}, %{before} ], [ {values[row]}, %{latch} ]")
         text.lines[place:place] = lines
         text.begin_loop(after)
+
+    def carried_rows(self, body: Body) -> list[int]:
+        """Return the rows whose results an iteration hands on to the next, in the order in which they are read."""
+        first = body.segment.start
+        runs = self.program.forward[first : first + body.segment.period]
+        pairs = [pair for pair, runs_forward in zip(body.operands, runs) if runs_forward]
+        return list(dict.fromkeys(o.row for pair in pairs for o in pair if self.is_computed(body, o) and o.back == 1))
 
     def load_invariants(self, body: Body) -> dict[int, str]:
         """Return the numbers that all iterations read, by their addresses."""

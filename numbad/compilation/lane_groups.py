@@ -11,9 +11,8 @@ from numbad.compilation.grouping import Group, Member, is_expensive
 from numbad.compilation.lanes import LaneKernel, LaneWriter, is_short
 from numbad.compilation.nests import Pull
 from numbad.compilation.places import Place
-from numbad.compilation.scalar_program import CONSTANT, GIVEN, RESULT, ScalarProgram
+from numbad.compilation.scalar_program import CONSTANT, GIVEN, RESULT, ScalarProgram, X, Y, Z, read_back
 from numbad.ops.definition import BY_NAME
-from numbad.ops.texts import dependencies
 from numbad.tape.layout import ADD, CONTRACT, MAP
 
 WORTH_MOVING = 8  # rows for each number that is moved into a block or out of it
@@ -142,13 +141,12 @@ def find_pulled(reading: Reading, pull: Pull) -> Pulled:
         for j, source in enumerate(member.sources):
             if source >= 0 and carries[j, k] and reached[k]:
                 reached[source] = True
+    bits = read_back(reading.opcodes, carries, reached)
     for k in np.flatnonzero(reached).tolist():
-        bits = int(dependencies()[reading.opcodes[k]])
-        bits = (bits & 7 if carries[0, k] else 0) | (bits >> 3 if carries[1, k] else 0)
-        for j, source in enumerate(members[k].sources):
-            if source >= 0 and bits & (j + 1):
+        for source, bit in zip(members[k].sources, (X, Y)):
+            if source >= 0 and bits[k] & bit:
                 needed[source] = True
-        needed[k] |= bool(bits & 4)
+        needed[k] |= bool(bits[k] & Z)
     kept = np.array([is_kept(member) for member in members], bool)
     needed = spread(reading.group, needed, kept)
     return Pulled(reached, carries & reached, needed & ~kept, needed & kept)

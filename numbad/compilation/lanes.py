@@ -14,7 +14,7 @@ import numpy as np
 
 from numbad.compilation.forward import Tables
 from numbad.compilation.keeping import mark_stored
-from numbad.compilation.loops import Segment, find_segments
+from numbad.compilation.loops import Segment, count_code_rows, find_segments
 from numbad.compilation.module import Uncompilable, make_ready
 from numbad.compilation.operands import Body
 from numbad.compilation.placing import place_rows
@@ -235,7 +235,7 @@ class LaneWriter:
     def __init__(self, program: ScalarProgram, count: int, seeded: np.ndarray) -> None:
         self.program, self.seeded = program, seeded
         segments = [part for segment in find_segments(program) for part in cut_straight(segment)]
-        if sum(segment.period for segment in segments) > MOST_COMPILED:
+        if count_code_rows(segments) > MOST_COMPILED:
             raise Uncompilable
         self.bodies = [Body(program, segment) for segment in segments]
         self.tables = Tables()
@@ -324,7 +324,7 @@ class LaneWriter:
 
 def is_short(program: ScalarProgram) -> bool:
     """Whether a program has few enough rows for the compiler, of loops those of one iteration."""
-    return sum(segment.period for segment in find_segments(program)) <= MOST_COMPILED
+    return count_code_rows(find_segments(program)) <= MOST_COMPILED
 
 
 def cut_straight(segment: Segment) -> list[Segment]:

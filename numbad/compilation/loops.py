@@ -54,6 +54,11 @@ class Segment:
         return self.count > 1
 
 
+def count_code_rows(segments: list[Segment]) -> int:
+    """Return how many rows have code: of loops those of one iteration."""
+    return sum(segment.period for segment in segments)
+
+
 def find_segments(program: ScalarProgram) -> list[Segment]:
     """Return the rows of a program as segments, one after another."""
     titles = title_rows(program)

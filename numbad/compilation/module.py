@@ -10,7 +10,7 @@ import numpy as np
 from numbad.compilation.backward import Backward
 from numbad.compilation.forward import Forward, Tables
 from numbad.compilation.keeping import mark_stored
-from numbad.compilation.loops import Segment, find_segments
+from numbad.compilation.loops import Segment, count_code_rows, find_segments
 from numbad.compilation.operands import Body
 from numbad.compilation.placing import place_rows
 from numbad.compilation.scalar_program import ScalarProgram
@@ -103,13 +103,13 @@ class Module:
     @property
     def rows(self) -> int:
         """How many rows have code: of loops those of one iteration."""
-        return sum(segment.period for segment in self.segments)
+        return count_code_rows(self.segments)
 
 
 def make_module(program: ScalarProgram, most: int) -> Module:
     """Return a program as LLVM text; raise `Uncompilable` where it would have more than so many rows."""
     segments = find_segments(program)
-    if sum(segment.period for segment in segments) > most:
+    if count_code_rows(segments) > most:
         raise Uncompilable
     bodies = [Body(program, segment) for segment in segments]
     text, tables = Text(), Tables()

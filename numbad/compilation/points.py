@@ -45,19 +45,6 @@ class PointText(Text):
         found = super().place(base, self.points * first, self.points * step, turn)
         return self.define(f"getelementptr double, ptr {found}, i64 {self.point}") if self.point else found
 
-    @property
-    def mark(self) -> str:
-        """What says of a load or store that no other point of the loop writes there."""
-        return ", !llvm.access.group !ACCESS" if self.point else ""
-
-    def read(self, place: str, kind: str = "double") -> str:
-        """Return what is at a place."""
-        return self.define(f"load {kind}, ptr {place}, align 8{self.mark}")
-
-    def write(self, value: str, place: str, kind: str = "double") -> None:
-        """Put something at a place."""
-        self.line(f"store {kind} {value}, ptr {place}, align 8{self.mark}")
-
     @contextlib.contextmanager
     def each_point(self) -> Iterator[None]:
         """Write a loop over the points of a block; what is written within is its body."""
@@ -66,13 +53,14 @@ class PointText(Text):
         self.begin_loop(head)
         place = len(self.lines)
         self.point, following = self.name(), self.name()
+        self.mark = ", !llvm.access.group !ACCESS"  # no other point of the loop writes there
         yield
         self.line(f"{following} = add nuw nsw i64 {self.point}, 1")
         more = self.define(f"icmp ult i64 {following}, {self.points}")
         self.loops += 1
         self.line(f"br i1 {more}, label %{head}, label %{after}, !llvm.loop !POINTS{self.loops}!")
         self.lines.insert(place, f"  {self.point} = phi i64 [ 0, %{before} ], [ {following}, %{self.block} ]")
-        self.point = ""
+        self.point = self.mark = ""
         self.begin_loop(after)
 
     @contextlib.contextmanager
@@ -119,11 +107,9 @@ class PointForward(Forward):
     def write_loop(self, body: Body) -> None:
         """Write a loop: what iterations hand on is in memory."""
         text, segment = self.text, body.segment
-        runs = self.program.forward[segment.start : segment.start + segment.period]
-        if not runs.any():
+        if not self.program.forward[segment.start : segment.start + segment.period].any():
             return
-        pairs = [pair for pair, runs_forward in zip(body.operands, runs) if runs_forward]
-        carried = sorted({o.row for pair in pairs for o in pair if self.is_computed(body, o) and o.back == 1})
+        carried = sorted(self.carried_rows(body))
         self.handed = max(self.handed, len(carried))
         earlier = segment.start - segment.period
         if carried:
@@ -159,7 +145,7 @@ class PointBackward(Backward):
     def write_loop(self, body: Body) -> None:
         """Write a loop, from the last iteration to the first; what is added to is in memory."""
         text, segment = self.text, body.segment
-        handed = sorted({o.row for o in self.targets(body) if o.is_own and o.back == 1})
+        handed = self.handed_rows(body)
         self.handed = max(self.handed, len(handed))
         final = segment.start + segment.period * (segment.count - 1)
         if handed:

@@ -27,9 +27,12 @@ class Text:
         Of an array and a step: the place of the array's first element, moved by so many elements an iteration.
     points : int
         How many points lie side by side in memory.
+    mark : str
+        What is said of each load and store.
     """
 
     points = 1
+    mark = ""
 
     def __init__(self, prefix: str = "t") -> None:
         self.lines: list[str] = []
@@ -98,11 +101,11 @@ class Text:
 
     def read(self, place: str, kind: str = "double") -> str:
         """Return what is at a place."""
-        return self.define(f"load {kind}, ptr {place}, align {WIDTH}")
+        return self.define(f"load {kind}, ptr {place}, align {WIDTH}{self.mark}")
 
     def write(self, value: str, place: str, kind: str = "double") -> None:
         """Put something at a place."""
-        self.line(f"store {kind} {value}, ptr {place}, align {WIDTH}")
+        self.line(f"store {kind} {value}, ptr {place}, align {WIDTH}{self.mark}")
 
     def call(self, function: str, *numbers: str) -> str:
         """Return what a function of numbers returns."""

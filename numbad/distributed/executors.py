@@ -30,7 +30,6 @@ AHEAD = 4  # orders for each worker that wait in a pool
 AHEAD_FAR = 8  # the same of a cluster, whose scheduler takes some time for an answer
 AHEAD_ROUND = 1024  # the same of joblib, which takes them in rounds
 
-
 WORTH_A_MESSAGE = 0.002  # seconds of orders that go together: a message takes a tenth of that at most
 MOST_GROUPED = 64  # orders that go together
 MOST_SCATTERED = 4096  # contents that a cluster is to keep for later sums
@@ -84,7 +83,7 @@ class HereLane:
     def __init__(self) -> None:
         self.folder: str | None = None
         self.seconds = 0.0
-        self.waiting: deque[tuple[Order, dict[str, Any], tuple[Any, ...]]] = deque()
+        self.waiting: deque[Given] = deque()
 
     def keep(self, name: str, content: Any) -> None:
         """Do nothing: all contents are here."""

@@ -1340,7 +1340,7 @@ PYTHON = {
         "compilation.lane_groups.find_pulled", "reached[source] = True", "pass", grouped_lanes
     ),
     "what slopes of lanes need is not computed again": Damage(
-        "compilation.lane_groups.find_pulled", "bits & (j + 1)", "False", grouped_lanes
+        "compilation.lane_groups.find_pulled", "bits[k] & bit", "False", grouped_lanes
     ),
     "iterations over lanes hand nothing on": Damage(
         "compilation.points.PointBackward.write_loop",
