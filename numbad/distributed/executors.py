@@ -20,7 +20,7 @@ import numpy as np
 
 from numbad.distributed.blocks import Brought, Sent, is_future
 from numbad.distributed.contents import Package, pack, store
-from numbad.distributed.workers import Order, run_group, run_order
+from numbad.distributed.workers import Order, run_group, run_named, run_order
 from numbad.errors import InputError, NumbadError, message
 from numbad.kernels.threads import most_threads
 from numbad.replay.telling import warn
@@ -257,17 +257,29 @@ class JoblibLane(GroupLane):
         """Return a reply of the last round, or begin another."""
         while not self.ready:
             groups = self.groups(self.waiting)
-            try:
-                replies = list(self.parallel((run_group, (group,), {}) for group in groups))
-            except BrokenExecutor as error:
+            found = self.carry_out(groups)
+            for place, reply in found.items():
+                self.receive(groups[place], reply)
+            self.waiting = [given for place, group in enumerate(groups) if place not in found for given in group]
+            if self.waiting:
                 self.lost += 1
                 if self.lost > MOST_LOST:
-                    raise died([order.number for order, *_ in self.waiting], self.lost) from error
-                continue
-            self.waiting = []
-            for group, reply in zip(groups, replies, strict=True):
-                self.receive(group, reply)
+                    raise died([order.number for order, *_ in self.waiting], self.lost)
         return self.ready.popleft()
+
+    def carry_out(self, groups: list[list[Given]]) -> dict[int, Any]:
+        """Return the replies of groups by their places; those that a worker has taken along are missing.
+
+        Of a call that a dead worker has broken off joblib may leave jobs for the next one, which then returns their
+        replies, too: so each says of which call it is, and which group.
+        """
+        name = uuid.uuid4().hex
+        jobs: Any = ((run_named, (name, place, group), {}) for place, group in enumerate(groups))
+        try:
+            replies = list(self.parallel(jobs))
+        except BrokenExecutor:
+            return {}
+        return {place: reply for theirs, place, reply in replies if theirs == name}
 
     def cancel(self) -> None:
         """Forget what has not begun: nothing runs between two rounds."""

@@ -138,6 +138,11 @@ def run_group(given: list[tuple[Order, dict[str, Any], tuple[Any, ...]]]) -> tup
     return time.perf_counter() - begin, replies
 
 
+def run_named(name: str, place: int, given: list[Any]) -> tuple[str, int, tuple[float, list[Any]]]:
+    """Carry out several orders; return the name and the place that they have come with, and what `run_group` gives."""
+    return name, place, run_group(given)
+
+
 def name_block(error: Any, number: int, count: int | None, where: SourceLine | None) -> None:
     """Add to an error which block has raised it, and the user's line, whose text may be known here alone."""
     note = f"  in block {number}" + ("" if count is None else f" of {count}")

@@ -245,6 +245,48 @@ def test_joblib_goes_on(tmp_path: Path) -> None:
     assert (tmp_path / "died").exists()
 
 
+class Muddled:
+    """Carries out jobs as joblib does, but returns replies of another call, and loses one of its own the first time."""
+
+    def __init__(self) -> None:
+        self.calls, self.before = 0, [("of another call", 0, (1.0, ["no reply"]))]
+
+    def _effective_n_jobs(self) -> int:
+        return 2
+
+    def __call__(self, jobs: Any) -> Any:
+        self.calls += 1
+        found = [function(*given) for function, given, _ in jobs]
+        kept = found[:-1] if self.calls == 2 else found
+        foreign, self.before = self.before, found
+        return foreign + kept[::-1]
+
+
+def test_replies_of_another_call_of_joblib_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a worker has died joblib may return what a call before has left, more replies than there were jobs."""
+    blocks, muddled = make_blocks(24), Muddled()
+    expected = distributed.value_and_gradient(branching, WEIGHTS, blocks)
+    monkeypatch.setattr("numbad.distributed.sums.find_lane", executors.JoblibLane)
+    ledgers.ledgers.clear()
+    for _ in range(2):
+        assert same_bits(distributed.value_and_gradient(branching, WEIGHTS, blocks, executor=muddled), expected)
+    assert muddled.calls > 4
+
+
+def test_what_joblib_loses_again_and_again_is_given_up() -> None:
+    class Losing(Muddled):
+        def __call__(self, jobs: Any) -> Any:
+            return super().__call__(jobs)[:-1] and []
+
+    lane = executors.JoblibLane(Losing())
+    order = workers.Order(
+        workers.IDENTITY, GRADIENT, 7, waiting, workers.Book({}, set()), 1.0, (1.0,), "", False, 0, None
+    )
+    lane.submit(order, {}, ())
+    with pytest.raises(numbad.NumbadError, match="workers died 4 times, computing block 7"):
+        lane.next()
+
+
 def always_deadly() -> float:
     """Ends the process each time."""
     os._exit(3)
