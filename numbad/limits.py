@@ -66,8 +66,9 @@ RUN = limit(128, 2)
 PRODUCT_LEAST, PRODUCT_MOST, PRODUCT_AXIS = limit(128, 8), limit(1 << 18, 64), limit(4, 2)
 # Units of parallel work of a matrix-vector product: fixed, so that sums do not depend on the number of threads.
 PIECES = limit(16, 3)
-# Rows of a matrix: larger triangular ones are solved, and Cholesky's factor is differentiated, in blocks of so many.
-FEW_ROWS_OF_MATRIX, TRIANGLE = limit(128, 3), limit(64, 2)
+# Rows of a matrix: so many are looked at whether they are a triangle, which is solved without a factorization; a larger
+# Cholesky factor is differentiated in blocks; and the rows of a block.
+LEAST_TRIANGLE, FEW_ROWS_OF_MATRIX, TRIANGLE = limit(24, 3), limit(128, 3), limit(64, 2)
 # Elements: rows that are worth a fight for the second processor while BLAS's threads still spin.
 MANY_ELEMENTS = limit(1 << 19, 16)
 # Seconds that more threads would have spared a process before it imports Numba for them, which takes 0.35.

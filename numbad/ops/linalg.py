@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from numbad.errors import NumbadError, RecordingError, message
-from numbad.limits import FEW_ROWS_OF_MATRIX, TRIANGLE
+from numbad.limits import FEW_ROWS_OF_MATRIX, LEAST_TRIANGLE, TRIANGLE
 from numbad.ops import reach
 from numbad.ops.host import array_op
+from numbad.ops.substitution import substitute
 
 Shape = tuple[int, ...]
 
@@ -65,11 +66,11 @@ def require_finite(*arrays: Any) -> None:
 def solve(a: Any, b: Any) -> Any:
     """Solution of a @ x = b."""
     # A triangular matrix needs no factorization.
-    if a.ndim == 2 and len(a) > FEW_ROWS_OF_MATRIX and b.ndim <= 2:
-        if a[0, -1] == 0.0 and not np.triu(a, 1).any():
-            return substituted(a, b, range(0, len(a), TRIANGLE))
-        if a[-1, 0] == 0.0 and not np.tril(a, -1).any():
-            return substituted(a, b, range(0, len(a), TRIANGLE)[::-1])
+    if a.ndim == 2 and len(a) >= LEAST_TRIANGLE and b.ndim <= 2:
+        if a[0, -1] == 0.0 and is_triangle(a, True):
+            return substitute(a, b, lower=True)
+        if a[-1, 0] == 0.0 and is_triangle(a, False):
+            return substitute(a, b, lower=False)
     return np.linalg.solve(a, b)
 
 
@@ -79,27 +80,24 @@ solve.takes_columns = solve.columns_kernel = True
 solve.reach = reach.in_stacks
 
 
-def substituted(a: Any, b: Any, starts: Any) -> Any:
-    """Return the solution of a triangular system: block after block, in the order that the matrix allows.
-
-    Golub and Van Loan, *Matrix Computations*, 4th ed., Johns Hopkins, 2013, section 3.1.4. NumPy has no function for
-    it, and the threads of SciPy's BLAS would fight with those of NumPy's for the processors.
-    """
-    x = np.array(b, np.result_type(a, b))
-    lower = starts[0] == 0
-    for start in starts:
-        rows = slice(start, start + TRIANGLE)
-        x[rows] = np.linalg.solve(a[rows, rows], x[rows])
-        rest = slice(start + TRIANGLE, None) if lower else slice(0, start)
-        if len(x[rest]):
-            x[rest] -= a[rest, rows] @ x[rows]
-    return x
+def is_triangle(a: Any, lower: bool) -> bool:
+    """Return whether a square matrix is zero on the other side of its diagonal."""
+    a = a if lower else a.T
+    for start in range(0, len(a), TRIANGLE):
+        rows, behind = slice(start, start + TRIANGLE), slice(start + TRIANGLE, None)
+        corner = a[rows, rows]
+        if a[rows, behind].any() or np.where(lower_triangle(len(corner)), 0.0, corner).any():
+            return False
+    return True
 
 
 @solve.vjp
 def solve_vjp(bars: Any, results: Any, operands: Any) -> Any:
     a, b = operands
     x, bar = results[0], bars[0]
+    if len(np.shape(b)) == len(np.shape(a)) - 1 == 1:
+        b_bar = solve(transposed(a), bar)
+        return -b_bar[:, None] * x, b_bar
     if len(np.shape(b)) == 1:
         x, bar = x[..., None], bar[..., None]
     b_bar = solve(transposed(a), bar)
@@ -367,6 +365,9 @@ def cholesky_vjp(bars: Any, results: Any, operands: Any, upper: bool, finite: bo
 def pulled_back(factor: Any, bar: Any, upper: bool) -> Any:
     """Return the cotangent of the triangle that is read, given the lower factor and its cotangent (Giles, 2008)."""
     inner = halved(transposed(factor) @ bar)
+    if type(inner) is np.ndarray and inner.ndim == 2 and type(factor) is np.ndarray:
+        left = substitute(factor, inner, lower=True, trans=True)
+        return to_triangle(substitute(factor, left, lower=True, right=True), upper)
     left = solve(transposed(factor), inner)
     return to_triangle(transposed(solve(transposed(factor), transposed(left))), upper)
 
@@ -383,7 +384,7 @@ def blocks_pulled_back(factor: Any, bar: Any) -> Any:
         left, rows, below = slice(0, start), slice(start, stop), slice(stop, None)
         corner, under = factor[rows, rows], found[below, rows]
         if len(under):
-            under[...] = np.linalg.solve(corner.T, under.T).T
+            under[...] = substitute(corner, under, lower=True, right=True)
             found[below, left] -= under @ factor[rows, left]
             found[rows, rows] -= np.tril(under.T @ factor[below, rows])
             found[rows, left] -= under.T @ factor[below, left]

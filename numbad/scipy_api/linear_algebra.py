@@ -17,6 +17,7 @@ from numbad.numpy_api.functions import asarray
 from numbad.ops import linalg as ops
 from numbad.ops.host import array_op
 from numbad.ops.linalg import solution_shape, square_side, to_triangle, transposed
+from numbad.ops.substitution import substitute
 from numbad.recording.decisions import decide, decision, of_stacks
 from numbad.recording.operands import recorder_of, to_array
 from numbad.scipy_api.dispatch import records
@@ -150,17 +151,20 @@ def triangular_shape(a: Any, b: Any, **_: Any) -> list[Any]:
 @array_op(shapes=triangular_shape, raises=True, stacks=True)
 def triangular_solve(a: Any, b: Any, *, lower: bool, trans: bool, unit: bool, finite: bool = False) -> Any:
     """Solution of a triangular system, of which one triangle is read."""
-    from scipy.linalg import solve_triangular
-
     if np.ndim(a) > 2:
-        return substitute(a, b, lower=lower, trans=trans, unit=unit, finite=finite)
-    return solve_triangular(a, b, lower=lower, trans=int(trans), unit_diagonal=unit, check_finite=finite)
+        return substitute_in_stacks(a, b, lower=lower, trans=trans, unit=unit, finite=finite)
+    if finite:
+        ops.require_finite(a, b)
+    if not unit and not np.diagonal(a).all():
+        place = int(np.argmin(np.diagonal(a) != 0.0))
+        raise np.linalg.LinAlgError(f"singular matrix: resolution failed at diagonal {place}")
+    return substitute(a, b, lower=lower, trans=trans, unit=unit)
 
 
 triangular_solve.takes_columns = triangular_solve.columns_kernel = True
 
 
-def substitute(a: Any, b: Any, *, lower: bool, trans: bool, unit: bool, finite: bool) -> Any:
+def substitute_in_stacks(a: Any, b: Any, *, lower: bool, trans: bool, unit: bool, finite: bool) -> Any:
     """Return the solutions of a stack of triangular systems: row by row, for all of the stack at once.
 
     Golub and Van Loan (2013), Matrix Computations, 4th ed., algorithms 3.1.1 and 3.1.2.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import numbad
-from numbad.limits import FEW_ROWS_OF_MATRIX, TRIANGLE
+from numbad.limits import FEW_ROWS_OF_MATRIX, LEAST_TRIANGLE, TRIANGLE
 from numbad.ops import convolution, linalg, reductions
 from numbad.ops import linalg as ops
 from numbad.tapes import reference
@@ -93,9 +93,24 @@ def well_conditioned(n: int) -> np.ndarray:
     return np.random.default_rng(n).standard_normal((n, n)) + 3.0 * np.sqrt(n) * np.eye(n)
 
 
-def solves_in_blocks() -> None:
+def finds_triangles() -> None:
+    """What is a triangle, and what is one but for a number at the worst place, of sizes on both sides of the limits."""
+    for n in (LEAST_TRIANGLE - 1, LEAST_TRIANGLE, TRIANGLE, TRIANGLE + 1, 2 * TRIANGLE, 3 * TRIANGLE + 1):
+        for lower in (False, True):
+            a = np.tril(well_conditioned(n)) if lower else np.triu(well_conditioned(n))
+            assert linalg.is_triangle(a, lower)
+            assert not linalg.is_triangle(a, not lower)
+            for place in ((0, 1), (0, n - 1), (n - 2, n - 1), (n // 2 - 1, n // 2), (n // 3, n - 1)):
+                damaged = a.copy()
+                damaged[place if lower else place[::-1]] = 1e-300
+                assert not linalg.is_triangle(damaged, lower), place
+                b = np.linspace(1.0, 2.0, n)
+                np.testing.assert_array_equal(linalg.solve(damaged, b), np.linalg.solve(damaged, b))
+
+
+def solves_triangles() -> None:
     """Systems with lower and upper triangles, of sizes on both sides of the limit, against LAPACK's factorization."""
-    for n in (FEW_ROWS_OF_MATRIX, FEW_ROWS_OF_MATRIX + 1, 2 * TRIANGLE, 3 * TRIANGLE, 3 * TRIANGLE + 1):
+    for n in (LEAST_TRIANGLE - 1, LEAST_TRIANGLE, LEAST_TRIANGLE + 1, 2 * TRIANGLE, 3 * TRIANGLE, 3 * TRIANGLE + 1):
         for a in (np.tril(well_conditioned(n)), np.triu(well_conditioned(n))):
             for b in (np.linspace(1.0, 2.0, n), np.random.default_rng(1).random((n, 3))):
                 found = linalg.solve(a, b)
@@ -113,8 +128,9 @@ def pulls_back_in_blocks() -> None:
         np.testing.assert_allclose(found, want, rtol=1e-8, atol=1e-12 * np.abs(want).max())
 
 
-def test_triangular_systems_in_blocks() -> None:
-    solves_in_blocks()
+def test_triangular_systems() -> None:
+    finds_triangles()
+    solves_triangles()
 
 
 def test_the_derivative_of_cholesky_in_blocks() -> None:
@@ -158,12 +174,16 @@ def test_singular_triangles_are_numpys_errors_and_nans_stay() -> None:
 
 
 BLOCK_DAMAGES = [
-    ("substituted", "slice(0, start)", "slice(0, max(start - 1, 0))", solves_in_blocks),
-    ("substituted", "a[rest, rows] @ x[rows]", "a[rest, rows] @ b[rows]", solves_in_blocks),
+    ("is_triangle", "a[rows, behind].any() or", "", finds_triangles),
+    ("is_triangle", " or np.where(lower_triangle(len(corner)), 0.0, corner).any()", "", finds_triangles),
+    ("is_triangle", "a if lower else a.T", "a", finds_triangles),
+    ("is_triangle", "slice(start + TRIANGLE, None)", "slice(start + TRIANGLE + 1, None)", finds_triangles),
     ("blocks_pulled_back", "both = found[rows, rows] + found[rows, rows].T", "both = 2.0 * found[rows, rows]", None),
     ("blocks_pulled_back", "found[rows, left] -= under.T @", "found[rows, left] += under.T @", None),
     ("blocks_pulled_back", "np.tril(under.T @ factor[below, rows])", "under.T @ factor[below, rows] * 0.5", None),
-    ("blocks_pulled_back", "np.linalg.solve(corner.T, under.T)", "np.linalg.solve(corner, under.T)", None),
+    ("blocks_pulled_back", "lower=True, right=True", "lower=True, right=True, trans=True", None),
+    ("pulled_back", "lower=True, trans=True", "lower=True", None),
+    ("pulled_back", "left, lower=True, right=True", "left.T, lower=True, right=True", None),
 ]
 
 
@@ -174,5 +194,5 @@ def test_damaged_blocks_are_noticed(name: str, old: str, new: str, program: Any,
     names = dict(vars(linalg))
     exec(text.replace(old, new), names)
     monkeypatch.setattr(linalg, name, names[name])
-    with pytest.raises(AssertionError, match="Not equal"):
+    with pytest.raises(AssertionError, match=r"Not equal|is_triangle"):
         (program or pulls_back_in_blocks)()
