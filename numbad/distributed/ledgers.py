@@ -33,7 +33,7 @@ class Ledger:
     packages : dict
         The paths, by their names.
     recordings : int
-        How many paths have been recorded.
+        How many paths have been recorded, without those that another rank has.
     seconds : float
         What a block has taken on average in the last sum; 0 where that is not known.
     version : int
@@ -51,11 +51,11 @@ class Ledger:
         self.seconds = 0.0
         self.version = 0
 
-    def add(self, signature: str, path: Package) -> str:
+    def add(self, signature: str, path: Package, recorded: bool = True) -> str:
         """Keep a path; return its name."""
         name = name_package("path", path)
         self.packages[name] = path
-        self.recordings += 1
+        self.recordings += recorded
         self.paths[signature] = (*self.paths.get(signature, ()), name)
         self.version += 1
         return name

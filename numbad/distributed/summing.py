@@ -14,7 +14,7 @@ import numpy as np
 
 from numbad.distributed.additions import Additions, Term
 from numbad.distributed.blocks import Parcels, check_size, is_loader
-from numbad.distributed.contents import name_package, shelf, store
+from numbad.distributed.contents import Package, name_package, shelf, store
 from numbad.distributed.executors import Lane, bringing
 from numbad.distributed.ledgers import Ledger
 from numbad.distributed.shipped_paths import LoadedPath
@@ -37,12 +37,25 @@ class Sum:
         By number: the signature of which a block may record a path, "" where it is not known.
     parked : dict
         By signature: blocks that wait for a path that is being recorded.
+    defers : bool
+        Whether blocks that miss a path wait until they are told to record it, or try again (see `release`).
+    news : list
+        The paths that this sum has recorded, with their signatures; None for signatures of which paths are not kept.
     """
 
     def __init__(
-        self, ledger: Ledger, point: Any, blocks: Any, lane: Lane, progress: Any = None, first: int = 0
+        self,
+        ledger: Ledger,
+        point: Any,
+        blocks: Any,
+        lane: Lane,
+        progress: Any = None,
+        first: int = 0,
+        defers: bool = False,
     ) -> None:
         self.ledger, self.point, self.lane, self.progress = ledger, point, lane, progress
+        self.defers = defers
+        self.news: list[tuple[str, Package | None]] = []
         self.blocks: Iterator[Any] = iter(blocks)
         self.expected = len(blocks) if hasattr(blocks, "__len__") else None
         self.iterator = self.blocks is blocks
@@ -123,7 +136,7 @@ class Sum:
         except Exception as error:
             name_block(error, number, self.expected, None)
             raise
-        first = not (self.ledger.paths or self.ledger.loose or self.unrecordable)
+        first = not (self.ledger.paths or self.ledger.loose or self.unrecordable or self.defers)
         if first:
             self.granted[number] = ""
         self.send(number, "record" if first else "")
@@ -229,9 +242,9 @@ class Sum:
         if len(ledger.paths.get(signature, ())) > reply.known or signature in ledger.loose:
             self.again.append((number, ""))
         elif ledger.is_full(signature):
-            ledger.loosen(signature)
+            self.loosen(signature)
             self.again.append((number, ""))
-        elif signature in self.granted.values():
+        elif self.defers or signature in self.granted.values():
             self.parked.setdefault(signature, []).append(number)
         else:
             self.granted[number] = signature
@@ -260,12 +273,28 @@ class Sum:
         signature = reply.signature
         if reply.path is not None:
             self.recorded = True
+            self.news.append((signature, reply.path))
             name = self.ledger.add(signature, reply.path)
             if not self.lane.ships:
                 shelf.put(name, LoadedPath(reply.path))
         elif reply.unrecordable and not order.watch:
-            self.ledger.loosen(signature)
+            self.loosen(signature)
         self.again.extend((number, "") for number in self.parked.pop(signature, ()))
+
+    def loosen(self, signature: str) -> None:
+        """Have other blocks of a signature recorded anew each time."""
+        self.ledger.loosen(signature)
+        self.news.append((signature, None))
+
+    def release(self, signature: str, records: bool) -> None:
+        """Have blocks that wait for a path try again, or one of them record it."""
+        numbers = self.parked.pop(signature)
+        if records:
+            self.granted[numbers[0]] = signature
+            self.again.append((numbers[0], "record"))
+            self.parked[signature] = numbers[1:]
+        else:
+            self.again.extend((number, "") for number in numbers)
 
     def compare(self, number: int, reply: Done, leaves: Term, structure: Any) -> None:
         """Raise where a block is nested otherwise than the others, or gives something else."""

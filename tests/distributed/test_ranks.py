@@ -15,6 +15,8 @@ import pytest
 
 import numbad
 from numbad import distributed
+from numbad.distributed import ledgers
+from numbad.distributed.shipped_paths import record_path
 from shared.block_sums import WEIGHTS, branching, failing, make_blocks, same_bits
 
 
@@ -111,19 +113,63 @@ def test_ranks_with_other_blocks_are_told() -> None:
         assert isinstance(error, numbad.InputError) and "there are no blocks" in str(error)
 
 
+def test_ranks_record_a_path_once_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four shapes and two branches, which all ranks meet: each rank with what it knows itself, as processes have it."""
+    made: list[str] = []
+    local = threading.local()
+
+    def own_ledger(kind: str, loss: Any) -> Any:
+        if not hasattr(local, "ledger"):
+            local.ledger = ledgers.Ledger(kind, loss)
+        return local.ledger
+
+    def counting(*given: Any) -> Any:
+        made.append(threading.current_thread().name)
+        return record_path(*given)
+
+    monkeypatch.setattr("numbad.distributed.sums.find_ledger", own_ledger)
+    monkeypatch.setattr("numbad.distributed.workers.record_path", counting)
+    blocks = make_blocks(96)
+    expected = distributed.value_and_gradient(branching, WEIGHTS, blocks)
+    for size in (2, 3, 8):
+        made.clear()
+        for found in on_ranks(
+            size, lambda comm: distributed.value_and_gradient(branching, WEIGHTS, blocks, executor=comm)
+        ):
+            assert same_bits(found, expected)
+        assert len(made) == 8
+
+
+def test_what_cannot_be_kept_is_recorded_by_each_rank() -> None:
+    class Token:
+        """No number, and nothing that signatures know."""
+
+    def loss(w: Any, block: Any) -> Any:
+        return np.sum(w * block[0])
+
+    blocks = [(float(k), Token()) for k in range(7)]
+    for found in on_ranks(3, lambda comm: distributed.value_and_gradient(loss, WEIGHTS, blocks, executor=comm)):
+        assert same_bits(found, distributed.value_and_gradient(loss, WEIGHTS, blocks))
+
+
 PROGRAM = """
 import numpy as np, numbad
 from mpi4py import MPI
 from shared.block_sums import WEIGHTS, branching, make_blocks, same_bits
-blocks = make_blocks(13)
-found = numbad.distributed.value_and_gradient(branching, WEIGHTS, blocks, executor=MPI.COMM_WORLD)
+from numbad.distributed import derivatives, ledgers
+blocks, v, world = make_blocks(200), np.cos(np.arange(6.0)), MPI.COMM_WORLD
+found = numbad.distributed.value_and_gradient(branching, WEIGHTS, blocks, executor=world)
+recordings = world.allreduce(ledgers.ledgers[derivatives.GRADIENT, branching].recordings)
+assert recordings == 8, recordings
 assert same_bits(found, numbad.distributed.value_and_gradient(branching, WEIGHTS, blocks))
-print("equal on rank", MPI.COMM_WORLD.Get_rank())
+found = numbad.distributed.hvp(branching, WEIGHTS, v, blocks, executor=world)
+assert np.array_equal(found, numbad.distributed.hvp(branching, WEIGHTS, v, blocks))
+print("equal on rank", world.Get_rank(), flush=True)
 """
 
 
 @pytest.mark.subprocess
-@pytest.mark.parametrize("size", [1, 2, 4])
+@pytest.mark.parametrize("size", [1, 2, 3, 8])
 def test_a_program_of_mpi(size: int, tmp_path: Path) -> None:
     pytest.importorskip("mpi4py")
     launcher = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}:{Path('/usr/bin')}")
