@@ -330,7 +330,7 @@ class DaskLane(GroupLane):
         for future, group in zip(futures, groups, strict=True):
             self.under_way[future.key] = future, group
         if self.completed is None:
-            self.completed = as_completed(raise_errors=False)
+            self.completed = as_completed(loop=self.client.loop, raise_errors=False)  # it need not be the default
         self.completed.update(futures)
 
     def make_key(self, group: list[Given]) -> str:

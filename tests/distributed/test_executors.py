@@ -102,6 +102,41 @@ def test_bits_of_products_and_what_is_auxiliary(executor: Any) -> None:
     assert auxiliary == expected[0][1]
 
 
+@contextlib.contextmanager
+def make_executor(kind: str, workers: int) -> Iterator[Any]:
+    """An executor of so many workers."""
+    with contextlib.ExitStack() as stack:
+        if kind == "threads":
+            yield stack.enter_context(ThreadPoolExecutor(workers))
+        elif kind == "joblib":
+            yield stack.enter_context(joblib.Parallel(workers))
+        elif kind == "dask":
+            options = {"n_workers": workers, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": None}
+            stack.enter_context(dask.config.set({"distributed.comm.timeouts.connect": "60s"}))
+            cluster = stack.enter_context(dask_distributed.LocalCluster(**options))
+            yield stack.enter_context(dask_distributed.Client(cluster, set_as_default=False))
+        else:
+            yield stack.enter_context(ProcessPoolExecutor(workers, multiprocessing.get_context(kind)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "workers"),
+    [(kind, workers) for kind in ("threads", "fork", "joblib") for workers in (1, 3, 8)]
+    + [("spawn", 8), ("dask", 1), ("dask", 8)],  # two of each have the other tests
+)
+def test_bits_of_any_number_of_workers(kind: str, workers: int) -> None:
+    """Value, gradient and product; in this order and the other, in which blocks have other neighbours."""
+    v = np.cos(np.arange(6.0))
+    with make_executor(kind, workers) as executor:
+        for blocks in (make_blocks(45), make_blocks(45)[::-1]):
+            expected = distributed.value_and_gradient(branching, WEIGHTS, blocks)
+            product = distributed.hvp(branching, WEIGHTS, v, blocks)
+            ledgers.ledgers.clear()
+            found = distributed.value_and_gradient(branching, WEIGHTS, blocks, executor=executor)
+            assert same_bits(found, expected)
+            assert np.array_equal(distributed.hvp(branching, WEIGHTS, v, blocks, executor=executor), product)
+
+
 def test_eight_recordings_however_many_workers(executor: Any) -> None:
     distributed.value_and_gradient(branching, WEIGHTS, make_blocks(200), executor=executor)
     assert recordings(branching) == 8
