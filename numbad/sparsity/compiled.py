@@ -74,14 +74,15 @@ def function(name: str, dtype: np.dtype = FLOAT64) -> Any:
 
 def load_or_compile(name: str, dtype: np.dtype) -> int:
     """Return the memory address of a function: from disk, or compiled by Numba."""
-    title = f"sparsity_{name}_{dtype}_{digest()}"
+    shipped = dtype == FLOAT64 and name in archive().places  # what Numba makes is another code, and slower
+    title = f"sparsity_{name}_{dtype}_{digest()}{'' if shipped else '_by_numba'}"
     address = machinecode.load(title)
     if address is not None:
         return address
     with compiling(), compile_notice(f"{name} {dtype}"), cache.alone(machinecode.digest(), title):
         address = machinecode.load(title)
         if address is None:
-            text = archive().find(name) if dtype == FLOAT64 else None
+            text = archive().find(name) if shipped else None
             address = None if text is None else machinecode.compile_text(texts.symbol_of(name), title, texts.fit(text))
         if address is None:
             address = machinecode.compile_by_numba(title, *source_of(name, dtype))

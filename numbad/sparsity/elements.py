@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbad.kernels.memory import check_memory
+from numbad.limits import limit
 from numbad.ops.arithmetic import identity
 from numbad.ops.definition import REGISTRY
 from numbad.ops.reach import HUB, ITSELF, Unknown
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 
 JOIN = 1032  # out depends on a, and on all that it depended on before; Python knows its value
 ROW_BYTES = 64  # of an element row, while patterns are found
+FEW = limit(64, 3)  # rows: fewer are compared one by one
 MOST_TERMS = 1 << 26  # of a product whose terms become rows
 MOST_ADDRESSES = 1 << 32  # what the words of a row can hold
 
@@ -129,8 +131,9 @@ def assemble(code: np.ndarray, single: np.ndarray, parts: list[tuple[np.ndarray,
         begin = begins[rows]
         for piece in pieces:
             count = piece.shape[1]
-            if len(rows) == 1:
-                found[begin[0] : begin[0] + count] = piece[0]
+            if len(rows) < count:
+                for place, part in zip(begin.tolist(), piece, strict=True):
+                    found[place : place + count] = part
             else:
                 found[begin[:, None] + np.arange(count)] = piece
             begin = begin + count
@@ -173,8 +176,11 @@ def alike_rows(
 
 def groups_of(table: np.ndarray) -> list[np.ndarray]:
     """Return which rows of a table are the same, those of each group in order."""
-    if len(table) < 2:
-        return [np.arange(len(table))][: len(table)]
+    if len(table) < FEW:
+        groups: dict[bytes, list[int]] = {}
+        for k, row in enumerate(table):
+            groups.setdefault(row.tobytes(), []).append(k)
+        return [np.array(group) for group in groups.values()]
     keys = table @ np.random.default_rng(0).integers(-(1 << 62), 1 << 62, table.shape[1])
     _, first, which = np.unique(keys, return_index=True, return_inverse=True)
     if (table != table[first[which]]).any():  # two keys are the same by chance
@@ -185,10 +191,12 @@ def groups_of(table: np.ndarray) -> list[np.ndarray]:
 
 def moved(rows: np.ndarray, moves: np.ndarray) -> np.ndarray:
     """Return element rows for rows that are elsewhere: `moves` has the first addresses of results and operands."""
-    is_address = np.ones((len(rows), 4), np.bool_)
-    is_address[:, 0] = False
-    is_address[rows[:, 0] == CLEAR, 2:] = False
-    return (rows + moves * is_address).astype(np.uint32)
+    found = np.empty((len(moves), len(rows), 4), np.uint32)
+    for k in range(4):  # along the rows, not across their four numbers
+        np.add(rows[:, k], moves[:, :, k].astype(np.uint32), out=found[:, :, k])
+    cleared = np.flatnonzero(rows[:, 0] == CLEAR)
+    found[:, cleared, 2:] = rows[cleared, 2:]
+    return found
 
 
 def large_products(code: np.ndarray, words: np.ndarray) -> np.ndarray:

@@ -111,13 +111,14 @@ class Prepared:
         analysis, pattern = self.analysis, self.pattern
         assert analysis is not None
         rows = len(analysis.elements.code)
-        one_sweep = rows > LONG and FEW_COLUMNS < pattern.entries < rows / 2 and most_colours(pattern) <= ONE_SWEEP
+        enough = most_colours(pattern)
+        one_sweep = rows > LONG and FEW_COLUMNS < pattern.entries < rows / 2 and enough <= ONE_SWEEP
         if method == "auto" and (one_sweep or COLOURED_FIRST * pattern.entries < rows):
             self.colouring = self.colour()
             one_sweep = one_sweep or (rows > VERY_LONG and self.colouring.colours <= FEW_COLOURS)
         if method == "entries" or (method == "auto" and not one_sweep):
             read = [analysis.outputs[:0]] + [read_places(self.tape, k, analysis) for k in self.reads]
-            colours = self.colouring.colours if self.colouring else most_colours(pattern)
+            colours = self.colouring.colours if self.colouring else enough
             most = np.inf if method == "entries" else self.predict_lanes(colours) / STEP
             try:
                 self.entries = Entries(analysis, pattern, np.concatenate(read).astype(np.int64), most)

@@ -345,6 +345,14 @@ def times(memory, steps, state, recent, factor, place, scale, offset):
         return place, scale * by, offset * by
     if place == CONSTANT:
         return at, offset * by, offset * 0
+    return times_place(memory, steps, state, recent, factor, (place, scale, offset))
+
+
+@compiled
+def times_place(memory, steps, state, recent, factor, entry):
+    """Return an entry times a factor, neither of them a constant: apart, that what calls it stays small."""
+    at, by = factor
+    place, scale, offset = entry
     source = place
     if offset != 0:
         source, scale = settled(memory, steps, state, recent, place, scale, offset), memory[0]
@@ -364,6 +372,14 @@ def plus(memory, steps, state, recent, one, other, fresh):
         return p, s, o + r
     if p == q:
         return p, s + t, o + r
+    return plus_place(memory, steps, state, recent, one, other, fresh)
+
+
+@compiled
+def plus_place(memory, steps, state, recent, one, other, fresh):
+    """Return the sum of two entries of different places: apart, that what calls it stays small."""
+    p, s, o = one
+    q, t, r = other
     if s == t and s != 0 and p >= fresh:
         add_step(steps, state, -p, np.int64(0), q)
         return p, s, o + r
@@ -591,12 +607,15 @@ def make_entries(
                 continue
             which = passes(code, flags, carries, i, counts)
             follow_multiple(code, i, flags, partials, linear, alike, ratios)
+            at = (state[5], state[6])
+            p = factor_of(code, i, 0, flags, partials, at, named, scales, alike, ratios)
+            q = factor_of(code, i, 1, flags, partials, at, named, scales, alike, ratios)
             if which == 0:
                 counts[out] = 0
+            elif which < 3 and (p if which == 1 else q) == (CONSTANT, 1):  # what it takes over it has in common
+                source = np.int64(code[i, 1 + which])
+                starts[out], counts[out] = starts[source], counts[source]
             else:
-                at = (state[5], state[6])
-                p = factor_of(code, i, 0, flags, partials, at, named, scales, alike, ratios)
-                q = factor_of(code, i, 1, flags, partials, at, named, scales, alike, ratios)
                 merge_entries(
                     code, i, which, flags, starts, counts, columns, places, numbers, memory, steps, state, recent, p, q
                 )

@@ -370,6 +370,25 @@ def test_rows_side_by_side(count):
     np.testing.assert_allclose(found, numbad.hessian(g, x), rtol=1e-12, atol=1e-12)
 
 
+def test_what_takes_entries_over_has_them_in_common():
+    at = np.linspace(0.5, 2.0, 40)
+
+    def f(x):
+        once = np.sin(x) * x[::-1]
+        rolled = np.roll(once, 1)  # the entries of `once`, elsewhere
+        doubled = rolled[:, None] * np.ones(2)
+        return once + np.roll(rolled, 2), rolled * once - rolled, np.sum(doubled * once[:, None], axis=1), -rolled
+
+    check_sparsity(f, at)
+    check_sparsity(lambda x: sum(np.sum(part**2) for part in f(x)), at, second=True)
+    tape = numbad.record(lambda x: np.roll(np.roll(x * x[::-1], 3), 4), at)
+    tape.sparsity()
+    plain = numbad.record(lambda x: x * x[::-1], at)
+    plain.sparsity()
+    steps = [each.kept["sparse", False].entries.steps.size for each in (tape, plain)]
+    assert steps[0] == steps[1]
+
+
 def test_which_rows_are_computed_side_by_side(monkeypatch):
     monkeypatch.setattr(entries, "FEWEST_IN_RUN", 4)
     opcodes = {op.name: op.opcode for op in REGISTRY}

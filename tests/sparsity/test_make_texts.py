@@ -41,3 +41,12 @@ def test_texts_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_texts_of_other_sources_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "digest_of_texts", lambda: "0" * 24)
     assert compiled.archive.__wrapped__().find("order_at") is None
+
+
+def test_machine_code_by_numba_does_not_stay_in_place_of_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    titles = []
+    monkeypatch.setattr(compiled.machinecode, "load", lambda title: titles.append(title) or 1)
+    compiled.load_or_compile("order_at", FLOAT64)
+    monkeypatch.setattr(compiled, "archive", lambda: compiled.open_archive(None))
+    compiled.load_or_compile("order_at", FLOAT64)
+    assert len(set(titles)) == (1 if VARIANT else 2)

@@ -132,6 +132,33 @@ def test_rows_that_are_alike_are_taken_apart_together(monkeypatch):
     np.testing.assert_array_equal(numbad.record(f, X).sparsity().indices, usual.indices)
 
 
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 63, 64, 65, 200])
+def test_few_rows_are_compared_as_many_are(count):
+    table = np.random.default_rng(count).integers(0, 4, (count, 2))
+    groups = elements.groups_of(table)
+    assert sorted(np.concatenate([np.zeros(0, int), *groups]).tolist()) == list(range(count))
+    for group in groups:
+        assert (table[group] == table[group[0]]).all()
+        assert (np.diff(group) > 0).all()
+    assert len({tuple(row) for row in table.tolist()}) == len(groups)
+
+
+@pytest.mark.parametrize(("count", "length"), [(1, 9), (3, 9), (4, 3), (12, 1), (12, 9)])
+def test_rows_of_loops_are_put_where_they_belong(count, length):
+    at = np.linspace(0.5, 2.0, 12)
+
+    def f(x):
+        y, found = x[:length] * 1.0, []
+        for k in range(count):
+            y = np.sin(y) * x[k : k + 1] + np.sum(y * y)
+            found.append(y)
+        return np.concatenate(found)
+
+    check_sparsity(f, at)
+    matrix = numbad.sparse_jacobian(f, at)
+    np.testing.assert_array_equal(matrix.toarray() != 0, numbad.jacobian(f, at) != 0)
+
+
 SECOND = {
     "sum of squares": (lambda x: np.sum(x**2), 9),
     "linear": (lambda x: np.sum(3.0 * x), 0),
