@@ -30,7 +30,7 @@ from numbad.recording.exchange import closure_of, exchanged, functions_with, own
 from numbad.recording.matmul import matrix_product
 from numbad.recording.operands import constant_array, pack
 from numbad.recording.recorder import Recorder, current
-from numbad.recording.rewriting import VARIANTS, Hook, Hooks, Name, Rewritten, rewritten
+from numbad.recording.rewriting import Hook, Hooks, Name, Rewritten, plain_code, rewritten
 from numbad.recording.scalars import Scalar
 from numbad.recording.unfilled import (
     WRITING,
@@ -237,11 +237,11 @@ def received(hook: Hook, value: np.ndarray, recorder: Recorder) -> Any:
     if value.dtype.char not in "fd" or not is_fresh(value):
         return value
     looking = state.looking
-    if hook.needed or (looking is not None and looking.everything):
-        if value.dtype.itemsize >= recorder.dtype.itemsize:
-            return recording(value, recorder)
+    needed = hook.needed or (looking is not None and looking.everything)  # read once: other threads may set it
+    if needed and value.dtype.itemsize >= recorder.dtype.itemsize:
+        return recording(value, recorder)
     if looking is not None:
-        looking.note(value, hook)
+        looking.note(value, hook, needed)
     return value
 
 
@@ -297,7 +297,8 @@ class Looking:
     Attributes
     ----------
     notes : dict
-        Of the plain arrays that the user's statements have made, by their identities: the array and the hook.
+        Of the plain arrays that the user's statements have made, by their identities: the array, the hook, and whether
+        the hook was needed already, in which case the array stays plain for another reason.
     everything : bool
         Whether all fresh arrays become recording ones: where it cannot be told which one is assigned to.
     progress : bool
@@ -309,7 +310,7 @@ class Looking:
     """
 
     def __init__(self) -> None:
-        self.notes: dict[int, tuple[weakref.ref[np.ndarray], Hook]] = {}
+        self.notes: dict[int, tuple[weakref.ref[np.ndarray], Hook, bool]] = {}
         self.pairs: list[tuple[FunctionType, Rewritten]] = []
         self.codes: set[CodeType] = set()  # equal ones are one: text that is executed is compiled anew each time
         self.seen: dict[int, CodeType | None] = {}
@@ -317,19 +318,19 @@ class Looking:
         self.found: set[Hook] = set()  # of this run
         self.everything = self.progress = self.mixed = self.objects = False
 
-    def note(self, value: np.ndarray, hook: Hook) -> None:
+    def note(self, value: np.ndarray, hook: Hook, needed: bool) -> None:
         """Remember where an array was made."""
-        self.notes[id(value)] = weakref.ref(value), hook
+        self.notes[id(value)] = weakref.ref(value), hook, needed
         if value.base is not None:
-            self.notes[id(value.base)] = weakref.ref(value.base), hook  # type: ignore[arg-type]
+            self.notes[id(value.base)] = weakref.ref(value.base), hook, needed  # type: ignore[arg-type]
 
     def want(self, target: Any) -> bool:
         """Note that an array, or what it is a view of, is to be a recording one; return whether it will be."""
         while isinstance(target, np.ndarray):
             known = self.notes.get(id(target))
             if known is not None and known[0]() is target:
-                hook = known[1]
-                if not hook.needed:
+                _, hook, needed = known
+                if not needed:  # another thread may have found meanwhile that it is
                     hook.needed = self.progress = True
                     self.found.add(hook)
                 return hook in self.found
@@ -390,8 +391,7 @@ class Looking:
     def watch(self, frame: FrameType, event: str, _: Any) -> None:
         """Note the code of a function of the user's that is called."""
         if event == "call" and id(frame.f_code) not in self.seen:
-            known = id(frame.f_code) in VARIANTS or not is_users(frame)
-            self.seen[id(frame.f_code)] = None if known else frame.f_code
+            self.seen[id(frame.f_code)] = plain_code(frame.f_code) if is_users(frame) else None
 
 
 # ---------------------------------------------------------------- recording again
@@ -504,8 +504,8 @@ def codes_of(error: BaseException) -> Codes:
         trace = part.__traceback__
         while trace is not None:
             code = trace.tb_frame.f_code
-            if id(code) not in VARIANTS and is_users(trace.tb_frame):
-                found.append(code)
+            if is_users(trace.tb_frame):
+                found.append(plain_code(code))  # another thread may have given the function hooks
             trace = trace.tb_next
     known = unfilled_in(error)
     return Codes(found, None if known is None else known.name)

@@ -136,7 +136,7 @@ class Rewritten:
         place = id(code)
         _originals[place] = self.original
         weakref.finalize(code, _originals.pop, place, None).atexit = False
-        return noted(code, VARIANTS, *kinds, *kernels)
+        return noted(code, *kinds, *kernels)
 
     def every(self) -> list[Rewritten]:
         """Return this one and all that are inside."""
@@ -190,7 +190,6 @@ class Rewritten:
 
 
 FULL: set[int] = set()  # the identities of codes with all hooks
-VARIANTS: set[int] = set()  # and of all that have hooks, or none of them
 KERNELS: set[int] = set()  # of codes that stand for what another compiler has made of them, and of their variants
 _originals: dict[int, weakref.ref[CodeType]] = {}  # of variants, by their identities
 _known: dict[int, tuple[weakref.ref[CodeType], Rewritten]] = {}

@@ -47,7 +47,7 @@ class Search(Protocol):
         """Note that an array is to be a recording one; return whether it will be."""
         ...
 
-    def note(self, value: np.ndarray, hook: Any) -> None:
+    def note(self, value: np.ndarray, hook: Any, needed: bool) -> None:
         """Remember where an array was made."""
         ...
 

@@ -619,6 +619,17 @@ def test_pickled_kernels_and_kernels_on_disk() -> None:
 
 
 def test_threads_that_record_the_same_kernel() -> None:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for _ in range(20):
+            check_kernel_by_threads()
+    finally:
+        sys.setswitchinterval(before)
+
+
+def check_kernel_by_threads() -> None:
+    """Let four threads record a new kernel that fills an array."""
     found: list[Any] = [None] * 4
 
     @njit

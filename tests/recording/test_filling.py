@@ -556,6 +556,49 @@ def test_threads() -> None:
     assert {type(value) for value in plain} == {np.float64} and len(set(plain)) == 1
 
 
+def test_threads_that_find_the_same_arrays() -> None:
+    """While one thread looks for the arrays of a function, its code is not the one by which another would find it."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for _ in range(60):
+            check_first_recordings_by_threads()
+    finally:
+        sys.setswitchinterval(before)
+
+
+def check_first_recordings_by_threads() -> None:
+    """Let four threads record a function for the first time, all at once."""
+    start = threading.Barrier(4)
+    found: list[Any] = [None] * 4
+
+    def parts(x):
+        def square(y):
+            z = np.zeros(2)
+            z[1] = y * y
+            return z
+
+        return square(x) + square(2.0 * x)
+
+    def f(x):
+        y = np.zeros(3)
+        y[0], y[1:] = x, parts(x)
+        return y.sum()
+
+    own = types.FunctionType(f.__code__.replace(), f.__globals__, f.__name__, None, f.__closure__)
+
+    def record(k: int) -> None:
+        start.wait()
+        found[k] = [numbad.gradient(own, float(k)) for _ in range(3)]
+
+    threads = [threading.Thread(target=record, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [[1.0 + 10.0 * k] * 3 for k in range(4)] and not exchange._held
+
+
 @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt, SystemExit])
 def test_code_is_given_back_whatever_is_raised(kind: type[BaseException]) -> None:
     def f(x):
