@@ -286,11 +286,14 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Any:
 def poly(seq_of_zeros: Any) -> Any:
     """Coefficients of the polynomial with these roots."""
     zeros = to_array(seq_of_zeros)
+    if zeros.ndim == 2 and zeros.shape[0] == zeros.shape[1] != 0:
+        zeros = np.linalg.eigvals(zeros)
     if zeros.ndim != 1:
-        unsupported("poly", "the characteristic polynomial of a matrix", "use np.linalg.det")
+        raise ValueError("input must be 1d or non-empty square 2d array.")
+    one = zeros.dtype.type(1.0)
     result: Any = np.ones(1, zeros.dtype)
     for k in range(len(zeros)):
-        result = np.convolve(result, np.stack([1.0, -zeros[k]]))
+        result = np.convolve(result, np.stack([one, -zeros[k]]))
     return result
 
 

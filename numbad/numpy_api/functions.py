@@ -253,7 +253,7 @@ def asarray(values: Any, dtype: Any = None) -> Arrays:
     if isinstance(values, Active):
         return converted(as_array(values), dtype)
     if isinstance(values, (list, tuple)) and holds_active(values):
-        return converted(stack_nested(values), dtype)
+        return converted(stack_nested(values, dtype), dtype)
     if isinstance(values, np.ndarray) and values.dtype == object and values.size:
         return converted(as_array(as_active(recorder_of(values), values)), dtype)
     found = np.asarray(values, dtype)

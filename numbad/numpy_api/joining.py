@@ -15,7 +15,16 @@ from numbad.recording.arrays import Array, as_array
 from numbad.recording.blocks import assemble, is_short, is_small, join, labelled, relabel
 from numbad.recording.decisions import truth_of
 from numbad.recording.indexing import addresses_of
-from numbad.recording.operands import as_active, holds_active, recorder_of, stack_nested, to_array, to_arrays
+from numbad.recording.operands import (
+    as_active,
+    holds_active,
+    in_precision,
+    read_arrays,
+    read_numbers,
+    recorder_of,
+    stack_nested,
+    to_array,
+)
 from numbad.recording.scalars import Scalar
 
 
@@ -29,7 +38,7 @@ def concatenate(arrays: Any, /, axis: Any = 0, out: Any = None, *, dtype: Any = 
     """Arrays one after the other along an axis."""
     given = sequence(arrays)
     check_casting(given, dtype, casting)
-    parts = [widened(part, dtype) for part in to_arrays(*given)]
+    parts = [widened(part, dtype) for part in read_arrays(*given)]
     recorder = parts[0].recorder
     if axis is None:
         parts, axis = [part.reshape(-1) for part in parts], 0
@@ -59,7 +68,7 @@ def stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, cas
     check_casting(given, dtype, casting)
     if out is None and dtype is None and axis in (0, -1) and any(type(part) is Scalar for part in given):
         return stack_nested(given)
-    parts = [widened(part, dtype) for part in to_arrays(*given)]
+    parts = [widened(part, dtype) for part in read_arrays(*given)]
     if len({part.shape for part in parts}) > 1:
         raise ValueError("all input arrays must have the same shape")
     axis = normal_axis(axis, parts[0].ndim + 1)
@@ -69,33 +78,33 @@ def stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, cas
 @implements("vstack", "row_stack")
 def vstack(tup: Any, *, dtype: Any = None, casting: Any = None) -> Any:
     """Rows on top of one another."""
-    return concatenate([np.atleast_2d(part) for part in to_arrays(*sequence(tup))], 0, dtype=dtype, casting=casting)
+    return concatenate([np.atleast_2d(part) for part in read_arrays(*sequence(tup))], 0, dtype=dtype, casting=casting)
 
 
 @implements("hstack")
 def hstack(tup: Any, *, dtype: Any = None, casting: Any = None) -> Any:
     """Arrays side by side."""
-    parts = [np.atleast_1d(part) for part in to_arrays(*sequence(tup))]
+    parts = [np.atleast_1d(part) for part in read_arrays(*sequence(tup))]
     return concatenate(parts, 0 if parts[0].ndim == 1 else 1, dtype=dtype, casting=casting)
 
 
 @implements("dstack")
 def dstack(tup: Any) -> Any:
     """Arrays behind one another, along the third axis."""
-    return concatenate([np.atleast_3d(part) for part in to_arrays(*sequence(tup))], 2)
+    return concatenate([np.atleast_3d(part) for part in read_arrays(*sequence(tup))], 2)
 
 
 @implements("column_stack")
 def column_stack(tup: Any) -> Any:
     """Vectors as columns."""
-    parts = to_arrays(*sequence(tup))
+    parts = read_arrays(*sequence(tup))
     return concatenate([part if part.ndim > 1 else part.reshape(-1, 1) for part in parts], 1)
 
 
 @implements("append")
 def append(arr: Any, values: Any, axis: Any = None) -> Any:
     """Values at the end of a copy."""
-    return concatenate(to_arrays(arr, values), axis)
+    return concatenate(read_arrays(arr, values), axis)
 
 
 @implements("block")
@@ -105,7 +114,10 @@ def block(arrays: Any) -> Any:
     depth = block_depth(arrays)
 
     def most_axes(part: Any) -> int:
-        return max(map(most_axes, part)) if isinstance(part, list) else np.ndim(part)
+        if not isinstance(part, list):
+            read_numbers(recorder, (part,))
+            return np.ndim(part)
+        return max(map(most_axes, part))
 
     wanted = max(depth, most_axes(arrays))
 
@@ -165,7 +177,7 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
     """Coordinate arrays of a grid."""
     if indexing not in ("xy", "ij"):
         raise ValueError("Valid values for `indexing` are 'xy' and 'ij'.")
-    parts = [part.reshape(-1) for part in to_arrays(*xi)]
+    parts = [part.reshape(-1) for part in read_arrays(*xi)]
     width = len(parts)
     found = []
     for k, part in enumerate(parts):
@@ -204,6 +216,9 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **keywords: Any) -> 
     if mode in ("edge", "wrap") or (mode in MIRRORS and keywords.get("reflect_type", "even") == "even"):
         return relabel(a, lambda addresses: np.pad(addresses, pad_width, mode=mode))
     setting = next(iter(keywords.values()), None if mode != "linear_ramp" else 0.0)
+    for axis, widths in enumerate(margins(a, pad_width)):
+        if any(widths) and not a.shape[axis]:
+            raise ValueError(f"can't extend empty axis {axis} using modes other than 'constant' or 'empty'")
     for axis, widths in enumerate(margins(a, pad_width)):
         if any(widths):
             first, last = margin_parts(a, axis, widths, mode, setting)
@@ -301,10 +316,16 @@ def pad_large(array: Array, pad_width: Any) -> Any:
     return assemble(array.recorder, shape, [(offset, strides, array)])
 
 
+def is_plain(values: Any) -> bool:
+    """Whether values are a list or tuple of plain numbers."""
+    return isinstance(values, (list, tuple)) and not holds_active(values)
+
+
 @implements("insert")
 def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Any:
     """Values before some places of a copy."""
-    a, new = to_arrays(arr, values)
+    a = to_array(arr, recorder_of(arr, values))
+    new = to_array(in_precision(a.recorder, np.asarray(values) if is_plain(values) else values), a.recorder)
     added = addresses_of(new) if new.shape else addresses_of(new.item())
     return relabel(a, lambda addresses: np.insert(addresses, plain_integers(obj, "an index"), added, axis))
 

@@ -234,7 +234,7 @@ def qr(a: Any, mode: str = "reduced") -> Any:
     if mode == "complete" and a.shape[-2] > a.shape[-1]:
         rest = ops.rest_of_basis(a, name="qr", left=True)
         q = np.concatenate([q, rest], axis=-1)
-        r = np.concatenate([r, np.zeros((*a.shape[:-2], a.shape[-2] - a.shape[-1], a.shape[-1]))], axis=-2)
+        r = np.concatenate([r, np.zeros((*a.shape[:-2], a.shape[-2] - a.shape[-1], a.shape[-1]), a.dtype)], axis=-2)
     return r if mode == "r" else RESULTS["QRResult"](q, r)
 
 

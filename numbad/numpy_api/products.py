@@ -15,7 +15,15 @@ from numbad.ops.convolution import convolved_box
 from numbad.recording.arrays import Array, make_block
 from numbad.recording.blocks import operand_of
 from numbad.recording.matmul import matrix_product, walked_together
-from numbad.recording.operands import demote, recorder_of, to_active, to_array, to_arrays
+from numbad.recording.operands import (
+    demote,
+    holds_active,
+    read_arrays,
+    read_numbers,
+    recorder_of,
+    to_active,
+    to_array,
+)
 from numbad.recording.zero_factors import leave_out_unread
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -121,7 +129,7 @@ def einsum(*operands: Any, out: Any = None, optimize: Any = False, dtype: Any = 
 def read_operands(operands: tuple[Any, ...]) -> tuple[str, list[Array]]:
     """Return subscripts as text and the arrays, from either way of calling np.einsum."""
     if isinstance(operands[0], str):
-        return operands[0].replace(" ", ""), to_arrays(*operands[1:])
+        return operands[0].replace(" ", ""), read_arrays(*operands[1:])
     arrays, lists = list(operands[: len(operands) // 2 * 2 : 2]), list(operands[1::2])
     result = operands[-1] if len(operands) % 2 else None
     order = sorted({k for part in [*lists, *([result] if result else [])] for k in part if k is not Ellipsis})
@@ -131,7 +139,7 @@ def read_operands(operands: tuple[Any, ...]) -> tuple[str, list[Array]]:
         return "".join("..." if k is Ellipsis else names[k] for k in part)
 
     inputs = ",".join(text(part) for part in lists)
-    return inputs + ("" if result is None else "->" + text(result)), to_arrays(*arrays)
+    return inputs + ("" if result is None else "->" + text(result)), read_arrays(*arrays)
 
 
 @functools.lru_cache(maxsize=256)
@@ -269,6 +277,7 @@ def dot(a: Any, b: Any, out: Any = None) -> Any:
         found = matrix_product(recorder, a, b)
         if found is not None:
             return found
+    read_numbers(recorder, (a, b))
     a, b = to_active(a, recorder), to_active(b, recorder)
     if not a.shape or not b.shape:
         return finish(a * b, None, out)
@@ -280,7 +289,7 @@ def dot(a: Any, b: Any, out: Any = None) -> Any:
 @implements("vdot")
 def vdot(a: Any, b: Any, /) -> Any:
     """Dot product of the flattened operands."""
-    a, b = to_arrays(a, b)
+    a, b = read_arrays(a, b)
     return dot(a.reshape(-1), b.reshape(-1))
 
 
@@ -289,7 +298,7 @@ def inner(a: Any, b: Any, /) -> Any:
     """Sum of products over the last axes."""
     if {type(a), type(b)} == DIRECT and a.ndim == b.ndim == 1:
         return dot(a, b)
-    a, b = to_arrays(a, b)
+    a, b = read_arrays(a, b)
     if not a.shape or not b.shape:
         return demote(a) * demote(b)
     return np.tensordot(a, b, axes=(-1, -1))
@@ -298,19 +307,21 @@ def inner(a: Any, b: Any, /) -> Any:
 @implements("outer", "linalg.outer")
 def outer(a: Any, b: Any, out: Any = None) -> Any:
     """Products of every element of one with every element of the other."""
-    a, b = to_arrays(a, b)
+    a, b = read_arrays(a, b)
     return finish(a.reshape(-1, 1) * b.reshape(1, -1), None, out)
 
 
 @implements("tensordot", "linalg.tensordot")
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     """Sum of products over chosen axes."""
-    a, b = to_arrays(a, b)
+    a, b = read_arrays(a, b)
     if np.ndim(axes) == 0:
         one, other = list(range(a.ndim - int(axes), a.ndim)), list(range(int(axes)))
     else:
         one, other = (list(np.atleast_1d(part)) for part in axes)
     one, other = [int(k) % a.ndim for k in one], [int(k) % b.ndim for k in other]
+    if len(set(one)) != len(one) or len(set(other)) != len(other):
+        raise ValueError("duplicate axes are not allowed in tensordot")
     if len(one) != len(other) or any(a.shape[i] != b.shape[j] for i, j in zip(one, other, strict=True)):
         raise ValueError(
             message(
@@ -331,7 +342,7 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
 @implements("linalg.vecdot")
 def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
     """Dot products along an axis."""
-    a, b = to_arrays(x1, x2)
+    a, b = read_arrays(x1, x2)
     if axis != -1:
         a, b = np.moveaxis(a, axis, -1), np.moveaxis(b, axis, -1)
     if a.shape[-1] != b.shape[-1]:
@@ -354,7 +365,7 @@ def vecmat(x1: Any, x2: Any) -> Any:
 @implements("kron")
 def kron(a: Any, b: Any) -> Any:
     """Kronecker product."""
-    a, b = to_arrays(a, b)
+    a, b = read_arrays(a, b)
     ndim = max(a.ndim, b.ndim)
     if not ndim:
         return a.item() * b.item()
@@ -369,7 +380,7 @@ def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
     """Cross product of vectors of two or three components."""
     if axis is not None:
         axisa = axisb = axisc = axis
-    a, b = to_arrays(a, b)
+    a, b = read_arrays(a, b)
     a, b = np.moveaxis(a, axisa, -1), np.moveaxis(b, axisb, -1)
     if a.shape[-1] not in (2, 3) or b.shape[-1] not in (2, 3):
         raise ValueError("incompatible dimensions for cross product (dimension must be 2 or 3)")
@@ -401,29 +412,46 @@ def linalg_cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
 @implements("convolve")
 def convolve(a: Any, v: Any, mode: Any = "full") -> Any:
     """Discrete convolution of two sequences."""
-    return convolve_sequences(a, v, mode, False)
-
-
-def convolve_sequences(a: Any, v: Any, mode: Any, late: bool) -> Any:
-    """Record the convolution of two sequences: the part that a mode asks for, of two in the middle the `late` one."""
-    a, v = to_arrays(a, v)
-    modes = {"f": "full", "s": "same", "v": "valid"}
-    name = ["valid", "same", "full"][mode] if isinstance(mode, int) else modes.get(str(mode)[:1].lower())
-    if name is None:
-        unsupported("convolve", f"mode {mode!r}", "use 'full', 'same' or 'valid'")
-    if a.ndim > 1 or v.ndim > 1:
-        raise ValueError("object too deep for desired array")
-    a, v = np.atleast_1d(a), np.atleast_1d(v)
-    if not a.size or not v.size:
-        raise ValueError("a cannot be empty" if not a.size else "v cannot be empty")
-    longer, less = max(a.size, v.size), min(a.size, v.size) - 1
-    places = {"full": (0, longer + less), "same": ((less + late) // 2, longer), "valid": (less, longer - less)}
-    first, length = places[str(name)]
-    return convolved_box(a, v, first=(first,), shape=(length,), fast=False)
+    return convolve_sequences(*sequences(a, v), mode, False)
 
 
 @implements("correlate")
 def correlate(a: Any, v: Any, mode: Any = "valid") -> Any:
     """Cross-correlation of two sequences; NumPy exchanges them where the second one is longer, and turns the result."""
-    a, v = to_arrays(a, v)
-    return convolve_sequences(a, np.atleast_1d(v)[::-1], mode, v.size > a.size)
+    a, v = sequences(a, v)
+    return convolve_sequences(a, v[::-1], mode, v.size > a.size)
+
+
+def sequences(a: Any, v: Any) -> list[Any]:
+    """Return the operands of a convolution; what is plain stays plain, so nothing is computed for its cotangent."""
+    recorder = recorder_of(a, v)
+    read_numbers(recorder, (a, v))
+    found = [plain_sequence(recorder, part) for part in (a, v)]
+    if max(part.ndim for part in found) > 1:
+        raise ValueError("object too deep for desired array")
+    if not found[0].size or not found[1].size:
+        raise ValueError("a cannot be empty" if not found[0].size else "v cannot be empty")
+    return [part.astype(recorder.dtype) if type(part) is np.ndarray else part for part in map(np.atleast_1d, found)]
+
+
+def plain_sequence(recorder: Any, part: Any) -> Any:
+    """Return an operand as an array: a plain one of real numbers as it is, all others as recording ones."""
+    if isinstance(part, (list, tuple)) and not holds_active(part):
+        part = np.asarray(part)
+    if type(part) is np.ndarray and part.dtype.kind in "fiub":
+        recorder.promote(part.dtype)
+        return part
+    return to_array(part, recorder)
+
+
+MODES = ("valid", "same", "full")
+
+
+def convolve_sequences(a: Any, v: Any, mode: Any, late: bool) -> Any:
+    """Record the convolution of two sequences: the part that a mode asks for, of two in the middle the `late` one."""
+    np.convolve(np.ones(1), np.ones(1), mode)  # an error of NumPy's for a mode that it does not know
+    name = mode if isinstance(mode, str) else MODES[mode]
+    longer, less = max(a.size, v.size), min(a.size, v.size) - 1
+    places = {"full": (0, longer + less), "same": ((less + late) // 2, longer), "valid": (less, longer - less)}
+    first, length = places[name]
+    return convolved_box(a, v, first=(first,), shape=(length,), fast=False)

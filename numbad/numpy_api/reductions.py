@@ -148,8 +148,11 @@ def var(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any 
 def std(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False, *,
         where: Any = True, mean: Any = ABSENT, correction: Any = ABSENT) -> Any:  # fmt: skip
     """Standard deviation; its derivative is 0 where all elements are equal."""
-    found = var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction)
-    return finish(record_root(found), dtype, out)
+    a = to_array(a)
+    found = record_root(var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction))
+    if mean is ABSENT and where is True and count_over(np.shape(a), normal_axes(axis, np.ndim(a))) == 1:
+        found = np.sign(found)  # of one number it is zero, or NaN, and no kink: its derivatives are zero to any order
+    return finish(found, dtype, out)
 
 
 # ---------------------------------------------------------------- extremes and products

@@ -61,19 +61,20 @@ CHOSEN = ("inverted_cdf", "closest_observation", "lower", "higher", "nearest")  
 
 def virtual_place(q: Any, count: int, method: str) -> Any:
     """Return where between the sorted elements a quantile lies."""
-    if not isinstance(q, Active):  # as NumPy has it: the quantile of the places themselves
-        places: Any = np.arange(float(count))
-        chosen: Any = method
-        return np.quantile(places, q, method=chosen)
-    return virtual_place_of(q, count, method)
+    if isinstance(q, Active) or method in CONTINUOUS or method == "midpoint":
+        return virtual_place_of(q if isinstance(q, Active) else np.asarray(q), count, method)
+    if method == "averaged_inverted_cdf":
+        return np.asarray(q) * count - 1
+    places: Any = np.arange(float(count))
+    chosen: Any = method
+    return np.quantile(places, q, method=chosen)  # as NumPy has it: the quantile of the places themselves
 
 
-def virtual_place_of(q: Any, count: int, method: str) -> Any:
-    """Return where a quantile lies whose q is recorded."""
+def virtual_place_of(q: Any, count: Any, method: str) -> Any:
+    """Return where a quantile lies; below 0 and above the last place it is the first and the last element."""
     if method in CONTINUOUS:
         alpha, beta = CONTINUOUS[method]
-        place = q * (count - 1) if method == "linear" else count * q + (alpha + q * (1.0 - alpha - beta)) - 1.0
-        return np.clip(place, 0.0, count - 1.0)
+        return q * (count - 1) if method == "linear" else count * q + (alpha + q * (1.0 - alpha - beta)) - 1.0
     place = q * (count - 1)
     if method == "lower":
         return np.floor(place)
@@ -97,11 +98,14 @@ def quantile_last(a: Any, q: Any, method: str) -> Any:
     index = low.astype(int) if not isinstance(low, Active) else [int(part) for part in np.ravel(low)]
     index = np.reshape(index, np.shape(q))
     part = np.reshape(place - low, (*np.shape(q), *(1,) * (a.ndim - 1)))
+    if method == "averaged_inverted_cdf":  # the mean of two neighbours, or the upper one of them
+        part = np.where(part == 0.0, 0.5, 1.0)
     if not isinstance(part, Active):
         part = part.astype(a.dtype)
-    result = ordered[index]
+    result = ordered[np.clip(index, 0, count - 1)]
     if method not in CHOSEN:
-        result = between(result, ordered[np.minimum(index + 1, count - 1)], part)
+        above = np.where(index < 0, 0, np.minimum(index + 1, count - 1))
+        result = between(result, ordered[above], part)
     missing = np.isnan(ordered[-1])
     return np.where(missing, np.nan, result)
 
@@ -207,10 +211,11 @@ def quantiles_of_present(a: Any, q: Any, axis: Any, method: str, keepdims: Any, 
     found = []
     for part in np.ravel(q):
         place = np.where(count > 0.0, virtual_place_of(part, count, method), 0.0)
-        low = np.floor(place)
-        value = pick_at(ordered, low)
+        low, last_place = np.floor(place), np.maximum(count - 1.0, 0.0)
+        value = pick_at(ordered, np.clip(low, 0.0, last_place))
         if method not in CHOSEN:
-            value = between(value, pick_at(ordered, np.minimum(low + 1.0, np.maximum(count - 1.0, 0.0))), place - low)
+            above = np.where(low < 0.0, 0.0, np.minimum(low + 1.0, last_place))
+            value = between(value, pick_at(ordered, above), place - low)
         found.append(np.where(count > 0.0, value, np.nan))
     return finish(np.reshape(np.stack(found), (*np.shape(q), *kept)), None, out)
 

@@ -38,11 +38,13 @@ def convolved_box(a: Any, v: Any, first: Shape, shape: Shape, fast: bool) -> Any
         return np.zeros((*a.shape[: a.ndim - axes], *shape), a.dtype)
     if fast and costs_less_by_fft(a.shape[a.ndim - axes :], taps, shape, a.size // math.prod(a.shape[a.ndim - axes :])):
         return box_by_fft(a, v, first, shape)
-    if a.ndim == 1 and not (first[0] >= taps[0] - 1 and first[0] + shape[0] <= a.size):
+    own = a.shape[a.ndim - axes :]
+    edges = any(k < m - 1 or k + n > many for k, n, m, many in zip(first, shape, taps, own, strict=True))
+    if edges and axes == 1 and not np.isfinite(v).all():  # over more axes SciPy itself puts zeros around
+        return sums_of_pairs(a, v, first[0], shape[0])
+    if a.ndim == 1 and edges:
         begin, end = max(first[0] - taps[0] + 1, 0), max(min(first[0] + shape[0], a.size), 0)
-        if (
-            0 < end - begin and end - begin + taps[0] <= 2 * shape[0]
-        ):  # no zeros at the edges, which NaN times makes NaN
+        if 0 < end - begin and end - begin + taps[0] <= 2 * shape[0]:
             return boxed(np.convolve(a[begin:end], v), (first[0] - begin,), shape)
     wide = tuple(n + m - 1 for n, m in zip(shape, taps, strict=True))
     inner = boxed(a, tuple(n - m + 1 for n, m in zip(first, taps, strict=True)), wide)
@@ -55,6 +57,17 @@ def convolved_box(a: Any, v: Any, first: Shape, shape: Shape, fast: bool) -> Any
     found = np.zeros((*stack, *shape), a.dtype)
     for place in np.ndindex(taps):
         found += turned[(..., *place)].reshape((*stack, *(1,) * axes)) * window_at(inner, place, shape)
+    return found
+
+
+def sums_of_pairs(a: np.ndarray, v: np.ndarray, first: int, count: int) -> np.ndarray:
+    """Return a part of a convolution of sequences, of the products there are: at the edges no zero is met by a NaN."""
+    found = np.zeros((*a.shape[:-1], count), a.dtype)
+    for tap in range(v.shape[-1]):  # v[tap] meets a[k], and adds to the full convolution at k + tap
+        begin, end = max(first - tap, 0), min(first + count - tap, a.shape[-1])
+        if begin < end:
+            start = begin + tap - first
+            found[..., start : start + end - begin] += v[..., tap, None] * a[..., begin:end]
     return found
 
 

@@ -33,8 +33,9 @@ class Storage:
     `frozen` says why elements can no longer be assigned.
     """
 
-    __slots__ = ("address", "addresses", "size", "space", "step")
+    __slots__ = ("address", "addresses", "alias", "size", "space", "step")
     frozen = ""
+    alias: Any  # of FlatStorage
 
     def __init__(self, space: int, address: int, size: int, step: int = 1) -> None:
         self.space = space
@@ -64,10 +65,12 @@ class SnapshotStorage(Storage):
 
 
 class FlatStorage(Storage):
-    """A copy of the elements of an array that is not contiguous, where NumPy's `x.flat` is an alias."""
+    """A copy of the elements of an array that is not contiguous, where NumPy's `x.flat` is an alias.
+
+    What is assigned to the whole of it is assigned to the array as well.
+    """
 
     __slots__ = ()
-    frozen = "they are x.flat of an array that is not contiguous"
 
 
 class RowStorage(Storage):
@@ -355,11 +358,14 @@ class Array(Active):
 
     @property
     def flat(self) -> Any:
-        """The elements in C order, as a view where there is one; where there is none they cannot be assigned."""
+        """The elements in C order: a view, or a copy that hands on what is assigned to it."""
         result = self.reshape(-1)
-        if result.storage is not self.storage:
-            result.storage.__class__ = FlatStorage
-        return result
+        if result.storage is self.storage:
+            return result
+        copied = result.storage
+        storage = FlatStorage(copied.space, copied.address, copied.size, copied.step)
+        storage.addresses, storage.alias = copied.addresses, self
+        return Array(self.recorder, storage, result.shape, result.offset, result.pitches, self.boolean)
 
     @flat.setter
     def flat(self, value: Any) -> None:

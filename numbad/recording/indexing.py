@@ -10,10 +10,10 @@ from numbad.errors import message
 from numbad.geometry import contiguous, spread
 from numbad.limits import MOST_PLANS
 from numbad.recording.active import Active, Given, Shape, given_among, new
-from numbad.recording.arrays import Array, Storage
+from numbad.recording.arrays import Array, FlatStorage, Storage
 from numbad.recording.block_assignment import assign_block
 from numbad.recording.decisions import concrete_truth, whole_now
-from numbad.recording.operands import as_active, holds_active
+from numbad.recording.operands import as_active, holds_active, in_precision
 from numbad.recording.recorder import refuse, refuse_lastingly
 from numbad.recording.scalars import Scalar, make_scalar
 
@@ -52,9 +52,10 @@ def set_item(self: Array, key: Any, value: Any) -> None:
             f"the elements of this array cannot be assigned: {self.storage.frozen}",
             "assign to a copy: y = x.copy()",
         )
-    if isinstance(value, np.generic) and value.dtype.kind in "fiu":
-        value = value.item()  # it takes the precision of the array
-    value = as_active(self.recorder, value)
+    if type(self.storage) is FlatStorage and self.is_whole():
+        alias = self.storage.alias
+        set_item(alias, np.unravel_index(np.arange(self.size)[concrete_key(key)], alias.shape), value)
+    value = as_active(self.recorder, in_precision(self.recorder, value))
     if value is NotImplemented:
         refuse("this cannot be assigned to an element of a recording array", "assign numbers or arrays")
     if self.boolean and not value.boolean:

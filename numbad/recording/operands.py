@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,15 @@ def as_active(recorder: Recorder, value: Any) -> Any:
     if hasattr(type(value), "__float__"):
         return as_active(recorder, float(value))
     return NotImplemented
+
+
+def in_precision(recorder: Recorder, value: Any) -> Any:
+    """Return what is assigned to a recording array: plain numbers and arrays take its precision, as in NumPy."""
+    if isinstance(value, np.generic) and value.dtype.kind in "fiu":
+        return value.item()
+    if type(value) is np.ndarray and recorder.dtype == np.float32 and value.dtype.kind in "fiu":
+        return value.astype(np.float32)
+    return value
 
 
 def constant_array(recorder: Recorder, values: np.ndarray) -> Array:
@@ -246,6 +256,21 @@ def to_array(value: Any, recorder: Recorder | None = None) -> Any:
     return as_array(to_active(value, recorder))
 
 
+def read_arrays(*values: Any) -> list[Any]:
+    """Return several operands as recording arrays, as functions take them that are no ufuncs: by np.asarray.
+
+    A number of Python's adapts to the precision of ufuncs' other operands; as an array it is in double precision.
+    """
+    read_numbers(recorder_of(*values), values)
+    return to_arrays(*values)
+
+
+def read_numbers(recorder: Recorder, values: Iterable[Any]) -> None:
+    """Widen a recording in single precision where numbers of Python's are read by np.asarray."""
+    if recorder.dtype == np.float32 and any(type(value) is float or type(value) is int for value in values):
+        recorder.promote(np.dtype(np.float64))
+
+
 def to_arrays(*values: Any) -> list[Any]:
     """Return several operands, of which one is recording, as recording arrays."""
     recorder = recorder_of(*values)
@@ -257,10 +282,17 @@ def demote(value: Any) -> Any:
     return value.item() if isinstance(value, Array) and not value.shape else value
 
 
-def stack_nested(values: Any) -> Any:
-    """Return nested sequences that hold recording values as a recording array."""
+def stack_nested(values: Any, dtype: Any = None) -> Any:
+    """Return nested sequences that hold recording values as a recording array; numbers adapt to a dtype that is asked for."""
     recorder = recorder_of(*values)
-    active = [to_active(part, recorder) for part in values]
+    if dtype is None:
+        read_numbers(recorder, values)
+    active = [
+        stack_nested(part, dtype)
+        if isinstance(part, (list, tuple)) and holds_active(part)
+        else to_active(part, recorder)
+        for part in values
+    ]
     if all(isinstance(part, Array) for part in active):
         if len({part.shape for part in active}) > 1:
             raise ValueError("all input arrays must have the same shape")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -14,8 +15,18 @@ from numbad.recording.active import Active, new
 from numbad.recording.arrays import Array
 from numbad.recording.division import catches_division, refuse_zero
 from numbad.recording.elementwise import BY_CONSTANT, MULTIPLY, record, record_operator
-from numbad.recording.operands import load_like
-from numbad.recording.roots import SQUARE, record_absolute, record_power, record_square, remember_scaled, square_of_root
+from numbad.recording.operands import in_precision, load_like
+from numbad.recording.roots import (
+    SQUARE,
+    note_factor,
+    record_absolute,
+    record_power,
+    record_product,
+    record_quotient,
+    record_square,
+    remember_scaled,
+    square_of_root,
+)
 from numbad.recording.row_plans import CONTIGUOUS, append_row, plan_contiguous, strided_row
 from numbad.recording.scalars import Scalar, Truth, scalar_row
 from numbad.tape.layout import MAP
@@ -30,6 +41,7 @@ def scalar_operators(op: Op) -> tuple[Method, Method]:
     """
     opcode = op.opcode
     product, scales = op is MULTIPLY, op.symbol in ("*", "/")
+    general = general_form(op)
 
     def method(self: Any, other: Any) -> Any:
         recorder = self.recorder
@@ -48,15 +60,18 @@ def scalar_operators(op: Op) -> tuple[Method, Method]:
                     return record_operator(op, self, other)
                 b = recorder.constant(other)
         else:
-            return record_operator(op, self, other)
+            return general(self, other)
         out = recorder.size
         recorder.size = out + 1
         recorder.extend((opcode, out, self.address, b))
         result = new(Scalar)
         result.recorder = recorder
         result.address = out
-        if scales and recorder.roots and kind is not Scalar and other:
-            remember_scaled(result, self, other if product else 1.0 / other)
+        if scales and recorder.roots:
+            if kind is Scalar:
+                note_factor(result, "product" if product else "quotient", self, other)
+            elif other:
+                remember_scaled(result, self, other if product else 1.0 / other)
         return result
 
     def reflected(self: Any, other: Any) -> Any:
@@ -69,7 +84,7 @@ def scalar_operators(op: Op) -> tuple[Method, Method]:
                     return record_operator(op, other, self)
                 a = recorder.constant(other)
         else:
-            return record_operator(op, other, self)
+            return general(other, self)
         out = recorder.size
         recorder.size = out + 1
         recorder.extend((opcode, out, a, self.address))
@@ -81,6 +96,13 @@ def scalar_operators(op: Op) -> tuple[Method, Method]:
         return result
 
     return method, reflected
+
+
+def general_form(op: Op) -> Method:
+    """Return the function that records an op of any two operands."""
+    if op is MULTIPLY:
+        return record_product
+    return record_quotient if op.symbol == "/" else functools.partial(record_operator, op)
 
 
 def dividing(method: Method, reflected: Method, what: str) -> tuple[Method, Method]:
@@ -105,6 +127,8 @@ def array_operator(op: Op, reflected: bool) -> Method:
     product = op is MULTIPLY
     scales = product or (op.symbol == "/" and not reflected)
     by_constant = MAP + BY_CONSTANT.opcode
+    general = general_form(op)
+    kind_of_factor = "product" if product else "quotient"
 
     def method(self: Any, other: Any) -> Any:
         mine = self.first
@@ -113,8 +137,8 @@ def array_operator(op: Op, reflected: bool) -> Method:
             if mine is None and type(other) is Array and other.recorder is recorder and not reflected:
                 found = strided_row(opcode, self, other, product)
                 if found is not None:
-                    return found
-            return record_operator(op, other, self) if reflected else record_operator(op, self, other)
+                    return note_factor(found, kind_of_factor, self, other) if scales else found
+            return general(other, self) if reflected else general(self, other)
         shape = self.shape
         plans = CONTIGUOUS.get(shape) or plan_contiguous(shape)
         kind = type(other)
@@ -140,14 +164,17 @@ def array_operator(op: Op, reflected: bool) -> Method:
             if kind is Array and not reflected and other.recorder is recorder:
                 found = strided_row(opcode, self, other, product)
                 if found is not None:
-                    return found
-            return record_operator(op, other, self) if reflected else record_operator(op, self, other)
+                    return note_factor(found, kind_of_factor, self, other) if scales else found
+            return general(other, self) if reflected else general(self, other)
         if reflected:
             result = append_row(recorder, opcode, plan, its, mine, False)
         else:
             result = append_row(recorder, opcode, plan, mine, its, False)
-        if scales and recorder.roots and (kind is float or kind is int) and other:
-            remember_scaled(result, self, other if product else 1.0 / other)
+        if scales and recorder.roots:
+            if kind is not float and kind is not int:
+                note_factor(result, kind_of_factor, self, other)
+            elif other:
+                remember_scaled(result, self, other if product else 1.0 / other)
         return result
 
     return method
@@ -256,9 +283,7 @@ def in_place(name: str) -> Method:
     """Make an augmented assignment: the operator's result is assigned to all elements."""
 
     def method(self: Array, other: Any) -> Array:
-        if isinstance(other, np.generic) and other.dtype.kind in "fiu":
-            other = other.item()  # the result has the precision of the array
-        result = getattr(self, name)(other)
+        result = getattr(self, name)(in_precision(self.recorder, other))
         if result is NotImplemented:
             return result
         if result.shape != self.shape:

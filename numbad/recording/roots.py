@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from numbad.limits import SMALL
 from numbad.ops.definition import BY_NAME, REGISTRY
 from numbad.recording.active import Active
 from numbad.recording.arrays import Array, Storage, in_order, make_block
@@ -101,7 +102,13 @@ def square_of_root(x: Any) -> Any:
         root, factor = operands
         square = square_of_root(root)
         return None if square is None else (square * (factor * factor)).reshape(x.shape)
-    if name == "square":
+    if name in ("product", "quotient"):
+        root, factor = operands
+        square = square_of_root(root)
+        if square is None:
+            return None
+        result = square * factor * factor if name == "product" else square / factor / factor
+    elif name == "square":
         result = record_square(*operands)
     elif any(first_address(part) in recorder.roots for part in operands[1:] and operands):
         result = record_square(operands[0]) + record_square(operands[1])  # of roots: each is undone
@@ -128,7 +135,20 @@ def record_ufunc_power(x: Any, exponent: Any) -> Any:
     return record_operator(BY_NAME["power"], x, exponent)
 
 
+def record_product(x: Any, y: Any) -> Any:
+    """Record x * y; of a root times a number that may vary the square is known, too."""
+    result = record_operator(BY_NAME["multiply"], x, y)
+    return note_factor(result, "product", x, y)
+
+
+def record_quotient(x: Any, y: Any) -> Any:
+    """Record x / y, as `record_product` does its own."""
+    return note_factor(record_operator(BY_NAME["divide"], x, y), "quotient", x, y)
+
+
 WATCHED: dict[Any, Any] = {
+    np.multiply: record_product,
+    np.divide: record_quotient,
     np.power: record_ufunc_power,
     np.sqrt: record_sqrt,
     np.square: record_square,
@@ -155,6 +175,28 @@ def remember_scaled(result: Any, x: Any, factor: float) -> None:
         remember(result, "scaled", x, factor)
 
 
+def note_factor(result: Any, name: str, x: Any, y: Any) -> Any:
+    """Note that a new product or quotient is one of a root, if it is; return it."""
+    if isinstance(result, Active) and result.recorder.roots:
+        if is_known_root(x) and may_be_kept(y):
+            remember(result, name, x, y)
+        elif name == "product" and is_known_root(y) and may_be_kept(x):
+            remember(result, name, y, x)
+    return result
+
+
+def is_known_root(x: Any) -> bool:
+    """Whether an operand is a value of which `square_of_root` may know the square."""
+    return isinstance(x, Active) and first_address(x) in x.recorder.roots
+
+
+def may_be_kept(factor: Any) -> bool:
+    """Whether a factor can be kept as it is now: recording values, numbers but zero, and short arrays can."""
+    if isinstance(factor, (int, float, np.generic)):
+        return bool(SMALLEST_FACTOR <= abs(factor) <= 1.0 / SMALLEST_FACTOR)
+    return isinstance(factor, Active) or (type(factor) is np.ndarray and factor.size <= SMALL)
+
+
 def first_address(x: Any) -> int | None:
     """Return where a scalar, or an array whose elements follow one another in the arena, begins; None for others."""
     if isinstance(x, Scalar):
@@ -169,6 +211,8 @@ def first_address(x: Any) -> int | None:
 
 def freeze(x: Any) -> Any:
     """Return an operand as it is now: assignments to the program's array do not reach what is returned."""
+    if type(x) is np.ndarray:
+        return x.copy()
     if not isinstance(x, Array):
         return x
     if x.first is not None:

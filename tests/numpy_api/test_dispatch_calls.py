@@ -181,3 +181,46 @@ def test_truth_values_are_counted_in_whole_numbers():
     np.testing.assert_array_equal(numbad.jit(numbad.grad(f))(x), want)
     with pytest.raises(numbad.RecordingError, match="dtype=int64"):
         numbad.gradient(lambda x: np.sum(x, dtype=int) * x[0, 0], x)
+
+
+SINGLE = np.array([1.0, 2.5, 3.0], np.float32)
+
+
+def in_place(x, y):
+    """Write plain numbers of double precision into an array: it keeps its own."""
+    z = x * 1
+    z += y
+    z *= np.float64(1.5)
+    z[1:] = y[1:]
+    z[0] -= 0.5
+    np.add(z, 1, out=z)
+    return z
+
+
+NUMBERS = {
+    **{f.__name__: lambda x, f=f: [f(x, 3.5), f(2.5, x), f(x, 3)] for f in (np.dot, np.inner, np.outer, np.kron)},
+    "vdot": lambda x: np.vdot(x[0], 2.5),
+    "tensordot": lambda x: np.tensordot(x, 2.5, 0),
+    "einsum": lambda x: np.einsum("i,->i", x, 2.5),
+    "convolve": lambda x: [np.convolve(x, 2.5), np.convolve([1.0, 2.0], x)],
+    "append": lambda x: [np.append(x, 1.0), np.append(x, [1.0, 2.0]), np.append(x, 3), np.append(1.0, x)],
+    "stack": lambda x: [np.hstack([x, 1.0]), np.stack([x[0], 1.0]), np.vstack([x[:1], 1.0]), np.block([x, 1.0])],
+    "r_": lambda x: [np.r_[x, 1.0], np.r_[x, 2]],
+    "insert": lambda x: [np.insert(x, 1, 2.5), np.insert(x, [0, 2], np.array([2.5, 1.5])), np.insert(x, 1, [2.5])],
+    "qr": lambda x: list(np.linalg.qr(np.outer(x, x[:1]), mode="complete")[1:]),
+    "in place": lambda x: in_place(x, np.array([0.1, 0.2, 0.3])),
+    "array": lambda x: [np.array([x[0], 1.0]), np.array([[x[0], 1.0], [x[1], x[2]]])],
+    "array of a dtype": lambda x: np.array([[x[0], 1.0], [2, x[2]]], np.float32),
+    "poly": lambda x: np.poly(x),
+    "where": lambda x: [np.where(x > 1, x, 1.0), np.clip(x, 0.0, 2.0), np.maximum(x, 1), np.full(3, x[0])],
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_beside_single_precision(name):
+    for place, wanted in enumerate(leaves_of(NUMBERS[name](SINGLE))):
+        choose = lambda x: leaves_of(NUMBERS[name](x))[place]  # noqa: B023 - run at once
+        pushed = numbad.jvp(choose, (SINGLE,), (SINGLE,))[0]
+        for found in (numbad.jit(choose)(SINGLE), numbad.vjp(choose, SINGLE)[0], pushed):
+            assert np.asarray(found).dtype == wanted.dtype
+            np.testing.assert_allclose(found, wanted, rtol=3e-7)

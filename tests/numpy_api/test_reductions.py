@@ -58,6 +58,15 @@ def test_deviation_of_a_constant_is_flat(function):
     assert numbad.value_and_gradient(function, np.zeros(3))[0] == 0.0
 
 
+@pytest.mark.parametrize("shape", [(1,), (3, 1), (2, 1, 3)])
+def test_the_deviation_of_one_number_has_no_kink(shape):
+    x = np.arange(1.0, 1.0 + np.prod(shape)).reshape(shape)
+    found = numbad.hvp(lambda x: np.sum(np.std(x, axis=1 if x.ndim > 1 else None)), x, np.ones(shape))
+    np.testing.assert_array_equal(found, np.zeros(shape))
+    np.testing.assert_array_equal(numbad.hessian(lambda x: np.std(x[:1]), x.reshape(-1)), np.zeros((x.size, x.size)))
+    assert np.isnan(numbad.value_and_gradient(lambda x: np.std(x), np.array([INF]))[0])
+
+
 def test_functions_that_ignore_nan():
     x = np.array([[1.0, NAN, 3.0], [4.0, 5.0, 0.5], [NAN, NAN, 2.0]])
     for function in (np.nansum, np.nanmean, np.nanmax, np.nanmin, np.nanprod, np.nanstd, np.nanvar, np.nanmedian):
@@ -97,12 +106,17 @@ def test_degrees_of_freedom_have_one_name(function):
     np.testing.assert_array_equal(found, gradient(lambda x: function(x, ddof=1), [1.0, 2.0, 4.0]))
 
 
-@pytest.mark.parametrize("method", ["linear", "nearest", "lower", "higher", "midpoint", "hazen", "inverted_cdf"])
-@pytest.mark.parametrize("x", [[1.0, INF], [INF, INF], [-INF, 2.0, 3.0], [-INF, 0.0, INF], [1.0, INF, 2.0, INF]])
+METHODS = """inverted_cdf averaged_inverted_cdf closest_observation interpolated_inverted_cdf hazen weibull linear
+median_unbiased normal_unbiased lower higher midpoint nearest""".split()
+INFINITE = [[1.0, INF], [INF, INF], [-INF, 2.0, 3.0], [-INF, 0.0, INF], [1.0, INF, 2.0, INF], [1.0, np.nan, INF], [INF]]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("x", INFINITE)
 def test_quantiles_of_infinite_elements_are_numpys(x, method):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for q in (0.25, 0.5, 0.75, 0.9, 1) + ((0,) if method != "hazen" else ()):
+        for q in (0.25, 0.5, 0.75, 0.9, 1, 0, 0.0, 0.02, 1 / 3, 0.98, 1.0):
             for function in (np.quantile, np.nanquantile):
                 wanted = function(np.array(x), q, method=method)
                 found = numbad.value_and_gradient(lambda a, f=function, q=q: f(a, q, method=method), np.array(x))[0]

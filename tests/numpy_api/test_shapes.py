@@ -56,6 +56,7 @@ def test_large_inputs(function):
         np.testing.assert_allclose(found[k], wanted, atol=1e-4 * max(1.0, abs(wanted)))
 
 
+PADDINGS = ("edge", "reflect", "symmetric", "wrap", "mean", "median", "maximum", "minimum", "linear_ramp")
 ERRORS = [
     (ValueError, "reshape", lambda x: np.reshape(x, (5, 5))),
     (ValueError, "shape", lambda x: np.concatenate([x, x[:, :2]])),
@@ -72,6 +73,12 @@ ERRORS = [
     (ValueError, "axes don't match", lambda x: np.transpose(x, (0, 0))),
     (IndexError, "bounds", lambda x: np.take(x, 50)),
     (ValueError, "repeated axis", lambda x: np.moveaxis(x, (0, 0), (1, 0))),
+    (ValueError, "duplicate axes", lambda x: np.tensordot(x, x, ([0, 0], [0, 0]))),
+    (ValueError, "duplicate axes", lambda x: np.tensordot(x, x, ([1, -1], [1, 0]))),
+    *[(ValueError, "empty axis", lambda x, m=m: np.pad(x[:, :0], 1, mode=m)) for m in PADDINGS],
+    (ValueError, "mode", lambda x: np.convolve(x[0], x[1], "v")),
+    (ValueError, "mode", lambda x: np.correlate(x[0], x[1], -1)),
+    (TypeError, "integers", lambda x: np.insert(x, 1.0, 2.0, axis=0)),
 ]
 
 

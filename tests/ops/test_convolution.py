@@ -186,5 +186,26 @@ def test_what_is_not_finite_reaches_no_further_than_its_neighbours(n: int, m: in
     a[n // 2] = np.nan
     for first, second in ((a, v), (v, a)):
         for function in (np.convolve, np.correlate):
-            found = numbad.vjp(lambda a, v, f=function: f(a, v, mode), first, second)[0]
-            np.testing.assert_allclose(found, function(first, second, mode), rtol=1e-12, atol=1e-12)
+            wanted = function(first, second, mode)
+            found, pullback = numbad.vjp(lambda a, v, f=function: f(a, v, mode), first, second)
+            np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
+            batch = numbad.vmap(lambda a, v, f=function: f(a, v, mode))(*(np.stack([p, p]) for p in (first, second)))
+            np.testing.assert_allclose(batch, np.stack([wanted, wanted]), rtol=1e-12, atol=1e-12)
+            # the slope by an element is not finite just where it meets what is not
+            for bars in (pullback(np.ones(wanted.shape)), numbad.vmap(pullback)(np.ones((2, wanted.size)))):
+                for k, (part, other) in enumerate(((first, second), (second, first))):
+                    ones = [part * 0.0, other] if k == 0 else [other, part * 0.0]
+                    touched = []
+                    for place in range(part.size):
+                        ones[k] = np.eye(part.size)[place]
+                        meets = function(*[np.isnan(p) * 1.0 if p is other else p for p in ones], mode)
+                        touched.append(bool(np.any(meets)))
+                    found = bars[k] if bars[k].ndim == 1 else bars[k][1]
+                    np.testing.assert_array_equal(np.isnan(found), touched)
+
+
+def test_plain_sequences_are_not_differentiated() -> None:
+    for function in (np.convolve, np.correlate):
+        for f in (lambda x, f=function: f(x, [1.0, 2.0]), lambda x, f=function: f(np.arange(3), x)):
+            assert len(numbad.record(f, np.ones(5)).loads) == 1  # the other one alone
+            check(f, np.array([0.3, -0.4, 0.9]))

@@ -216,6 +216,48 @@ def test_a_square_undoes_a_root_times_a_constant(name: str) -> None:
     np.testing.assert_allclose(numbad.hessian(rows)(np.zeros(6)), curvature * np.eye(6), atol=1e-14)
 
 
+BY_NUMBERS = {
+    "n / s": (lambda n, s: np.exp(-((n / s) ** 2)), lambda r, s: np.exp(-(r / s**2))),
+    "s * n": (lambda n, s: np.square(s * n), lambda r, s: r * s**2),
+    "n * s": (lambda n, s: (n * s) ** 4, lambda r, s: r**2 * s**4),
+    "np.divide": (lambda n, s: np.divide(n, s) ** 2, lambda r, s: r / s**2),
+    "a chain": (lambda n, s: (np.float64(2.0) * n / s * 3.0 / s) ** 2, lambda r, s: 36.0 * r / s**4),
+    "rows": (lambda n, s: np.sum((n / np.stack([s, s, s])[:, None]) ** 2), lambda r, s: np.sum(r / s**2)),
+}
+
+
+@pytest.mark.parametrize("name", BY_NUMBERS)
+def test_a_square_undoes_a_root_times_a_number_that_varies(name: str) -> None:
+    f, by_squares = BY_NUMBERS[name]
+    points = np.array([[0.0, 1.0], [2.0, 3.0], [1.0, 1.0]])
+    for lengths in (lambda c: cdist(c, c), lambda c: np.linalg.norm(c[:, None] - c, axis=-1)):
+        g = lambda c, s: np.sum(f(lengths(c), s))  # noqa: B023 - run at once
+        wanted = lambda c, s: np.sum(by_squares(np.sum((c[:, None] - c) ** 2, axis=-1), s))
+        np.testing.assert_allclose(numbad.value_and_gradient(g, points, 1.3)[0], g(points, 1.3), rtol=1e-14)
+        for make in (
+            lambda h: numbad.hessian(h, argnums=(0, 1)),
+            lambda h: numbad.jacrev(numbad.grad(h, (0, 1)), (0, 1)),
+        ):
+            rows = zip(make(g)(points, 1.3), make(wanted)(points, 1.3), strict=True)
+            for found, expected in rows:
+                for one, other in zip(found, expected, strict=True):
+                    np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+
+
+def test_factors_that_are_assigned_later_do_not_change_the_square() -> None:
+    def f(x: Any) -> Any:
+        factor, plain = x * 1.0, np.array([1.0, 2.0, 3.0])
+        n = np.linalg.norm(np.stack([x, x]), axis=0)
+        scaled, by_plain = n * factor, n / plain
+        factor[0] = 7.0
+        plain[:] = 9.0
+        return np.sum(scaled**2) + np.sum(by_plain**2)
+
+    x = np.array([0.0, 1.0, -2.0])
+    expected = 8.0 * x**3 + 4.0 * x / np.array([1.0, 4.0, 9.0])
+    np.testing.assert_allclose(numbad.gradient(f, x), expected, rtol=1e-14)
+
+
 @pytest.mark.parametrize("factor", [0.0, -3.0, 1e-12, 1e12, np.float64(2.0), True])
 def test_any_constant_leaves_the_value_of_a_square(factor: Any) -> None:
     x = np.array([3.0, 4.0])
