@@ -12,7 +12,9 @@ from numbad.numpy_api.dispatch import doubled, implements, unsupported
 from numbad.ops import reductions as ops
 from numbad.recording.active import Active
 from numbad.recording.arrays import Array, as_array
+from numbad.recording.decisions import decide, truth_of
 from numbad.recording.operands import holds_active, recorder_of, to_active, to_array, to_arrays
+from numbad.recording.recorder import refuse
 
 
 def along(array: Array, axis: int, part: slice) -> Any:
@@ -295,6 +297,26 @@ def poly(seq_of_zeros: Any) -> Any:
     for k in range(len(zeros)):
         result = np.convolve(result, np.stack([one, -zeros[k]]))
     return result
+
+
+@implements("roots")
+def roots(p: Any) -> Any:
+    """Roots of a polynomial, where they are real, as eigenvalues of its companion matrix; which are zero is guarded."""
+    p = np.atleast_1d(to_array(p))
+    if p.ndim != 1:
+        raise ValueError("Input must be a rank-1 array.")
+    present = np.flatnonzero(np.asarray(truth_of(p)))
+    if not len(present):
+        return np.zeros(0)
+    first, last = int(present[0]), int(present[-1])
+    degree = last - first
+    if not degree:
+        return np.zeros(p.size - 1 - last)
+    top = -p[first + 1 : last + 1] / p[first]
+    companion = np.concatenate([top[None, :], np.eye(degree - 1, degree, dtype=p.dtype)])
+    if not decide("spectrum_is_real", companion):
+        refuse("np.roots: some roots are complex", "find one by Newton's method, with a rule of its own (custom_vjp)")
+    return np.concatenate([np.linalg.eigvals(companion), np.zeros(p.size - 1 - last, p.dtype)])
 
 
 @implements("polydiv")

@@ -14,6 +14,5 @@ ADVICE.update(dict.fromkeys(["np.histogram2d", "np.histogramdd", "np.histogram_b
 ADVICE.update(dict.fromkeys([f"np.{name}" for name in (
     "packbits unpackbits ravel_multi_index unravel_index is_busday busday_count busday_offset").split()],
     INTEGERS))  # fmt: skip
-ADVICE["np.roots"] = "roots may be complex: find one with Newton's method and a rule of its own (numbad.custom_vjp)"
 ADVICE["np.sort_complex"] = "use np.sort: recording values are real"
 ADVICE["np.bitwise_count"] = INTEGERS

@@ -122,13 +122,52 @@ def between(below: Any, above: Any, part: Any) -> Any:
     return np.where(near, above, below) + (above - below) * np.where(near, part - 1.0, part)
 
 
-def refuse_options(weights: Any, interpolation: Any) -> None:
-    """Refuse parameters of quantiles that are not recorded."""
-    if weights is not None:
-        advice = "sort with np.argsort and use np.cumsum of the weights and np.interp"
-        unsupported(called_name()[3:], "weights=", advice)
+def refuse_interpolation(interpolation: Any) -> None:
+    """Refuse a parameter of quantiles that is not recorded."""
     if interpolation is not None:
         unsupported(called_name()[3:], "interpolation=", "write method=")
+
+
+def weighted_quantile(a: Any, q: Any, axis: Any, method: str, keepdims: Any, weights: Any, missing: bool) -> Any:
+    """Return elements at which the sum of the weights of smaller ones passes q: a choice, which is guarded."""
+    recorder = recorder_of(a, q, weights)
+    array = to_array(a, recorder)
+    w = to_array(weights, recorder) if isinstance(weights, Active) else np.asarray(weights, float)
+    plain, function = np.zeros(array.shape), np.nanquantile if missing else np.quantile
+    shape = np.shape(function(plain, numbers_of(q), axis, method=method, weights=numbers_of(w), keepdims=keepdims))
+    axes = normal_axes(axis, array.ndim)
+    if w.shape != array.shape:
+        named = axis if isinstance(axis, tuple) else (axis,)
+        w = np.transpose(w, np.argsort([normal_axis(k, array.ndim) for k in named]))
+        w = w.reshape(tuple(n if k in axes else 1 for k, n in enumerate(array.shape)))
+        w = np.broadcast_to(w, array.shape)
+    values, shares = last(array, axes), last(w, axes)
+    lead, found = values.shape[:-1], []
+    for index in np.ndindex(lead):
+        found.append(weighted_choice(values[index], q, shares[index], missing))
+    result = np.reshape(np.stack([np.ravel(part) for part in found], axis=-1), (*np.shape(q), *lead))
+    return np.reshape(result, shape)
+
+
+def numbers_of(value: Any) -> Any:
+    """Return what an operand is now, to ask NumPy whether it takes it."""
+    return value.value() if isinstance(value, Active) else np.asarray(value)
+
+
+def weighted_choice(a: Any, q: Any, w: Any, missing: bool) -> Any:
+    """Return the weighted quantiles of a vector."""
+    if missing:
+        present = np.flatnonzero(~np.asarray(truth_of(np.isnan(a))))
+        a, w = np.take(a, present), np.take(w, present)
+    if not a.size:
+        return np.full(np.shape(q), np.nan)
+    order = np.argsort(a)
+    share = np.cumsum(np.take(w, order))
+    share = share / share[-1]
+    share = np.where(share == 0.0, -1.0, share)  # what has no weight is chosen by no q, not by 0 either
+    place = np.minimum(np.searchsorted(share, q, side="left"), a.size - 1)
+    chosen = np.take(np.take(a, order), place)
+    return chosen if missing else np.where(np.any(np.isnan(a)), np.nan, chosen)
 
 
 def plain_quantiles(q: Any, most: float, name: str) -> Any:
@@ -148,7 +187,9 @@ def quantile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input:
              method: str = "linear", keepdims: Any = False, *, weights: Any = None,
              interpolation: Any = None) -> Any:  # fmt: skip
     """Quantiles, differentiated with respect to the elements and, with method "linear", to q."""
-    refuse_options(weights, interpolation)
+    refuse_interpolation(interpolation)
+    if weights is not None:
+        return finish(weighted_quantile(a, q, axis, method, keepdims, weights, False), None, out)
     recorder = recorder_of(a, q)
     array = to_array(a, recorder)
     q = plain_quantiles(q, 1.0, "Quantiles")
@@ -259,7 +300,9 @@ def nanquantile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_inp
                 method: str = "linear", keepdims: Any = False, *, weights: Any = None,
                 interpolation: Any = None) -> Any:  # fmt: skip
     """Quantiles of the elements that are not NaN."""
-    refuse_options(weights, interpolation)
+    refuse_interpolation(interpolation)
+    if weights is not None:
+        return finish(weighted_quantile(a, q, axis, method, keepdims, weights, True), None, out)
     if is_counted(a, q, method):
         method = chosen_if_whole(q, method)
         q = plain_quantiles(q, 1.0, "Quantiles")
@@ -272,7 +315,10 @@ def nanpercentile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_i
                   method: str = "linear", keepdims: Any = False, *, weights: Any = None,
                   interpolation: Any = None) -> Any:  # fmt: skip
     """Quantiles in percent of the elements that are not NaN."""
-    refuse_options(weights, interpolation)
+    if weights is not None:
+        q = np.true_divide(plain_quantiles(q, 100.0, "Percentiles"), 100.0)
+        return nanquantile(a, q, axis, out, overwrite_input, method, keepdims, weights=weights)
+    refuse_interpolation(interpolation)
     if is_counted(a, q, method):
         q = plain_quantiles(q, 100.0, "Percentiles")
         return quantiles_of_present(a, np.asarray(q, float) / 100.0, axis, method, keepdims, out)

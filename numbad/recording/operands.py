@@ -283,7 +283,7 @@ def demote(value: Any) -> Any:
 
 
 def stack_nested(values: Any, dtype: Any = None) -> Any:
-    """Return nested sequences that hold recording values as a recording array; numbers adapt to a dtype that is asked for."""
+    """Return nested sequences that hold recording values as a recording array; numbers adapt to a dtype, if given."""
     recorder = recorder_of(*values)
     if dtype is None:
         read_numbers(recorder, values)

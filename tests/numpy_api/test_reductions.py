@@ -123,6 +123,37 @@ def test_quantiles_of_infinite_elements_are_numpys(x, method):
                 np.testing.assert_array_equal(found, wanted)
 
 
+@pytest.mark.parametrize("function", [np.quantile, np.nanquantile, np.percentile, np.nanpercentile])
+@pytest.mark.parametrize(
+    ("shape", "axis", "many"),
+    [
+        ((5,), None, (5,)),
+        ((3, 4), 1, (4,)),
+        ((3, 4), None, (3, 4)),
+        ((2, 3, 4), (2, 0), (4, 2)),
+        ((2, 3, 4), (0, 2), None),
+    ],
+)
+def test_weighted_quantiles_are_numpys(function, shape, axis, many):
+    random = np.random.default_rng(0)
+    many = None if "nan" in function.__name__ else many  # NumPy takes no weights of another shape there
+    x, w = random.normal(size=shape), random.uniform(size=many or shape)
+    for value, weight in ((0.5, 0.3), (np.nan, 0.3), (INF, 0.0), (0.5, 0.0)):
+        x.flat[0], w.flat[1] = value, weight
+        for q in (0.0, 0.3, 1.0, [0.2, 0.9]):
+            part = np.multiply(q, 100.0) if "percentile" in function.__name__ else q
+            f = lambda x, w: function(x, part, axis=axis, weights=w, method="inverted_cdf", keepdims=True)  # noqa: B023
+            wanted = f(x, w)
+            for found in (numbad.jit(f)(x, w), numbad.jit(lambda x: f(x, w))(x)):  # noqa: B023
+                np.testing.assert_array_equal(found, wanted)
+    slopes = numbad.gradient(
+        lambda x: np.quantile(x, 0.5, weights=[1.0, 2.0, 1.0], method="inverted_cdf"), [3.0, 1.0, 2.0]
+    )
+    np.testing.assert_array_equal(slopes, [0.0, 1.0, 0.0])
+    with pytest.raises(ValueError, match="inverted_cdf"):
+        numbad.jit(lambda x: np.quantile(x, 0.5, weights=w, axis=axis))(x)
+
+
 def test_quantiles_at_either_end_and_those_that_are_elements_have_the_slopes_of_these():
     x = np.array([3.0, 1.0, INF])
     for function in (np.quantile, np.nanquantile):

@@ -192,6 +192,8 @@ CALLS: list[Call] = [
         axis=1, dtype=F64, include_initial=True), getattr(p, name)(M, axis=1, out=Out((3, 4))), getattr(p, name)(M,
         axis=1, out=Out((3, 5)), include_initial=True))),
     # ---------------------------------------------------------------- quantiles
+    *(getattr(p, name)(M, Fixed([0.2, 0.7]), axis=1, weights=Fixed(np.abs(M)), method="inverted_cdf") for name in
+        ("quantile", "percentile", "nanquantile", "nanpercentile")),
     *(call for name, q in (("quantile", 0.3), ("percentile", 30.0), ("nanquantile", 0.3), ("nanpercentile", 30.0)) for
         call in ( getattr(p, name)(M, q), getattr(p, name)(M, Fixed([q, 2 * q]), axis=1), getattr(p, name)(M, q,
         axis=0, out=Out(4)), getattr(p, name)(T, Fixed([q, 2 * q]), axis=(0, -1), keepdims=True), getattr(p, name)(T,
@@ -391,6 +393,7 @@ CALLS: list[Call] = [
     p.interp(V * 3, P[:3], W[:3], left=9.0, right=8.0, period=1.7), p.interp(V * 3, P[:3], W[:3], period=-1.7),
     p.polyval(P, V), p.polyval(P, Number(2.0)), p.polyval(P, x=M), p.polyadd(P, V), p.polysub(P, V), p.polymul(P, V),
     p.polyder(P), p.polyder(P, m=2), p.polyder(P, 0), p.polyint(P), p.polyint(P, m=2, k=[1.0, 2.0]),
+    p.roots(p=np.array([1.0, -3.0, 2.0])),
     p.polyint(P, m=2, k=Number(0.5)), p.polyint(P, 0), p.poly(P), p.polydiv(V, P[:3]), p.polydiv(P[:2], V),
     p.polydiv(np.array([1.0, 3.0, 3.0, 1.0]), Fixed([1.0, 2.0, 1.0])), p.polyfit(V, W, 2),
     p.polyfit(V, W, 1, w=np.abs(W)), p.polyfit(V, np.stack([W, P[0] * V], 1), 1), p.polyfit(V, W, deg=2, rcond=1e-9),
@@ -416,8 +419,6 @@ REFUSED: list[tuple[Call, str]] = [
     (p.trace(M, dtype=F32), "dtype"), (p.linalg.trace(M, dtype=F32), "dtype"),
     (p.einsum_path("ij,jk->ik", M, N, einsum_call=True), "einsum_call"), (p.polyfit(V, W, 2, full=True), "full="),
     (p.polyfit(V, W, 2, cov=True), "cov="),
-    *((getattr(p, name)(M, 0.3, weights=np.abs(M), method="inverted_cdf"), "weights=") for name in ("quantile",
-        "percentile", "nanquantile", "nanpercentile")),
     (p.pad(V, 1, mode=np.mean), "mode"), (p.pad(V, 9, mode="reflect", reflect_type="odd"), "reflect_type"),
     (p.save("nowhere", V, allow_pickle=False), "save"), (p.savez("nowhere", V, allow_pickle=False), "savez"),
     (p.savez_compressed("nowhere", V, allow_pickle=False), "savez_compressed"),
