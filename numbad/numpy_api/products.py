@@ -412,7 +412,8 @@ def linalg_cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
 @implements("convolve")
 def convolve(a: Any, v: Any, mode: Any = "full") -> Any:
     """Discrete convolution of two sequences."""
-    return convolve_sequences(*sequences(a, v), mode, False)
+    a, v = sequences(a, v)
+    return convolve_sequences(a, v, mode, False)
 
 
 @implements("correlate")

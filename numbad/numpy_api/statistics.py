@@ -132,8 +132,9 @@ def weighted_quantile(a: Any, q: Any, axis: Any, method: str, keepdims: Any, wei
     """Return elements at which the sum of the weights of smaller ones passes q: a choice, which is guarded."""
     recorder = recorder_of(a, q, weights)
     array = to_array(a, recorder)
-    w = to_array(weights, recorder) if isinstance(weights, Active) else np.asarray(weights, float)
-    plain, function = np.zeros(array.shape), np.nanquantile if missing else np.quantile
+    w: Any = to_array(weights, recorder) if isinstance(weights, Active) else np.asarray(weights, float)
+    plain = np.zeros(array.shape)
+    function: Any = np.nanquantile if missing else np.quantile
     shape = np.shape(function(plain, numbers_of(q), axis, method=method, weights=numbers_of(w), keepdims=keepdims))
     axes = normal_axes(axis, array.ndim)
     if w.shape != array.shape:

@@ -193,7 +193,8 @@ def is_known_root(x: Any) -> bool:
 def may_be_kept(factor: Any) -> bool:
     """Whether a factor can be kept as it is now: recording values, numbers but zero, and short arrays can."""
     if isinstance(factor, (int, float, np.generic)):
-        return bool(SMALLEST_FACTOR <= abs(factor) <= 1.0 / SMALLEST_FACTOR)
+        size = abs(float(factor))  # type: ignore[arg-type]
+        return bool(SMALLEST_FACTOR <= size <= 1.0 / SMALLEST_FACTOR)
     return isinstance(factor, Active) or (type(factor) is np.ndarray and factor.size <= SMALL)
 
 

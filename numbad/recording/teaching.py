@@ -25,17 +25,21 @@ CHOICE = "numbad chooses"  # stands for the function that chooses, until the cod
 def teach_function(function: FunctionType, implementation: Implementation, public: Any = None) -> None:
     """Let one function hand recording values to an implementation.
 
-    `public` is the function of NumPy's that it belongs to: not all of its arguments are asked by NumPy itself.
+    `public` is the function of NumPy's that it belongs to: not all of its arguments are asked by NumPy itself. An
+    implementation of a method has an attribute `holder`, which returns what its object may hold of recording values.
     """
     original = FunctionType(
         function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
     )
     original.__kwdefaults__ = function.__kwdefaults__
 
+    holder = getattr(implementation, "holder", None)
+
     def choose(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         if current() is None:
             return original(*arguments, **keywords)
-        if not (involves(arguments) or (keywords and involves(keywords.values()))):
+        held = holder is not None and involves((holder(arguments[0]),))
+        if not (held or involves(arguments) or (keywords and involves(keywords.values()))):
             given = None if public is None else given_among((*arguments, *keywords.values()))
             if given is None:
                 return original(*arguments, **keywords)

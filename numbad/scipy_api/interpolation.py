@@ -1,4 +1,4 @@
-"""scipy.interpolate: piecewise polynomials of constant coefficients, evaluated at recording points."""
+"""scipy.interpolate: piecewise polynomials at recording points, and cubic splines through recording values."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from numbad.errors import RecordingError, message
+from numbad.geometry import normal_axis
 from numbad.numpy_api.functions import asarray
+from numbad.recording.active import involves
 from numbad.recording.operands import to_array
-from numbad.scipy_api.dispatch import records
+from numbad.scipy_api.dispatch import records, refuse_options
 
 
 @records("scipy.interpolate", "PPoly.__call__", "BPoly.__call__", "CubicSpline.__call__")
@@ -43,6 +45,131 @@ def evaluate_pieces(self: Any, x: Any, nu: int = 0, extrapolate: Any = None) -> 
         inside = ((points >= np.min(ends)) & (points <= np.max(ends)))[(..., *trailing)]
         found = np.where(inside, found, np.nan)
     return along_axis(found, points.ndim, self.axis)
+
+
+def coefficients_of(polynomial: Any) -> Any:
+    """Return the coefficients that a piecewise polynomial holds."""
+    return getattr(polynomial, "_c", None) if hasattr(polynomial, "_c") else getattr(polynomial, "c", None)
+
+
+def itself(value: Any) -> Any:
+    """Return a value as it is."""
+    return value
+
+
+def hold(polynomial: Any, c: Any, x: np.ndarray, extrapolate: Any, axis: int) -> Any:
+    """Give a piecewise polynomial coefficients that are recording values; SciPy would convert them."""
+    polynomial.axis, polynomial.extrapolate = axis, extrapolate
+    if isinstance(getattr(type(polynomial), "c", None), property):
+        polynomial._c, polynomial._x, polynomial._asarray = c, x, itself
+    else:
+        polynomial.c, polynomial.x = c, x
+    return polynomial
+
+
+@records("scipy.interpolate", "PPoly.derivative")
+def differentiate_pieces(self: Any, nu: int = 1) -> Any:
+    """The derivative of a piecewise polynomial whose coefficients are recording values."""
+    if nu < 0:
+        return integrate_pieces(self, -nu)
+    c = self.c
+    for _ in range(nu):
+        powers = np.arange(len(c) - 1.0, 0.0, -1.0).reshape(-1, *(1,) * (c.ndim - 1))
+        c = c[:-1] * powers if len(c) > 1 else 0.0 * c
+    return hold(object.__new__(type(self)), c, np.asarray(self.x), self.extrapolate, self.axis)
+
+
+@records("scipy.interpolate", "PPoly.antiderivative")
+def integrate_pieces(self: Any, nu: int = 1) -> Any:
+    """The antiderivative that is 0 at the first knot, of recording coefficients."""
+    if nu <= 0:
+        return differentiate_pieces(self, -nu)
+    c, x = self.c, np.asarray(self.x)
+    widths = np.diff(x).reshape(-1, *(1,) * (c.ndim - 2))
+    for _ in range(nu):
+        c = c / np.arange(float(len(c)), 0.0, -1.0).reshape(-1, *(1,) * (c.ndim - 1))
+        areas: Any = 0.0
+        for part in c:
+            areas = (areas + part) * widths
+        first = np.cumsum(areas, axis=0) - areas  # what lies before each piece
+        c = np.concatenate([c, first[None]])
+    extrapolate = False if self.extrapolate == "periodic" else self.extrapolate
+    return hold(object.__new__(type(self)), c, x, extrapolate, self.axis)
+
+
+@records("scipy.interpolate", "PPoly.integrate", "CubicSpline.integrate")
+def area_below(self: Any, a: Any, b: Any, extrapolate: Any = None) -> Any:
+    """The integral of a piecewise polynomial between two ends: of recording coefficients, or to a recording end."""
+    extrapolate = self.extrapolate if extrapolate is None else extrapolate
+    if extrapolate == "periodic":
+        refuse_options("scipy.interpolate.PPoly.integrate", extrapolate=(extrapolate, True))
+    whole = self.antiderivative()
+    high, low = (evaluate_pieces(whole, end, 0, bool(extrapolate)) for end in (b, a))
+    return high - low
+
+
+for _function in (evaluate_pieces, differentiate_pieces, integrate_pieces, area_below):
+    _function.holder = coefficients_of  # type: ignore[attr-defined]
+
+
+@records("scipy.interpolate", "CubicSpline.__init__")
+def make_cubic_spline(self: Any, x: Any, y: Any, axis: int = 0, bc_type: Any = "not-a-knot",
+                      extrapolate: Any = None) -> None:  # fmt: skip
+    """A cubic spline through recording values: its slopes at the knots are the solution of a banded system.
+
+    Which system that is, SciPy tells: its slopes are linear in the values, and in those of the conditions at the ends.
+    """
+    from scipy.interpolate import CubicSpline
+
+    if involves((x, bc_type)):
+        raise RecordingError(
+            message("scipy.interpolate.CubicSpline: recording knots or conditions at the ends are not recorded",
+                    "use plain ones: only the values may be recording")
+        )  # fmt: skip
+    values = to_array(asarray(y))
+    axis = normal_axis(axis, values.ndim)
+    values = np.moveaxis(values, axis, 0)
+    plain = CubicSpline(x, np.zeros(values.shape), 0, bc_type, extrapolate)
+    widths = np.diff(plain.x)
+    count = len(plain.x)
+    if count > MOST_KNOTS:
+        raise RecordingError(
+            message(f"scipy.interpolate.CubicSpline through more than {MOST_KNOTS} recording values is not recorded",
+                    "use fewer knots, or np.interp")
+        )  # fmt: skip
+    if not np.all(np.isfinite(values)):
+        raise ValueError("`y` must contain only finite values.")
+    if bc_type == "periodic" and not np.allclose(values[0], values[-1], rtol=1e-15, atol=1e-15):
+        raise ValueError(
+            f"The first and last `y` point along axis {axis} must be identical (within machine precision) when "
+            "bc_type='periodic'."
+        )
+    slopes = np.tensordot(slopes_by_values(plain.x, bc_type), values, 1) + slopes_of(plain)
+    steps = widths.reshape(-1, *(1,) * (values.ndim - 1))
+    secants = np.diff(values, axis=0) / steps
+    bend = (slopes[:-1] + slopes[1:] - 2.0 * secants) / steps
+    parts = [bend / steps, (secants - slopes[:-1]) / steps - bend, slopes[:-1], values[:-1]]
+    hold(self, np.stack(parts), plain.x, plain.extrapolate, axis)
+
+
+MOST_KNOTS = 2000  # of recording values: the slopes are a full matrix times these
+
+
+def slopes_of(spline: Any) -> Any:
+    """Return the slopes of a spline at its knots."""
+    return np.concatenate([spline.c[2], spline(spline.x[-1:], 1, extrapolate=True)])
+
+
+def slopes_by_values(x: np.ndarray, bc_type: Any) -> np.ndarray:
+    """Return the matrix that makes of the values of a cubic spline its slopes, for conditions of zero at the ends."""
+    from scipy.interpolate import CubicSpline
+
+    values = np.eye(len(x))
+    if bc_type == "periodic":
+        values[-1, 0], values[-1, -1] = 1.0, 0.0  # the last value is the first one
+    elif not isinstance(bc_type, str):
+        bc_type = tuple(part if isinstance(part, str) else (part[0], np.zeros(len(x))) for part in bc_type)
+    return slopes_of(CubicSpline(x, values, 0, bc_type))
 
 
 def along_axis(found: Any, ndim: int, axis: int) -> Any:

@@ -108,6 +108,11 @@ CASES = {
     "scipy.interpolate.CubicSpline.__call__": ((), X, PLACED),
     "scipy.interpolate.BSpline.__call__": ((), X, PLACED),
     "scipy.interpolate.interp1d.__call__": ((), X, {}),
+    "scipy.interpolate.CubicSpline.__init__": None,
+    "scipy.interpolate.CubicSpline.integrate": None,
+    "scipy.interpolate.PPoly.integrate": None,
+    "scipy.interpolate.PPoly.derivative": None,
+    "scipy.interpolate.PPoly.antiderivative": None,
     "scipy.sparse.linalg.spsolve": None,
 }  # fmt: skip
 OBJECTS = {  # what the methods are called on
@@ -290,7 +295,7 @@ NOT_RECORDED = {
     "scipy.stats.multivariate_normal_gen.cdf": lambda x: stats.multivariate_normal.cdf(x, cov=M),
     "scipy.stats.rv_frozen.std": lambda x: stats.norm(x[0], x[1]).std(),
     "scipy.interpolate.splev": lambda x: scipy.interpolate.splev(x, scipy.interpolate.splrep(KNOTS, HEIGHTS)),
-    "scipy.interpolate.CubicSpline": lambda x: scipy.interpolate.CubicSpline(KNOTS[:4], x)(0.7),
+    "scipy.interpolate.PchipInterpolator": lambda x: scipy.interpolate.PchipInterpolator(KNOTS[:4], x)(0.7),
     "scipy.spatial.transform.Rotation": lambda x: scipy.spatial.transform.Rotation.from_rotvec(x[:3]).as_matrix(),
     "struve": lambda x: special.struve(1, x),
 }

@@ -56,3 +56,52 @@ def test_points_outside_of_a_spline():
     jitted = numbad.jit(SPLINES["cubic"])
     for x in (X, X + 0.5, X - 0.4):
         np.testing.assert_allclose(jitted(x), SPLINES["cubic"](x), rtol=1e-12)
+
+
+def looped(y):
+    """Return values of which the last is the first one."""
+    return np.concatenate([y[:-1], y[:1]])
+
+
+PLACES = np.array([0.3, 1.0, 1.7, -0.2, 2.4])
+THROUGH = {
+    **{
+        str(kind): lambda y, kind=kind: scipy.interpolate.CubicSpline(KNOTS, y, bc_type=kind)(PLACES)
+        for kind in ("not-a-knot", "natural", "clamped", ((1, 0.3), (2, -0.5)), ("natural", (1, 2.0)))
+    },
+    "periodic": lambda y: scipy.interpolate.CubicSpline(KNOTS, looped(y), bc_type="periodic")(PLACES),
+    "derivatives": lambda y: scipy.interpolate.CubicSpline(KNOTS, y)(PLACES, 2),
+    "derivative": lambda y: scipy.interpolate.CubicSpline(KNOTS, y).derivative()(PLACES),
+    "all derivatives": lambda y: scipy.interpolate.CubicSpline(KNOTS, y).derivative(4)(PLACES) + y[0],
+    "antiderivative": lambda y: scipy.interpolate.CubicSpline(KNOTS, y).antiderivative(2)(PLACES),
+    "integral": lambda y: scipy.interpolate.CubicSpline(KNOTS, y).integrate(0.2, 1.8),
+    "integral to a number": lambda y: scipy.interpolate.CubicSpline(KNOTS, HEIGHTS).integrate(0.2, y[0]),
+    "at numbers": lambda y: scipy.interpolate.CubicSpline(KNOTS, y)(0.2 * y[:2]),
+    "coefficients": lambda y: scipy.interpolate.CubicSpline(KNOTS, y).c,
+    "columns": lambda y: scipy.interpolate.CubicSpline(KNOTS, np.stack([y, y * y], axis=1))(PLACES),
+    "rows": lambda y: scipy.interpolate.CubicSpline(KNOTS, np.stack([y, y * y]), axis=1)(PLACES[:3]),
+    "three knots": lambda y: scipy.interpolate.CubicSpline(KNOTS[:3], y[:3])(PLACES),
+    "two knots": lambda y: scipy.interpolate.CubicSpline(KNOTS[:2], y[:2])(PLACES),
+}
+
+
+@pytest.mark.parametrize("name", THROUGH)
+def test_splines_through_recording_values(name):
+    f = THROUGH[name]
+    check_against_numpy(f, HEIGHTS, value_rtol=1e-10)
+    many = np.stack([HEIGHTS, 0.5 * HEIGHTS])
+    np.testing.assert_allclose(numbad.vmap(f)(many), np.stack([f(part) for part in many]), rtol=1e-10, atol=1e-12)
+
+
+def test_errors_of_splines_through_recording_values():
+    spline = scipy.interpolate.CubicSpline
+    for error, text, f in (
+        (ValueError, "increasing", lambda y: spline(KNOTS[::-1], y)(0.5)),
+        (ValueError, "finite", lambda y: spline(KNOTS, y / 0.0)(0.5)),
+        (ValueError, "identical", lambda y: spline(KNOTS, y, bc_type="periodic")(0.5)),
+        (numbad.RecordingError, "knots", lambda y: spline(np.sort(y), KNOTS)(0.5)),
+        (numbad.RecordingError, "conditions", lambda y: spline(KNOTS, y, bc_type=((1, y[0]), (1, 0.0)))(0.5)),
+    ):
+        with pytest.raises(error, match=text), np.errstate(divide="ignore"):
+            numbad.gradient(f, HEIGHTS)
+    assert np.isnan(numbad.jit(lambda y: spline(KNOTS, y, extrapolate=False)(2.5))(HEIGHTS))
