@@ -11,7 +11,7 @@ import ctypes
 import functools
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -93,11 +93,16 @@ limit = Limit()
 renew_in_children(limit)
 
 
-@contextlib.contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Let BLAS compute on the calling thread alone."""
-    limit.enter()
-    try:
-        yield
-    finally:
+class OneBlasThread:
+    """Lets BLAS compute on the calling thread alone: some blocks take as long as a generator would."""
+
+    def __enter__(self) -> None:
+        limit.enter()
+
+    def __exit__(self, *raised: object) -> None:
         limit.leave()
+
+
+def one_blas_thread() -> OneBlasThread:
+    """Return what lets BLAS compute on the calling thread alone."""
+    return OneBlasThread()

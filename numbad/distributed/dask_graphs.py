@@ -18,7 +18,7 @@ from numbad.distributed.boards import Access, Key, find_board
 from numbad.distributed.contents import Package, name_package, shelf, store
 from numbad.distributed.ledgers import Ledger
 from numbad.distributed.shipped_paths import LoadedPath
-from numbad.distributed.workers import IDENTITY, Book, Done, Failed, Missed, Order, name_block, run_order
+from numbad.distributed.workers import IDENTITY, Book, Done, Failed, Missed, Order, Task, name_block, run_order
 from numbad.errors import InputError, message
 from numbad.kernels.threads import renew_in_children
 from numbad.recording.trees import put_together, take_apart
@@ -106,8 +106,10 @@ def compute_chunk(graph: Graph, point: Any, number: int, parts: tuple[Any, ...])
     loss = shelf.find(name, {name: package}, None, opened)
     book = books.books.setdefault((kind, name), Book({}, set()))
 
+    task = Task(IDENTITY, kind, loss, book, point, config.debug_nans, 1)
+
     def run(grant: str) -> Any:
-        return run_order(Order(IDENTITY, kind, number, loss, book, point, parts, grant, config.debug_nans, 1, None))
+        return run_order(Order(task, number, parts, grant))
 
     reply = run("")
     if isinstance(reply, Missed):

@@ -20,7 +20,7 @@ import numpy as np
 
 from numbad.distributed.blocks import Brought, Sent, is_future
 from numbad.distributed.contents import Package, pack, store
-from numbad.distributed.workers import Order, run_group, run_named, run_order
+from numbad.distributed.workers import Given, Order, run_group, run_named, run_order
 from numbad.errors import InputError, NumbadError, message
 from numbad.kernels.threads import most_threads
 from numbad.replay.telling import warn
@@ -34,7 +34,6 @@ WORTH_A_MESSAGE = 0.002  # seconds of orders that go together: a message takes a
 MOST_GROUPED = 64  # orders that go together
 MOST_SCATTERED = 4096  # contents that a cluster is to keep for later sums
 
-Given = tuple[Order, dict[str, Any], tuple[Any, ...]]  # an order, contents that are sent along, and what is brought
 scattered: weakref.WeakKeyDictionary[Any, OrderedDict[str, Any]] = weakref.WeakKeyDictionary()  # by client, by name
 
 

@@ -13,6 +13,28 @@ from numbad.replay.signatures import leaves_key
 
 PLAIN = (bool, int, float, str, bytes, type(None), np.ndarray, np.generic)
 NUMBERS = "fiub"  # kinds of dtypes
+MOST_KNOWN = 4096  # signatures that are kept
+
+
+class Part(NamedTuple):
+    """An argument of a call.
+
+    Attributes
+    ----------
+    values : list
+        The leaves that vary from block to block.
+    key : tuple
+        How it is nested, and what there is to know of each leaf.
+    outline : str
+        How it is nested, with a star for each leaf.
+    recordable : bool
+        Whether all leaves are numbers, arrays of numbers and plain values.
+    """
+
+    values: list[Any]
+    key: tuple[Any, ...]
+    outline: str
+    recordable: bool
 
 
 class Call(NamedTuple):
@@ -36,24 +58,40 @@ class Call(NamedTuple):
     outline: str
 
 
-def look_at_call(arguments: tuple[Any, ...]) -> Call:
-    """Return what there is to know of a call: its first argument is the point, the others are the block."""
+def look_at_part(argument: Any) -> Part:
+    """Return what there is to know of an argument."""
+    if type(argument) is float:
+        return Part([argument], NUMBER, "*", True)
+    if isinstance(argument, PLAIN):
+        leaves, outline = [argument], "*"
+    else:
+        leaves, tree = take_apart(argument)
+        outline = str(tree).removeprefix("PyTreeSpec(").removesuffix(")")
     values: list[Any] = []
-    parts: list[Any] = []
-    outlines = []
-    recordable = True
-    for argument in arguments:
-        if isinstance(argument, PLAIN):
-            leaves, shape = [argument], "*"
-        else:
-            leaves, tree = take_apart(argument)
-            shape = str(tree).removeprefix("PyTreeSpec(").removesuffix(")")
-        outlines.append(shape)
-        for leaf in leaves:
-            recordable = recordable and is_plain(leaf)
-            parts.append(leaves_key(leaf, values, True)[1])
-    signature = xxh3_64_hexdigest(repr((outlines, parts)).encode())
-    return Call(values, signature, recordable, ", ".join(outlines[1:]))
+    parts = [leaves_key(leaf, values, True)[1] for leaf in leaves]
+    return Part(values, (outline, *parts), outline, all(map(is_plain, leaves)))
+
+
+NUMBER = ("*", leaves_key(0.0, [], True)[1])  # the key of a float
+signatures: dict[tuple[Any, ...], str] = {}  # by the keys of arguments
+
+
+def put_parts(parts: list[Part]) -> Call:
+    """Return what there is to know of a call of arguments: the first is the point, the others are the block."""
+    keys = tuple([part.key for part in parts])
+    signature = signatures.get(keys)
+    if signature is None:
+        if len(signatures) > MOST_KNOWN:
+            signatures.clear()
+        signature = signatures[keys] = xxh3_64_hexdigest(repr(keys).encode())
+    values = [value for part in parts for value in part.values]
+    recordable = all(part.recordable for part in parts)
+    return Call(values, signature, recordable, ", ".join([part.outline for part in parts[1:]]))
+
+
+def look_at_call(arguments: tuple[Any, ...]) -> Call:
+    """Return what there is to know of a call of arguments: the first is the point, the others are the block."""
+    return put_parts([look_at_part(argument) for argument in arguments])
 
 
 def leaves_of_tree(tree: Any) -> list[Any]:

@@ -18,7 +18,7 @@ from numbad.distributed.contents import Package, name_package, shelf, store
 from numbad.distributed.executors import Lane, bringing
 from numbad.distributed.ledgers import Ledger
 from numbad.distributed.shipped_paths import LoadedPath
-from numbad.distributed.workers import IDENTITY, Done, Failed, Lacks, Missed, Order, name_block
+from numbad.distributed.workers import IDENTITY, Done, Failed, Lacks, Missed, Order, Task, name_block
 from numbad.errors import InputError, NumbadError, OutputError, message, name_of
 from numbad.recording.trees import put_together, take_apart
 from numbad.settings import config
@@ -72,7 +72,7 @@ class Sum:
         self.structure: Any = None
         self.shapes: list[Any] = []
         self.outline = ""
-        self.book: Any = None
+        self.watch = config.debug_nans
         self.version = -1
         self.recorded = self.unrecordable = False
 
@@ -115,7 +115,7 @@ class Sum:
 
     def room(self) -> int:
         """Return how many orders may be under way: one, as long as no path is known."""
-        known = self.ledger.paths or self.ledger.loose or self.unrecordable or config.debug_nans
+        known = self.ledger.paths or self.ledger.loose or self.unrecordable or self.watch
         return self.lane.room if known else 1
 
     def take_block(self) -> bool:
@@ -171,12 +171,8 @@ class Sum:
         if self.version != self.ledger.version:
             self.write_book()
         form, brought = self.forms[number]
-        ledger, lane = self.ledger, self.lane
-        order = Order(
-            IDENTITY, ledger.kind, number, self.loss, self.book, self.sent_point, form, grant,
-            config.debug_nans, lane.threads, lane.folder,
-        )  # fmt: skip
-        lane.submit(order, self.sent.get(number, {}), brought)
+        order = Order(self.task, number, form, grant)
+        self.lane.submit(order, self.sent.get(number, {}), brought)
         self.flying += 1
 
     # ------------------------------------------------------------ contents
@@ -193,15 +189,18 @@ class Sum:
         self.write_book()
 
     def write_book(self) -> None:
-        """Have ready what is known of paths, and the paths."""
+        """Have ready what is known of paths, and the paths; orders from now on are of another task."""
         self.version = self.ledger.version
         for name, path in list(self.ledger.packages.items()):
             if self.lane.ships:
                 self.parcels.name(name, path)
             else:
                 self.parcels.contents[name] = path
-        book = self.ledger.book()
-        self.book = self.parcels.wrap("book", book, "the paths") if self.lane.ships else book
+        ledger, lane, book = self.ledger, self.lane, self.ledger.book()
+        known: Any = self.parcels.wrap("book", book, "the paths") if lane.ships else book
+        self.task = Task(
+            IDENTITY, ledger.kind, self.loss, known, self.sent_point, self.watch, lane.threads, lane.folder
+        )
 
     def tidy(self) -> None:
         """Remove the files that no later sum needs."""
@@ -277,7 +276,7 @@ class Sum:
             name = self.ledger.add(signature, reply.path)
             if not self.lane.ships:
                 shelf.put(name, LoadedPath(reply.path))
-        elif reply.unrecordable and not order.watch:
+        elif reply.unrecordable and not self.watch:
             self.loosen(signature)
         self.again.extend((number, "") for number in self.parked.pop(signature, ()))
 
@@ -298,7 +297,7 @@ class Sum:
 
     def compare(self, number: int, reply: Done, leaves: Term, structure: Any) -> None:
         """Raise where a block is nested otherwise than the others, or gives something else."""
-        shapes = [np.shape(leaf) for leaf in leaves]
+        shapes = [() if type(leaf) is float else np.shape(leaf) for leaf in leaves]
         if self.structure is None:
             self.structure, self.shapes, self.outline = structure, shapes, reply.outline
             return

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import linecache
 import pickle
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -20,9 +22,9 @@ from numbad.distributed.blocks import Named, check_size, open_block, opened
 from numbad.distributed.contents import Lacking, Package, shelf
 from numbad.distributed.derivatives import derivative_of, split
 from numbad.distributed.shipped_paths import MISSED, LoadedPath, Unrecordable, record_path
-from numbad.distributed.signatures import Call, look_at_call
+from numbad.distributed.signatures import Call, look_at_part, put_parts
 from numbad.errors import INTERNAL, NumbadError, SourceLine, describe_site, message, read_line, site_of
-from numbad.kernels.threads import count_threads, most_threads, set_num_threads
+from numbad.kernels.threads import count_threads, most_threads, renew_in_children, set_num_threads
 from numbad.settings import VERSION, config
 
 INTERNAL.add("numbad.distributed")  # not in the list there: kernels are made of that module too, and would be made anew
@@ -31,8 +33,8 @@ IDENTITY = (VERSION, sys.version_info[:2])  # what a worker and its client must 
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Order:
-    """What is to be computed of a block.
+class Task:
+    """What the orders of a sum have in common.
 
     Attributes
     ----------
@@ -40,14 +42,8 @@ class Order:
         See `IDENTITY`.
     kind : str
         What is computed (see `derivatives`).
-    number : int
-        Of the block.
     loss, book, point : Named, Package, or the thing itself
         The function; the names of the known paths, by signature; where to differentiate.
-    block : tuple
-        The parts of the block, as they travel.
-    grant : str
-        "" to say which paths are missing, "record" to record and send one, "alone" to record without sending it.
     watch : bool
         Whether to look for numbers that are not finite.
     threads : int
@@ -58,18 +54,41 @@ class Order:
 
     identity: tuple[Any, ...]
     kind: str
-    number: int
     loss: Any
     book: Any
     point: Any
-    block: tuple[Any, ...]
-    grant: str
-    watch: bool
-    threads: int
-    folder: str | None
+    watch: bool = False
+    threads: int = 0
+    folder: str | None = None
 
     def __reduce__(self) -> Any:
-        return Order, tuple(getattr(self, name) for name in self.__slots__)
+        return Task, tuple(getattr(self, name) for name in self.__slots__)
+
+
+class Order:
+    """What is to be computed of a block.
+
+    Attributes
+    ----------
+    task : Task
+    number : int
+        Of the block.
+    block : tuple
+        The parts of the block, as they travel.
+    grant : str
+        "" to say which paths are missing, "record" to record and send one, "alone" to record without sending it.
+    """
+
+    __slots__ = ("block", "grant", "number", "task")
+
+    def __init__(self, task: Task, number: int, block: tuple[Any, ...], grant: str) -> None:
+        self.task, self.number, self.block, self.grant = task, number, block, grant
+
+    def __reduce__(self) -> Any:
+        return Order, (self.task, self.number, self.block, self.grant)
+
+
+Given = tuple[Order, dict[str, Any], tuple[Any, ...]]  # an order, contents that are sent along, and what is brought
 
 
 class Book(NamedTuple):
@@ -119,26 +138,46 @@ class Failed(NamedTuple):
     where: SourceLine | None
 
 
-def run_order(order: Order, sent: dict[str, Any] | None = None, brought: tuple[Any, ...] = ()) -> Any:
-    """Carry out an order; return a `Done`, `Lacks`, `Missed` or `Failed`."""
+def run_orders(given: list[Given]) -> list[Any]:
+    """Carry out orders of one task; return a `Done`, `Lacks`, `Missed` or `Failed` for each."""
+    bench = Bench(given[0][0].task)
+    task = bench.task
     try:
-        check_identity(order.identity)
-        with one_blas_thread(), using_threads(order.threads), watching(order.watch):
-            return compute(order, sent or {}, brought)
+        check_identity(task.identity)
+    except NumbadError as error:
+        return [failure(error) for _ in given]
+    with one_blas_thread():
+        if not (task.threads or task.watch):
+            return [attempt(bench, *part) for part in given]
+        with using_threads(task.threads), watching(task.watch):
+            return [attempt(bench, *part) for part in given]
+
+
+def attempt(bench: Bench, order: Order, sent: dict[str, Any], brought: tuple[Any, ...]) -> Any:
+    """Carry out an order, whatever happens."""
+    try:
+        return compute(bench, order, sent, brought)
     except Lacking as lacking:
         return Lacks(lacking.names)
     except Exception as error:
         return failure(error)
 
 
-def run_group(given: list[tuple[Order, dict[str, Any], tuple[Any, ...]]]) -> tuple[float, list[Any]]:
+def run_order(order: Order, sent: dict[str, Any] | None = None, brought: tuple[Any, ...] = ()) -> Any:
+    """Carry out an order; return a `Done`, `Lacks`, `Missed` or `Failed`."""
+    return run_orders([(order, sent or {}, brought)])[0]
+
+
+def run_group(given: list[Given]) -> tuple[float, list[Any]]:
     """Carry out several orders, each with its contents; return how many seconds they took, and the replies."""
     begin = time.perf_counter()
-    replies = [run_order(*part) for part in given]
+    replies: list[Any] = []
+    for _, orders in itertools.groupby(given, lambda part: id(part[0].task)):
+        replies += run_orders(list(orders))
     return time.perf_counter() - begin, replies
 
 
-def run_named(name: str, place: int, given: list[Any]) -> tuple[str, int, tuple[float, list[Any]]]:
+def run_named(name: str, place: int, given: list[Given]) -> tuple[str, int, tuple[float, list[Any]]]:
     """Carry out several orders; return the name and the place that they have come with, and what `run_group` gives."""
     return name, place, run_group(given)
 
@@ -190,48 +229,100 @@ def using_threads(count: int) -> Iterator[None]:
         set_num_threads(min(before, most_threads()))
 
 
+class Watch:
+    """How many threads of this process look for numbers that are not finite, and what the setting was before."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.depth, self.before = 0, False
+
+
+watch = Watch()
+renew_in_children(watch)
+
+
 @contextlib.contextmanager
 def watching(on: bool) -> Iterator[None]:
-    """Look for numbers that are not finite, or leave the setting as it is."""
-    before, config._debug_nans = config._debug_nans, on or config._debug_nans
+    """Look for numbers that are not finite, or leave the setting as it is: the last thread to end puts it back."""
+    if not on:
+        yield
+        return
+    with watch.lock:
+        if not watch.depth:
+            watch.before = config._debug_nans
+        watch.depth += 1
+        config._debug_nans = True
     try:
         yield
     finally:
-        if on:
-            config._debug_nans = before
+        with watch.lock:
+            watch.depth -= 1
+            if not watch.depth:
+                config._debug_nans = watch.before
 
 
-def compute(order: Order, sent: dict[str, Any], brought: tuple[Any, ...]) -> Any:
-    """Compute a block by a path, or as its order says."""
+class Bench:
+    """What is opened once for orders that follow one another.
 
-    def find(thing: Any) -> Any:
+    Attributes
+    ----------
+    book : Book
+        The paths that are known.
+    point : any
+        Where to differentiate, None as long as nothing has been opened.
+    """
+
+    __slots__ = ("book", "part", "point", "task")
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.point: Any = None
+
+    def find(self, thing: Any, sent: dict[str, Any]) -> Any:
+        """Return a thing that an order has, by its name or packed."""
         if isinstance(thing, Named):
-            return shelf.find(thing.name, sent, order.folder, opened)
+            return shelf.find(thing.name, sent, self.task.folder, opened)
         return thing.open() if isinstance(thing, Package) else thing
 
-    book = find(order.book)
-    arguments = (find(order.point), *(open_block(part, find, brought) for part in order.block))
-    for part in arguments[1:]:
+    def open(self, sent: dict[str, Any]) -> None:
+        """Open what all orders need."""
+        if self.point is None:
+            self.book: Book = self.find(self.task.book, sent)
+            point = self.find(self.task.point, sent)
+            self.part = look_at_part(point)
+            self.point = point
+
+
+def compute(bench: Bench, order: Order, sent: dict[str, Any], brought: tuple[Any, ...]) -> Any:
+    """Compute a block by a path, or as its order says."""
+    bench.open(sent)
+    task, book = bench.task, bench.book
+
+    def find(thing: Any) -> Any:
+        return bench.find(thing, sent)
+
+    block = [open_block(part, find, brought) for part in order.block]
+    for part in block:
         check_size(part)
-    call = look_at_call(arguments)
-    if order.watch or not call.recordable:
-        return anew(order.kind, find(order.loss), arguments, call)
+    call = put_parts([bench.part, *map(look_at_part, block)])
+    if task.watch or not call.recordable:
+        return anew(task.kind, find(task.loss), (bench.point, *block), call)
     names = book.paths.get(call.signature, ())
-    for path in find_paths(names, order, sent):
+    for path in find_paths(names, task, sent):
         found = path.run(call.values)
         if found is not MISSED:
-            return Done(*split(order.kind, found), call.signature, call.outline)
+            return Done(*split(task.kind, found), call.signature, call.outline)
     if not order.grant and call.signature not in book.loose:
         return Missed(call.signature, len(names))
-    return record(order, find(order.loss), arguments, call)
+    return record(order, find(task.loss), (bench.point, *block), call)
 
 
-def find_paths(names: tuple[str, ...], order: Order, sent: dict[str, Any]) -> list[LoadedPath]:
+def find_paths(names: tuple[str, ...], task: Task, sent: dict[str, Any]) -> list[LoadedPath]:
     """Return paths by their names; what is lacking of them is told at once."""
     found, lacking = [], []
     for name in names:
         try:
-            found.append(shelf.find(name, sent, order.folder, LoadedPath))
+            found.append(shelf.find(name, sent, task.folder, LoadedPath))
         except Lacking:
             lacking.append(name)
     if lacking:
@@ -241,14 +332,15 @@ def find_paths(names: tuple[str, ...], order: Order, sent: dict[str, Any]) -> li
 
 def record(order: Order, loss: Callable[..., Any], arguments: tuple[Any, ...], call: Call) -> Done:
     """Record the path of a block, and compute the block by it."""
+    kind = order.task.kind
     try:
-        package = record_path(order.kind, loss, arguments)
+        package = record_path(kind, loss, arguments)
     except (NumbadError, Unrecordable):  # the function itself raises it again, or can do without
-        return anew(order.kind, loss, arguments, call)
+        return anew(kind, loss, arguments, call)
     found = LoadedPath(package).run(call.values)
     if found is MISSED:
-        return anew(order.kind, loss, arguments, call)
-    return Done(*split(order.kind, found), call.signature, call.outline, package if order.grant == "record" else None)
+        return anew(kind, loss, arguments, call)
+    return Done(*split(kind, found), call.signature, call.outline, package if order.grant == "record" else None)
 
 
 def anew(kind: str, loss: Callable[..., Any], arguments: tuple[Any, ...], call: Call) -> Done:

@@ -314,9 +314,8 @@ def test_what_joblib_loses_again_and_again_is_given_up() -> None:
             return super().__call__(jobs)[:-1] and []
 
     lane = executors.JoblibLane(Losing())
-    order = workers.Order(
-        workers.IDENTITY, GRADIENT, 7, waiting, workers.Book({}, set()), 1.0, (1.0,), "", False, 0, None
-    )
+    task = workers.Task(workers.IDENTITY, GRADIENT, waiting, workers.Book({}, set()), 1.0)
+    order = workers.Order(task, 7, (1.0,), "")
     lane.submit(order, {}, ())
     with pytest.raises(numbad.NumbadError, match="workers died 4 times, computing block 7"):
         lane.next()
@@ -467,9 +466,8 @@ class Holder:
 
 
 def test_a_worker_of_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    order = workers.Order(
-        ("0.0", (3, 1)), GRADIENT, 0, waiting, workers.Book({}, set()), 1.0, (1.0,), "", False, 0, None
-    )
+    task = workers.Task(("0.0", (3, 1)), GRADIENT, waiting, workers.Book({}, set()), 1.0)
+    order = workers.Order(task, 0, (1.0,), "")
     reply = workers.run_order(order)
     assert isinstance(reply, workers.Failed)
     assert "a worker has numbad" in str(reply.error) and "the client numbad 0.0 and Python 3.1" in str(reply.error)
@@ -479,19 +477,8 @@ def test_a_worker_of_another_version_is_refused(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_what_a_worker_lacks_is_told() -> None:
-    order = workers.Order(
-        workers.IDENTITY,
-        GRADIENT,
-        0,
-        Named("loss-1"),
-        workers.Book({}, set()),
-        Named("point-2"),
-        (1.0,),
-        "",
-        False,
-        0,
-        None,
-    )
+    task = workers.Task(workers.IDENTITY, GRADIENT, Named("loss-1"), workers.Book({}, set()), Named("point-2"))
+    order = workers.Order(task, 0, (1.0,), "")
     assert workers.run_order(order) == workers.Lacks(["point-2"])
 
 

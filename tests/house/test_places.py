@@ -109,7 +109,7 @@ ELSEWHERE = {
         "distributed blocks derivatives ledgers signatures summing",
         "what every sum passes through",
     ),
-    "distributed/test_executors.py": ("distributed workers", "what executors let run"),
+    "distributed/test_executors.py": ("distributed", "what executors let run"),
     "replay/test_jit.py": (
         "replay machines number_memory output_copies program swept_machine telling",
         "jit is the way to all of them",
