@@ -182,7 +182,7 @@ FEW_RECTANGLES = limit(16, 2)
 GROUPED_ROWS = limit(100, 5)
 # Axes of a group's index space.
 MOST_AXES = limit(5, 3)
-# Elements of the innermost axis: rows with fewer do not take axes apart over which others run.
+# Elements of the innermost axis: a group that calls a function of a library has no shorter one, unless its rows do.
 SHORT_AXIS = limit(24, 3)
 # Groups of which a row looks for one to join, from the last on.
 NEAR_GROUPS = limit(8, 2)

@@ -19,7 +19,6 @@ from numbad.compilation.grouping import (
     Member,
     Step,
     Stop,
-    is_expensive,
     keep_for_back,
     target_is_block,
 )
@@ -34,7 +33,6 @@ from numbad.tape.layout import (
     ADD,
     CONTRACT,
     GATHER,
-    MAP,
     SCATTER,
     gather_places,
     host_places,
@@ -395,7 +393,7 @@ class Planner:
             return
         parts = [[place for place in targets if place in reached] for targets in targets_of(group)]
         parts = [targets for targets in parts if targets]
-        if len(parts) > 1 and any(member.opcode < MAP and is_expensive(member.op) for member in group.members):
+        if len(parts) > 1 and group.is_expensive:
             self.pull_at_once(group, parts, bars)
             return
         for targets in parts:

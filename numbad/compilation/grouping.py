@@ -9,6 +9,7 @@ of Griewank and Walther (2008, chapter 12), within one iteration of a loop.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -92,6 +93,11 @@ class Member:
         """Whether it computes nothing."""
         return self.opcode in (GUARD, GUARD_VALUE)
 
+    @property
+    def is_expensive(self) -> bool:
+        """Whether it calls a function of a library."""
+        return self.opcode < MAP and is_expensive(self.opcode)
+
     def is_alike(self, shape: Shape) -> bool:
         """Whether it does the same for each element of an index space, which follow one another in all its places."""
         return not self.is_guard and all(place.step(shape) is not None for place in (self.out, *self.operands))
@@ -111,12 +117,15 @@ class Group:
         Whether more rows may join.
     is_alike : bool
         Whether all rows do the same for each element, one after the other: such groups may be long (see `lanes`).
+    is_expensive : bool
+        Whether a row calls a function of a library.
     """
 
     shape: Shape
     members: list[Member]
     is_open: bool = True
     is_alike: bool = True
+    is_expensive: bool = False
     outputs: dict[Place, int] = dataclasses.field(default_factory=dict)
 
     @property
@@ -140,6 +149,7 @@ class Group:
         if not member.adds and not member.is_guard:
             self.outputs[member.out] = len(self.members)
         self.is_alike = self.is_alike and bool(self.shape) and member.is_alike(self.shape)
+        self.is_expensive = self.is_expensive or member.is_expensive
         self.members.append(member)
 
     def cut(self) -> list[Group]:
@@ -395,8 +405,9 @@ class Grouping:
         common = common_shape(shape, group.shape)
         if common is None or len(common) > MOST_AXES:
             return False
-        if common and common[-1] < min(SHORT_AXIS, max(shape[-1], group.shape[-1])):
-            return False  # the others go through memory in longer runs without it
+        short = common and common[-1] < min(SHORT_AXIS, max(shape[-1], group.shape[-1]))
+        if short and (group.is_expensive or member.is_expensive):
+            return False  # such functions are computed by vectors over longer runs
         for place, writer in zip(member.operands, writers):
             if writer == k:
                 outputs = group.outputs
@@ -464,9 +475,10 @@ def target_is_block(shape: Shape, place: Place) -> bool:
     return once.is_block(tuple(shape[axis] for axis in kept))
 
 
-def is_expensive(op: Op) -> bool:
+@functools.cache
+def is_expensive(opcode: int) -> bool:
     """Whether an op calls a function of a library: its result is kept for the way back."""
-    return "declare double @" in (number_texts.find(f"value_{op.name}") or "").replace("@llvm.", "")
+    return "declare double @" in (number_texts.find(f"value_{REGISTRY[opcode].name}") or "").replace("@llvm.", "")
 
 
 def keep_for_back(steps: list[Step]) -> None:
@@ -496,7 +508,7 @@ def mark_kept(group: Group, needed: set[int]) -> None:
         member = group.members[k]
         if not waiting[k] or member.stored:
             continue
-        if member.opcode < MAP and is_expensive(member.op):
+        if member.is_expensive:
             member.stored = True
             continue
         waiting[[source for source in member.sources if source >= 0]] = True

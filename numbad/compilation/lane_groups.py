@@ -7,13 +7,13 @@ import math
 
 import numpy as np
 
-from numbad.compilation.grouping import Group, Member, is_expensive
+from numbad.compilation.grouping import Group, Member
 from numbad.compilation.lanes import LaneKernel, LaneWriter, is_short
 from numbad.compilation.nests import Pull
 from numbad.compilation.places import Place
 from numbad.compilation.scalar_program import CONSTANT, GIVEN, RESULT, ScalarProgram, X, Y, Z, read_back
 from numbad.ops.definition import BY_NAME
-from numbad.tape.layout import ADD, CONTRACT, MAP
+from numbad.tape.layout import ADD, CONTRACT
 
 WORTH_MOVING = 8  # rows for each number that is moved into a block or out of it
 
@@ -154,7 +154,7 @@ def find_pulled(reading: Reading, pull: Pull) -> Pulled:
 
 def is_kept(member: Member) -> bool:
     """Whether a result is read going back, and not computed again."""
-    return member.stored and member.opcode < MAP and is_expensive(member.op)
+    return member.stored and member.is_expensive
 
 
 def spread(group: Group, needed: np.ndarray, kept: np.ndarray) -> np.ndarray:

@@ -26,9 +26,18 @@ def test_rows_of_other_shapes_split_axes() -> None:
     assert [member.op.name for member in found[0].members[:3]] == ["multiply", "add", "tanh"]
 
 
-def test_short_axes_do_not_take_long_ones_apart() -> None:
+def test_short_axes_do_not_take_functions_of_a_library_apart() -> None:
     found = groups_of(lambda x: np.sum(np.tanh(x * 2.0 + x[:, :1])), X.reshape(30, 2))
-    assert [group.shape for group in found] == [(60,), (30, 2), (60,)]
+    assert [group.shape for group in found] == [(30, 2), (60,)]
+
+
+def test_cheap_rows_join_over_an_axis_that_is_short() -> None:
+    def distances(c: Any) -> Any:
+        return np.sum(np.sqrt(1.0 + np.sum((np.ones((20, 1, 2)) - c) ** 2, axis=2)))
+
+    found = groups_of(distances, X[:6].reshape(3, 2))
+    assert [(group.shape, len(group.members)) for group in found] == [((20, 3, 2), 3), ((60,), 3)]
+    assert not any(member.stored for member in found[0].members[:2])
 
 
 def test_a_row_joins_over_rows_between() -> None:
