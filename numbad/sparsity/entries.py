@@ -165,6 +165,15 @@ class Entries:
         self.runs = runs
         return place
 
+    def arrange(self, order: np.ndarray) -> None:
+        """Give the entries in another order from now on: `order` has their places in the one before."""
+        self.template = self.template[order]
+        if self.sources.size == self.template.size:
+            self.sources, self.which = self.sources[order], self.which[order]
+        else:
+            self.targets = np.argsort(order)[self.targets].astype(np.int32)
+        self.bind()
+
     def bind(self) -> None:
         """Note the addresses of the memory for the calls to come."""
         template = self.template[:0] if self.sources.size == self.template.size else self.template

@@ -159,6 +159,9 @@ class SparsePath:
             parts = zip(self.bounds, self.dtypes, strict=True)
             self.blocks = [[Block(wider, whole, bounds, plan.format, dtype) for bounds, dtype in parts]]
         self.only = self.blocks[0][0] if is_single(plan.argnums) else None
+        alone = self.only if self.places is None else None
+        if self.prepared.arrange(alone.chosen if alone else None) and alone:
+            alone.chosen = None  # the data come in the block's order
 
     def compute(self, given: list[Any]) -> Any:
         """Return the derivative at the leaves of a point; None where it takes another path.

@@ -92,6 +92,7 @@ class Prepared:
                     where=False,
                 )
             )
+        self.order: np.ndarray | None = None  # of the data, as places in the pattern
         self.lock = threading.Lock()  # of the memory of the entries
         self.colouring: Colouring | None = None
         self.entries: Entries | None = None
@@ -175,8 +176,21 @@ class Prepared:
         elements, rows = len(self.analysis.elements.code), len(self.tape.program_code())
         return SWEEP + DISPATCH * rows + elements * (ROW + LANE * colours)
 
+    def arrange(self, order: np.ndarray | None) -> bool:
+        """Let data come in an order, the pattern's where it is None; return whether it can be done at no cost."""
+        if self.entries is None:
+            return order is None
+        if order is not None or self.order is not None:
+            with self.lock:
+                back = np.arange(self.pattern.entries) if self.order is None else np.argsort(self.order)
+                self.entries.arrange(back if order is None else back[order])
+                self.order = order
+        return True
+
     def compute(self, given: list[Any]) -> tuple[np.ndarray, list[Any]] | None:
         """Return the entries at a point, and the values that are read; None where a guard does not hold.
+
+        The entries are in the order of the pattern, or that of `arrange`.
 
         Raises
         ------
@@ -195,7 +209,7 @@ class Prepared:
                     self.lanes = Lanes(self.tape, self.wanted, self.rows, self.colouring, self.pattern)
         assert self.lanes is not None
         data, values = self.lanes.compute(self.tape.rebuild_inputs(list(given)), given)
-        return data, [values[k] for k in self.reads]
+        return data if self.order is None else data[self.order], [values[k] for k in self.reads]
 
     def describe(self) -> str:
         """Return in a few words how the entries are computed."""

@@ -63,6 +63,20 @@ def test_one_structure_for_all_paths():
         assert [fixed(sign * X).nnz for sign in (1.0, -1.0)] == [81, 81]
 
 
+@pytest.mark.filterwarnings("ignore:.*takes another path")
+def test_one_structure_by_columns_is_that_of_all_paths():
+    def f(x):
+        return x * x[0] if x[0] > 0 else np.roll(x, 1) * 2.0 + x * x
+
+    run = numbad.jit(numbad.sparse_jacobian(f, structure="union", format="csc"))
+    x = np.linspace(0.5, 1.5, 5)
+    for at in (x, -x, x, 2.0 * x, -x):
+        matrix = run(at)
+        np.testing.assert_allclose(matrix.toarray(), numbad.jacobian(f, at), rtol=1e-12, atol=1e-12)
+        assert np.array_equal(matrix.indices, matrix.tocoo().tocsc().indices)
+    assert run(x).nnz == run(-x).nnz == 5 + 5 + 3
+
+
 @pytest.mark.parametrize("method", ["entries", "columns", "rows", "both"])
 def test_points_signatures_and_arguments_that_vary(method):
     def f(t, x, k):

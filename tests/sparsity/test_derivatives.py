@@ -389,6 +389,48 @@ def test_what_takes_entries_over_has_them_in_common():
     assert steps[0] == steps[1]
 
 
+ARRANGED = {  # entries that all vary, that vary in part, that never do, and sweeps
+    "all": lambda x: x[1:] * x[:-1] * x[-1],
+    "some": lambda x: np.concatenate([x[:-1] * x[1:] + x[::-1][1:], 2.0 * x[::-1], np.ones(2)]),
+    "none": lambda x: 3.0 * x[::-1] - np.roll(x, 2),
+    "none at all": lambda x: np.ones(3),
+    "python": lambda x: np.linalg.svd(x.reshape(3, 3), compute_uv=False),
+    "a root": lambda x: np.concatenate([np.sqrt(x) * x[::-1], 5.0 * x]),
+}
+
+
+@pytest.mark.parametrize("name", ARRANGED)
+def test_entries_come_in_the_order_of_the_format(name):
+    f = ARRANGED[name]
+    runs = [numbad.jit(numbad.sparse_jacobian(f, format=kind)) for kind in ("csr", "csc")]
+    zero = X * (np.arange(9) != 4)  # where a root has no finite slope
+    with np.errstate(all="ignore"):
+        for at in (X, 2.0 * X, zero, X):
+            one, other = (run(at) for run in runs)
+            assert other.format == "csc" and other.has_canonical_format
+            np.testing.assert_array_equal(one.tocsc().indices, other.indices)
+            np.testing.assert_allclose(other.data, one.tocsc().data, rtol=1e-15, atol=1e-15)
+            np.testing.assert_allclose(other.toarray(), numbad.jacobian(f, at), rtol=1e-12, atol=1e-12)
+
+
+def test_orders_of_entries_follow_one_another():
+    tape = numbad.record(ARRANGED["some"], X)
+    usual = tape.sparse_jacobian(X).data
+    prepared = tape.kept["sparse", False]
+    random = np.random.default_rng(2)
+    for order in (random.permutation(usual.size), random.permutation(usual.size), None, None):
+        assert prepared.arrange(order)
+        np.testing.assert_array_equal(prepared.compute([X])[0], usual if order is None else usual[order])
+
+
+def test_a_damaged_order_is_noticed(monkeypatch):
+    whole = entries.Entries.arrange
+    monkeypatch.setattr(entries.Entries, "arrange", lambda self, order: whole(self, np.roll(order, 1)))
+    for name in ("all", "some", "none"):
+        found = numbad.sparse_jacobian(ARRANGED[name], X, format="csc").toarray()
+        assert np.abs(found - numbad.jacobian(ARRANGED[name], X)).max() > 0.1
+
+
 def test_which_rows_are_computed_side_by_side(monkeypatch):
     monkeypatch.setattr(entries, "FEWEST_IN_RUN", 4)
     opcodes = {op.name: op.opcode for op in REGISTRY}
