@@ -398,8 +398,8 @@ def in_dtype(result: Any, wanted: np.dtype) -> Any:
     """
     if not isinstance(result, Active):
         return np.asarray(result, wanted)[()]
-    if result.boolean and wanted.kind == "b":
-        return result
+    if wanted.kind == "O" or (result.boolean and wanted.kind == "b"):
+        return result  # objects: np.asarray has made some of recording values, whose dtype a program hands on
     recorder = result.recorder
     if wanted.kind == "f" and wanted.itemsize in (4, 8):
         if wanted.itemsize == 8:

@@ -65,6 +65,8 @@ def astype(
         if self.boolean:
             return np.multiply(self, 1.0)  # ones and zeros, which are no mask any more
         return decide("whole_numbers", self, keywords={"dtype": wanted})
+    if wanted.kind == "O":
+        return np.array(self, dtype=object)  # one of recording numbers
     if wanted.kind != "f":
         return refuse(f"a recording value cannot become {wanted}", "use real floating-point numbers")
     same = wanted == self.dtype

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.optimize
 import scipy.sparse.linalg
 import scipy.special
 
@@ -333,3 +334,21 @@ def test_slopes_at_evenly_spaced_places_do_not_read_the_place_itself() -> None:
     for places in (np.arange(6.0), 0.5 * np.arange(6), np.array([0.0, 1.0, 2.0, 3.0, 4.0, 6.0])):
         found = numbad.vjp(lambda x, p=places: np.gradient(x, p), samples)[0]
         np.testing.assert_allclose(found, np.gradient(samples, places), rtol=1e-14)
+
+
+@pytest.mark.filterwarnings("ignore:a recording array was converted")
+@pytest.mark.parametrize(
+    "function",
+    [
+        scipy.optimize.rosen,  # sums in the dtype of np.asarray(x), which is object while it is recorded
+        lambda x: np.sum(x * x, axis=0, dtype=np.asarray(x).dtype),
+        lambda x: np.mean(np.asarray(x) ** 2, dtype=np.asarray(x).dtype),
+        lambda x: np.cumsum(x * x, dtype=object)[-1] * x[0],
+        lambda x: np.prod(np.add(x, 1.0, dtype=object), dtype=object),
+        lambda x: (x * x).sum(dtype=object),
+        lambda x: np.sum(x.astype(object) ** 3 * np.exp(x)),
+    ],
+)
+def test_objects_that_the_program_has_made_keep_their_dtype(function):
+    check_against_numpy(function, V)
+    assert np.array_equal(numbad.jit(numbad.gradient(function))(V), numbad.gradient(function, V))
