@@ -17,8 +17,9 @@ import resource
 import statistics
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
+import joblib
 import numpy as np
 
 import numbad
@@ -73,11 +74,23 @@ def measure_dispatch(count=400):
     def ours(executor):
         return lambda: numbad.distributed.value_and_gradient(short, w, blocks, executor=executor)
 
-    with ProcessPoolExecutor(2, multiprocessing.get_context("fork")) as pool:
-        alone = lambda: [future.result() for future in [pool.submit(by_executor, w, block) for block in blocks]]
-        here, processes, own = by_turns([ours(None), ours(pool), alone], 9)
-        print(f"this process: {1e6 * here / count:.0f} us a block")
-        print(f"two processes: {1e6 * processes / count:.0f} us a block, the pool alone {1e6 * own / count:.0f}")
+    def by_pool(pool):
+        return lambda: [future.result() for future in [pool.submit(by_executor, w, block) for block in blocks]]
+
+    def by_joblib(parallel):
+        return lambda: parallel(joblib.delayed(by_executor)(w, block) for block in blocks)
+
+    with (
+        ThreadPoolExecutor(2) as threads,
+        ProcessPoolExecutor(2, multiprocessing.get_context("fork")) as pool,
+        joblib.Parallel(2) as parallel,
+    ):
+        alone = [by_pool(threads), by_pool(pool), by_joblib(parallel)]
+        found = by_turns([ours(None), ours(threads), ours(pool), ours(parallel), *alone], 9)
+        here, *found = (1e6 * one / count for one in found)
+        print(f"this process: {here:.0f} us a block")
+        for name, one, own in zip(("two threads", "two processes", "joblib"), found[:3], found[3:], strict=True):
+            print(f"{name}: {one:.0f} us a block, the executor alone {own:.0f}")
     from distributed import Client, LocalCluster
 
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
