@@ -17,7 +17,7 @@ from numbad.ops.texts import dependencies
 from numbad.sparsity.compiled import call
 from numbad.sparsity.elements import input_places, output_places, take_elements, values_of
 from numbad.sweeps.dependence import operands_that_carry
-from numbad.tape.layout import CONTRACT, MAP
+from numbad.tape.layout import CLEAR, CONTRACT, GUARD, GUARD_VALUE, MAP
 
 if TYPE_CHECKING:
     from numbad.tapes.tape import Tape
@@ -259,6 +259,19 @@ class Analysis:
         for other, constant, none in ((3, P_CONSTANT, P_NONE), (2, Q_CONSTANT, Q_NONE)):
             zero = (self.values[code[rows, other]] == 0) & (self.flags[rows] & constant != 0)
             self.flags[rows[zero]] |= none
+
+    def is_linear(self) -> bool:
+        """Whether no partial varies and no guard has to hold: the derivative is the same at all points."""
+        code, opcodes = self.elements.code, self.elements.code[:, 0]
+        if self.elements.python or ((opcodes == GUARD) | (opcodes == GUARD_VALUE)).any():
+            return False
+        rows = np.flatnonzero(opcodes != CLEAR)
+        scalar = opcodes[rows] < MAP
+        two = opcodes[rows] == CONTRACT
+        two[scalar] = self.binary[opcodes[rows[scalar]]] != 0
+        moves = self.varies[code[rows, 2]] & (self.flags[rows] & P_CONSTANT == 0)
+        moves |= two & (self.varies[code[rows, 3] * two] != 0) & (self.flags[rows] & Q_CONSTANT == 0)
+        return not moves.any()
 
     def pattern(self, symmetric: bool = False) -> Pattern:
         """Return the pattern.

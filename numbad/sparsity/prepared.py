@@ -97,6 +97,7 @@ class Prepared:
         self.colouring: Colouring | None = None
         self.entries: Entries | None = None
         self.lanes: Lanes | None = None
+        self.once, self.found = False, np.zeros(0)  # whether the entries are the same everywhere; these entries
         self.choose(method)
         self.analysis = None
         self.seconds = time.perf_counter() - start
@@ -163,6 +164,7 @@ class Prepared:
         self.entries = None
         self.method = self.colouring.kind
         self.lanes = Lanes(self.tape, self.wanted, self.rows, self.colouring, pattern)
+        self.once = method == "auto" and not self.reads and analysis.is_linear()
 
     def predict_entries(self) -> float:
         """Return the predicted nanoseconds of a run of the entries."""
@@ -208,7 +210,11 @@ class Prepared:
                     self.colouring = self.colour()
                     self.lanes = Lanes(self.tape, self.wanted, self.rows, self.colouring, self.pattern)
         assert self.lanes is not None
+        if self.once and self.found.size:
+            return self.found.copy(), []
         data, values = self.lanes.compute(self.tape.rebuild_inputs(list(given)), given)
+        if self.once:
+            self.found = data.copy()
         return data if self.order is None else data[self.order], [values[k] for k in self.reads]
 
     def describe(self) -> str:
@@ -217,7 +223,7 @@ class Prepared:
             rows = len(self.entries.code) + self.entries.in_runs
             return f"one by one: {rows} rows and {self.entries.steps.size // 3} instructions"
         assert self.colouring is not None
-        return f"by {self.colouring.colours} colours of {self.method}"
+        return f"{'once, ' if self.once else ''}by {self.colouring.colours} colours of {self.method}"
 
     def bytes(self) -> int:
         """Return about how many bytes this takes."""

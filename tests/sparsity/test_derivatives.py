@@ -431,6 +431,46 @@ def test_a_damaged_order_is_noticed(monkeypatch):
         assert np.abs(found - numbad.jacobian(ARRANGED[name], X)).max() > 0.1
 
 
+def forgetting(x, weight, steps=60):
+    """Return what a long loop is left with."""
+    total = x[0] * 1.0
+    for k in range(steps):
+        total = total * weight + x[k % 3] * 2.0
+    return total
+
+
+LINEAR = {  # whether the derivative is the same everywhere
+    "a loop": (lambda x: forgetting(x, 0.9), True),
+    "a product": (lambda x: np.array([[1.0, 2.0, 0.0]]) @ x + forgetting(x, 0.5), True),
+    "a weight that varies": (lambda x: forgetting(x, x[1]), False),
+    "a sine": (lambda x: forgetting(x, 0.9) + np.sin(x[2]), False),
+    "a product of two": (lambda x: forgetting(x, 0.9) + x @ x, False),
+    "a larger one": (lambda x: forgetting(x, 0.9) + np.maximum(x[0], x[1]), False),
+    "a branch": (lambda x: forgetting(x, 0.9) if x[0] > 0 else x[1] * 3.0, False),
+    "python": (lambda x: forgetting(x, 0.9) + np.linalg.det(np.diag(x)), False),
+}
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_long_linear_programs_are_swept_once(name, monkeypatch):
+    monkeypatch.setattr(prepared, "VERY_LONG", 20)
+    monkeypatch.setattr(prepared.Prepared, "predict_entries", lambda self: np.inf)
+    f, linear = LINEAR[name]
+    at = np.array([0.5, 2.0, 1.5])
+    for form in ("csr", "csc"):
+        run = numbad.jit(numbad.sparse_jacobian(f, format=form))
+        for point in (at, at[::-1].copy(), 3.0 * at, at):
+            found = run(point)
+            dense = np.reshape(numbad.jacobian(f, point), (-1, 3))
+            np.testing.assert_allclose(found.toarray(), dense, rtol=1e-12)
+            found.data[:] = 7.0  # the matrix is the caller's own
+        assert run.path.prepared.once == linear
+        assert run.path.prepared.describe().startswith("once, by ") == linear
+    with_value = numbad.jit(numbad.value_and_sparse_jacobian(f))
+    for point in (at, 2.0 * at):
+        np.testing.assert_allclose(with_value(point)[0], f(point))
+
+
 def test_which_rows_are_computed_side_by_side(monkeypatch):
     monkeypatch.setattr(entries, "FEWEST_IN_RUN", 4)
     opcodes = {op.name: op.opcode for op in REGISTRY}
