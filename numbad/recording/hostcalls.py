@@ -54,14 +54,17 @@ class HostCall:
             self.check(result, shape, "result")
             view[...] = np.asarray(result).reshape(-1)
 
-    def backward(self, inputs: list[Any], outputs: list[Any], input_bars: list[Any], output_bars: list[Any]) -> None:
-        """Add the operands' cotangents to flat views."""
+    def backward(
+        self, inputs: list[Any], outputs: list[Any], input_bars: list[Any], output_bars: list[Any], last: bool = False
+    ) -> None:
+        """Add the operands' cotangents to flat views; `last` says that no row is taken back behind this one."""
         with np.errstate(all="ignore"), alone():
             pulled = self.pull(
                 self.shaped(output_bars, self.result_shapes),
                 self.shaped(outputs, self.result_shapes),
                 self.shaped(inputs, self.operand_shapes),
                 [view is not None for view in input_bars],
+                last,
             )
         for view, addend, shape in zip(input_bars, pulled, self.operand_shapes, strict=True):
             if view is not None and addend is not None:
@@ -73,8 +76,13 @@ class HostCall:
         """Whether zeros that the op's rules return are -0.0 just where they are absent."""
         return getattr(self.op, "carries_absence", False)
 
-    def pull(self, bars: list[Any], results: list[Any], operands: list[Any], wanted: Any = None) -> tuple[Any, ...]:
-        """Return the cotangents of the operands, for arrays or recording values; None for those not wanted."""
+    def pull(
+        self, bars: list[Any], results: list[Any], operands: list[Any], wanted: Any = None, last: bool = False
+    ) -> tuple[Any, ...]:
+        """Return the cotangents of the operands, for arrays or recording values; None for those not wanted.
+
+        Where the row is the `last` that is taken back, nobody asks whether zeros are absent.
+        """
         if self.op.vjp_function is None:
             raise NumbadError(message(f"{self.op.name} has no derivative", "use numbad.stop_gradient on its operands"))
         if getattr(self.op, "raises", False):
@@ -83,6 +91,8 @@ class HostCall:
         if getattr(self.op, "takes_wanted", False):
             wanted = [k not in self.plain and (wanted is None or wanted[k]) for k in range(len(operands))]
             settings = {**settings, "wanted": wanted}
+        if last and getattr(self.op, "takes_last", False):
+            settings = {**settings, "last": True}
         return as_tuple(self.op.vjp_function(bars, results, self.with_plain(operands), **settings))
 
     def unknown(self) -> list[int]:

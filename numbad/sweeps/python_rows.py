@@ -70,7 +70,7 @@ def backward(execution: Execution, code: np.ndarray, words: Any, row: int, bars:
         matrix().contract_backward(execution, code, words, row, bars)
     elif opcode == HOST:
         with naming_site(execution, row):
-            host_backward(execution, words, int(code[row, 2]), bars)
+            host_backward(execution, words, int(code[row, 2]), bars, row == 0)
     return row
 
 
@@ -196,8 +196,8 @@ def host_forward(execution: Execution, words: Any, w: int) -> None:
     execution.rows.hosts[index].forward(inputs, outputs)
 
 
-def host_backward(execution: Execution, words: Any, w: int, bars: Cotangents) -> None:
-    """Take back a row by its Python rule."""
+def host_backward(execution: Execution, words: Any, w: int, bars: Cotangents, last: bool) -> None:
+    """Take back a row by its Python rule; `last` says that no other row is taken back behind it."""
     index, inputs, outputs = host_operands(primal_spaces(execution), words, w)
     _, input_bars, output_bars = host_operands(bar_spaces(bars), words, w)
     if not all(matrix().is_absent(bar) for bar in output_bars):
@@ -207,7 +207,7 @@ def host_backward(execution: Execution, words: Any, w: int, bars: Cotangents) ->
         if given is not None and isinstance(call, HostCall) and (unknown := call.unknown()):
             refuse_unknown(call, unknown, execution.rows, given, words, w)
             input_bars = [None if k in unknown else bar for k, bar in enumerate(input_bars)]
-        call.backward(inputs, outputs, input_bars, output_bars)
+        call.backward(inputs, outputs, input_bars, output_bars, last)
 
 
 def refuse_unknown(call: HostCall, unknown: list[int], rows: Rows, given: Any, words: Any, w: int) -> None:

@@ -171,6 +171,8 @@ def flows(flat: Flat) -> list[tuple[str, set[str]]]:
             found.append((statement.array, sources(statement.value)))
         elif isinstance(statement, New) and statement.source:
             found.append((statement.array, {statement.source.partition("[")[0]}))
+        elif isinstance(statement, New) and is_computed(statement):
+            found.append((statement.array, names_in(statement.value)))
         elif isinstance(statement, Swap):
             found += [(statement.one, {statement.other}), (statement.other, {statement.one})]
     return found
@@ -203,6 +205,15 @@ def find_activity(flat: Flat, facts: Facts, wanted: set[str]) -> None:
     useful = reach(outputs | facts.changed, pairs, forward=False)
     facts.active = {name for name in varied & useful if is_real(facts, name)}
     facts.frozen = find_frozen(flat)
+    for statement in walk(flat.body):
+        if isinstance(statement, New) and not statement.source and is_computed(statement):
+            if {name for name in names_in(statement.value) & facts.active if name not in facts.axes}:
+                raise NotAdjoint("an array of equal steps that depend on what varies")
+
+
+def is_computed(statement: New) -> bool:
+    """Whether the elements of an array that is made depend on numbers, and are not assigned behind it."""
+    return ast.unparse(statement.value).startswith(("np.arange(", "np.linspace("))
 
 
 def reach(names: set[str], pairs: list[tuple[str, set[str]]], forward: bool) -> set[str]:

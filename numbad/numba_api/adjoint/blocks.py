@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from numbad.numba_api.adjoint.activity import Facts, element
+from numbad.numba_api.adjoint.activity import Facts, element, written
 from numbad.numba_api.adjoint.reading import op_of
 from numbad.numba_api.adjoint.tree import If, NotAdjoint, Set, Statement, Store
 from numbad.ops.definition import ABSENT, BY_NAME, REGISTRY, Op, absences, body
@@ -52,8 +52,10 @@ class Line:
         The name that gets the result.
     text : str
         What is computed.
-    slot : str
+    slot : int
         The place of its value among what is kept, if it is.
+    proved : bool
+        Whether a loop around it has looked at its indices.
     meetings : list
         Of a branch: (name, name in the first part, name in the second, whether it is active).
     """
@@ -68,6 +70,7 @@ class Line:
     array: str = ""
     index: list[str] = field(default_factory=list)
     slot: int = -1
+    proved: bool = False
     body: list[Line] = field(default_factory=list)
     orelse: list[Line] = field(default_factory=list)
     meetings: list[tuple[str, str, str, bool]] = field(default_factory=list)
@@ -128,6 +131,9 @@ class Block:
         The text of the way back, without the operations that are computed once more.
     kept : list
         Numbers from before the block that are kept, in the order of their slots.
+    each : tuple of str
+        The number of iterations of the loop around it, and which this is, where what is kept of all of them has its
+        place before the loop begins; then numbers of one kind follow one another.
     """
 
     def __init__(
@@ -135,12 +141,14 @@ class Block:
     ) -> None:
         self.facts, self.names, self.changing = facts, names, changing
         self.env: dict[str, str] = {}
+        self.computed: dict[str, Operand] = {}  # what has been computed already, by its text
         self.exposed: set[str] = set()  # names that are read before they are assigned
         self.lines = self.sequence(statements)
         self.final = {key: last for key, last in self.env.items() if key in outside or key in self.exposed}
         self.read = self.find_read()
         self.prune(self.lines, {last for key, last in self.final.items() if key in facts.active})
         self.kept: list[str] = []
+        self.each: tuple[str, str] | None = None
         self.loads: list[Line] = []
         self.back = self.way_back()
         self.wanted = self.find_needed()
@@ -159,6 +167,7 @@ class Block:
                 index = [self.flatten(part, lines).text for part in statement.index]
                 value = self.flatten(statement.value, lines)
                 lines.append(Line("store", operands=[value], array=statement.array, index=index))
+                self.forget({statement.array})
             elif isinstance(statement, If):
                 self.branch(statement, lines)
             else:
@@ -182,10 +191,12 @@ class Block:
         """Take a branch apart."""
         test = self.known(statement.test)
         before = dict(self.env)
+        computed = dict(self.computed)
         one = self.sequence(statement.body)
-        first, self.env = self.env, dict(before)
+        first, self.env, self.computed = self.env, dict(before), dict(computed)
         other = self.sequence(statement.orelse)
-        second, self.env = self.env, dict(before)
+        second, self.env, self.computed = self.env, dict(before), computed
+        self.forget(written([statement]))
         line = Line("if", text=test, body=one, orelse=other)
         for key in sorted({*first, *second}):
             left, right = first.get(key, key), second.get(key, key)
@@ -196,6 +207,11 @@ class Block:
                 self.env[key] = target
         lines.append(line)
 
+    def forget(self, arrays: set[str]) -> None:
+        """Forget what has been read of arrays that are written to."""
+        for text in [text for text in self.computed if text.partition("[")[0] in arrays]:
+            del self.computed[text]
+
     def known(self, key: str) -> str:
         """Return the name that a number has now."""
         if key not in self.env:
@@ -205,9 +221,13 @@ class Block:
     def add(self, lines: list[Line], text: str, op: Op | None, operands: list[Operand]) -> Operand:
         """Add an operation; return its result."""
         active = op is not None and op.smooth and any(part.active for part in operands)
+        known = self.computed.get(text)
+        if known is not None and known.active is active:
+            return known
         target = self.names.fresh("v_")
         lines.append(Line("op", target, text, op if active else None, operands, active))
-        return Operand(target, active)
+        self.computed[text] = Operand(target, active)
+        return self.computed[text]
 
     def flatten(self, node: ast.expr, lines: list[Line]) -> Operand:
         """Take an expression apart."""
@@ -240,11 +260,13 @@ class Block:
         parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         index = [self.flatten(part, lines).text for part in parts]
         active = array in self.facts.active
+        text = element(array, index)
+        if text in self.computed:
+            return self.computed[text]
         target = self.names.fresh(array + "_")
-        lines.append(
-            Line("load", target, element(array, index), None, [], active, self.facts.kinds[array], array, index)
-        )
-        return Operand(target, active)
+        lines.append(Line("load", target, text, None, [], active, self.facts.kinds[array], array, index))
+        self.computed[text] = Operand(target, active)
+        return self.computed[text]
 
     def binary(self, node: ast.BinOp, lines: list[Line]) -> Operand:
         """Take an operation of two operands apart."""
@@ -445,17 +467,75 @@ class Block:
         for line in lines:
             if line.form == "if":
                 text += self.computing_branch(line, wanted)
-            elif line.form == "store":
+                continue
+            if wanted is None and line.form != "op" and not line.proved:
+                text += [(0, check) for check in checks(line.array, line.index, line.index)]
+            if line.form == "store":
                 if wanted is None:
                     text.append((0, f"{element(line.array, line.index)} = {line.operands[0].text}"))
             elif wanted is None:
                 text.append((0, f"{line.target} = {line.text}"))
                 if line.slot >= 0:
-                    text.append((0, f"{slot(line)} = {line.target}"))
+                    text.append((0, f"{self.slot(line)} = {line.target}"))
             elif line.target in wanted:
-                value = restored(slot(line), line.kind) if line.slot >= 0 else line.text
+                value = restored(self.slot(line), line.kind) if line.slot >= 0 else line.text
                 text.append((0, f"{line.target} = {value}"))
         return text
+
+    def slot(self, line: Line) -> str:
+        """Return the place where the value of a line is kept."""
+        return self.place(line.kind, line.slot)
+
+    def place(self, kind: str, number: int) -> str:
+        """Return the place of a number of a kind that is kept."""
+        stack = "reals[real" if kind.startswith("f") else "wholes[whole"
+        if self.each is None:
+            return f"{stack} + np.uint64({number})]"
+        turns, turn = self.each
+        first = {0: "", 1: f"{turns} + "}.get(number, f"np.uint64({number}) * {turns} + ")
+        return f"{stack} + ({first}{turn})]"
+
+    def prove(self, variable: str, first: str, last: str, changing: set[str], shapes: set[str]) -> list[str]:
+        """Return texts that look at indices for all iterations of the loop around the block, and mark their lines.
+
+        Such indices are linear in the loop's variable, so the ends of its range are those of theirs ("Optimization of
+        range checking": Markstein, Cocke and Markstein, 1982).
+        """
+        known = {line.target: line for line in self.lines if line.form == "op"}
+        found: dict[str, None] = {}
+        for line in self.lines:
+            if line.form not in ("load", "store") or line.array in shapes:
+                continue
+            ends = [[self.linear(part, variable, end, known, changing) for part in line.index] for end in (first, last)]
+            if all(part is not None and not words(part) & shapes for some in ends for part in some):
+                line.proved = True
+                found.update(dict.fromkeys(checks(line.array, *ends)))
+        return list(found)
+
+    def linear(self, text: str, variable: str, end: str, known: dict[str, Line], changing: set[str]) -> str | None:
+        """Return an index at an end of a loop's range; None where it is not linear, or something changes it."""
+        if text == variable:
+            return f"({end})"
+        if WORD.fullmatch(text):
+            if text in known:
+                return self.linear(known[text].text, variable, end, known, changing)
+            return text if text in self.facts.kinds and text not in changing else None
+        tree = ast.parse(text, mode="eval").body
+        if isinstance(tree, ast.Constant):
+            return text
+        if isinstance(tree, (ast.Attribute, ast.Subscript)):
+            return text if isinstance(tree, ast.Attribute) or is_length(tree) else None
+        if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub):
+            inner = self.linear(ast.unparse(tree.operand), variable, end, known, changing)
+            return None if inner is None else f"(-{inner})"
+        if not isinstance(tree, ast.BinOp) or not isinstance(tree.op, (ast.Add, ast.Sub, ast.Mult)):
+            return None
+        parts = [self.linear(ast.unparse(part), variable, end, known, changing) for part in (tree.left, tree.right)]
+        if None in parts:
+            return None
+        if isinstance(tree.op, ast.Mult) and all(f"({end})" in str(part) for part in parts):
+            return None
+        return f"({parts[0]} {SIGNS[type(tree.op)]} {parts[1]})"
 
     def computing_branch(self, line: Line, wanted: set[str] | None) -> Text:
         """Return the text of a branch."""
@@ -465,10 +545,11 @@ class Block:
         return branch_text(line.text, one, other)
 
 
-def slot(line: Line) -> str:
-    """Return the place where the value of a line is kept."""
-    stack = "reals[real" if line.kind.startswith("f") else "wholes[whole"
-    return f"{stack} + np.uint64({line.slot})]"
+def checks(array: str, first: list[Any], last: list[Any]) -> list[str]:
+    """Return texts that raise an IndexError where an index lies outside of an array."""
+    return [
+        f"inside({one}, {other}, {array}.shape[{k}])" for k, (one, other) in enumerate(zip(first, last, strict=True))
+    ]
 
 
 def restored(place: str, kind: str) -> str:

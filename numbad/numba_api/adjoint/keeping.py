@@ -13,7 +13,7 @@ import numba
 import numpy as np
 
 from numbad.kernels import cache
-from numbad.numba_api.adjoint.activity import Facts, text_of
+from numbad.numba_api.adjoint.activity import Facts
 from numbad.numba_api.adjoint.tree import Flat, NotAdjoint
 from numbad.numba_api.adjoint.writing import SUPPORT, Writer
 
@@ -34,26 +34,19 @@ from numbad.numba_api.adjoint.support import {support}
 
 
 def whole_text(flat: Flat, facts: Facts, wanted: list[str], outputs: list[str], raising: bool) -> str:
-    """Return the text of a module: the value, looking at indices, and both adjoints."""
+    """Return the text of a module: both adjoints, whose ways forward look at indices."""
     lines = [HEAD.format(name=flat.name, support=SUPPORT)]
     for key, value in flat.constants.items():
         lines.append(f"{key} = {constant_text(value)}")
-    computing = text_of(flat)
-    copies = [f"    {name} = {name}.copy()" for name in sorted(facts.changed)]
-    computing = [computing[0].replace("flat", "value", 1), *copies, *computing[1:-1]]
     model = "python" if raising else "numpy"
-    lines += ["", f"@njit(cache=True, boundscheck=True, error_model={model!r}, nogil=True)", *computing]
-    lines += [f"    return ({''.join(name + ', ' for name in outputs)})"]
+    options = {"ahead": f"error_model={model!r}", "back": 'error_model="numpy"'}
     for careful in (False, True):
-        head, *rest = Writer(flat, facts, careful).adjoint(wanted, outputs)
-        title = "careful" if careful else "plain"
-        lines += [
-            "",
-            "",
-            '@njit(cache=True, error_model="numpy", nogil=True)',
-            head.replace("adjoint", title, 1),
-            *rest,
-        ]
+        for line in Writer(flat, facts, careful).pair(wanted, outputs):
+            if line.startswith("def "):
+                which = line[4:].partition("(")[0]
+                lines += ["", "", f"@njit(cache=True, {options[which]}, nogil=True)"]
+                line = line.replace(which, f"{which}_carefully", 1) if careful else line
+            lines.append(line)
     return "\n".join(lines) + "\n"
 
 

@@ -10,7 +10,7 @@ import builtins
 import inspect
 import math
 import textwrap
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -51,19 +51,33 @@ DTYPES = {np.float64: "np.float64", float: "np.float64", np.float32: "np.float32
 
 @dataclass
 class Open:
-    """An axis of a part of an array: where it starts in the whole one, and its length; None where it is all of it."""
+    """An axis of a part of an array: where it starts in the whole one, and its length; None where it is all of it.
+
+    `step` is what an index of the part counts in the whole array.
+    """
 
     start: ast.expr | None = None
     length: ast.expr | None = None
+    step: int = 1
+
+    def at(self, index: ast.expr) -> ast.expr:
+        """Return the index into the whole array for one into the part."""
+        if self.step != 1:
+            index = ast.BinOp(ast.Constant(self.step), ast.Mult(), index)
+        return index if self.start is None else ast.BinOp(self.start, ast.Add(), index)
 
 
 @dataclass
 class View:
-    """An array of the flat kernel, or a part of it: for each axis of the whole an index, or what is left of it."""
+    """An array of the flat kernel, or a part of it: for each axis of the whole an index, or what is left of it.
+
+    A list of the user's is an array, too, of which nothing is taken but elements and its length.
+    """
 
     base: str
     axes: int
     places: list[ast.expr | Open] = field(default_factory=list)
+    is_list: bool = False
 
     def all_places(self) -> list[ast.expr | Open]:
         """Return what there is of each axis of the whole array."""
@@ -160,6 +174,7 @@ class Reader:
         self.renewed: set[str] = set()  # arrays whose elements are assigned in the place of another array
         self.count = 0
         self.line = 0
+        self.loose = False  # whether sums are in another order than Numba's
 
     # ------------------------------------------------------------ names
 
@@ -332,8 +347,7 @@ class Reader:
         waiting, found = list(index), []
         for part in view.all_places():
             if isinstance(part, Open):
-                given = waiting.pop(0)
-                found.append(given if part.start is None else ast.BinOp(part.start, ast.Add(), given))
+                found.append(part.at(waiting.pop(0)))
             else:
                 found.append(part)
         return found
@@ -349,7 +363,7 @@ class Reader:
 
     def value_BinOp(self, node: ast.BinOp) -> ast.expr:
         if isinstance(node.op, ast.MatMult):
-            raise self.refuse("a product of arrays")
+            return self.inner_product(node.left, node.right)
         left, right = self.values([node.left, node.right])
         return ast.BinOp(left, node.op, right)
 
@@ -425,8 +439,13 @@ class Reader:
             if view is None:
                 raise self.refuse("len of what is no array")
             return self.length(view, 0)
-        if found is np.sum and len(node.args) == 1:
-            return self.total(node.args[0])
+        if found in REDUCTIONS and len(node.args) == 1:
+            return self.reduced(REDUCTIONS[found], node.args[0])
+        if found is np.where and len(node.args) == 3:
+            test, one, other = node.args
+            return self.choose(self.value(test), lambda: self.value(one), lambda: self.value(other))
+        if (operands := product_operands(node, self)) is not None and all(map(self.is_array, operands)):
+            return self.inner_product(*operands)
         return self.known(found, self.values(node.args))
 
     def known(self, found: Any, values: list[ast.expr]) -> ast.expr:
@@ -454,9 +473,59 @@ class Reader:
     def method(self, node: ast.Call) -> ast.expr:
         """Read the call of a method that gives a number."""
         assert isinstance(node.func, ast.Attribute)
-        if node.func.attr == "sum" and not node.args and not node.keywords:
-            return self.total(node.func.value)
+        if node.func.attr in REDUCTIONS.values() and not node.args and not node.keywords:
+            return self.reduced(node.func.attr, node.func.value)
+        if node.func.attr == "dot" and len(node.args) == 1 and not node.keywords:
+            return self.inner_product(node.func.value, node.args[0])
         raise self.refuse(f"the method {node.func.attr}")
+
+    def reduced(self, which: str, node: ast.expr) -> ast.expr:
+        """Return what a reduction of Numba's computes of all elements of an array, in their order."""
+        if which == "sum":
+            return self.total(node)
+        if not self.is_array(node):
+            raise self.refuse(f"{which} of what is no array")
+        view = self.array(node)
+        assert view is not None
+        size = self.product([self.length(view, k) for k in range(view.axes)])
+        if which == "prod":
+            found = self.fresh("total")
+            self.emit(Set(found, ast.Constant(1.0)))
+            self.each(
+                view, lambda index: self.emit(Set(found, ast.BinOp(name(found), ast.Mult(), self.load(view, index))))
+            )
+            return name(found)
+        if which in ("max", "min", "amax", "amin"):
+            return self.extreme_of(view, ast.Gt() if which.endswith("max") else ast.Lt())
+        mean = self.held(ast.BinOp(self.total_of(view), ast.Div(), size))
+        if which == "mean":
+            return mean
+        square = lambda index: ast.BinOp(ast.BinOp(self.load(view, index), ast.Sub(), mean), ast.Pow(), ast.Constant(2))
+        found = self.fresh("total")
+        self.emit(Set(found, ast.Constant(0.0)))
+        self.each(view, lambda index: self.emit(Set(found, ast.BinOp(name(found), ast.Add(), square(index)))))
+        spread = ast.BinOp(name(found), ast.Div(), size)
+        return spread if which == "var" else ast.BinOp(spread, ast.Pow(), ast.Constant(0.5))
+
+    def extreme_of(self, view: View, sign: ast.cmpop) -> ast.expr:
+        """Return the largest or smallest element of an array: the first of several."""
+        found = self.fresh("extreme")
+        self.emit(Set(found, self.load(view, [ast.Constant(0)] * view.axes)))
+
+        def look(index: list[ast.expr]) -> None:
+            value, told = self.held(self.load(view, index)), self.fresh("c")
+            self.emit(Set(told, ast.Compare(value, [sign], [name(found)])))
+            self.emit(If(told, [Set(found, value)]))
+
+        self.each(view, look)
+        return name(found)
+
+    def total_of(self, view: View) -> ast.expr:
+        """Return the sum of all elements of an array."""
+        found = self.fresh("total")
+        self.emit(Set(found, ast.Constant(0.0)))
+        self.each(view, lambda index: self.emit(Set(found, ast.BinOp(name(found), ast.Add(), self.load(view, index)))))
+        return name(found)
 
     def total(self, node: ast.expr) -> ast.expr:
         """Return the sum of all elements of an array, in their order."""
@@ -512,6 +581,10 @@ class Reader:
         view = self.array(node)
         if view is not None:
             return view
+        if isinstance(node, ast.Tuple):
+            return [self.symbol(part, wish) for part in node.elts]
+        if isinstance(node, ast.Name) and isinstance(known := self.call.symbols.get(node.id), list):
+            return known
         found = self.resolve(node)
         if found is not MISSING and not isinstance(found, (int, float, np.generic)):
             return Constant(found)
@@ -533,7 +606,140 @@ class Reader:
             return self.part(node)
         if isinstance(node, ast.Call) and (found := self.made(node)) is not None:
             return found
+        if isinstance(node, ast.List):
+            return replace(self.listed(node), is_list=True)
+        if (repeated := self.repeated_list(node)) is not None:
+            return repeated
+        if (operands := product_operands(node, self)) is not None and self.is_product(node):
+            return self.matrix_product(*operands)
         return self.computed(node) if self.is_elementwise(node) else None
+
+    def repeated_list(self, node: ast.expr) -> View | None:
+        """Read `[x] * n`; None for others."""
+        if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Mult) or not isinstance(node.left, ast.List):
+            return None
+        if len(node.left.elts) != 1:
+            raise self.refuse("a list that is repeated")
+        return replace(self.full([self.held(self.value(node.right))], node.left.elts[0], ""), is_list=True)
+
+    def listed(self, node: ast.expr) -> View:
+        """Read a list of numbers, or of lists of them, as an array of its elements."""
+        rows = node.elts if isinstance(node, (ast.List, ast.Tuple)) else []
+        deep = [part.elts if isinstance(part, (ast.List, ast.Tuple)) else None for part in rows]
+        if not rows or (any(deep) and len({None if part is None else len(part) for part in deep}) != 1):
+            raise self.refuse("a list that is empty, or not of numbers alone")
+        if any(map(self.is_array, (one for k, part in enumerate(deep) for one in (part or [rows[k]])))):
+            raise self.refuse("a list of arrays")
+        numbers = [[self.held(self.value(one)) for one in (part or [rows[k]])] for k, part in enumerate(deep)]
+        texts = [", ".join(map(ast.unparse, part)) for part in numbers]
+        axes = 2 if any(deep) else 1
+        text = ", ".join(f"[{part}]" for part in texts) if axes == 2 else ", ".join(texts)
+        made = self.new(name(f"np.array([{text}])"), axes)
+        for i, part in enumerate(numbers):
+            for j, value in enumerate(part):
+                if not isinstance(value, ast.Constant):  # what varies does so by assignments
+                    index: list[ast.expr] = [ast.Constant(i), ast.Constant(j)]
+                    self.emit(Store(made.base, index[:axes], value))
+        return made
+
+    def full(self, lengths: list[ast.expr], value: ast.expr, kind: str) -> View:
+        """Return an array of one number."""
+        number = self.held(self.value(value))
+        shape = ", ".join(map(ast.unparse, lengths))
+        made = self.new(name(f"np.full(({shape},), {ast.unparse(number)}{kind})"), len(lengths))
+        if not isinstance(number, ast.Constant):
+            self.each(made, lambda index: self.emit(Store(made.base, list(index), number)))
+        return made
+
+    def filled(self, node: ast.Call, like: bool) -> View:
+        """Read np.full or np.full_like."""
+        given = dict(zip(("shape", "fill_value", "dtype"), node.args, strict=False))
+        given |= {str(part.arg): part.value for part in node.keywords}
+        if not {"shape", "fill_value"} <= set(given) <= {"shape", "fill_value", "dtype"}:
+            raise self.refuse("an array of this kind")
+        kind = ""
+        if "dtype" in given:
+            known = DTYPES.get(self.resolve(given["dtype"]))
+            if known is None:
+                raise self.refuse("an array of this dtype")
+            kind = f", {known}"
+        if not like:
+            return self.full(self.shape(given["shape"]), given["fill_value"], kind)
+        view = self.array(given["shape"])
+        if view is None:
+            raise self.refuse("an array like what is none")
+        lengths = [self.length(view, k) for k in range(view.axes)]
+        return self.full(lengths, given["fill_value"], kind or f", {view.base}.dtype")
+
+    # ------------------------------------------------------------ products
+
+    def is_product(self, node: ast.expr) -> bool:
+        """Whether an expression is a product of arrays that gives an array."""
+        operands = product_operands(node, self)
+        return operands is not None and all(map(self.is_array, operands)) and max(map(self.axes_of, operands)) > 1
+
+    def axes_of(self, node: ast.expr) -> int:
+        """Return how many axes an array has, told without reading it."""
+        if isinstance(node, ast.Name):
+            symbol = self.call.symbols.get(node.id)
+            return symbol.axes if isinstance(symbol, View) else int(np.ndim(self.resolve(node)))
+        if isinstance(node, ast.Subscript):
+            parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+            return self.axes_of(node.value) - sum(not isinstance(part, ast.Slice) for part in parts)
+        if (operands := product_operands(node, self)) is not None:
+            return sum(map(self.axes_of, operands)) - 2
+        if isinstance(node, ast.BinOp):
+            parts = [node.left, node.right]
+        elif isinstance(node, ast.UnaryOp):
+            parts = [node.operand]
+        elif isinstance(node, ast.Compare):
+            parts = [node.left, *node.comparators]
+        elif isinstance(node, ast.Call):
+            method = isinstance(node.func, ast.Attribute) and self.resolve(node.func) is MISSING
+            parts = [node.func.value] if method else node.args  # type: ignore[attr-defined]
+        else:
+            return 0
+        return max((self.axes_of(part) for part in parts if self.is_array(part)), default=0)
+
+    def factors(self, one: ast.expr, other: ast.expr) -> tuple[View, View]:
+        """Return the two factors of a product of arrays."""
+        found = [self.array(one), self.array(other)]
+        if any(view is None or view.is_list or view.axes > 2 for view in found):
+            raise self.refuse("a product of this kind")
+        self.loose = True  # BLAS sums in an order of its own
+        return found[0], found[1]  # type: ignore[return-value]
+
+    def inner_product(self, one: ast.expr, other: ast.expr) -> ast.expr:
+        """Return the product of two vectors."""
+        left, right = self.factors(one, other)
+        self.check_lengths([left, right])
+        found = self.fresh("total")
+        self.emit(Set(found, ast.Constant(0.0)))
+        self.each(left, lambda index: self.emit(add_product(found, self.load(left, index), self.load(right, index))))
+        return name(found)
+
+    def matrix_product(self, one: ast.expr, other: ast.expr) -> View:
+        """Return the product of a matrix and a vector, or of two matrices."""
+        left, right = self.factors(one, other)
+        lengths = [self.length(left, 0)] if left.axes > 1 else []
+        lengths += [self.length(right, 1)] if right.axes > 1 else []
+        inner, known = self.length(left, left.axes - 1), self.length(right, 0)
+        if ast.unparse(inner) != ast.unparse(known):
+            self.emit(Set(self.fresh("n"), name(f"same({ast.unparse(inner)}, {ast.unparse(known)})")))
+        made = self.new(name(f"np.zeros(({', '.join(map(ast.unparse, lengths))},), {left.base}.dtype)"), len(lengths))
+        turns = [self.held(part, "n") for part in ([lengths[0]] if left.axes > 1 else [])]
+        turns += [self.held(part, "n") for part in (inner, *lengths[left.axes - 1 :])]
+        at: list[ast.expr] = [name(self.fresh("k")) for _ in turns]
+        first, last = at[: left.axes], at[left.axes - 1 :]
+        place = [*first[:-1], *last[1:]]
+        product = ast.BinOp(self.load(left, first), ast.Mult(), self.load(right, last))
+        value = ast.BinOp(self.load(made, place), ast.Add(), product)
+        body: list[Statement] = [Store(made.base, place, value)]
+        for counter, turn in reversed(list(zip(at, turns, strict=True))):
+            body = [For(ast.unparse(counter), "0", ast.unparse(turn), "1", body)]
+        for statement in body:
+            self.emit(statement)
+        return made
 
     def is_elementwise(self, node: ast.expr) -> bool:
         """Whether an expression is computed element by element of arrays."""
@@ -541,9 +747,12 @@ class Reader:
             return not isinstance(node.op, ast.MatMult) and any(map(self.is_array, (node.left, node.right)))
         if isinstance(node, ast.UnaryOp):
             return self.is_array(node.operand)
+        if isinstance(node, ast.Compare):
+            return len(node.ops) == 1 and any(map(self.is_array, (node.left, *node.comparators)))
         if isinstance(node, ast.Call) and not node.keywords:
             function = self.resolve(node.func)
-            return (function is abs or op_of(function) is not None) and any(map(self.is_array, node.args))
+            known = function is abs or function is np.where or op_of(function) is not None
+            return known and any(map(self.is_array, node.args))
         return False
 
     def is_array(self, node: ast.expr) -> bool:
@@ -560,22 +769,26 @@ class Reader:
             return len(parts) < axes or any(isinstance(part, ast.Slice) for part in parts)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "copy":
             return self.resolve(node.func) is MISSING and self.is_array(node.func.value)
-        return self.is_elementwise(node)
+        if isinstance(node, ast.Call) and self.resolve(node.func) in ARRAYS:
+            return self.resolve(node.func) is not np.sum or self.axis_of(node) is not None
+        return self.is_elementwise(node) or self.is_product(node)
 
     def computed(self, node: ast.expr) -> View:
         """Read an array that is computed element by element: a loop over its elements."""
-        return self.stored(*self.element_of(node))
+        return self.stored(*self.element_of(node), "np.bool_" if isinstance(node, ast.Compare) else "np.float64")
 
-    def stored(self, element: Any, views: list[View]) -> View:
+    def stored(self, element: Any, views: list[View], kind: str = "np.float64") -> View:
         """Return an array of the elements that a function from indices gives."""
         whole = self.check_lengths(views)
         shape = ", ".join(ast.unparse(self.length(whole, k)) for k in range(whole.axes))
-        made = self.new(name(f"np.empty(({shape},), np.float64)"), whole.axes)
+        made = self.new(name(f"np.empty(({shape},), {kind})"), whole.axes)
         self.each(made, lambda index: self.emit(Store(made.base, list(index), element(index))))
         return made
 
     def check_lengths(self, views: list[View]) -> View:
         """Return the array with most axes; where others have other lengths, the flat kernel raises an IndexError."""
+        if any(view.is_list for view in views):
+            raise self.refuse("a list in the place of an array")
         whole = max(views, key=lambda view: view.axes)
         for view in views:
             for k in range(view.axes):
@@ -599,6 +812,14 @@ class Reader:
         elif isinstance(node, ast.UnaryOp):
             parts, sign = [node.operand], node.op
             build = lambda found: ast.UnaryOp(sign, found[0])
+        elif isinstance(node, ast.Compare):
+            parts, (compared,) = [node.left, *node.comparators], node.ops
+            build = lambda found: ast.Compare(found[0], [compared], found[1:])
+        elif self.resolve(node.func) is np.where:  # type: ignore[attr-defined]
+            parts = node.args  # type: ignore[attr-defined]
+            if len(parts) != 3:
+                raise self.refuse("the places where something holds")
+            build = lambda found: self.choose(found[0], lambda: found[1], lambda: found[2])
         else:
             assert isinstance(node, ast.Call)
             parts, function = node.args, self.resolve(node.func)
@@ -652,6 +873,8 @@ class Reader:
         sliced = any(isinstance(part, ast.Slice) for part in parts)
         if view is None or (len(parts) >= view.axes and not sliced):
             return None
+        if view.is_list:
+            raise self.refuse("a part of a list")
         if len(parts) > view.axes or any(isinstance(part, ast.Starred) for part in parts):
             raise self.refuse("an index of another kind")
         places = view.all_places()
@@ -661,13 +884,22 @@ class Reader:
             else:
                 (index,) = self.index(View(view.base, 1, [before]), part)
                 index = self.own(index)
-                places[position] = index if before.start is None else ast.BinOp(before.start, ast.Add(), index)
+                places[position] = before.at(index)
         return View(view.base, sum(isinstance(part, Open) for part in places), places)
 
     def slice(self, node: ast.Slice, before: Open, length: ast.expr) -> Open:
         """Read a slice of an axis."""
-        if node.step is not None and literal_index(node.step) != 1:
-            raise self.refuse("a slice with a step")
+        step = 1 if node.step is None else literal_index(node.step)
+        if step is None or step == 0 or (step < 0 and (node.lower is not None or node.upper is not None)):
+            raise self.refuse("a slice with a step that is chosen, or backwards from somewhere")
+        if step < 0:
+            whole = ast.unparse(self.own(length))
+            count = self.own(name(f"({whole} - ({step + 1})) // {-step}"))
+            return Open(self.own(before.at(name(f"{whole} - 1"))), count, step * before.step)
+        if step > 1:
+            part = self.slice(ast.Slice(node.lower, node.upper, None), before, length)
+            count = self.own(name(f"({ast.unparse(part.length or length)} + {step - 1}) // {step}"))
+            return Open(part.start, count, step * part.step)
         if node.lower is None and node.upper is None:
             return before
         size = ast.unparse(length)
@@ -678,9 +910,9 @@ class Reader:
         first = None if start is None else self.own(name(start))
         begin = "0" if first is None else ast.unparse(first)
         found = self.own(name(f"span({begin}, {stop or size})"))
-        if before.start is not None:
-            first = before.start if first is None else self.own(ast.BinOp(before.start, ast.Add(), first))
-        return Open(first or ast.Constant(0), found)
+        if before.start is not None or before.step != 1:
+            first = before.start if first is None else self.own(before.at(first))
+        return Open(first or ast.Constant(0), found, before.step)
 
     def own(self, value: ast.expr) -> ast.expr:
         """Return a number under a name that stays, whatever happens to the variables."""
@@ -707,12 +939,55 @@ class Reader:
             return self.new(name(f"np.{LIKES[found]}(({shape},), {view.base}.dtype)"), view.axes)
         if found in MAKERS_KEYS:
             return self.empty(MAKERS[found], node)
+        if found in (np.full, np.full_like):
+            return self.filled(node, found is np.full_like)
+        if found in (np.array, np.asarray) and len(node.args) == 1 and not node.keywords:
+            if isinstance(node.args[0], (ast.List, ast.Tuple)):
+                return self.listed(node.args[0])
+            view = self.array(node.args[0])
+            return view if found is np.asarray else self.copied(view)
+        if found in (np.arange, np.linspace) and not node.keywords:
+            given = ", ".join(ast.unparse(self.held(part)) for part in self.values(node.args))
+            return self.new(name(f"np.{found.__name__}({given})"), 1)
+        if found is np.sum and (axis := self.axis_of(node)) is not None:
+            return self.sum_along(node.args[0], axis)
         return None
+
+    def axis_of(self, node: ast.Call) -> int | None:
+        """Return the axis along which a reduction goes; None where it goes along all."""
+        given = [*node.args[1:], *(part.value for part in node.keywords if part.arg == "axis")]
+        if not given:
+            return None
+        axis = literal_index(given[0])
+        if axis is None or len(given) > 1 or len(node.keywords) + len(node.args) > 2:
+            raise self.refuse("an axis that is chosen")
+        return axis
+
+    def sum_along(self, node: ast.expr, axis: int) -> View:
+        """Return the sums of an array along an axis."""
+        element, views = self.element_of(node)
+        if not views:
+            raise self.refuse("the sum of what is no array")
+        whole = self.check_lengths(views)
+        axis %= whole.axes
+        if whole.axes == 1:
+            raise self.refuse("the sum of a vector along an axis")
+        shape = ", ".join(ast.unparse(self.length(whole, k)) for k in range(whole.axes) if k != axis)
+        made = self.new(name(f"np.zeros(({shape},), {whole.base}.dtype)"), whole.axes - 1)
+
+        def add(index: list[ast.expr]) -> None:
+            place = [*index[:axis], *index[axis + 1 :]]
+            self.emit(Store(made.base, place, ast.BinOp(self.load(made, place), ast.Add(), element(index))))
+
+        self.each(whole, add)
+        return made
 
     def copied(self, view: View | None) -> View | None:
         """Return a copy of an array."""
         if view is None:
             return None
+        if any(isinstance(part, Open) and part.step != 1 for part in view.places):
+            return self.stored(lambda index: self.load(view, index), [view])
         where = f"[{', '.join(map(place_text, view.places))}]" if view.places else ""
         found = self.fresh(view.base)
         self.emit(New(found, name(f"{view.base}{where}.copy()"), view.axes, view.base + where))
@@ -859,13 +1134,21 @@ class Reader:
                 counter, first = target, []
             body = first + self.inside(lambda: self.statements(node.body))
             return For(counter, start, stop, step, body)
+        counted: ast.expr | None = None
+        if isinstance(node.iter, ast.Call) and self.resolve(node.iter.func) is enumerate and len(node.iter.args) == 1:
+            if not isinstance(node.target, ast.Tuple) or len(node.target.elts) != 2 or node.iter.keywords:
+                raise self.refuse("a loop over what is counted otherwise")
+            counted, of = node.target.elts
+            node = ast.For(of, node.iter.args[0], node.body, [], lineno=node.lineno)
         view = self.array(node.iter)
-        if view is None or not isinstance(node.target, ast.Name):
+        if view is None or not isinstance(node.target, ast.Name) or not isinstance(counted, (ast.Name, type(None))):
             raise self.refuse("a loop over what is no range")
         end, k = self.held(self.length(view, 0), "n"), self.fresh("k")
         target_name = node.target.id
 
         def read() -> None:
+            if counted is not None:
+                self.emit(Set(self.variable(counted.id), name(k)))
             if view.axes > 1:
                 self.call.symbols[target_name] = self.at_first(view, name(k))
             else:
@@ -884,7 +1167,7 @@ class Reader:
         """Return the part of an array at an index of its first axis."""
         places = view.all_places()
         position, part = view.opened()[0]
-        places[position] = index if part.start is None else ast.BinOp(part.start, ast.Add(), index)
+        places[position] = part.at(index)
         return View(view.base, view.axes - 1, places)
 
     def loop_while(self, node: ast.While) -> While:
@@ -1155,6 +1438,30 @@ CASTS_KEYS, MAKERS_KEYS, LIKES_KEYS = tuple(CASTS), tuple(MAKERS), tuple(LIKES)
 JUMPS = (ast.Return, ast.Break, ast.Continue, ast.Raise)
 
 
+REDUCTIONS = {np.sum: "sum", np.mean: "mean", np.prod: "prod", np.max: "max", np.min: "min", np.amax: "max",
+              np.amin: "min", np.var: "var", np.std: "std"}  # fmt: skip
+ARRAYS = (np.sum, np.copy, np.full, np.full_like, np.array, np.asarray, np.arange, np.linspace, *MAKERS, *LIKES)
+
+
+def add_product(total: str, one: ast.expr, other: ast.expr) -> Set:
+    """Return the statement that adds a product to a number."""
+    return Set(total, ast.BinOp(name(total), ast.Add(), ast.BinOp(one, ast.Mult(), other)))
+
+
+def product_operands(node: ast.expr, reader: Reader | None = None) -> tuple[ast.expr, ast.expr] | None:
+    """Return the two factors of a product of arrays; None for other expressions."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
+        return node.left, node.right
+    if not isinstance(node, ast.Call) or node.keywords:
+        return None
+    if len(node.args) == 2 and (reader is None or reader.resolve(node.func) is np.dot):
+        return node.args[0], node.args[1]
+    method = isinstance(node.func, ast.Attribute) and node.func.attr == "dot" and len(node.args) == 1
+    if method and (reader is None or reader.resolve(node.func) is MISSING):
+        return node.func.value, node.args[0]  # type: ignore[attr-defined]
+    return None
+
+
 def literal_index(node: ast.expr) -> int | None:
     """Return an index that the text says; None for others."""
     if isinstance(node, ast.Constant) and isinstance(node.value, int):
@@ -1249,4 +1556,6 @@ def read(function: FunctionType, kinds: list[Any]) -> Flat:
             found.append(part)
         else:
             raise reader.refuse("what is returned")
-    return Flat(function.__name__, parameters, reader.out, found, several, reader.constants, reader.functions)
+    return Flat(
+        function.__name__, parameters, reader.out, found, several, reader.constants, reader.functions, reader.loose
+    )

@@ -5,7 +5,9 @@ Where the adjoint itself is recorded, or a tangent is wanted, the kernel is reco
 
 from __future__ import annotations
 
+import contextlib
 import math
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +31,8 @@ from numbad.recording.recorder import current
 from numbad.recording.scalars import Scalar
 
 REMEMBERED = 1 << 16  # numbers: to compare so many takes some ten microseconds
+COMPARED = 5e8  # numbers that are copied and compared in a second, and some more
+MOST_WAITING = 1 << 27  # bytes of what is kept that wait for the way back
 FIRST = 1024  # numbers that are kept before memory grows
 
 
@@ -47,7 +51,7 @@ class Adjoint:
     changed : list of int
         The positions of those.
     module : Any
-        `value`, `plain` and `careful`.
+        `ahead` and `back`, and the same `carefully`.
     loops : bool
         Whether the kernel has loops.
     outside : list of Constants
@@ -66,17 +70,51 @@ class Adjoint:
     loops: bool
     outside: list[Constants]
     sizes: tuple[int, int] = (FIRST, FIRST)
+    calls: int = 0
 
-    def run(self, function: Any, arguments: list[Any]) -> tuple[Any, ...]:
-        """Run an adjoint with memory that is kept between calls."""
-        reals, wholes = (
-            take_memory(n, np.dtype(k), False) for n, k in zip(self.sizes, (np.float64, np.int64), strict=True)
-        )
-        found, reals, wholes = function(*arguments, reals, wholes)
+    def run_ahead(self, given: list[Any], carefully: bool = False) -> Ahead:
+        """Run the way forward, with memory that is kept between calls.
+
+        Raises IndexError for an index out of its range.
+        """
+        function = self.module.ahead_carefully if carefully else self.module.ahead
+        memory = [take_memory(n, np.dtype(k), False) for n, k in zip(self.sizes, (np.float64, np.int64), strict=True)]
+        outputs, state, reals, wholes = function(*given, *memory)
         self.sizes = reals.size, wholes.size
-        give_back(reals)
-        give_back(wholes)
-        return tuple(found)
+        return Ahead(self, carefully, list(outputs), (*state,), (reals, wholes))
+
+    def is_due(self) -> bool:
+        """Whether Numba's own machine code computes the value of this call, and the way forward is compared with it.
+
+        It is so in calls 1, 2, 4, 8, ... The flat kernel is the same program, compiled by the same compiler.
+        """
+        self.calls += 1
+        return self.calls & (self.calls - 1) == 0
+
+
+@dataclass
+class Ahead:
+    """What the way forward has left: outputs, and what the way back begins with."""
+
+    adjoint: Adjoint
+    carefully: bool
+    outputs: list[Any]
+    state: tuple[Any, ...]
+    memory: tuple[np.ndarray, np.ndarray]
+
+    def run_back(self, cotangents: list[Any]) -> tuple[Any, ...]:
+        """Return the cotangents of the arguments."""
+        module = self.adjoint.module
+        function = module.back_carefully if self.carefully else module.back
+        found = function(*self.state, *cotangents, *self.memory)
+        self.give_back()
+        return found  # type: ignore[no-any-return]
+
+    def give_back(self) -> None:
+        """Give the memory of what is kept back."""
+        for part in self.memory:
+            give_back(part)
+        self.memory = self.memory[:0]  # type: ignore[assignment]
 
 
 def adjoint_of(kernel: Any, arguments: tuple[Any, ...], kinds: tuple[Any, ...]) -> Adjoint:
@@ -128,9 +166,12 @@ class Call:
     ----------
     arguments : list
         As they were given, with None for those that are operands.
+    known : list
+        Operands, outputs and perhaps the way forward of the last call, if its way back has not been asked for. Who
+        takes them off the list has them alone, whatever other threads do.
     """
 
-    carries_absence = True
+    carries_absence = takes_last = True
     raises = takes_wanted = takes_lanes = linear = stacks = False
     slopes = ()
 
@@ -138,7 +179,8 @@ class Call:
         self.kernel, self.adjoint, self.arguments, self.kinds = kernel, adjoint, arguments, kinds
         self.name = kernel.function.__name__
         self.vjp_function, self.jvp_function = self.pull, self.push
-        self.known: tuple[list[Any], list[Any]] | None = None
+        self.known: list[tuple[list[Any], list[Any], Ahead | None]] = []
+        self.seconds = 0.0  # that the kernel took last
 
     def with_operands(self, operands: Any) -> list[Any]:
         """Return all arguments with operands in their places, as numbers and arrays that the kernel takes."""
@@ -153,21 +195,39 @@ class Call:
                 found[k] = np.float32(part) if kind == types.float32 else float(part)
         return found
 
-    def remember(self, operands: list[Any], found: list[Any]) -> None:
-        """Keep the outputs for operands that are not many, for the sweep that follows."""
-        if sum(map(np.size, (*operands, *found))) <= REMEMBERED:
-            self.known = [np.array(part) for part in operands], found
+    def remember(self, operands: list[Any], found: list[Any], ahead: Ahead | None) -> None:
+        """Keep the outputs, and the way forward, for the sweep that follows."""
+        size = sum(map(np.size, (*operands, *found)))
+        if size > REMEMBERED and size > COMPARED * self.seconds:
+            return
+        if ahead is not None and sum(part.nbytes for part in ahead.memory) > MOST_WAITING:
+            ahead.give_back()
+            ahead = None
+        self.known.append(([np.array(part) for part in operands], found, ahead))
 
     def primal(self, *operands: Any, **_: Any) -> list[Any]:
-        """Return the outputs: Numba's own machine code computes them."""
-        if self.known is not None:
-            (before, found), self.known = self.known, None
-            if all(same_bits(one, other) for one, other in zip(operands, before, strict=True)):
-                return found
+        """Return the outputs: of the way forward, where a way back is expected, or Numba's own."""
+        known = self.known[-1:]
+        if known and same_operands(operands, known[0][0]):
+            return known[0][1]
+        with contextlib.suppress(IndexError):
+            self.known.pop()  # nobody has asked for its way back
+        start = time.perf_counter()
+        found, ahead = self.compute(operands, not known)
+        self.seconds = time.perf_counter() - start
+        self.remember(list(operands), found, ahead)
+        return found
+
+    def compute(self, operands: Any, expected: bool) -> tuple[list[Any], Ahead | None]:
+        """Compute the outputs; return the way forward too where it is `expected` and has computed them."""
         arguments = self.with_operands(operands)
+        if expected and not self.is_loose() and not self.adjoint.is_due():
+            with contextlib.suppress(IndexError):
+                ahead = self.adjoint.run_ahead([arguments[k] for k in self.adjoint.given])
+                return ahead.outputs, ahead
         for k in self.adjoint.changed:
             arguments[k] = arguments[k].copy()
-        return self.outputs_of(self.kernel.dispatcher(*arguments), arguments)
+        return self.outputs_of(self.kernel.dispatcher(*arguments), arguments), None
 
     def outputs_of(self, found: Any, arguments: list[Any]) -> list[Any]:
         """Return results and arguments that are written to, each once."""
@@ -178,28 +238,48 @@ class Call:
         by_name |= {names[k]: arguments[k] for k in self.adjoint.changed}
         return [by_name[name] for name in self.adjoint.outputs]
 
-    def pull(self, bars: list[Any], results: list[Any], operands: list[Any], **_: Any) -> tuple[Any, ...]:
+    def pull(
+        self, bars: list[Any], results: list[Any], operands: list[Any], last: bool = False, **_: Any
+    ) -> tuple[Any, ...]:
         """Return the cotangents of the operands."""
         if any(isinstance(part, Active) for part in (*bars, *operands)):
             return tuple(TRANSFORMS["vjp"](self.rows, *map(as_float, operands))[1](tuple(bars)))
         arguments = self.with_operands(operands)
         given = [arguments[k] for k in self.adjoint.given]
-        if not self.agrees(given, results):
-            return tuple(TRANSFORMS["vjp"](self.rows, *map(as_float, operands))[1](tuple(bars)))
         cotangents = [np.ascontiguousarray(bar) if np.ndim(bar) else float(bar) for bar in bars]
-        found = self.adjoint.run(self.adjoint.module.plain, [*given, *cotangents])
-        if not all(is_certain(part) for part in found):
-            found = self.adjoint.run(self.adjoint.module.careful, [*given, *cotangents])
+        try:
+            found = self.run_back(given, cotangents, results, operands)
+            if found is not None and not all(is_certain(part, last) for part in found):
+                found = self.adjoint.run_ahead(given, True).run_back(cotangents)
+        except IndexError:  # the rows tell whether it is the user's
+            found = None
+        if found is None:
+            return tuple(TRANSFORMS["vjp"](self.rows, *map(as_float, operands))[1](tuple(bars)))
         return found
 
-    def agrees(self, given: list[Any], results: list[Any]) -> bool:
-        """Whether the flat kernel computes what Numba's own machine code has, with all indices in their ranges."""
-        try:
-            found = self.adjoint.module.value(*given)
-        except IndexError:  # the rows tell whether it is the user's
-            return False
+    def run_back(
+        self, given: list[Any], cotangents: list[Any], results: list[Any], operands: list[Any]
+    ) -> tuple[Any, ...] | None:
+        """Return the cotangents of the operands; None where the way forward has not computed the results."""
+        ahead = None
+        with contextlib.suppress(IndexError):
+            before, _, ahead = self.known.pop()
+            ahead = ahead if same_operands(operands, before) else None
+        if ahead is None:
+            ahead = self.adjoint.run_ahead(given)
+            if not self.agrees(ahead.outputs, results):
+                ahead.give_back()
+                return None
+        return ahead.run_back(cotangents)
+
+    def is_loose(self) -> bool:
+        """Whether Numba's own machine code sums in another order than the way forward."""
+        return bool(self.kernel.loose or self.adjoint.flat.loose)
+
+    def agrees(self, found: Any, results: list[Any]) -> bool:
+        """Whether the way forward computes what Numba's own machine code has."""
         pairs = list(zip(found, results, strict=True))
-        if self.kernel.loose:  # sums in another order
+        if self.is_loose():
             return all(np.shape(a) == np.shape(b) and np.allclose(a, b, 1e-6, 0.0, equal_nan=True) for a, b in pairs)
         return all(np.array_equal(one, other, equal_nan=True) for one, other in pairs)
 
@@ -226,9 +306,20 @@ class Call:
         return record_call(recorder, HostCall(self, {}, [np.shape(part) for part in operands], shapes), operands)
 
 
+def same_operands(some: Any, others: Any) -> bool:
+    """Whether operands are the same, to the last bit."""
+    return all(same_bits(one, other) for one, other in zip(some, others, strict=True))
+
+
 def same_bits(one: Any, other: Any) -> bool:
     """Whether two arrays or numbers are the same, signs of zero included."""
-    return np.asarray(one).tobytes() == np.asarray(other).tobytes()
+    return np.array_equal(bits(one), bits(other))
+
+
+def bits(value: Any) -> np.ndarray:
+    """Return the bytes of a number or an array, by words."""
+    found = np.ascontiguousarray(value).reshape(-1)
+    return found.view(f"u{found.itemsize}")
 
 
 def as_float(value: Any) -> Any:
@@ -241,9 +332,9 @@ def plain_value(value: Any) -> Any:
     return np.asarray(value.value()) if isinstance(value, Active) else np.asarray(value)
 
 
-def is_certain(part: Any) -> bool:
-    """Whether cotangents tell nothing of what is absent: all are finite, and none is zero."""
-    return bool(np.count_nonzero(part) == np.size(part) and np.isfinite(np.sum(part)))
+def is_certain(part: Any, last: bool) -> bool:
+    """Whether cotangents tell nothing of what is absent: all are finite, and none is zero where that is asked."""
+    return bool((last or np.count_nonzero(part) == np.size(part)) and np.isfinite(np.sum(part)))
 
 
 # ---------------------------------------------------------------- recording a call
@@ -309,7 +400,6 @@ def record_as_row(kernel: Any, arguments: tuple[Any, ...]) -> Any:
     found = call.primal(*operands_now)
     shapes = [np.shape(part) for part in found]
     host = HostCall(call, {}, [part.shape for part in operands], shapes)
-    call.remember(operands_now, found)
     addresses = recorder.host_row(host, places, [math.prod(shape) for shape in shapes])
     made = [make_block(recorder, address, shape) for address, shape in zip(addresses, shapes, strict=True)]
     outputs = dict(zip(adjoint.outputs, made, strict=True))

@@ -64,6 +64,13 @@ def trips(start, stop, step):
 
 
 @compiled
+def inside(first, last, size):
+    """Raise where an index of one of two ends lies outside of an axis."""
+    if first < -size or first >= size or last < -size or last >= size:
+        raise IndexError("an index out of its range")
+
+
+@compiled
 def bound(place, size):
     """Return where a bound of a slice lies in an axis."""
     found = place + size if place < 0 else place

@@ -105,6 +105,8 @@ class Flat:
         Arrays from outside of the function, by the names they have here.
     functions : list
         The function, and those that it calls.
+    loose : bool
+        Whether sums are in another order than Numba's, which leaves products to BLAS.
     """
 
     name: str
@@ -114,6 +116,7 @@ class Flat:
     several: bool
     constants: dict[str, np.ndarray] = field(default_factory=dict)
     functions: list[FunctionType] = field(default_factory=list)
+    loose: bool = False
 
 
 def parts_of(statement: Statement) -> list[list[Statement]]:

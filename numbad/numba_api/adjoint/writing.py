@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from numbad.numba_api.adjoint.activity import Facts, leaving, written
-from numbad.numba_api.adjoint.blocks import Block, Names, Text, branch_text, dtype_of, restored, words
+from numbad.numba_api.adjoint.blocks import Block, Names, Text, branch_text, dtype_of, guarded, restored, words
 from numbad.numba_api.adjoint.tree import (
     Flat,
     For,
@@ -29,8 +30,8 @@ from numbad.numba_api.adjoint.tree import (
     walk,
 )
 
-SUPPORT = "ABSENT, absent, add_to, bars_like, bound, clear, gate, grow, opposite, same, span, trips, weigh"
-OWN = {"reals", "real", "wholes", "whole", "adjoint", "njit", "np", "math", "flat", *SUPPORT.split(", ")}
+SUPPORT = "ABSENT, absent, add_to, bars_like, bound, clear, gate, grow, inside, opposite, same, span, trips, weigh"
+OWN = {"reals", "real", "wholes", "whole", "ahead", "back", "njit", "np", "math", "flat", *SUPPORT.split(", ")}
 
 
 @dataclass
@@ -177,7 +178,7 @@ class Writer:
         for unit in units:
             if isinstance(unit, Straight):
                 assigned = set(unit.block.final)
-                unit.kept |= assigned & (unit.block.needed | missed)
+                unit.kept |= assigned & (unit.block.needed | missed) - self.facts.frozen
                 missed = (missed | unit.block.needed) - assigned
             elif isinstance(unit, Made):
                 missed = missed | self.places_of(unit.statement)
@@ -246,7 +247,7 @@ class Writer:
         for name, place in self.places(unit):
             text.append((0, f"{place} = {name}"))
         text += unit.block.forward()
-        return text + [(0, f"{place} += np.uint64({number})") for place, number in self.moves(unit)]
+        return text + ([] if unit.roomy else [(0, f"{p} += np.uint64({number})") for p, number in self.moves(unit)])
 
     def stacks(self, unit: Straight) -> list[str]:
         """Return the stacks on which a block keeps something."""
@@ -254,12 +255,12 @@ class Writer:
 
     def places(self, unit: Straight) -> list[tuple[str, str]]:
         """Return the numbers that a block keeps, and where."""
-        counts = {"reals[real": 0, "wholes[whole": 0}
+        counts = [0, 0]
         found = []
         for name in unit.block.kept:
-            stack = "reals[real" if self.facts.kinds[name].startswith("f") else "wholes[whole"
-            found.append((name, f"{stack} + np.uint64({counts[stack]})]"))
-            counts[stack] += 1
+            kind = self.facts.kinds[name]
+            found.append((name, unit.block.place(kind, counts[not kind.startswith("f")])))
+            counts[not kind.startswith("f")] += 1
         return found
 
     def moves(self, unit: Straight) -> list[tuple[str, int]]:
@@ -275,8 +276,10 @@ class Writer:
         counts = keeps and loop.count
         if counts:
             text.append((0, f"{loop.count} = 0"))
+        after: Text = []
         if isinstance(statement, For):
-            text += self.room_of(loop)
+            before, after = self.room_of(loop)
+            text += before + self.proofs(loop)
             text.append((0, f"for {statement.name} in range({statement.start}, {statement.stop}, {statement.step}):"))
         else:
             text.append((0, "while True:"))
@@ -286,23 +289,40 @@ class Writer:
         if counts:
             text.append((1, f"{loop.count} += 1"))
         text += [(0, line) for line in leaving(statement.leave)]
-        return text + (push(loop.count) if counts else [])
+        return text + after + (push(loop.count) if counts else [])
 
-    def room_of(self, loop: Loop) -> Text:
-        """Return the text that makes room for all iterations of a loop that has none inside, and tells its blocks."""
+    def room_of(self, loop: Loop) -> tuple[Text, Text]:
+        """Return the text that makes room for all iterations of a loop that has none inside, and what follows it."""
         statement = loop.statement
-        if not all(isinstance(unit, Straight) for unit in loop.body) or statement.leave:
+        assert isinstance(statement, For)
+        if len(loop.body) != 1 or not isinstance(unit := loop.body[0], Straight) or statement.leave:
+            return [], []
+        if statement.step not in ("1", "-1") or not any(unit.counts):
+            return [], []
+        turns = self.names.fresh("turns")
+        text: Text = [(0, f"{turns} = np.uint64(trips({statement.start}, {statement.stop}, {statement.step}))")]
+        for (place, number), stack in zip(self.moves(unit), self.stacks(unit), strict=True):
+            text += room(stack, place, f"np.uint64({number}) * {turns}")
+        one, other = (statement.name, statement.start) if statement.step == "1" else (statement.start, statement.name)
+        unit.roomy = True
+        unit.block.each = turns, f"np.uint64({one} - {guarded(other)})"
+        return text, [(0, f"{place} += np.uint64({number}) * {turns}") for place, number in self.moves(unit)]
+
+    def proofs(self, loop: Loop) -> Text:
+        """Return the text that looks at the indices of a loop's blocks before it begins."""
+        statement = loop.statement
+        if not isinstance(statement, For) or statement.leave:
             return []
+        start, stop, step = (guarded(part) for part in (statement.start, statement.stop, statement.step))
+        changing = {part.name for part in walk(statement.body) if isinstance(part, (Set, For))}
+        shapes = {part.array for part in walk(statement.body) if isinstance(part, New)}
+        shapes |= {name for part in walk(statement.body) if isinstance(part, Swap) for name in (part.one, part.other)}
+        last = f"{start} + (trips({start}, {stop}, {step}) - 1) * {step}"
         text: Text = []
-        for k, (stack, place) in enumerate((("reals", "real"), ("wholes", "whole"))):
-            number = sum(unit.counts[k] for unit in loop.body if isinstance(unit, Straight))
-            if number:
-                assert isinstance(statement, For)
-                turns = f"trips({statement.start}, {statement.stop}, {statement.step})"
-                text += room(stack, place, f"np.uint64({number} * {turns})")
         for unit in loop.body:
-            unit.roomy = True  # type: ignore[union-attr]
-        return text
+            if isinstance(unit, Straight):
+                text += [(1, line) for line in unit.block.prove(statement.name, start, last, changing, shapes)]
+        return [(0, f"if trips({start}, {stop}, {step}) > 0:"), *text] if text else []
 
     # ------------------------------------------------------------ the way back
 
@@ -324,10 +344,22 @@ class Writer:
 
     def back_block(self, unit: Straight) -> Text:
         """Return the text that takes a block back."""
-        text: Text = [(0, f"{place} -= np.uint64({number})") for place, number in self.moves(unit)]
+        text: Text = []
+        if not unit.roomy:
+            text += [(0, f"{place} -= np.uint64({number})") for place, number in self.moves(unit)]
         for name, place in self.places(unit):
             text.append((0, f"{name} = {restored(place, self.facts.kinds[name])}"))
         return text + unit.block.again() + unit.block.back
+
+    def room_before(self, loop: Loop) -> Text:
+        """Return the text that goes back to where what a loop keeps begins."""
+        unit = loop.body[0] if loop.body else None
+        if not isinstance(unit, Straight) or not unit.roomy or unit.block.each is None:
+            return []
+        statement, turns = loop.statement, unit.block.each[0]
+        assert isinstance(statement, For)
+        text: Text = [(0, f"{turns} = np.uint64(trips({statement.start}, {statement.stop}, {statement.step}))")]
+        return text + [(0, f"{place} -= np.uint64({number}) * {turns}") for place, number in self.moves(unit)]
 
     def back_new(self, statement: New) -> Text:
         """Return the text that takes the making of an array back."""
@@ -361,6 +393,7 @@ class Writer:
         if not body:
             return self.restore(loop)
         text = pop(loop.count) if loop.count else []
+        text += self.room_before(loop)
         if isinstance(statement, While):
             text.append((0, f"for {loop.counter} in range({loop.count} - 1, -1, -1):"))
         elif not loop.count and statement.step == "1":
@@ -379,30 +412,64 @@ class Writer:
 
     # ------------------------------------------------------------ the whole
 
-    def adjoint(self, wanted: list[str], outputs: list[str]) -> list[str]:
-        """Return the lines of a function from arguments and cotangents of outputs to cotangents of arguments."""
+    def pair(self, wanted: list[str], outputs: list[str]) -> list[str]:
+        """Return the lines of two functions: the way forward, and the way back to cotangents of arguments.
+
+        The way forward, `ahead`, gives the outputs, what the way back begins with, and the memory of what is kept.
+        """
         facts, bar = self.facts, self.names.bar
         given = [self.names.fresh(f"{name}_given") for name in outputs]
-        forward = self.forward(self.units)
-        back = self.back(self.units)
+        forward, back = self.forward(self.units), self.back(self.units)
         numbers = sorted(name for name in facts.active if name not in facts.axes)
         arrays = sorted(name for name in facts.active if name in facts.axes)
-        text: Text = [(0, "real = whole = np.uint64(0)")]
-        text += [(0, f"{name} = {name}.copy()") for name in sorted(facts.changed)]
-        text += self.early + forward
-        text += [(0, f"{bar(name)} = ABSENT") for name in numbers]
-        text += [(0, f"{bar(name)} = bars_like({name})") for name in arrays]
+        ahead: Text = [(0, "real = whole = np.uint64(0)")]
+        ahead += [(0, f"{name} = {name}.copy()") for name in sorted(facts.changed)]
+        ahead += self.early + forward
+        start: Text = [(0, f"{bar(name)} = ABSENT") for name in numbers]
+        start += [(0, f"{bar(name)} = bars_like({name})") for name in arrays]
         for name, part in zip(outputs, given, strict=True):
             if name in facts.active:
-                text.append((0, f"add_to({bar(name)}, {part})" if name in facts.axes else f"{bar(name)} += {part}"))
-        text += back
+                start.append((0, f"add_to({bar(name)}, {part})" if name in facts.axes else f"{bar(name)} += {part}"))
+        back = start + back
         found = [
             bar(name) if name in facts.active else f"bars_like({name})" if name in facts.axes else "ABSENT"
             for name in wanted
         ]
-        head = f"def adjoint({', '.join([*self.flat.parameters, *given, 'reals', 'wholes'])}):"
-        result = f"return ({''.join(part + ', ' for part in found)}), reals, wholes"
-        return [head, *("    " * (depth + 1) + line for depth, line in [*text, (0, result)])]
+        last = f"return ({together(found)})"
+        state = self.state([*back, (0, last)])
+        back = [(0, f"{name} = {cast}") for name, given_name, cast in state if given_name != name] + back
+        result = f"return ({together(outputs)}), ({together(name for name, _, _ in state)}), reals, wholes"
+        head = f"def back({', '.join([*(part[1] for part in state), *given, 'reals', 'wholes'])}):"
+        return [
+            f"def ahead({', '.join([*self.flat.parameters, 'reals', 'wholes'])}):",
+            *indented([*ahead, (0, result)]),
+            head,
+            *indented([*back, (0, last)]),
+        ]
+
+    def state(self, back: Text) -> list[tuple[str, str, str]]:
+        """Return what the way back begins with: names, those of parameters, and casts of what Python hands on."""
+        facts = self.facts
+        known = (set(facts.kinds) | {"real", "whole"}) - set(self.flat.constants)
+        found = []
+        for name in sorted(set().union(*(words(line) for _, line in back)) & known):
+            kind = "u64" if name in ("real", "whole") else facts.kinds[name]
+            if name in facts.axes or kind in ("f8", "i64", "b"):
+                found.append((name, name, name))
+            else:
+                given = self.names.fresh(f"{name}_then")
+                found.append((name, given, f"{dtype_of(kind)}({given})"))
+        return found
+
+
+def together(names: Iterable[str]) -> str:
+    """Return the text of what a tuple holds."""
+    return "".join(name + ", " for name in names)
+
+
+def indented(text: Text) -> list[str]:
+    """Return the lines of a function's body."""
+    return ["    " * (depth + 1) + line for depth, line in text]
 
 
 def read_by(statement: Statement) -> list[str]:

@@ -214,7 +214,7 @@ def text_of_adjoint(f, careful: bool = False) -> str:
     flat = read(f, [1])
     facts = find_types(flat, (KIND,))
     find_activity(flat, facts, {"x"})
-    return "\n".join(Writer(flat, facts, careful).adjoint(["x"], flat.results))
+    return "\n".join(Writer(flat, facts, careful).pair(["x"], flat.results))
 
 
 def run(text: str, x: np.ndarray) -> np.ndarray:
@@ -229,7 +229,8 @@ def run(text: str, x: np.ndarray) -> np.ndarray:
     exec(compile(text, "<adjoint>", "exec"), scope)
     reals, wholes = np.full(4000, np.nan), np.full(4000, -(10**6))
     with np.errstate(all="ignore"):
-        return scope["adjoint"](x.copy(), 1.0, reals, wholes)[0][0]
+        _, state, reals, wholes = scope["ahead"](x.copy(), reals, wholes)
+        return scope["back"](*state, 1.0, reals, wholes)[0]
 
 
 def expected(f, x: np.ndarray) -> np.ndarray:
