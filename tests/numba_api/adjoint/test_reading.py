@@ -191,7 +191,7 @@ def refused(f):
     """Return what an adjoint does not take of a kernel."""
     with pytest.raises(numbad.NumbadError) as found:
         numbad.gradient(numbad.kernel(njit(f), adjoint=True), POINT)
-    assert "test_kinds.py" in str(found.value)
+    assert "test_reading.py" in str(found.value)
     return str(found.value)
 
 
