@@ -66,7 +66,7 @@ ELSEWHERE = {
         "arrays, and what is computed of whole ones",
     ),
     "numba_api/adjoint/test_rows.py": (
-        "numba_api/adjoint activity blocks keeping reading support tree",
+        "numba_api/adjoint activity blocks keeping support tree",
         "the parts of one way, from the source of a kernel to its derivatives",
     ),
     "storage/test_tape_files.py": (
