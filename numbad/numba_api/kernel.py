@@ -52,9 +52,11 @@ def kernel(f: Any = None, *, adjoint: bool | None = None, **options: Any) -> Any
     compiler*).
 
     An adjoint takes two to five times as long as the function, and keeps what is overwritten and needed: of a loop over
-    numbers 8 bytes for each number and iteration. Higher derivatives, and tangents, of such a call are recorded row by
-    row. Sources: Griewank and Walther, 2008, *Evaluating Derivatives*, chapters 4 and 6; Hascoët, Naumann and Pascual,
-    2005, "To be recorded" analysis in reverse-mode automatic differentiation.
+    numbers 8 bytes for each number and iteration. Tangents and second derivatives are compiled in the same way; those
+    of the third order are recorded row by row. In calls 1, 2, 4, 8, ... the value that the adjoint's way forward has
+    computed is compared with that of the compiled function. Sources: Griewank and Walther, 2008, *Evaluating
+    Derivatives*, chapters 4 to 6; Hascoët, Naumann and Pascual, 2005, "To be recorded" analysis in reverse-mode
+    automatic differentiation.
 
     Examples
     --------

@@ -14,12 +14,13 @@ import numpy as np
 
 from numbad.kernels import cache
 from numbad.numba_api.adjoint.activity import Facts
+from numbad.numba_api.adjoint.tangents import tangent_text
 from numbad.numba_api.adjoint.tree import Flat, NotAdjoint
 from numbad.numba_api.adjoint.writing import SUPPORT, Writer
 
 FOLDER = "adjoints"
 MOST_CONSTANTS = 1000  # elements of an array from outside of a function that are written into a text
-SOURCES = ("activity", "blocks", "keeping", "reading", "support", "tree", "writing")
+SOURCES = ("activity", "blocks", "keeping", "reading", "support", "tangents", "tree", "writing")
 HEAD = '''"""The adjoint of {name}, written by numbad.numba_api.adjoint; it may be removed at any time."""
 
 import math
@@ -33,15 +34,20 @@ from numbad.numba_api.adjoint.support import {support}
 '''
 
 
-def whole_text(flat: Flat, facts: Facts, wanted: list[str], outputs: list[str], raising: bool) -> str:
-    """Return the text of a module: both adjoints, whose ways forward look at indices."""
+def whole_text(
+    flat: Flat, facts: Facts, wanted: list[str], outputs: list[str], raising: bool, tangents: bool = False
+) -> str:
+    """Return the text of a module: both adjoints, whose ways forward look at indices, or the tangents of both."""
     lines = [HEAD.format(name=flat.name, support=SUPPORT)]
     for key, value in flat.constants.items():
         lines.append(f"{key} = {constant_text(value)}")
-    model = "python" if raising else "numpy"
+    model = "python" if raising and not tangents else "numpy"
     options = {"ahead": f"error_model={model!r}", "back": 'error_model="numpy"'}
     for careful in (False, True):
-        for line in Writer(flat, facts, careful).pair(wanted, outputs):
+        text = Writer(flat, facts, careful).pair(wanted, outputs)
+        if tangents:
+            text = tangent_text(text, set(wanted), set(facts.axes), careful)
+        for line in text:
             if line.startswith("def "):
                 which = line[4:].partition("(")[0]
                 lines += ["", "", f"@njit(cache=True, {options[which]}, nogil=True)"]

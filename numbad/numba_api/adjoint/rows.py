@@ -1,6 +1,7 @@
 """A call of a kernel as one row of the tape, whose derivative is its compiled adjoint.
 
-Where the adjoint itself is recorded, or a tangent is wanted, the kernel is recorded row by row in its place.
+Where the adjoint itself is recorded it is one row, too, whose derivatives are tangents of both ways. Derivatives of the
+third order, and what cannot be told so, are those of the kernel that is recorded row by row.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from numbad.numba_api.adjoint.reading import Constant, read
 from numbad.numba_api.adjoint.tree import Flat, For, NotAdjoint, While, walk
 from numbad.numba_api.noticing import TRANSFORMS
 from numbad.numba_api.twins import Constants
+from numbad.ops.host import as_tuple
 from numbad.recording.active import Active
 from numbad.recording.arrays import Array, as_array, make_block
-from numbad.recording.hostcalls import HostCall, filled, record_call
+from numbad.recording.hostcalls import HostCall, alone, filled, record_call
 from numbad.recording.recorder import current
 from numbad.recording.scalars import Scalar
 
@@ -71,6 +73,48 @@ class Adjoint:
     outside: list[Constants]
     sizes: tuple[int, int] = (FIRST, FIRST)
     calls: int = 0
+    raising: bool = False
+    made: Any = None
+
+    def tangents(self) -> Any:
+        """Return the module of the tangents of both ways; raise NotAdjoint where they cannot be written."""
+        if self.made is None:
+            names = dict(zip(self.given, self.flat.parameters, strict=True))
+            wanted = [names[k] for k in self.wanted]
+            try:
+                self.made = load(whole_text(self.flat, self.facts, wanted, self.outputs, self.raising, True))
+            except NotAdjoint as error:
+                self.made = error
+        if isinstance(self.made, NotAdjoint):
+            raise self.made
+        return self.made
+
+    def has_tangents(self) -> bool:
+        """Whether the tangents of both ways can be written."""
+        with contextlib.suppress(NotAdjoint):
+            return self.tangents() is not None
+        return False
+
+    def push(self, given: list[Any], dots: list[Any], carefully: bool, bars: list[Any] | None) -> Pushed:
+        """Return the outputs with their tangents, and where cotangents are given those of the arguments, too.
+
+        `bars` are cotangents of the outputs, and then their own tangents. Raises IndexError as `run_ahead` does.
+        """
+        module = self.tangents()
+        ahead, back = (module.ahead_carefully, module.back_carefully) if carefully else (module.ahead, module.back)
+        real, whole = np.dtype(np.float64), np.dtype(np.int64)
+        memory = [
+            take_memory(n, k, False) for n, k in zip((*self.sizes, self.sizes[0]), (real, whole, real), strict=True)
+        ]
+        outputs, state, slopes, moving, reals, dotted, wholes = ahead(*given, *memory[:2], *dots, memory[2])
+        self.sizes = reals.size, wholes.size
+        pulled: tuple[Any, Any] = (), ()
+        if bars is not None:
+            half = len(bars) // 2
+            pulled = back(*state, *bars[:half], reals, wholes, *moving, *bars[half:], dotted)
+        for part in (reals, wholes, dotted):
+            give_back(part)
+        return Pushed(list(outputs), list(slopes), list(pulled[0]), list(pulled[1]))
 
     def run_ahead(self, given: list[Any], carefully: bool = False) -> Ahead:
         """Run the way forward, with memory that is kept between calls.
@@ -90,6 +134,16 @@ class Adjoint:
         """
         self.calls += 1
         return self.calls & (self.calls - 1) == 0
+
+
+@dataclass
+class Pushed:
+    """Outputs and cotangents of the arguments, and the tangents of both."""
+
+    outputs: list[Any]
+    slopes: list[Any]
+    bars: list[Any]
+    bar_slopes: list[Any]
 
 
 @dataclass
@@ -156,7 +210,7 @@ def make_adjoint(kernel: Any, arguments: tuple[Any, ...], kinds: tuple[Any, ...]
     text = whole_text(flat, facts, [names[k] for k in wanted], outputs, kernel.raising)
     outside = [Constants(function) for function in flat.functions]
     loops = any(isinstance(part, (For, While)) for part in walk(flat.body))
-    return Adjoint(flat, facts, given, wanted, outputs, changed, load(text), loops, outside)
+    return Adjoint(flat, facts, given, wanted, outputs, changed, load(text), loops, outside, raising=kernel.raising)
 
 
 class Call:
@@ -171,8 +225,8 @@ class Call:
         takes them off the list has them alone, whatever other threads do.
     """
 
-    carries_absence = takes_last = True
-    raises = takes_wanted = takes_lanes = linear = stacks = False
+    carries_absence = takes_last = takes_wanted = True
+    raises = takes_lanes = linear = stacks = False
     slopes = ()
 
     def __init__(self, kernel: Any, adjoint: Adjoint, arguments: list[Any], kinds: list[Any]) -> None:
@@ -243,10 +297,9 @@ class Call:
     ) -> tuple[Any, ...]:
         """Return the cotangents of the operands."""
         if any(isinstance(part, Active) for part in (*bars, *operands)):
-            return tuple(TRANSFORMS["vjp"](self.rows, *map(as_float, operands))[1](tuple(bars)))
-        arguments = self.with_operands(operands)
-        given = [arguments[k] for k in self.adjoint.given]
-        cotangents = [np.ascontiguousarray(bar) if np.ndim(bar) else float(bar) for bar in bars]
+            return self.record_pull(bars, operands)
+        given = self.given_of(operands)
+        cotangents = list(map(plain_number, bars))
         try:
             found = self.run_back(given, cotangents, results, operands)
             if found is not None and not all(is_certain(part, last) for part in found):
@@ -283,10 +336,49 @@ class Call:
             return all(np.shape(a) == np.shape(b) and np.allclose(a, b, 1e-6, 0.0, equal_nan=True) for a, b in pairs)
         return all(np.array_equal(one, other, equal_nan=True) for one, other in pairs)
 
-    def push(self, operands: list[Any], dots: list[Any], **_: Any) -> list[Any]:
+    def given_of(self, operands: Any) -> list[Any]:
+        """Return the numbers and arrays that the compiled functions take."""
+        arguments = self.with_operands(operands)
+        return [arguments[k] for k in self.adjoint.given]
+
+    def record_pull(self, bars: list[Any], operands: list[Any]) -> tuple[Any, ...]:
+        """Record the cotangents of the operands: as one row, where its tangents can be written."""
+        recorder = current()
+        if recorder is None or not self.adjoint.has_tangents():
+            return tuple(TRANSFORMS["vjp"](self.rows, *map(as_float, operands))[1](tuple(bars)))
+        shapes = [np.shape(part) for part in (*operands, *bars)]
+        call = HostCall(Pullback(self, len(operands)), {}, shapes, shapes[: len(operands)])
+        return as_tuple(record_call(recorder, call, (*operands, *bars)))
+
+    def push(self, operands: list[Any], dots: list[Any], results: list[Any], **_: Any) -> Any:
         """Return the tangents of the outputs."""
-        tangents = [np.zeros(np.shape(o)) if t is None else t for o, t in zip(operands, dots, strict=True)]
+        tangents = filled_up(operands, dots)
+        if not any(isinstance(part, Active) for part in (*operands, *tangents)):
+            found = self.push_compiled(operands, tangents, None)
+            if found is not None:
+                return found.slopes
+        elif self.adjoint.has_tangents() and (recorder := current()) is not None:
+            return record_push(recorder, self, operands, tangents, results)
         return list(TRANSFORMS["jvp"](self.rows, tuple(map(as_float, operands)), tangents)[1])
+
+    def push_compiled(self, operands: Any, dots: list[Any], bars: list[Any] | None) -> Pushed | None:
+        """Return tangents by the compiled ways; None where the rows have to tell.
+
+        Before that, Numba's own machine code and the way forward have been compared as for any other call.
+        """
+        given, slopes = self.given_of(operands), list(map(plain_number, dots))
+        cotangents = None if bars is None else list(map(plain_number, bars))
+        results = self.primal(*operands)
+        try:
+            for carefully in (False, True):
+                found = self.adjoint.push(given, slopes, carefully, cotangents)
+                if not self.agrees(found.outputs, results):
+                    return None
+                if all(is_certain(part, False) for part in (*found.slopes, *found.bars, *found.bar_slopes)):
+                    break
+        except (IndexError, NotAdjoint):
+            return None
+        return found
 
     def rows(self, *operands: Any) -> tuple[Any, ...]:
         """Record the kernel row by row; return the outputs."""
@@ -304,6 +396,124 @@ class Call:
             return self.primal(*operands)
         shapes = [np.shape(part) for part in self.primal(*[plain_value(part) for part in operands])]
         return record_call(recorder, HostCall(self, {}, [np.shape(part) for part in operands], shapes), operands)
+
+
+class Pullback:
+    """The cotangents of a kernel's operands, as a host row's op of operands and cotangents of the outputs.
+
+    Its tangents are those of the way back, and its cotangents too: along w, the second derivatives are symmetric.
+    """
+
+    carries_absence = takes_wanted = True
+    raises = takes_lanes = takes_last = linear = stacks = False
+    slopes = ()
+
+    def __init__(self, call: Call, count: int) -> None:
+        self.call, self.count = call, count
+        self.name = f"the derivative of {call.name}"
+        self.vjp_function, self.jvp_function = self.pull, self.push
+
+    def primal(self, *parts: Any, **_: Any) -> tuple[Any, ...]:
+        """Return the cotangents."""
+        operands, bars = list(parts[: self.count]), list(parts[self.count :])
+        with alone():
+            return self.call.pull(bars, self.call.primal(*operands), operands)
+
+    def pull(self, bars: list[Any], results: list[Any], parts: list[Any], **_: Any) -> tuple[Any, ...]:
+        """Return the cotangents of operands and of cotangents."""
+        if not any(isinstance(part, Active) for part in (*bars, *parts)):
+            given = list(parts[self.count :])
+            found = self.call.push_compiled(parts[: self.count], bars, given + [0.0 * part - 0.0 for part in given])
+            if found is not None:
+                return (*found.bar_slopes, *found.slopes)
+        return tuple(TRANSFORMS["vjp"](self.rows, *map(as_float, parts))[1](tuple(bars)))
+
+    def push(self, parts: list[Any], dots: list[Any], results: list[Any], **_: Any) -> Any:
+        """Return the tangents of the cotangents."""
+        tangents = filled_up(parts, dots)
+        if not any(isinstance(part, Active) for part in (*parts, *tangents)):
+            bars = [*parts[self.count :], *tangents[self.count :]]
+            found = self.call.push_compiled(parts[: self.count], tangents[: self.count], bars)
+            if found is not None:
+                return found.bar_slopes
+        elif (recorder := current()) is not None:
+            return record_push(recorder, self, parts, tangents, results)
+        return list(TRANSFORMS["jvp"](self.rows, tuple(map(as_float, parts)), tangents)[1])
+
+    def rows(self, *parts: Any) -> tuple[Any, ...]:
+        """Record the derivative of the kernel that is recorded row by row."""
+        return tuple(TRANSFORMS["vjp"](self.call.rows, *map(as_float, parts[: self.count]))[1](parts[self.count :]))
+
+    def __call__(self, *parts: Any, **_: Any) -> Any:
+        """Apply the row again, to other operands."""
+        recorder = current()
+        if recorder is None or not any(isinstance(part, Active) for part in parts):
+            return self.primal(*parts)
+        shapes = [np.shape(part) for part in parts]
+        return record_call(recorder, HostCall(self, {}, shapes, shapes[: self.count]), parts)
+
+
+class Tangents:
+    """The tangents of a row, `of` a kernel or of its pullback, as a host row's op of operands and their tangents."""
+
+    carries_absence = takes_wanted = True
+    raises = takes_lanes = takes_last = linear = stacks = False
+    slopes = ()
+
+    def __init__(self, of: Call | Pullback, count: int) -> None:
+        self.of, self.count = of, count
+        self.name = f"the tangent of {of.name}"
+        self.vjp_function, self.jvp_function = self.pull, self.push
+
+    def primal(self, *parts: Any, **_: Any) -> tuple[Any, ...]:
+        """Return the tangents."""
+        with alone():
+            return tuple(self.of.push(list(parts[: self.count]), list(parts[self.count :]), results=[]))
+
+    def pull(self, bars: list[Any], results: list[Any], parts: list[Any], **_: Any) -> tuple[Any, ...]:
+        """Return the cotangents of operands and of their tangents."""
+        if isinstance(self.of, Call) and not any(isinstance(part, Active) for part in (*bars, *parts)):
+            given = [*bars, *(0.0 * part - 0.0 for part in bars)]
+            found = self.of.push_compiled(parts[: self.count], list(parts[self.count :]), given)
+            if found is not None:
+                return (*found.bar_slopes, *found.bars)
+        return tuple(TRANSFORMS["vjp"](self.rows, *map(as_float, parts))[1](tuple(bars)))
+
+    def push(self, parts: list[Any], dots: list[Any], **_: Any) -> list[Any]:
+        """Return the tangents of the tangents: those of the recording."""
+        return list(TRANSFORMS["jvp"](self.rows, tuple(map(as_float, parts)), filled_up(parts, dots))[1])
+
+    def rows(self, *parts: Any) -> tuple[Any, ...]:
+        """Record the tangents of what is recorded row by row."""
+        operands, dots = tuple(map(as_float, parts[: self.count])), parts[self.count :]
+        return tuple(TRANSFORMS["jvp"](self.of.rows, operands, dots)[1])
+
+    def __call__(self, *parts: Any, **_: Any) -> Any:
+        """Apply the row again, to other operands."""
+        recorder = current()
+        if recorder is None or not any(isinstance(part, Active) for part in parts):
+            return self.primal(*parts)
+        shapes = [np.shape(part) for part in self.primal(*map(plain_value, parts))]
+        return record_call(recorder, HostCall(self, {}, [np.shape(part) for part in parts], shapes), parts)
+
+
+def record_push(recorder: Any, of: Call | Pullback, parts: list[Any], dots: list[Any], results: list[Any]) -> Any:
+    """Record the tangents of a row as one row."""
+    operands = (*parts, *dots)
+    call = HostCall(
+        Tangents(of, len(parts)), {}, [np.shape(part) for part in operands], [np.shape(part) for part in results]
+    )
+    return as_tuple(record_call(recorder, call, operands))
+
+
+def filled_up(operands: Any, dots: list[Any]) -> list[Any]:
+    """Return tangents, with zeros in the place of those that are absent."""
+    return [np.zeros(np.shape(o)) if t is None else t for o, t in zip(operands, dots, strict=True)]
+
+
+def plain_number(value: Any) -> Any:
+    """Return an array whose elements follow one another, or a number, as compiled functions take it."""
+    return np.ascontiguousarray(value) if np.ndim(value) else float(value)
 
 
 def same_operands(some: Any, others: Any) -> bool:
