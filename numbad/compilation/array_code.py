@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from numbad.compilation.array_module import ENTRANCE
@@ -9,8 +11,9 @@ from numbad.compilation.array_program import ArrayProgram, make_array_program
 from numbad.compilation.code import Code, compile_module
 from numbad.compilation.grouping import Grouping
 from numbad.compilation.taking_apart import has_known_rows
+from numbad.ops.reductions import greatest, least
 from numbad.sweeps.dependence import mark_active
-from numbad.tape.layout import GATHER
+from numbad.tape.layout import GATHER, HOST, host_call
 from numbad.tape.rows import Rows
 from numbad.tapes.tape import Tape
 
@@ -36,13 +39,24 @@ def compile_arrays(
     }
     flags = find_flags(tape, rows, wanted)
     single = tape.dtype.itemsize == 4
-    grouping = Grouping(code, words, flags, varied, long=not single)
+    grouping = Grouping(code, words, flags, varied, find_extremes(code, words, rows.hosts), long=not single)
     sizes = [rows.size] + [values.size if k in rows.input_spaces else 0 for k, values in enumerate(rows.spaces) if k]
     given = [(slot.address, slot.address + slot.size) for slot in tape.inputs if slot.size and not slot.space]
     program = make_array_program(
         grouping, words, sizes, given, results, find_wanted(tape, wanted), single, find_constants(tape, rows)
     )
     return program, compile_module(program.module.write(), ENTRANCE, program.module, 3)
+
+
+def find_extremes(code: np.ndarray, words: np.ndarray, hosts: list[Any]) -> dict[int, tuple[bool, int]]:
+    """Return of each row that finds extremes along the last axis whether they are the largest, and its length."""
+    found = {}
+    for row in np.flatnonzero(code[:, 0] == HOST).tolist():
+        call = hosts[host_call(words, int(code[row, 2]))]
+        op = getattr(call, "op", None)
+        if op is greatest or op is least:
+            found[row] = (op is greatest, call.operand_shapes[0][-1])
+    return found
 
 
 def find_constants(tape: Tape, rows: Rows) -> tuple[np.ndarray, np.ndarray]:

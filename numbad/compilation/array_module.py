@@ -14,6 +14,7 @@ from numbad.kernels.libmvec import versions
 ENTRANCE = "numbad_arrays"
 PLAN = 4  # numbers of an entry of a plan: which function, where its arguments are, start and stop
 CALL = re.compile(r"(call double @(\w+)\((?:double [^,)]+(?:, )?)+\))")
+EXTREMES = re.compile(r"@(llvm\.(?:maximum|minimum)\.f\d\d)\(")
 POINTS = re.compile(r"!POINTS(\d+)!")  # loops over points, in texts of lanes
 HEAD = "define internal i64 @{name}(ptr noalias %arguments, i64 %start, i64 %stop) {{\nentry:\n{lines}\n}}\n"
 DRIVER = """@functions = internal constant [{count} x ptr] [{names}]
@@ -73,6 +74,82 @@ head:
   br i1 %left, label %head, label %done
 done:
   ret i64 %more"""
+EXTREME = """  br label %head
+head:
+  %turn = phi i64 [ %start, %entry ], [ %next, %done ]
+  %first = mul nsw i64 %turn, {length}
+  %row = getelementptr {kind}, ptr %source, i64 %first
+  %begin = load {kind}, ptr %row, align 4
+  br label %search
+search:
+  %k = phi i64 [ 0, %head ], [ %after, %search ]
+  %so_far = phi {kind} [ %begin, %head ], [ %best, %search ]
+  %here = getelementptr {kind}, ptr %row, i64 %k
+  %x = load {kind}, ptr %here, align 4
+  %best = call {kind} @{function}({kind} %so_far, {kind} %x)
+  %after = add nuw nsw i64 %k, 1
+  %more = icmp ult i64 %after, {length}
+  br i1 %more, label %search, label %done
+done:
+  %there = getelementptr {kind}, ptr %out, i64 %turn
+  store {kind} %best, ptr %there, align 4
+  %next = add nuw nsw i64 %turn, 1
+  %left = icmp ult i64 %next, %stop
+  br i1 %left, label %head, label %end
+end:
+  ret i64 0"""
+SHARE = """  br label %head
+head:
+  %turn = phi i64 [ %start, %entry ], [ %next, %done ]
+  %first = mul nsw i64 %turn, {length}
+  %row = getelementptr {kind}, ptr %source, i64 %first
+  %row_bar = getelementptr {kind}, ptr %source_bar, i64 %first
+  %best_at = getelementptr {kind}, ptr %out, i64 %turn
+  %best = load {kind}, ptr %best_at, align 4
+  %nowhere = fcmp uno {kind} %best, %best
+  %bar_at = getelementptr {kind}, ptr %out_bar, i64 %turn
+  %bar = load {kind}, ptr %bar_at, align 4
+  br label %search
+search:
+  %k = phi i64 [ 0, %head ], [ %k_after, %search ]
+  %ties = phi i64 [ 0, %head ], [ %ties_after, %search ]
+  %k_at = getelementptr {kind}, ptr %row, i64 %k
+  %k_x = load {kind}, ptr %k_at, align 4
+  %k_equal = fcmp oeq {kind} %k_x, %best
+  %k_nan = fcmp uno {kind} %k_x, %k_x
+  %k_both = and i1 %k_nan, %nowhere
+  %k_hit = or i1 %k_equal, %k_both
+  %k_one = zext i1 %k_hit to i64
+  %ties_after = add i64 %ties, %k_one
+  %k_after = add nuw nsw i64 %k, 1
+  %k_more = icmp ult i64 %k_after, {length}
+  br i1 %k_more, label %search, label %found
+found:
+  %parts = uitofp i64 %ties_after to {kind}
+  %part = fdiv {kind} %bar, %parts
+  br label %give
+give:
+  %i = phi i64 [ 0, %found ], [ %i_after, %give ]
+  %at = getelementptr {kind}, ptr %row, i64 %i
+  %x = load {kind}, ptr %at, align 4, !llvm.access.group !ACCESS
+  %equal = fcmp oeq {kind} %x, %best
+  %nan = fcmp uno {kind} %x, %x
+  %both = and i1 %nan, %nowhere
+  %hit = or i1 %equal, %both
+  %share = select i1 %hit, {kind} %part, {kind} -0.0
+  %given_at = getelementptr {kind}, ptr %row_bar, i64 %i
+  %given = load {kind}, ptr %given_at, align 4, !llvm.access.group !ACCESS
+  %sum = fadd {kind} %given, %share
+  store {kind} %sum, ptr %given_at, align 4, !llvm.access.group !ACCESS
+  %i_after = add nuw nsw i64 %i, 1
+  %i_more = icmp ult i64 %i_after, {length}
+  br i1 %i_more, label %give, label %done, !llvm.loop !LOOP
+done:
+  %next = add nuw nsw i64 %turn, 1
+  %left = icmp ult i64 %next, %stop
+  br i1 %left, label %head, label %end
+end:
+  ret i64 0"""
 PRODUCT_ARGUMENTS = ("function_in", "words", "w", "out", "t", "one", "u", "other", "v")
 
 
@@ -162,6 +239,14 @@ class Texts:
         """A block is added to listed places, which may repeat."""
         return self.move("here", "there", True)
 
+    def extreme(self, greatest: bool, length: int, back: bool) -> str:
+        """The largest or smallest of every so many numbers; going back, those that attain it share its cotangent."""
+        names = ["source", "out", "out_bar", "source_bar"] if back else ["source", "out"]
+        text = SHARE if back else EXTREME
+        head = read_arguments(*(f"{name}_in" for name in names)), pointers(*names)
+        function = f"llvm.{'maximum' if greatest else 'minimum'}.f{32 if self.single else 64}"
+        return "\n".join((*head, text.format(length=length, kind=self.kind, function=function)))
+
     @functools.cached_property
     def product(self) -> str:
         """Two matrices are multiplied by the function of `kernels.products`."""
@@ -208,7 +293,12 @@ class ArrayModule:
             parts.append(FILL)
         names = ", ".join(f"ptr @group{k}" for k in range(len(self.numbers)))
         parts.append(DRIVER.format(count=len(self.numbers), names=names, entrance=ENTRANCE))
-        return "".join(parts) + attach_vectors(link_numbers(self.called))
+        numbers = attach_vectors(link_numbers(self.called))
+        for name in sorted({name for text in self.numbers for name in EXTREMES.findall(text)}):
+            if f" @{name}(" not in numbers:
+                kind = "float" if name.endswith("f32") else "double"
+                parts.append(f"declare {kind} @{name}({kind}, {kind})\n")
+        return "".join(parts) + numbers
 
 
 def mark_loops(text: str, parallel: int, marks: Iterator[int]) -> tuple[str, str]:

@@ -12,6 +12,7 @@ import numpy as np
 from numbad.compilation.array_module import ArrayModule, Texts
 from numbad.compilation.forward import Tables
 from numbad.compilation.grouping import (
+    Extreme,
     Fill,
     Group,
     Grouping,
@@ -174,6 +175,8 @@ class Planner:
             self.call_group(step)
         elif isinstance(step, Listing):
             self.call_list(step)
+        elif isinstance(step, Extreme):
+            self.call_extreme(step, [(VALUE, step.source), (VALUE, step.out)])
         elif is_compiled_product(step, self.words):
             self.call_product(step.w, (VALUE, 0), (VALUE, 1), (VALUE, 2))
         else:
@@ -186,7 +189,7 @@ class Planner:
             return [member.out.reach(step.shape)[0] for member in step.members if member.adds]
         if isinstance(step, Listing):
             return [] if step.gathers else [step.block.address]
-        if step.opcode != CONTRACT or step.fresh[0]:
+        if isinstance(step, Extreme) or step.opcode != CONTRACT or step.fresh[0]:
             return []
         return [Place(*row_operands(self.words, step.w)[0]).reach(row_shape(self.words, step.w))[0]]
 
@@ -314,6 +317,18 @@ class Planner:
         """Return where the list of a row is."""
         return WORDS, 0, step.w + int(listed_head(GATHER if step.gathers else SCATTER))
 
+    def call_extreme(self, step: Extreme, places: list[tuple[int, Place]]) -> None:
+        """Find extremes, or take their cotangents back, which are then among the places."""
+        back = len(places) > 2
+        number = self.add_text(self.texts.extreme(step.greatest, step.length, back), frozenset())
+        for kind, place in places:
+            self.note(kind, place, (step.count * (step.length if place is step.source else 1),))
+        arguments: list[Argument] = [(kind, place.space, place.address) for kind, place in places]
+        stretch = max(1, MOST_AT_ONCE // step.length)
+        for start in range(0, step.count, stretch):
+            stop = min(step.count, start + stretch)
+            self.items.append(Call(number, list(arguments), start, stop, rows=step.length))
+
     def call_product(self, w: int, *places: tuple[int, int]) -> None:
         """Call the function of products of matrices: the target and two factors, by kind and number of operand."""
         words = self.words
@@ -338,6 +353,8 @@ class Planner:
                 self.pull_group(step)
             elif isinstance(step, Listing):
                 self.pull_list(step)
+            elif isinstance(step, Extreme):
+                self.pull_extreme(step)
             else:
                 self.pull_stop(step)
         for space, start, stop in wanted:
@@ -461,6 +478,14 @@ class Planner:
         self.note(BAR, other, count)
         arguments = [self.list_of(step), (BAR, 0, base), (BAR, other.space, other.address)]
         self.items.append(Call(self.module.add(text), arguments, 0, step.count, low))
+
+    def pull_extreme(self, step: Extreme) -> None:
+        """Take extremes back."""
+        if not step.active or not self.is_reached(step.out, (step.count,)):
+            return
+        self.make_ready(step.out, (step.count,))
+        self.make_ready(step.source, (step.count * step.length,))
+        self.call_extreme(step, [(VALUE, step.source), (VALUE, step.out), (BAR, step.out), (BAR, step.source)])
 
     def pull_stop(self, step: Stop) -> None:
         """Take a product of matrices or a row of Python's back."""

@@ -193,6 +193,32 @@ class Listing:
 
 
 @dataclasses.dataclass
+class Extreme:
+    """The largest, or smallest, of every so many elements of a block.
+
+    Attributes
+    ----------
+    row : int
+    greatest : bool
+    length : int
+        How many elements each is one of.
+    source, out : Place
+        The first element of the block, and of the results.
+    count : int
+        How many results there are.
+    active : int
+    """
+
+    row: int
+    greatest: bool
+    length: int
+    source: Place
+    out: Place
+    count: int
+    active: int
+
+
+@dataclasses.dataclass
 class Stop:
     """A row that is computed outside of groups: a product of matrices, or Python's.
 
@@ -220,7 +246,7 @@ class Fill:
     absent: bool
 
 
-Step = Group | Listing | Stop
+Step = Group | Listing | Extreme | Stop
 
 
 class Grouping:
@@ -234,12 +260,14 @@ class Grouping:
         For each row, which operands depend on what is differentiated by.
     varied : dict of int to ndarray
         For each row of a list whose places are new at each run, the addresses that they may be.
+    extremes : dict of int to (bool, int)
+        For each row of Python's that finds extremes along the last axis, whether they are the largest, and its length.
     long : bool
         Whether groups whose rows do the same for each element may have more rows than a loop nest.
 
     Attributes
     ----------
-    steps : list of Group, Listing or Stop
+    steps : list of Group, Listing, Extreme or Stop
         In an order in which they can run.
     fills : list of Fill
         What is set to zero before the first of them.
@@ -251,9 +279,11 @@ class Grouping:
         words: np.ndarray,
         flags: np.ndarray,
         varied: dict[int, np.ndarray],
+        extremes: dict[int, tuple[bool, int]] | None = None,
         long: bool = False,
     ) -> None:
         self.words, self.flags, self.varied, self.long = words, flags, varied, long
+        self.extremes = extremes or {}
         self.steps: list[Step] = []
         self.fills: list[Fill] = []
         self.writers = Writers()
@@ -277,6 +307,8 @@ class Grouping:
             self.take_list(row, out, a, active)
         elif opcode == SCATTER:
             self.scatter(row, out, a, active)
+        elif row in self.extremes:
+            self.take_extreme(row, a, active)
         elif opcode == HOST or (opcode == CONTRACT and is_worth_a_function(self.words, a)):
             self.stop(row, opcode, out, a, active)
         else:
@@ -369,7 +401,15 @@ class Grouping:
         low, high = target.reach(shape)
         self.writers.note(low, high + 1, len(self.steps) - 1, [])
 
-    def append(self, step: Listing, out: int, count: int = 0) -> None:
+    def take_extreme(self, row: int, w: int, active: int) -> None:
+        """Take a row that finds extremes along the last axis."""
+        greatest, length = self.extremes[row]
+        ((space, first, size),), ((_, out, count),) = host_places(self.words, w)
+        source = Place(space, first, (1,))
+        self.note_place(source, (size,))
+        self.append(Extreme(row, greatest, length, source, Place(0, out, (1,)), count, active), out)
+
+    def append(self, step: Listing | Extreme, out: int, count: int = 0) -> None:
         """Append a step that writes a block, of as many elements as the list unless it is said."""
         self.steps.append(step)
         count = count or step.count
