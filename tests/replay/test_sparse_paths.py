@@ -63,6 +63,16 @@ def test_one_structure_for_all_paths():
         assert [fixed(sign * X).nnz for sign in (1.0, -1.0)] == [81, 81]
 
 
+def test_a_path_with_entries_that_a_fixed_pattern_misses_is_an_error():
+    run = numbad.jit(numbad.sparse_jacobian(branches, pattern=np.eye(9)))
+    np.testing.assert_array_equal(run(X).toarray(), numbad.jacobian(branches, X))
+    with pytest.raises(ValueError, match="the pattern that was given misses"):
+        run(-X)
+    np.testing.assert_array_equal(run(2.0 * X).toarray(), numbad.jacobian(branches, 2.0 * X))
+    less = numbad.jit(numbad.sparse_jacobian(branches, pattern=np.eye(9), check=False))
+    np.testing.assert_array_equal(less(-X).toarray(), numbad.jacobian(branches, -X) * np.eye(9))
+
+
 @pytest.mark.filterwarnings("ignore:.*takes another path")
 def test_one_structure_by_columns_is_that_of_all_paths():
     def f(x):

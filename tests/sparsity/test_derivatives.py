@@ -10,7 +10,7 @@ import numbad
 from numbad.errors import BranchError, InputError, OutputError, RecordingError
 from numbad.ops import REGISTRY
 from numbad.ops.texts import scaled_partials
-from numbad.sparsity import colouring, entries, lanes, prepared
+from numbad.sparsity import colouring, entries, lanes, patterns, prepared
 from numbad.sparsity.layout import A_STRIDE, B_STRIDE, COUNT, OUT, A, B, P
 from numbad.sparsity.patterns import Pattern
 from numbad.testing import check_sparsity
@@ -387,6 +387,33 @@ def test_what_takes_entries_over_has_them_in_common():
     plain.sparsity()
     steps = [each.kept["sparse", False].entries.steps.size for each in (tape, plain)]
     assert steps[0] == steps[1]
+
+
+@pytest.mark.parametrize("method", ["auto", "columns", "rows", "both"])
+def test_matrices_too_large_for_small_indices_have_large_ones(method, monkeypatch):
+    monkeypatch.setattr(patterns, "MOST_SMALL", 8)  # as if 2 ** 31 entries were met
+    for form in ("csr", "csc", "coo"):
+        run = numbad.jit(numbad.sparse_jacobian(FUNCTIONS["slices"], format=form, method=method))
+        for at in (X, 2.0 * X):
+            found = run(at)
+            parts = found.coords if form == "coo" else (found.indices, found.indptr)
+            assert {part.dtype for part in parts} == {np.dtype(np.int64)}
+            np.testing.assert_allclose(found.toarray(), numbad.jacobian(FUNCTIONS["slices"], at), rtol=1e-12)
+        assert {part.dtype for part in run.pattern.structure()} == {np.dtype(np.int64)}
+    small = numbad.sparse_jacobian(lambda x: x[:3] * 2.0, X[:5], method=method)
+    assert small.indices.dtype == small.indptr.dtype == np.int32
+
+
+def test_results_that_are_inputs_constants_or_the_same_twice():
+    for f in (lambda x: x, lambda x: (x, x), lambda x: (x[3:1:-1], 3.0, x), lambda x: (np.ones(2), x[0], x[0])):
+        for transform in (numbad.sparse_jacobian, numbad.value_and_sparse_jacobian):
+            for run in (transform(f), numbad.jit(transform(f))):
+                found = run(X)
+                found = found if transform is numbad.sparse_jacobian else found[1]
+                dense = numbad.jacobian(f, X)
+                dense = np.concatenate([np.reshape(part, (-1, 9)) for part in dense]) if type(dense) is tuple else dense
+                np.testing.assert_array_equal(found.toarray(), dense)
+                assert found.nnz == np.count_nonzero(dense)
 
 
 ARRANGED = {  # entries that all vary, that vary in part, that never do, and sweeps
