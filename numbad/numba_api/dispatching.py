@@ -54,9 +54,10 @@ class GivenUp(NotNative):
 
 
 class State(threading.local):
-    """Of a thread: how many twins run, one within the other."""
+    """Of a thread: how many twins run, one within the other, and whether a division by zero raises in the innermost."""
 
     depth = 0
+    raising = True
 
 
 state = State()
@@ -82,6 +83,8 @@ class Kernel:
         What it takes from outside, once it has run.
     raising : bool
         Whether a division by zero raises.
+    inherits : bool
+        Whether the options say nothing of that: Numba compiles the function as the first caller has it.
     own : bool
         Whether operators are Python's own: in object mode.
     told : bool
@@ -111,6 +114,7 @@ class Kernel:
         self.twins: dict[Any, FunctionType] = {}
         self.constants: Constants | None = None
         self.raising = options.get("error_model", "python" if raising else "numpy") == "python"
+        self.inherits = raising and "error_model" not in options
         self.own = bool(options.get("forceobj"))
         self.told = self.stale = False
         self.native: Any = None
@@ -133,7 +137,16 @@ class Kernel:
                 refuse_changed(self.function, name)
             self.constants, self.stale = Constants(self.function), False
             self.version += 1
-        return twin_of(self.function, self.raising, self.own, self.twins)
+        return twin_of(self.function, self.raises(), self.own, self.twins)
+
+    def raises(self) -> bool:
+        """Whether a division by zero raises in a call that begins now."""
+        if not self.inherits:
+            return self.raising
+        for result in getattr(self.dispatcher, "overloads", {}).values():
+            model = result.target_context.error_model  # None in what has been read from disk
+            return self.raising if model is None else bool(model.raise_on_fp_zero_division)
+        return state.raising if state.depth else self.raising
 
     def run(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         """Run the twin for arguments as Numba gives them."""
@@ -154,6 +167,7 @@ class Kernel:
             except NotNative as error:
                 self.note_refusal(error)
         start = time.perf_counter()
+        outer, state.raising = state.raising, self.raises()
         state.depth += 1
         try:
             with np.errstate(all="ignore"):  # Numba tells nobody of errors of numbers
@@ -163,6 +177,7 @@ class Kernel:
             raise
         finally:
             state.depth -= 1
+            state.raising = outer
             self.calls, self.seconds = self.calls + 1, self.seconds + time.perf_counter() - start
             if not (self.told or state.depth) and time.perf_counter() - start > NOTICE_AFTER:
                 self.tell(time.perf_counter() - start)
@@ -217,6 +232,7 @@ class Kernel:
 def reason_of(error: BaseException) -> str:
     """Return what Numba's compiler lacks, in one line."""
     lines = [line.strip(" -") for line in str(error.__cause__ or error).splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith("Failed in nopython mode pipeline")]
     told = [line for line in lines if line.startswith(("No implementation", "Unknown attribute", "Cannot unify"))]
     calls = [line.strip("> ") for line in lines if line.startswith(">>>")]
     return " ".join([*(told or lines)[:1], *calls[:1]]) or "its arguments are of other types"

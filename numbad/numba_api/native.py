@@ -24,7 +24,7 @@ from numbad.numba_api.dispatching import GivenUp, Kernel, NotNative, kernel_of
 from numbad.numba_api.native_algebra import SAME
 from numbad.numba_api.native_arrays import ELEMENT, Block
 from numbad.numba_api.native_functions import METHODS
-from numbad.numba_api.native_tape import Session
+from numbad.numba_api.native_tape import Session, check_stack
 from numbad.numba_api.native_types import Number
 from numbad.numba_api.replacing import is_users_function
 from numbad.recording import strictness
@@ -42,6 +42,7 @@ PLAIN = (bool, int, float, str, bytes, type(None), np.bool_, np.integer, np.floa
 guard = Guard()
 renew_in_children(guard)
 REPLACED = "numbad "  # how the names of what has been replaced begin
+LOOK = "$numbad_look"  # the variable for the function that looks at the stack
 MET = "_numbad_met"  # the attribute of a function that lists the kernels that it calls
 
 
@@ -114,14 +115,29 @@ class ReplaceFunctions(FunctionPass):  # type: ignore[misc]
         met = state.func_id.func.__dict__[MET]
         for block in state.func_ir.blocks.values():
             for step in block.body:
+                if isinstance(step, ir.EnterWith):
+                    raise errors.TypingError("a block in object mode is recorded by Python")
                 if isinstance(step, ir.Assign) and not is_replaced(step.value):
                     found = resolved(state.func_ir, step.value)
                     other = None if found is None else replaced(found, met)
                     if other is not None:
                         step.value = ir.Global(REPLACED + step.target.name, other, step.loc)
             call_as_functions(state.func_ir, block)
+        if met:
+            look_at_stack(state.func_ir)
         state.func_ir._definitions = build_definitions(state.func_ir.blocks)
         return True
+
+
+def look_at_stack(function_ir: Any) -> None:
+    """Begin a function that calls others with a look at the stack: recursion without end would break the process."""
+    first = function_ir.blocks[min(function_ir.blocks)]
+    if any(isinstance(step, ir.Assign) and step.target.name == LOOK for step in first.body):
+        return
+    look, done = (ir.Var(first.scope, name, first.loc) for name in (LOOK, f"{LOOK}ed"))
+    call = ir.Expr.call(look, (), (), first.loc)
+    own = ir.Assign(ir.Global(REPLACED + LOOK, check_stack, first.loc), look, first.loc)
+    first.body[:0] = [own, ir.Assign(call, done, first.loc)]
 
 
 @register_pass(mutates_CFG=False, analysis_only=False)
@@ -177,7 +193,7 @@ def renew(kernel: Kernel) -> None:
     before = [part.version for part in parts]
     for part in parts:
         part.twin()
-        if part.raising is not kernel.raising:
+        if part.raising is not kernel.raising or part.raises() is not part.raising:
             raise NotNative("two models of errors")
     if before != [part.version for part in parts]:
         for part in parts:
@@ -342,6 +358,7 @@ def run_session(native: Any, given: list[Any], session: Session) -> tuple[Any, S
         session.end()
         if not (session.given_up and isinstance(error, MemoryError)):
             session.close()
+            session.raise_interrupt()
             raise
     else:
         session.end()

@@ -32,6 +32,7 @@ from numbad.kernels.generated import opcodes
 from numbad.numba_api.native_tape import LONG_ROWS, ROWS, TABLE, give_up, read_word, write_word
 from numbad.numba_api.native_types import (
     NUMBERS,
+    OF_ELEMENTS,
     TUPLE,
     NumberType,
     TruthType,
@@ -60,6 +61,9 @@ class Block:
 
     def __init__(self, array: np.ndarray) -> None:
         self.array = array
+
+    def __str__(self) -> str:  # what print shows
+        return str(self.array["value"])
 
 
 class RecordingArray(types.Array):  # type: ignore[misc]
@@ -376,9 +380,9 @@ def takes_elements(*kinds: Any) -> bool:
 
 def define_operator(name: str, truths: bool = False) -> None:
     """Give an operator to recording arrays, element by element."""
-    compute = getattr(operator, name)
+    compute = OF_ELEMENTS.get(name, getattr(operator, name))
 
-    @overload(compute)
+    @overload(getattr(operator, name))
     def _define(x: Any, y: Any) -> Any:
         return elementwise("x, y", [x, y], compute, truths) if takes_elements(x, y) else None
 

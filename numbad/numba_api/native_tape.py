@@ -7,6 +7,7 @@ call at a time appends to them; `Session` begins them for a call, and reads them
 from __future__ import annotations
 
 import ctypes
+import threading
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,11 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from numbad.kernels.memory import give_back, take_memory
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 (
     CODE,
@@ -33,11 +39,16 @@ from numbad.kernels.memory import give_back, take_memory
     LONG_ROWS,
     GUARDS,
     OWN,
-) = range(15)
+    STACK,
+    MEMORY,
+    INTERRUPT,  # and two more
+) = range(18)
 FIRST_ROWS, FIRST_NUMBERS, FIRST_KEYS = 4096, 512, 1024
-table = np.zeros(16, np.int64)
+table = np.zeros(20, np.int64)
 TABLE = table.ctypes.data
 MOST = 2**32 - 2  # addresses of a tape
+STEP = 1 << 22  # rows after which it is looked whether somebody interrupts
+LARGEST_STACK = 8 << 20  # bytes that a thread has where nothing limits it
 libc: Any = ctypes.CDLL(None)
 libc.malloc.restype = libc.realloc.restype = ctypes.c_void_p
 libc.malloc.argtypes, libc.free.argtypes = [ctypes.c_size_t], [ctypes.c_void_p]
@@ -111,6 +122,50 @@ def copied(context: Any, to: Any, source: Any, size: Any) -> Any:
     return types.void(types.int64, types.int64, types.int64), make
 
 
+@intrinsic
+def frame_address(context: Any) -> Any:
+    """Return where the frame of the function is on the stack."""
+
+    def make(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(pointer, [ir.IntType(32)])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.frameaddress.p0i8")
+        return builder.ptrtoint(builder.call(function, [ir.IntType(32)(0)]), ir.IntType(64))
+
+    return types.int64(), make
+
+
+@intrinsic
+def interrupted(context: Any, place: Any) -> Any:
+    """Run the handlers of signals that have come; where one raises, store the exception in three words and return 1.
+
+    Python's lock is held.
+    """
+
+    def make(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        word, whole = ir.IntType(64), ir.IntType(32)
+        look = cgutils.get_or_insert_function(builder.module, ir.FunctionType(whole, []), "PyErr_CheckSignals")
+        kind = ir.FunctionType(ir.VoidType(), [word.as_pointer()] * 3)
+        fetch = cgutils.get_or_insert_function(builder.module, kind, "PyErr_Fetch")
+        found = builder.icmp_signed("!=", builder.call(look, []), whole(0))
+        with builder.if_then(found, likely=False):
+            places = [builder.add(arguments[0], word(8 * k)) for k in range(3)]
+            builder.call(fetch, [builder.inttoptr(place, word.as_pointer()) for place in places])
+        return builder.zext(found, word)
+
+    return types.int64(types.int64), make
+
+
+@njit
+def check_stack():
+    """Raise where half of the stack is used; it grows downward, and a session begins where its first call is."""
+    here, last = frame_address(), read_word(TABLE + 8 * STACK)
+    if last < 0:
+        write_word(TABLE + 8 * STACK, here + last)
+    elif here < last:
+        raise RecursionError("maximum recursion depth exceeded")
+
+
 @njit
 def give_up():
     """Say that the function has to be recorded by Python: a row alone does not give what it has met."""
@@ -119,8 +174,17 @@ def give_up():
 
 @njit
 def widen_rows():
-    """Double the memory of the rows, the first of which is Python's own."""
+    """Give room for more rows, doubling their memory, the first of which is Python's own, where it is full.
+
+    Before that the handlers of signals run: who has waited for millions of rows may interrupt.
+    """
+    if interrupted(TABLE + 8 * INTERRUPT):
+        raise RuntimeError("interrupted")  # in whose place `Session.raise_interrupt` raises what the handler has
     rows = read_word(TABLE + 8 * ROWS)
+    room = read_word(TABLE + 8 * MEMORY)
+    if rows < room:
+        write_word(TABLE + 8 * ROOM, min(room, rows + STEP))
+        return
     if read_word(TABLE + 8 * SIZE) > MOST - 2 * rows:
         raise MemoryError("the tape would need more than 4,294,967,295 addresses")
     memory = grown(0, 32 * rows)
@@ -132,7 +196,8 @@ def widen_rows():
         grown(before, 0)
     write_word(TABLE + 8 * OWN, 1)
     write_word(TABLE + 8 * CODE, memory)
-    write_word(TABLE + 8 * ROOM, 2 * rows)
+    write_word(TABLE + 8 * MEMORY, 2 * rows)
+    write_word(TABLE + 8 * ROOM, min(2 * rows, rows + STEP))
 
 
 @njit
@@ -235,6 +300,14 @@ def constant(value):
     return address
 
 
+def stack_size() -> int:
+    """Return how many bytes of stack this thread has at least."""
+    size = threading.stack_size()
+    if not size and resource is not None:
+        size = resource.getrlimit(resource.RLIMIT_STACK)[0]
+    return size if 0 < size < LARGEST_STACK else LARGEST_STACK
+
+
 class Session:
     """The buffers of one call.
 
@@ -260,9 +333,10 @@ class Session:
         table[CODE] = self.memory.ctypes.data
         table[NUMBERS] = libc.malloc(16 * FIRST_NUMBERS)
         table[KEYS] = libc.malloc(16 * FIRST_KEYS)
-        table[[ROOM, NUMBER_ROOM, KEY_ROOM]] = room, FIRST_NUMBERS, FIRST_KEYS
+        table[[MEMORY, NUMBER_ROOM, KEY_ROOM]] = room, FIRST_NUMBERS, FIRST_KEYS
+        table[ROOM] = min(room, STEP)
         ctypes.memset(int(table[KEYS]), 0, 16 * FIRST_KEYS)
-        table[SIZE], table[RAISING] = size, raising
+        table[SIZE], table[RAISING], table[STACK] = size, raising, -stack_size() // 2
 
     def end(self) -> None:
         """Read the tables, and go on with those of an outer call."""
@@ -272,9 +346,15 @@ class Session:
         self.numbers = np.frombuffer(ctypes.string_at(int(table[NUMBERS]), 16 * count), np.float64)
         self.size = int(table[SIZE])
         self.given_up = bool(table[GIVEN_UP])
+        self.interrupt = table[INTERRUPT:].tolist()
         for k in (NUMBERS, KEYS):
             libc.free(int(table[k]))
         table[:] = self.outer
+
+    def raise_interrupt(self) -> None:
+        """Raise what a handler of signals has raised while the call ran."""
+        if any(self.interrupt):
+            ctypes.pythonapi.PyErr_Restore(*map(ctypes.c_void_p, self.interrupt))
 
     def close(self) -> None:
         """Give the memory of the rows back."""

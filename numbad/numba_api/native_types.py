@@ -18,6 +18,7 @@ from numba.extending import (
     NativeValue,
     box,
     intrinsic,
+    lower_builtin,
     lower_cast,
     make_attribute_wrapper,
     models,
@@ -49,6 +50,9 @@ class Number:
 
     def __init__(self, value: float, address: int) -> None:
         self.value, self.address = value, address
+
+    def __repr__(self) -> str:  # what print shows, which Numba gives Python's objects
+        return repr(self.value)
 
 
 class NumberType(types.Type):
@@ -175,6 +179,13 @@ def _cast_boolean(context: Any, builder: Any, fromty: Any, toty: Any, value: Any
     proxy.value = value
     proxy.address = context.get_constant(types.int64, -1)
     return proxy._getvalue()
+
+
+@lower_builtin("print_item", TruthType)
+def _print_truth(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    proxy = cgutils.create_struct_proxy(truth_type)(context, builder, value=arguments[0])
+    own = context.get_function("print_item", types.none(types.boolean))
+    return own(builder, [proxy.value])
 
 
 # ---------------------------------------------------------------- operations
@@ -319,8 +330,27 @@ def rest(a, b):
     return a % b
 
 
+OF_ELEMENTS: dict[str, Any] = {}  # divisions of the elements of arrays, which raise nothing in any model of errors
+
+
 def define_division(name: str, opcode: int, compute: Any) -> None:
-    """Give a division to recording numbers."""
+    """Give a division to recording numbers, and one that never raises to the elements of arrays."""
+
+    def divide(x, y):
+        """Divide elements."""
+
+    @overload(divide)
+    def _define_silent(x: Any, y: Any) -> Any:
+        if are_recorded(x, y):
+
+            def record(x, y):
+                a, b = value_of(x), value_of(y)
+                return binary_row(opcode, compute(a, b), a, address_of(x), b, address_of(y))
+
+            return record
+        return None
+
+    OF_ELEMENTS[name] = divide
 
     @operators(name)
     def _define(x: Any, y: Any) -> Any:

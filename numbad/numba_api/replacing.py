@@ -6,6 +6,7 @@ functions that Numba compiles. What Numba understands as a sign to itself, such 
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import math
 import random
@@ -20,6 +21,7 @@ from numbad.numba_api.arithmetic import ARRAYS, Operation, overlap, plain, whole
 from numbad.numpy_api import converting, mathematics
 from numbad.recording.active import Active, involves
 
+FOREIGN: Any = type(ctypes.pythonapi.Py_IsInitialized).__mro__[1]  # the class of functions of ctypes
 LIBRARIES = ("numpy", "scipy", "numba", "numbad", "builtins", "math", "cmath", "random", "operator")
 
 
@@ -95,9 +97,17 @@ def power_of(x: Any, y: Any) -> Any:
     return Operation("POWER", raising=True) | (x, y)
 
 
+def type_of(*arguments: Any) -> Any:
+    """As type(x): of a recording number the cast to its type, for which Numba takes it where it is called."""
+    x = arguments[0]
+    if len(arguments) > 1 or not isinstance(x, Active) or x.shape:
+        return type(*arguments)
+    return bool if x.boolean else (to_float if x.dtype.itemsize == 8 else mathematics.to_numpy(np.float32))
+
+
 def of_builtins() -> dict[Any, Any]:
     """Return functions and classes of Python's own that are called, and what takes their places."""
-    return {int: to_whole(int), float: to_float, pow: power_of}
+    return {int: to_whole(int), float: to_float, pow: power_of, type: type_of}
 
 
 def of_numpy() -> dict[Any, Any]:
@@ -183,6 +193,48 @@ def of_random() -> dict[Any, Any]:
             if callable(value) and not isinstance(value, type) and not key.startswith("_") and hasattr(kind, key):
                 found[value] = Draw(name, key)
     return found
+
+
+# ---------------------------------------------------------------- functions at an address
+
+
+class External:
+    """A function that Numba calls at an address: plain numbers are given to it, and nothing can be recorded of it."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+
+    def __call__(self, *arguments: Any) -> Any:
+        if involves(arguments):
+            name = getattr(self.function, "__name__", type(self.function).__name__)
+            raise RecordingError(
+                message(
+                    f"{name} is machine code at an address: there is no source to record",
+                    "call it in a function that has a rule, by numbad.custom_vjp or numbad.custom_jvp",
+                )
+            )
+        return self.compiled(len(arguments))(*arguments)
+
+    def compiled(self, count: int) -> Callable[..., Any]:
+        """Return a function that Numba compiles, which calls the other at its address."""
+        import numba
+
+        known = _callers.get(id(self.function))
+        if known is None or known[0] is not self.function:
+            given = ", ".join(f"a{k}" for k in range(count))
+            caller = numba.njit(eval(f"lambda {given}: function({given})", {"function": self.function}))
+            known = _callers[id(self.function)] = self.function, caller
+        return known[1]
+
+
+_callers: dict[int, tuple[Any, Callable[..., Any]]] = {}  # of functions at an address, by their identities
+
+
+def is_external(value: Any) -> bool:
+    """Whether Numba calls a value at its address: of a library, or of another compiler's."""
+    from numba.core.types import WrapperAddressProtocol
+
+    return isinstance(value, (FOREIGN, WrapperAddressProtocol))
 
 
 # ---------------------------------------------------------------- Numba's own

@@ -18,7 +18,7 @@ import numpy as np
 
 from numbad.errors import RecordingError, message
 from numbad.numba_api.arithmetic import Operation
-from numbad.numba_api.replacing import is_users_function, table
+from numbad.numba_api.replacing import External, is_external, is_users_function, table
 from numbad.recording.borrowing import sample, written
 from numbad.recording.exchange import join, own_code
 from numbad.recording.rewriting import (
@@ -61,7 +61,7 @@ class Called(Hook):
         if is_users_function(value) and id(own_code(value)) not in KERNELS:
             refuse_overloaded(value)
             return twin_of(value, self.raising)
-        return value
+        return External(value) if is_external(value) else value
 
 
 def refuse_overloaded(function: FunctionType) -> None:

@@ -612,6 +612,33 @@ def test_what_a_kernel_prints(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "x is 2.0\n"
 
 
+@pytest.mark.parametrize("native", [None, False])
+@pytest.mark.parametrize("before", ["nothing", "outer", "inner"])
+def test_the_model_of_errors_is_that_of_the_first_caller(before: str, native: Any) -> None:
+    """Numba compiles a function whose decorator says nothing as the function has it that calls it first."""
+
+    @njit
+    def inner(x):
+        return 1.0 / (x - 2.0)
+
+    @njit(error_model="numpy")
+    def outer(x):
+        return inner(x) + 1.0
+
+    {"nothing": lambda x: x, "outer": outer, "inner": inner}[before](3.0)
+    for kernel in (inner, outer):
+        dispatching.kernel_of(kernel).native = native
+    if before == "inner":
+        with pytest.raises(ZeroDivisionError):
+            outer(2.0)
+        with pytest.raises(ZeroDivisionError):
+            numbad.gradient(outer, 2.0)
+    else:
+        assert numbad.value_and_gradient(outer, 2.0) == (math.inf, -math.inf)
+        assert outer(2.0) == math.inf
+    assert numbad.gradient(outer, 3.0) == -1.0
+
+
 def test_pickled_kernels_and_kernels_on_disk() -> None:
     assert numbad.gradient(pickle.loads(pickle.dumps(square)), 3.0) == 6.0
     kernel = njit(cache=True)(square.py_func)

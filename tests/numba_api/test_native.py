@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import signal
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from numba import njit
+from numba import njit, objmode
 
 import numbad
 from numbad.numba_api import dispatching, native_types
@@ -313,6 +314,92 @@ def test_what_the_types_lack_is_recorded_by_python(name: str, native: list[tuple
         derive(*x)
     half_way = name in ("long arrays", "a norm at zero")  # elsewhere, or with fewer elements, it may go well
     assert len(native) == (MOST_GIVEN_UP if half_way else 1)
+
+
+def test_divisions_of_arrays_raise_nothing(native: list[tuple[str, bool]]) -> None:
+    """Numba computes arrays as NumPy does, whatever the model of errors is."""
+
+    @njit
+    def divided(x):
+        y = np.zeros(2)
+        y[0] = x
+        z = np.ones(2) * x
+        z /= y
+        return (1.0 / y)[1], z[1], (x // y)[1], (x % y)[1], (z / 2.0)[0]
+
+    with np.errstate(all="ignore"):
+        found = numbad.record(divided, 2.0)(2.0)
+    np.testing.assert_array_equal(found, divided(2.0))
+    np.testing.assert_array_equal(found, [math.inf, math.inf, math.inf, math.nan, 0.5])
+    assert native == [("divided", True)]
+
+
+def test_recursion_without_end(native: list[tuple[str, bool]]) -> None:
+    @njit
+    def endless(x, n):
+        return x if n < 0 else endless(1.0001 * x, n + 1)
+
+    @njit
+    def deep(x, n):
+        return x if n == 0 else x * deep(x, n - 1)
+
+    with pytest.raises(RecursionError):
+        numbad.gradient(endless, 1.0, 1, argnums=0)
+    assert numbad.gradient(deep, 1.0, 2000, argnums=0) == 2001.0
+    assert native == [("deep", True)]
+
+
+def test_blocks_in_object_mode_are_recorded_by_python(native: list[tuple[str, bool]]) -> None:
+    @njit
+    def with_objects(x):
+        with objmode(y="float64"):
+            y = np.linalg.norm(np.array([x, 1.0]))
+        return x * y
+
+    assert numbad.gradient(with_objects, 3.0) == pytest.approx(math.sqrt(10.0) + 9.0 / math.sqrt(10.0))
+    assert native == [("with_objects", False)]
+
+
+def test_what_machine_code_prints(native: list[tuple[str, bool]], capfd: pytest.CaptureFixture[str]) -> None:
+    @njit
+    def told(x):
+        y = np.zeros(2)
+        y[0] = x
+        print("x is", x, y, (x, 1), x > 2.0)
+        return x * x
+
+    assert numbad.gradient(told, 3.0) == 6.0
+    told(3.0)
+    recorded, plain = capfd.readouterr().out.splitlines()
+    assert recorded == plain == "x is 3.0 [3. 0.] (3.0, 1) True"
+    assert native == [("told", True)]
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no timers")
+def test_a_handler_of_signals_interrupts(native: list[tuple[str, bool]]) -> None:
+    """Of what the handler raises nothing is lost, and the next recording begins clean."""
+
+    @njit
+    def long(x, n):
+        for _ in range(n):
+            x = x * 1.0000001
+        return x
+
+    assert numbad.gradient(long, 1.0, 3, argnums=0) == pytest.approx(1.0)
+
+    def stop(number: int, frame: Any) -> None:
+        raise TimeoutError("it takes too long")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        with pytest.raises(TimeoutError, match="takes too long"):
+            numbad.gradient(long, 1.0, 100_000_000, argnums=0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+    assert numbad.gradient(long, 1.0, 3, argnums=0) == pytest.approx(1.0)
+    assert native == [("long", True), ("long", True)]
 
 
 def test_the_reason_is_told_once(native: list[tuple[str, bool]], capsys: pytest.CaptureFixture[str]) -> None:

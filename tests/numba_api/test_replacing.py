@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import random
+from typing import Any
 
 import numba
 import numpy as np
 import pytest
-from numba import njit, typed
+from numba import cfunc, njit, typed
 from numba.extending import overload, register_jitable
 
 import numbad
@@ -134,3 +136,39 @@ def test_a_function_that_another_is_compiled_for_is_refused() -> None:
     assert f(1.0) == 3.0
     with pytest.raises(numbad.RecordingError, match="stand_in is another function"):
         numbad.gradient(f, 1.0)
+
+
+def test_the_type_of_a_number_is_a_cast() -> None:
+    @njit
+    def inverse(x, n):
+        kind = type(x)
+        return type(x)(1) / x + kind(n) * kind(x)
+
+    assert numbad.value_and_gradient(inverse, 2.0, 3, argnums=0) == (inverse(2.0, 3), 2.75)
+    single = np.float32(2.0)
+    found = numbad.gradient(inverse, single, 3, argnums=0)
+    assert found == 2.75
+    assert found.dtype == np.float32
+
+
+def test_functions_at_an_address() -> None:
+    """Plain numbers are given to machine code of others; it has no source to record."""
+    own: Any = ctypes.CDLL(None).abs
+
+    own.argtypes, own.restype = [ctypes.c_int32], ctypes.c_int32
+
+    @cfunc("float64(float64)")
+    def half(x):
+        return 0.5 * x
+
+    by_address = half.ctypes
+
+    @njit
+    def product(x, y):
+        return x * by_address(y) * own(-3)
+
+    for _ in range(2):
+        assert numbad.value_and_gradient(product, 2.0, 0.5, argnums=0) == (product(2.0, 0.5), 0.75)
+    with pytest.raises(numbad.RecordingError, match="no source to record") as error:
+        numbad.gradient(product, 2.0, 0.5, argnums=1)
+    assert "by_address(y)" in str(error.value)
