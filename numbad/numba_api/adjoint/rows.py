@@ -102,17 +102,13 @@ class Adjoint:
         """
         module = self.tangents()
         ahead, back = (module.ahead_carefully, module.back_carefully) if carefully else (module.ahead, module.back)
-        real, whole = np.dtype(np.float64), np.dtype(np.int64)
-        memory = [
-            take_memory(n, k, False) for n, k in zip((*self.sizes, self.sizes[0]), (real, whole, real), strict=True)
-        ]
-        outputs, state, slopes, moving, reals, dotted, wholes = ahead(*given, *memory[:2], *dots, memory[2])
-        self.sizes = reals.size, wholes.size
+        found, memory = self.with_memory(lambda real, whole: ahead(*given, real(), whole(), *dots, real()))
+        outputs, state, slopes, moving, reals, dotted, wholes = found
         pulled: tuple[Any, Any] = (), ()
         if bars is not None:
             half = len(bars) // 2
             pulled = back(*state, *bars[:half], reals, wholes, *moving, *bars[half:], dotted)
-        for part in (reals, wholes, dotted):
+        for part in memory:
             give_back(part)
         return Pushed(list(outputs), list(slopes), list(pulled[0]), list(pulled[1]))
 
@@ -122,10 +118,29 @@ class Adjoint:
         Raises IndexError for an index out of its range.
         """
         function = self.module.ahead_carefully if carefully else self.module.ahead
-        memory = [take_memory(n, np.dtype(k), False) for n, k in zip(self.sizes, (np.float64, np.int64), strict=True)]
-        outputs, state, reals, wholes = function(*given, *memory)
-        self.sizes = reals.size, wholes.size
+        (outputs, state, reals, wholes), _ = self.with_memory(lambda real, whole: function(*given, real(), whole()))
         return Ahead(self, carefully, list(outputs), (*state,), (reals, wholes))
+
+    def with_memory(self, run: Any) -> tuple[Any, list[np.ndarray]]:
+        """Run a way forward with memory for what it keeps, four times as much where that is not enough."""
+        while True:
+            memory: list[np.ndarray] = []
+
+            def take(number: int, kind: Any, memory: list[np.ndarray] = memory) -> np.ndarray:
+                memory.append(take_memory(number, np.dtype(kind), False))
+                return memory[-1]
+
+            real, whole = self.sizes
+            try:
+                found = run(lambda n=real: take(n, np.float64), lambda n=whole: take(n, np.int64))
+            except (MemoryError, OverflowError) as error:
+                if isinstance(error, MemoryError) and error.args:  # the system's own
+                    raise
+                self.sizes = (4 * real, whole) if isinstance(error, MemoryError) else (real, 4 * whole)
+                for part in memory:
+                    give_back(part)
+                continue
+            return found, memory
 
     def is_due(self) -> bool:
         """Whether Numba's own machine code computes the value of this call, and the way forward is compared with it.

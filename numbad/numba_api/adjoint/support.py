@@ -1,4 +1,4 @@
-"""What the text of an adjoint calls: memory that grows, cotangents, and products that know what is absent."""
+"""What the text of an adjoint calls: cotangents, and products that know what is absent."""
 # mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
@@ -10,14 +10,6 @@ from numbad.kernels.vectormath import absent
 from numbad.ops.definition import ABSENT
 
 compiled = njit(error_model="numpy", nogil=True)
-
-
-@compiled
-def grow(kept, size):
-    """Return memory of more than a size that begins with what is kept."""
-    found = np.empty(max(2 * kept.size, np.int64(size)), kept.dtype)
-    found[: kept.size] = kept
-    return found
 
 
 @compiled

@@ -173,7 +173,7 @@ class Tangent:
         self.write(f"{ast.unparse(target)} = {text}")
 
     def whole(self, value: ast.expr) -> str:
-        """Return the tangent of an array that is copied or has grown; "" for others."""
+        """Return the tangent of an array that is copied; "" for others."""
         if not isinstance(value, ast.Call):
             return ""
         if isinstance(value.func, ast.Attribute) and value.func.attr == "copy":
@@ -181,8 +181,6 @@ class Tangent:
             if source not in self.varied:
                 return f"bars_like({ast.unparse(value.func.value)})"
             return self.dot(source) + ast.unparse(value)[len(source) :]
-        if ast.unparse(value.func) == "grow":
-            return f"grow({self.dot(base_of(value.args[0]))}, {ast.unparse(value.args[1])})"
         return ""
 
     def add(self, node: ast.AugAssign) -> None:
@@ -336,6 +334,4 @@ def flows(target: ast.expr, value: ast.expr) -> list[tuple[str, set[str]]]:
             return []
         if isinstance(value.func, ast.Attribute) and value.func.attr == "copy":
             return [(base_of(target), {base_of(value.func.value)})]
-        if text == "grow":
-            return []
     return [(base_of(target), sources(value))]

@@ -30,7 +30,7 @@ from numbad.numba_api.adjoint.tree import (
     walk,
 )
 
-SUPPORT = "ABSENT, absent, add_to, bars_like, bound, clear, gate, grow, inside, opposite, same, span, trips, weigh"
+SUPPORT = "ABSENT, absent, add_to, bars_like, bound, clear, gate, inside, opposite, same, span, trips, weigh"
 OWN = {"reals", "real", "wholes", "whole", "ahead", "back", "njit", "np", "math", "flat", *SUPPORT.split(", ")}
 
 
@@ -514,9 +514,12 @@ def deeper(text: Text) -> Text:
 
 
 def room(stack: str, place: str, number: str) -> Text:
-    """Return the text that makes room for some numbers."""
-    size = f"{place} + {number}"
-    return [(0, f"if {size} > np.uint64({stack}.size):"), (1, f"{stack} = grow({stack}, {size})")]
+    """Return the text that looks whether there is room for some numbers.
+
+    Memory that grew there would be counted as it is handed on, in each iteration: the way forward begins again instead.
+    """
+    error = "MemoryError" if stack == "reals" else "OverflowError"
+    return [(0, f"if {place} + {number} > np.uint64({stack}.size):"), (1, f"raise {error}")]
 
 
 def push(name: str) -> Text:

@@ -494,3 +494,15 @@ def test_values_without_ways_back_are_of_numbas_own_code(monkeypatch) -> None:
     for k in range(5):
         assert replayed(POINT - k) == other(POINT - k)
     assert ran == []
+
+
+def test_memory_that_is_not_enough() -> None:
+    one, other = both(nested)
+    numbad.gradient(one, POINT)
+    (adjoint,) = kernel_of(one).adjoints.values()
+    for sizes in ((1, 1), (1, 1 << 10), (1 << 10, 1)):
+        adjoint.sizes = sizes
+        np.testing.assert_allclose(numbad.gradient(one, POINT), numbad.gradient(other, POINT), rtol=1e-12)
+        adjoint.sizes = sizes
+        np.testing.assert_allclose(numbad.hessian(one)(POINT), numbad.hessian(other)(POINT), rtol=1e-12)
+        assert adjoint.sizes[0] > 1
