@@ -84,11 +84,12 @@ class Scalar(Active):
         return int(self.whole_now())
 
     def __getitem__(self, key: Any) -> Any:
-        if key == () or key is Ellipsis:
-            return self
-        if key is None or (isinstance(key, tuple) and all(part is None or part is Ellipsis for part in key)):
-            ones = 1 if key is None else sum(part is None for part in key)
-            return self.reshape((1,) * ones)
+        parts = key if isinstance(key, tuple) else (key,)
+        if all(part is None or part is Ellipsis for part in parts):
+            ones = sum(part is None for part in parts)
+            return self.reshape((1,) * ones) if ones else self
+        if any(is_truth(part) for part in parts):
+            return self.reshape(())[key]
         raise IndexError(message("a recording scalar has no elements", "index with () only"))
 
     def __len__(self) -> int:
@@ -129,6 +130,11 @@ class Scalar(Active):
     def operand(self, shape: Shape) -> tuple[int, int, int, Shape]:
         """Describe the scalar as an operand of an array row."""
         return 2, 0, self.address, (0,) * len(shape)
+
+
+def is_truth(part: Any) -> bool:
+    """Whether a part of an index is a truth value, or an array of them."""
+    return isinstance(part, (bool, np.bool_)) or getattr(part, "boolean", getattr(part, "dtype", None) == np.bool_)
 
 
 class Truth(Scalar):

@@ -323,3 +323,39 @@ def test_new_arrays_lie_in_memory_as_numpys_do(function: Any, name: str) -> None
 
     x = np.sin(np.arange(1.0, 25.0).reshape(4, 6))
     np.testing.assert_allclose(numbad.value_and_gradient(f, x)[0], f(x), rtol=1e-13)
+
+
+def norm_of_one(x: Any) -> Any:
+    """Fill an array of no axes where a truth value says so."""
+    length = np.sqrt(x[0] ** 2 + x[1] ** 2)
+    found = np.zeros_like(length)
+    missing = np.isclose(length, 0.0)
+    found[~missing] = np.sin(length[~missing])
+    found[missing] = 0.0
+    return found
+
+
+TRUTHS = {
+    "a mask": lambda r: r[r > 0.0],
+    "a mask that takes nothing": lambda r: r[r > 9.0],
+    "with a new axis": lambda r: r[r > 0.0, np.newaxis],
+    "True": lambda r: r[True],
+    "False and a new axis": lambda r: r[False, None],
+    "a plain mask": lambda r: r[np.array(True)],
+    "axes in front of dots": lambda r: r[..., None, None],
+}
+
+
+@pytest.mark.parametrize("name", TRUTHS)
+def test_truth_values_as_indices_of_numbers(name: str) -> None:
+    f = lambda x: TRUTHS[name](2.0 * x[1])
+    x = np.array([0.3, 0.4])
+    np.testing.assert_array_equal(numbad.jit(f)(x), f(x))
+    assert np.shape(numbad.jit(f)(x)) == np.shape(f(x))
+    np.testing.assert_array_equal(numbad.gradient(lambda x: np.sum(f(x)), x), [0.0, 2.0 * np.size(f(x))])
+
+
+def test_arrays_of_no_axes_are_filled_by_masks() -> None:
+    x = np.array([0.3, 0.4])
+    assert numbad.jit(norm_of_one)(x) == norm_of_one(x)
+    np.testing.assert_allclose(numbad.gradient(norm_of_one, x), np.cos(0.5) * x / 0.5, rtol=1e-14)
