@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import FunctionType
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -43,6 +43,27 @@ class Shadow:
 
 
 methods: list[Callable[[FunctionType, tuple[Any, ...]], Callable[..., Any] | None]] = []  # of objects of Numba's own
+
+
+class Way(NamedTuple):
+    """How calls of a kernel are recorded.
+
+    Attributes
+    ----------
+    way : str
+        "native": machine code appends rows; "adjoint": one row; "python": the source runs.
+    types : str
+        Of the arguments, as Numba has them; empty where they do not matter.
+    why : str
+        What machine code, or an adjoint, lacks; empty if nothing is.
+    seconds : float
+        What has been spent so: on compiling, or on recordings by Python.
+    """
+
+    way: str
+    types: str
+    why: str
+    seconds: float
 
 
 class NotNative(Exception):
@@ -107,6 +128,8 @@ class Kernel:
         How often machine code has given up half-way.
     calls, seconds : int, float
         How often its twin has run, and for how long.
+    why : str
+        Why machine code does not record it; empty if it does, or nobody has tried.
     """
 
     def __init__(self, dispatcher: Any, function: FunctionType, options: dict[str, Any], raising: bool = True) -> None:
@@ -123,7 +146,20 @@ class Kernel:
         self.adjoints: dict[Any, Any] = {}
         self.loose = bool(options.get("fastmath") or options.get("parallel"))
         self.version = self.calls = self.rows = self.given_up = 0
-        self.seconds = 0.0
+        self.seconds, self.why = 0.0, ""
+
+    def inspect(self) -> list[Way]:
+        """Return how calls have been recorded; see `numbad.kernel`."""
+        found = []
+        for kinds, made in self.adjoints.items():
+            why = str(made) if isinstance(made, Exception) else ""
+            found.append(Way("adjoint", ", ".join(str(kind) for kind, _ in kinds), why, 0.0))
+        for kinds, result in self.native.overloads.items() if self.native else ():
+            seconds = float(result.metadata["timers"]["compiler_lock"])
+            found.append(Way("native", ", ".join(map(str, kinds)), "", seconds))
+        if self.calls or self.why:
+            found.append(Way("python", "", self.why, self.seconds))
+        return found
 
     def twin(self) -> FunctionType:
         """Return the twin; refuse one whose constants are not those that Numba has compiled."""
@@ -208,12 +244,13 @@ class Kernel:
     def note_refusal(self, error: NotNative) -> None:
         """Remember that machine code cannot record the function, and say why if it was asked for."""
         self.given_up += isinstance(error, GivenUp)
+        self.why = reason_of(error)
         if isinstance(error, GivenUp) and self.given_up < MOST_GIVEN_UP:
             return
         self.native = False
         if self.declared and config.notices and sys.stderr is not None:
             what = f"numbad: {self.function.__name__} is recorded by its Python source, not by machine code"
-            print(f"{what}: {reason_of(error)}", file=sys.stderr)
+            print(f"{what}: {self.why}", file=sys.stderr)
 
     def run_natively(self, arguments: tuple[Any, ...]) -> Any:
         """Record the call by machine code."""
