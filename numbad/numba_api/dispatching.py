@@ -155,7 +155,7 @@ class Kernel:
             why = str(made) if isinstance(made, Exception) else ""
             found.append(Way("adjoint", ", ".join(str(kind) for kind, _ in kinds), why, 0.0))
         for kinds, result in self.native.overloads.items() if self.native else ():
-            seconds = float(result.metadata["timers"]["compiler_lock"])
+            seconds = float(result.metadata.get("timers", {}).get("compiler_lock", 0.0))
             found.append(Way("native", ", ".join(map(str, kinds)), "", seconds))
         if self.calls or self.why:
             found.append(Way("python", "", self.why, self.seconds))
