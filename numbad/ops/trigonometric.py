@@ -149,7 +149,7 @@ def tanh(x):
 @tanh.partials
 def tanh_partials(x):
     steep = np.cosh(x)
-    return 1.0 / steep / steep
+    return where(steep == INFINITY, 0.0, 1.0 / steep / steep)  # no slope of it either, where cosh overflows
 
 
 @op(reference="DLMF 4.38")

@@ -10,6 +10,7 @@ import pytest
 
 import numbad
 from numbad import gradient, value_and_gradient
+from numbad.ops import REGISTRY
 
 INF, NAN = math.inf, math.nan
 
@@ -226,6 +227,30 @@ def test_logaddexp_and_tanh_in_the_tails() -> None:
     assert gradient(np.logaddexp, 0.0, 0.0) == (0.5, 0.5)
     assert gradient(np.tanh, 50.0) == pytest.approx(4.0 * math.exp(-100.0), rel=1e-13)
     assert gradient(np.log1p, 1e-20) == 1.0
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_curvatures_are_finite_far_from_zero_where_slopes_are(dtype: Any) -> None:
+    for op in REGISTRY:
+        if op.arity != 1 or op.partials_function is None:
+            continue
+        for place in (20.0, 100.0, 400.0, 800.0, 1e5, 1e12):
+            for x in np.array([[place], [-place]], dtype):
+                value, slope = numbad.value_and_gradient(lambda x: np.sum(op(x)), x)  # noqa: B023 - run at once
+                if np.isfinite(value) and np.isfinite(slope).all():
+                    curved = numbad.hvp(lambda x: np.sum(op(x)), x, np.ones(1, dtype))  # noqa: B023 - run at once
+                    assert np.isfinite(curved).all(), (op.name, x)
+
+
+@pytest.mark.parametrize("x", [800.0, -800.0, 1e160, -INF, 300.0])
+def test_the_hyperbolic_tangent_is_flat_in_its_tails(x: float) -> None:
+    for order in (1, 2, 3):
+        f: Any = np.tanh
+        for _ in range(order):
+            f = numbad.grad(f)
+        for run in (f, numbad.jit(f)):
+            assert abs(run(x)) < 1e-250
+    assert np.isnan(numbad.gradient(np.tanh, np.nan))
 
 
 def test_eigenvalues_that_repeat_have_finite_slopes_where_the_mathematics_has() -> None:

@@ -2655,7 +2655,7 @@ def partials_tanh(like, ps_at, qs_at, xs_at, ys_at, zs_at, n):
     for i in range(n):
         x = xs[i]
         tanh_steep = cosh(x)
-        p = number(1.0, x) / tanh_steep / tanh_steep
+        p = select(tanh_steep == number(INF, x), number(0.0, x), number(1.0, x) / tanh_steep / tanh_steep)
         p = number(p, x) + number(0.0, x)
         ps[i] = p
     return np.int64(0)

@@ -1504,7 +1504,7 @@ def value_tanh(x, y):
 def slope0_tanh(x, y, z):
     """Return the slope of tanh by its first operand."""
     tanh_steep = cosh(x)
-    p = 1.0 / tanh_steep / tanh_steep
+    p = 0.0 if tanh_steep == INF else 1.0 / tanh_steep / tanh_steep
     return p
 
 

@@ -3184,7 +3184,7 @@ def points_adjoint_tanh(like, flags, zs_at, xs_at, ys_at, zbars_at, xbars_at, yb
         for i in range(n):
             x = xs[i]
             tanh_steep = cosh(x)
-            p = number(1.0, x) / tanh_steep / tanh_steep
+            p = select(tanh_steep == number(INF, x), number(0.0, x), number(1.0, x) / tanh_steep / tanh_steep)
             p = number(p, x) + number(0.0, x)
             bar = zbars[i]
             xbars[i] = select(first, number(-0.0, bar), held(xbars, i)) + select(absent(bar), number(-0.0, bar), p * bar + number(0.0, bar))

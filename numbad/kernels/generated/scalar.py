@@ -1614,7 +1614,7 @@ def linearise(like, code_at, values_at, partials_at, start, stop):
             z = np.copysign(tanh_decay / (2.0 + tanh_decay), x)
             values[code[i, OUT]] = z
             tanh_steep = cosh(x)
-            p = 1.0 / tanh_steep / tanh_steep
+            p = 0.0 if tanh_steep == INF else 1.0 / tanh_steep / tanh_steep
             p = number(p, like) + number(0.0, like)
             partials[i, P] = p
             partials[i, Q] = -0.0
