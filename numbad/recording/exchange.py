@@ -105,10 +105,10 @@ def functions_with(codes: Iterable[CodeType]) -> list[FunctionType]:
     wanted = {id(code) for code in codes}
     if not wanted:
         return []
-    with guard.lock:  # functions that another thread has given hooks refer to other codes
+    with guard.lock:  # functions that another thread has given hooks refer to other codes; none gives or takes them now
         others = [held.function for held in _held.values() if id(held.original) in wanted]
-    found = {id(part): part for part in (*others, *gc.get_referrers(*codes)) if type(part) is FunctionType}
-    return [part for part in found.values() if id(own_code(part)) in wanted]
+        found = {id(part): part for part in (*others, *gc.get_referrers(*codes)) if type(part) is FunctionType}
+        return [part for part in found.values() if id(own_code(part)) in wanted]
 
 
 def root_of(f: Any) -> FunctionType | None:
