@@ -61,6 +61,41 @@ def concatenate(arrays: Any, /, axis: Any = 0, out: Any = None, *, dtype: Any = 
     return finish(join(recorder, parts, axis), dtype, out)
 
 
+def concatenate_key(self: Any, key: Any) -> Any:
+    """What np.r_[key] and np.c_[key] give, of which recording values take part."""
+    parts: list[Any] = []
+    axis, ndim, start = self.axis, self.ndmin, self.trans1d
+    items = key if isinstance(key, tuple) else (key,)
+    for k, item in enumerate(items):
+        if isinstance(item, str):
+            if k or not item.replace(",", "").replace("-", "").isdigit():
+                unsupported("r_", f"{item!r} among what is put together", "give axes as numbers, in the first place")
+            given = [int(number) for number in item.split(",")]
+            axis, ndim, start = (given + [axis, ndim, start][len(given) :])[:3]
+        elif isinstance(item, slice):
+            directive = f"{axis},{ndim},{start}"
+            parts.append(np.r_[directive, item])
+        elif np.ndim(item) == 0:
+            weak = type(item) in (bool, int, float)  # of no precision of its own
+            value = np.asarray(item, recorder_of(*items).dtype) if weak else item
+            parts.append(np.reshape(value, (1,) * max(ndim, 1)))
+        else:
+            parts.append(spread(item, ndim, start))
+    return concatenate(parts, axis)
+
+
+def spread(item: Any, ndim: int, start: int) -> Any:
+    """Return an array with at least so many axes, its own from `start` on; -1 to have them last."""
+    found = item if isinstance(item, Active) else to_array(item) if holds_active(item) else np.asarray(item)
+    more = ndim - found.ndim
+    if more <= 0:
+        return found
+    place = start + more + 1 if start < 0 else start
+    axes = list(range(ndim))
+    order = axes[:place] + axes[more:] + axes[place:more]  # as NumPy slices them, wherever a place may lie
+    return np.transpose(np.reshape(found, (1,) * more + found.shape), order)
+
+
 @implements("stack")
 def stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, casting: Any = None) -> Any:
     """Arrays of one shape along a new axis."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from numbad.numpy_api.converting import asarray_chkfinite, require
+from numbad.numpy_api.joining import concatenate_key
 from numbad.numpy_api.protocol import tables
 from numbad.recording.teaching import ORIGINALS, Implementation, teach_function
 
@@ -32,6 +33,8 @@ def teach_numpy() -> None:
                 teach_function(own, of_lists(function, own), function)
     for function, recorded in CONVERTERS.items():
         teach_function(function, recorded)
+    of_keys = next(kind for kind in type(np.r_).__mro__ if "__getitem__" in vars(kind))
+    teach_function(vars(of_keys)["__getitem__"], concatenate_key)
     methods = getattr(getattr(np, "_core", None), "_methods", None)
     for private, name in METHODS.items():
         own = getattr(methods, private, None)

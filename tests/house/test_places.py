@@ -33,7 +33,7 @@ ELSEWHERE = {
         "each rule of an array op is damaged there",
     ),
     "numpy_api/test_dispatch.py": (
-        "numpy_api axes calculus joining ordering products protocol selection statistics tables ufuncs "
+        "numpy_api axes calculus ordering products protocol selection statistics tables ufuncs "
         "teaching; recording teaching",
         "one table of functions, whichever module records them",
     ),
