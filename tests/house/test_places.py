@@ -44,7 +44,7 @@ ELSEWHERE = {
     "recording/test_knowns.py": ("ops places; recording prologue", "what is computed from integers, and read by them"),
     "recording/test_recorder.py": ("recording hostcalls", "control flow on recorded values"),
     "recording/test_filling.py": (
-        "recording exchange rewriting unfilled",
+        "recording rewriting unfilled",
         "the parts of one way: recording again what fills plain arrays",
     ),
     "recording/test_strictness.py": ("recording errors_met", "errors that a program asks to be told of"),
