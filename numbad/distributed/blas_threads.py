@@ -93,16 +93,11 @@ limit = Limit()
 renew_in_children(limit)
 
 
-class OneBlasThread:
-    """Lets BLAS compute on the calling thread alone: some blocks take as long as a generator would."""
+class one_blas_thread:  # no generator: some blocks take no longer than one
+    """Lets BLAS compute on the calling thread alone."""
 
     def __enter__(self) -> None:
         limit.enter()
 
     def __exit__(self, *raised: object) -> None:
         limit.leave()
-
-
-def one_blas_thread() -> OneBlasThread:
-    """Return what lets BLAS compute on the calling thread alone."""
-    return OneBlasThread()

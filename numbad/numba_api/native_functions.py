@@ -36,13 +36,11 @@ from numbad.numba_api.native_types import (
     TUPLE,
     NumberType,
     TruthType,
-    address_of,
     are_recorded,
-    binary_row,
     make_truth,
     overload,
+    rows_of,
     unary_row,
-    value_of,
 )
 from numbad.tape.layout import GUARD_VALUE
 
@@ -175,16 +173,11 @@ def root_of_any(x):
 
 def define_function_of_two(opcode: int, plain: Any, *own: Any) -> None:
     """Give functions of two numbers to recording ones, and to the elements of arrays."""
-    compute = njit(lambda a, b: plain(a, b))
+    record = rows_of(opcode, njit(lambda a, b: plain(a, b)))
 
     def choose(x: Any, y: Any) -> Any:
         if are_recorded(x, y):
-
-            def record(x, y):
-                a, b = value_of(x), value_of(y)
-                return binary_row(opcode, compute(a, b), a, address_of(x), b, address_of(y))
-
-            return record
+            return record(x, y)
         return elementwise("x, y", [x, y], place) if takes_elements(x, y) else None
 
     find = lambda x, y: own[-1] if isinstance(x, types.Array) or isinstance(y, types.Array) else own[0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
+from collections.abc import Callable
 from typing import Any
 
 from numba import njit, types
@@ -268,12 +269,10 @@ def operators(name: str) -> Any:
     return define
 
 
-def define_binary(name: str, opcode: int, compute: Any) -> None:
-    """Give an operator of two numbers to recording ones."""
-    compute = njit(compute)
+def rows_of(opcode: int, compute: Any) -> Callable[[Any, Any], Any]:
+    """Return by what Numba finds how a row of two numbers, one of them a recording one, is appended."""
 
-    @operators(name)
-    def _define(x: Any, y: Any) -> Any:
+    def define(x: Any, y: Any) -> Any:
         if are_recorded(x, y):
 
             def record(x, y):
@@ -282,6 +281,13 @@ def define_binary(name: str, opcode: int, compute: Any) -> None:
 
             return record
         return None
+
+    return define
+
+
+def define_binary(name: str, opcode: int, compute: Any) -> None:
+    """Give an operator of two numbers to recording ones."""
+    operators(name)(rows_of(opcode, njit(compute)))
 
 
 define_binary("add", opcodes.ADD, lambda a, b: a + b)
@@ -339,17 +345,7 @@ def define_division(name: str, opcode: int, compute: Any) -> None:
     def divide(x, y):
         """Divide elements."""
 
-    @overload(divide)
-    def _define_silent(x: Any, y: Any) -> Any:
-        if are_recorded(x, y):
-
-            def record(x, y):
-                a, b = value_of(x), value_of(y)
-                return binary_row(opcode, compute(a, b), a, address_of(x), b, address_of(y))
-
-            return record
-        return None
-
+    overload(divide)(rows_of(opcode, compute))
     OF_ELEMENTS[name] = divide
 
     @operators(name)

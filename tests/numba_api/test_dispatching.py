@@ -17,6 +17,7 @@ from numba import njit, prange
 
 import numbad
 from numbad.numba_api import dispatching, twins
+from shared.switching import frequent_switches
 
 RNG = np.random.default_rng(0)
 CASES: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {}
@@ -646,13 +647,9 @@ def test_pickled_kernels_and_kernels_on_disk() -> None:
 
 
 def test_threads_that_record_the_same_kernel() -> None:
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    try:
+    with frequent_switches():
         for _ in range(20):
             check_kernel_by_threads()
-    finally:
-        sys.setswitchinterval(before)
 
 
 def check_kernel_by_threads() -> None:

@@ -18,6 +18,7 @@ from numpy import zeros
 import numbad
 from numbad.recording import exchange
 from shared.oracle import check_against_numpy
+from shared.switching import frequent_switches
 
 X = np.array([0.7, 1.3, 0.4])
 KNOWN = np.array([1.0, 2.0, 3.0])
@@ -558,13 +559,9 @@ def test_threads() -> None:
 
 def test_threads_that_find_the_same_arrays() -> None:
     """While one thread looks for the arrays of a function, its code is not the one by which another would find it."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    try:
+    with frequent_switches():
         for _ in range(60):
             check_first_recordings_by_threads()
-    finally:
-        sys.setswitchinterval(before)
 
 
 def check_first_recordings_by_threads() -> None:
